@@ -1,0 +1,207 @@
+package adapters
+
+import (
+	"fmt"
+	"regexp"
+	"sort"
+	"strings"
+)
+
+// Spec describes a destination type to people and programs.
+type Spec struct {
+	Name         string  // stable identifier: webhook, aws_sqs …
+	Label        string  // what people call it: "Webhook"
+	Description  string  // one sentence: what it is for
+	Needs        string  // what one must have at hand: "an HTTPS URL"
+	Icon         string  // SVG source, 24 by 24, drawn with currentColor, without scripts or styles
+	Instructions string  // Markdown: how to set it up, where to find each value
+	Config       []Field // shown and stored in clear text
+	Credentials  []Field // sealed at rest
+	FieldOrder   int     // position among the types in pickers, low first
+}
+
+// FieldType is how a field is entered.
+type FieldType string
+
+// The kinds of form controls. The words are those of the API.
+const (
+	FieldText     FieldType = "text"
+	FieldSelect   FieldType = "select"
+	FieldCheckbox FieldType = "checkbox"
+	FieldMap      FieldType = "key_value_map" // a JSON object of strings
+)
+
+// Field is one setting of a destination type.
+type Field struct {
+	Key         string
+	Label       string
+	Help        string // format, and where to find the value
+	Placeholder string
+	Type        FieldType
+	Required    bool
+	Default     string
+	Sensitive   bool   // masked in every answer
+	Shared      bool   // a secret the owner needs in full (to verify signatures): may be revealed to who may see secrets
+	Pattern     string // RE2, matches the whole value; empty for any
+	PatternHelp string // the message when Pattern does not match: "must be an https:// or http:// URL"
+	MinLength   int
+	MaxLength   int      // in bytes; 0 means 4096
+	Options     []Option // with FieldSelect
+	Hidden      bool     // part of the API but not of the form (values that the server manages)
+}
+
+// Option is one choice of a select.
+type Option struct {
+	Value string `json:"value"`
+	Label string `json:"label"`
+}
+
+// FieldError is one problem with one field. Key is "config.url" or "credentials.secret".
+type FieldError struct {
+	Key     string
+	Message string // follows the field's name: "is required"
+}
+
+// Registration is a registered type with its prepared description.
+type Registration struct {
+	Type
+	Spec     Spec
+	patterns map[string]*regexp.Regexp
+}
+
+var registry = map[string]*Registration{}
+
+// Register adds t under its Spec's name. It is called from init and panics on a defect: a name taken twice, a pattern
+// that does not compile, a select without options.
+func Register(t Type) {
+	s := t.Spec()
+	if _, dup := registry[s.Name]; dup || s.Name == "" {
+		panic(fmt.Sprintf("adapters: destination type %q is registered twice or has no name", s.Name))
+	}
+	r := &Registration{Type: t, Spec: s, patterns: map[string]*regexp.Regexp{}}
+	for _, f := range r.Fields() {
+		if f.Pattern != "" {
+			r.patterns[f.Key] = regexp.MustCompile(`\A(?:` + f.Pattern + `)\z`)
+		}
+		if f.Type == FieldSelect && len(f.Options) == 0 {
+			panic(fmt.Sprintf("adapters: field %q of %q is a select without options", f.Key, s.Name))
+		}
+	}
+	registry[s.Name] = r
+}
+
+// Lookup returns a registered type, or nil.
+func Lookup(name string) *Registration { return registry[name] }
+
+// All returns the registered types in the order in which pickers show them.
+func All() []*Registration {
+	out := make([]*Registration, 0, len(registry))
+	for _, r := range registry {
+		out = append(out, r)
+	}
+	sort.Slice(out, func(i, j int) bool {
+		if a, b := out[i].Spec.FieldOrder, out[j].Spec.FieldOrder; a != b {
+			return a < b
+		}
+		return out[i].Spec.Name < out[j].Spec.Name
+	})
+	return out
+}
+
+// Fields returns the config fields followed by the credential fields.
+func (r *Registration) Fields() []Field {
+	return append(append([]Field(nil), r.Spec.Config...), r.Spec.Credentials...)
+}
+
+// Check fills defaults into s and reports every problem with its values: unknown keys, missing required fields, wrong
+// lengths, patterns and choices, then whatever the type's own Validate finds.
+func (r *Registration) Check(s *Settings) []FieldError {
+	var errs []FieldError
+	errs = append(errs, r.checkPart("config", r.Spec.Config, &s.Config)...)
+	errs = append(errs, r.checkPart("credentials", r.Spec.Credentials, &s.Credentials)...)
+	if len(errs) == 0 {
+		errs = r.Type.Validate(s)
+	}
+	return errs
+}
+
+func (r *Registration) checkPart(part string, fields []Field, values *map[string]string) (errs []FieldError) {
+	if *values == nil {
+		*values = map[string]string{}
+	}
+	vals := *values
+	known := map[string]bool{}
+	for _, f := range fields {
+		known[f.Key] = true
+		v, given := vals[f.Key]
+		if f.Type != FieldMap && !f.Sensitive {
+			if t := strings.TrimSpace(v); t != v {
+				v = t
+				vals[f.Key] = t
+			}
+		}
+		if v == "" {
+			if f.Default != "" {
+				vals[f.Key] = f.Default
+			} else if f.Required {
+				errs = append(errs, FieldError{part + "." + f.Key, "is required"})
+			} else if given {
+				delete(vals, f.Key)
+			}
+			continue
+		}
+		if msg := r.checkValue(f, v); msg != "" {
+			errs = append(errs, FieldError{part + "." + f.Key, msg})
+		}
+	}
+	var unknown []string
+	for k := range vals {
+		if !known[k] {
+			unknown = append(unknown, k)
+		}
+	}
+	sort.Strings(unknown)
+	for _, k := range unknown {
+		errs = append(errs, FieldError{part + "." + k, fmt.Sprintf("is not a field of %s destinations", r.Spec.Name)})
+	}
+	return errs
+}
+
+func (r *Registration) checkValue(f Field, v string) string {
+	maxLen := f.MaxLength
+	if maxLen == 0 {
+		maxLen = 4096
+	}
+	switch {
+	case strings.ContainsRune(v, 0):
+		return "must not contain a NUL character"
+	case len(v) > maxLen:
+		return fmt.Sprintf("must be at most %d characters long", maxLen)
+	case len(v) < f.MinLength:
+		return fmt.Sprintf("must be at least %d characters long", f.MinLength)
+	}
+	switch f.Type {
+	case FieldCheckbox:
+		if v != "true" && v != "false" {
+			return "must be true or false"
+		}
+	case FieldSelect:
+		for _, o := range f.Options {
+			if o.Value == v {
+				return ""
+			}
+		}
+		var names []string
+		for _, o := range f.Options {
+			names = append(names, o.Value)
+		}
+		return "must be one of " + strings.Join(names, ", ")
+	}
+	if re := r.patterns[f.Key]; re != nil && !re.MatchString(v) {
+		if f.PatternHelp != "" {
+			return f.PatternHelp
+		}
+		return "must match " + f.Pattern
+	}
+	return ""
+}

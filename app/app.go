@@ -1,0 +1,227 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/jobs"
+	"github.com/waybill-dev/waybill/migrations"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/seal"
+)
+
+// App is one process: the web part, the worker, or both.
+type App struct {
+	cfg           *Config
+	log           *slog.Logger
+	store         *models.Store
+	accepter      *models.Accepter // nil in a process without web
+	recent        *models.Recent   // nil unless web and worker share the process
+	env           adapters.Env
+	bootstrap     *models.Actor
+	bootstrapHash [32]byte
+	http          *fiber.App
+	listener      net.Listener
+	logins        attemptLimiter
+	pg            *postgres.Server // the private PostgreSQL, nil otherwise
+	queueCtx      context.Context
+	endQueue      context.CancelFunc
+	closing       sync.Once
+}
+
+// Version is the version of this build; main sets it.
+var Version = "dev"
+
+// recentBytes bounds the payloads that a process with web and worker remembers.
+const recentBytes = 32 << 20
+
+// New connects to the database (starting and migrating a private one where the configuration says so) and gets
+// everything ready to run. Close must be called, also when Run was not.
+func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error) {
+	a := &App{cfg: cfg, log: log, env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version}}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	if cfg.Private() {
+		a.pg, err = postgres.Start(ctx, postgres.Options{Dir: cfg.DataDir, Logf: func(f string, args ...any) { log.Info(fmt.Sprintf(f, args...)) }})
+		if err != nil {
+			return nil, err
+		}
+		cfg.DatabaseURL = a.pg.URL
+	}
+	if cfg.Role == "serve" {
+		if err := cfg.Secrets(); err != nil {
+			return nil, err
+		}
+		if err := migrations.Apply(ctx, cfg.DatabaseURL); err != nil {
+			return nil, err
+		}
+	}
+	keys, err := seal.New(cfg.SecretKey, cfg.OlderKeys...)
+	if err != nil {
+		return nil, fmt.Errorf("SECRET_KEY: %w", err)
+	}
+	a.store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules()})
+	if err != nil {
+		return nil, err
+	}
+	if err := migrations.Check(ctx, a.store.Pool); err != nil {
+		return nil, err
+	}
+	if err := a.store.KnowPartitions(ctx); err != nil {
+		return nil, err
+	}
+	a.queueCtx, a.endQueue = context.WithCancel(context.Background())
+	a.store.SetQueue(jobs.NewQueue(a.queueCtx, a.store.Jobs, log))
+	if cfg.Role == "serve" {
+		a.recent = models.NewRecent(recentBytes)
+	}
+	a.bootstrap = &models.Actor{Name: "API_KEY", Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}}
+	a.bootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
+	if cfg.Role != "work" {
+		if err := a.firstUser(ctx); err != nil {
+			return nil, err
+		}
+		if cfg.Role == "serve" {
+			if err := a.makeDemo(ctx); err != nil {
+				return nil, fmt.Errorf("make the demo tenant: %w", err)
+			}
+		}
+		a.accepter = models.NewAccepter(a.store, a.recent, log)
+		a.http = a.routes()
+	}
+	return a, nil
+}
+
+// firstUser creates the user that the environment names, unless there is one already.
+func (a *App) firstUser(ctx context.Context) error {
+	if a.cfg.AdminEmail == "" {
+		return nil
+	}
+	_, err := a.store.CreateFirstUser(ctx, models.UserInput{Name: "Admin", Email: a.cfg.AdminEmail, Password: a.cfg.AdminPass})
+	if models.IsKind(err, models.KindNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Listen opens the port. It is separate from Run so that callers know the address before traffic starts.
+func (a *App) Listen() (addr string, err error) {
+	a.listener, err = net.Listen("tcp", net.JoinHostPort(a.cfg.Host, fmt.Sprint(a.cfg.Port)))
+	if err != nil {
+		return "", fmt.Errorf("PORT: cannot listen on port %d: %w", a.cfg.Port, err)
+	}
+	return a.listener.Addr().String(), nil
+}
+
+// Run works until ctx ends, then stops gracefully: no new requests, no new jobs, what is under way finishes or is
+// handed back. started is called once when everything is up.
+func (a *App) Run(ctx context.Context, started func()) error {
+	g, ctx := errgroup.WithContext(ctx)
+	var ready sync.WaitGroup
+	if a.cfg.Role != "web" {
+		ready.Add(1)
+		g.Go(func() error {
+			return jobs.Run(ctx, a.store, jobs.Options{MaxInFlight: a.cfg.MaxInFlight, Env: a.env, Recent: a.recent, Role: a.cfg.Role}, a.log, sync.OnceFunc(ready.Done))
+		})
+	}
+	if a.http != nil {
+		if a.listener == nil {
+			if _, err := a.Listen(); err != nil {
+				return err
+			}
+		}
+		g.Go(func() error { return a.http.Listener(a.listener) })
+		g.Go(func() error {
+			<-ctx.Done()
+			return a.http.ShutdownWithTimeout(15 * time.Second)
+		})
+	}
+	if a.pg != nil {
+		g.Go(func() error {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-a.pg.Done():
+				return errors.New("the private PostgreSQL has stopped; see postgres.log in " + a.cfg.DataDir)
+			}
+		})
+	}
+	go func() {
+		ready.Wait()
+		if ctx.Err() == nil {
+			started()
+		}
+	}()
+	return g.Wait()
+}
+
+// Close releases everything, after what was accepted is committed.
+func (a *App) Close() {
+	a.closing.Do(func() {
+		if a.accepter != nil {
+			a.accepter.Close()
+		}
+		if a.endQueue != nil {
+			a.endQueue()
+		}
+		if a.store != nil {
+			a.store.Close()
+		}
+		if a.pg != nil {
+			if err := a.pg.Stop(); err != nil {
+				a.log.Error("the private PostgreSQL did not stop cleanly; it recovers at the next start", "error", err)
+			}
+		}
+	})
+}
+
+// audit adds a line to the audit trail. That it could not be written is logged, and does not undo what was done.
+func (a *App) audit(ctx context.Context, c *Call, scope models.Scope, action, object string, detail map[string]any) {
+	a.writeAudit(ctx, c, models.AuditEntry{Scope: scope, Action: action, Object: object, Detail: detail})
+}
+
+func (a *App) auditFailure(ctx context.Context, c *Call, scope models.Scope, action, object string, why error) {
+	a.writeAudit(ctx, c, models.AuditEntry{Scope: scope, Action: action, Object: object, Outcome: models.AsError(why).Message})
+}
+
+func (a *App) auditDestination(ctx context.Context, c *Call, d *models.Destination, action string, detail map[string]any) {
+	a.audit(ctx, c, d.TenantScope(), action, d.ID, detail)
+}
+
+func (a *App) writeAudit(ctx context.Context, c *Call, e models.AuditEntry) {
+	e.Actor, e.IP, e.RequestID = c.Actor.Name, c.IP, c.RequestID
+	if err := a.store.Audit(ctx, e); err != nil {
+		a.log.Error("audit trail", "action", e.Action, "object", e.Object, "error", err)
+	}
+}
+
+// newLogger makes the log that the configuration asks for.
+func newLogger(cfg *Config) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
+	format := cfg.LogFormat
+	if format == "" {
+		format = "json"
+		if st, err := os.Stderr.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
+			format = "text"
+		}
+	}
+	if format == "text" {
+		return slog.New(slog.NewTextHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+}

@@ -1,0 +1,93 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// tokenLength is how long a tenant's token is valid.
+const tokenLength = 24 * time.Hour
+
+// apiCall finds out who calls the API and whether they may.
+func (a *App) apiCall(ctx context.Context, c *fiber.Ctx, perm models.Permission) (*Call, error) {
+	call := &Call{RequestID: requestID(c), IP: c.IP(), Prefer: parsePrefer(c.Get("Prefer")), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `)}
+	scheme, key, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "Bearer") || key == "" {
+		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "Give an API key or a tenant's token: Authorization: Bearer <key>."}
+	}
+	actor, err := a.whoIs(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	call.Actor = actor
+	return call, allow(actor, perm)
+}
+
+// allow returns an error unless the actor has the permission.
+func allow(actor *models.Actor, perm models.Permission) error {
+	if actor.Can(perm) {
+		return nil
+	}
+	return &models.Error{Kind: models.KindForbidden, Message: "This needs the permission " + string(perm) + ", which " + actor.Name + " does not have."}
+}
+
+func (a *App) whoIs(ctx context.Context, key string) (*models.Actor, error) {
+	if a.isBootstrapKey(key) {
+		return a.bootstrap, nil
+	}
+	if strings.Count(key, ".") == 2 {
+		return a.tokenActor(ctx, key)
+	}
+	return a.store.Authenticate(ctx, key)
+}
+
+// isBootstrapKey compares hashes, so that neither time nor length tells anything of the key.
+func (a *App) isBootstrapKey(key string) bool {
+	h := sha256.Sum256([]byte(key))
+	return a.cfg.APIKey != "" && subtle.ConstantTimeCompare(h[:], a.bootstrapHash[:]) == 1
+}
+
+// tenantToken makes a token with which a tenant's developers see and change that tenant only (JWT, HS256).
+func (a *App) tenantToken(tenantID string, now time.Time) (string, error) {
+	claims := jwt.RegisteredClaims{Issuer: "waybill", Subject: tenantID, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(tokenLength))}
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(a.store.Keys.Derive("tenant token"))
+}
+
+// tokenActor reads a tenant's token.
+func (a *App) tokenActor(ctx context.Context, token string) (*models.Actor, error) {
+	var claims jwt.RegisteredClaims
+	_, err := jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return a.store.Keys.Derive("tenant token"), nil },
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithExpirationRequired(), jwt.WithIssuer("waybill"))
+	if err != nil {
+		msg := "This token is not valid. Get one with GET /tenants/{id}/token."
+		if errors.Is(err, jwt.ErrTokenExpired) {
+			msg = "This token has expired. Get a new one with GET /tenants/{id}/token."
+		}
+		return nil, &models.Error{Kind: models.KindUnauthorized, Message: msg}
+	}
+	t, err := a.store.Tenant(ctx, models.AllTenants(), claims.Subject)
+	if models.IsKind(err, models.KindNotFound) {
+		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "The tenant of this token does not exist any more."}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &models.Actor{Name: "token of " + t.ID, Scope: t.Scope(), TenantID: t.ID, May: []models.Permission{models.MayRead, models.MayWrite, models.MayRetry}}, nil
+}
+
+// operatorsOnly refuses callers that see one tenant only, where a request concerns the whole server.
+func operatorsOnly(c *Call) error {
+	if c.Actor.TenantID != "" {
+		return &models.Error{Kind: models.KindForbidden, Message: "This concerns the whole server; " + c.Actor.Name + " sees one tenant only."}
+	}
+	return nil
+}

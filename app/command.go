@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/waybill-dev/waybill/migrations"
+)
+
+const usage = `Waybill delivers events to the destinations your customers configured.
+
+Usage: waybill <command>
+
+  serve         web and worker in one process; brings its own PostgreSQL without DATABASE_URL
+  web           the dashboard and the API
+  work          a worker
+  migrate       bring the database up to this version
+  check-config  read the environment and report every problem
+  bench         measure this machine: accept, deliver, latency (see waybill bench -h)
+  version       print the version
+
+Every setting is an environment variable; .env.example lists them.
+`
+
+// Main runs a command and returns the process's exit code.
+func Main(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	command := "help"
+	if len(args) > 0 {
+		command = args[0]
+	}
+	var err error
+	switch command {
+	case "serve", "web", "work":
+		err = serve(ctx, command, stdout)
+	case "migrate":
+		err = migrate(ctx, stdout)
+	case "check-config":
+		err = checkConfig(args[1:], stdout)
+	case "bench":
+		err = bench(ctx, args[1:], stdout)
+	case "version":
+		fmt.Fprintln(stdout, Version)
+	case "help", "-h", "--help":
+		fmt.Fprint(stdout, usage)
+	default:
+		fmt.Fprintf(stderr, "waybill: there is no command %q\n\n%s", command, usage)
+		return 2
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "waybill:", err)
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, role string, stdout io.Writer) error {
+	cfg, err := ReadConfig(role, os.Getenv)
+	if err != nil {
+		return fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	log := newLogger(cfg)
+	a, err := New(ctx, cfg, log)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if role != "work" {
+		if _, err := a.Listen(); err != nil {
+			return err
+		}
+	}
+	err = a.Run(ctx, func() { a.greet(stdout) })
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// greet says what a person needs to go on.
+func (a *App) greet(w io.Writer) {
+	ctx, cancel := callContext()
+	defer cancel()
+	if a.cfg.Role == "work" {
+		a.log.Info("the worker runs")
+		return
+	}
+	code, err := a.store.SetupCode(ctx)
+	if err != nil {
+		a.log.Error("cannot read the set-up code", "error", err)
+	}
+	if a.cfg.Role == "web" {
+		a.log.Info("web runs", "address", a.listener.Addr().String(), "url", a.cfg.BaseURL)
+		if code != "" {
+			a.log.Info("no user yet: open the set-up link once", "url", a.cfg.BaseURL+"/setup?code="+code)
+		}
+		return
+	}
+	fmt.Fprintf(w, "\nWaybill %s runs.\n\n  Dashboard  %s\n", Version, a.cfg.BaseURL)
+	if code != "" {
+		fmt.Fprintf(w, "  Set-up     %s/setup?code=%s   (once, makes the first user)\n", a.cfg.BaseURL, code)
+	}
+	key := "$API_KEY"
+	for _, g := range a.cfg.Generated {
+		if g == "API_KEY" {
+			key = a.cfg.APIKey
+			fmt.Fprintf(w, "  API key    %s   (kept in %s/api_key, not shown again)\n", key, a.cfg.DataDir)
+		}
+	}
+	if key == "$API_KEY" {
+		if os.Getenv("API_KEY") == "" {
+			key = "$(cat " + a.cfg.DataDir + "/api_key)"
+		}
+		fmt.Fprintf(w, "  API key    the one in %s\n", map[bool]string{true: "API_KEY", false: a.cfg.DataDir + "/api_key"}[os.Getenv("API_KEY") != ""])
+	}
+	fmt.Fprintf(w, `
+Publish a first event to the built-in Echo inbox and see its delivery:
+
+  curl -s %[1]s/api/v1/publish -H "Authorization: Bearer %[2]s" -H "Prefer: wait=5" \
+    -d '{"tenant_id":"demo","topic":"order.created","data":{"order":1,"total":29.95}}'
+
+`, a.cfg.BaseURL, key)
+}
+
+func migrate(ctx context.Context, stdout io.Writer) error {
+	cfg, err := ReadConfig("migrate", os.Getenv)
+	if err != nil {
+		return fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	if err := migrations.Apply(ctx, cfg.DatabaseURL); err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, "The database is at this version's schema.")
+	return nil
+}
+
+func checkConfig(args []string, stdout io.Writer) error {
+	if len(args) > 0 && args[0] == "-example" {
+		fmt.Fprint(stdout, EnvExample())
+		return nil
+	}
+	role := "serve"
+	if len(args) > 0 {
+		role = args[0]
+	}
+	if _, err := ReadConfig(role, os.Getenv); err != nil {
+		return fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	fmt.Fprintf(stdout, "The configuration is fine for `waybill %s`.\n", role)
+	return nil
+}

@@ -1,0 +1,292 @@
+package app
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/a-h/templ"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/static"
+	"github.com/waybill-dev/waybill/views"
+)
+
+// pageRoute is one address of the dashboard. Twin names the requests of the API that do the same ("GET
+// /tenants/:tenant/destinations"); a test fails when one does not exist or needs another permission.
+type pageRoute struct {
+	method, path string
+	perm         models.Permission
+	twin         []string
+	handler      pageHandler
+}
+
+// pageHandler answers a request of the dashboard by somebody who has logged in.
+type pageHandler func(ctx context.Context, p *pageCtx) error
+
+// pageCtx is one request of the dashboard.
+type pageCtx struct {
+	*fiber.Ctx
+	app    *App
+	call   *Call
+	tenant *models.Tenant // of pages below /t/:tenant; nil elsewhere
+}
+
+// The dashboard's cookies.
+const (
+	sessionCookie   = "waybill_session"
+	flashCookie     = "waybill_flash"
+	themeCookie     = "waybill_theme"
+	shortcutsCookie = "waybill_shortcuts"
+)
+
+// csp lets pages use nothing but what this server serves, and no inline scripts or styles.
+const csp = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// mountPages mounts the dashboard.
+func (a *App) mountPages(f *fiber.App) {
+	for _, r := range a.publicPages() {
+		f.Add(r.method, r.path, a.guardPage, func(c *fiber.Ctx) error {
+			ctx, cancel := callContext()
+			defer cancel()
+			return r.handler(ctx, &pageCtx{Ctx: c, app: a, call: &Call{RequestID: requestID(c), IP: c.IP(), Page: true, Actor: &models.Actor{}}})
+		})
+	}
+	for _, r := range a.pageRoutes() {
+		f.Add(r.method, r.path, a.guardPage, a.asPage(r))
+	}
+}
+
+// guardPage sets the headers of pages and refuses requests that another site made a browser send.
+func (a *App) guardPage(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderContentSecurityPolicy, csp)
+	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
+	c.Set(fiber.HeaderCacheControl, "private, no-cache")
+	c.Set(fiber.HeaderVary, "Cookie, HX-Request")
+	if c.Method() == http.MethodGet || c.Method() == http.MethodHead || sameOrigin(c) {
+		return c.Next()
+	}
+	return &models.Error{Kind: models.KindForbidden, Message: "This request came from another site and was not carried out. Go back and try again from the dashboard itself."}
+}
+
+// sameOrigin tells whether a request that changes something comes from our own pages: by Sec-Fetch-Site, which every
+// current browser sends, else by Origin. A request with neither is not from a browser.
+func sameOrigin(c *fiber.Ctx) bool {
+	switch c.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return true
+	case "":
+	default:
+		return false
+	}
+	origin := c.Get(fiber.HeaderOrigin)
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host == string(c.Request().Host())
+}
+
+// asPage mounts a page handler for those who have logged in and may use it.
+func (a *App) asPage(r pageRoute) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		ctx, cancel := callContext()
+		defer cancel()
+		actor, err := a.viewer(ctx, c)
+		if err != nil {
+			return err
+		}
+		if actor == nil {
+			return a.toLogin(ctx, c)
+		}
+		p := &pageCtx{Ctx: c, app: a, call: &Call{Actor: actor, RequestID: requestID(c), IP: c.IP(), Page: true}}
+		if err := allow(actor, r.perm); err != nil {
+			return err
+		}
+		if id := c.Params("tenant"); id != "" {
+			if p.tenant, err = a.store.Tenant(ctx, actor.Scope, id); err != nil {
+				return err
+			}
+			// Within a tenant's pages even an operator sees that tenant only.
+			scoped := *actor
+			scoped.Scope = p.tenant.Scope()
+			p.call.Actor = &scoped
+		} else if actor.TenantID != "" && r.path != views.HomeURL() && r.path != views.LogoutURL() && r.path != views.PreferencesURL() {
+			return &models.Error{Kind: models.KindForbidden, Message: "This page is for the operators of this server."}
+		}
+		return r.handler(ctx, p)
+	}
+}
+
+// viewer returns who has logged in, or nil.
+func (a *App) viewer(ctx context.Context, c *fiber.Ctx) (*models.Actor, error) {
+	token := c.Cookies(sessionCookie)
+	if token == "" {
+		return nil, nil
+	}
+	return a.store.Session(ctx, token)
+}
+
+// toLogin sends somebody who has not logged in to the page where they can, or on a fresh server to the set-up.
+func (a *App) toLogin(ctx context.Context, c *fiber.Ctx) error {
+	has, err := a.store.HasUsers(ctx)
+	if err != nil {
+		return err
+	}
+	if !has {
+		return c.Redirect(views.SetupURL(), http.StatusSeeOther)
+	}
+	q := url.Values{}
+	if c.Method() == http.MethodGet && c.OriginalURL() != "/" {
+		q.Set("return", c.OriginalURL())
+	}
+	if c.Cookies(sessionCookie) != "" {
+		q.Set("ended", "1")
+	}
+	to := views.LoginURL()
+	if len(q) > 0 {
+		to += "?" + q.Encode()
+	}
+	return c.Redirect(to, http.StatusSeeOther)
+}
+
+// localPath makes sure that an address given in a request stays on this server.
+func localPath(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") || strings.ContainsAny(s, "\\\r\n") {
+		return "/"
+	}
+	return s
+}
+
+// frame is what a page's frame shows. It takes the flash message, which is shown once.
+func (p *pageCtx) frame(title string, section views.Section) views.Page {
+	actor := p.call.Actor
+	f := views.Page{Title: title, Section: section, Here: p.OriginalURL(), Flash: p.takeFlash(), Chrome: p.app.chrome(p.Ctx)}
+	if actor != nil && actor.Name != "" {
+		f.Viewer = views.Viewer{Name: actor.Name, OneTenant: actor.TenantID != "", Write: actor.Can(models.MayWrite), Retry: actor.Can(models.MayRetry), Admin: actor.Can(models.MayAdmin)}
+	}
+	if p.tenant != nil {
+		f.Tenant = p.tenant.ID
+	}
+	return f
+}
+
+func (a *App) chrome(c *fiber.Ctx) views.Chrome {
+	theme := c.Cookies(themeCookie)
+	if theme != "light" && theme != "dark" {
+		theme = ""
+	}
+	return views.Chrome{Theme: theme, Shortcuts: c.Cookies(shortcutsCookie) != "off", BaseURL: a.cfg.BaseURL, Version: Version}
+}
+
+// render sends a page.
+func (p *pageCtx) render(ctx context.Context, status int, comp templ.Component) error {
+	p.Status(status).Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
+	return comp.Render(ctx, p.Response().BodyWriter())
+}
+
+// done ends a request that has changed something: to the page that shows it, with a message there.
+func (p *pageCtx) done(to string, flash *views.Flash) error {
+	if flash != nil {
+		if b, err := json.Marshal(flash); err == nil {
+			p.setCookie(flashCookie, base64.RawURLEncoding.EncodeToString(b), time.Minute)
+		}
+	}
+	return p.Redirect(to, http.StatusSeeOther)
+}
+
+func (p *pageCtx) takeFlash() *views.Flash {
+	raw := p.Cookies(flashCookie)
+	if raw == "" {
+		return nil
+	}
+	p.setCookie(flashCookie, "", -time.Hour)
+	var f views.Flash
+	b, err := base64.RawURLEncoding.DecodeString(raw)
+	if err != nil || json.Unmarshal(b, &f) != nil {
+		return nil
+	}
+	if f.LinkURL != "" {
+		f.LinkURL = localPath(f.LinkURL)
+	}
+	return &f
+}
+
+// setCookie sets a cookie that scripts cannot read. A negative life deletes it.
+func (p *pageCtx) setCookie(name, value string, life time.Duration) {
+	p.Cookie(&fiber.Cookie{Name: name, Value: value, Path: "/", Expires: time.Now().Add(life), HTTPOnly: true,
+		Secure: strings.HasPrefix(p.app.cfg.BaseURL, "https://"), SameSite: fiber.CookieSameSiteLaxMode})
+}
+
+// partial reports whether htmx asks for a part of the page.
+func (p *pageCtx) partial() bool { return p.Get("HX-Request-Type") == "partial" }
+
+// serveStatic serves what browsers load beside the pages.
+func (a *App) serveStatic(c *fiber.Ctx) error {
+	f := static.Lookup(c.Path())
+	if f == nil {
+		return fiber.ErrNotFound
+	}
+	c.Set(fiber.HeaderContentType, f.Type)
+	c.Set(fiber.HeaderCacheControl, static.CacheControl)
+	c.Set(fiber.HeaderVary, fiber.HeaderAcceptEncoding)
+	if strings.Contains(c.Get(fiber.HeaderAcceptEncoding), "gzip") && len(f.Gzip) < len(f.Body) {
+		c.Set(fiber.HeaderContentEncoding, "gzip")
+		return c.Send(f.Gzip)
+	}
+	return c.Send(f.Body)
+}
+
+// attemptLimiter bounds how often a password may be tried, by address and by account.
+type attemptLimiter struct {
+	mu sync.Mutex
+	m  map[string]*tries
+}
+
+type tries struct {
+	n     int
+	until time.Time // when the count starts anew
+}
+
+const (
+	maxTries  = 10
+	tryWindow = 10 * time.Minute
+)
+
+// allow counts a try under each key and returns when the next is possible, or the zero time when this one is.
+func (l *attemptLimiter) allow(now time.Time, keys ...string) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.m == nil || len(l.m) > 10_000 {
+		l.m = map[string]*tries{}
+	}
+	var wait time.Time
+	for _, k := range keys {
+		t := l.m[k]
+		if t == nil || now.After(t.until) {
+			t = &tries{until: now.Add(tryWindow)}
+			l.m[k] = t
+		}
+		t.n++
+		if t.n > maxTries && t.until.After(wait) {
+			wait = t.until
+		}
+	}
+	return wait
+}
+
+// forget takes the tries under the keys back, after one has succeeded.
+func (l *attemptLimiter) forget(keys ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range keys {
+		delete(l.m, k)
+	}
+}

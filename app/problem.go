@@ -1,0 +1,81 @@
+package app
+
+import (
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// problem is the body of every error in the API.
+type problem struct {
+	Status    int               `json:"status"`
+	Message   string            `json:"message"`
+	Data      []string          `json:"data,omitempty"`
+	Code      string            `json:"code"`
+	Fields    map[string]string `json:"fields,omitempty"`
+	Position  *models.Position  `json:"position,omitempty"`
+	RequestID string            `json:"request_id"`
+}
+
+func problemOf(e *models.Error, requestID string) problem {
+	return problem{Status: e.Status(), Message: e.Message, Data: e.Problems(), Code: e.Code(), Fields: e.Fields, Position: e.Position, RequestID: requestID}
+}
+
+// onError answers every error, once: as JSON under the API, as a page elsewhere. What is not known in advance is
+// logged with its request id, and the caller sees one fixed sentence.
+func (a *App) onError(c *fiber.Ctx, err error) error {
+	var fe *fiber.Error
+	if errors.As(err, &fe) {
+		err = fromFiber(fe)
+	}
+	e := models.AsError(err)
+	id := requestID(c)
+	if e.Kind == models.KindInternal || e.Kind == models.KindUnavailable {
+		a.log.Error("request failed", slog.String("request_id", id), slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Any("error", err))
+	}
+	if e.RetryAfter > 0 {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(max(1, int(e.RetryAfter.Seconds()))))
+	}
+	if e.Kind == models.KindUnauthorized {
+		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	if isAPI(c) {
+		return c.Status(e.Status()).JSON(problemOf(e, id))
+	}
+	return a.errorPage(c, e, id)
+}
+
+// fromFiber turns an error of the HTTP layer (no such route, method not allowed, body too large) into one of ours.
+func fromFiber(fe *fiber.Error) error {
+	switch fe.Code {
+	case fiber.StatusNotFound:
+		return &models.Error{Kind: models.KindNotFound, Message: "There is nothing at this address."}
+	case fiber.StatusMethodNotAllowed:
+		return &models.Error{Kind: models.KindNotFound, Message: "This address does not answer to this method."}
+	case fiber.StatusRequestEntityTooLarge:
+		return &models.Error{Kind: models.KindTooLarge, Message: "The request is too large."}
+	case fiber.StatusRequestHeaderFieldsTooLarge:
+		return &models.Error{Kind: models.KindTooLarge, Message: "The request's headers are too large."}
+	}
+	if fe.Code >= 400 && fe.Code < 500 {
+		return &models.Error{Kind: models.KindMalformed, Message: "The request could not be read: " + fe.Message + "."}
+	}
+	return errors.New(fe.Message)
+}
+
+func isAPI(c *fiber.Ctx) bool {
+	return strings.HasPrefix(c.Path(), apiPrefix+"/") || c.Path() == apiPrefix
+}
+
+const requestIDKey = "request-id"
+
+func requestID(c *fiber.Ctx) string {
+	id, _ := c.Locals(requestIDKey).(string)
+	return id
+}

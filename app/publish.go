@@ -1,0 +1,262 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// maxBatchPublish is how many events one request may publish.
+const maxBatchPublish = 1000
+
+// publish accepts one event. It is mounted by hand because of its rate: the usual way reads bodies field by field.
+func (a *App) publish(c *fiber.Ctx) error {
+	ctx, cancel := callContext()
+	defer cancel()
+	call, err := a.apiCall(ctx, c, models.MayPublish)
+	if err != nil {
+		return err
+	}
+	b, err := body(c)
+	if err != nil {
+		return err
+	}
+	in := &models.PublishInput{}
+	if err := decodePublish(b, in, call.Prefer.strict); err != nil {
+		return err
+	}
+	ctx, cancelWait := withWait(ctx, call)
+	defer cancelWait()
+	reply, err := a.publishOne(ctx, call, in)
+	if err != nil {
+		return err
+	}
+	return sendJSON(c, call, reply)
+}
+
+// decodePublish reads an event. The quick way is tried first; when it fails, or unknown fields matter, the thorough way
+// says what is wrong with which field.
+func decodePublish(b []byte, in *models.PublishInput, strict bool) error {
+	if !strict && utf8.Valid(b) && json.Unmarshal(b, in) == nil && !bytes.Equal(bytes.TrimSpace(b), []byte("null")) {
+		return nil
+	}
+	*in = models.PublishInput{}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return &models.Error{Kind: models.KindMalformed, Message: "The body must be a JSON object with tenant_id and data."}
+	}
+	return decodeJSON(b, reflect.ValueOf(in).Elem(), strict)
+}
+
+// publishResult is the answer to a publish.
+type publishJSON struct {
+	models.PublishResult
+	Deliveries []deliveryJSON `json:"deliveries,omitempty"`
+}
+
+func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInput) (*Reply, error) {
+	if err := scopePublish(call, in); err != nil {
+		return nil, err
+	}
+	res, err := a.accepter.Publish(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	location := apiPrefix + "/events/" + url.PathEscape(res.ID)
+	r := &Reply{Status: http.StatusAccepted, Body: publishJSON{PublishResult: *res}, Location: location, Applied: call.Prefer.waitApplied(),
+		Link: []string{"<" + location + `>; rel="monitor"`}}
+	if call.Prefer.wait == 0 {
+		return r, nil
+	}
+	scope, err := a.store.Of(ctx, call.Scope(), in.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	considered, settled, err := a.waitForOutcomes(ctx, scope, res.ID, call.Prefer.wait)
+	if err != nil || !settled {
+		return r, err
+	}
+	out := publishJSON{PublishResult: *res, Deliveries: []deliveryJSON{}}
+	for _, d := range considered.Deliveries {
+		out.Deliveries = append(out.Deliveries, deliveryToJSON(d))
+	}
+	r.Status, r.Body = http.StatusOK, out
+	return r, nil
+}
+
+// scopePublish keeps a caller with one tenant to that tenant.
+func scopePublish(call *Call, in *models.PublishInput) error {
+	if t := call.Actor.TenantID; t != "" {
+		if in.TenantID == "" {
+			in.TenantID = t
+		}
+		if in.TenantID != t {
+			return &models.Error{Kind: models.KindNotFound, Message: "There is no tenant of this id.", Fields: map[string]string{"tenant_id": "is unknown"}}
+		}
+	}
+	return nil
+}
+
+// waitForOutcomes waits until every delivery of an event has its first outcome; settled is false when the time is up
+// first.
+func (a *App) waitForOutcomes(ctx context.Context, scope models.Scope, eventID string, wait time.Duration) (c *models.Considered, settled bool, err error) {
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	for pause := 5 * time.Millisecond; ; pause = min(pause*3/2, 200*time.Millisecond) {
+		if settled, err = a.store.HasOutcomes(ctx, scope, eventID); err != nil {
+			return nil, false, err
+		}
+		if settled {
+			c, err = a.store.EventDeliveries(ctx, scope, eventID)
+			return c, true, err
+		}
+		select {
+		case <-deadline.C:
+			return nil, false, nil
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// batchResult is the answer for one event of a batch.
+type batchResult struct {
+	Status         int               `json:"status"`
+	ID             string            `json:"id,omitempty"`
+	Duplicate      *bool             `json:"duplicate,omitempty"`
+	DestinationIDs []string          `json:"destination_ids,omitempty"`
+	Message        string            `json:"message,omitempty"`
+	Fields         map[string]string `json:"fields,omitempty"`
+}
+
+// publishBatch accepts many events, as a JSON array or as NDJSON. Each has its own result, in order.
+func (a *App) publishBatch(c *fiber.Ctx) error {
+	ctx, cancel := callContext()
+	defer cancel()
+	call, err := a.apiCall(ctx, c, models.MayPublish)
+	if err != nil {
+		return err
+	}
+	b, err := body(c)
+	if err != nil {
+		return err
+	}
+	raws, err := splitBatch(b)
+	if err != nil {
+		return err
+	}
+	results := make([]batchResult, len(raws))
+	ins, places := make([]*models.PublishInput, 0, len(raws)), make([]int, 0, len(raws))
+	refuse := func(i int, err error) {
+		e := models.AsError(err)
+		results[i] = batchResult{Status: e.Status(), Message: e.Message, Fields: e.Fields}
+	}
+	for i, raw := range raws {
+		in := &models.PublishInput{}
+		err := decodePublish(raw, in, call.Prefer.strict)
+		if err == nil {
+			err = scopePublish(call, in)
+		}
+		if err != nil {
+			refuse(i, err)
+			continue
+		}
+		ins, places = append(ins, in), append(places, i)
+	}
+	res, errs := a.accepter.PublishAll(ctx, ins)
+	for k, i := range places {
+		if errs[k] != nil {
+			refuse(i, errs[k])
+			continue
+		}
+		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs}
+	}
+	return sendJSON(c, call, &Reply{Status: http.StatusAccepted, Body: map[string]any{"results": results}})
+}
+
+// splitBatch cuts a batch into its events.
+func splitBatch(b []byte) ([]json.RawMessage, error) {
+	b = bytes.TrimSpace(b)
+	var raws []json.RawMessage
+	switch {
+	case len(b) == 0:
+	case b[0] == '[':
+		if err := json.Unmarshal(b, &raws); err != nil {
+			return nil, jsonProblem(b, err)
+		}
+	default:
+		for line := range bytes.SplitSeq(b, []byte("\n")) {
+			if line = bytes.TrimSpace(line); len(line) > 0 {
+				raws = append(raws, line)
+			}
+		}
+	}
+	if len(raws) == 0 || len(raws) > maxBatchPublish {
+		return nil, &models.Error{Kind: models.KindMalformed,
+			Message: fmt.Sprintf("The body must hold 1 to %d events, as a JSON array or one JSON object a line (NDJSON).", maxBatchPublish)}
+	}
+	return raws, nil
+}
+
+type testRequest struct {
+	Tenant      string `path:"tenant"`
+	Destination string `path:"destination"`
+	Body        struct {
+		Topic string          `json:"topic"`
+		Data  json.RawMessage `json:"data"`
+	} `body:"json"`
+}
+
+// testWait is how long a test waits for its attempt when the caller does not say.
+const testWait = 20 * time.Second
+
+// sendTest sends a test event to one destination and answers with the attempt.
+func (a *App) sendTest(ctx context.Context, c *Call, req *testRequest) (*Reply, error) {
+	d, err := a.store.Destination(ctx, c.Scope(), req.Tenant, req.Destination)
+	if err != nil {
+		return nil, err
+	}
+	if d.DisabledAt != nil {
+		return nil, &models.Error{Kind: models.KindConflict, Message: "The destination is disabled, so that the event would be held. Enable it, then test."}
+	}
+	in := &models.PublishInput{TenantID: req.Tenant, Topic: req.Body.Topic, DestinationID: req.Destination, Data: req.Body.Data,
+		Trigger: models.TriggerTest, Actor: c.Actor.Name}
+	if len(in.Data) == 0 {
+		in.Data = json.RawMessage(fmt.Sprintf(`{"test":true,"message":"A test event from Waybill","sent_at":%q}`, time.Now().UTC().Format(time.RFC3339)))
+	}
+	never := false
+	in.EligibleForRetry = &never
+	res, err := a.accepter.Publish(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	a.auditDestination(ctx, c, d, "destination.test", map[string]any{"event": res.ID})
+	r := &Reply{Status: http.StatusAccepted, Body: res, Location: apiPrefix + "/events/" + url.PathEscape(res.ID), Applied: c.Prefer.waitApplied()}
+	wait := c.Prefer.wait
+	if c.Prefer.async {
+		return r, nil
+	}
+	if wait == 0 {
+		wait = testWait
+	}
+	considered, settled, err := a.waitForOutcomes(ctx, d.TenantScope(), res.ID, wait)
+	if err != nil || !settled || len(considered.Deliveries) == 0 {
+		return r, err
+	}
+	attempts, err := a.store.DeliveryAttempts(ctx, c.Scope(), considered.Deliveries[0].DeliveryKey)
+	if err != nil || len(attempts) == 0 {
+		return r, err
+	}
+	r.Status, r.Body = http.StatusOK, attemptToJSON(attempts[0], includes{"response_data": true, "request": true})
+	return r, nil
+}

@@ -1,0 +1,158 @@
+package app
+
+import (
+	"context"
+	"encoding/hex"
+	"net/http"
+	"time"
+
+	"crypto/rand"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/recover"
+
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/static"
+)
+
+// apiPrefix is where the JSON API lives.
+const apiPrefix = "/api/v1"
+
+// maxBody bounds a request's body: a batch of a thousand events of a kilobyte and a bit, or one of the largest.
+const maxBody = 8 << 20
+
+// route is one address of the API.
+type route struct {
+	method, path string
+	perm         models.Permission
+	handler      fiber.Handler
+}
+
+// routes builds the HTTP application: every address in one list.
+func (a *App) routes() *fiber.App {
+	f := fiber.New(fiber.Config{
+		DisableStartupMessage:   true,
+		ErrorHandler:            a.onError,
+		Immutable:               true, // values outlive their request
+		UnescapePath:            true,
+		CaseSensitive:           true,
+		BodyLimit:               max(maxBody, 2*a.cfg.MaxPayload),
+		ReadBufferSize:          16 << 10,
+		ReadTimeout:             60 * time.Second,
+		IdleTimeout:             120 * time.Second,
+		EnableTrustedProxyCheck: true,
+		TrustedProxies:          a.cfg.Proxies,
+		ProxyHeader:             fiber.HeaderXForwardedFor,
+		ServerHeader:            "",
+	})
+	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.prepare)
+	f.Get("/healthz", a.healthz)
+	f.Get("/readyz", a.readyz)
+	f.Get(static.Prefix+"*", a.serveStatic)
+	for _, r := range a.apiRoutes() {
+		f.Add(r.method, apiPrefix+r.path, r.handler)
+	}
+	f.Get(apiPrefix+"/healthz", a.healthz)
+	a.mountPages(f)
+	f.Use(func(*fiber.Ctx) error { return fiber.ErrNotFound })
+	return f
+}
+
+// apiRoutes lists the API. A change here belongs into docs/api.md too.
+func (a *App) apiRoutes() []route {
+	const (
+		tenant      = "/tenants/:tenant"
+		destination = tenant + "/destinations/:destination"
+	)
+	get, put, post, patch, del := http.MethodGet, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete
+	return []route{
+		{get, "/tenants", models.MayAdmin, asJSON(a, models.MayAdmin, a.listTenants)},
+		{put, tenant, models.MayWrite, asJSON(a, models.MayWrite, a.putTenant)},
+		{get, tenant, models.MayRead, asJSON(a, models.MayRead, a.getTenant)},
+		{del, tenant, models.MayWrite, asJSON(a, models.MayWrite, a.deleteTenant)},
+		{get, tenant + "/token", models.MayAdmin, asJSON(a, models.MayAdmin, a.getTenantToken)},
+		{get, tenant + "/portal", models.MayAdmin, asJSON(a, models.MayAdmin, a.getPortal)},
+
+		{get, tenant + "/destinations", models.MayRead, asJSON(a, models.MayRead, a.listDestinations)},
+		{post, tenant + "/destinations", models.MayWrite, asJSON(a, models.MayWrite, a.createDestination)},
+		{get, destination, models.MayRead, asJSON(a, models.MayRead, a.getDestination)},
+		{patch, destination, models.MayWrite, asJSON(a, models.MayWrite, a.updateDestination)},
+		{del, destination, models.MayWrite, asJSON(a, models.MayWrite, a.deleteDestination)},
+		{put, destination + "/enable", models.MayWrite, asJSON(a, models.MayWrite, a.enableDestination)},
+		{put, destination + "/disable", models.MayWrite, asJSON(a, models.MayWrite, a.disableDestination)},
+		{post, destination + "/backlog", models.MayWrite, asJSON(a, models.MayWrite, a.actOnBacklog)},
+		{post, destination + "/secrets/rotate", models.MayWrite, asJSON(a, models.MayWrite, a.rotateSecret)},
+		{post, destination + "/secrets/reveal", models.MayWrite, asJSON(a, models.MayWrite, a.revealSecret)},
+		{post, destination + "/test", models.MayWrite, asJSON(a, models.MayWrite, a.sendTest)},
+		{post, destination + "/check", models.MayWrite, asJSON(a, models.MayWrite, a.checkDestination)},
+		{get, destination + "/attempts", models.MayRead, asJSON(a, models.MayRead, a.listAttempts)},
+		{get, destination + "/attempts/:attempt", models.MayRead, asJSON(a, models.MayRead, a.getAttempt)},
+
+		{get, "/destination-types", models.MayRead, asJSON(a, models.MayRead, a.listTypes)},
+		{get, "/destination-types/:type", models.MayRead, asJSON(a, models.MayRead, a.getType)},
+		{get, "/topics", models.MayRead, asJSON(a, models.MayRead, a.listTopics)},
+		{put, "/topics/:topic", models.MayWrite, asJSON(a, models.MayWrite, a.putTopic)},
+		{del, "/topics/:topic", models.MayWrite, asJSON(a, models.MayWrite, a.deleteTopic)},
+
+		{post, "/publish", models.MayPublish, a.publish},
+		{post, "/publish/batch", models.MayPublish, a.publishBatch},
+		{get, "/events", models.MayRead, asJSON(a, models.MayRead, a.listEvents)},
+		{get, "/events/:event", models.MayRead, asJSON(a, models.MayRead, a.getEvent)},
+		{get, "/events/:event/deliveries", models.MayRead, asJSON(a, models.MayRead, a.listEventDeliveries)},
+		{get, "/deliveries", models.MayRead, asJSON(a, models.MayRead, a.listDeliveries)},
+		{get, "/deliveries/:delivery", models.MayRead, asJSON(a, models.MayRead, a.getDelivery)},
+		{post, "/deliveries/:delivery/cancel", models.MayRetry, asJSON(a, models.MayRetry, a.cancelDelivery)},
+		{post, "/retry", models.MayRetry, asJSON(a, models.MayRetry, a.retry)},
+		{get, "/attempts", models.MayRead, asJSON(a, models.MayRead, a.listAttempts)},
+		{get, "/attempts/:attempt", models.MayRead, asJSON(a, models.MayRead, a.getAttempt)},
+
+		{get, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.listAPIKeys)},
+		{post, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.createAPIKey)},
+		{del, "/api-keys/:key", models.MayAdmin, asJSON(a, models.MayAdmin, a.revokeAPIKey)},
+	}
+}
+
+// prepare gives every request an id and the headers that all answers carry.
+func (a *App) prepare(c *fiber.Ctx) error {
+	var b [12]byte
+	rand.Read(b[:])
+	id := hex.EncodeToString(b[:])
+	c.Locals(requestIDKey, id)
+	c.Set("X-Request-Id", id)
+	c.Set("X-Content-Type-Options", "nosniff")
+	return c.Next()
+}
+
+func (a *App) onPanic(c *fiber.Ctx, e any) {
+	a.log.Error("panic", "request_id", requestID(c), "method", c.Method(), "path", c.Path(), "panic", e)
+}
+
+type healthJSON struct {
+	Status    string         `json:"status"`
+	Timestamp time.Time      `json:"timestamp"`
+	Workers   map[string]int `json:"workers"`
+}
+
+// healthz tells whether the process works and how many workers are alive.
+func (a *App) healthz(c *fiber.Ctx) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	h := healthJSON{Status: "healthy", Timestamp: time.Now().UTC()}
+	n, err := a.store.Workers(ctx)
+	h.Workers = map[string]int{"alive": n}
+	if err != nil {
+		h.Status = "failed"
+		return c.Status(http.StatusServiceUnavailable).JSON(h)
+	}
+	return c.JSON(h)
+}
+
+// readyz tells whether the database answers and has this build's schema.
+func (a *App) readyz(c *fiber.Ctx) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := a.store.Ready(ctx); err != nil {
+		return c.Status(http.StatusServiceUnavailable).JSON(map[string]string{"status": "failed", "message": "The database does not answer."})
+	}
+	return c.JSON(map[string]string{"status": "ready"})
+}

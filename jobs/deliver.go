@@ -1,0 +1,325 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// deliverWorker makes the attempts of a job's deliveries and reports what became of them.
+type deliverWorker struct {
+	river.WorkerDefaults[deliverArgs]
+	w *Worker
+}
+
+// Timeout is off: each attempt has its own deadline, and a job may wait for its destination's turn.
+func (*deliverWorker) Timeout(*river.Job[deliverArgs]) time.Duration { return -1 }
+
+// NextRetry applies to a job that failed because the database did; the deliveries' own retries are jobs of their own.
+func (*deliverWorker) NextRetry(job *river.Job[deliverArgs]) time.Time {
+	return time.Now().Add(min(time.Second*time.Duration(job.Attempt), 10*time.Second))
+}
+
+var errNotAlive = errors.New("this process has not been seen by the database for too long and must not send")
+
+// Work runs one job.
+func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
+	w, args := d.w, job.Args
+	lane := w.lanes.get(args.Destination)
+	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, w.jobs.Load() > maxJobs/2); !ok {
+		return w.putOff(ctx, job, wait)
+	}
+	w.jobs.Add(1)
+	defer w.jobs.Add(-1)
+	defer lane.leave()
+	if err := lane.acquire(ctx); err == errPutOff {
+		return w.putOff(ctx, job, lane.wait())
+	} else if err != nil {
+		return err
+	}
+	placed := true // whether this goroutine holds a place in the lane
+	defer func() {
+		if placed {
+			lane.release()
+		}
+	}()
+	fresh := !args.Retry && job.Attempt == 1 && !bytes.Contains(job.Metadata, []byte(begun))
+	endpoint, ready, err := w.loader.Load(ctx, args.Destination, args.Items, fresh)
+	if err != nil {
+		return err
+	}
+	lane.permit(endpoint.InFlight)
+	if status, reason := unusable(endpoint); status != "" {
+		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(endpoint, ready, args, status, reason)})
+	}
+	run := &run{w: w, ctx: ctx, job: job, lane: lane, endpoint: endpoint, ready: ready}
+	run.sender, run.giveBack, run.openErr = w.senders.get(endpoint)
+	if run.openErr == nil {
+		defer run.giveBack()
+	}
+	run.all()
+	placed = false
+	return run.finish()
+}
+
+// unusable says what becomes of deliveries to a destination to which nothing is to be sent.
+func unusable(e *models.Endpoint) (status, reason string) {
+	switch {
+	case e.DeletedAt != nil:
+		return models.StatusCancelled, "The destination was deleted."
+	case e.TenantGone:
+		return models.StatusCancelled, "The tenant was deleted."
+	case e.DisabledAt != nil:
+		return models.StatusHeld, e.HeldReason()
+	}
+	return "", ""
+}
+
+// unsent makes the outcomes of deliveries of which no attempt was made.
+func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, reason string) []models.Outcome {
+	out := make([]models.Outcome, len(ready))
+	for i, r := range ready {
+		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Turn: r.Turn,
+			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor}
+	}
+	return out
+}
+
+// putOff gives a job's deliveries back to the queue, to be taken up later.
+func (w *Worker) putOff(ctx context.Context, job *river.Job[deliverArgs], wait time.Duration) error {
+	// Whole seconds, so that many small jobs become few large ones.
+	next := time.Now().Add(wait + time.Second - 1).Truncate(time.Second)
+	rep := models.Report{Job: job.ID, Done: true, Outcomes: make([]models.Outcome, len(job.Args.Items))}
+	for i, it := range job.Args.Items {
+		rep.Outcomes[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: it.EventID, Destination: job.Args.Destination}, Turn: it.Turn,
+			Status: models.StatusPending, Next: next, Trigger: job.Args.Trigger, Actor: job.Args.Actor}
+	}
+	return w.recorder.Record(ctx, rep)
+}
+
+// run is one job under way.
+type run struct {
+	w        *Worker
+	ctx      context.Context
+	job      *river.Job[deliverArgs]
+	lane     *lane
+	endpoint *models.Endpoint
+	sender   adapters.Sender
+	giveBack func()
+	openErr  error
+	ready    []models.Ready
+
+	mu       sync.Mutex
+	next     int              // index of the delivery to be taken up next
+	left     int              // deliveries whose outcome is not known
+	outcomes []models.Outcome // known but not reported
+	timer    *time.Timer      // reports what is known while others take long
+	reports  sync.WaitGroup   // reports under way
+	err      error
+}
+
+// reportAfter is how long a known outcome waits for the others of its job before it is reported alone.
+const reportAfter = 25 * time.Millisecond
+
+// all makes the attempts. This goroutine has one place in the lane, and helpers take as many more as are free. When it
+// returns all places are given back.
+func (r *run) all() {
+	r.left = len(r.ready)
+	r.outcomes = make([]models.Outcome, 0, len(r.ready))
+	var helpers sync.WaitGroup
+	spawn := func() {
+		for r.more() && r.lane.tryAcquire() {
+			helpers.Add(1)
+			go func() {
+				defer helpers.Done()
+				defer r.lane.release()
+				for i, ok := r.take(); ok; i, ok = r.take() {
+					r.one(i)
+				}
+			}()
+		}
+	}
+	for i, ok := r.take(); ok; i, ok = r.take() {
+		spawn()
+		r.one(i)
+	}
+	r.lane.release()
+	helpers.Wait()
+}
+
+func (r *run) more() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.next < len(r.ready)
+}
+
+func (r *run) take() (int, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next >= len(r.ready) || r.err != nil {
+		return 0, false
+	}
+	r.next++
+	return r.next - 1, true
+}
+
+// one makes one attempt.
+func (r *run) one(i int) {
+	d := &r.ready[i]
+	free, err := r.w.slot(r.ctx, r.lane)
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	defer free()
+	if !r.w.process.Alive() {
+		r.fail(errNotAlive)
+		return
+	}
+	started := time.Now()
+	receipt, err := r.send(d)
+	took := time.Since(started)
+	if err != nil && r.ctx.Err() != nil {
+		r.fail(r.ctx.Err()) // the process is stopping; the attempt was cut off and is made again
+		return
+	}
+	r.add(r.outcome(d, started, took, receipt, err))
+}
+
+func (r *run) send(d *models.Ready) (adapters.Receipt, error) {
+	if r.endpoint.UnusableErr != nil {
+		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: "The destination's credentials cannot be opened with this server's key.",
+			Advice: "Ask the operator to check SECRET_KEY and SECRET_KEY_PREVIOUS, or enter the credentials again."}
+	}
+	if r.openErr != nil {
+		return adapters.Receipt{}, r.openErr
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, r.endpoint.Timeout)
+	defer cancel()
+	e := d.Event
+	return r.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
+		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: e.Data, Attempt: d.Attempts + 1})
+}
+
+// outcome turns an attempt into what is recorded.
+func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc adapters.Receipt, err error) models.Outcome {
+	trigger := r.job.Args.Trigger
+	if trigger == "" {
+		trigger = models.TriggerAutomatic
+	}
+	key := models.DeliveryKey{EventID: d.EventID, Destination: r.endpoint.Key}
+	a := &models.Attempt{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Number: d.Attempts + 1, StartedAt: started, Duration: took,
+		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor, Method: rc.Method, URL: rc.URL,
+		RequestHeader: rc.ReqHeader, ResponseHeader: rc.RespHeader, ResponseBody: rc.Body, Truncated: rc.Truncated}
+	t := tried{policy: r.endpoint.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code, asked: rc.Retry, random: rand.Float64()}
+	throttled := false
+	if err != nil {
+		t.err = adapters.AsError(err)
+		a.ErrorClass, a.Error, a.Advice, a.RawError = string(t.err.Class), t.err.Message, t.err.Advice, t.err.Raw
+		throttled = t.err.Kind == adapters.KindThrottled
+	}
+	now := started.Add(took)
+	r.lane.learn(now, took, throttled, max(t.asked, afterOf(t.err)))
+	dec := decide(t)
+	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason}
+	if dec.status == models.StatusRetrying {
+		o.Next = now.Add(dec.wait)
+	}
+	if dec.disable != "" {
+		r.w.disable(r.endpoint, dec.disable)
+	}
+	r.w.logAttempt(r.ctx, r.endpoint, d, &o)
+	return o
+}
+
+func afterOf(e *adapters.Error) time.Duration {
+	if e == nil {
+		return 0
+	}
+	return e.After
+}
+
+func (w *Worker) logAttempt(ctx context.Context, e *models.Endpoint, d *models.Ready, o *models.Outcome) {
+	level := slog.LevelDebug
+	if !o.Attempt.OK {
+		level = slog.LevelInfo
+	}
+	if !w.log.Enabled(ctx, level) {
+		return
+	}
+	a := o.Attempt
+	w.log.LogAttrs(ctx, level, "attempt", slog.String("tenant", e.TenantID), slog.String("destination", e.ID), slog.String("event", d.Event.ID),
+		slog.Int("number", a.Number), slog.Bool("ok", a.OK), slog.Int("code", a.Code), slog.Duration("took", a.Duration),
+		slog.String("status", o.Status), slog.String("error_class", a.ErrorClass), slog.String("error", a.Error), slog.Time("next", o.Next))
+}
+
+// add takes note of an outcome. Those that are known are reported together when the job is through, or after a short
+// while when some of its deliveries take longer.
+func (r *run) add(o models.Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.outcomes = append(r.outcomes, o)
+	r.left--
+	if r.left > 0 && r.timer == nil {
+		r.timer = time.AfterFunc(reportAfter, r.report)
+	}
+}
+
+// report reports what is known so far.
+func (r *run) report() {
+	r.mu.Lock()
+	r.timer = nil
+	known := r.outcomes
+	r.outcomes = nil
+	if len(known) == 0 {
+		r.mu.Unlock()
+		return
+	}
+	r.reports.Add(1)
+	r.mu.Unlock()
+	defer r.reports.Done()
+	if err := r.w.recorder.Record(r.ctx, models.Report{Job: r.job.ID, Outcomes: known}); err != nil {
+		r.fail(err)
+	}
+}
+
+func (r *run) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+// finish reports the rest and ends the job. After a failure what is known is reported all the same, and the job stays
+// for another run, which leaves out what was recorded.
+func (r *run) finish() error {
+	r.mu.Lock()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	r.mu.Unlock()
+	r.reports.Wait() // the last report ends the job: the others must be written before it
+	r.mu.Lock()
+	known, err := r.outcomes, r.err
+	r.outcomes = nil
+	r.mu.Unlock()
+	if err != nil && len(known) == 0 {
+		return err
+	}
+	// What was sent is recorded although the process is stopping.
+	ctx := context.WithoutCancel(r.ctx)
+	if rec := r.w.recorder.Record(ctx, models.Report{Job: r.job.ID, Done: err == nil, Outcomes: known}); rec != nil {
+		return rec
+	}
+	return err
+}

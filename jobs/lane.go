@@ -1,0 +1,248 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// lane is what this process knows of one destination's traffic: how many attempts are under way, how many may be, and
+// how long they take. It keeps a slow destination from taking the places that others need.
+type lane struct {
+	mu       sync.Mutex
+	limit    int // attempts at once, as the destination permits
+	allowed  int // attempts at once for now: halved when asked to slow down, back by one with each success
+	inFlight int
+	waiting  []chan struct{} // jobs that wait for a place, first come first served
+	jobs     int             // jobs that this process has taken for the destination
+	took     time.Duration   // moving average of an attempt
+	moved    time.Time       // when an attempt last ended, or the first of those under way began
+	paused   time.Time       // nothing is sent before, because the receiver asked for it
+	lastUsed time.Time
+}
+
+const (
+	// maxJobsOfLane is how many jobs of one destination a crowded process takes: a part of what it can hold, so that
+	// a backlog leaves places for the others.
+	maxJobsOfLane = maxJobs / 4
+	// slowAttempt is from when a destination counts as slow, and maxWaitingOfSlow how many jobs then wait in this
+	// process beside those under way. The others are put off.
+	slowAttempt      = time.Second
+	maxWaitingOfSlow = 4
+	// maxWait is how long a job waits for a place before it looks again whether the destination has become slow.
+	maxWait        = 2 * time.Second
+	minPutOff      = time.Second
+	maxPutOff      = time.Minute
+	pauseWithoutIt = 5 * time.Second // when asked to slow down without being told for how long
+)
+
+// enter asks to work on a job of the destination. crowded says that the process holds many jobs already. When the job
+// must be put off enter returns for how long.
+func (l *lane) enter(now time.Time, limit int, crowded bool) (wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastUsed = now
+	if l.limit == 0 {
+		l.setLimit(limit)
+	}
+	if wait, full := l.full(now, crowded); full {
+		return wait, false
+	}
+	l.jobs++
+	return 0, true
+}
+
+// full reports whether another job has to be put off, and for how long. The lock is held.
+func (l *lane) full(now time.Time, crowded bool) (wait time.Duration, full bool) {
+	if d := l.paused.Sub(now); d > 0 {
+		return min(max(d, minPutOff), maxPutOff), true
+	}
+	if l.isSlow(now) && l.jobs >= l.inFlight+maxWaitingOfSlow {
+		return min(max(2*l.took, 2*now.Sub(l.moved), minPutOff), maxPutOff), true
+	}
+	return minPutOff, crowded && l.jobs >= maxJobsOfLane
+}
+
+// isSlow reports whether attempts take long, or none of those under way has ended for long. The lock is held.
+func (l *lane) isSlow(now time.Time) bool {
+	return l.took > slowAttempt || l.inFlight >= l.allowed && now.Sub(l.moved) > slowAttempt
+}
+
+func (l *lane) leave() {
+	l.mu.Lock()
+	l.jobs--
+	l.mu.Unlock()
+}
+
+// setLimit takes over what the destination permits. The lock is held.
+func (l *lane) setLimit(limit int) {
+	if l.limit != limit {
+		l.limit, l.allowed = limit, limit
+	}
+}
+
+// permit takes over what the destination's current version permits.
+func (l *lane) permit(limit int) {
+	l.mu.Lock()
+	l.setLimit(limit)
+	l.wakeNext()
+	l.mu.Unlock()
+}
+
+// errPutOff says that the destination has become slow while a job waited for a place.
+var errPutOff = errors.New("put off")
+
+// acquire waits for a place.
+func (l *lane) acquire(ctx context.Context) error {
+	l.mu.Lock()
+	if l.inFlight < l.allowed && len(l.waiting) == 0 {
+		l.begin()
+		l.mu.Unlock()
+		return nil
+	}
+	c := make(chan struct{})
+	l.waiting = append(l.waiting, c)
+	l.mu.Unlock()
+	for timer := time.NewTimer(maxWait); ; timer.Reset(maxWait) {
+		select {
+		case <-c:
+			timer.Stop()
+			return nil
+		case <-ctx.Done():
+			timer.Stop()
+			l.giveUp(c)
+			return ctx.Err()
+		case now := <-timer.C:
+			l.mu.Lock()
+			tooMany := l.isSlow(now) && len(l.waiting) > maxWaitingOfSlow
+			l.mu.Unlock()
+			if tooMany {
+				l.giveUp(c)
+				return errPutOff
+			}
+		}
+	}
+}
+
+// begin counts an attempt. The lock is held.
+func (l *lane) begin() {
+	if l.inFlight == 0 {
+		l.moved = time.Now()
+	}
+	l.inFlight++
+}
+
+// giveUp stops waiting; a place that was given meanwhile is passed on.
+func (l *lane) giveUp(c chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, w := range l.waiting {
+		if w == c {
+			l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
+			return
+		}
+	}
+	l.inFlight--
+	l.wakeNext()
+}
+
+// tryAcquire takes a place if one is free and nobody waits for it.
+func (l *lane) tryAcquire() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inFlight >= l.allowed || len(l.waiting) > 0 {
+		return false
+	}
+	l.begin()
+	return true
+}
+
+func (l *lane) release() {
+	l.mu.Lock()
+	l.inFlight--
+	l.wakeNext()
+	l.mu.Unlock()
+}
+
+// wakeNext gives free places to those who wait. The lock is held.
+func (l *lane) wakeNext() {
+	for l.inFlight < l.allowed && len(l.waiting) > 0 {
+		close(l.waiting[0])
+		l.waiting = l.waiting[1:]
+		l.begin()
+	}
+}
+
+// learn takes note of an attempt: how long it took, and whether the receiver asked to slow down.
+func (l *lane) learn(now time.Time, took time.Duration, throttled bool, after time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.took += (took - l.took) / 8
+	l.moved = now
+	if throttled {
+		l.allowed = max(1, l.allowed/2)
+		if after == 0 {
+			after = pauseWithoutIt
+		}
+		if until := now.Add(min(after, maxPutOff)); until.After(l.paused) {
+			l.paused = until
+		}
+	} else if l.allowed < l.limit {
+		l.allowed++
+		l.wakeNext()
+	}
+}
+
+// wait is for how long to put a job off.
+func (l *lane) wait() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait, _ := l.full(time.Now(), true)
+	return wait
+}
+
+// slow reports whether attempts take long.
+func (l *lane) slow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.isSlow(time.Now())
+}
+
+// idle reports whether the lane has nothing to do and has not been used since.
+func (l *lane) idle(since time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.jobs == 0 && l.inFlight == 0 && l.lastUsed.Before(since)
+}
+
+// lanes are the lanes of a process by destination.
+type lanes struct {
+	mu sync.Mutex
+	m  map[int64]*lane
+}
+
+func (ls *lanes) get(destination int64) *lane {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.m[destination]
+	if l == nil {
+		l = &lane{}
+		if ls.m == nil {
+			ls.m = map[int64]*lane{}
+		}
+		ls.m[destination] = l
+	}
+	return l
+}
+
+// sweep forgets lanes that have not been used since.
+func (ls *lanes) sweep(since time.Time) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for k, l := range ls.m {
+		if l.idle(since) {
+			delete(ls.m, k)
+		}
+	}
+}

@@ -1,0 +1,224 @@
+// Package jobs is the work that happens in the background, on River's job queue: delivering events, releasing held
+// ones, keeping the database tidy. Nothing else imports River.
+package jobs
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/pgcopy"
+)
+
+// The queues. First attempts do not wait behind retries.
+const (
+	queueDeliver = "deliver"
+	queueRetry   = "retry"
+	queueUpkeep  = "upkeep"
+)
+
+// schema is the PostgreSQL schema of River's tables.
+const schema = "river"
+
+// begun is the key in a job's metadata that says that some of its outcomes are recorded. River gives a job that a stop
+// cut off its attempt back, so that the number of attempts alone does not tell.
+const begun = "begun"
+
+// maxAttempts is how often River runs a job that fails. Attempts of deliveries are counted by us; a job only fails
+// when the database does.
+const maxAttempts = 10_000
+
+// Queue adds jobs to River's table, within the transactions of others. It implements models.Queue.
+type Queue struct {
+	wake [2]waker
+}
+
+var _ models.Queue = (*Queue)(nil)
+
+// NewQueue makes a queue whose workers, in this process or others, are woken over pool until ctx ends.
+func NewQueue(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) *Queue {
+	q := &Queue{}
+	for i, name := range []string{queueDeliver, queueRetry} {
+		q.wake[i] = waker{queue: name, pool: pool, log: log, c: make(chan struct{}, 1)}
+		go q.wake[i].run(ctx)
+	}
+	return q
+}
+
+// deliverArgs are the arguments of a job that delivers. The items are packed into one string: River's table keeps
+// arguments as JSON, and an array of ids would be several times as long.
+type deliverArgs struct {
+	Destination int64  `json:"d"`
+	Items       packed `json:"i"`
+	Retry       bool   `json:"r,omitempty"`
+	Trigger     string `json:"t,omitempty"`
+	Actor       string `json:"a,omitempty"`
+}
+
+func (deliverArgs) Kind() string { return "deliver" }
+
+type packed []models.Item
+
+const packedSize = 16 + 4
+
+func (p packed) MarshalJSON() ([]byte, error) {
+	b := make([]byte, 0, len(p)*packedSize)
+	for _, it := range p {
+		b = append(b, it.EventID[:]...)
+		b = binary.BigEndian.AppendUint32(b, uint32(it.Turn))
+	}
+	out := make([]byte, 0, base64.StdEncoding.EncodedLen(len(b))+2)
+	out = append(out, '"')
+	out = base64.StdEncoding.AppendEncode(out, b)
+	return append(out, '"'), nil
+}
+
+func (p *packed) UnmarshalJSON(d []byte) error {
+	var b []byte
+	if err := json.Unmarshal(d, &b); err != nil {
+		return err
+	}
+	if len(b)%packedSize != 0 {
+		return fmt.Errorf("packed items of %d bytes", len(b))
+	}
+	*p = make(packed, 0, len(b)/packedSize)
+	for ; len(b) > 0; b = b[packedSize:] {
+		*p = append(*p, models.Item{EventID: uuid.UUID(b[:16]), Turn: int32(binary.BigEndian.Uint32(b[16:]))})
+	}
+	return nil
+}
+
+// Enqueue adds jobs within tx. They are written as River writes them, but for two things. All are "available", those
+// of the future too, with the time at which they are due: River fetches by that time, so that no leader has to promote
+// them first. And the NOTIFY that wakes the workers is sent beside the transaction, because PostgreSQL lets only one
+// transaction at a time commit that carries one: the caller calls committed once tx has committed.
+func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, batches []models.Batch) (committed func(), err error) {
+	var rows pgcopy.Rows
+	rows.Reset()
+	var due [2]bool
+	now := time.Now()
+	for _, b := range batches {
+		args, err := json.Marshal(deliverArgs{b.Destination, b.Items, b.Retry, b.Trigger, b.Actor})
+		if err != nil {
+			return nil, err
+		}
+		name, at, i := queueDeliver, b.At, 0
+		if b.Retry {
+			name, i = queueRetry, 1
+		}
+		if at.IsZero() || at.Before(now) {
+			// A little before now, because the database's clock decides whether a job is due.
+			at = now.Add(-time.Second)
+			due[i] = true
+		}
+		rows.Row(7)
+		rows.JSONB(args)
+		rows.Text("deliver")
+		rows.Int2(maxAttempts)
+		rows.Text(name)
+		rows.Text("available")
+		rows.Time(at)
+		rows.Int2(max(b.Priority, 1))
+	}
+	if err := rows.Send(ctx, tx, "copy "+schema+".river_job (args, kind, max_attempts, queue, state, scheduled_at, priority) from stdin binary"); err != nil {
+		return nil, fmt.Errorf("write jobs: %w", err)
+	}
+	return func() {
+		for i, d := range due {
+			if d {
+				q.wake[i].wake()
+			}
+		}
+	}, nil
+}
+
+// waker tells workers that there is something in a queue.
+type waker struct {
+	queue string
+	pool  *pgxpool.Pool
+	log   *slog.Logger
+	c     chan struct{}
+}
+
+func (w *waker) wake() {
+	select {
+	case w.c <- struct{}{}:
+	default: // a notification that has not been sent yet serves this as well
+	}
+}
+
+func (w *waker) run(ctx context.Context) {
+	payload := `{"queue":"` + w.queue + `"}`
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.c:
+		}
+		if _, err := w.pool.Exec(ctx, "select pg_notify($1, $2)", schema+".river_insert", payload); err != nil && ctx.Err() == nil {
+			w.log.Warn("workers could not be woken; they look by themselves soon", "queue", w.queue, "error", err)
+		}
+	}
+}
+
+// EnqueueRelease adds the job that acts upon held deliveries.
+func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, r models.Release) error {
+	args, err := json.Marshal(releaseArgs{r})
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "insert into "+schema+".river_job (args, kind, max_attempts, queue) values ($1, $2, $3, $4)",
+		args, releaseArgs{}.Kind(), maxAttempts, queueUpkeep)
+	return err
+}
+
+// Settle implements models.Queue. A job that is done is deleted rather than kept as completed: the attempts are the
+// log, and each version of a row in River's table costs several index entries.
+func (q *Queue) Settle(ctx context.Context, tx pgx.Tx, worker string, done, partial []int64) (map[int64]bool, error) {
+	const mine = " and state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2"
+	owned := make(map[int64]bool, len(done)+len(partial))
+	collect := func(rows pgx.Rows, err error) error {
+		if err != nil {
+			return err
+		}
+		var id int64
+		_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+			owned[id] = true
+			return nil
+		})
+		return err
+	}
+	if len(done) > 0 {
+		if err := collect(tx.Query(ctx, "delete from "+schema+".river_job where id = any($1)"+mine+" returning id", done, worker)); err != nil {
+			return nil, err
+		}
+	}
+	if len(partial) > 0 {
+		if err := collect(tx.Query(ctx, "update "+schema+`.river_job set metadata = metadata || '{"`+begun+`": true}' where id = any($1)`+mine+" returning id", partial, worker)); err != nil {
+			return nil, err
+		}
+	}
+	return owned, nil
+}
+
+// Takeover implements models.Queue.
+func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx, worker string) (int, error) {
+	tag, err := tx.Exec(ctx, "update "+schema+`.river_job set state = 'available', scheduled_at = now()
+		where state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $1`, worker)
+	if err != nil {
+		return 0, err
+	}
+	for i := range q.wake {
+		q.wake[i].wake() // perhaps too early; the workers look again soon
+	}
+	return int(tag.RowsAffected()), nil
+}

@@ -1,0 +1,86 @@
+package jobs
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// senders keeps one open sender per destination and version. A destination that has changed gets a new one with its
+// next attempt, so that rotated credentials are in force at once; the old one is closed when its last attempt is over.
+type senders struct {
+	env adapters.Env
+	mu  sync.Mutex
+	m   map[int64]*openSender
+}
+
+type openSender struct {
+	adapters.Sender
+	version  int64
+	users    int
+	retired  bool // replaced by a newer version, or idle
+	lastUsed time.Time
+}
+
+// get returns the sender of an endpoint's version, and a function to give it back.
+func (s *senders) get(e *models.Endpoint) (adapters.Sender, func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.m[e.Key]
+	if o == nil || o.version != e.Version {
+		reg := e.Registration()
+		if reg == nil {
+			return nil, nil, fmt.Errorf("this build has no destination type %q", e.Type)
+		}
+		set := e.Settings()
+		set.Timeout = e.Timeout
+		sender, err := reg.Open(s.env, set)
+		if err != nil {
+			return nil, nil, err
+		}
+		if o != nil {
+			s.retire(o)
+		}
+		o = &openSender{Sender: sender, version: e.Version}
+		if s.m == nil {
+			s.m = map[int64]*openSender{}
+		}
+		s.m[e.Key] = o
+	}
+	o.users++
+	o.lastUsed = time.Now()
+	return o.Sender, func() { s.giveBack(o) }, nil
+}
+
+func (s *senders) giveBack(o *openSender) {
+	s.mu.Lock()
+	o.users--
+	closing := o.retired && o.users == 0
+	s.mu.Unlock()
+	if closing {
+		o.Close()
+	}
+}
+
+// retire closes a sender as soon as nobody uses it. The lock is held.
+func (s *senders) retire(o *openSender) {
+	o.retired = true
+	if o.users == 0 {
+		go o.Close()
+	}
+}
+
+// sweep closes senders that have not been used since; the zero time's opposite, a time to come, closes all.
+func (s *senders) sweep(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, o := range s.m {
+		if o.users == 0 && o.lastUsed.Before(since) {
+			delete(s.m, k)
+			s.retire(o)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package jobs
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// releaseArgs are the arguments of a job that acts upon held deliveries.
+type releaseArgs struct {
+	models.Release
+}
+
+func (releaseArgs) Kind() string { return "release" }
+
+type releaseWorker struct {
+	river.WorkerDefaults[releaseArgs]
+	store *models.Store
+	log   *slog.Logger
+}
+
+func (*releaseWorker) Timeout(*river.Job[releaseArgs]) time.Duration { return time.Hour }
+
+// NextRetry tries again soon: a portion that is done is done.
+func (*releaseWorker) NextRetry(*river.Job[releaseArgs]) time.Time {
+	return time.Now().Add(2 * time.Second)
+}
+
+// Work moves the deliveries, in portions.
+func (w *releaseWorker) Work(ctx context.Context, job *river.Job[releaseArgs]) error {
+	n, err := w.store.ReleaseHeld(ctx, job.Args.Release)
+	if n > 0 {
+		w.log.Info("acted upon held deliveries", "action", job.Args.Action, "deliveries", n, "destination_key", job.Args.Release.Destination)
+	}
+	return err
+}
+
+// upkeepArgs are the arguments of the hourly job that keeps the database tidy.
+type upkeepArgs struct{}
+
+func (upkeepArgs) Kind() string { return "upkeep" }
+
+type upkeepWorker struct {
+	river.WorkerDefaults[upkeepArgs]
+	store *models.Store
+	log   *slog.Logger
+}
+
+func (*upkeepWorker) Timeout(*river.Job[upkeepArgs]) time.Duration { return 10 * time.Minute }
+
+// Work makes the partitions of the coming days, drops those past retention, and forgets expired sessions.
+func (w *upkeepWorker) Work(ctx context.Context, _ *river.Job[upkeepArgs]) error {
+	dropped, err := w.store.Upkeep(ctx, time.Now())
+	if len(dropped) > 0 {
+		w.log.Info("dropped what is past its retention", "partitions", dropped)
+	}
+	return err
+}

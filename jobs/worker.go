@@ -1,0 +1,237 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// Options are how a worker process works.
+type Options struct {
+	MaxInFlight int            // attempts under way at once in this process; 0 for 1000
+	Env         adapters.Env   // what senders may do
+	Recent      *models.Recent // events accepted in this process; nil when web runs elsewhere
+	Role        string         // shown among the processes: "serve" or "work"
+	StopWait    time.Duration  // how long running attempts may take to finish when stopping; 0 for 20s
+}
+
+// Worker is the part of a process that works off the queue.
+type Worker struct {
+	store    *models.Store
+	opts     Options
+	log      *slog.Logger
+	process  *models.Process
+	loader   *models.Loader
+	recorder *models.Recorder
+	senders  senders
+	lanes    lanes
+	slots    chan struct{} // one token per attempt under way in this process
+	slowOnes chan struct{} // of those, to destinations that are slow
+	jobs     atomic.Int64 // jobs under way or waiting for their turn
+	client   *river.Client[pgx.Tx]
+	disabled sync.WaitGroup
+}
+
+// maxJobs is how many jobs a process takes at once. Most of them wait for their destination's turn.
+const maxJobs = 2000
+
+// slowShare is which part of a process's attempts may be to slow destinations, so that however many of them hang,
+// places are left for the others.
+const slowShare = 0.7
+
+// Run works off the queue until ctx ends, then lets running attempts finish or hands them back. When others have taken
+// this process's work over, because it was stopped for too long, it starts anew.
+func Run(ctx context.Context, store *models.Store, opts Options, log *slog.Logger, started func()) error {
+	if opts.MaxInFlight == 0 {
+		opts.MaxInFlight = 1000
+	}
+	if opts.StopWait == 0 {
+		opts.StopWait = 20 * time.Second
+	}
+	for {
+		again, err := runOnce(ctx, store, opts, log, started)
+		if err != nil || !again {
+			return err
+		}
+		started = func() {}
+	}
+}
+
+func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.Logger, started func()) (again bool, err error) {
+	// Background work that must outlast ctx, until the last attempt is recorded.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	process, err := store.Register(life, opts.Role, log)
+	if err != nil {
+		return false, err
+	}
+	w := &Worker{store: store, opts: opts, log: log, process: process, loader: models.NewLoader(life, store, opts.Recent),
+		recorder: models.NewRecorder(store, process.ID, log), senders: senders{env: opts.Env},
+		slots: make(chan struct{}, opts.MaxInFlight), slowOnes: make(chan struct{}, max(1, int(float64(opts.MaxInFlight)*slowShare)))}
+	if err := w.start(life); err != nil {
+		return false, err
+	}
+	takeover, stopTakeover := context.WithCancel(life)
+	go store.KeepTakingOver(takeover, log)
+	go w.sweep(takeover)
+	started()
+	select {
+	case <-ctx.Done():
+	case <-process.Lost():
+		again = true
+	}
+	stopTakeover()
+	return again, w.stop(life)
+}
+
+func (w *Worker) start(ctx context.Context) error {
+	workers := river.NewWorkers()
+	river.AddWorker(workers, &deliverWorker{w: w})
+	river.AddWorker(workers, &releaseWorker{store: w.store, log: w.log})
+	river.AddWorker(workers, &upkeepWorker{store: w.store, log: w.log})
+	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
+		return upkeepArgs{}, &river.InsertOpts{Queue: queueUpkeep, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
+	}, &river.PeriodicJobOpts{RunOnStart: true})
+	client, err := river.NewClient(riverpgxv5.New(w.store.Jobs), &river.Config{
+		ID:     w.process.ID,
+		Schema: schema,
+		Logger: slog.New(&quieter{w.log.Handler()}),
+		// River's limit on notifications; the time between fetches is set per queue.
+		FetchCooldown:     time.Millisecond,
+		FetchPollInterval: 100 * time.Millisecond,
+		JobTimeout:        time.Minute,
+		// Jobs of dead processes are taken over within seconds by us; this is for what nobody thought of.
+		RescueStuckJobsAfter:        time.Hour,
+		CompletedJobRetentionPeriod: 15 * time.Minute,
+		CancelledJobRetentionPeriod: time.Hour,
+		DiscardedJobRetentionPeriod: 24 * time.Hour,
+		ReindexerIndexNames:         []string{"river_job_kind", "river_job_prioritized_fetching_index", "river_job_state_and_finalized_at_index"},
+		Workers:                     workers,
+		PeriodicJobs:                []*river.PeriodicJob{hourly},
+		Queues: map[string]river.QueueConfig{
+			queueDeliver: {MaxWorkers: maxJobs, FetchCooldown: 3 * time.Millisecond},
+			queueRetry:   {MaxWorkers: maxJobs / 2, FetchCooldown: 10 * time.Millisecond},
+			queueUpkeep:  {MaxWorkers: 4, FetchCooldown: 100 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("set up the job queue: %w", err)
+	}
+	w.client = client
+	if err := client.Start(ctx); err != nil {
+		return fmt.Errorf("start the job queue: %w", err)
+	}
+	return nil
+}
+
+// stop takes no new jobs, gives running attempts time to finish, hands back what did not, and signs off.
+func (w *Worker) stop(ctx context.Context) error {
+	soft, cancel := context.WithTimeout(ctx, w.opts.StopWait)
+	defer cancel()
+	if err := w.client.Stop(soft); err != nil {
+		hard, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		if err := w.client.StopAndCancel(hard); err != nil {
+			w.log.Warn("some attempts did not end; another process takes them over", "error", err)
+			return nil // without signing off: the others find this process dead, and its jobs with it
+		}
+	}
+	w.recorder.Close()
+	w.disabled.Wait()
+	w.senders.sweep(time.Now().Add(time.Hour))
+	bye, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return w.process.Unregister(bye)
+}
+
+// sweep closes what has been idle.
+func (w *Worker) sweep(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			w.senders.sweep(now.Add(-5 * time.Minute))
+			w.lanes.sweep(now.Add(-10 * time.Minute))
+		}
+	}
+}
+
+// slot waits for one of the process's places for attempts, and returns how to give it back. Slow destinations have a
+// share of them only.
+func (w *Worker) slot(ctx context.Context, l *lane) (free func(), err error) {
+	slow := l.slow()
+	if slow {
+		select {
+		case w.slowOnes <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	select {
+	case w.slots <- struct{}{}:
+	case <-ctx.Done():
+		if slow {
+			<-w.slowOnes
+		}
+		return nil, ctx.Err()
+	}
+	if slow {
+		return func() { <-w.slots; <-w.slowOnes }, nil
+	}
+	return w.freeSlot, nil
+}
+
+func (w *Worker) freeSlot() { <-w.slots }
+
+// disable disables a destination whose receiver says that it is gone, beside the job: it waits for a lock that the
+// job's own recording may hold.
+func (w *Worker) disable(e *models.Endpoint, reason string) {
+	w.disabled.Add(1)
+	go func() {
+		defer w.disabled.Done()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := w.store.DisableGone(ctx, e, reason); err != nil {
+			w.log.Error("a destination that is gone could not be disabled; its next answer is another chance", "destination", e.ID, "error", err)
+		}
+	}()
+}
+
+// quieter passes River's log on, but for what is no news.
+type quieter struct{ slog.Handler }
+
+func (q *quieter) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && q.Handler.Enabled(ctx, l)
+}
+
+// Handle leaves out that the queue's own work was cut off by a stop.
+func (q *quieter) Handle(ctx context.Context, r slog.Record) error {
+	stopped := false
+	r.Attrs(func(a slog.Attr) bool {
+		stopped = strings.Contains(a.Value.String(), context.Canceled.Error())
+		return !stopped
+	})
+	if stopped {
+		return nil
+	}
+	return q.Handler.Handle(ctx, r)
+}
+
+func (q *quieter) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &quieter{q.Handler.WithAttrs(attrs)}
+}
+func (q *quieter) WithGroup(name string) slog.Handler { return &quieter{q.Handler.WithGroup(name)} }

@@ -1,0 +1,111 @@
+package migrations
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// PartitionsAhead is for how many days partitions are made in advance.
+const PartitionsAhead = 7
+
+// Partitioned are the tables with one partition a day, by the day in the event's UUIDv7.
+var Partitioned = []string{"events", "deliveries", "attempts"}
+
+// Querier is what the functions here need of a pool, a connection or a transaction.
+type Querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// tableSettings are the storage settings of new partitions. Half of a page of deliveries stays free, so that the
+// update to "delivered" fits beside the row it replaces.
+var tableSettings = map[string]string{
+	"events":     "autovacuum_vacuum_insert_scale_factor = 0.5",
+	"deliveries": "fillfactor = 50, autovacuum_vacuum_scale_factor = 0.5, autovacuum_vacuum_insert_scale_factor = 0.5",
+	"attempts":   "autovacuum_vacuum_insert_scale_factor = 0.5",
+}
+
+// EnsurePartitions makes the missing partitions for yesterday, today and the given number of days after it, and a
+// default one for ids from outside that range (a clock that jumped). It can be called by many processes at once.
+func EnsurePartitions(ctx context.Context, db Querier, now time.Time, ahead int) error {
+	for _, table := range Partitioned {
+		have, err := partitions(ctx, db, table)
+		if err != nil {
+			return err
+		}
+		if !have[table+"_default"] {
+			if err := create(ctx, db, table, table+"_default", "default"); err != nil {
+				return err
+			}
+		}
+		for d := -1; d <= ahead; d++ {
+			day := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, d)
+			name := PartitionName(table, day)
+			if have[name] {
+				continue
+			}
+			bounds := fmt.Sprintf("for values from ('%s') to ('%s')", LowestID(day), LowestID(day.AddDate(0, 0, 1)))
+			if err := create(ctx, db, table, name, bounds); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func create(ctx context.Context, db Querier, table, name, bounds string) error {
+	_, err := db.Exec(ctx, fmt.Sprintf("create table if not exists %s partition of %s %s with (%s)", name, table, bounds, tableSettings[table]))
+	if err != nil {
+		return fmt.Errorf("make partition %s: %w", name, err)
+	}
+	return nil
+}
+
+// DropPartitions drops the partitions of days that ended before the cutoff and returns their names.
+func DropPartitions(ctx context.Context, db Querier, cutoff time.Time) (dropped []string, err error) {
+	for _, table := range Partitioned {
+		have, err := partitions(ctx, db, table)
+		if err != nil {
+			return dropped, err
+		}
+		for name := range have {
+			day, err := time.Parse(table+"_20060102", name)
+			if err != nil || day.AddDate(0, 0, 1).After(cutoff) {
+				continue
+			}
+			if _, err := db.Exec(ctx, "drop table if exists "+name); err != nil {
+				return dropped, fmt.Errorf("drop partition %s: %w", name, err)
+			}
+			dropped = append(dropped, name)
+		}
+	}
+	return dropped, nil
+}
+
+func partitions(ctx context.Context, db Querier, table string) (map[string]bool, error) {
+	rows, err := db.Query(ctx, `select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::regclass`, table)
+	if err != nil {
+		return nil, fmt.Errorf("list the partitions of %s: %w", table, err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	have := map[string]bool{}
+	for _, n := range names {
+		have[n] = true
+	}
+	return have, err
+}
+
+// PartitionName names the partition of table for the UTC day.
+func PartitionName(table string, day time.Time) string {
+	return table + "_" + day.UTC().Format("20060102")
+}
+
+// LowestID is the smallest UUIDv7 of the instant t, in text.
+func LowestID(t time.Time) string {
+	ms := t.UnixMilli()
+	return fmt.Sprintf("%08x-%04x-0000-0000-000000000000", uint64(ms)>>16, uint64(ms)&0xffff)
+}

@@ -1,0 +1,245 @@
+package models
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// KeyPrefix starts every API key, so that a leaked one is recognised.
+const KeyPrefix = "wb_"
+
+// Permission is what a caller may do. API keys carry a list of them.
+type Permission string
+
+// The permissions. Admin includes all others, and what concerns the whole server.
+const (
+	MayPublish Permission = "publish"
+	MayRead    Permission = "read"
+	MayWrite   Permission = "write"
+	MayRetry   Permission = "retry"
+	MayAdmin   Permission = "admin"
+)
+
+// Permissions lists all permissions.
+var Permissions = []Permission{MayPublish, MayRead, MayWrite, MayRetry, MayAdmin}
+
+// Actor is who calls: an API key, a tenant's token, a user, a portal session.
+type Actor struct {
+	Name     string // as the audit trail and attempts show it
+	Scope    Scope
+	TenantID string // of a caller that sees one tenant only; empty for operators
+	May      []Permission
+	UserID   uuid.UUID // of a user; zero otherwise
+}
+
+// Can reports whether the actor has a permission.
+func (a *Actor) Can(p Permission) bool {
+	return slices.Contains(a.May, p) || slices.Contains(a.May, MayAdmin)
+}
+
+// SeesSecrets reports whether signing secrets are shown to the actor in full.
+func (a *Actor) SeesSecrets() bool { return a.Can(MayAdmin) }
+
+// APIKey is a key for the API. The key itself is not stored.
+type APIKey struct {
+	ID         uuid.UUID
+	Name       string
+	Hint       string // prefix and last four characters
+	Scopes     []Permission
+	TenantKey  *int64
+	TenantID   string // empty for all tenants
+	CreatedBy  string
+	CreatedAt  time.Time
+	ExpiresAt  *time.Time
+	LastUsedAt *time.Time
+	RevokedAt  *time.Time
+}
+
+// State is "active", "expired" or "revoked".
+func (k *APIKey) State(now time.Time) string {
+	switch {
+	case k.RevokedAt != nil:
+		return "revoked"
+	case k.ExpiresAt != nil && k.ExpiresAt.Before(now):
+		return "expired"
+	}
+	return "active"
+}
+
+// APIKeyInput is what a caller says of a new key.
+type APIKeyInput struct {
+	Name      string       `json:"name"`
+	Scopes    []Permission `json:"scopes"`
+	TenantID  string       `json:"tenant_id"`  // empty for all tenants
+	ExpiresIn *Duration    `json:"expires_in"` // absent or 0 for never
+}
+
+// CreateAPIKey makes a key and returns it with its secret, which is shown this once.
+func (s *Store) CreateAPIKey(ctx context.Context, actor *Actor, in APIKeyInput) (*APIKey, string, error) {
+	bad := problems{}
+	if in.Name == "" {
+		bad.add("name", "is required")
+	}
+	checkText("name", in.Name, maxNameLength, bad)
+	if len(in.Scopes) == 0 {
+		bad.add("scopes", "must name at least one of publish, read, write, retry, admin")
+	}
+	for _, p := range in.Scopes {
+		if !slices.Contains(Permissions, p) {
+			bad.add("scopes", "must be some of publish, read, write, retry, admin")
+		} else if !actor.Can(p) {
+			bad.add("scopes", "cannot include "+string(p)+", which you do not have yourself")
+		}
+	}
+	k := &APIKey{ID: uuid.Must(uuid.NewV7()), Name: in.Name, Scopes: in.Scopes, CreatedBy: actor.Name, CreatedAt: time.Now().UTC()}
+	if in.ExpiresIn != nil && *in.ExpiresIn != 0 {
+		at := k.CreatedAt.Add(time.Duration(*in.ExpiresIn))
+		k.ExpiresAt = &at
+		if *in.ExpiresIn < 0 {
+			bad.add("expires_in", "must not be negative")
+		}
+	}
+	if err := bad.err(); err != nil {
+		return nil, "", err
+	}
+	if in.TenantID == "" {
+		in.TenantID = actor.TenantID
+	}
+	if in.TenantID != "" {
+		t, err := s.Tenant(ctx, actor.Scope, in.TenantID)
+		if err != nil {
+			return nil, "", err
+		}
+		k.TenantKey, k.TenantID = &t.Key, t.ID
+	}
+	var raw [30]byte
+	rand.Read(raw[:])
+	secret := KeyPrefix + base64.RawURLEncoding.EncodeToString(raw[:])
+	k.Hint = secret[:6] + "…" + secret[len(secret)-4:]
+	hash := sha256.Sum256([]byte(secret))
+	_, err := s.Pool.Exec(ctx, `insert into api_keys (id, name, hash, hint, scopes, tenant_key, created_by, created_at, expires_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, k.ID, k.Name, hash[:], k.Hint, k.Scopes, k.TenantKey, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
+	return k, secret, err
+}
+
+const apiKeySelect = `select k.id, k.name, k.hint, k.scopes, k.tenant_key, coalesce(t.id, ''), k.created_by, k.created_at, k.expires_at, k.last_used_at, k.revoked_at
+	from api_keys k left join tenants t on t.key = k.tenant_key`
+
+func scanAPIKey(r pgx.CollectableRow) (*APIKey, error) {
+	k := &APIKey{}
+	err := r.Scan(&k.ID, &k.Name, &k.Hint, &k.Scopes, &k.TenantKey, &k.TenantID, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt, &k.LastUsedAt, &k.RevokedAt)
+	return k, err
+}
+
+// APIKeys lists keys, newest first, also those that are over.
+func (s *Store) APIKeys(ctx context.Context, scope Scope) ([]*APIKey, error) {
+	q := newQuery()
+	scope.where(q, "k.tenant_key")
+	rows, err := s.Pool.Query(ctx, apiKeySelect+q.sql()+" order by k.id desc limit 1000", q.args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanAPIKey)
+}
+
+// RevokeAPIKey ends a key. Other processes notice within keyMemory.
+func (s *Store) RevokeAPIKey(ctx context.Context, scope Scope, id string) error {
+	u, err := uuid.Parse(id)
+	if err != nil {
+		return notFound("There is no API key %q.", cut(id, 80))
+	}
+	q := newQuery()
+	q.and("id = ?", u)
+	scope.where(q, "tenant_key")
+	tag, err := s.Pool.Exec(ctx, "update api_keys set revoked_at = coalesce(revoked_at, now())"+q.sql(), q.args...)
+	if err == nil && tag.RowsAffected() == 0 {
+		return notFound("There is no API key %q.", cut(id, 80))
+	}
+	s.known.forget()
+	return err
+}
+
+// keyMemory is for how long a key that was looked up counts as valid without being looked up again.
+const keyMemory = 2 * time.Second
+
+// knownKeys remembers API keys for a moment, because publishers call thousands of times a second.
+type knownKeys struct {
+	mu sync.RWMutex
+	m  map[[32]byte]knownKey
+}
+
+type knownKey struct {
+	actor *Actor
+	until time.Time
+}
+
+func (k *knownKeys) get(hash [32]byte, now time.Time) *Actor {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if e, ok := k.m[hash]; ok && now.Before(e.until) {
+		return e.actor
+	}
+	return nil
+}
+
+func (k *knownKeys) put(hash [32]byte, a *Actor, until time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.m == nil || len(k.m) > 10_000 {
+		k.m = map[[32]byte]knownKey{}
+	}
+	k.m[hash] = knownKey{a, until}
+}
+
+func (k *knownKeys) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.m = nil
+}
+
+// errBadKey is the same for every key that is not valid.
+var errBadKey = &Error{Kind: KindUnauthorized, Message: "This API key is not valid: it is unknown, expired or revoked."}
+
+// Authenticate returns who an API key belongs to. The time of last use is kept to the minute.
+func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
+	hash := sha256.Sum256([]byte(key))
+	now := time.Now()
+	if a := s.known.get(hash, now); a != nil {
+		return a, nil
+	}
+	rows, err := s.Pool.Query(ctx, apiKeySelect+" where k.hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now()) and (k.tenant_key is null or t.deleted_at is null)", hash[:])
+	if err != nil {
+		return nil, err
+	}
+	k, err := pgx.CollectExactlyOneRow(rows, scanAPIKey)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, errBadKey
+	}
+	if err != nil {
+		return nil, err
+	}
+	a := &Actor{Name: "API key " + k.Name, Scope: AllTenants(), TenantID: k.TenantID, May: k.Scopes}
+	if k.TenantKey != nil {
+		a.Scope = Scope{key: *k.TenantKey}
+	}
+	if k.LastUsedAt == nil || now.Sub(*k.LastUsedAt) > time.Minute {
+		if _, err := s.Pool.Exec(ctx, "update api_keys set last_used_at = now() where id = $1", k.ID); err != nil {
+			return nil, err
+		}
+	}
+	until := now.Add(keyMemory)
+	if k.ExpiresAt != nil && k.ExpiresAt.Before(until) {
+		until = *k.ExpiresAt
+	}
+	s.known.put(hash, a, until)
+	return a, nil
+}

@@ -1,0 +1,254 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/pgcopy"
+)
+
+// Attempt is one try to deliver an event, as it was recorded.
+type Attempt struct {
+	DeliveryKey
+	TenantKey       int64
+	TenantID        string
+	PublicEventID   string
+	DestinationID   string
+	DestinationType string
+	Number          int // from 1
+	StartedAt       time.Time
+	Duration        time.Duration
+	Timing          AttemptTiming
+	Code            int // 0 for systems without status codes
+	OK              bool
+	Trigger         string
+	Actor           string
+	ErrorClass      string
+	Error           string // what happened
+	Advice          string // what to do
+	RawError        string // the driver's words
+	Method, URL     string
+	RequestHeader   string // lines "Name: value", secrets masked
+	ResponseHeader  string
+	ResponseBody    []byte
+	Truncated       bool // the answer was longer than ResponseBody
+}
+
+// AttemptTiming is how long the stages of an attempt took; zero where a connection was reused.
+type AttemptTiming struct {
+	DNS, Connect, TLS, FirstByte time.Duration
+}
+
+// ID is the attempt's public id.
+func (a *Attempt) ID() string { return a.AttemptID(a.Number) }
+
+// DeliveryID is the public id of the delivery it belongs to.
+func (a *Attempt) DeliveryID() string { return a.DeliveryKey.ID() }
+
+// Status is "success" or "failed".
+func (a *Attempt) Status() string {
+	if a.OK {
+		return "success"
+	}
+	return "failed"
+}
+
+const attemptColumns = `event_id, destination_key, tenant_key, started_at, number, duration_us, dns_us, connect_us, tls_us, first_byte_us,
+	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, request_header, response_header, response_body`
+
+const attemptColumnCount = 24
+
+// write appends the attempt to a COPY of attemptColumns.
+func (a *Attempt) write(c *pgcopy.Rows) {
+	us := func(d time.Duration) { c.Int4(int32(min(d.Microseconds(), 1<<31-1))) }
+	c.Row(attemptColumnCount)
+	c.UUID(a.EventID)
+	c.Int8(a.DeliveryKey.Destination)
+	c.Int8(a.TenantKey)
+	c.Time(a.StartedAt)
+	c.Int4(int32(a.Number))
+	us(a.Duration)
+	us(a.Timing.DNS)
+	us(a.Timing.Connect)
+	us(a.Timing.TLS)
+	us(a.Timing.FirstByte)
+	c.Int4(int32(a.Code))
+	c.Bool(a.OK)
+	c.Bool(a.Truncated)
+	c.Text(a.Trigger)
+	c.Text(text(a.Actor))
+	c.TextOrNull(a.ErrorClass)
+	c.TextOrNull(text(a.Error))
+	c.TextOrNull(text(a.Advice))
+	c.TextOrNull(text(a.RawError))
+	c.Text(a.Method)
+	c.Text(text(a.URL))
+	c.Text(text(a.RequestHeader))
+	c.Text(text(a.ResponseHeader))
+	c.BytesOrNull(a.ResponseBody)
+}
+
+const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.started_at, a.number, a.duration_us, a.dns_us, a.connect_us, a.tls_us,
+	a.first_byte_us, a.code, a.ok, a.truncated, a.trigger, a.actor, coalesce(a.error_class, ''), coalesce(a.error, ''), coalesce(a.advice, ''),
+	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, t.id, e.caller_id, n.id, n.type
+	from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key join destinations n on n.key = a.destination_key`
+
+func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
+	a := &Attempt{}
+	var callerID *string
+	var duration, dns, connect, tls, first int64
+	err := row.Scan(&a.EventID, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
+		&a.Code, &a.OK, &a.Truncated, &a.Trigger, &a.Actor, &a.ErrorClass, &a.Error, &a.Advice, &a.RawError, &a.Method, &a.URL,
+		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TenantID, &callerID, &a.DestinationID, &a.DestinationType)
+	a.Duration = time.Duration(duration) * time.Microsecond
+	a.Timing = AttemptTiming{time.Duration(dns) * time.Microsecond, time.Duration(connect) * time.Microsecond,
+		time.Duration(tls) * time.Microsecond, time.Duration(first) * time.Microsecond}
+	e := Event{Key: a.EventID}
+	e.finish(callerID, nil)
+	a.PublicEventID = e.ID
+	return a, err
+}
+
+// AttemptQuery selects attempts.
+type AttemptQuery struct {
+	EventID          string
+	Destinations     []string // ids
+	DestinationTypes []string
+	Topics           []string
+	OK               *bool
+	Code             int
+	ErrorClass       string
+	Since, Until     time.Time // started within; zero for open
+	Page             PageQuery
+}
+
+// attemptPosition is the place of an attempt in lists.
+type attemptPosition struct {
+	At          time.Time
+	EventID     uuid.UUID
+	Destination int64
+	Number      int
+}
+
+// Attempts lists attempts by the time they were started.
+func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Page[*Attempt], error) {
+	k, err := aq.Page.keyset("attempts", scope.key, aq.EventID, aq.Destinations, aq.DestinationTypes, aq.Topics, aq.OK, aq.Code, aq.ErrorClass, aq.Since, aq.Until)
+	if err != nil {
+		return nil, err
+	}
+	q := newQuery()
+	if aq.EventID != "" {
+		e, err := s.event(ctx, scope, aq.EventID)
+		if err != nil {
+			return nil, err
+		}
+		q.and("a.event_id = ?", e.Key)
+	}
+	keys, err := s.destinationKeys(ctx, scope, aq.Destinations)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) > 0 {
+		q.and("a.destination_key = any(?)", keys)
+	}
+	if len(aq.DestinationTypes) > 0 {
+		q.and("n.type = any(?)", aq.DestinationTypes)
+	}
+	if len(aq.Topics) > 0 {
+		q.and("e.topic = any(?)", aq.Topics)
+	}
+	if aq.OK != nil && *aq.OK {
+		q.and("a.ok")
+	} else if aq.OK != nil {
+		q.and("not a.ok")
+	}
+	if aq.Code != 0 {
+		q.and("a.code = ?", aq.Code)
+	}
+	if aq.ErrorClass != "" {
+		q.and("a.error_class = ?", aq.ErrorClass)
+	}
+	if !aq.Since.IsZero() {
+		q.and("a.started_at >= ?", aq.Since)
+	}
+	if !aq.Until.IsZero() {
+		q.and("a.started_at < ?", aq.Until)
+	}
+	scope.where(q, "a.tenant_key")
+	var after attemptPosition
+	if k.decode(&after) {
+		q.and("(a.started_at, a.event_id, a.destination_key, a.number) "+k.op()+" (?, ?, ?, ?)", after.At, after.EventID, after.Destination, after.Number)
+	}
+	o := k.order()
+	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.started_at "+o+", a.event_id "+o+", a.destination_key "+o+", a.number "+o+
+		q.limit(k.limit+1), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, scanAttempt)
+	if err != nil {
+		return nil, err
+	}
+	return newPage(k, "time", list, func(a *Attempt) any {
+		return attemptPosition{a.StartedAt, a.EventID, a.DeliveryKey.Destination, a.Number}
+	}), nil
+}
+
+// EventOf returns the event that an attempt was made for.
+func (s *Store) EventOf(ctx context.Context, scope Scope, a *Attempt) (*Event, error) {
+	e, err := s.eventByKey(ctx, scope, a.EventID)
+	if err != nil {
+		return nil, err
+	}
+	return e, s.addDeliveries(ctx, []*Event{e})
+}
+
+// Attempt returns one attempt by its public id.
+func (s *Store) Attempt(ctx context.Context, scope Scope, id string) (*Attempt, error) {
+	k, n, ok := parseAttemptID(id)
+	if !ok {
+		return nil, notFound("There is no attempt %q.", cut(id, 80))
+	}
+	q := newQuery()
+	q.and("a.event_id = ?", k.EventID)
+	q.and("a.destination_key = ?", k.Destination)
+	q.and("a.number = ?", n)
+	scope.where(q, "a.tenant_key")
+	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql(), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	a, err := pgx.CollectExactlyOneRow(rows, scanAttempt)
+	if err == pgx.ErrNoRows {
+		return nil, notFound("There is no attempt %q.", cut(id, 80))
+	}
+	return a, err
+}
+
+// DeliveryAttempts lists all attempts of a delivery, newest first.
+func (s *Store) DeliveryAttempts(ctx context.Context, scope Scope, k DeliveryKey) ([]*Attempt, error) {
+	q := newQuery()
+	q.and("a.event_id = ?", k.EventID)
+	q.and("a.destination_key = ?", k.Destination)
+	scope.where(q, "a.tenant_key")
+	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.number desc limit 1000", q.args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanAttempt)
+}
+
+// EventAttempts lists all attempts of an event's deliveries, newest first, at most 1,000.
+func (s *Store) EventAttempts(ctx context.Context, scope Scope, event uuid.UUID) ([]*Attempt, error) {
+	q := newQuery()
+	q.and("a.event_id = ?", event)
+	scope.where(q, "a.tenant_key")
+	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.started_at desc, a.number desc limit 1000", q.args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanAttempt)
+}

@@ -1,0 +1,177 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/migrations"
+)
+
+// What may happen to the deliveries that a disabled destination held.
+const (
+	BacklogDeliver = "deliver" // send them now
+	BacklogDrop    = "drop"    // cancel them
+	BacklogKeep    = "keep"    // leave them held; they can be sent later
+)
+
+// Backlog says what to do with held deliveries.
+type Backlog struct {
+	Action string     `json:"action"` // deliver, drop or keep; deliver when empty
+	Since  *time.Time `json:"since"`  // only events received at or after
+	Until  *time.Time `json:"until"`  // only events received before
+}
+
+func (b *Backlog) check() error {
+	bad := problems{}
+	switch b.Action {
+	case "":
+		b.Action = BacklogDeliver
+	case BacklogDeliver, BacklogDrop, BacklogKeep:
+	default:
+		bad.add("action", "must be deliver, drop or keep")
+	}
+	if b.Since != nil && b.Until != nil && !b.Since.Before(*b.Until) {
+		bad.add("until", "must be after since")
+	}
+	return bad.err()
+}
+
+func (b *Backlog) release(destination int64, actor string) Release {
+	r := Release{Destination: destination, Action: b.Action, Actor: actor}
+	if b.Since != nil {
+		r.Since = *b.Since
+	}
+	if b.Until != nil {
+		r.Until = *b.Until
+	}
+	return r
+}
+
+// lowestUUID is the smallest event id of the instant t.
+func lowestUUID(t time.Time) uuid.UUID { return uuid.MustParse(migrations.LowestID(t)) }
+
+var highestUUID = uuid.MustParse("ffffffff-ffff-ffff-ffff-ffffffffffff")
+
+// idRange turns a span of time into a span of event ids; zero times are open ends.
+func idRange(since, until time.Time) (lo, hi uuid.UUID) {
+	hi = highestUUID
+	if !since.IsZero() {
+		lo = lowestUUID(since)
+	}
+	if !until.IsZero() {
+		hi = lowestUUID(until)
+	}
+	return lo, hi
+}
+
+// ActOnBacklog does something with the held deliveries of a destination and returns how many there are. The work itself
+// is done by a job, in portions.
+func (s *Store) ActOnBacklog(ctx context.Context, scope Scope, tenantID, id, actor string, b Backlog) (count int, err error) {
+	if err := b.check(); err != nil {
+		return 0, err
+	}
+	_, err = s.change(ctx, scope, tenantID, id, 0, func(ctx context.Context, tx *Tx, d *Destination) error {
+		if b.Action == BacklogDeliver && d.DisabledAt != nil {
+			return conflict("The destination is disabled. Enable it first; that also asks what to do with the backlog.")
+		}
+		r := b.release(d.Key, actor)
+		lo, hi := idRange(r.Since, r.Until)
+		err := tx.Pgx.QueryRow(ctx, `select count(*) from deliveries where destination_key = $1 and attention = 'held' and event_id >= $2 and event_id < $3`,
+			d.Key, lo, hi).Scan(&count)
+		if err != nil {
+			return err
+		}
+		return s.enqueueRelease(ctx, tx, r)
+	})
+	return count, err
+}
+
+// Held counts the deliveries that a destination holds, up to limit.
+func (s *Store) Held(ctx context.Context, destination int64, limit int) (n int, err error) {
+	err = s.Pool.QueryRow(ctx, `select count(*) from (select 1 from deliveries where destination_key = $1 and attention = 'held' limit $2) x`,
+		destination, limit).Scan(&n)
+	return n, err
+}
+
+// releasePortion is how many held deliveries one transaction moves.
+const releasePortion = 500
+
+// ReleaseHeld does what r says with the held deliveries, oldest first, in portions of one transaction each, so that a
+// stop in between neither loses nor repeats any.
+func (s *Store) ReleaseHeld(ctx context.Context, r Release) (moved int, err error) {
+	lo, hi := idRange(r.Since, r.Until)
+	for {
+		n, last, err := s.releasePortion(ctx, r, lo, hi)
+		moved += n
+		if err != nil || n == 0 {
+			return moved, err
+		}
+		lo = last
+	}
+}
+
+func (s *Store) releasePortion(ctx context.Context, r Release, lo, hi uuid.UUID) (n int, last uuid.UUID, err error) {
+	committed := func() {}
+	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		set := "status = 'pending', reason = null"
+		if r.Action == BacklogDrop {
+			set = "status = 'cancelled', reason = 'Dropped from the backlog by '||$5"
+		}
+		rows, err := tx.Query(ctx, `
+			with portion as (
+				select event_id, destination_key from deliveries
+				where destination_key = $1 and attention = 'held' and event_id >= $2 and event_id < $3
+				order by event_id limit $4 for update)
+			update deliveries d set turn = d.turn + 1, next_attempt_at = null, `+set+`
+			from portion p where d.event_id = p.event_id and d.destination_key = p.destination_key
+				and d.event_id >= $2 and $5::text is not null
+			returning d.event_id, d.turn`, r.Destination, lo, hi, releasePortion, actorName(r.Actor))
+		if err != nil {
+			return err
+		}
+		items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (it Item, err error) {
+			err = row.Scan(&it.EventID, &it.Turn)
+			if last = maxUUID(last, it.EventID); err != nil {
+				return it, err
+			}
+			return it, nil
+		})
+		n = len(items)
+		if err != nil || n == 0 || r.Action == BacklogDrop {
+			return err
+		}
+		committed, err = s.queue.Enqueue(ctx, tx, batches(Batch{Destination: r.Destination, Retry: true}, items))
+		return err
+	})
+	if err != nil {
+		return 0, last, fmt.Errorf("release held deliveries: %w", err)
+	}
+	committed()
+	return n, last, nil
+}
+
+func maxUUID(a, b uuid.UUID) uuid.UUID {
+	if string(a[:]) > string(b[:]) {
+		return a
+	}
+	return b
+}
+
+func minUUID(a, b uuid.UUID) uuid.UUID {
+	if string(a[:]) < string(b[:]) {
+		return a
+	}
+	return b
+}
+
+// actorName is what people read for an actor.
+func actorName(actor string) string {
+	if actor == "" {
+		return "the server"
+	}
+	return actor
+}

@@ -1,0 +1,478 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/filter"
+)
+
+// The states of a delivery.
+const (
+	StatusPending     = "pending"      // queued for its first attempt, or queued anew
+	StatusDelivering  = "delivering"   // an attempt after the first is under way
+	StatusDelivered   = "delivered"    // the destination acknowledged it
+	StatusRetrying    = "retrying"     // failed, and will be tried again
+	StatusFailed      = "failed"       // failed for good; can be retried by hand
+	StatusHeld        = "held"         // the destination is disabled; kept until somebody decides
+	StatusFilteredOut = "filtered_out" // the destination's filter did not let it through
+	StatusCancelled   = "cancelled"    // somebody, or the destination's deletion, called it off
+)
+
+// Statuses lists all states, in the order in which pages show them.
+var Statuses = []string{StatusPending, StatusDelivering, StatusDelivered, StatusRetrying, StatusFailed, StatusHeld, StatusFilteredOut, StatusCancelled}
+
+// IsStatus reports whether s is a state of a delivery.
+func IsStatus(s string) bool { return slices.Contains(Statuses, s) }
+
+// onUsualPath are the states that the index of the unusual ones leaves out.
+var onUsualPath = []string{StatusPending, StatusDelivering, StatusDelivered}
+
+// Delivery is one event on its way to one destination.
+type Delivery struct {
+	DeliveryKey
+	TenantKey     int64
+	TenantID      string
+	PublicEventID string
+	Topic         string
+	DestinationID string
+	Destination   *Destination // for pages; nil in lists of the API
+	Status        string
+	Reason        string // a sentence for filtered_out, held, failed and cancelled
+	Attempts      int    // made so far
+	MaxAttempts   int    // by the destination's policy
+	ManualRetries int
+	NextAttemptAt *time.Time
+	LastAttemptAt *time.Time
+	LastCode      int // 0 when there was none
+	ErrorClass    string
+	Error         string // of the last attempt
+	Advice        string
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+	Turn          int32
+}
+
+// Final reports whether nothing will change without somebody's doing.
+func (d *Delivery) Final() bool {
+	return !slices.Contains([]string{StatusPending, StatusDelivering, StatusRetrying}, d.Status)
+}
+
+const deliverySelect = `select d.event_id, d.destination_key, d.tenant_key, t.id, e.caller_id, e.topic, n.id, d.status, coalesce(d.reason, ''),
+	d.attempts, d.manual_retries, d.next_attempt_at, d.last_attempt_at, coalesce(d.last_code, 0), coalesce(d.error_class, ''),
+	coalesce(d.error, ''), coalesce(d.advice, ''), d.turn, n.retry
+	from deliveries d join events e on e.id = d.event_id join tenants t on t.key = d.tenant_key join destinations n on n.key = d.destination_key`
+
+func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
+	d := &Delivery{}
+	var callerID *string
+	var own *RetryPolicy
+	err := row.Scan(&d.EventID, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &d.Topic, &d.DestinationID, &d.Status, &d.Reason,
+		&d.Attempts, &d.ManualRetries, &d.NextAttemptAt, &d.LastAttemptAt, &d.LastCode, &d.ErrorClass, &d.Error, &d.Advice, &d.Turn, &own)
+	if err != nil {
+		return nil, err
+	}
+	e := Event{Key: d.EventID}
+	e.finish(callerID, nil)
+	d.PublicEventID, d.CreatedAt = e.ID, e.Received
+	d.UpdatedAt = d.CreatedAt
+	if d.LastAttemptAt != nil {
+		d.UpdatedAt = *d.LastAttemptAt
+	}
+	policy := s.Retry
+	if own != nil {
+		policy = own.Or(s.Retry)
+	}
+	d.MaxAttempts = policy.Attempts()
+	return d, nil
+}
+
+// DeliveryQuery selects deliveries.
+type DeliveryQuery struct {
+	EventID      string
+	Destinations []string // ids
+	Topics       []string
+	Statuses     []string
+	Code         int
+	ErrorClass   string
+	Since, Until time.Time // of the event's receipt; zero for open
+	Page         PageQuery
+}
+
+// Deliveries lists deliveries by the time their event was received. What a filter held back is listed per event, see
+// EventDeliveries.
+func (s *Store) Deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (*Page[*Delivery], error) {
+	k, err := dq.Page.keyset("deliveries", scope.key, dq.EventID, dq.Destinations, dq.Topics, dq.Statuses, dq.Code, dq.ErrorClass, dq.Since, dq.Until)
+	if err != nil {
+		return nil, err
+	}
+	for _, st := range dq.Statuses {
+		if !IsStatus(st) {
+			return nil, Invalid("status", fmt.Sprintf("%q is not a status: use %s", cut(st, 40), listSome(Statuses)))
+		}
+	}
+	q := newQuery()
+	lo, hi := idRange(dq.Since, dq.Until)
+	if dq.EventID != "" {
+		e, err := s.event(ctx, scope, dq.EventID)
+		if err != nil {
+			return nil, err
+		}
+		q.and("d.event_id = ?", e.Key)
+	}
+	var after DeliveryKey
+	if k.decode(&after) {
+		q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventID, after.Destination)
+	}
+	q.and("d.event_id >= ?", lo)
+	q.and("d.event_id < ?", hi)
+	scope.where(q, "d.tenant_key")
+	scope.where(q, "e.tenant_key")
+	statusConditions(q, scope, dq.Statuses)
+	keys, err := s.destinationKeys(ctx, scope, dq.Destinations)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) > 0 {
+		q.and("d.destination_key = any(?)", keys)
+	}
+	if len(dq.Topics) > 0 {
+		q.and("e.topic = any(?)", dq.Topics)
+	}
+	if dq.Code != 0 {
+		q.and("d.last_code = ?", dq.Code)
+	}
+	if dq.ErrorClass != "" {
+		q.and("d.error_class = ?", dq.ErrorClass)
+	}
+	rows, err := s.Pool.Query(ctx, deliverySelect+q.sql()+" order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, s.scanDelivery)
+	if err != nil {
+		return nil, err
+	}
+	return newPage(k, "created_at", list, func(d *Delivery) any { return d.DeliveryKey }), nil
+}
+
+// statusConditions asks for deliveries d in one of the statuses, through the index of the unusual ones where it can.
+func statusConditions(q *query, scope Scope, statuses []string) {
+	if len(statuses) == 0 {
+		return
+	}
+	if slices.ContainsFunc(statuses, func(st string) bool { return slices.Contains(onUsualPath, st) }) {
+		q.and("d.status = any(?::delivery_status[])", statuses)
+		return
+	}
+	scope.where(q, "d.tenant_key")
+	q.and("d.attention = any(?::delivery_status[])", statuses)
+}
+
+// Delivery returns one delivery by its public id.
+func (s *Store) Delivery(ctx context.Context, scope Scope, id string) (*Delivery, error) {
+	k, ok := parseDeliveryID(id)
+	if !ok {
+		return nil, notFound("There is no delivery %q.", cut(id, 80))
+	}
+	return s.deliveryByKey(ctx, scope, k)
+}
+
+func (s *Store) deliveryByKey(ctx context.Context, scope Scope, k DeliveryKey) (*Delivery, error) {
+	q := newQuery()
+	q.and("d.event_id = ?", k.EventID)
+	q.and("d.destination_key = ?", k.Destination)
+	scope.where(q, "d.tenant_key")
+	rows, err := s.Pool.Query(ctx, deliverySelect+q.sql(), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	d, err := pgx.CollectExactlyOneRow(rows, s.scanDelivery)
+	if err == pgx.ErrNoRows {
+		return s.filteredDelivery(ctx, scope, k)
+	}
+	return d, err
+}
+
+// filteredDelivery makes the delivery that a filter held back, which has no row of its own.
+func (s *Store) filteredDelivery(ctx context.Context, scope Scope, k DeliveryKey) (*Delivery, error) {
+	e, err := s.eventByKey(ctx, scope, k.EventID)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.filteredOut(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range list {
+		if d.DeliveryKey == k {
+			return d, nil
+		}
+	}
+	return nil, notFound("There is no delivery %q.", k.ID())
+}
+
+// filteredOut lists the deliveries of an event that filters held back, each with the rule that decided.
+func (s *Store) filteredOut(ctx context.Context, e *Event) ([]*Delivery, error) {
+	if len(e.FilteredBy) == 0 {
+		return nil, nil
+	}
+	rows, err := s.Pool.Query(ctx, `select f.destination_key, f.filter, d.id from destination_filters f join destinations d on d.key = f.destination_key
+		where f.key = any($1) and not exists (select 1 from deliveries x where x.event_id = $2 and x.destination_key = f.destination_key)
+		order by f.destination_key`, e.FilteredBy, e.Key)
+	if err != nil {
+		return nil, err
+	}
+	doc := e.doc()
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Delivery, error) {
+		d := &Delivery{TenantKey: e.TenantKey, TenantID: e.TenantID, PublicEventID: e.ID, Topic: e.Topic, Status: StatusFilteredOut,
+			CreatedAt: e.Received, UpdatedAt: e.Received}
+		d.EventID = e.Key
+		var raw string
+		if err := row.Scan(&d.DeliveryKey.Destination, &raw, &d.DestinationID); err != nil {
+			return nil, err
+		}
+		d.Reason = explain(raw, doc)
+		return d, nil
+	})
+}
+
+// explain says in a sentence why a filter does not let a document through.
+func explain(raw string, doc *filter.Doc) string {
+	f, err := filter.Parse([]byte(raw))
+	if err != nil || f == nil {
+		return "A filter that was in force then held it back."
+	}
+	v := f.Explain(doc)
+	if v.Rule > 0 {
+		return fmt.Sprintf("Rule %d: %s", v.Rule, v.Reason)
+	}
+	return v.Reason
+}
+
+// Considered is the whole answer to "where did this event go, and why not there".
+type Considered struct {
+	Event      *Event
+	Deliveries []*Delivery // by destination, in the order in which those were created; Destination is set
+	Skipped    []Skipped   // destinations that the event did not concern
+}
+
+// Skipped is a destination that an event did not concern.
+type Skipped struct {
+	Destination *Destination
+	Reason      string
+}
+
+// EventDeliveries tells for every destination of the event's tenant what became of the event there.
+func (s *Store) EventDeliveries(ctx context.Context, scope Scope, eventID string) (*Considered, error) {
+	e, err := s.Event(ctx, scope, eventID)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.Pool.Query(ctx, deliverySelect+" where d.event_id = $1 order by d.destination_key", e.Key)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, s.scanDelivery)
+	if err != nil {
+		return nil, err
+	}
+	filtered, err := s.filteredOut(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, filtered...)
+	slices.SortFunc(list, func(a, b *Delivery) int { return int(a.DeliveryKey.Destination - b.DeliveryKey.Destination) })
+	c := &Considered{Event: e, Deliveries: list}
+	var all []*Destination
+	if err := s.DB.WithContext(ctx).Where("tenant_key = ?", e.TenantKey).Order("key").Find(&all).Error; err != nil {
+		return nil, err
+	}
+	byKey := map[int64]*Destination{}
+	for _, d := range all {
+		if err := s.open(d, e.TenantID); err != nil {
+			return nil, err
+		}
+		byKey[d.Key] = d
+	}
+	for _, d := range list {
+		d.Destination = byKey[d.DeliveryKey.Destination]
+		delete(byKey, d.DeliveryKey.Destination)
+	}
+	for _, d := range all {
+		if reason := skippedBecause(e, d); byKey[d.Key] != nil && reason != "" {
+			c.Skipped = append(c.Skipped, Skipped{d, reason})
+		}
+	}
+	return c, nil
+}
+
+// skippedBecause says why an event did not concern a destination; empty when the destination need not be mentioned.
+func skippedBecause(e *Event, d *Destination) string {
+	switch {
+	case d.DeletedAt != nil:
+		return ""
+	case d.CreatedAt.After(e.Received):
+		return "The destination was created after the event."
+	case e.Topic == "" && !d.TakesAll():
+		return "The event has no topic; the destination takes " + listSome(d.Topics) + "."
+	case !d.TakesAll() && !slices.Contains(d.Topics, e.Topic):
+		return fmt.Sprintf("It does not subscribe to %s; it takes %s.", e.Topic, listSome(d.Topics))
+	case d.UpdatedAt.After(e.Received):
+		return "Its settings were changed after the event."
+	}
+	return "The event was published for another destination only."
+}
+
+// RetryDelivery queues a delivery for one attempt now. It returns false when the delivery is on its way already, which
+// is no error: the attempt that was asked for will be made.
+func (s *Store) RetryDelivery(ctx context.Context, scope Scope, k DeliveryKey, trigger, actor string) (queued bool, err error) {
+	d, err := s.deliveryByKey(ctx, scope, k)
+	if err != nil {
+		return false, err
+	}
+	var committed func()
+	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		committed, err = s.retryInTx(ctx, tx.Pgx, d, trigger, actor)
+		return err
+	})
+	if err != nil || committed == nil {
+		return false, err
+	}
+	committed()
+	return true, nil
+}
+
+// retryInTx queues the delivery; committed is nil when it is on its way already.
+func (s *Store) retryInTx(ctx context.Context, tx pgx.Tx, d *Delivery, trigger, actor string) (committed func(), err error) {
+	var disabled, deleted *time.Time
+	if err := tx.QueryRow(ctx, "select disabled_at, deleted_at from destinations where key = $1 for share", d.DeliveryKey.Destination).Scan(&disabled, &deleted); err != nil {
+		return nil, err
+	}
+	if deleted != nil {
+		return nil, malformed("The destination %q was deleted. There is nowhere to send the event.", d.DestinationID)
+	}
+	if disabled != nil {
+		return nil, malformed("The destination %q is disabled. Enable it, then retry.", d.DestinationID)
+	}
+	if d.Status == StatusFilteredOut {
+		// The filter held it back, so that there is no row yet.
+		if _, err := tx.Exec(ctx, `insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, $2, $3, 'filtered_out')
+			on conflict do nothing`, d.EventID, d.DeliveryKey.Destination, d.TenantKey); err != nil {
+			return nil, err
+		}
+	}
+	var turn int32
+	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null, reason = null
+		where event_id = $1 and destination_key = $2 and status not in ('pending', 'delivering') and ($3 = 0 or manual_retries < $3)
+		returning turn`, d.EventID, d.DeliveryKey.Destination, s.ManualRetryLimit).Scan(&turn)
+	if err == pgx.ErrNoRows {
+		return nil, s.whyNotRetried(ctx, tx, d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.queue.Enqueue(ctx, tx, []Batch{{Destination: d.DeliveryKey.Destination, Items: []Item{{d.EventID, turn}}, Retry: true, Trigger: trigger, Actor: actor}})
+}
+
+func (s *Store) whyNotRetried(ctx context.Context, tx pgx.Tx, d *Delivery) error {
+	var status string
+	var manual int
+	err := tx.QueryRow(ctx, "select status, manual_retries from deliveries where event_id = $1 and destination_key = $2",
+		d.EventID, d.DeliveryKey.Destination).Scan(&status, &manual)
+	if err != nil {
+		return err
+	}
+	if s.ManualRetryLimit > 0 && manual >= s.ManualRetryLimit {
+		return &Error{Kind: KindLimited, Message: fmt.Sprintf("This delivery was retried by hand %d times, which is the limit (MANUAL_RETRY_LIMIT).", manual)}
+	}
+	return nil // on its way already
+}
+
+// RetryEvent queues the delivery of an event to a destination for one attempt now; see RetryDelivery.
+func (s *Store) RetryEvent(ctx context.Context, scope Scope, eventID, destinationID, actor string) (*Delivery, bool, error) {
+	bad := problems{}
+	if eventID == "" {
+		bad.add("event_id", "is required")
+	}
+	if destinationID == "" {
+		bad.add("destination_id", "is required")
+	}
+	if err := bad.err(); err != nil {
+		return nil, false, err
+	}
+	e, err := s.event(ctx, scope, eventID)
+	if err != nil {
+		return nil, false, err
+	}
+	var d Destination
+	found := s.DB.WithContext(ctx).Where("tenant_key = ? and id = ?", e.TenantKey, destinationID).Order("deleted_at desc nulls first").Limit(1).Find(&d)
+	if found.Error != nil {
+		return nil, false, found.Error
+	}
+	if found.RowsAffected == 0 {
+		return nil, false, notFound("There is no destination %q.", cut(destinationID, 80))
+	}
+	k := DeliveryKey{e.Key, d.Key}
+	delivery, err := s.deliveryByKey(ctx, scope, k)
+	if IsKind(err, KindNotFound) {
+		return nil, false, malformed("The event %q does not go to destination %q: %s", cut(eventID, 80), cut(destinationID, 80), lowerFirst(skippedBecause(e, &d)))
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	queued, err := s.RetryDelivery(ctx, scope, k, TriggerManual, actor)
+	return delivery, queued, err
+}
+
+func lowerFirst(s string) string {
+	if s == "" {
+		return "it was not considered"
+	}
+	return strings.ToLower(s[:1]) + s[1:]
+}
+
+// CancelDelivery calls a delivery off that has not been made. An attempt that is under way is not interrupted; if it
+// succeeds, the delivery counts as delivered.
+func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor string) (*Delivery, error) {
+	d, err := s.Delivery(ctx, scope, id)
+	if err != nil {
+		return nil, err
+	}
+	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		// Workers that may be about to make the first attempt are told to look at the row.
+		if _, err := tx.Pgx.Exec(ctx, "update destinations set careful = true, version = version + 1 where key = $1 and not careful", d.DeliveryKey.Destination); err != nil {
+			return err
+		}
+		tag, err := tx.Pgx.Exec(ctx, `update deliveries set status = 'cancelled', turn = turn + 1, next_attempt_at = null, reason = $3
+			where event_id = $1 and destination_key = $2 and status in ('pending', 'retrying', 'held')`,
+			d.EventID, d.DeliveryKey.Destination, "Cancelled by "+actorName(actor))
+		if err == nil && tag.RowsAffected() == 0 {
+			return conflict("The delivery is %s; only one that is pending, retrying or held can be cancelled.", strings.ReplaceAll(d.Status, "_", " "))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Delivery(ctx, scope, id)
+}
+
+// TenantScope is the scope of the delivery's tenant.
+func (d *Delivery) TenantScope() Scope { return Scope{key: d.TenantKey} }
+
+// HasOutcomes reports whether every delivery of an event has had its first outcome.
+func (s *Store) HasOutcomes(ctx context.Context, scope Scope, eventID string) (bool, error) {
+	e, err := s.event(ctx, scope, eventID)
+	if err != nil {
+		return false, err
+	}
+	var open bool
+	err = s.Pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)", e.Key).Scan(&open)
+	return !open, err
+}

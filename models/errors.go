@@ -1,0 +1,139 @@
+// Package models is Waybill's domain: its records, its rules and all of its SQL. Resources are read and written through
+// GORM; the path of an event (publish.go, load.go, record.go) uses pgx.
+package models
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sort"
+	"strings"
+	"time"
+)
+
+// Kind says what went wrong, in the terms of whoever called.
+type Kind int
+
+// The kinds of errors, each with one HTTP status.
+const (
+	KindInternal     Kind = iota // 500: a defect or an unknown error; the caller sees one fixed sentence
+	KindMalformed                // 400: the request cannot be read
+	KindUnauthorized             // 401: who are you?
+	KindForbidden                // 403: known, but not allowed
+	KindNotFound                 // 404: also for what belongs to somebody else
+	KindConflict                 // 409: the state does not permit it
+	KindStale                    // 412: changed since it was read
+	KindTooLarge                 // 413
+	KindInvalid                  // 422: readable, but not acceptable
+	KindLimited                  // 429
+	KindUnavailable              // 503: try again later
+)
+
+var statuses = map[Kind]int{
+	KindInternal: http.StatusInternalServerError, KindMalformed: http.StatusBadRequest, KindUnauthorized: http.StatusUnauthorized,
+	KindForbidden: http.StatusForbidden, KindNotFound: http.StatusNotFound, KindConflict: http.StatusConflict,
+	KindStale: http.StatusPreconditionFailed, KindTooLarge: http.StatusRequestEntityTooLarge,
+	KindInvalid: http.StatusUnprocessableEntity, KindLimited: http.StatusTooManyRequests, KindUnavailable: http.StatusServiceUnavailable,
+}
+
+var codes = map[Kind]string{
+	KindInternal: "internal", KindMalformed: "malformed", KindUnauthorized: "unauthorized", KindForbidden: "forbidden",
+	KindNotFound: "not_found", KindConflict: "conflict", KindStale: "stale", KindTooLarge: "too_large",
+	KindInvalid: "invalid", KindLimited: "limited", KindUnavailable: "unavailable",
+}
+
+// Error is an error with two halves: Kind, Message, Fields and Position are for the caller; Err is for the log.
+type Error struct {
+	Kind       Kind
+	Message    string            // one sentence that says what to do
+	Fields     map[string]string // by field: "config.url" -> "is required"; nil when no single field is to blame
+	Position   *Position         // where in a text the problem is; nil when unknown
+	RetryAfter time.Duration     // with KindLimited and KindUnavailable
+	Err        error             // what happened underneath; never shown
+}
+
+// Position is a place in a text that somebody wrote: a line and column, both from 1, or a JSON path.
+type Position struct {
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+	Path   string `json:"path,omitempty"`
+}
+
+func (e *Error) Error() string {
+	s := e.Message
+	if len(e.Fields) > 0 {
+		s += ": " + strings.Join(e.Problems(), "; ")
+	}
+	if e.Err != nil {
+		s += " (" + e.Err.Error() + ")"
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Status is the HTTP status of the error.
+func (e *Error) Status() int { return statuses[e.Kind] }
+
+// Code is the error's kind as a word for programs.
+func (e *Error) Code() string { return codes[e.Kind] }
+
+// Problems lists the fields' messages as sentences, in a stable order: "config.url is required".
+func (e *Error) Problems() []string {
+	out := make([]string, 0, len(e.Fields))
+	for k, m := range e.Fields {
+		out = append(out, k+" "+m)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// AsError returns err as an *Error; an unknown one becomes KindInternal with one fixed sentence.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Kind: KindInternal, Message: "Something went wrong on our side. The operator finds it in the log under this request id.", Err: err}
+}
+
+// IsKind reports whether err is an *Error of kind k.
+func IsKind(err error, k Kind) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == k
+}
+
+func malformed(format string, args ...any) *Error {
+	return &Error{Kind: KindMalformed, Message: fmt.Sprintf(format, args...)}
+}
+
+func notFound(format string, args ...any) *Error {
+	return &Error{Kind: KindNotFound, Message: fmt.Sprintf(format, args...)}
+}
+
+func conflict(format string, args ...any) *Error {
+	return &Error{Kind: KindConflict, Message: fmt.Sprintf(format, args...)}
+}
+
+// problems collects what is wrong with a request, field by field.
+type problems map[string]string
+
+// add notes the first problem of a field.
+func (p problems) add(field, message string) {
+	if _, has := p[field]; !has {
+		p[field] = message
+	}
+}
+
+// err returns the collected problems as one KindInvalid error, or nil.
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return &Error{Kind: KindInvalid, Message: "validation error", Fields: p}
+}
+
+// Invalid is a KindInvalid error about one field.
+func Invalid(field, message string) *Error {
+	return &Error{Kind: KindInvalid, Message: "validation error", Fields: map[string]string{field: message}}
+}

@@ -1,0 +1,344 @@
+package models
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/filter"
+)
+
+// Event is something that happened, as a publisher gave it.
+type Event struct {
+	Key       uuid.UUID // UUIDv7; says when it was received and which partition it is in
+	ID        string    // the publisher's, or made of Key
+	TenantKey int64
+	TenantID  string
+	Topic     string
+	Time      time.Time // when it happened, by the publisher's clock; the time of receipt when it did not say
+	Received  time.Time
+	Retry     bool // eligible_for_retry
+	Metadata  map[string]string
+	Data      []byte // payload, byte for byte
+
+	FilteredBy []int64  // destination_filters that held it back
+	Matched    []string // ids of the destinations it goes to
+	Counts     Counts   // its deliveries by status
+	LastError  string   // of the delivery that failed last, for lists; empty when none did
+	Attempts   int      // over all deliveries
+}
+
+// Counts are numbers of deliveries by status.
+type Counts map[string]int
+
+// Total counts the deliveries.
+func (c Counts) Total() (n int) {
+	for _, x := range c {
+		n += x
+	}
+	return n
+}
+
+// Final reports whether nothing will change without somebody's doing.
+func (c Counts) Final() bool {
+	return c[StatusPending]+c[StatusDelivering]+c[StatusRetrying] == 0
+}
+
+// eventSelect reads one row of events as e with its tenant.
+const eventSelect = `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.retry, e.metadata, e.data, e.filtered_by
+	from events e join tenants t on t.key = e.tenant_key`
+
+func scanEvent(row pgx.CollectableRow) (*Event, error) {
+	e := &Event{}
+	var callerID *string
+	var at *time.Time
+	var data string
+	if err := row.Scan(&e.Key, &callerID, &e.TenantKey, &e.TenantID, &e.Topic, &at, &e.Retry, &e.Metadata, &data, &e.FilteredBy); err != nil {
+		return nil, err
+	}
+	e.Data = []byte(data)
+	e.finish(callerID, at)
+	return e, nil
+}
+
+func (e *Event) finish(callerID *string, at *time.Time) {
+	e.ID = eventID(e.Key)
+	if callerID != nil {
+		e.ID = *callerID
+	}
+	sec, nsec := e.Key.Time().UnixTime()
+	e.Received = time.Unix(sec, nsec).UTC()
+	e.Time = e.Received
+	if at != nil {
+		e.Time = at.UTC()
+	}
+}
+
+// readEvents reads payloads for workers into events.
+func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid.UUID]*Event) error {
+	rows, err := s.Hot.Query(ctx, "select id, caller_id, tenant_key, topic, time, retry, metadata, data from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
+	if err != nil {
+		s.forgetPartitions(err)
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e := &Event{}
+		var callerID *string
+		var at *time.Time
+		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data); err != nil {
+			return err
+		}
+		e.finish(callerID, at)
+		events[e.Key] = e
+	}
+	return rows.Err()
+}
+
+// EventQuery selects events.
+type EventQuery struct {
+	IDs          []string
+	Destinations []string // went to, or were considered for, one of these; ids
+	Topics       []string
+	Statuses     []string // with a delivery in one of these
+	Code         int      // with a delivery whose last answer had this status; 0 for any
+	ErrorClass   string
+	Text         string    // part of the payload, or of the id
+	Since, Until time.Time // received within; zero for open
+	Page         PageQuery
+}
+
+// Events lists events by the time they were received.
+func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*Event], error) {
+	k, err := eq.Page.keyset("events", scope.key, eq.IDs, eq.Destinations, eq.Topics, eq.Statuses, eq.Code, eq.ErrorClass, eq.Text, eq.Since, eq.Until)
+	if err != nil {
+		return nil, err
+	}
+	for _, st := range eq.Statuses {
+		if !IsStatus(st) {
+			return nil, Invalid("status", fmt.Sprintf("%q is not a status: use %s", cut(st, 40), listSome(Statuses)))
+		}
+	}
+	keys, err := s.destinationKeys(ctx, scope, eq.Destinations)
+	if err != nil {
+		return nil, err
+	}
+	q := newQuery()
+	lo, hi := idRange(eq.Since, eq.Until)
+	var after uuid.UUID
+	if k.decode(&after) {
+		q.and("e.id "+k.op()+" ?", after)
+	}
+	q.and("e.id >= ?", lo)
+	q.and("e.id < ?", hi)
+	scope.where(q, "e.tenant_key")
+	eq.conditions(q, scope, keys)
+	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+" order by e.id "+k.order()+q.limit(k.limit+1), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, scanEvent)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.addDeliveries(ctx, list); err != nil {
+		return nil, err
+	}
+	return newPage(k, "time", list, func(e *Event) any { return e.Key }), nil
+}
+
+func (eq EventQuery) conditions(q *query, scope Scope, keys []int64) {
+	if len(eq.IDs) > 0 {
+		q.and("(e.caller_id = any(?) or e.id = any(?))", eq.IDs, parseEventIDs(eq.IDs))
+	}
+	if len(eq.Topics) > 0 {
+		q.and("e.topic = any(?)", eq.Topics)
+	}
+	if eq.Text != "" {
+		if id, ok := parseEventID(eq.Text); ok {
+			q.and("e.id = ?", id)
+		} else {
+			q.and("(position(lower(?) in lower(e.data)) > 0 or e.caller_id = ?)", eq.Text, eq.Text)
+		}
+	}
+	if len(keys) == 0 && len(eq.Statuses) == 0 && eq.Code == 0 && eq.ErrorClass == "" {
+		return
+	}
+	sub := newQuery()
+	sub.args = q.args
+	sub.and("d.event_id = e.id")
+	if len(keys) > 0 {
+		sub.and("d.destination_key = any(?)", keys)
+	}
+	statusConditions(sub, scope, eq.Statuses)
+	if eq.Code != 0 {
+		sub.and("d.last_code = ?", eq.Code)
+	}
+	if eq.ErrorClass != "" {
+		sub.and("d.error_class = ?", eq.ErrorClass)
+	}
+	exists := "exists (select 1 from deliveries d" + sub.sql() + ")"
+	q.args = sub.args
+	q.conds = append(q.conds, eq.orFiltered(q, exists, keys))
+}
+
+// orFiltered also takes the events that a filter held back, which have no row in deliveries.
+func (eq EventQuery) orFiltered(q *query, exists string, keys []int64) string {
+	only := len(eq.Statuses) == 0 && eq.Code == 0 && eq.ErrorClass == ""
+	for _, st := range eq.Statuses {
+		only = only || st == StatusFilteredOut
+	}
+	if !only {
+		return exists
+	}
+	if len(keys) == 0 {
+		return "(" + exists + " or e.filtered_by is not null)"
+	}
+	return q.bind("("+exists+" or exists (select 1 from destination_filters f where f.key = any(e.filtered_by) and f.destination_key = any(?)))", keys)
+}
+
+func parseEventIDs(ids []string) []uuid.UUID {
+	out := []uuid.UUID{}
+	for _, id := range ids {
+		if u, ok := parseEventID(id); ok {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// destinationKeys finds the keys of destinations by their ids, also of deleted ones. Unknown ids match nothing.
+func (s *Store) destinationKeys(ctx context.Context, scope Scope, ids []string) ([]int64, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	q := newQuery()
+	q.and("id = any(?)", ids)
+	scope.where(q, "tenant_key")
+	rows, err := s.Pool.Query(ctx, "select key from destinations"+q.sql(), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if len(keys) == 0 {
+		keys = []int64{0}
+	}
+	return keys, err
+}
+
+// addDeliveries fills in what lists show of the events' deliveries.
+func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
+	if len(list) == 0 {
+		return nil
+	}
+	ids := make([]uuid.UUID, len(list))
+	byKey := map[uuid.UUID]*Event{}
+	for i, e := range list {
+		ids[i] = e.Key
+		e.Counts = Counts{}
+		e.Matched = []string{}
+		byKey[e.Key] = e
+	}
+	lo, hi := ids[0], ids[0]
+	for _, id := range ids {
+		lo, hi = minUUID(lo, id), maxUUID(hi, id)
+	}
+	rows, err := s.Pool.Query(ctx, `select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, '') from deliveries x
+		join destinations d on d.key = x.destination_key
+		where x.event_id = any($1) and x.event_id >= $2 and x.event_id <= $3 order by x.last_attempt_at nulls first, d.key`, ids, lo, hi)
+	if err != nil {
+		return err
+	}
+	var id uuid.UUID
+	var destination, status, lastError string
+	var attempts int
+	_, err = pgx.ForEachRow(rows, []any{&id, &destination, &status, &attempts, &lastError}, func() error {
+		e := byKey[id]
+		e.Counts[status]++
+		e.Attempts += attempts
+		if status != StatusFilteredOut {
+			e.Matched = append(e.Matched, destination)
+		}
+		if lastError != "" && status != StatusDelivered {
+			e.LastError = lastError
+		}
+		return nil
+	})
+	for _, e := range list {
+		if n := len(e.FilteredBy); n > 0 {
+			e.Counts[StatusFilteredOut] += n
+		}
+	}
+	return err
+}
+
+// Event returns one event by its public id.
+func (s *Store) Event(ctx context.Context, scope Scope, id string) (*Event, error) {
+	e, err := s.event(ctx, scope, id)
+	if err != nil {
+		return nil, err
+	}
+	return e, s.addDeliveries(ctx, []*Event{e})
+}
+
+func (s *Store) event(ctx context.Context, scope Scope, id string) (*Event, error) {
+	q := newQuery()
+	if key, ok := parseEventID(id); ok {
+		q.and("e.id = ?", key)
+		q.and("e.caller_id is null")
+	} else {
+		q.and("e.caller_id = ?", id)
+		q.and("e.caller_id is not null")
+	}
+	scope.where(q, "e.tenant_key")
+	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+" and t.deleted_at is null order by e.id desc limit 1", q.args...)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, scanEvent)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, notFound("There is no event %q. Events are kept for %d days.", cut(id, 80), int(s.Retention.Hours()/24))
+	}
+	return list[0], nil
+}
+
+// eventByKey returns an event by its internal id.
+func (s *Store) eventByKey(ctx context.Context, scope Scope, key uuid.UUID) (*Event, error) {
+	q := newQuery()
+	q.and("e.id = ?", key)
+	scope.where(q, "e.tenant_key")
+	rows, err := s.Pool.Query(ctx, eventSelect+q.sql(), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, scanEvent)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, notFound("There is no such event. Events are kept for %d days.", int(s.Retention.Hours()/24))
+	}
+	return list[0], nil
+}
+
+// doc is the event as filters see it.
+func (e *Event) doc() *filter.Doc {
+	return filter.NewDoc(e.ID, e.Topic, e.Time, e.Metadata, e.Data)
+}
+
+// PrettyData is the payload indented for reading, or as it came where that is not possible.
+func (e *Event) PrettyData() string {
+	var v json.RawMessage = e.Data
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return string(e.Data)
+	}
+	return string(b)
+}

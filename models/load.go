@@ -1,0 +1,300 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Endpoint is one version of a destination as workers use it.
+type Endpoint struct {
+	Destination
+	Policy      RetryPolicy   // its own, completed by the server's defaults
+	Timeout     time.Duration // of one attempt
+	InFlight    int           // attempts under way at once, per worker process
+	TenantGone  bool
+	UnusableErr error // why it cannot be used at all (credentials that cannot be opened)
+}
+
+// Ready is a delivery whose turn has come.
+type Ready struct {
+	Item
+	Event    *Event
+	Attempts int // made so far
+}
+
+// Loader reads what workers need to send: the destination's current version, payloads, and for all but first attempts
+// the deliveries' rows. Requests that arrive while a read is under way are answered by the next one together.
+type Loader struct {
+	s      *Store
+	recent *Recent
+	in     chan *loadRequest
+
+	mu        sync.RWMutex
+	endpoints map[int64]*Endpoint
+}
+
+type loadRequest struct {
+	destination int64
+	items       []Item
+	fresh       bool // first attempts of a job that runs for the first time
+	done        chan loadResult
+}
+
+type loadResult struct {
+	endpoint *Endpoint
+	ready    []Ready
+	err      error
+}
+
+const (
+	loaders      = 2
+	maxLoadGroup = 64
+	loadTimeout  = 10 * time.Second
+	maxEndpoints = 50_000
+)
+
+// NewLoader starts to answer requests until ctx ends.
+func NewLoader(ctx context.Context, s *Store, recent *Recent) *Loader {
+	l := &Loader{s: s, recent: recent, in: make(chan *loadRequest, 1024), endpoints: map[int64]*Endpoint{}}
+	for range loaders {
+		go l.run(ctx)
+	}
+	return l
+}
+
+// Load returns the destination's current version and those of the items whose turn it is. fresh says that these are
+// first attempts which no worker has begun; their rows are only looked at when the destination asks for care.
+func (l *Loader) Load(ctx context.Context, destination int64, items []Item, fresh bool) (*Endpoint, []Ready, error) {
+	r := &loadRequest{destination: destination, items: items, fresh: fresh, done: make(chan loadResult, 1)}
+	select {
+	case l.in <- r:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	select {
+	case res := <-r.done:
+		return res.endpoint, res.ready, res.err
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+func (l *Loader) run(ctx context.Context) {
+	for {
+		var group []*loadRequest
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-l.in:
+			group = append(group, r)
+		}
+		for len(group) < maxLoadGroup {
+			select {
+			case r := <-l.in:
+				group = append(group, r)
+				continue
+			default:
+			}
+			break
+		}
+		tctx, cancel := context.WithTimeout(ctx, loadTimeout)
+		l.answer(tctx, group)
+		cancel()
+	}
+}
+
+func (l *Loader) answer(ctx context.Context, group []*loadRequest) {
+	endpoints, err := l.current(ctx, group)
+	if err == nil {
+		err = l.fill(ctx, group, endpoints)
+	}
+	if err != nil {
+		for _, r := range group {
+			r.done <- loadResult{err: err}
+		}
+	}
+}
+
+// current returns the endpoints of the group at their current versions.
+func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*Endpoint, error) {
+	endpoints := map[int64]*Endpoint{}
+	var keys []int64
+	for _, r := range group {
+		if _, has := endpoints[r.destination]; !has {
+			endpoints[r.destination] = nil
+			keys = append(keys, r.destination)
+		}
+	}
+	rows, err := l.s.Hot.Query(ctx, "select key, version from destinations where key = any($1)", keys)
+	if err != nil {
+		return nil, err
+	}
+	var stale []int64
+	var key, version int64
+	l.mu.RLock()
+	_, err = pgx.ForEachRow(rows, []any{&key, &version}, func() error {
+		if e := l.endpoints[key]; e != nil && e.Version == version {
+			endpoints[key] = e
+		} else {
+			stale = append(stale, key)
+		}
+		return nil
+	})
+	l.mu.RUnlock()
+	if err != nil || len(stale) == 0 {
+		return endpoints, err
+	}
+	fresh, err := l.s.loadEndpoints(ctx, stale)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range fresh {
+		if len(l.endpoints) >= maxEndpoints {
+			clear(l.endpoints)
+		}
+		l.endpoints[e.Key] = e
+		endpoints[e.Key] = e
+	}
+	return endpoints, nil
+}
+
+func (s *Store) loadEndpoints(ctx context.Context, keys []int64) ([]*Endpoint, error) {
+	var list []*Destination
+	if err := s.DB.WithContext(ctx).Where("key in ?", keys).Find(&list).Error; err != nil {
+		return nil, err
+	}
+	tenantKeys := make([]int64, len(list))
+	for i, d := range list {
+		tenantKeys[i] = d.TenantKey
+	}
+	var tenants []*Tenant
+	if err := s.DB.WithContext(ctx).Where("key in ?", tenantKeys).Find(&tenants).Error; err != nil {
+		return nil, err
+	}
+	byKey := map[int64]*Tenant{}
+	for _, t := range tenants {
+		byKey[t.Key] = t
+	}
+	out := make([]*Endpoint, len(list))
+	for i, d := range list {
+		t := byKey[d.TenantKey]
+		e := &Endpoint{TenantGone: t.DeletedAt != nil}
+		e.UnusableErr = s.open(d, t.ID)
+		e.Destination = *d
+		e.Policy = s.Retry
+		if d.Retry != nil {
+			e.Policy = d.Retry.Or(s.Retry)
+		}
+		e.Timeout = d.timeout(s.Timeout)
+		e.InFlight = s.MaxInFlight
+		if d.MaxInFlight != nil {
+			e.InFlight = *d.MaxInFlight
+		}
+		out[i] = e
+	}
+	return out, nil
+}
+
+// fill reads payloads and delivery rows for the group and answers it.
+func (l *Loader) fill(ctx context.Context, group []*loadRequest, endpoints map[int64]*Endpoint) error {
+	events := map[uuid.UUID]*Event{}
+	var missing []uuid.UUID
+	var claim claims
+	for _, r := range group {
+		e := endpoints[r.destination]
+		if e == nil {
+			return fmt.Errorf("destination %d does not exist", r.destination)
+		}
+		if !r.fresh || e.Careful {
+			claim = append(claim, r)
+		}
+		for _, it := range r.items {
+			if _, has := events[it.EventID]; has {
+				continue
+			}
+			ev := l.recent.get(it.EventID)
+			events[it.EventID] = ev
+			if ev == nil {
+				missing = append(missing, it.EventID)
+			}
+		}
+	}
+	claimed, err := claim.run(ctx, l.s)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		if err := l.s.readEvents(ctx, missing, events); err != nil {
+			return err
+		}
+	}
+	for _, r := range group {
+		e := endpoints[r.destination]
+		ready := make([]Ready, 0, len(r.items))
+		for _, it := range r.items {
+			ev, attempts := events[it.EventID], 0
+			if ev == nil {
+				continue // its day was dropped by retention
+			}
+			if !r.fresh || e.Careful {
+				n, ours := claimed[DeliveryKey{it.EventID, r.destination}]
+				if !ours {
+					continue
+				}
+				attempts = n
+			}
+			ready = append(ready, Ready{it, ev, attempts})
+		}
+		r.done <- loadResult{endpoint: e, ready: ready}
+	}
+	return nil
+}
+
+// claims are deliveries that are claimed before they are sent: from now on they are under way, and nobody else queues
+// them again. Those whose turn is over, because somebody cancelled or retried them, are not.
+type claims []*loadRequest
+
+// run returns how many attempts were made so far for each delivery that could be claimed.
+func (c claims) run(ctx context.Context, s *Store) (map[DeliveryKey]int, error) {
+	if len(c) == 0 {
+		return nil, nil
+	}
+	b := &pgx.Batch{}
+	for _, r := range c {
+		events, turns := make([]uuid.UUID, len(r.items)), make([]int32, len(r.items))
+		for i, it := range r.items {
+			events[i], turns[i] = it.EventID, it.Turn
+		}
+		b.Queue("update "+s.partitions.of("deliveries", events...)+` d set status = 'delivering', next_attempt_at = null
+			where d.destination_key = $1 and d.event_id = any($2::uuid[]) and d.turn = ($3::int[])[array_position($2::uuid[], d.event_id)]
+				and d.status in ('pending', 'retrying', 'delivering')
+			returning d.event_id, d.attempts`, r.destination, events, turns)
+	}
+	br := s.Jobs.SendBatch(ctx, b)
+	defer br.Close()
+	claimed := make(map[DeliveryKey]int, len(c))
+	for _, r := range c {
+		rows, err := br.Query()
+		if err != nil {
+			s.forgetPartitions(err)
+			return nil, err
+		}
+		k := DeliveryKey{Destination: r.destination}
+		var attempts int
+		_, err = pgx.ForEachRow(rows, []any{&k.EventID, &attempts}, func() error {
+			claimed[k] = attempts
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return claimed, br.Close()
+}

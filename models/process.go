@@ -1,0 +1,217 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// How a living process proves that it is alive, and when another may take its work over.
+const (
+	heartbeat = 500 * time.Millisecond
+	// deadAfter is how long a process must have been silent, besides having lost its lock. The lock is lost the moment
+	// its connection closes, which also happens to the living when PostgreSQL restarts.
+	deadAfter = 1500 * time.Millisecond
+	// leaseLength is after how much silence a process counts as dead although it holds its lock: it was stopped, and
+	// its connection is still open. It must not send for longer than sendLease without having been seen.
+	leaseLength = 15 * time.Second
+	sendLease   = 8 * time.Second
+)
+
+// Process is this process's entry among the living.
+type Process struct {
+	ID string // also the job queue's name for its worker
+
+	s        *Store
+	role     string
+	log      *slog.Logger
+	lastSeen atomic.Int64 // unix nanoseconds of the last proof that reached the database
+	lost     chan struct{}
+}
+
+// Register enters a process among the living, role for the curious, and starts to prove that it is alive until ctx
+// ends. A worker must register before it takes jobs.
+func (s *Store) Register(ctx context.Context, role string, log *slog.Logger) (*Process, error) {
+	p := &Process{ID: uuid.Must(uuid.NewV7()).String(), s: s, role: role, log: log, lost: make(chan struct{})}
+	conn, err := p.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("register this process: %w", err)
+	}
+	go p.run(ctx, conn)
+	return p, nil
+}
+
+// Lost is closed when another process has taken this one's work over. It must stop sending and register anew.
+func (p *Process) Lost() <-chan struct{} { return p.lost }
+
+// Alive reports whether this process may send: the others still count it among the living.
+func (p *Process) Alive() bool {
+	return time.Since(time.Unix(0, p.lastSeen.Load())) < sendLease
+}
+
+// connect opens the connection that holds the process's lock, and takes the lock.
+func (p *Process) connect(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, p.s.Hot.Config().ConnConfig)
+	if err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname()
+	tx, err := conn.Begin(ctx)
+	if err == nil {
+		_, err = tx.Exec(ctx, `insert into processes (id, role, host, pid) values ($1, $2, $3, $4) on conflict (id) do update set seen_at = now()`,
+			p.ID, p.role, host, os.Getpid())
+	}
+	if err == nil {
+		// In the transaction that makes the row visible, so that nobody finds it without its lock.
+		_, err = tx.Exec(ctx, "select pg_advisory_lock($1, lock_key) from processes where id = $2", int32(lockProcess), p.ID)
+	}
+	if err == nil {
+		err = tx.Commit(ctx)
+	}
+	if err != nil {
+		conn.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	p.lastSeen.Store(time.Now().UnixNano())
+	return conn, nil
+}
+
+func (p *Process) run(ctx context.Context, conn *pgx.Conn) {
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	defer func() {
+		if conn != nil {
+			bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			conn.Close(bye)
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var err error
+		if conn == nil {
+			conn, err = p.reconnect(ctx)
+		} else {
+			err = p.beat(ctx, conn)
+		}
+		switch {
+		case errors.Is(err, errTakenOver):
+			p.log.Error("this process was silent for too long and others have taken its work over; it starts anew", "process", p.ID)
+			close(p.lost)
+			return
+		case err != nil && ctx.Err() == nil:
+			p.log.Warn("cannot prove that this process is alive", "error", err)
+			if conn != nil {
+				conn.Close(ctx)
+				conn = nil
+			}
+		}
+	}
+}
+
+var errTakenOver = errors.New("taken over")
+
+func (p *Process) beat(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	at := time.Now()
+	tag, err := conn.Exec(ctx, "update processes set seen_at = now() where id = $1", p.ID)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() == 0 {
+		return errTakenOver
+	}
+	p.lastSeen.Store(at.UnixNano())
+	return nil
+}
+
+// reconnect takes the lock again after the connection was lost, unless the work has been taken over meanwhile.
+func (p *Process) reconnect(ctx context.Context) (*pgx.Conn, error) {
+	qctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	var n int
+	if err := p.s.Hot.QueryRow(qctx, "select count(*) from processes where id = $1", p.ID).Scan(&n); err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return nil, errTakenOver
+	}
+	return p.connect(ctx)
+}
+
+// Unregister takes the process off the list, after its work is done or handed back.
+func (p *Process) Unregister(ctx context.Context) error {
+	_, err := p.s.Pool.Exec(ctx, "delete from processes where id = $1", p.ID)
+	return err
+}
+
+// TakeOver makes the jobs of dead processes available again and returns how many processes and jobs those were. Any
+// process may call it, as often as it likes.
+func (s *Store) TakeOver(ctx context.Context) (processes, jobs int, err error) {
+	err = pgx.BeginFunc(ctx, s.Hot, func(tx pgx.Tx) error {
+		// A dead process's lock is free; holding it to the end of the transaction keeps others from the same work.
+		rows, err := tx.Query(ctx, `select id from processes
+			where seen_at < now() - $2::interval and pg_try_advisory_xact_lock($1, lock_key) or seen_at < now() - $3::interval
+			for update skip locked`, int32(lockProcess), deadAfter, leaseLength)
+		if err != nil {
+			return err
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			n, err := s.queue.Takeover(ctx, tx, id)
+			if err != nil {
+				return err
+			}
+			jobs += n
+			if _, err := tx.Exec(ctx, "delete from processes where id = $1", id); err != nil {
+				return err
+			}
+		}
+		processes = len(ids)
+		return nil
+	})
+	return processes, jobs, err
+}
+
+// KeepTakingOver looks for dead processes until ctx ends.
+func (s *Store) KeepTakingOver(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	for {
+		n, jobs, err := s.TakeOver(ctx)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("cannot look for dead processes", "error", err)
+		}
+		if n > 0 {
+			log.Warn("took over the work of processes that died", "processes", n, "jobs", jobs)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Workers counts the processes that deliver and are alive.
+func (s *Store) Workers(ctx context.Context) (n int, err error) {
+	err = s.Pool.QueryRow(ctx, "select count(*) from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds'").Scan(&n)
+	return n, err
+}

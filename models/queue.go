@@ -1,0 +1,83 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Item is one delivery on its way through the queue.
+type Item struct {
+	EventID uuid.UUID
+	Turn    int32 // of the delivery when it was queued; a job whose turn is over does nothing
+}
+
+// Triggers say why an attempt was made.
+const (
+	TriggerAutomatic = "automatic"
+	TriggerManual    = "manual"
+	TriggerBulk      = "bulk"
+	TriggerTest      = "test"
+)
+
+// Batch is a job: deliveries to one destination, at most MaxBatch of them.
+type Batch struct {
+	Destination int64 // its key
+	Items       []Item
+	At          time.Time // when it is due; zero for now
+	Priority    int16     // 1 (first) to 4; 0 for 1
+	Retry       bool      // not the first attempt: it goes through the queue of retries
+	Trigger     string    // "" for automatic
+	Actor       string    // who asked, with a trigger other than automatic
+}
+
+// MaxBatch is how many deliveries one job carries at most.
+const MaxBatch = 50
+
+// Release is the work that follows when a destination is enabled or deleted, or its backlog is acted upon: to do
+// something with the deliveries that are held.
+type Release struct {
+	Destination int64  // its key
+	Action      string // BacklogDeliver or BacklogDrop
+	Actor       string
+	Since       time.Time // only events received at or after; zero for no limit
+	Until       time.Time // only events received before; zero for no limit
+}
+
+// Queue is what the models need of the job queue. Package jobs implements it.
+type Queue interface {
+	// Enqueue adds jobs within tx; they exist exactly if tx commits. The caller calls committed after that, so that
+	// workers look at once; without it they find the jobs a little later.
+	Enqueue(ctx context.Context, tx pgx.Tx, batches []Batch) (committed func(), err error)
+	// EnqueueRelease adds the job that acts upon held deliveries within tx.
+	EnqueueRelease(ctx context.Context, tx pgx.Tx, r Release) error
+	// Settle checks within tx which of a worker's jobs still belong to it, locks those and deletes the ones that are
+	// done. A job that another worker has taken over is not in the answer.
+	Settle(ctx context.Context, tx pgx.Tx, worker string, done, partial []int64) (owned map[int64]bool, err error)
+	// Takeover makes the running jobs of a dead worker available again within tx.
+	Takeover(ctx context.Context, tx pgx.Tx, worker string) (jobs int, err error)
+}
+
+// SetQueue connects the store to the job queue. It is called once, before the store is used.
+func (s *Store) SetQueue(q Queue) { s.queue = q }
+
+func (s *Store) enqueueRelease(ctx context.Context, tx *Tx, r Release) error {
+	if r.Action == "" || r.Action == BacklogKeep {
+		return nil
+	}
+	return s.queue.EnqueueRelease(ctx, tx.Pgx, r)
+}
+
+// batches cuts items into jobs.
+func batches(b Batch, items []Item) []Batch {
+	var out []Batch
+	for len(items) > 0 {
+		n := min(len(items), MaxBatch)
+		b.Items = items[:n]
+		out = append(out, b)
+		items = items[n:]
+	}
+	return out
+}

@@ -1,0 +1,366 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/pgcopy"
+)
+
+// Outcome is what became of a delivery when its turn came.
+type Outcome struct {
+	DeliveryKey
+	TenantKey int64
+	Turn      int32
+	Attempt   *Attempt  // nil when nothing was sent
+	Status    string    // the delivery's new state
+	Reason    string    // why, for held, failed and cancelled
+	Next      time.Time // when it is due again, with StatusRetrying and StatusPending
+	Trigger   string    // of the job it goes on with
+	Actor     string
+}
+
+// Report is what a job tells about its deliveries: some of them, or the last ones.
+type Report struct {
+	Job      int64
+	Done     bool // nothing of the job is left to do
+	Outcomes []Outcome
+}
+
+// Recorder writes outcomes in groups, as the Accepter writes events: whatever has queued up while the last transaction
+// ran goes into the next one.
+type Recorder struct {
+	s      *Store
+	worker string
+	log    *slog.Logger
+	in     chan *recording
+	wg     sync.WaitGroup
+}
+
+type recording struct {
+	Report
+	done chan error
+}
+
+const (
+	recorders      = 2
+	maxRecordGroup = 100 // reports in one transaction, up to MaxBatch outcomes each
+	recordTimeout  = 30 * time.Second
+)
+
+// NewRecorder starts to write for the worker with this id.
+func NewRecorder(s *Store, worker string, log *slog.Logger) *Recorder {
+	r := &Recorder{s: s, worker: worker, log: log, in: make(chan *recording, 1024)}
+	for range recorders {
+		r.wg.Add(1)
+		go func() {
+			defer r.wg.Done()
+			r.run()
+		}()
+	}
+	return r
+}
+
+// Close waits until everything that was handed over is written. Nothing may be recorded afterwards.
+func (r *Recorder) Close() {
+	close(r.in)
+	r.wg.Wait()
+}
+
+// Record returns when the report is committed. An error means that nothing of it was, and that the job will run again.
+func (r *Recorder) Record(ctx context.Context, rep Report) error {
+	rec := &recording{rep, make(chan error, 1)}
+	select {
+	case r.in <- rec:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return <-rec.done // always answered: writing has a deadline of its own
+}
+
+func (r *Recorder) run() {
+	w := &recordWriter{}
+	for first := range r.in {
+		group := []*recording{first}
+		for len(group) < maxRecordGroup {
+			select {
+			case rec, ok := <-r.in:
+				if ok {
+					group = append(group, rec)
+					continue
+				}
+			default:
+			}
+			break
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
+		err := r.write(ctx, group, w)
+		cancel()
+		if err != nil {
+			r.log.Error("outcomes were not recorded; their jobs will run again", "reports", len(group), "error", err)
+		}
+		for _, rec := range group {
+			rec.done <- err
+		}
+	}
+}
+
+// recordWriter holds what one recorder reuses from group to group.
+type recordWriter struct {
+	attempts map[string]*pgcopy.Rows // by the table they go to
+	updates  map[updateKey]*updateRows
+	requeue  map[requeueKey][]Item
+}
+
+type requeueKey struct {
+	destination    int64
+	at             int64 // unix milliseconds, rounded; 0 for now
+	trigger, actor string
+}
+
+func (r *Recorder) write(ctx context.Context, group []*recording, w *recordWriter) error {
+	committed := func() {}
+	err := pgx.BeginFunc(ctx, r.s.Hot, func(tx pgx.Tx) error {
+		var done, partial []int64
+		for _, rec := range group {
+			if rec.Done {
+				done = append(done, rec.Job)
+			} else {
+				partial = append(partial, rec.Job)
+			}
+		}
+		owned, err := r.s.queue.Settle(ctx, tx, r.worker, done, partial)
+		if err != nil {
+			return fmt.Errorf("settle jobs: %w", err)
+		}
+		w.reset()
+		for _, rec := range group {
+			if !owned[rec.Job] {
+				// Another worker has taken the job over, for example because this process was stopped for too long.
+				// It makes these deliveries again, and what it finds counts.
+				r.log.Warn("a job was taken over before its outcome was recorded", "job", rec.Job, "deliveries", len(rec.Outcomes))
+				continue
+			}
+			for i := range rec.Outcomes {
+				o := &rec.Outcomes[i]
+				if o.Status == StatusHeld {
+					if err := r.stillHeld(ctx, tx, o); err != nil {
+						return err
+					}
+				}
+				w.add(r.s, o)
+			}
+		}
+		for table, rows := range w.attempts {
+			if err := rows.Send(ctx, tx, "copy "+table+" ("+attemptColumns+") from stdin binary"); err != nil {
+				return fmt.Errorf("write attempts: %w", err)
+			}
+		}
+		if err := w.send(ctx, tx); err != nil {
+			return err
+		}
+		if jobs := w.jobs(); len(jobs) > 0 {
+			committed, err = r.s.queue.Enqueue(ctx, tx, jobs)
+		}
+		return err
+	})
+	if err == nil {
+		committed()
+	} else {
+		r.s.forgetPartitions(err)
+	}
+	return err
+}
+
+// stillHeld makes sure that a delivery is not put on hold just after its destination was enabled and its backlog
+// released: then nobody would touch it again.
+func (r *Recorder) stillHeld(ctx context.Context, tx pgx.Tx, o *Outcome) error {
+	var disabled, deleted *time.Time
+	err := tx.QueryRow(ctx, "select disabled_at, deleted_at from destinations where key = $1 for share", o.DeliveryKey.Destination).Scan(&disabled, &deleted)
+	if err != nil {
+		return err
+	}
+	if disabled == nil || deleted != nil {
+		o.Status, o.Reason, o.Next = StatusPending, "", time.Time{}
+	}
+	return nil
+}
+
+// jobs are those with which the deliveries go on that are not finished.
+func (w *recordWriter) jobs() (jobs []Batch) {
+	for k, items := range w.requeue {
+		b := Batch{Destination: k.destination, Retry: true, Trigger: k.trigger, Actor: k.actor}
+		if k.at != 0 {
+			b.At = time.UnixMilli(k.at)
+		}
+		jobs = append(jobs, batches(b, items)...)
+	}
+	return jobs
+}
+
+func (w *recordWriter) reset() {
+	w.attempts = map[string]*pgcopy.Rows{}
+	w.updates = map[updateKey]*updateRows{}
+	w.requeue = map[requeueKey][]Item{}
+}
+
+// requeueGrain is to what the due times of deliveries are rounded up that share a job.
+const requeueGrain = 50 * time.Millisecond
+
+func (w *recordWriter) add(s *Store, o *Outcome) {
+	if o.Attempt != nil {
+		table := s.partitions.of("attempts", o.EventID)
+		rows := w.attempts[table]
+		if rows == nil {
+			rows = &pgcopy.Rows{}
+			rows.Reset()
+			w.attempts[table] = rows
+		}
+		o.Attempt.write(rows)
+	}
+	k := updateKey{s.partitions.of("deliveries", o.EventID), o.DeliveryKey.Destination, o.Status == StatusDelivered, 0}
+	for w.updates[k] != nil && len(w.updates[k].events) >= maxUpdate {
+		k.part++
+	}
+	u := w.updates[k]
+	if u == nil {
+		u = &updateRows{}
+		w.updates[k] = u
+	}
+	u.add(o)
+	if o.Status != StatusRetrying && o.Status != StatusPending {
+		return
+	}
+	q := requeueKey{destination: o.DeliveryKey.Destination, trigger: o.Trigger, actor: o.Actor}
+	if !o.Next.IsZero() {
+		q.at = o.Next.Add(requeueGrain - 1).Truncate(requeueGrain).UnixMilli()
+	}
+	w.requeue[q] = append(w.requeue[q], Item{o.EventID, o.Turn + 1})
+}
+
+// updateKey groups the deliveries that one UPDATE changes: of one destination and one table, all delivered or none.
+type updateKey struct {
+	table       string
+	destination int64
+	delivered   bool
+	part        int
+}
+
+// maxUpdate is how many deliveries one UPDATE changes at most. It finds the values of each in arrays, by its place.
+const maxUpdate = 100
+
+// updateRows are the values of an UPDATE of many deliveries.
+type updateRows struct {
+	events   []uuid.UUID
+	turns    []int32
+	attempts []int32
+	last     []*time.Time
+	codes    []*int32
+	statuses []string
+	reasons  []*string
+	classes  []*string
+	errors   []*string
+	advices  []*string
+	next     []*time.Time
+}
+
+func (u *updateRows) add(o *Outcome) {
+	u.events = append(u.events, o.EventID)
+	u.turns = append(u.turns, o.Turn)
+	if a := o.Attempt; a != nil {
+		u.attempts = append(u.attempts, int32(a.Number))
+		u.last = append(u.last, &a.StartedAt)
+		code := int32(a.Code)
+		u.codes = append(u.codes, &code)
+	} else {
+		u.attempts = append(u.attempts, 0)
+		u.last = append(u.last, nil)
+		u.codes = append(u.codes, nil)
+	}
+	if o.Status == StatusDelivered {
+		return
+	}
+	u.statuses = append(u.statuses, o.Status)
+	u.reasons = append(u.reasons, textOrNil(o.Reason))
+	if a := o.Attempt; a != nil {
+		u.classes = append(u.classes, textOrNil(a.ErrorClass))
+		u.errors = append(u.errors, textOrNil(a.Error))
+		u.advices = append(u.advices, textOrNil(a.Advice))
+	} else {
+		u.classes, u.errors, u.advices = append(u.classes, nil), append(u.errors, nil), append(u.advices, nil)
+	}
+	if o.Next.IsZero() {
+		u.next = append(u.next, nil)
+	} else {
+		u.next = append(u.next, &o.Next)
+	}
+}
+
+// The statements name ids as a list rather than join with one: a join leaves the planner a choice, which it makes once,
+// when the day's table is still empty.
+const (
+	updateDelivered = ` d set status = 'delivered', attempts = greatest(d.attempts, ($3::int[])[array_position($2::uuid[], d.event_id)]),
+			last_attempt_at = ($4::timestamptz[])[array_position($2::uuid[], d.event_id)], last_code = ($5::int[])[array_position($2::uuid[], d.event_id)],
+			error_class = null, error = null, advice = null, reason = null, next_attempt_at = null
+		where d.destination_key = $1 and d.event_id = any($2::uuid[])`
+	// What somebody did to a delivery meanwhile (its turn has changed) stays.
+	updateOther = ` d set attempts = greatest(d.attempts, u.attempts), last_attempt_at = coalesce(u.last, d.last_attempt_at),
+			last_code = case when u.last is null then d.last_code else u.code end,
+			error_class = case when u.last is null then d.error_class else u.class end,
+			error = case when u.last is null then d.error else u.error end,
+			advice = case when u.last is null then d.advice else u.advice end,
+			status = case when d.turn = u.turn then u.status::delivery_status else d.status end,
+			reason = case when d.turn = u.turn then u.reason else d.reason end,
+			next_attempt_at = case when d.turn = u.turn then u.next else d.next_attempt_at end,
+			turn = case when d.turn = u.turn and u.status in ('retrying', 'pending') then d.turn + 1 else d.turn end
+		from (select $2::uuid as event_id, $3::int as turn, $4::int as attempts, $5::timestamptz as last, $6::int as code, $7::text as status,
+			$8::text as reason, $9::text as class, $10::text as error, $11::text as advice, $12::timestamptz as next) u
+		where d.destination_key = $1 and d.event_id = $2::uuid`
+)
+
+// send updates the deliveries. When the destination has acknowledged an event, the delivery is delivered, whatever
+// somebody did to it meanwhile.
+func (w *recordWriter) send(ctx context.Context, tx pgx.Tx) error {
+	b := &pgx.Batch{}
+	for k, u := range w.updates {
+		if k.delivered {
+			b.Queue("update "+k.table+updateDelivered, k.destination, u.events, u.attempts, u.last, u.codes)
+			continue
+		}
+		for i := range u.events {
+			b.Queue("update "+k.table+updateOther, k.destination, u.events[i], u.turns[i], u.attempts[i], u.last[i], u.codes[i], u.statuses[i],
+				u.reasons[i], u.classes[i], u.errors[i], u.advices[i], u.next[i])
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("update deliveries: %w", err)
+	}
+	return nil
+}
+
+// text makes s fit for a text column: valid UTF-8 without NUL. Answers of strangers are neither, sometimes.
+func text(s string) string {
+	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
+		return s
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+func textOrNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	s = text(s)
+	return &s
+}

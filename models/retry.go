@@ -1,0 +1,206 @@
+package models
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// RetryPolicy says when a failed delivery is tried again. It is exponential, or an explicit list of waits.
+type RetryPolicy struct {
+	Initial     Duration   `json:"initial,omitempty"`      // wait before the second attempt; default 10s
+	Multiplier  float64    `json:"multiplier,omitempty"`   // each wait is so many times the one before; default 2
+	MaxInterval Duration   `json:"max_interval,omitempty"` // no wait is longer, also one the receiver asks for; default 6h
+	MaxAttempts int        `json:"max_attempts,omitempty"` // including the first; default 12
+	Schedule    []Duration `json:"schedule,omitempty"`     // explicit waits; replaces the four above (but for max_interval)
+	RetryOn     []string   `json:"retry_on,omitempty"`     // statuses ("500", "5xx") and error classes that are retried; empty for the usual ones
+}
+
+// DefaultRetryPolicy is the policy of a server whose environment says nothing.
+func DefaultRetryPolicy() RetryPolicy {
+	return RetryPolicy{Initial: Duration(10 * time.Second), Multiplier: 2, MaxInterval: Duration(6 * time.Hour), MaxAttempts: 12}
+}
+
+// Jitter is by how much a wait varies to either side, as a fraction, so that retries of many deliveries spread.
+const Jitter = 0.2
+
+// Limits of what a policy may say.
+const (
+	maxAttempts = 100
+	maxWait     = 7 * 24 * time.Hour
+)
+
+// Or returns p with what it leaves open taken from d.
+func (p RetryPolicy) Or(d RetryPolicy) RetryPolicy {
+	if len(p.Schedule) == 0 && p.Initial == 0 && p.Multiplier == 0 && p.MaxAttempts == 0 {
+		p.Schedule = d.Schedule
+	}
+	if p.Initial == 0 {
+		p.Initial = d.Initial
+	}
+	if p.Multiplier == 0 {
+		p.Multiplier = d.Multiplier
+	}
+	if p.MaxInterval == 0 {
+		p.MaxInterval = d.MaxInterval
+	}
+	if p.MaxAttempts == 0 {
+		p.MaxAttempts = d.MaxAttempts
+	}
+	return p
+}
+
+// Attempts is how many attempts the policy allows, the first included.
+func (p RetryPolicy) Attempts() int {
+	if len(p.Schedule) > 0 {
+		return len(p.Schedule) + 1
+	}
+	return p.MaxAttempts
+}
+
+// Wait is the time between attempt n (from 1) and the next one, without jitter.
+func (p RetryPolicy) Wait(n int) time.Duration {
+	if len(p.Schedule) > 0 {
+		return time.Duration(p.Schedule[min(n, len(p.Schedule))-1])
+	}
+	w := float64(p.Initial) * math.Pow(p.Multiplier, float64(n-1))
+	return time.Duration(math.Min(w, float64(p.MaxInterval)))
+}
+
+// Next is the wait after attempt n (from 1) with jitter; rnd is a random number in [0, 1). asked is the wait that the
+// receiver asked for (Retry-After); it is honoured in full, up to MaxInterval, and the wait is never shorter than it.
+func (p RetryPolicy) Next(n int, asked time.Duration, rnd float64) time.Duration {
+	w := time.Duration(float64(p.Wait(n)) * (1 - Jitter + 2*Jitter*rnd))
+	if asked > 0 {
+		w = max(w, min(asked, time.Duration(p.MaxInterval)))
+	}
+	return w
+}
+
+// Waits lists all waits of the policy, without jitter.
+func (p RetryPolicy) Waits() []time.Duration {
+	out := make([]time.Duration, 0, p.Attempts())
+	for n := 1; n < p.Attempts(); n++ {
+		out = append(out, p.Wait(n))
+	}
+	return out
+}
+
+// Retries reports whether RetryOn names the status or class; ok is false when RetryOn is empty.
+func (p RetryPolicy) Retries(code int, class string) (retry, ok bool) {
+	if len(p.RetryOn) == 0 {
+		return false, false
+	}
+	for _, r := range p.RetryOn {
+		if r == class || code > 0 && (r == strconv.Itoa(code) || len(r) == 3 && r[1:] == "xx" && int(r[0]-'0') == code/100) {
+			return true, true
+		}
+	}
+	return false, true
+}
+
+// check reports what is wrong with the policy under the given field name.
+func (p RetryPolicy) check(field string, bad problems) {
+	wait := func(name string, d Duration) {
+		if d < 0 || time.Duration(d) > maxWait {
+			bad.add(field+"."+name, "must be between 0s and 168h")
+		}
+	}
+	wait("initial", p.Initial)
+	wait("max_interval", p.MaxInterval)
+	if p.Multiplier != 0 && (p.Multiplier < 1 || p.Multiplier > 100 || math.IsNaN(p.Multiplier)) {
+		bad.add(field+".multiplier", "must be between 1 and 100")
+	}
+	if p.MaxAttempts < 0 || p.MaxAttempts > maxAttempts {
+		bad.add(field+".max_attempts", fmt.Sprintf("must be between 1 and %d", maxAttempts))
+	}
+	if len(p.Schedule) >= maxAttempts {
+		bad.add(field+".schedule", fmt.Sprintf("must list fewer than %d waits", maxAttempts))
+	}
+	for i, d := range p.Schedule {
+		wait(fmt.Sprintf("schedule[%d]", i), d)
+	}
+	for i, r := range p.RetryOn {
+		if !isRetryOn(r) {
+			bad.add(fmt.Sprintf("%s.retry_on[%d]", field, i), `must be a status ("500"), a group of statuses ("5xx") or an error class ("timeout")`)
+		}
+	}
+}
+
+// errorClasses are the words of adapters.Class that can be named in retry_on and in searches.
+var errorClasses = strings.Fields("dns connect tls timeout redirect auth not_found gone too_large rejected throttled server blocked config protocol aborted internal")
+
+func isRetryOn(r string) bool {
+	if len(r) == 3 && r[0] >= '1' && r[0] <= '5' {
+		if _, err := strconv.Atoi(r); err == nil || r[1:] == "xx" {
+			return true
+		}
+	}
+	for _, c := range errorClasses {
+		if r == c {
+			return true
+		}
+	}
+	return false
+}
+
+// Duration is a time.Duration that reads and prints like "10s" or "6h" in JSON. A bare number counts seconds.
+type Duration time.Duration
+
+// MarshalJSON prints the duration in its shortest usual form: "90s" prints as "1m30s", "6h0m0s" as "6h".
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
+
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
+
+// UnmarshalJSON reads "10s", "6h" or a number of seconds.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case float64:
+		if math.Abs(v) > 1e9 {
+			return fmt.Errorf("a duration of %v seconds is too long", v)
+		}
+		*d = Duration(v * float64(time.Second))
+		return nil
+	case string:
+		p, err := ParseDuration(v)
+		*d = p
+		return err
+	case nil:
+		return nil
+	}
+	return fmt.Errorf("must be a duration like \"10s\" or \"6h\"")
+}
+
+// ParseDuration reads "10s", "6h", "2d" (days) or a bare number of seconds.
+func ParseDuration(s string) (Duration, error) {
+	s = strings.TrimSpace(s)
+	if n, err := strconv.ParseFloat(s, 64); err == nil && math.Abs(n) <= 1e9 {
+		return Duration(n * float64(time.Second)), nil
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseFloat(days, 64); err == nil && math.Abs(n) <= 1e4 {
+			return Duration(n * 24 * float64(time.Hour)), nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration: write it like 10s, 5m or 6h", s)
+	}
+	return Duration(d), nil
+}

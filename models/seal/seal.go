@@ -1,0 +1,116 @@
+// Package seal encrypts what must not be readable in a copy of the database: destination credentials and signing
+// secrets. It uses AES-256-GCM with a key derived from the operator's secret, and names the key in each sealed value,
+// so that keys can be rotated while old values stay readable.
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+)
+
+// Keyring holds the key that seals and the older ones that still open.
+type Keyring struct {
+	current keyID
+	keys    map[keyID]cipher.AEAD
+	derive  []byte
+}
+
+// keyID is the first bytes of a hash of the key, so that it needs no administration.
+type keyID [4]byte
+
+// ErrUnknownKey says that a value was sealed with a key that is not in the keyring.
+var ErrUnknownKey = errors.New("sealed with a key that is neither SECRET_KEY nor SECRET_KEY_PREVIOUS")
+
+// MinSecret is the least length of a secret in bytes.
+const MinSecret = 16
+
+// New makes a keyring that seals with secret and also opens what older secrets sealed. Each is any text of at least
+// MinSecret bytes with enough randomness.
+func New(secret string, older ...string) (*Keyring, error) {
+	k := &Keyring{keys: map[keyID]cipher.AEAD{}}
+	for i, s := range append([]string{secret}, older...) {
+		if len(s) < MinSecret {
+			return nil, fmt.Errorf("must be at least %d characters long", MinSecret)
+		}
+		id, aead, err := newKey(s)
+		if err != nil {
+			return nil, err
+		}
+		k.keys[id] = aead
+		if i == 0 {
+			k.current = id
+			k.derive = []byte(s)
+		}
+	}
+	return k, nil
+}
+
+func newKey(secret string) (id keyID, aead cipher.AEAD, err error) {
+	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "waybill seal v1", 32)
+	if err != nil {
+		return id, nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return id, nil, err
+	}
+	aead, err = cipher.NewGCM(block)
+	sum := sha256.Sum256(key)
+	copy(id[:], sum[:])
+	return id, aead, err
+}
+
+// Derive returns 32 bytes for another purpose (signing tokens), different for each purpose.
+func (k *Keyring) Derive(purpose string) []byte {
+	b, err := hkdf.Key(sha256.New, k.derive, nil, "waybill "+purpose, 32)
+	if err != nil {
+		panic(err) // only for impossible lengths
+	}
+	return b
+}
+
+const version = 1
+
+// Seal encrypts plain. The context (for example the destination's id) must be the same when opening: a value moved to
+// another row does not open.
+func (k *Keyring) Seal(plain []byte, context string) []byte {
+	aead := k.keys[k.current]
+	out := make([]byte, 1+len(k.current)+aead.NonceSize(), 1+len(k.current)+aead.NonceSize()+len(plain)+aead.Overhead())
+	out[0] = version
+	copy(out[1:], k.current[:])
+	nonce := out[1+len(k.current):]
+	rand.Read(nonce)
+	return aead.Seal(out, nonce, plain, []byte(context))
+}
+
+// Open decrypts what Seal returned. It fails with ErrUnknownKey when the key is missing.
+func (k *Keyring) Open(sealed []byte, context string) ([]byte, error) {
+	var id keyID
+	if len(sealed) < 1+len(id) || sealed[0] != version {
+		return nil, errors.New("not a sealed value")
+	}
+	copy(id[:], sealed[1:])
+	aead, ok := k.keys[id]
+	if !ok {
+		return nil, ErrUnknownKey
+	}
+	rest := sealed[1+len(id):]
+	if len(rest) < aead.NonceSize() {
+		return nil, errors.New("not a sealed value")
+	}
+	plain, err := aead.Open(nil, rest[:aead.NonceSize()], rest[aead.NonceSize():], []byte(context))
+	if err != nil {
+		return nil, errors.New("the sealed value does not belong here or was changed")
+	}
+	return plain, nil
+}
+
+// Current reports whether sealed was made with the key in force; if not, it should be sealed anew.
+func (k *Keyring) Current(sealed []byte) bool {
+	return len(sealed) > 1+len(k.current) && keyID(sealed[1:1+len(k.current)]) == k.current
+}

@@ -1,0 +1,211 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/waybill-dev/waybill/models/seal"
+)
+
+// Store is the way to the database. One pool of connections serves GORM, pgx and the job queue, so that one
+// transaction can span all three.
+type Store struct {
+	Pool *pgxpool.Pool // resources, pages, lists, the job queue
+	Hot  *pgxpool.Pool // the path of events; its planner only follows indexes
+	// Jobs is for the job queue's own statements: as Hot, but its commits do not wait for the disk. What a crash of
+	// PostgreSQL can take back is that a job was begun, and then it is begun again.
+	Jobs *pgxpool.Pool
+	SQL  *sql.DB  // over Pool
+	DB   *gorm.DB // over SQL
+	Keys *seal.Keyring
+	Rules
+	queue      Queue
+	known      knownKeys
+	partitions partitionNames
+}
+
+// Rules are the limits and defaults that the operator configured.
+type Rules struct {
+	Retry            RetryPolicy   // default of destinations without their own
+	Timeout          time.Duration // default deadline of one attempt
+	MaxInFlight      int           // default number of attempts under way per destination
+	ManualRetryLimit int           // manual retries of one delivery; 0 for no limit
+	MaxPayload       int           // bytes of an event's data
+	Topics           []string      // catalogue from the environment; empty together with the table for any topic
+	Retention        time.Duration // how long events are kept
+	BaseURL          string        // of the dashboard, without a slash at the end
+}
+
+// DefaultRules are the rules of a server whose environment says nothing.
+func DefaultRules() Rules {
+	return Rules{Retry: DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, ManualRetryLimit: 10,
+		MaxPayload: 256 << 10, Retention: 30 * 24 * time.Hour, BaseURL: "http://localhost:3000"}
+}
+
+// Options says how to open a Store.
+type Options struct {
+	URL      string // PostgreSQL connection string
+	MaxConns int    // of the pool for everything but the hot path; 0 for 10
+	HotConns int    // of the hot path's pool; 0 for 8
+	JobConns int    // of the job queue's pool; 0 for 8
+	Keys     *seal.Keyring
+	Rules    Rules
+}
+
+// hotSettings keep the planner of the hot path on the indexes: its statements always touch few rows of big tables, and
+// statistics of a table that was empty a minute ago would tell it otherwise.
+var hotSettings = map[string]string{
+	"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "enable_bitmapscan": "off", "enable_material": "off",
+	"jit": "off", "plan_cache_mode": "force_generic_plan",
+}
+
+// Open connects to the database. It does not migrate.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	pool, err := newPool(ctx, o.URL, o.MaxConns, 10, map[string]string{"jit": "off"})
+	if err != nil {
+		return nil, err
+	}
+	hot, err := newPool(ctx, o.URL, o.HotConns, 8, hotSettings)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	queueSettings := maps.Clone(hotSettings)
+	queueSettings["synchronous_commit"] = "off"
+	jobs, err := newPool(ctx, o.URL, o.JobConns, 8, queueSettings)
+	if err != nil {
+		pool.Close()
+		hot.Close()
+		return nil, err
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{
+		SkipDefaultTransaction: true, // single writes are already atomic
+		TranslateError:         true,
+		Logger:                 logger.Discard, // errors are returned, and logged once where they are answered
+	})
+	if err != nil {
+		pool.Close()
+		hot.Close()
+		jobs.Close()
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules}
+	return s, nil
+}
+
+func newPool(ctx context.Context, url string, conns, dflt int, settings map[string]string) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	if conns == 0 {
+		conns = dflt
+	}
+	cfg.MaxConns = int32(conns)
+	cfg.ConnConfig.RuntimeParams["application_name"] = "waybill"
+	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	for k, v := range settings {
+		cfg.ConnConfig.RuntimeParams[k] = v
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	return pool, nil
+}
+
+// Close releases the connections.
+func (s *Store) Close() {
+	s.SQL.Close()
+	s.Pool.Close()
+	s.Hot.Close()
+	s.Jobs.Close()
+}
+
+// Ready reports whether the database answers.
+func (s *Store) Ready(ctx context.Context) error { return s.Pool.Ping(ctx) }
+
+// Tx is one database transaction with two faces.
+type Tx struct {
+	DB  *gorm.DB
+	Pgx pgx.Tx
+}
+
+// InTx runs fn in one transaction that GORM and pgx share, and commits when fn returns nil.
+func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (err error) {
+	conn, err := s.SQL.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() // gives the connection back to the pool
+	var pc *pgx.Conn
+	err = conn.Raw(func(dc any) error {
+		c, ok := dc.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("unexpected driver connection %T", dc)
+		}
+		pc = c.Conn()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	ptx, err := pc.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			_ = ptx.Rollback(context.WithoutCancel(ctx))
+			panic(p)
+		}
+		if err != nil {
+			if rb := ptx.Rollback(context.WithoutCancel(ctx)); rb != nil && !errors.Is(rb, pgx.ErrTxClosed) {
+				err = errors.Join(err, rb)
+			}
+		}
+	}()
+	g := s.DB.Session(&gorm.Session{Context: ctx, NewDB: true, SkipDefaultTransaction: true})
+	g.Statement.ConnPool = &txConn{conn}
+	if err = fn(ctx, &Tx{DB: g, Pgx: ptx}); err != nil {
+		return err
+	}
+	return ptx.Commit(ctx)
+}
+
+// txConn gives GORM only the query methods of *sql.Conn. It hides BeginTx, with which GORM would send a second BEGIN
+// whose COMMIT ends our transaction, and has Commit and Rollback so that GORM's nested transactions use savepoints.
+type txConn struct{ conn *sql.Conn }
+
+var errOuter = errors.New("commit and rollback belong to Store.InTx")
+
+func (c *txConn) PrepareContext(ctx context.Context, q string) (*sql.Stmt, error) {
+	return c.conn.PrepareContext(ctx, q)
+}
+
+func (c *txConn) ExecContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
+	return c.conn.ExecContext(ctx, q, args...)
+}
+
+func (c *txConn) QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	return c.conn.QueryContext(ctx, q, args...)
+}
+
+func (c *txConn) QueryRowContext(ctx context.Context, q string, args ...any) *sql.Row {
+	return c.conn.QueryRowContext(ctx, q, args...)
+}
+
+func (c *txConn) Commit() error   { return errOuter }
+func (c *txConn) Rollback() error { return errOuter }

@@ -1,0 +1,216 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+)
+
+// Tenant is a customer of the platform: who owns destinations and receives events.
+type Tenant struct {
+	Key       int64             `gorm:"primaryKey"` // never leaves the server
+	ID        string            // chosen by the platform
+	Metadata  map[string]string `gorm:"serializer:json"`
+	Version   int64             `gorm:"default:1"` // rises with every change of the tenant's destinations
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	DeletedAt *time.Time
+}
+
+// TenantSummary is a tenant with what lists show of it.
+type TenantSummary struct {
+	Tenant
+	Destinations int      // how many it has
+	Topics       []string // that some destination of it subscribes to; ["*"] when one takes all
+}
+
+// Scope is whose rows a query may see. It is made by AllTenants, Store.ScopeOf or Tenant.Scope only, so that a query
+// cannot forget it. The zero Scope sees nothing.
+type Scope struct {
+	key int64
+	all bool
+}
+
+// AllTenants is the scope of the server's operators.
+func AllTenants() Scope { return Scope{all: true} }
+
+// Scope is the scope of one tenant.
+func (t *Tenant) Scope() Scope { return Scope{key: t.Key} }
+
+// Of narrows the scope to one tenant; an empty id leaves it as it is. A tenant outside the scope is not found.
+func (s *Store) Of(ctx context.Context, scope Scope, tenantID string) (Scope, error) {
+	if tenantID == "" {
+		return scope, nil
+	}
+	t, err := s.Tenant(ctx, scope, tenantID)
+	if err != nil {
+		return Scope{}, err
+	}
+	return t.Scope(), nil
+}
+
+func (s Scope) sees(tenantKey int64) bool { return s.all || s.key != 0 && s.key == tenantKey }
+
+// where adds the scope's condition on column to q.
+func (s Scope) where(q *query, column string) {
+	if !s.all {
+		q.and(column+" = ?", s.key)
+	}
+}
+
+// Tenant returns the tenant with this id, if the scope sees it.
+func (s *Store) Tenant(ctx context.Context, scope Scope, id string) (*Tenant, error) {
+	var t Tenant
+	err := s.DB.WithContext(ctx).Where("id = ? and deleted_at is null", id).Take(&t).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) || err == nil && !scope.sees(t.Key) {
+		return nil, notFound("There is no tenant %q.", cut(id, 80))
+	}
+	return &t, err
+}
+
+func (s *Store) tenantByKey(ctx context.Context, key int64) (*Tenant, error) {
+	var t Tenant
+	err := s.DB.WithContext(ctx).Where("key = ? and deleted_at is null", key).Take(&t).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return nil, notFound("This tenant was deleted.")
+	}
+	return &t, err
+}
+
+// TenantOf returns the tenant that a tenant's scope is of.
+func (s *Store) TenantOf(ctx context.Context, scope Scope) (*Tenant, error) {
+	return s.tenantByKey(ctx, scope.key)
+}
+
+// PutTenant creates the tenant or replaces its metadata; nil metadata leaves them as they are.
+func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]string) (t *Tenant, created bool, err error) {
+	bad := problems{}
+	checkID("tenant_id", id, bad)
+	checkMetadata("metadata", metadata, bad)
+	if err := bad.err(); err != nil {
+		return nil, false, err
+	}
+	t = &Tenant{}
+	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		// An upsert that says whether it inserted: xmax is 0 in a new row.
+		row := tx.Pgx.QueryRow(ctx, `insert into tenants (id, metadata) values ($1, $2)
+			on conflict (id) where deleted_at is null do update
+			set metadata = coalesce(excluded.metadata, tenants.metadata), updated_at = now()
+			returning key, xmax = 0`, id, metadata)
+		if err := row.Scan(&t.Key, &created); err != nil {
+			return err
+		}
+		return tx.DB.Take(t, "key = ?", t.Key).Error
+	})
+	return t, created, err
+}
+
+// DeleteTenant deletes the tenant and its destinations. Deliveries that wait are cancelled; the history stays until its
+// retention ends.
+func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error {
+	t, err := s.Tenant(ctx, scope, id)
+	if err != nil {
+		return err
+	}
+	return s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
+		now := time.Now()
+		if err := tx.DB.Model(&Destination{}).Where("tenant_key = ? and deleted_at is null", t.Key).
+			Updates(map[string]any{"deleted_at": now, "version": gorm.Expr("version + 1")}).Error; err != nil {
+			return err
+		}
+		return tx.DB.Model(t).Where("key = ?", t.Key).Update("deleted_at", now).Error
+	})
+}
+
+// TenantQuery selects tenants.
+type TenantQuery struct {
+	IDs  []string
+	Text string // part of the id
+	Page PageQuery
+}
+
+// Tenants lists tenants by the time they were created.
+func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page[TenantSummary], int, error) {
+	pg, err := tq.Page.keyset("tenants", tq.IDs, tq.Text)
+	if err != nil {
+		return nil, 0, err
+	}
+	q := newQuery()
+	q.and("t.deleted_at is null")
+	scope.where(q, "t.key")
+	if len(tq.IDs) > 0 {
+		q.and("t.id = any(?)", tq.IDs)
+	}
+	if tq.Text != "" {
+		q.and("position(lower(?) in lower(t.id)) > 0", tq.Text)
+	}
+	var count int
+	if err := s.Pool.QueryRow(ctx, "select count(*) from tenants t"+q.sql(), q.args...).Scan(&count); err != nil {
+		return nil, 0, err
+	}
+	var after int64
+	if pg.decode(&after) {
+		q.and(fmt.Sprintf("t.key %s ?", pg.op()), after)
+	}
+	rows, err := s.Pool.Query(ctx, `select t.key, t.id, t.metadata, t.version, t.created_at, t.updated_at,
+		(select count(*) from destinations d where d.tenant_key = t.key and d.deleted_at is null),
+		(select coalesce(array_agg(distinct x order by x), '{}') from destinations d, jsonb_array_elements_text(d.topics) x
+			where d.tenant_key = t.key and d.deleted_at is null)
+		from tenants t`+q.sql()+` order by t.key `+pg.order()+q.limit(pg.limit+1), q.args...)
+	if err != nil {
+		return nil, 0, err
+	}
+	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (t TenantSummary, err error) {
+		err = r.Scan(&t.Key, &t.ID, &t.Metadata, &t.Version, &t.CreatedAt, &t.UpdatedAt, &t.Destinations, &t.Topics)
+		return t, err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return newPage(pg, "created_at", list, func(t TenantSummary) any { return t.Key }), count, nil
+}
+
+// TenantSummary returns one tenant as lists show it.
+func (s *Store) TenantSummary(ctx context.Context, scope Scope, id string) (*TenantSummary, error) {
+	page, _, err := s.Tenants(ctx, scope, TenantQuery{IDs: []string{id}})
+	if err != nil {
+		return nil, err
+	}
+	if len(page.Items) == 0 {
+		return nil, notFound("There is no tenant %q.", cut(id, 80))
+	}
+	return &page.Items[0], nil
+}
+
+// changeDestinations runs fn in a transaction that changes destinations of a tenant. It waits for the accepting
+// transactions of that tenant that are under way and raises the tenant's version, so that whatever is accepted after
+// the change has committed is routed with it.
+func (s *Store) changeDestinations(ctx context.Context, t *Tenant, fn func(context.Context, *Tx) error) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.Pgx.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockTenant), lockHash(t.ID)); err != nil {
+			return err
+		}
+		if _, err := tx.Pgx.Exec(ctx, "update tenants set version = version + 1, updated_at = now() where key = $1", t.Key); err != nil {
+			return err
+		}
+		return fn(ctx, tx)
+	})
+}
+
+// Classes of advisory locks (the first of the two numbers).
+const (
+	lockProcess = 1 // a living process; see process.go
+	lockTenant  = 2 // shared while accepting events of a tenant, exclusive while changing its destinations
+)
+
+// lockHash is the second number of a tenant's lock. Two tenants with the same hash merely wait for each other.
+func lockHash(tenantID string) int32 {
+	h := fnv.New32a()
+	h.Write([]byte(tenantID))
+	return int32(h.Sum32())
+}

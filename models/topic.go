@@ -1,0 +1,95 @@
+package models
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Topic is an entry of the catalogue of topics.
+type Topic struct {
+	Name        string
+	Description string
+	Example     json.RawMessage // a payload, for tests and documentation; null for none
+	CreatedAt   time.Time
+	FromEnv     bool // set by TOPICS, and not to be changed here
+}
+
+// TopicCatalogue lists the topics of the catalogue, those of the environment first. An empty catalogue means that any
+// topic may be published.
+func (s *Store) TopicCatalogue(ctx context.Context) ([]Topic, error) {
+	rows, err := s.Pool.Query(ctx, "select name, description, example, created_at from topics order by name")
+	if err != nil {
+		return nil, err
+	}
+	stored, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (t Topic, err error) {
+		err = r.Scan(&t.Name, &t.Description, &t.Example, &t.CreatedAt)
+		return t, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []Topic
+	for _, name := range s.Topics {
+		t := Topic{Name: name, FromEnv: true}
+		if i := slices.IndexFunc(stored, func(x Topic) bool { return x.Name == name }); i >= 0 {
+			t.Description, t.Example = stored[i].Description, stored[i].Example
+			stored = slices.Delete(stored, i, i+1)
+		}
+		out = append(out, t)
+	}
+	return append(out, stored...), nil
+}
+
+// TopicNames lists the names of the catalogue; none means that any topic may be published.
+func (s *Store) TopicNames(ctx context.Context) ([]string, error) {
+	topics, err := s.TopicCatalogue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(topics))
+	for i, t := range topics {
+		names[i] = t.Name
+	}
+	return names, nil
+}
+
+// PutTopic adds a topic to the catalogue, or changes its description and example.
+func (s *Store) PutTopic(ctx context.Context, t Topic) error {
+	bad := problems{}
+	if t.Name == "" {
+		bad.add("name", "is required")
+	} else {
+		checkTopic("name", t.Name, bad)
+	}
+	checkText("description", t.Description, 1000, bad)
+	if len(t.Example) > 0 && !json.Valid(t.Example) {
+		bad.add("example", "must be JSON")
+	}
+	if err := bad.err(); err != nil {
+		return err
+	}
+	var example *string
+	if len(t.Example) > 0 {
+		e := string(t.Example)
+		example = &e
+	}
+	_, err := s.Pool.Exec(ctx, `insert into topics (name, description, example) values ($1, $2, $3)
+		on conflict (name) do update set description = excluded.description, example = excluded.example`, t.Name, t.Description, example)
+	return err
+}
+
+// DeleteTopic takes a topic out of the catalogue. Subscriptions to it stay.
+func (s *Store) DeleteTopic(ctx context.Context, name string) error {
+	if slices.Contains(s.Topics, name) {
+		return conflict("The topic %q is set by TOPICS in the environment. Remove it there.", name)
+	}
+	tag, err := s.Pool.Exec(ctx, "delete from topics where name = $1", name)
+	if err == nil && tag.RowsAffected() == 0 {
+		return notFound("There is no topic %q in the catalogue.", cut(name, 80))
+	}
+	return err
+}

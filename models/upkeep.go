@@ -1,0 +1,42 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"github.com/waybill-dev/waybill/migrations"
+)
+
+// Upkeep makes the partitions of the coming days, drops those past retention and deletes what has expired. It returns
+// the names of the dropped partitions.
+func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, err error) {
+	conn, err := s.Pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	// A table that is busy is tried again an hour later rather than waited for: whoever waits for a lock holds up
+	// everybody behind it.
+	if _, err := conn.Exec(ctx, "set lock_timeout = '2s'"); err != nil {
+		return nil, err
+	}
+	defer func() { _, _ = conn.Exec(context.WithoutCancel(ctx), "reset lock_timeout") }()
+	if err := migrations.EnsurePartitions(ctx, conn, now, migrations.PartitionsAhead); err != nil {
+		return nil, err
+	}
+	if dropped, err = migrations.DropPartitions(ctx, conn, now.Add(-s.Retention)); err != nil {
+		return dropped, err
+	}
+	if err := s.KnowPartitions(ctx); err != nil {
+		return dropped, err
+	}
+	for _, sql := range []string{
+		"delete from sessions where expires_at < now()",
+		"delete from portal_links where expires_at < now() - interval '1 day'",
+	} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return dropped, err
+		}
+	}
+	return dropped, nil
+}
