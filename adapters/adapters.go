@@ -51,13 +51,6 @@ type Checker interface {
 	Check(ctx context.Context) []Stage
 }
 
-// Rotator is implemented by types whose secret the server makes itself and can replace while the old one stays valid.
-type Rotator interface {
-	// Rotate puts a new secret into the credentials; the one in force stays valid beside it until overlap has passed.
-	// An overlap of 0 ends every older secret at once.
-	Rotate(credentials map[string]string, now time.Time, overlap time.Duration) error
-}
-
 // Stage is one step of a connection check.
 type Stage struct {
 	Name    string        // dns, connect, tls, auth or publish

@@ -113,6 +113,20 @@ func (r *Registration) Fields() []Field {
 	return append(append([]Field(nil), r.Spec.Config...), r.Spec.Credentials...)
 }
 
+// RotateField is the credential that a caller sets to "true" to get a new secret. Types whose secret the server makes
+// have it; their Validate acts upon it and takes it out.
+const RotateField = "rotate_secret"
+
+// Rotates reports whether the type has a secret that the server makes and can replace.
+func (r *Registration) Rotates() bool {
+	for _, f := range r.Spec.Credentials {
+		if f.Key == RotateField {
+			return true
+		}
+	}
+	return false
+}
+
 // Check fills defaults into s and reports every problem with its values: unknown keys, missing required fields, wrong
 // lengths, patterns and choices, then whatever the type's own Validate finds.
 func (r *Registration) Check(s *Settings) []FieldError {

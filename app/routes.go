@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
-
-	"crypto/rand"
+	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/recover"
@@ -120,7 +122,21 @@ func (a *App) prepare(c *fiber.Ctx) error {
 	c.Locals(requestIDKey, id)
 	c.Set("X-Request-Id", id)
 	c.Set("X-Content-Type-Options", "nosniff")
+	if !readable(c.Path()) || !readable(unescaped(c.Context().QueryArgs().QueryString())) {
+		return &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
+	}
 	return c.Next()
+}
+
+// readable reports whether a text can be looked up in the database.
+func readable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+func unescaped(query []byte) string {
+	s, err := url.QueryUnescape(string(query))
+	if err != nil {
+		return string(query)
+	}
+	return s
 }
 
 func (a *App) onPanic(c *fiber.Ctx, e any) {

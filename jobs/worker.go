@@ -38,7 +38,7 @@ type Worker struct {
 	lanes    lanes
 	slots    chan struct{} // one token per attempt under way in this process
 	slowOnes chan struct{} // of those, to destinations that are slow
-	jobs     atomic.Int64 // jobs under way or waiting for their turn
+	jobs     atomic.Int64  // jobs under way or waiting for their turn
 	client   *river.Client[pgx.Tx]
 	disabled sync.WaitGroup
 }

@@ -214,11 +214,8 @@ type DestinationInput struct {
 	Disabled         *bool           `json:"-"` // when creating from a page: save without starting to deliver
 }
 
-// rotateSecret is a credential that a caller sets to true to get a new secret; it is never stored.
-const rotateSecret = "rotate_secret"
-
 // merge writes the input into d and reports what is wrong with the result.
-func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput, now time.Time) error {
+func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput) error {
 	bad := problems{}
 	if in.Name != nil {
 		d.Name = strings.TrimSpace(*in.Name)
@@ -235,7 +232,7 @@ func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput,
 	d.Metadata = in.Metadata.apply(d.Metadata)
 	checkMetadata("metadata", d.Metadata, bad)
 	s.mergeDelivery(d, in, bad)
-	s.mergeSettings(d, in, bad, now)
+	s.mergeSettings(d, in, bad)
 	return bad.err()
 }
 
@@ -272,7 +269,7 @@ func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems
 	}
 }
 
-func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems, now time.Time) {
+func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems) {
 	r := d.Registration()
 	if r == nil {
 		return // refused when it was created
@@ -288,20 +285,8 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 			delete(in.Config, key)
 		}
 	}
-	rotate := false
-	if v, ok := in.Credentials[rotateSecret]; ok {
-		if _, can := r.Type.(adapters.Rotator); can {
-			rotate = v != nil && *v == "true"
-			delete(in.Credentials, rotateSecret)
-		}
-	}
 	d.Config = in.Config.apply(d.Config)
 	d.Credentials = in.Credentials.apply(d.Credentials)
-	if rotate {
-		if err := r.Type.(adapters.Rotator).Rotate(d.Credentials, now, 24*time.Hour); err != nil {
-			bad.add("credentials."+rotateSecret, err.Error())
-		}
-	}
 	set := d.Settings()
 	for _, fe := range r.Check(&set) {
 		bad.add(fe.Key, fe.Message)
@@ -372,7 +357,7 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 	if len(bad) > 0 && bad["type"] != "" {
 		return nil, bad.err()
 	}
-	if err := s.merge(ctx, d, &in, time.Now()); err != nil {
+	if err := s.merge(ctx, d, &in); err != nil {
 		var e *Error
 		if !errors.As(err, &e) || e.Fields == nil {
 			return nil, err
@@ -516,7 +501,7 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 			return err
 		}
 		before := string(d.Filter)
-		if err := s.merge(ctx, d, &in, time.Now()); err != nil {
+		if err := s.merge(ctx, d, &in); err != nil {
 			return err
 		}
 		if string(d.Filter) != before {
@@ -592,17 +577,18 @@ func (s *Store) EnableDestination(ctx context.Context, scope Scope, tenantID, id
 	})
 }
 
-// RotateSecret gives the destination a new secret; the one in force stays valid beside it for the overlap.
+// RotateSecret gives the destination a new secret; the one in force stays valid beside it for the overlap. Types whose
+// secret the server makes have a field for it, which their validation acts upon.
 func (s *Store) RotateSecret(ctx context.Context, scope Scope, tenantID, id string, overlap time.Duration) (*Destination, error) {
 	if overlap < 0 || overlap > 30*24*time.Hour {
 		return nil, Invalid("overlap", "must be between 0s and 720h")
 	}
-	return s.change(ctx, scope, tenantID, id, 0, func(_ context.Context, _ *Tx, d *Destination) error {
-		r, ok := d.Registration().Type.(adapters.Rotator)
-		if !ok {
+	return s.change(ctx, scope, tenantID, id, 0, func(ctx context.Context, _ *Tx, d *Destination) error {
+		if !d.Registration().Rotates() {
 			return conflict("Destinations of type %s have no secret of ours to rotate. Change their credentials instead.", d.Type)
 		}
-		return r.Rotate(d.Credentials, time.Now(), overlap)
+		yes, until := "true", time.Now().Add(overlap).UTC().Format(time.RFC3339)
+		return s.merge(ctx, d, &DestinationInput{Credentials: Values{adapters.RotateField: &yes, "previous_secret_invalid_at": &until}})
 	})
 }
 

@@ -147,23 +147,48 @@ func (a *Accepter) Publish(ctx context.Context, in *PublishInput) (*PublishResul
 }
 
 // PublishAll accepts several events. Each has its own result or error, in order; one bad event does not spoil the
-// others.
+// others. Of several with the same id the first is accepted.
 func (a *Accepter) PublishAll(ctx context.Context, ins []*PublishInput) ([]PublishResult, []error) {
 	res, errs := make([]PublishResult, len(ins)), make([]error, len(ins))
-	waiting := make([]*publishing, len(ins))
-	for i, in := range ins {
+	todo := make([]int, len(ins))
+	for i := range ins {
+		todo[i] = i
+	}
+	for len(todo) > 0 {
+		todo = a.publishRound(ctx, ins, todo, res, errs)
+	}
+	return res, errs
+}
+
+// publishRound accepts those of the events that have no earlier one with the same id in the round, and returns the
+// others, for the next round.
+func (a *Accepter) publishRound(ctx context.Context, ins []*PublishInput, todo []int, res []PublishResult, errs []error) (later []int) {
+	waiting := make([]*publishing, 0, len(todo))
+	places := make([]int, 0, len(todo))
+	var taken map[[2]string]bool
+	for _, i := range todo {
+		in := ins[i]
+		if len(todo) > 1 && in.ID != "" {
+			id := [2]string{in.TenantID, in.ID}
+			if taken[id] {
+				later = append(later, i)
+				continue
+			}
+			if taken == nil {
+				taken = map[[2]string]bool{}
+			}
+			taken[id] = true
+		}
 		if errs[i] = in.check(a.s.MaxPayload); errs[i] != nil {
 			continue
 		}
 		p := &publishing{in: in, id: newEventID(), received: time.Now(), done: make(chan error, 1)}
 		if errs[i] = a.hand(p); errs[i] == nil {
-			waiting[i] = p
+			waiting, places = append(waiting, p), append(places, i)
 		}
 	}
-	for i, p := range waiting {
-		if p == nil {
-			continue
-		}
+	for k, p := range waiting {
+		i := places[k]
 		select {
 		case errs[i] = <-p.done:
 			res[i] = p.res
@@ -172,7 +197,7 @@ func (a *Accepter) PublishAll(ctx context.Context, ins []*PublishInput) ([]Publi
 				RetryAfter: time.Second, Err: ctx.Err()}
 		}
 	}
-	return res, errs
+	return later
 }
 
 func (a *Accepter) hand(p *publishing) error {
