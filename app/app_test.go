@@ -17,8 +17,6 @@ import (
 	"github.com/waybill-dev/waybill/models/modelstest"
 )
 
-func TestMain(m *testing.M) { modelstest.Main(m) }
-
 const testKey = "wb_test_key_0123456789"
 
 // testApp is a whole process (web and worker) on a database of its own, spoken to over HTTP.

@@ -1,0 +1,411 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/modelstest"
+)
+
+// beCommand makes this test binary run as waybill itself, so that the tests here can kill real processes.
+const beCommand = "WAYBILL_TEST_COMMAND"
+
+func TestMain(m *testing.M) {
+	if command := os.Getenv(beCommand); command != "" {
+		os.Exit(Main([]string{command}, os.Stdout, os.Stderr))
+	}
+	modelstest.Main(m)
+}
+
+// process is a waybill process of its own.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	base string
+	log  string
+	gone chan struct{}
+}
+
+func startProcess(t *testing.T, command string, env ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(os.Args[0]), gone: make(chan struct{})}
+	port := 0
+	if command != "work" {
+		var err error
+		if port, err = freePort(); err != nil {
+			t.Fatal(err)
+		}
+		p.base = fmt.Sprintf("http://127.0.0.1:%d", port)
+	}
+	log, err := os.CreateTemp(t.TempDir(), command+"-*.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	p.log = log.Name()
+	p.cmd.Env = append(os.Environ(), beCommand+"="+command, "API_KEY="+testKey, "SECRET_KEY=a secret for tests that is long enough",
+		"EGRESS_ALLOW=127.0.0.0/8", "HOST=127.0.0.1", "LOG_LEVEL=warn", "LOG_FORMAT=text", fmt.Sprintf("PORT=%d", max(port, 1)))
+	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.gone)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			out, _ := os.ReadFile(p.log)
+			t.Logf("%s:\n%s", command, out)
+		}
+	})
+	if p.base != "" {
+		p.await()
+	}
+	return p
+}
+
+// await waits until the process answers.
+func (p *process) await() {
+	p.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; <-time.After(20 * time.Millisecond) {
+		if resp, err := http.Get(p.base + "/readyz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == 200 {
+				return
+			}
+		}
+		select {
+		case <-p.gone:
+			out, _ := os.ReadFile(p.log)
+			p.t.Fatalf("the process ended:\n%s", out)
+		default:
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatal("the process does not answer")
+		}
+	}
+}
+
+// kill ends the process as a power cut would.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.gone
+}
+
+// ledger is a receiver that remembers what it has got, and publishers that remember what was accepted.
+type ledger struct {
+	t        *testing.T
+	srv      *httptest.Server
+	mu       sync.Mutex
+	got      map[string]int
+	accepted map[string]bool
+	base     atomic.Value // string: where to publish; empty while nobody listens
+	n        atomic.Int64
+	hold     atomic.Value // chan struct{}: answers wait for it
+}
+
+func newLedger(t *testing.T) *ledger {
+	l := &ledger{t: t, got: map[string]int{}, accepted: map[string]bool{}}
+	l.base.Store("")
+	open := make(chan struct{})
+	close(open)
+	l.hold.Store(open)
+	l.srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		l.mu.Lock()
+		l.got[r.Header.Get("webhook-id")]++
+		l.mu.Unlock()
+		select {
+		case <-l.hold.Load().(chan struct{}):
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(l.srv.Close)
+	return l
+}
+
+func (l *ledger) received(id string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.got[id]
+}
+
+func (l *ledger) count() (accepted, received, twice int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range l.accepted {
+		switch n := l.got[id]; {
+		case n > 1:
+			twice++
+			fallthrough
+		case n == 1:
+			received++
+		}
+	}
+	return len(l.accepted), received, twice
+}
+
+// publish publishes until ctx ends, from several publishers. An event whose publisher got no answer may be accepted or
+// not; only answered ones count.
+func (l *ledger) publish(ctx context.Context, publishers int) *sync.WaitGroup {
+	var wg sync.WaitGroup
+	for range publishers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for ctx.Err() == nil {
+				base := l.base.Load().(string)
+				id := fmt.Sprintf("e-%d", l.n.Add(1))
+				req, _ := http.NewRequest("POST", base+apiPrefix+"/publish", strings.NewReader(`{"tenant_id":"acme","id":"`+id+`","data":{"n":1}}`))
+				req.Header.Set("Authorization", "Bearer "+testKey)
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					<-time.After(20 * time.Millisecond)
+					continue
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode == 202 {
+					l.mu.Lock()
+					l.accepted[id] = true
+					l.mu.Unlock()
+				}
+			}
+		}()
+	}
+	return &wg
+}
+
+// settle waits until everything that was accepted has arrived and is recorded, and returns how long that took.
+func (l *ledger) settle(base string) time.Duration {
+	l.t.Helper()
+	start := time.Now()
+	for deadline := start.Add(60 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		accepted, received, _ := l.count()
+		if received == accepted && l.open(base) == 0 {
+			return time.Since(start)
+		}
+		if time.Now().After(deadline) {
+			l.t.Fatalf("%d of %d accepted events arrived; %d deliveries are not delivered", received, accepted, l.open(base))
+		}
+	}
+}
+
+// open counts deliveries that are not delivered.
+func (l *ledger) open(base string) int {
+	n := 0
+	for _, status := range []string{"pending", "delivering", "retrying", "failed", "held", "cancelled"} {
+		req, _ := http.NewRequest("GET", base+apiPrefix+"/deliveries?limit=1000&status="+status, nil)
+		req.Header.Set("Authorization", "Bearer "+testKey)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return -1
+		}
+		var page struct{ Models []any }
+		err = json.NewDecoder(resp.Body).Decode(&page)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 200 {
+			return -1
+		}
+		n += len(page.Models)
+	}
+	return n
+}
+
+func (l *ledger) setUp(base string) {
+	l.t.Helper()
+	a := &testApp{T: l.t, base: base, key: testKey}
+	a.want(201, "PUT", "/tenants/acme", nil)
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL},
+		"retry": map[string]any{"schedule": []string{"200ms", "500ms", "1s", "1s", "1s", "1s", "1s", "1s"}}})
+	l.base.Store(base)
+}
+
+// TestKilledProcesses kills web and workers again and again under load. Nothing that was answered with 202 is lost, and
+// what arrives twice was under way when a worker died.
+func TestKilledProcesses(t *testing.T) {
+	t.Parallel()
+	db := "DATABASE_URL=" + modelstest.DB(t)
+	l := newLedger(t)
+	web := startProcess(t, "web", db)
+	l.setUp(web.base)
+	workers := []*process{startProcess(t, "work", db), startProcess(t, "work", db)}
+	ctx, stop := context.WithCancel(context.Background())
+	publishers := l.publish(ctx, 8)
+	kills := 0
+	for round := range 4 {
+		before, _, _ := l.count()
+		l.await(func() bool { n, _, _ := l.count(); return n > before+100 })
+		if round%2 == 0 {
+			w := workers[0]
+			w.kill()
+			workers = append(workers[1:], startProcess(t, "work", db))
+			kills++
+		} else {
+			web.kill()
+			web = startProcess(t, "web", db)
+			l.base.Store(web.base)
+		}
+	}
+	stop()
+	publishers.Wait()
+	took := l.settle(web.base)
+	accepted, _, twice := l.count()
+	t.Logf("%d accepted, 0 lost, %d arrived twice, settled %v after the last publish", accepted, twice, took)
+	if most := kills * 200; twice > most {
+		t.Errorf("%d arrived twice; at most %d were under way at the %d kills", twice, most, kills)
+	}
+}
+
+func (l *ledger) await(wanted func() bool) {
+	l.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !wanted(); <-time.After(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			l.t.Fatal("it did not get there")
+		}
+	}
+}
+
+// TestTakeover kills a worker in the middle of an attempt: a living one makes the attempt again within three seconds.
+func TestTakeover(t *testing.T) {
+	t.Parallel()
+	db := "DATABASE_URL=" + modelstest.DB(t)
+	l := newLedger(t)
+	web := startProcess(t, "web", db)
+	l.setUp(web.base)
+	first := startProcess(t, "work", db)
+	hold := make(chan struct{})
+	l.hold.Store(hold)
+	a := &testApp{T: t, base: web.base, key: testKey}
+	a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"one","data":{}}`)
+	l.await(func() bool { return l.received("one") == 1 })
+	startProcess(t, "work", db)
+	l.await(func() bool { return a.do("GET", "/healthz", nil).str("workers", "alive") == "2" })
+	first.kill()
+	at := time.Now()
+	close(hold)
+	l.await(func() bool { return l.received("one") == 2 })
+	if took := time.Since(at); took > 3*time.Second {
+		t.Errorf("taken over after %v", took)
+	} else {
+		t.Logf("taken over after %v", took)
+	}
+	l.mu.Lock()
+	l.accepted["one"] = true
+	l.mu.Unlock()
+	l.settle(web.base)
+}
+
+// TestKilledServe kills `waybill serve` with its private PostgreSQL, then only the PostgreSQL, under load.
+func TestKilledServe(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	for d := dir; d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
+		_ = os.Chmod(d, 0o755) // so that the database's account can reach it
+	}
+	data := "DATA_DIR=" + dir
+	l := newLedger(t)
+	serve := startProcess(t, "serve", data, "DATABASE_URL=")
+	l.setUp(serve.base)
+	ctx, stop := context.WithCancel(context.Background())
+	publishers := l.publish(ctx, 8)
+	for _, kill := range []func(){
+		serve.kill,
+		func() { // the PostgreSQL alone: serve ends by itself, and says why
+			b, err := os.ReadFile(filepath.Join(dir, "pgdata", "postmaster.pid"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var pid int
+			fmt.Sscan(string(b), &pid)
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			<-serve.gone
+		},
+	} {
+		before, _, _ := l.count()
+		l.await(func() bool { n, _, _ := l.count(); return n > before+100 })
+		kill()
+		serve = startProcess(t, "serve", data, "DATABASE_URL=")
+		l.base.Store(serve.base)
+	}
+	before, _, _ := l.count()
+	l.await(func() bool { n, _, _ := l.count(); return n > before+20 })
+	stop()
+	publishers.Wait()
+	took := l.settle(serve.base)
+	accepted, _, twice := l.count()
+	t.Logf("%d accepted, 0 lost, %d arrived twice, settled %v after the last publish", accepted, twice, took)
+}
+
+// TestGracefulStop asks a worker to stop while it sends: it finishes, and nothing arrives twice.
+func TestGracefulStop(t *testing.T) {
+	t.Parallel()
+	db := "DATABASE_URL=" + modelstest.DB(t)
+	l := newLedger(t)
+	web := startProcess(t, "web", db)
+	l.setUp(web.base)
+	ctx, stop := context.WithCancel(context.Background())
+	publishers := l.publish(ctx, 8)
+	for range 3 {
+		w := startProcess(t, "work", db)
+		before, received, _ := l.count()
+		l.await(func() bool { n, r, _ := l.count(); return n > before+50 && r > received+50 })
+		if err := w.cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		<-w.gone
+		if code := w.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	}
+	stop()
+	publishers.Wait()
+	startProcess(t, "work", db)
+	l.settle(web.base)
+	if _, _, twice := l.count(); twice > 0 {
+		t.Errorf("%d events arrived twice although every worker stopped in its own time", twice)
+	}
+}
+
+// TestOldSchemaIsRefused starts web and work on a database that was not migrated.
+func TestOldSchemaIsRefused(t *testing.T) {
+	t.Parallel()
+	url := modelstest.DB(t)
+	conn, err := pgx.Connect(context.Background(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(context.Background(), "update goose_db_version set version_id = 0"); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close(context.Background())
+	for _, command := range []string{"web", "work"} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), beCommand+"="+command, "DATABASE_URL="+url, "SECRET_KEY=a secret for tests that is long enough")
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "waybill migrate") {
+			t.Errorf("%s: %v %s", command, err, out)
+		}
+	}
+}
