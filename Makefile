@@ -1,0 +1,67 @@
+# What developing and trying Waybill needs. `make run` and `make test` bring what they need themselves; `make help` lists
+# everything.
+
+# Shown by `waybill version` and in the dashboard. Outside of a git checkout there is no version.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# Tools are pinned: a new version finds new things, which is a change of its own. They are kept out of go.mod, for their
+# dependencies would otherwise choose the versions of ours.
+GOLANGCI_VERSION    := v2.15.0
+GOVULNCHECK_VERSION := v1.8.0
+GOLANGCI    := bin/golangci-lint-$(GOLANGCI_VERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: build ## builds Waybill and runs it with a private PostgreSQL in ./data
+	@scripts/ensure-postgres.sh
+	@exec bin/waybill serve
+
+# The version is given here, so Go need not ask git for it, which refuses in a checkout that belongs to somebody else.
+.PHONY: build
+build: ## builds bin/waybill
+	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/waybill .
+
+.PHONY: test
+test: ## runs all tests: Go with the race detector, then the browser journeys
+	@scripts/test.sh go browser
+
+.PHONY: test-go
+test-go: ## runs the Go tests; PKG=./jobs/... for some, ARGS='-run Retry -v' for more
+	@scripts/test.sh go
+
+.PHONY: test-browser
+test-browser: ## runs the browser journeys
+	@scripts/test.sh browser
+
+.PHONY: bench
+bench: build ## measures throughput and latency on this machine; ARGS are passed on
+	@scripts/ensure-postgres.sh
+	@bin/waybill bench $(ARGS)
+
+.PHONY: lint
+lint: $(GOLANGCI) ## checks format and code, for macOS too, and known vulnerabilities
+	@scripts/check-format.sh
+	$(GOLANGCI) run
+	GOOS=darwin go vet ./internal/postgres/...
+	@scripts/check-vulnerabilities.sh $(GOVULNCHECK_VERSION)
+
+$(GOLANGCI):
+	GOBIN='$(CURDIR)/bin' go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv bin/golangci-lint $@
+
+.PHONY: generate
+generate: ## makes the generated files anew: templates, stylesheet, vendored scripts, list of destination types
+	@scripts/generate.sh
+
+.PHONY: verify
+verify: ## fails when a generated file is not what its sources make
+	@scripts/verify.sh
+
+.PHONY: clean
+clean: ## removes what was built; ./data and node_modules stay
+	rm -rf bin

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Runs the tests, bringing what they need.
+#
+#   test.sh go            the Go tests, with the race detector
+#   test.sh browser       the browser journeys
+#   test.sh go browser    both
+#
+# PKG and ARGS choose among the Go tests. All share one private PostgreSQL server, unless TEST_DATABASE_URL names one. What
+# cannot be had on this machine is named at the end, and with CI=true is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+say() { printf '%s\n' "$*" >&2; }
+
+# Everything below runs inside of withpostgres, which starts the server, tells its address in TEST_DATABASE_URL, and ends
+# it with this script.
+if [ -z "${TEST_DATABASE_URL:-}" ]; then
+	env -u DATABASE_URL scripts/ensure-postgres.sh /nonexistent
+	exec bin/withpostgres "$0" "$@"
+fi
+# What a developer's shell says about their own Waybill is none of the tests' business.
+unset DATABASE_URL DATA_DIR
+
+failed=0
+missing=()
+
+go_tests() {
+	local race=(-race)
+	local cc
+	cc=$(go env CC)
+	if ! command -v "${cc%% *}" >/dev/null; then
+		race=()
+		missing+=("the race detector: it needs a C compiler (apt-get install gcc libc6-dev)")
+	fi
+	# macOS's bash takes an empty array for an unset variable, hence the spelling. ARGS and PKG are lists of words.
+	# shellcheck disable=SC2086
+	go test ${race[@]+"${race[@]}"} -timeout 20m ${ARGS:-} ${PKG:-./...} || failed=1
+}
+
+browser_tests() {
+	local files=()
+	while IFS= read -r f; do files+=("$f"); done < <(find tests/browser -name '*.test.*js' | sort)
+	if [ ${#files[@]} = 0 ]; then
+		say "tests/browser holds no tests"
+		failed=1
+		return
+	fi
+	local node
+	if ! node=$(node --version 2>/dev/null) || [ "$(expr "${node#v}" : '\([0-9]*\)')" -lt 20 ]; then
+		missing+=("the browser journeys: they need Node 20 or newer")
+		return
+	fi
+	if ! scripts/npm-packages.sh all; then
+		missing+=("the browser journeys: npm cannot install what they need")
+		return
+	fi
+	if ! CHROMIUM=$(scripts/ensure-chromium.sh); then
+		missing+=("the browser journeys: they need Chromium")
+		return
+	fi
+	export CHROMIUM
+	make --no-print-directory build
+	say "Browser journeys in $("$CHROMIUM" --version 2>/dev/null)"
+	node --test "${files[@]}" || failed=1
+}
+
+for what in "$@"; do
+	case $what in
+	go) go_tests ;;
+	browser) if [ -d tests/browser ]; then browser_tests; fi ;;
+	*)
+		say "usage: test.sh [go] [browser]"
+		exit 2
+		;;
+	esac
+done
+
+if [ ${#missing[@]} -gt 0 ]; then
+	say
+	say "Not tested, for it cannot be had on this machine:"
+	printf '  %s\n' "${missing[@]}" >&2
+	if [ "${CI:-}" = true ]; then
+		failed=1
+	fi
+fi
+exit $failed
