@@ -1,0 +1,273 @@
+package outbound
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters"
+)
+
+const (
+	// connectLimit bounds looking up the name, and apart from that connecting, whatever the deadline of the exchange.
+	connectLimit = 5 * time.Second
+	// stagger is how long an address gets before the next one is tried beside it (RFC 8305, section 5). A receiver
+	// whose IPv6 leads nowhere costs a quarter of a second and not the whole limit.
+	stagger = 250 * time.Millisecond
+	// maxAddresses bounds how many addresses of one name are tried.
+	maxAddresses = 8
+)
+
+// Dialer opens TCP connections to addresses that may be reached from here, and to no others. It is what destination
+// types with a client of their own (for AWS, Kafka, AMQP …) give to that client.
+type Dialer struct {
+	resolver     Resolver
+	guard        guard
+	connectLimit time.Duration
+	dialTCP      func(context.Context, netip.AddrPort) (*net.TCPConn, error)
+}
+
+// NewDialer makes a Dialer that may also reach the ranges in egress (adapters.Env.Egress).
+func NewDialer(egress []netip.Prefix) *Dialer {
+	return &Dialer{resolver: net.DefaultResolver, guard: newGuard(egress), connectLimit: connectLimit, dialTCP: dialTCP}
+}
+
+// DialContext connects to "host:port". It has the signature of net.Dialer.DialContext; network must be tcp, tcp4 or tcp6
+// and is otherwise ignored. Errors are *adapters.Error.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	host, service, err := net.SplitHostPort(address)
+	if err == nil && !strings.HasPrefix(network, "tcp") {
+		err = net.UnknownNetworkError(network)
+	}
+	port := 0
+	if err == nil {
+		port, err = net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	}
+	if err != nil {
+		return nil, &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassConfig,
+			Message: "The address to connect to is not a host and a port.", Advice: "Correct the destination's settings.",
+			Raw: plainError(err)}
+	}
+	addrs, _, fault := d.resolve(ctx, host)
+	if fault != nil {
+		return nil, fault
+	}
+	tcp, _, fault := d.connect(ctx, addrs, uint16(port))
+	if fault != nil {
+		return nil, fault
+	}
+	return tcp, nil
+}
+
+// Resolver looks up names. *net.Resolver is one; tests bring their own.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// conn is one connection to the receiver. It belongs to one exchange or lies in the pool.
+type conn struct {
+	nc     net.Conn // what is read and written: tcp, or TLS above it
+	tcp    *net.TCPConn
+	raw    syscall.RawConn
+	probe  func(fd uintptr) // cn.peek, bound once so that asking does not allocate
+	abort  func()           // ends whatever read or write is under way; bound once as well
+	alive  bool             // the last answer of peek
+	reused bool             // an exchange has been completed on it before
+
+	opened    time.Time
+	idleSince time.Time
+	idleLimit time.Duration // from the receiver's Keep-Alive header; 0 when it named none
+}
+
+// opening is what is known about a connection that is being opened, also when that fails.
+type opening struct {
+	timing adapters.Timing
+	stage  string         // the stage that was reached: dns, connect or tls
+	remote netip.AddrPort // valid once connected
+	tls    tls.ConnectionState
+}
+
+// longAgo is a deadline that ends reads and writes at once.
+var longAgo = time.Unix(1, 0)
+
+// dial opens a connection stage by stage. o says how far it came and how long each stage took.
+func (c *Client) dial(ctx context.Context, o *opening) (*conn, *adapters.Error) {
+	o.stage = "dns"
+	addrs, took, err := c.resolve(ctx, c.endpoint.Host)
+	o.timing.DNS = took
+	if err != nil {
+		return nil, err
+	}
+	o.stage = "connect"
+	begun := time.Now()
+	tcp, remote, err := c.connect(ctx, addrs, c.endpoint.Port)
+	o.timing.Connect = time.Since(begun)
+	if err != nil {
+		return nil, err
+	}
+	o.remote = remote
+	cn := &conn{nc: tcp, tcp: tcp, opened: begun}
+	if raw, err := tcp.SyscallConn(); err == nil {
+		cn.raw, cn.probe = raw, cn.peek
+	}
+	if c.tls != nil {
+		o.stage = "tls"
+		begun = time.Now()
+		tc := tls.Client(tcp, c.tls)
+		err := tc.HandshakeContext(ctx)
+		o.timing.TLS = time.Since(begun)
+		if err != nil {
+			tcp.Close()
+			return nil, tlsError(ctx, err, c.endpoint.Host, o)
+		}
+		o.tls = tc.ConnectionState()
+		cn.nc = tc
+	}
+	cn.abort = func() { cn.nc.SetDeadline(longAgo) }
+	return cn, nil
+}
+
+// resolve returns the addresses to try, in order, and how long asking for them took. An address is its own answer.
+func (d *Dialer) resolve(ctx context.Context, host string) ([]netip.Addr, time.Duration, *adapters.Error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a}, 0, nil
+	}
+	begun := time.Now()
+	limited, cancel := context.WithTimeout(ctx, d.connectLimit)
+	found, err := d.resolver.LookupNetIP(limited, "ip", host)
+	cancel()
+	took := time.Since(begun)
+	if err != nil || len(found) == 0 {
+		return nil, took, dnsError(ctx, err, host, took)
+	}
+	// The resolver hands out IPv4 addresses in their IPv6-mapped form at times. Unmapped they are checked as what will
+	// be dialled. An address that was typed in mapped form is not unmapped, and refused.
+	for i, a := range found {
+		found[i] = a.Unmap()
+	}
+	return interleave(found), took, nil
+}
+
+// interleave alternates between the families, beginning with the one that the resolver put first (RFC 8305, section 4).
+func interleave(in []netip.Addr) []netip.Addr {
+	var first, second []netip.Addr
+	for _, a := range in {
+		if a.Is4() == in[0].Is4() {
+			first = append(first, a)
+		} else {
+			second = append(second, a)
+		}
+	}
+	out := make([]netip.Addr, 0, len(in))
+	for i := range max(len(first), len(second)) {
+		if i < len(first) {
+			out = append(out, first[i])
+		}
+		if i < len(second) {
+			out = append(out, second[i])
+		}
+	}
+	return out
+}
+
+// connect opens a TCP connection to the first address that answers. Forbidden addresses are left out; when none is left
+// the receiver is blocked. What is checked here is what is dialled, so a name whose answer changes between the two
+// (DNS rebinding) gains nothing.
+func (d *Dialer) connect(ctx context.Context, addrs []netip.Addr, port uint16) (*net.TCPConn, netip.AddrPort, *adapters.Error) {
+	var targets []netip.AddrPort
+	for _, a := range addrs {
+		if d.guard.allows(a) && len(targets) < maxAddresses {
+			targets = append(targets, netip.AddrPortFrom(a, port))
+		}
+	}
+	if len(targets) == 0 {
+		return nil, netip.AddrPort{}, blockedError(addrs[0])
+	}
+	limited, cancel := context.WithTimeout(ctx, d.connectLimit)
+	defer cancel()
+	tcp, remote, err := d.race(limited, targets)
+	if err != nil {
+		return nil, netip.AddrPort{}, connectError(ctx, err, targets)
+	}
+	return tcp, remote, nil
+}
+
+// race tries the targets one after the other, each getting a head start before the next one, and returns the first
+// connection. The error is that of the first target, which is the one that the receiver prefers.
+func (d *Dialer) race(ctx context.Context, targets []netip.AddrPort) (*net.TCPConn, netip.AddrPort, error) {
+	if len(targets) == 1 {
+		tcp, err := d.dialTCP(ctx, targets[0])
+		return tcp, targets[0], err
+	}
+	type result struct {
+		index int
+		tcp   *net.TCPConn
+		err   error
+	}
+	results, done := make(chan result), make(chan struct{})
+	defer close(done)
+	try := func(i int) {
+		tcp, err := d.dialTCP(ctx, targets[i])
+		select {
+		case results <- result{i, tcp, err}:
+		case <-done: // Another one won.
+			if tcp != nil {
+				tcp.Close()
+			}
+		}
+	}
+	go try(0)
+	started, failed := 1, 0
+	timer := time.NewTimer(stagger)
+	defer timer.Stop()
+	var firstErr error
+	for {
+		select {
+		case r := <-results:
+			if r.err == nil {
+				return r.tcp, targets[r.index], nil
+			}
+			failed++
+			if r.index == 0 || firstErr == nil {
+				firstErr = r.err
+			}
+			if failed == len(targets) {
+				return nil, netip.AddrPort{}, firstErr
+			}
+			if failed < started {
+				continue
+			}
+		case <-timer.C:
+		}
+		if started < len(targets) {
+			go try(started)
+			started++
+			timer.Reset(stagger)
+		}
+	}
+}
+
+// dialer leaves TCP keep-alive probes off: idle connections are given up long before a probe would be sent.
+var dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
+
+func dialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+	return dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
+}
+
+func newTLSConfig(e *Endpoint, opt Options) *tls.Config {
+	if e.Scheme != "https" {
+		return nil
+	}
+	return &tls.Config{
+		ServerName: strings.TrimSuffix(e.Host, "."),
+		MinVersion: tls.VersionTLS12,
+		RootCAs:    opt.RootCAs,
+		NextProtos: []string{"http/1.1"},
+		// A resumed session saves the receiver and us most of a handshake when connections come and go.
+		ClientSessionCache: tls.NewLRUClientSessionCache(8),
+	}
+}

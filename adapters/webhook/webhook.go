@@ -1,0 +1,286 @@
+// Package webhook posts events to an HTTP address of the customer's, signed as Standard Webhooks
+// (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md) describes, or as Hookdeck
+// Outpost does for receivers that moved over.
+package webhook
+
+import (
+	"context"
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/internal/outbound"
+)
+
+// Values of adapters.Settings.Signature.
+const (
+	schemeStandard = "standard"
+	schemeOutpost  = "outpost"
+)
+
+// defaultTimeout is for settings that name none.
+const defaultTimeout = 15 * time.Second
+
+//go:embed instructions.md
+var instructions string
+
+//go:embed icon.svg
+var icon string
+
+func init() { adapters.Register(Type{}) }
+
+// Type is the destination type.
+type Type struct {
+	now func() time.Time // the clock; nil for the system's
+}
+
+func (t Type) clock() func() time.Time {
+	if t.now != nil {
+		return t.now
+	}
+	return time.Now
+}
+
+// Spec implements adapters.Type.
+func (Type) Spec() adapters.Spec {
+	return adapters.Spec{
+		Name:         "webhook",
+		Label:        "Webhook",
+		Description:  "Posts each event to an HTTP address of yours, signed so that you can tell where it comes from.",
+		Needs:        "an HTTPS URL",
+		Icon:         icon,
+		Instructions: instructions,
+		FieldOrder:   10,
+		Config: []adapters.Field{
+			{Key: "url", Label: "URL", Type: adapters.FieldText, Required: true, MaxLength: outbound.MaxURL,
+				Help:        "The address that events are posted to, with https:// in front.",
+				Placeholder: "https://hooks.example.com/waybill",
+				Pattern:     `https?://.+`, PatternHelp: "must begin with https:// or http://"},
+			{Key: "custom_headers", Label: "Custom headers", Type: adapters.FieldMap, MaxLength: 8192,
+				Help: "Sent with every event, for example the token that your gateway asks for. Headers of the protocol and " +
+					"those that begin with webhook- or waybill- cannot be set. Receipts mask values that look like credentials.",
+				Placeholder: `{"X-Team": "billing"}`},
+		},
+		Credentials: []adapters.Field{
+			{Key: "secret", Label: "Signing secret", Type: adapters.FieldText, Sensitive: true, Shared: true, MaxLength: 256,
+				Help:        "Verifies that events come from here: whsec_ followed by base64. Leave it empty to have one made.",
+				Placeholder: "whsec_…"},
+			{Key: "previous_secret", Label: "Previous signing secret", Type: adapters.FieldText, Sensitive: true, MaxLength: 256,
+				Hidden: true, Shared: true, Help: "Signs besides the current secret during a rotation."},
+			{Key: "previous_secret_invalid_at", Label: "Previous secret ends", Type: adapters.FieldText, MaxLength: 40,
+				Hidden: true, Help: "When the previous secret stops signing: a time like 2026-05-03T12:00:00Z."},
+			{Key: adapters.RotateField, Label: "Rotate the secret", Type: adapters.FieldCheckbox, Hidden: true,
+				Help: "Makes a new signing secret; the present one becomes the previous one."},
+		},
+	}
+}
+
+// Validate implements adapters.Type. It makes a secret when there is none, and carries out a rotation that was asked
+// for.
+func (t Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
+	if _, err := outbound.ParseURL(s.Config["url"]); err != nil {
+		errs = append(errs, adapters.FieldError{Key: "config.url", Message: err.Error()})
+	}
+	if _, err := parseCustomHeaders(s.Config["custom_headers"]); err != nil {
+		errs = append(errs, adapters.FieldError{Key: "config.custom_headers", Message: err.Error()})
+	}
+	switch s.Signature {
+	case "", schemeStandard, schemeOutpost:
+	default:
+		errs = append(errs, adapters.FieldError{Key: "signature", Message: "must be standard or outpost"})
+	}
+	if len(errs) > 0 {
+		// A rotation must not happen halfway, and a secret is not made for what is not stored.
+		return errs
+	}
+	if s.Credentials == nil {
+		s.Credentials = map[string]string{}
+	}
+	return settleSecrets(s.Credentials, s.Signature, t.clock()())
+}
+
+// Target implements adapters.Type.
+func (Type) Target(s adapters.Settings) (label, url string) {
+	e, err := outbound.ParseURL(s.Config["url"])
+	if err != nil {
+		return "POST", ""
+	}
+	return "POST " + e.Label(), ""
+}
+
+// Open implements adapters.Type.
+func (t Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, error) {
+	endpoint, err := outbound.ParseURL(s.Config["url"])
+	if err != nil {
+		return nil, configError("The destination's URL " + err.Error() + ".")
+	}
+	custom, err := parseCustomHeaders(s.Config["custom_headers"])
+	if err != nil {
+		return nil, configError("The destination's field custom_headers " + err.Error() + ".")
+	}
+	snd := &sender{endpoint: endpoint, outpost: s.Signature == schemeOutpost, timeout: s.Timeout, now: t.clock()}
+	if snd.timeout <= 0 {
+		snd.timeout = defaultTimeout
+	}
+	if err := snd.addSigners(s); err != nil {
+		return nil, configError("The destination's signing secret " + err.Error() + ".")
+	}
+	opt := outbound.Options{Egress: env.Egress}
+	opt.Redact = snd.addHeaders(env, custom)
+	snd.client = outbound.New(endpoint, opt)
+	return snd, nil
+}
+
+func configError(message string) error {
+	return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassConfig, Message: message,
+		Advice: "Correct the destination's settings."}
+}
+
+// sender implements adapters.Sender and adapters.Checker.
+type sender struct {
+	endpoint *outbound.Endpoint
+	client   *outbound.Client
+	base     outbound.Header // the lines that every request has
+	signers  []*signer       // the current secret's first
+	outpost  bool
+	timeout  time.Duration
+	now      func() time.Time
+}
+
+func (s *sender) addSigners(set adapters.Settings) error {
+	key, err := signingKey(set.Credentials["secret"], set.Signature)
+	if err != nil {
+		return err
+	}
+	s.signers = append(s.signers, newSigner(key, time.Time{}))
+	previous := set.Credentials["previous_secret"]
+	if previous == "" {
+		return nil
+	}
+	until, _ := time.Parse(time.RFC3339, set.Credentials["previous_secret_invalid_at"])
+	if until.IsZero() {
+		return nil // Without an end it is not in force: a secret that was given up must not sign for ever.
+	}
+	if key, err = signingKey(previous, set.Signature); err != nil {
+		return err
+	}
+	s.signers = append(s.signers, newSigner(key, until))
+	return nil
+}
+
+// addHeaders prepares the lines that are always the same. It returns the values that receipts must not show.
+func (s *sender) addHeaders(env adapters.Env, custom []customHeader) (secrets []string) {
+	replaced := map[string]bool{}
+	for _, h := range custom {
+		replaced[strings.ToLower(h.name)] = true
+	}
+	if !replaced["user-agent"] && env.UserAgent != "" {
+		s.base.AddPublic("User-Agent", env.UserAgent)
+	}
+	if !replaced["content-type"] {
+		s.base.AddPublic("Content-Type", "application/json")
+	}
+	for _, h := range custom {
+		if h.secret() {
+			s.base.AddSecret(h.name, h.value)
+			secrets = append(secrets, h.value)
+		} else {
+			s.base.AddPublic(h.name, h.value)
+		}
+	}
+	return secrets
+}
+
+// Send implements adapters.Sender.
+func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receipt, error) {
+	h := outbound.AcquireHeader(&s.base)
+	defer outbound.ReleaseHeader(h)
+	if s.outpost {
+		s.outpostHeaders(h, m, s.now())
+	} else {
+		s.standardHeaders(h, m, s.now())
+	}
+	resp, err := s.client.Do(ctx, outbound.Request{Header: h, Body: m.Data, Timeout: s.timeout})
+	if err != nil && resp.Code < 300 {
+		// No status, or one of success whose answer broke off: not an acknowledgement.
+		return resp.Receipt, err
+	}
+	if e := outbound.Verdict(&resp); e != nil {
+		return resp.Receipt, e
+	}
+	return resp.Receipt, nil
+}
+
+// standardHeaders adds what Standard Webhooks asks for, and our own.
+func (s *sender) standardHeaders(h *outbound.Header, m *adapters.Message, now time.Time) {
+	var prefixBuf [384]byte
+	var sigBuf [128]byte
+	var sumBuf [32]byte
+	seconds := now.Unix()
+	prefix := append(prefixBuf[:0], m.EventID...)
+	prefix = append(prefix, '.')
+	prefix = strconv.AppendInt(prefix, seconds, 10)
+	prefix = append(prefix, '.')
+	sig := sigBuf[:0]
+	for _, sg := range s.signers {
+		if !sg.live(now) {
+			continue
+		}
+		if len(sig) > 0 {
+			sig = append(sig, ' ')
+		}
+		sig = append(sig, "v1,"...)
+		sig = base64.StdEncoding.AppendEncode(sig, sg.sum(sumBuf[:0], prefix, m.Data))
+	}
+	h.AddPublic("webhook-id", m.EventID)
+	h.AddPublicInt("webhook-timestamp", seconds)
+	h.AddPublicBytes("webhook-signature", sig)
+	if m.Topic != "" {
+		h.AddPublic("waybill-topic", m.Topic)
+	}
+	h.AddPublicInt("waybill-attempt", int64(m.Attempt))
+	metaHeaders(h, m.Metadata, m.DeliveryMetadata, false)
+}
+
+// outpostHeaders adds what Hookdeck Outpost sends by default.
+func (s *sender) outpostHeaders(h *outbound.Header, m *adapters.Message, now time.Time) {
+	var sigBuf [160]byte
+	var sumBuf [32]byte
+	sig := append(sigBuf[:0], "v0="...)
+	for i, sg := range s.signers {
+		if !sg.live(now) {
+			continue
+		}
+		if i > 0 {
+			sig = append(sig, ',')
+		}
+		sig = hex.AppendEncode(sig, sg.sum(sumBuf[:0], nil, m.Data))
+	}
+	h.AddPublic(outpostPrefix+"event-id", m.EventID)
+	h.AddPublicInt(outpostPrefix+"timestamp", now.Unix())
+	if m.Topic != "" {
+		h.AddPublic(outpostPrefix+"topic", m.Topic)
+	}
+	h.AddPublicBytes(outpostPrefix+"signature", sig)
+	metaHeaders(h, m.Metadata, m.DeliveryMetadata, true)
+}
+
+// Check implements adapters.Checker.
+func (s *sender) Check(ctx context.Context) []adapters.Stage {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	stages := s.client.Check(ctx)
+	if !stages[len(stages)-1].OK {
+		return stages
+	}
+	return append(stages, adapters.Stage{Name: "publish", OK: true, Message: fmt.Sprintf(
+		"Nothing was posted; a test event would be sent to %s and show whether the receiver accepts it.", s.endpoint.Label())})
+}
+
+// Close implements adapters.Sender.
+func (s *sender) Close() error { return s.client.Close() }
