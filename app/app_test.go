@@ -21,13 +21,13 @@ const testKey = "wb_test_key_0123456789"
 
 // testApp is a whole process (web and worker) on a database of its own, spoken to over HTTP.
 type testApp struct {
-	*testing.T
+	testing.TB
 	*App
 	base string
 	key  string
 }
 
-func newTestApp(t *testing.T, change func(*Config)) *testApp {
+func newTestApp(t testing.TB, change func(*Config)) *testApp {
 	t.Helper()
 	cfg, err := ReadConfig("serve", func(name string) string {
 		return map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough",

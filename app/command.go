@@ -109,18 +109,14 @@ func (a *App) greet(w io.Writer) {
 	if code != "" {
 		fmt.Fprintf(w, "  Set-up     %s/setup?code=%s   (once, makes the first user)\n", a.cfg.BaseURL, code)
 	}
-	key := "$API_KEY"
-	for _, g := range a.cfg.Generated {
-		if g == "API_KEY" {
-			key = a.cfg.APIKey
-			fmt.Fprintf(w, "  API key    %s   (kept in %s/api_key, not shown again)\n", key, a.cfg.DataDir)
-		}
-	}
-	if key == "$API_KEY" {
-		if os.Getenv("API_KEY") == "" {
-			key = "$(cat " + a.cfg.DataDir + "/api_key)"
-		}
-		fmt.Fprintf(w, "  API key    the one in %s\n", map[bool]string{true: "API_KEY", false: a.cfg.DataDir + "/api_key"}[os.Getenv("API_KEY") != ""])
+	key, file := "$API_KEY", a.cfg.DataDir+"/api_key"
+	switch {
+	case a.cfg.NewAPIKey:
+		key = a.cfg.APIKey
+		fmt.Fprintf(w, "  API key    %s   (kept in %s, not shown again)\n", key, file)
+	case a.cfg.KeyInFile:
+		key = "$(cat " + file + ")"
+		fmt.Fprintf(w, "  API key    the one in %s\n", file)
 	}
 	fmt.Fprintf(w, `
 Publish a first event to the built-in Echo inbox and see its delivery:

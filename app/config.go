@@ -49,7 +49,8 @@ type Config struct {
 	LogFormat   string // text or json
 	Proxies     []string
 
-	Generated []string // names of the secrets that were made up and kept in DataDir
+	NewAPIKey bool // the API key was made up just now
+	KeyInFile bool // the API key is kept in DataDir
 }
 
 // Private reports whether the process brings its own PostgreSQL.
@@ -269,10 +270,11 @@ func (c *Config) Secrets() error {
 			if err := writeNew(path, b); err != nil {
 				return fmt.Errorf("%s: cannot be kept in %s: %w", s.name, path, err)
 			}
-			c.Generated = append(c.Generated, s.name)
+			c.NewAPIKey = s.value == &c.APIKey
 		} else if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
+		c.KeyInFile = s.value == &c.APIKey
 		*s.value = strings.TrimSpace(string(b))
 		if len(*s.value) < seal.MinSecret {
 			return fmt.Errorf("%s: %s is damaged; restore it, or set %s", s.name, path, s.name)

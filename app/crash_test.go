@@ -233,7 +233,7 @@ func (l *ledger) open(base string) int {
 
 func (l *ledger) setUp(base string) {
 	l.t.Helper()
-	a := &testApp{T: l.t, base: base, key: testKey}
+	a := &testApp{TB: l.t, base: base, key: testKey}
 	a.want(201, "PUT", "/tenants/acme", nil)
 	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL},
 		"retry": map[string]any{"schedule": []string{"200ms", "500ms", "1s", "1s", "1s", "1s", "1s", "1s"}}})
@@ -295,7 +295,7 @@ func TestTakeover(t *testing.T) {
 	first := startProcess(t, "work", db)
 	hold := make(chan struct{})
 	l.hold.Store(hold)
-	a := &testApp{T: t, base: web.base, key: testKey}
+	a := &testApp{TB: t, base: web.base, key: testKey}
 	a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"one","data":{}}`)
 	l.await(func() bool { return l.received("one") == 1 })
 	startProcess(t, "work", db)

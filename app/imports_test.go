@@ -1,0 +1,115 @@
+package app
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/waybill-dev/waybill"
+
+// mayImport lists which of our packages each folder may import, as ARCHITECTURE.md says. The longest matching folder
+// decides; "" means the folder itself and what is below it.
+var mayImport = map[string][]string{
+	"adapters":          {"adapters"},
+	"adapters/all":      {"adapters"},
+	"migrations":        {},
+	"static":            {},
+	"internal/postgres": {"internal/postgres"},
+	"models":            {"adapters", "migrations", "models"},
+	"models/filter":     {"models/filter"},
+	"models/seal":       {},
+	"models/pgcopy":     {},
+	"models/modelstest": {"models", "migrations", "internal/postgres"},
+	"views":             {"models", "adapters", "static", "views"},
+	"jobs":              {"models", "adapters", "views", "migrations", "jobs"},
+	"app":               {"adapters", "models", "views", "jobs", "migrations", "static", "internal/postgres", "app"},
+	"tests":             {},
+	"":                  {"app", "adapters/all"},
+}
+
+// onlyIn lists the folders that may import a library of others.
+var onlyIn = map[string][]string{
+	"gorm.io/":                      {"models"},
+	"github.com/expr-lang/expr":     {"models/filter"},
+	"github.com/riverqueue/":        {"jobs", "migrations"},
+	"github.com/gofiber/":           {"app"},
+	"github.com/go-mail/":           {"jobs"},
+	"github.com/a-h/templ":          {"views", "app"},
+	"github.com/standard-webhooks/": {"adapters/webhook"},
+}
+
+// TestImports holds the code against the rules on who may import whom.
+func TestImports(t *testing.T) {
+	root := ".."
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, name)
+		rel = filepath.ToSlash(rel)
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && rel != "." || d.Name() == "node_modules" || rel == "data" || rel == "tmp" || rel == "bin" || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir := path.Dir(rel)
+		if dir == "." {
+			dir = ""
+		}
+		for _, im := range f.Imports {
+			p, _ := strconv.Unquote(im.Path.Value)
+			checkImport(t, rel, dir, p)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkImport(t *testing.T, file, dir, imported string) {
+	isTest := strings.HasSuffix(file, "_test.go")
+	for lib, dirs := range onlyIn {
+		if strings.HasPrefix(imported, lib) && !within(dir, dirs) && !isTest {
+			t.Errorf("%s imports %s, which only %v may", file, imported, dirs)
+		}
+	}
+	ours, ok := strings.CutPrefix(imported, module+"/")
+	if !ok || isTest && strings.HasPrefix(ours, "models/modelstest") || isTest && strings.HasPrefix(ours, "adapters/") {
+		return
+	}
+	rule := dir
+	for {
+		if allowed, has := mayImport[rule]; has {
+			if !within(ours, allowed) {
+				t.Errorf("%s imports %s; %q may import %v of ours", file, ours, rule, allowed)
+			}
+			return
+		}
+		if rule == "" || !strings.Contains(rule, "/") {
+			t.Errorf("%s: no rule for folder %q", file, dir)
+			return
+		}
+		rule = path.Dir(rule)
+	}
+}
+
+func within(dir string, list []string) bool {
+	for _, l := range list {
+		if dir == l || strings.HasPrefix(dir, l+"/") {
+			return true
+		}
+	}
+	return false
+}
