@@ -272,10 +272,11 @@ type acceptWriter struct {
 }
 
 // rates count what goes to each destination, so that those with much traffic do not push in front of those with
-// little: a job's priority falls with its destination's rate.
+// little: a job's priority falls with its destination's rate in the second before. It does not change within a second,
+// so that events of one destination seldom overtake each other.
 type rates struct {
-	second int64
-	counts map[int64]int
+	second       int64
+	counts, last map[int64]int
 }
 
 // From how many deliveries a second of one destination, per committer, its jobs come after those of others.
@@ -285,11 +286,15 @@ const (
 )
 
 func (r *rates) priority(destination int64, n int) int16 {
-	if now := time.Now().Unix(); now != r.second || r.counts == nil {
+	if now := time.Now().Unix(); now != r.second {
+		r.last = r.counts
+		if now != r.second+1 {
+			r.last = nil
+		}
 		r.second, r.counts = now, map[int64]int{}
 	}
 	r.counts[destination] += n
-	switch c := r.counts[destination]; {
+	switch c := r.last[destination]; {
 	case c > veryBusyRate:
 		return 3
 	case c > busyRate:
