@@ -120,16 +120,15 @@ func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, batches []models.Batch) 
 			at = now.Add(-time.Second)
 			due[i] = true
 		}
-		rows.Row(7)
+		rows.Row(6)
 		rows.JSONB(args)
 		rows.Text("deliver")
 		rows.Int2(maxAttempts)
 		rows.Text(name)
 		rows.Text("available")
 		rows.Time(at)
-		rows.Int2(max(b.Priority, 1))
 	}
-	if err := rows.Send(ctx, tx, "copy "+schema+".river_job (args, kind, max_attempts, queue, state, scheduled_at, priority) from stdin binary"); err != nil {
+	if err := rows.Send(ctx, tx, "copy "+schema+".river_job (args, kind, max_attempts, queue, state, scheduled_at) from stdin binary"); err != nil {
 		return nil, fmt.Errorf("write jobs: %w", err)
 	}
 	return func() {

@@ -268,39 +268,6 @@ type acceptWriter struct {
 	events, deliveries pgcopy.Rows
 	jobs               map[jobKey][]Item
 	order              []jobKey
-	rates              rates
-}
-
-// rates count what goes to each destination, so that those with much traffic do not push in front of those with
-// little: a job's priority falls with its destination's rate in the second before. It does not change within a second,
-// so that events of one destination seldom overtake each other.
-type rates struct {
-	second       int64
-	counts, last map[int64]int
-}
-
-// From how many deliveries a second of one destination, per committer, its jobs come after those of others.
-const (
-	busyRate     = 100
-	veryBusyRate = 1000
-)
-
-func (r *rates) priority(destination int64, n int) int16 {
-	if now := time.Now().Unix(); now != r.second {
-		r.last = r.counts
-		if now != r.second+1 {
-			r.last = nil
-		}
-		r.second, r.counts = now, map[int64]int{}
-	}
-	r.counts[destination] += n
-	switch c := r.last[destination]; {
-	case c > veryBusyRate:
-		return 3
-	case c > busyRate:
-		return 2
-	}
-	return 1
 }
 
 type jobKey struct {
@@ -342,7 +309,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		}
 		var jobs []Batch
 		for _, k := range w.order {
-			jobs = append(jobs, batches(Batch{Destination: k.destination, Trigger: k.trigger, Actor: k.actor, Priority: w.rates.priority(k.destination, len(w.jobs[k]))}, w.jobs[k])...)
+			jobs = append(jobs, batches(Batch{Destination: k.destination, Trigger: k.trigger, Actor: k.actor}, w.jobs[k])...)
 		}
 		if len(jobs) == 0 {
 			return nil

@@ -27,7 +27,6 @@ type Batch struct {
 	Destination int64 // its key
 	Items       []Item
 	At          time.Time // when it is due; zero for now
-	Priority    int16     // 1 (first) to 4; 0 for 1
 	Retry       bool      // not the first attempt: it goes through the queue of retries
 	Trigger     string    // "" for automatic
 	Actor       string    // who asked, with a trigger other than automatic

@@ -74,7 +74,7 @@ func (s Side) settings() map[string]adapters.Settings {
 
 const (
 	// soon is a deadline that passes during a test, slack how much later a call may return on a busy machine.
-	soon  = 80 * time.Millisecond
+	soon  = 300 * time.Millisecond
 	slack = 5 * time.Second
 )
 

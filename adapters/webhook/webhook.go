@@ -5,6 +5,7 @@ package webhook
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"encoding/hex"
@@ -219,8 +220,8 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 // standardHeaders adds what Standard Webhooks asks for, and our own.
 func (s *sender) standardHeaders(h *outbound.Header, m *adapters.Message, now time.Time) {
 	var prefixBuf [384]byte
-	var sigBuf [128]byte
-	var sumBuf [32]byte
+	var sigBuf [128]byte // Room for two signatures, and there are never more.
+	var sumBuf [sha256.Size]byte
 	seconds := now.Unix()
 	prefix := append(prefixBuf[:0], m.EventID...)
 	prefix = append(prefix, '.')
@@ -235,7 +236,9 @@ func (s *sender) standardHeaders(h *outbound.Header, m *adapters.Message, now ti
 			sig = append(sig, ' ')
 		}
 		sig = append(sig, "v1,"...)
-		sig = base64.StdEncoding.AppendEncode(sig, sg.sum(sumBuf[:0], prefix, m.Data))
+		n := len(sig)
+		sig = sig[:n+base64.StdEncoding.EncodedLen(len(sumBuf))]
+		base64.StdEncoding.Encode(sig[n:], sg.sum(sumBuf[:0], prefix, m.Data))
 	}
 	h.AddPublic("webhook-id", m.EventID)
 	h.AddPublicInt("webhook-timestamp", seconds)
@@ -249,8 +252,8 @@ func (s *sender) standardHeaders(h *outbound.Header, m *adapters.Message, now ti
 
 // outpostHeaders adds what Hookdeck Outpost sends by default.
 func (s *sender) outpostHeaders(h *outbound.Header, m *adapters.Message, now time.Time) {
-	var sigBuf [160]byte
-	var sumBuf [32]byte
+	var sigBuf [160]byte // As above.
+	var sumBuf [sha256.Size]byte
 	sig := append(sigBuf[:0], "v0="...)
 	for i, sg := range s.signers {
 		if !sg.live(now) {
@@ -259,7 +262,9 @@ func (s *sender) outpostHeaders(h *outbound.Header, m *adapters.Message, now tim
 		if i > 0 {
 			sig = append(sig, ',')
 		}
-		sig = hex.AppendEncode(sig, sg.sum(sumBuf[:0], nil, m.Data))
+		n := len(sig)
+		sig = sig[:n+hex.EncodedLen(len(sumBuf))]
+		hex.Encode(sig[n:], sg.sum(sumBuf[:0], nil, m.Data))
 	}
 	h.AddPublic(outpostPrefix+"event-id", m.EventID)
 	h.AddPublicInt(outpostPrefix+"timestamp", now.Unix())

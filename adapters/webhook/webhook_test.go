@@ -284,9 +284,9 @@ func TestSettingsTimeout(t *testing.T) {
 	t.Parallel()
 	s := adaptertest.NewSink(t, adaptertest.Answer{Hang: true})
 	set := settings(s)
-	set.Timeout = 50 * time.Millisecond
+	set.Timeout = 300 * time.Millisecond
 	_, err := send(t, open(t, Type{}, set), adapters.Message{EventID: "e", Data: []byte("{}")})
-	if e := adapters.AsError(err); e.Class != adapters.ClassTimeout || !strings.Contains(e.Message, "No answer within 50 ms") {
+	if e := adapters.AsError(err); e.Class != adapters.ClassTimeout || !strings.Contains(e.Message, "No answer within 300 ms") {
 		t.Errorf("%+v", e)
 	}
 }

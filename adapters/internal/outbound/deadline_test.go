@@ -13,7 +13,7 @@ import (
 // soon is a deadline that is certain to pass, and slack how much later than its deadline a call may return on a busy
 // machine.
 const (
-	soon  = 60 * time.Millisecond
+	soon  = 300 * time.Millisecond
 	slack = 3 * time.Second
 )
 
@@ -33,7 +33,7 @@ func TestNoAnswerWithinDeadline(t *testing.T) {
 	c := client(t, s, Options{})
 	inTime(t, func() {
 		r, err := c.Do(deadline(t, soon), Request{Body: []byte("x")})
-		e := wantError(t, err, adapters.ClassTimeout, "No answer within 60 ms (connected after ")
+		e := wantError(t, err, adapters.ClassTimeout, "No answer within 300 ms (connected after ")
 		if e.Kind != adapters.KindTransient || r.Code != 0 || r.Method != "POST" || r.ReqHeader == "" || r.Timing.Connect == 0 {
 			t.Errorf("%+v %+v", e, r)
 		}
@@ -41,7 +41,7 @@ func TestNoAnswerWithinDeadline(t *testing.T) {
 	mustPost(t, c, "y")
 	inTime(t, func() {
 		_, err := c.Do(context.Background(), Request{Body: []byte("z"), Timeout: soon})
-		wantError(t, err, adapters.ClassTimeout, "No answer within 60 ms (on an open connection)")
+		wantError(t, err, adapters.ClassTimeout, "No answer within 300 ms (on an open connection)")
 	})
 	if n := len(s.Requests()); n != 3 {
 		t.Errorf("%d requests arrived", n)
@@ -57,7 +57,7 @@ func TestSlowAnswerIsCut(t *testing.T) {
 		c := client(t, s, Options{})
 		inTime(t, func() {
 			r, err := c.Do(deadline(t, soon), Request{Body: []byte("x")})
-			wantError(t, err, adapters.ClassTimeout, "not complete within 60 ms")
+			wantError(t, err, adapters.ClassTimeout, "not complete within 300 ms")
 			if r.RespHeader != "" {
 				t.Errorf("%+v", r)
 			}
@@ -69,7 +69,7 @@ func TestSlowAnswerIsCut(t *testing.T) {
 		c := client(t, s, Options{})
 		inTime(t, func() {
 			r, err := c.Do(deadline(t, soon), Request{Body: []byte("x")})
-			wantError(t, err, adapters.ClassTimeout, "status 200", "60 ms")
+			wantError(t, err, adapters.ClassTimeout, "status 200", "300 ms")
 			if r.Code != 200 || string(r.Body) != "abc" || !r.Truncated || r.RespHeader == "" {
 				t.Errorf("%+v", r)
 			}
@@ -208,8 +208,9 @@ func TestReceiverThatDoesNotRead(t *testing.T) {
 	s := adaptertest.NewSink(t, adaptertest.Answer{Early: true, Raw: " "})
 	s.AnswerWith(func(*adaptertest.SinkRequest) adaptertest.Answer { return adaptertest.Answer{Early: true, Hang: true} })
 	c := client(t, s, Options{})
+	body := make([]byte, megabytes)
 	inTime(t, func() {
-		_, err := c.Do(deadline(t, soon), Request{Body: make([]byte, megabytes)})
+		_, err := c.Do(deadline(t, soon), Request{Body: body})
 		wantError(t, err, adapters.ClassTimeout, "No answer within")
 	})
 }

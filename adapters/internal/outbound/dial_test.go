@@ -233,7 +233,7 @@ func TestDNSErrors(t *testing.T) {
 	c.connectLimit = soon
 	inTime(t, func() {
 		_, err := post(t, c, "x")
-		wantError(t, err, adapters.ClassDNS, "could not be looked up within 6")
+		wantError(t, err, adapters.ClassDNS, "could not be looked up within ")
 	})
 }
 

@@ -24,26 +24,23 @@ const (
 // destination is gone. 429 and 503 slow the destination down. Everything else is worth another try.
 func Verdict(r *Response) *adapters.Error {
 	code := r.Code
+	if code >= 200 && code < 300 {
+		return nil
+	}
 	e := &adapters.Error{Kind: adapters.KindTransient, Raw: strings.TrimSpace(fmt.Sprintf("%d %s", code, http.StatusText(code)))}
 	switch r.Control {
 	case ControlDisable:
-		if code >= 300 {
-			e.Kind, e.Class = adapters.KindGone, adapters.ClassGone
-			e.Message = fmt.Sprintf("The receiver asked for no more events (%d, webhook-delivery: disable).", code)
-			e.Advice = "Enable the destination again once the receiver wants events."
-			return e
-		}
+		e.Kind, e.Class = adapters.KindGone, adapters.ClassGone
+		e.Message = fmt.Sprintf("The receiver asked for no more events (%d, webhook-delivery: disable).", code)
+		e.Advice = "Enable the destination again once the receiver wants events."
+		return e
 	case ControlAbort:
-		if code >= 300 {
-			e.Kind, e.Class = adapters.KindAbort, adapters.ClassAborted
-			e.Message = fmt.Sprintf("The receiver asked to end this delivery (%d, webhook-delivery: abort-message).", code)
-			e.Advice = "Retry it by hand if the receiver should get it after all."
-			return e
-		}
+		e.Kind, e.Class = adapters.KindAbort, adapters.ClassAborted
+		e.Message = fmt.Sprintf("The receiver asked to end this delivery (%d, webhook-delivery: abort-message).", code)
+		e.Advice = "Retry it by hand if the receiver should get it after all."
+		return e
 	}
 	switch {
-	case code >= 200 && code < 300:
-		return nil
 	case code < 400:
 		e.Class = adapters.ClassRedirect
 		e.Message = fmt.Sprintf("Answered %d; redirects are not followed.", code)
