@@ -355,7 +355,8 @@ func TestPaging(t *testing.T) {
 		a.want(202, "POST", "/publish", fmt.Sprintf(`{"tenant_id":"acme","id":"e%02d","data":{}}`, i))
 	}
 	var seen []string
-	path, prev := "/events?limit=10", ""
+	path := "/events?limit=10"
+	var prev string
 	for pages := 0; ; pages++ {
 		out := a.want(200, "GET", path, nil)
 		for i := range out.body["models"].([]any) {

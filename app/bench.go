@@ -165,7 +165,7 @@ func startBench(ctx context.Context) (b *bencher, err error) {
 	}
 	b.hook = "http://" + ln.Addr().String() + "/hook"
 	b.sink = &fasthttp.Server{Handler: b.receive, NoDefaultServerHeader: true}
-	go b.sink.Serve(ln)
+	go func() { _ = b.sink.Serve(ln) }() // ends with stop
 	port, err := freePort()
 	if err != nil {
 		return b, err

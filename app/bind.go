@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -200,14 +199,4 @@ func jsonProblem(b []byte, err error) error {
 	column := len(upTo) - (bytes.LastIndexByte(upTo, '\n') + 1)
 	return &models.Error{Kind: models.KindMalformed, Position: &models.Position{Line: line, Column: max(column, 1)},
 		Message: fmt.Sprintf("The body is not valid JSON at line %d, column %d: %s.", line, max(column, 1), strings.TrimPrefix(err.Error(), "json: "))}
-}
-
-// sortedKeys lists a map's keys in order.
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }

@@ -262,7 +262,7 @@ func (c *Config) Secrets() error {
 			continue
 		}
 		path := filepath.Join(c.DataDir, s.file)
-		b, err := os.ReadFile(path)
+		b, err := os.ReadFile(path) //nolint:gosec // DATA_DIR is the operator's own
 		if errors.Is(err, os.ErrNotExist) {
 			var raw [32]byte
 			rand.Read(raw[:])
@@ -285,14 +285,14 @@ func (c *Config) Secrets() error {
 
 // writeNew writes a secret to a file that does not exist yet, whole or not at all.
 func writeNew(path string, b []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // DATA_DIR is the operator's own
 		return err
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }() // gone already when it was renamed
 	_, err = tmp.Write(b)
 	if err == nil {
 		err = tmp.Sync()
@@ -303,7 +303,7 @@ func writeNew(path string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(tmp.Name(), path)
+	return os.Rename(tmp.Name(), path) //nolint:gosec // DATA_DIR is the operator's own
 }
 
 // Rules are the limits and defaults for the models.

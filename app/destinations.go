@@ -284,7 +284,7 @@ func (a *App) check(ctx context.Context, c *Call, req *destinationRequest) (ok b
 		e := adapters.AsError(err)
 		return false, []adapters.Stage{{Name: "config", Message: e.Message, Advice: e.Advice}}, nil
 	}
-	defer sender.Close()
+	defer func() { _ = sender.Close() }() // there is nothing to be done about it
 	checker, can := sender.(adapters.Checker)
 	if !can {
 		return true, []adapters.Stage{{Name: "publish", OK: true, Message: "There is nothing to connect to. Send a test event to see an answer."}}, nil

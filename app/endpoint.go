@@ -212,7 +212,7 @@ func (b *binder) fill(c *fiber.Ctx, req any, strict bool) error {
 func (b *binder) query(c *fiber.Ctx) (map[string][]string, error) {
 	params := map[string][]string{}
 	var unknown []string
-	c.Context().QueryArgs().VisitAll(func(k, v []byte) {
+	for k, v := range c.Context().QueryArgs().All() {
 		name := string(k)
 		if !b.known[name] {
 			if i := strings.IndexByte(name, '['); i > 0 && strings.HasSuffix(name, "]") {
@@ -223,10 +223,10 @@ func (b *binder) query(c *fiber.Ctx) (map[string][]string, error) {
 		}
 		if !b.known[name] {
 			unknown = append(unknown, name)
-			return
+			continue
 		}
 		params[name] = append(params[name], string(v))
-	})
+	}
 	if len(unknown) > 0 {
 		return nil, &models.Error{Kind: models.KindMalformed, Message: fmt.Sprintf("Unknown query parameter %q.", unknown[0]),
 			Fields: map[string]string{unknown[0]: "is not a parameter of this request"}}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -496,5 +495,3 @@ func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Re
 	}
 	return &Reply{Body: j}, nil
 }
-
-func eventPath(id string) string { return apiPrefix + "/events/" + url.PathEscape(id) }

@@ -413,10 +413,10 @@ func TestDeadWorkerIsReplaced(t *testing.T) {
 	if err := tx.Commit(ctx); err != nil {
 		t.Fatal(err)
 	}
-	d := e.delivery(res.ID, "d", is(models.StatusDelivered))
+	e.delivery(res.ID, "d", is(models.StatusDelivered))
 	close(goOn)
 	e.stopWorker()
-	d = e.delivery(res.ID, "d", is(models.StatusDelivered))
+	d := e.delivery(res.ID, "d", is(models.StatusDelivered))
 	if at := e.attempts(d); len(at) != 1 || !at[0].OK {
 		t.Errorf("%d attempts recorded: %+v", len(at), at)
 	}

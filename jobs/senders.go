@@ -25,6 +25,9 @@ type openSender struct {
 	lastUsed time.Time
 }
 
+// close releases the connections. That they could not be closed in good order changes nothing.
+func (o *openSender) close() { _ = o.Close() }
+
 // get returns the sender of an endpoint's version, and a function to give it back.
 func (s *senders) get(e *models.Endpoint) (adapters.Sender, func(), error) {
 	s.mu.Lock()
@@ -61,7 +64,7 @@ func (s *senders) giveBack(o *openSender) {
 	closing := o.retired && o.users == 0
 	s.mu.Unlock()
 	if closing {
-		o.Close()
+		o.close()
 	}
 }
 
@@ -69,7 +72,7 @@ func (s *senders) giveBack(o *openSender) {
 func (s *senders) retire(o *openSender) {
 	o.retired = true
 	if o.users == 0 {
-		go o.Close()
+		go o.close()
 	}
 }
 

@@ -138,15 +138,6 @@ func newPage[T any](k *keyset, orderBy string, rows []T, position func(T) any) *
 	return p
 }
 
-// mapPage turns the rows of a page into something else.
-func mapPage[T, U any](p *Page[T], f func(T) U) *Page[U] {
-	out := &Page[U]{Items: make([]U, len(p.Items)), OrderBy: p.OrderBy, Dir: p.Dir, Limit: p.Limit, Next: p.Next, Prev: p.Prev}
-	for i, it := range p.Items {
-		out.Items[i] = f(it)
-	}
-	return out
-}
-
 // query collects the conditions of a SELECT and their arguments.
 type query struct {
 	conds []string

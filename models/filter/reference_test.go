@@ -250,7 +250,7 @@ func (n *naive) compareValue(op string, operand, element, whole any, literal boo
 }
 
 func naiveNumber(v any, coerce bool) (*big.Rat, bool) {
-	text := ""
+	var text string
 	switch v := v.(type) {
 	case json.Number:
 		text = v.String()

@@ -1,0 +1,146 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/views"
+)
+
+func (a *App) destinationsPage(ctx context.Context, p *pageCtx) error {
+	v := views.Destinations{Page: p.frame("Destinations", views.SectionDestinations), Query: p.query(), Types: adapters.All(), Any: true,
+		Echo: adapters.Lookup("echo") != nil}
+	v.API = apiCallOf("GET", "", "/tenants/", url.PathEscape(p.tenant.ID), "/destinations", queryOf(v.Query, "type", "topics", "state", "q"))
+	var req listDestinationsRequest
+	err := bindQuery(v.Query, &req)
+	if err == nil {
+		v.List, err = a.store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{Types: req.Types, Topics: req.Topics, State: req.State, Text: strings.TrimSpace(req.Text)})
+	}
+	sortDestinations(v.List, v.Query.Get("sort"))
+	if err == nil && len(v.List) == 0 {
+		all, aerr := a.store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
+		if aerr != nil {
+			return aerr
+		}
+		v.Any = len(all) > 0
+	}
+	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.DestinationsPage(v)) })
+}
+
+// sortDestinations orders a list by name or created, with a minus in front the other way round. As they come, they are
+// in the order of their creation.
+func sortDestinations(list []*models.Destination, by string) {
+	key, down := strings.CutPrefix(by, "-")
+	if key == "name" {
+		slices.SortStableFunc(list, func(a, b *models.Destination) int {
+			return cmp.Compare(strings.ToLower(a.Title()), strings.ToLower(b.Title()))
+		})
+	}
+	if down {
+		slices.Reverse(list)
+	}
+}
+
+// destination reads the destination that the page is about.
+func (p *pageCtx) destination(ctx context.Context) (*models.Destination, error) {
+	return p.app.store.Destination(ctx, p.call.Scope(), p.tenant.ID, p.Params("destination"))
+}
+
+// destinationFrame is the frame of a page about a destination. The first of its pages has its name as the title.
+func (p *pageCtx) destinationFrame(d *models.Destination, title string) views.Page {
+	crumbs := []views.Crumb{{Label: "Destinations", URL: views.DestinationsURL(p.tenant.ID)}}
+	if title == "" {
+		f := p.frame(d.Title(), views.SectionDestinations)
+		f.Crumbs = crumbs
+		return f
+	}
+	f := p.frame(title, views.SectionDestinations)
+	f.Context = d.Title()
+	f.Crumbs = append(crumbs, views.Crumb{Label: d.Title(), URL: views.DestinationURL(p.tenant.ID, d.ID)})
+	return f
+}
+
+// destinationTail is a path of the API below a destination.
+func destinationTail(d *models.Destination, tail ...string) string {
+	return "/tenants/" + url.PathEscape(d.TenantID) + "/destinations/" + url.PathEscape(d.ID) + strings.Join(tail, "")
+}
+
+func (a *App) destinationPage(ctx context.Context, p *pageCtx) error {
+	d, err := p.destination(ctx)
+	if err != nil {
+		return err
+	}
+	v := views.Destination{Page: p.destinationFrame(d, ""), Destination: d, Policy: a.store.Retry, Timeout: a.store.Timeout, MaxInFlight: a.store.MaxInFlight}
+	v.API = apiCallOf("GET", "", destinationTail(d))
+	if d.Retry != nil {
+		v.Policy = d.Retry.Or(a.store.Retry)
+	}
+	if d.TimeoutMS != nil {
+		v.Timeout = time.Duration(*d.TimeoutMS) * time.Millisecond
+	}
+	if d.MaxInFlight != nil {
+		v.MaxInFlight = *d.MaxInFlight
+	}
+	if v.Held, v.HeldMore, err = a.held(ctx, d); err != nil {
+		return err
+	}
+	recent, err := a.store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Destinations: []string{d.ID}, Page: models.PageQuery{Limit: 5}})
+	if err != nil {
+		return err
+	}
+	v.Recent = recent.Items
+	name([]*models.Destination{d}, v.Recent)
+	return p.render(ctx, http.StatusOK, views.DestinationPage(v))
+}
+
+// held counts the deliveries that wait for a destination; more says that it was not counted to the end.
+func (a *App) held(ctx context.Context, d *models.Destination) (n int, more bool, err error) {
+	n, err = a.store.Held(ctx, d.Key, heldCount+1)
+	return min(n, heldCount), n > heldCount, err
+}
+
+func (a *App) destinationDeliveriesPage(ctx context.Context, p *pageCtx) error {
+	d, err := p.destination(ctx)
+	if err != nil {
+		return err
+	}
+	v := views.DestinationDeliveries{Page: p.destinationFrame(d, "Deliveries"), Destination: d, Query: p.query()}
+	q, since := rangeStart(v.Query, time.Now())
+	v.Since = since
+	q.Set("tenant_id", p.tenant.ID)
+	q.Set("destination_id", d.ID)
+	v.API = apiCallOf("GET", "", "/deliveries", queryOf(q, listNames...))
+	v.List, err = a.deliveryList(ctx, p, q)
+	if models.IsKind(err, models.KindMalformed) && (q.Get("next") != "" || q.Get("prev") != "") {
+		q.Del("next")
+		q.Del("prev")
+		v.Flash = &views.Flash{Tone: views.ToneInfo, Text: firstPageNote}
+		v.List, err = a.deliveryList(ctx, p, q)
+	}
+	if err == nil {
+		name([]*models.Destination{d}, v.List.Items)
+	}
+	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.DestinationDeliveriesPage(v)) })
+}
+
+// deliveryList reads deliveries by the API's parameters.
+func (a *App) deliveryList(ctx context.Context, p *pageCtx, q url.Values) (*models.Page[*models.Delivery], error) {
+	var req listDeliveriesRequest
+	if err := bindQuery(q, &req); err != nil {
+		return nil, err
+	}
+	page, err := req.query(pageSize, 100)
+	if err != nil {
+		return nil, err
+	}
+	since, until := req.span()
+	return a.store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{EventID: req.Event, Destinations: req.Destinations, Topics: req.Topics,
+		Statuses: req.Statuses, Code: req.Code, ErrorClass: req.ErrorClass, Since: since, Until: until, Page: page})
+}

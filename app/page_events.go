@@ -1,0 +1,181 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/views"
+)
+
+// listNames are the parameters of lists of events and deliveries that pages and the API have in common.
+var listNames = []string{"tenant_id", "q", "status", "destination_id", "topic", "code", "error_class", "since", "until", "dir", "limit"}
+
+func (a *App) eventsPage(ctx context.Context, p *pageCtx) error {
+	v := views.Events{Page: p.frame("Events", views.SectionEvents), Query: p.query(), Retention: a.cfg.Retention, Any: true}
+	q, since := rangeStart(v.Query, time.Now())
+	v.Since = since
+	q.Set("tenant_id", p.tenant.ID)
+	v.API = apiCallOf("GET", "", "/events", queryOf(q, listNames...))
+	list, err := a.store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		v.Destinations = append(v.Destinations, views.Option{Value: d.ID, Label: d.Title()})
+	}
+	if v.Topics, err = a.store.TopicNames(ctx); err != nil {
+		return err
+	}
+	v.List, err = a.eventList(ctx, p, q)
+	if models.IsKind(err, models.KindMalformed) && (q.Get("next") != "" || q.Get("prev") != "") {
+		q.Del("next")
+		q.Del("prev")
+		v.Notice = firstPageNote
+		v.List, err = a.eventList(ctx, p, q)
+	}
+	if err == nil && len(v.List.Items) == 0 {
+		any, aerr := a.store.Events(ctx, p.call.Scope(), models.EventQuery{Page: models.PageQuery{Limit: 1}})
+		if aerr != nil {
+			return aerr
+		}
+		v.Any = len(any.Items) > 0
+	}
+	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.EventsPage(v)) })
+}
+
+// eventList reads events by the API's parameters.
+func (a *App) eventList(ctx context.Context, p *pageCtx, q url.Values) (*models.Page[*models.Event], error) {
+	var req listEventsRequest
+	if err := bindQuery(q, &req); err != nil {
+		return nil, err
+	}
+	page, err := req.query(pageSize, 100)
+	if err != nil {
+		return nil, err
+	}
+	since, until := req.span()
+	return a.store.Events(ctx, p.call.Scope(), models.EventQuery{IDs: req.IDs, Destinations: req.Destinations, Topics: req.Topics, Statuses: req.Statuses,
+		Code: req.Code, ErrorClass: req.ErrorClass, Text: req.Text, Since: since, Until: until, Page: page})
+}
+
+func (a *App) eventPage(ctx context.Context, p *pageCtx) error {
+	considered, err := a.store.EventDeliveries(ctx, p.call.Scope(), p.Params("event"))
+	if err != nil {
+		return err
+	}
+	e := considered.Event
+	title := "Event"
+	if e.Topic != "" {
+		title = "Event " + e.Topic
+	}
+	v := views.Event{Page: p.frame(title, views.SectionEvents), Considered: *considered, Raw: p.Query("view") == "raw"}
+	v.Context = e.ID
+	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)}}
+	v.API = apiCallOf("GET", "", eventTail(p, e.ID, "/deliveries"))
+	v.Refresh = !considered.Event.Counts.Final()
+	v.Publish = publishCall(p.tenant.ID, e.Topic, e.Data)
+	if v.Attempts, err = a.store.EventAttempts(ctx, p.call.Scope(), e.Key); err != nil {
+		return err
+	}
+	return p.render(ctx, http.StatusOK, views.EventPage(v))
+}
+
+// eventTail is the API's path of an event within the page's tenant.
+func eventTail(p *pageCtx, id, tail string) string {
+	return "/events/" + url.PathEscape(id) + tail + "?tenant_id=" + url.QueryEscape(p.tenant.ID)
+}
+
+func (a *App) attemptPage(ctx context.Context, p *pageCtx) error {
+	at, err := a.store.Attempt(ctx, p.call.Scope(), p.Params("attempt"))
+	if err != nil {
+		return err
+	}
+	v := views.Attempt{Attempt: at}
+	if v.Event, err = a.store.EventOf(ctx, p.call.Scope(), at); err != nil {
+		return err
+	}
+	v.Destination, err = a.store.Destination(ctx, p.call.Scope(), p.tenant.ID, at.DestinationID)
+	if models.IsKind(err, models.KindNotFound) {
+		v.Destination, err = nil, nil // deleted since
+	}
+	if err != nil {
+		return err
+	}
+	if v.Delivery, err = a.store.Delivery(ctx, p.call.Scope(), at.DeliveryID()); err != nil {
+		return err
+	}
+	v.Delivery.Destination = v.Destination
+	if at.Number > 1 {
+		v.Older = views.AttemptURL(p.tenant.ID, at.AttemptID(at.Number-1))
+	}
+	if at.Number < v.Delivery.Attempts {
+		v.Newer = views.AttemptURL(p.tenant.ID, at.AttemptID(at.Number+1))
+	}
+	v.Page = p.frame(attemptTitle(at), views.SectionEvents)
+	v.Context = at.PublicEventID
+	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)}, {Label: at.PublicEventID, URL: views.EventURL(p.tenant.ID, at.PublicEventID)}}
+	v.API = apiCallOf("GET", "", "/attempts/", url.PathEscape(at.ID()), "?include=event&include=response_data")
+	return p.render(ctx, http.StatusOK, views.AttemptPage(v))
+}
+
+func attemptTitle(at *models.Attempt) string {
+	if at.Trigger == models.TriggerTest {
+		return "Test"
+	}
+	return "Attempt " + strconv.Itoa(at.Number)
+}
+
+// retryDelivery queues one attempt now. Why it cannot be done is said on the page that the button was on.
+func (a *App) retryDelivery(ctx context.Context, p *pageCtx) error {
+	d, err := a.store.Delivery(ctx, p.call.Scope(), p.Params("delivery"))
+	if err != nil {
+		return err
+	}
+	back := p.back(views.EventURL(p.tenant.ID, d.PublicEventID))
+	if d.Status == models.StatusPending || d.Status == models.StatusDelivering {
+		return p.done(back, &views.Flash{Tone: views.ToneInfo, Text: "This delivery is on its way already."})
+	}
+	req := &retryRequest{}
+	req.Body.Event, req.Body.Destination, req.Body.Tenant = d.PublicEventID, d.DestinationID, p.tenant.ID
+	if _, err := a.retry(ctx, p.call, req); err != nil {
+		return p.failed(back, err)
+	}
+	flash := said("Retry queued for 1 delivery.")
+	if event := views.EventURL(p.tenant.ID, d.PublicEventID); back != event {
+		flash.LinkText, flash.LinkURL = "Show the event", event
+	}
+	return p.done(back, flash)
+}
+
+func (a *App) cancelDeliveryPage(ctx context.Context, p *pageCtx) error {
+	d, err := a.store.Delivery(ctx, p.call.Scope(), p.Params("delivery"))
+	if err != nil {
+		return err
+	}
+	back := p.back(views.EventURL(p.tenant.ID, d.PublicEventID))
+	if _, err := a.cancelDelivery(ctx, p.call, &deliveryRequest{Delivery: d.ID()}); err != nil {
+		return p.failed(back, err)
+	}
+	return p.done(back, said("The delivery was cancelled."))
+}
+
+// back is the page that a button was on, as its form says.
+func (p *pageCtx) back(otherwise string) string {
+	if to := p.form().Value("return"); to != "" {
+		return localPath(to)
+	}
+	return otherwise
+}
+
+// failed ends an action that could not be carried out, on the page that it was started from.
+func (p *pageCtx) failed(back string, err error) error {
+	e := refusal(err)
+	if e == nil {
+		return err
+	}
+	return p.done(back, &views.Flash{Tone: views.ToneBad, Text: e.Message})
+}
