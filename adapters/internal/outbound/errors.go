@@ -36,8 +36,15 @@ func (x *exchange) ended(when string) *adapters.Error {
 		Advice:  "It will be retried; ask the operator if it stays.", Raw: context.DeadlineExceeded.Error()}
 }
 
-// limit is how long the exchange was allowed to take.
-func (x *exchange) limit() time.Duration { return x.deadline.Sub(x.start) }
+// limit is how long the exchange was allowed to take. A context's deadline was set a little before the exchange began, so
+// it is rounded to what was meant.
+func (x *exchange) limit() time.Duration {
+	d := x.deadline.Sub(x.start)
+	if d > 100*time.Millisecond {
+		d = d.Round(10 * time.Millisecond)
+	}
+	return d
+}
 
 // answerError says why no whole answer was received.
 func (x *exchange) answerError(resp *Response, err error) *adapters.Error {
