@@ -40,7 +40,7 @@ type Field struct {
 	Type        FieldType
 	Required    bool
 	Default     string
-	Sensitive   bool   // masked in every answer
+	Sensitive   bool   // masked in every answer and sealed at rest, in credentials and config alike
 	Shared      bool   // a secret the owner needs in full (to verify signatures): may be revealed to who may see secrets
 	Pattern     string // RE2, matches the whole value; empty for any
 	PatternHelp string // the message when Pattern does not match: "must be an https:// or http:// URL"

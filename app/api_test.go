@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/waybill-dev/waybill/models"
 )
 
 func TestPublishAndSee(t *testing.T) {
@@ -273,6 +276,9 @@ func TestDestinationChanges(t *testing.T) {
 	if !strings.HasPrefix(secret, "whsec_") || strings.Contains(secret, "•") {
 		t.Errorf("whoever creates a destination sees its secret: %s", out.raw)
 	}
+	if got := out.str("config", "custom_headers"); got != `{"X-A":"••••••"}` {
+		t.Errorf("custom headers are shown as %s", got)
+	}
 	if out.str("target") != "POST https://example.com/hook" || out.str("status", "state") != "active" || out.header.Get("ETag") != `"1"` {
 		t.Errorf("%s %v", out.raw, out.header)
 	}
@@ -286,6 +292,16 @@ func TestDestinationChanges(t *testing.T) {
 	out = a.want(200, "PATCH", "/tenants/acme/destinations/hook", `{"metadata":{"x":null,"z":"3"},"topics":"*","filter":null}`, "If-Match", `"1"`)
 	if m, _ := json.Marshal(out.body["metadata"]); string(m) != `{"y":"2","z":"3"}` || out.str("topics") != "*" || out.body["filter"] != nil || out.str("config", "url") == "" {
 		t.Errorf("%s", out.raw)
+	}
+	// What comes back as it was shown, masked, changes nothing.
+	a.want(200, "PATCH", "/tenants/acme/destinations/hook", map[string]any{"config": map[string]any{"custom_headers": map[string]string{"X-A": "••••••", "X-B": "2"}}})
+	d, err := a.store.Destination(context.Background(), models.AllTenants(), "acme", "hook")
+	if err != nil || d.Config["custom_headers"] != `{"X-A":"1","X-B":"2"}` {
+		t.Errorf("%v %v", d.Config, err)
+	}
+	var stored string
+	if err := a.store.Pool.QueryRow(context.Background(), "select config::text || credentials::text from destinations where id = 'hook'").Scan(&stored); err != nil || strings.Contains(stored, "X-A") {
+		t.Errorf("stored in clear text: %s %v", stored, err)
 	}
 	a.want(412, "PATCH", "/tenants/acme/destinations/hook", `{"name":"x"}`, "If-Match", `"1"`)
 	if out = a.want(200, "PATCH", "/tenants/acme/destinations/hook", `{"name":"Other"}`); out.str("credentials", "secret") != secret {

@@ -1,10 +1,12 @@
 package models
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +26,7 @@ type Destination struct {
 	Topics           []string          `gorm:"serializer:json"` // ["*"] for all, also future ones
 	Filter           json.RawMessage   `gorm:"type:json"`       // as the caller wrote it; null for none
 	FilterKey        *int64            // the row of destination_filters in force
-	Config           map[string]string `gorm:"serializer:json"`
+	OpenConfig       map[string]string `gorm:"column:config;serializer:json"` // what is stored in clear text of Config
 	SealedCreds      []byte            `gorm:"column:credentials"`
 	DeliveryMetadata map[string]string `gorm:"serializer:json"` // goes out with every event
 	Metadata         map[string]string `gorm:"serializer:json"` // the owner's notes
@@ -42,7 +44,8 @@ type Destination struct {
 	DeletedAt        *time.Time
 
 	TenantID    string            `gorm:"-"` // the tenant's public id
-	Credentials map[string]string `gorm:"-"` // in clear text; never shown without Mask
+	Config      map[string]string `gorm:"-"` // in clear text; never shown but by MaskedConfig
+	Credentials map[string]string `gorm:"-"` // in clear text; never shown but by Masked
 }
 
 // AllTopics is the subscription to every topic, also future ones.
@@ -117,14 +120,60 @@ func (d *Destination) MaskedConfig() map[string]string {
 	for k, v := range d.Config {
 		out[k] = v
 	}
-	if r := d.Registration(); r != nil {
-		for _, f := range r.Spec.Config {
-			if f.Sensitive && out[f.Key] != "" {
-				out[f.Key] = mask(out[f.Key])
-			}
+	for _, f := range d.sensitiveConfig() {
+		if out[f.Key] != "" {
+			out[f.Key] = maskField(f, out[f.Key])
 		}
 	}
 	return out
+}
+
+func (d *Destination) sensitiveConfig() (fields []adapters.Field) {
+	if r := d.Registration(); r != nil {
+		for _, f := range r.Spec.Config {
+			if f.Sensitive {
+				fields = append(fields, f)
+			}
+		}
+	}
+	return fields
+}
+
+// maskField masks a field's value; of a map each value, so that its names stay readable.
+func maskField(f adapters.Field, v string) string {
+	var m map[string]string
+	if f.Type != adapters.FieldMap || json.Unmarshal([]byte(v), &m) != nil {
+		return mask(v)
+	}
+	for k, x := range m {
+		m[k] = mask(x)
+	}
+	return toJSON(m)
+}
+
+// unmask puts back what was masked in a value that comes back from somebody who saw it masked.
+func unmask(f adapters.Field, old, v string) string {
+	if v == maskField(f, old) {
+		return old
+	}
+	var was, is map[string]string
+	if f.Type != adapters.FieldMap || json.Unmarshal([]byte(old), &was) != nil || json.Unmarshal([]byte(v), &is) != nil {
+		return v
+	}
+	for k, x := range is {
+		if was[k] != "" && x == mask(was[k]) {
+			is[k] = was[k]
+		}
+	}
+	return toJSON(is)
+}
+
+func toJSON(m map[string]string) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(m) // a map of strings always prints
+	return strings.TrimSpace(b.String())
 }
 
 // mask keeps enough of a secret to recognise it.
@@ -142,10 +191,17 @@ func (d *Destination) sealContext() string {
 	return fmt.Sprintf("destination %d %s", d.TenantKey, d.ID)
 }
 
+// sealed is what a destination keeps encrypted: its credentials, and the config that is sensitive.
+type sealed struct {
+	Credentials map[string]string `json:"credentials,omitempty"`
+	Config      map[string]string `json:"config,omitempty"`
+}
+
 // open fills in what the row alone does not hold.
 func (s *Store) open(d *Destination, tenantID string) error {
 	d.TenantID = tenantID
-	d.Credentials = map[string]string{}
+	d.Credentials, d.Config = map[string]string{}, map[string]string{}
+	maps.Copy(d.Config, d.OpenConfig)
 	if len(d.SealedCreds) == 0 {
 		return nil
 	}
@@ -153,15 +209,33 @@ func (s *Store) open(d *Destination, tenantID string) error {
 	if err != nil {
 		return fmt.Errorf("credentials of destination %s: %w", d.ID, err)
 	}
-	return json.Unmarshal(plain, &d.Credentials)
+	var in sealed
+	if err := json.Unmarshal(plain, &in); err != nil {
+		return fmt.Errorf("credentials of destination %s: %w", d.ID, err)
+	}
+	maps.Copy(d.Credentials, in.Credentials)
+	maps.Copy(d.Config, in.Config)
+	return nil
 }
 
-func (s *Store) sealCredentials(d *Destination) error {
-	if len(d.Credentials) == 0 {
-		d.SealedCreds = nil
+// seal makes the row of what was changed: what is sensitive is encrypted.
+func (s *Store) seal(d *Destination) error {
+	out := sealed{Credentials: d.Credentials, Config: map[string]string{}}
+	d.OpenConfig = maps.Clone(d.Config)
+	for _, f := range d.sensitiveConfig() {
+		if v, has := d.Config[f.Key]; has {
+			out.Config[f.Key] = v
+			delete(d.OpenConfig, f.Key)
+		}
+	}
+	if d.OpenConfig == nil {
+		d.OpenConfig = map[string]string{}
+	}
+	d.SealedCreds = nil
+	if len(out.Credentials)+len(out.Config) == 0 {
 		return nil
 	}
-	plain, err := json.Marshal(d.Credentials)
+	plain, err := json.Marshal(out)
 	if err != nil {
 		return err
 	}
@@ -280,9 +354,10 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 			delete(in.Credentials, key)
 		}
 	}
-	for key, v := range in.Config {
-		if old := d.Config[key]; v != nil && old != "" && *v == mask(old) && *v == d.MaskedConfig()[key] {
-			delete(in.Config, key)
+	for _, f := range d.sensitiveConfig() {
+		if v, old := in.Config[f.Key], d.Config[f.Key]; v != nil && old != "" {
+			plain := unmask(f, old, *v)
+			in.Config[f.Key] = &plain
 		}
 	}
 	d.Config = in.Config.apply(d.Config)
@@ -374,7 +449,7 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 		now := time.Now()
 		d.DisabledAt, d.DisabledReason = &now, "Saved without being switched on."
 	}
-	if err := s.sealCredentials(d); err != nil {
+	if err := s.seal(d); err != nil {
 		return nil, err
 	}
 	err = s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
@@ -529,7 +604,7 @@ func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, ve
 		if err := fn(ctx, tx, d); err != nil {
 			return err
 		}
-		if err := s.sealCredentials(d); err != nil {
+		if err := s.seal(d); err != nil {
 			return err
 		}
 		d.Version++

@@ -116,9 +116,6 @@ func testSpec(t *testing.T, h Harness) {
 				t.Errorf("%s: pattern %v, help %q", f.Key, err, f.PatternHelp)
 			}
 		}
-		if f.Sensitive && !credential {
-			t.Errorf("%s is sensitive and not a credential, so it is stored in clear text", f.Key)
-		}
 		if f.Sensitive && f.Default != "" {
 			t.Errorf("%s is sensitive and has a default", f.Key)
 		}

@@ -62,7 +62,7 @@ func (Type) Spec() adapters.Spec {
 				Help:        "The address that events are posted to, with https:// in front.",
 				Placeholder: "https://hooks.example.com/waybill",
 				Pattern:     `https?://.+`, PatternHelp: "must begin with https:// or http://"},
-			{Key: "custom_headers", Label: "Custom headers", Type: adapters.FieldMap, MaxLength: 8192,
+			{Key: "custom_headers", Label: "Custom headers", Type: adapters.FieldMap, MaxLength: 8192, Sensitive: true,
 				Help: "Sent with every event, for example the token that your gateway asks for. Headers of the protocol and " +
 					"those that begin with webhook- or waybill- cannot be set. Receipts mask values that look like credentials.",
 				Placeholder: `{"X-Team": "billing"}`},
