@@ -69,7 +69,7 @@ func (a *App) showEnable(ctx context.Context, p *pageCtx, form views.Form) error
 }
 
 func (a *App) enablePage(ctx context.Context, p *pageCtx) error {
-	return a.showEnable(ctx, p, views.Form{Values: map[string][]string{"backlog": {models.BacklogDeliver}}})
+	return a.showEnable(ctx, p, views.Form{Values: map[string][]string{"action": {models.BacklogDeliver}}})
 }
 
 func (a *App) doEnable(ctx context.Context, p *pageCtx) error {
@@ -83,7 +83,7 @@ func (a *App) doEnable(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	req := &enableRequest{Tenant: p.tenant.ID, Destination: d.ID}
-	req.Body.Backlog = form.Value("backlog")
+	req.Body.Backlog = form.Value("action")
 	if _, err := a.enableDestination(ctx, p.call, req); err != nil {
 		if form.Err = refusal(err); form.Err == nil {
 			return err

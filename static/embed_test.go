@@ -1,0 +1,67 @@
+package static
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"os"
+	"regexp"
+	"testing"
+)
+
+func TestURL(t *testing.T) {
+	t.Parallel()
+	shape := regexp.MustCompile(`^/static/[a-z.]+\.[0-9a-f]{10}\.(css|js|svg)$`)
+	for name := range byName {
+		u := URL(name)
+		if !shape.MatchString(u) {
+			t.Errorf("URL(%q) = %q", name, u)
+		}
+		f := Lookup(u)
+		if f == nil || f.Type == "" {
+			t.Fatalf("Lookup(%q) = %+v", u, f)
+		}
+		onDisk, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(f.Body, onDisk) {
+			t.Errorf("%s is not what is on disk", name)
+		}
+		r, err := gzip.NewReader(bytes.NewReader(f.Gzip))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := io.ReadAll(r)
+		if err != nil || !bytes.Equal(plain, f.Body) {
+			t.Errorf("%s: the compressed form is another file: %v", name, err)
+		}
+	}
+	for _, path := range []string{"/static/app.css", "/static/app.0000000000.css", "/static/", "/static/embed.go", "/static/../go.mod"} {
+		if Lookup(path) != nil {
+			t.Errorf("Lookup(%q) found something", path)
+		}
+	}
+}
+
+// TestBudgets holds what every page loads against its limits.
+func TestBudgets(t *testing.T) {
+	t.Parallel()
+	for what, b := range map[string]struct {
+		files []string
+		most  int
+	}{
+		"stylesheet":  {[]string{"app.css"}, 12 << 10},
+		"own script":  {[]string{"app.js"}, 6 << 10},
+		"all scripts": {[]string{"app.js", "htmx.min.js"}, 20 << 10},
+		"icons":       {[]string{"icons.svg", "favicon.svg"}, 4 << 10},
+	} {
+		n := 0
+		for _, name := range b.files {
+			n += len(byName[name].Gzip)
+		}
+		if n > b.most {
+			t.Errorf("%s: %d bytes compressed, at most %d are planned", what, n, b.most)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package views
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// Attempt is one try to deliver an event.
+type Attempt struct {
+	Page
+	*models.Attempt
+	Event       *models.Event
+	Destination *models.Destination // nil when it is gone
+	Delivery    *models.Delivery    // as it is now
+	Newer       string              // addresses of the delivery's neighbouring attempts; empty for none
+	Older       string
+}
+
+func (v Attempt) destinationName() string {
+	if v.Destination != nil {
+		return v.Destination.Title()
+	}
+	return v.DestinationID
+}
+
+func (v Attempt) facts() []Fact {
+	facts := []Fact{
+		{Label: "Event", Text: v.PublicEventID, Mono: true, URL: EventURL(v.Tenant, v.PublicEventID)},
+		{Label: "Topic", Text: v.Event.Topic, Mono: true},
+		{Label: "Destination", Text: v.destinationName(), URL: DestinationURL(v.Tenant, v.DestinationID)},
+		{Label: "Attempt", Text: strconv.Itoa(v.Number)},
+		{Label: "Trigger", Text: triggerText(v.Attempt)},
+		{Label: "Started", Time: v.StartedAt},
+		{Label: "Took", Text: took(v.Duration)},
+		{Label: "Attempt ID", Text: v.ID(), Mono: true, Copy: true},
+	}
+	if v.Destination == nil || v.Destination.DeletedAt != nil {
+		facts[2].URL = ""
+	}
+	return facts
+}
+
+// headerLine is one header of a request or an answer.
+type headerLine struct{ name, value string }
+
+// headerLines reads lines of the form "Name: value".
+func headerLines(text string) []headerLine {
+	var out []headerLine
+	for _, line := range strings.Split(text, "\n") {
+		name, value, _ := strings.Cut(strings.TrimRight(line, "\r"), ":")
+		if name != "" {
+			out = append(out, headerLine{name, strings.TrimSpace(value)})
+		}
+	}
+	return out
+}
+
+// timingRow is one stage of an attempt.
+type timingRow struct{ stage, took, note string }
+
+func (v Attempt) timing() []timingRow {
+	t := v.Timing
+	stage := func(name string, duration string, zero bool) timingRow {
+		if zero {
+			return timingRow{name, "", "connection was open already"}
+		}
+		return timingRow{name, duration, ""}
+	}
+	reused := t.DNS+t.Connect+t.TLS == 0
+	rows := []timingRow{stage("DNS", took(t.DNS), reused), stage("Connect", took(t.Connect), reused), stage("TLS", took(t.TLS), t.TLS == 0)}
+	if !reused && t.TLS == 0 {
+		rows[2].note = "not used"
+	}
+	if t.FirstByte > 0 {
+		rows = append(rows, timingRow{"First byte of the answer", took(t.FirstByte), ""})
+	}
+	return append(rows, timingRow{"Whole attempt", took(v.Duration), ""})
+}
+
+// hasTiming reports whether stages were measured: not for systems without connections, nor when nothing was sent.
+func (v Attempt) hasTiming() bool { return v.Timing != models.AttemptTiming{} }
+
+// body is the kept part of an answer as text; ok is false when it is none.
+func (v Attempt) body() (text string, ok bool) {
+	return string(v.ResponseBody), utf8.Valid(v.ResponseBody)
+}
+
+// happened is what went wrong, also when the record has no words for it.
+func (v Attempt) happened() string {
+	switch {
+	case v.Error != "":
+		return v.Error
+	case v.Code != 0:
+		return "The receiver answered " + strconv.Itoa(v.Code) + "."
+	}
+	return "The attempt failed."
+}

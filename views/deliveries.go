@@ -1,0 +1,108 @@
+package views
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// destinationTitle is what people see as the name of a delivery's destination.
+func destinationTitle(d *models.Delivery) string {
+	if d.Destination != nil {
+		return d.Destination.Title()
+	}
+	return d.DestinationID
+}
+
+// failedURL is the list of a destination's failed deliveries.
+func failedURL(tenant, destination string) string {
+	return with(DestinationURL(tenant, destination, "deliveries"), url.Values{"status": {models.StatusFailed}})
+}
+
+func heldText(n int, more bool) string {
+	if n == 1 && !more {
+		return "1 delivery is held."
+	}
+	return figure(n, more) + " deliveries are held."
+}
+
+func failedText(n int, more bool) string {
+	if n == 1 && !more {
+		return "1 delivery failed."
+	}
+	return figure(n, more) + " deliveries failed."
+}
+
+// deliveryNote says why a delivery is in its state, or what comes next, in one sentence; empty when the state says all.
+func deliveryNote(d *models.Delivery) string {
+	switch {
+	case d.Status == models.StatusRetrying && d.NextAttemptAt != nil:
+		note := fmt.Sprintf("Next attempt at %s UTC.", hourMinute(*d.NextAttemptAt, d.UpdatedAt))
+		if d.Error != "" {
+			note += " Last error: " + d.Error
+		}
+		return note
+	case d.Status == models.StatusFailed && d.Error != "" && !strings.Contains(d.Reason, d.Error):
+		return strings.TrimSpace(ended(d.Reason) + " Last error: " + d.Error)
+	case d.Reason != "":
+		return d.Reason
+	case d.Status != models.StatusDelivered:
+		return d.Error
+	}
+	return ""
+}
+
+// canRetry reports whether a delivery can be queued for an attempt by hand; it is not when it is on its way.
+func canRetry(d *models.Delivery) bool {
+	return d.Status != models.StatusPending && d.Status != models.StatusDelivering
+}
+
+// canCancel reports whether a delivery can be called off.
+func canCancel(d *models.Delivery) bool {
+	return d.Status == models.StatusPending || d.Status == models.StatusRetrying || d.Status == models.StatusHeld
+}
+
+// waitsForDestination reports whether a delivery to a disabled destination would go on if that were enabled.
+func waitsForDestination(d *models.Delivery) bool {
+	return d.Status == models.StatusHeld || d.Status == models.StatusRetrying || d.Status == models.StatusFailed
+}
+
+// retryLabel is the word of the button that queues a delivery for an attempt.
+func retryLabel(d *models.Delivery) string {
+	switch d.Status {
+	case models.StatusDelivered:
+		return "Send again"
+	case models.StatusFilteredOut:
+		return "Send anyway"
+	case models.StatusRetrying:
+		return "Retry now"
+	}
+	return "Retry"
+}
+
+// settled reports whether the deliveries' short-lived states are over. What waits for a retry may wait for hours; a page
+// does not refresh itself for that long.
+func settled(list []*models.Delivery) bool {
+	for _, d := range list {
+		if d.Status == models.StatusPending || d.Status == models.StatusDelivering {
+			return false
+		}
+	}
+	return true
+}
+
+// statusViews are the quick views of a list by status.
+func statusViews(base string, q url.Values, statuses ...string) []View {
+	status := strings.Join(q["status"], ",")
+	out := []View{{Label: "All", URL: with(base, replaced(q, "status")), Current: status == ""}}
+	for _, s := range statuses {
+		out = append(out, View{Label: statusLook(s).Word, URL: with(base, replaced(q, "status", s)), Current: status == s})
+	}
+	return out
+}
+
+// codeText is a status code, which is no quantity: it has no thousands.
+func codeText(code int) string { return strconv.Itoa(code) }

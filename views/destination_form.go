@@ -1,0 +1,285 @@
+package views
+
+import (
+	"bytes"
+	"encoding/json"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// NewDestination is the first step to a destination: its type. Its form has type.
+type NewDestination struct {
+	Page
+	Form  Form
+	Types []*adapters.Registration
+}
+
+func (v NewDestination) options() []Option {
+	out := make([]Option, len(v.Types))
+	for i, r := range v.Types {
+		out[i] = Option{Value: r.Spec.Name, Label: r.Spec.Label, Hint: r.Spec.Description, Needs: r.Spec.Needs, Icon: typeIcon(r)}
+	}
+	return out
+}
+
+// DestinationForm is the second step to a destination, and the form that changes one. Its controls are named like the
+// API's fields: name, config.*, credentials.*, topics_mode and topics, filter, delivery_metadata, metadata, timeout,
+// max_in_flight, signature, retry.initial, retry.multiplier, retry.max_interval, retry.max_attempts, retry.schedule,
+// retry.retry_on.
+type DestinationForm struct {
+	Page
+	Type        *adapters.Registration
+	Destination *models.Destination // nil for a new one
+	Form        Form
+	Topics      []models.Topic // the catalogue; none for any topic
+	Defaults    models.Rules
+	Preview     *models.RetryPolicy // whose times were asked for; nil for the destination's own
+	Open        bool                // the delivery settings are unfolded
+}
+
+// Values of topics_mode.
+const (
+	TopicsAll  = "all"
+	TopicsSome = "some"
+)
+
+// Values of then, which say what to do after a destination was saved.
+const (
+	ThenTest     = "test"     // go on to a test event
+	ThenDisabled = "disabled" // save without starting to deliver
+	ThenPreview  = "preview"  // save nothing, show the times of the attempts
+)
+
+func (v DestinationForm) action() string {
+	if v.Destination != nil {
+		return DestinationURL(v.Tenant, v.Destination.ID, "settings")
+	}
+	return NewDestinationURL(v.Tenant) + "?type=" + v.Type.Spec.Name
+}
+
+func (v DestinationForm) actions() Actions {
+	if v.Destination != nil {
+		return Actions{Submit: "Save changes", Cancel: DestinationURL(v.Tenant, v.Destination.ID)}
+	}
+	return Actions{Submit: "Create destination", Cancel: DestinationsURL(v.Tenant),
+		More: []Option{{Value: ThenTest, Label: "Create and send test event"}, {Value: ThenDisabled, Label: "Save as disabled"}}}
+}
+
+// visible are the fields that somebody fills in.
+func visible(fields []adapters.Field) []adapters.Field {
+	var out []adapters.Field
+	for _, f := range fields {
+		if !f.Hidden {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// control is the control that a field of the type is entered with.
+func (v DestinationForm) control(part string, f adapters.Field) Control {
+	c := Control{Name: part + "." + f.Key, Label: f.Label, Hint: f.Help, Placeholder: f.Placeholder, Required: f.Required && f.Default == "",
+		Mono: f.Type == adapters.FieldText}
+	for _, o := range f.Options {
+		c.Options = append(c.Options, Option{Value: o.Value, Label: o.Label})
+	}
+	if f.MaxLength > 4096 {
+		c.Rows = 6 // a document, such as a service account's
+	}
+	return c
+}
+
+func (v DestinationForm) secret(part string, f adapters.Field) Secret {
+	s := Secret{Control: v.control(part, f), Remove: !f.Required}
+	if v.Destination == nil {
+		return s
+	}
+	if part == "credentials" {
+		s.Saved = v.Destination.Masked(false)[f.Key]
+	} else {
+		s.Saved = v.Destination.MaskedConfig()[f.Key]
+	}
+	return s
+}
+
+func (v DestinationForm) keyValues(part string, f adapters.Field) KeyValues {
+	return KeyValues{Name: part + "." + f.Key, Label: f.Label, Hint: f.Help, Required: f.Required}
+}
+
+// labels name every control, for the error summary, in the order in which they are on the page.
+func (v DestinationForm) labels() []Label {
+	out := []Label{{"name", "Name"}}
+	for _, f := range v.Type.Spec.Config {
+		out = append(out, Label{"config." + f.Key, f.Label})
+	}
+	for _, f := range v.Type.Spec.Credentials {
+		out = append(out, Label{"credentials." + f.Key, f.Label})
+	}
+	return append(out, Label{"topics", "Topics"}, Label{"filter", "Filter"}, Label{"timeout", "Timeout"}, Label{"max_in_flight", "Attempts at once"},
+		Label{"signature", "Signature"}, Label{"retry.initial", "First wait"}, Label{"retry.multiplier", "Multiplier"},
+		Label{"retry.max_interval", "Longest wait"}, Label{"retry.max_attempts", "Attempts"}, Label{"retry.schedule", "Waits"},
+		Label{"retry.retry_on", "Retry on"}, Label{"retry", "Retries"}, Label{"delivery_metadata", "Sent with every event"}, Label{"metadata", "Notes"})
+}
+
+// topicOptions are the topics of the catalogue, and those that the destination takes although they are not in it.
+func (v DestinationForm) topicOptions() []Option {
+	var out []Option
+	known := map[string]bool{}
+	for _, t := range v.Topics {
+		known[t.Name] = true
+		out = append(out, Option{Value: t.Name, Label: t.Name})
+	}
+	for _, t := range v.Form.Values["topics"] {
+		if !known[t] && t != "" {
+			known[t] = true
+			out = append(out, Option{Value: t, Label: t})
+		}
+	}
+	return out
+}
+
+// typedTopics are topics for a text area, where there is no catalogue to choose from.
+func (v DestinationForm) typedTopics() Form {
+	f := v.Form
+	f.Values = map[string][]string{"topics": {strings.Join(v.Form.Values["topics"], "\n")}}
+	return f
+}
+
+// policy is the retry policy whose times are shown.
+func (v DestinationForm) policy() models.RetryPolicy {
+	if v.Preview != nil {
+		return v.Preview.Or(v.Defaults.Retry)
+	}
+	if v.Destination != nil && v.Destination.Retry != nil {
+		return v.Destination.Retry.Or(v.Defaults.Retry)
+	}
+	return v.Defaults.Retry
+}
+
+// unfolded reports whether the delivery settings are shown: when they were asked for, or one of them was refused.
+func (v DestinationForm) unfolded() bool {
+	for _, name := range []string{"timeout", "max_in_flight", "signature", "retry", "delivery_metadata", "metadata"} {
+		if v.Form.Problem(name) != "" {
+			return true
+		}
+	}
+	return v.Open || v.Preview != nil
+}
+
+// signs reports whether the destination's type has signatures to choose from.
+func (v DestinationForm) signs() bool {
+	return v.Type.Spec.Name == "webhook"
+}
+
+// NewDestinationValues are what the form of a new destination starts with.
+func NewDestinationValues(r *adapters.Registration) map[string][]string {
+	values := map[string][]string{"topics_mode": {TopicsAll}}
+	for part, fields := range map[string][]adapters.Field{"config": r.Spec.Config, "credentials": r.Spec.Credentials} {
+		for _, f := range fields {
+			if f.Default != "" && !f.Hidden {
+				values[part+"."+f.Key] = []string{f.Default}
+			}
+		}
+	}
+	return values
+}
+
+// DestinationValues are what the form of an existing destination starts with. Credentials are left out.
+func DestinationValues(d *models.Destination) map[string][]string {
+	values := map[string][]string{"name": {d.Name}, "filter": {filterInput(d.Filter)}, "signature": {d.Signature},
+		"version": {strconv.FormatInt(d.Version, 10)}}
+	if d.TakesAll() {
+		values["topics_mode"] = []string{TopicsAll}
+	} else {
+		values["topics_mode"], values["topics"] = []string{TopicsSome}, d.Topics
+	}
+	if r := d.Registration(); r != nil {
+		fillFields(values, "config", r.Spec.Config, d.MaskedConfig())
+		fillFields(values, "credentials", r.Spec.Credentials, d.Credentials)
+	}
+	fillPairs(values, "delivery_metadata", d.DeliveryMetadata)
+	fillPairs(values, "metadata", d.Metadata)
+	if d.TimeoutMS != nil {
+		values["timeout"] = []string{models.Duration(time.Duration(*d.TimeoutMS) * time.Millisecond).String()}
+	}
+	if d.MaxInFlight != nil {
+		values["max_in_flight"] = []string{strconv.Itoa(*d.MaxInFlight)}
+	}
+	if d.Retry != nil {
+		fillRetry(values, *d.Retry)
+	}
+	return values
+}
+
+func fillFields(values map[string][]string, part string, fields []adapters.Field, from map[string]string) {
+	for _, f := range fields {
+		name := part + "." + f.Key
+		switch v := from[f.Key]; {
+		case f.Hidden || f.Sensitive && f.Type != adapters.FieldMap || v == "":
+		case f.Type == adapters.FieldMap:
+			var m map[string]string
+			if json.Unmarshal([]byte(v), &m) == nil {
+				fillPairs(values, name, m)
+			}
+		default:
+			values[name] = []string{v}
+		}
+	}
+}
+
+func fillPairs(values map[string][]string, name string, m map[string]string) {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		values[KeyName(name)] = append(values[KeyName(name)], k)
+		values[ValueName(name)] = append(values[ValueName(name)], m[k])
+	}
+}
+
+func fillRetry(values map[string][]string, p models.RetryPolicy) {
+	set := func(name, v string, given bool) {
+		if given {
+			values["retry."+name] = []string{v}
+		}
+	}
+	set("initial", p.Initial.String(), p.Initial != 0)
+	set("multiplier", strconv.FormatFloat(p.Multiplier, 'g', -1, 64), p.Multiplier != 0)
+	set("max_interval", p.MaxInterval.String(), p.MaxInterval != 0)
+	set("max_attempts", strconv.Itoa(p.MaxAttempts), p.MaxAttempts != 0)
+	waits := make([]string, len(p.Schedule))
+	for i, w := range p.Schedule {
+		waits[i] = w.String()
+	}
+	set("schedule", strings.Join(waits, ", "), len(waits) > 0)
+	set("retry_on", strings.Join(p.RetryOn, ", "), len(p.RetryOn) > 0)
+}
+
+// filterInput is a stored filter as somebody would type it: a string's text, an object as indented JSON.
+func filterInput(raw json.RawMessage) string {
+	if len(raw) == 0 || string(raw) == "null" {
+		return ""
+	}
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	var b bytes.Buffer
+	if json.Indent(&b, raw, "", "  ") != nil {
+		return string(raw)
+	}
+	return b.String()
+}
+
+// durationText is a duration as one would type it: "15s".
+func durationText(d time.Duration) string { return models.Duration(d).String() }
+
+// number is a number as one would type it: "2", "1.5".
+func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }

@@ -1,0 +1,212 @@
+package views
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// Destinations is the list of a tenant's destinations. Query holds type, topics, state, q and sort, as in the address.
+type Destinations struct {
+	Page
+	Query url.Values
+	List  []*models.Destination
+	Types []*adapters.Registration
+	Err   *models.Error
+	Any   bool // the tenant has destinations at all
+	Echo  bool // this build has the built-in Echo inbox
+}
+
+func (v Destinations) form() Form { return Form{Values: v.Query, Err: v.Err} }
+
+var stateOptions = []Option{{Value: "active", Label: "Active"}, {Value: "disabled", Label: "Disabled"}}
+
+func typeOptions(types []*adapters.Registration) []Option {
+	out := make([]Option, len(types))
+	for i, r := range types {
+		out[i] = Option{Value: r.Spec.Name, Label: r.Spec.Label}
+	}
+	return out
+}
+
+func (v Destinations) chips() []Chip {
+	return chips(DestinationsURL(v.Tenant), v.Query, map[string][]Option{"type": typeOptions(v.Types), "state": stateOptions})
+}
+
+// sort is the header of a column that the list can be ordered by: sort=name or sort=-name.
+func (v Destinations) sort(label, key string) SortLink {
+	base := DestinationsURL(v.Tenant)
+	switch v.Query.Get("sort") {
+	case key:
+		return SortLink{label, with(base, replaced(v.Query, "sort", "-"+key)), "ascending"}
+	case "-" + key:
+		return SortLink{label, with(base, replaced(v.Query, "sort", key)), "descending"}
+	}
+	return SortLink{label, with(base, replaced(v.Query, "sort", key)), ""}
+}
+
+// typeLabel is what people call a destination's type.
+func typeLabel(d *models.Destination) string {
+	if r := d.Registration(); r != nil {
+		return r.Spec.Label
+	}
+	return d.Type
+}
+
+// typeIcon is the icon of a destination type. Icons are part of this program, each in its type's folder.
+func typeIcon(r *adapters.Registration) templ.Component {
+	if r == nil || r.Spec.Icon == "" {
+		return Icon("waypoints", "size-5")
+	}
+	return templ.Raw(r.Spec.Icon)
+}
+
+func filterWord(d *models.Destination) string {
+	if len(d.Filter) == 0 {
+		return "None"
+	}
+	return "Yes"
+}
+
+// targetText is where a destination's events go, in one line.
+func targetText(d *models.Destination) string {
+	label, _ := d.Target()
+	return label
+}
+
+// Destination is a destination with the first of its pages, and the frame of the others.
+type Destination struct {
+	Page
+	Destination *models.Destination
+	Policy      models.RetryPolicy // in force, completed by the server's defaults
+	Timeout     time.Duration      // in force
+	MaxInFlight int                // in force
+	Held        int                // deliveries that wait for it
+	HeldMore    bool               // Held was not counted to the end
+	Recent      []*models.Delivery // its last deliveries
+}
+
+// hasSecret reports whether destinations of the type have a secret that their owner may see or replace.
+func hasSecret(d *models.Destination) bool {
+	r := d.Registration()
+	if r == nil {
+		return false
+	}
+	if r.Rotates() {
+		return true
+	}
+	for _, f := range r.Spec.Credentials {
+		if f.Shared {
+			return true
+		}
+	}
+	return false
+}
+
+// destinationTabs are the pages of one destination.
+func destinationTabs(p Page, d *models.Destination, current string) []Tab {
+	all := []struct{ label, tail string }{{"Overview", ""}, {"Deliveries", "deliveries"}}
+	if hasSecret(d) && p.Viewer.Write {
+		all = append(all, struct{ label, tail string }{"Secrets", "secrets"})
+	}
+	if p.Viewer.Write {
+		all = append(all, struct{ label, tail string }{"Settings", "settings"})
+	}
+	out := make([]Tab, len(all))
+	for i, t := range all {
+		u := DestinationURL(p.Tenant, d.ID)
+		if t.tail != "" {
+			u += "/" + t.tail
+		}
+		out[i] = Tab{t.label, u, t.tail == current}
+	}
+	return out
+}
+
+func (v Destination) facts() []Fact {
+	d := v.Destination
+	label, link := d.Target()
+	facts := []Fact{
+		{Label: "Type", Text: typeLabel(d)},
+		{Label: "Target", Text: label, Mono: true, Copy: true, URL: webURL(link)},
+		{Label: "Destination ID", Text: d.ID, Mono: true, Copy: true},
+		{Label: "Topics", Value: topicList(d.Topics)},
+		{Label: "Filter", Value: filterValue(d)},
+		{Label: "Created", Time: d.CreatedAt},
+		{Label: "Changed", Time: d.UpdatedAt},
+	}
+	if len(d.DeliveryMetadata) > 0 {
+		facts = append(facts, Fact{Label: "Sent with every event", Value: FactList(pairs(d.DeliveryMetadata))})
+	}
+	if len(d.Metadata) > 0 {
+		facts = append(facts, Fact{Label: "Notes", Value: FactList(pairs(d.Metadata))})
+	}
+	return facts
+}
+
+// webURL lets only addresses of web pages become links.
+func webURL(u string) string {
+	p, err := url.Parse(u)
+	if err != nil || p.Scheme != "https" && p.Scheme != "http" {
+		return ""
+	}
+	return u
+}
+
+// config lists the destination's own settings, with sensitive ones masked.
+func (v Destination) config() []Fact {
+	r := v.Destination.Registration()
+	if r == nil {
+		return nil
+	}
+	var out []Fact
+	show := func(fields []adapters.Field, values map[string]string) {
+		for _, f := range fields {
+			if values[f.Key] != "" && !f.Hidden {
+				out = append(out, Fact{Label: f.Label, Text: values[f.Key], Mono: true})
+			}
+		}
+	}
+	show(r.Spec.Config, v.Destination.MaskedConfig())
+	show(r.Spec.Credentials, v.Destination.Masked(false))
+	return out
+}
+
+// DestinationDeliveries is the list of a destination's deliveries. Query holds status, code, error_class, range, since,
+// until, dir, limit, next and prev.
+type DestinationDeliveries struct {
+	Page
+	Destination *models.Destination
+	Query       url.Values
+	List        *models.Page[*models.Delivery]
+	Since       time.Time // where the range in force began; zero without one
+	Err         *models.Error
+}
+
+func (v DestinationDeliveries) base() string {
+	return DestinationURL(v.Tenant, v.Destination.ID, "deliveries")
+}
+
+func (v DestinationDeliveries) chips() []Chip {
+	return chips(v.base(), v.Query, map[string][]Option{"range": Ranges, "status": statusOptions(), "error_class": classWords})
+}
+
+func (v DestinationDeliveries) pager() Pager {
+	p := newPager(v.base(), v.Query, len(v.List.Items), "delivery", CursorsOf(v.List, v.Since))
+	p.Note = "What its filter held back is listed on each event's page."
+	return p
+}
+
+func (v DestinationDeliveries) receivedSort() SortLink {
+	if v.Query.Get("dir") == "asc" {
+		return SortLink{"Received (UTC)", with(v.base(), replaced(v.Query, "dir")), "ascending"}
+	}
+	return SortLink{"Received (UTC)", with(v.base(), replaced(v.Query, "dir", "asc")), "descending"}
+}
+
+// filterText is a filter as somebody would type it.
+func filterText(d *models.Destination) string { return filterInput(d.Filter) }

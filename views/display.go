@@ -1,0 +1,242 @@
+package views
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+)
+
+// Tone is the set of colours of a state or a message.
+type Tone string
+
+// The tones. Each is always joined by an icon and words.
+const (
+	ToneOK   Tone = "ok"
+	ToneBad  Tone = "bad"
+	ToneWarn Tone = "warn"
+	ToneInfo Tone = "info"
+	ToneHold Tone = "hold"
+	ToneMute Tone = "mute"
+)
+
+func (t Tone) class() string {
+	switch t {
+	case ToneOK:
+		return "tone-ok"
+	case ToneBad:
+		return "tone-bad"
+	case ToneWarn:
+		return "tone-warn"
+	case ToneInfo:
+		return "tone-info"
+	case ToneHold:
+		return "tone-hold"
+	}
+	return "tone-mute"
+}
+
+// graphic is the class of an icon in the tone's strongest colour.
+func (t Tone) graphic() string {
+	switch t {
+	case ToneOK:
+		return "text-ok"
+	case ToneBad:
+		return "text-bad"
+	case ToneWarn:
+		return "text-warn"
+	case ToneInfo:
+		return "text-info"
+	case ToneHold:
+		return "text-hold"
+	}
+	return "text-muted"
+}
+
+// icon is the icon of a message in this tone.
+func (t Tone) icon() string {
+	switch t {
+	case ToneOK:
+		return "circle-check"
+	case ToneBad:
+		return "circle-x"
+	case ToneWarn:
+		return "triangle-alert"
+	case ToneHold:
+		return "pause"
+	}
+	return "info"
+}
+
+// role is the live region that a message in this tone is: failures interrupt, the rest waits.
+func (t Tone) role() string {
+	if t == ToneBad {
+		return "alert"
+	}
+	return "status"
+}
+
+// Fact is one line of a FactList. Exactly one of Text, Time and Value is shown, the first that is set.
+type Fact struct {
+	Label string
+	Text  string
+	Mono  bool   // Text is for machines: an id, an address
+	Copy  bool   // Text can be copied with a button
+	URL   string // Text is a link
+	Time  time.Time
+	Value templ.Component
+}
+
+// Tab is one of several pages about an object.
+type Tab struct {
+	Label   string
+	URL     string
+	Current bool
+}
+
+// APICall is the call of the API that does the same as the page, or as the form on it.
+type APICall struct {
+	Method string // GET when empty
+	Path   string // "/api/v1/…", with its query
+	Body   string // JSON; empty for none
+}
+
+func (c APICall) reads() bool { return c.Method == "" || c.Method == "GET" }
+
+// Curl is the call as a command line. The key is left to the environment.
+func (c APICall) Curl(base string) string {
+	cmd := "curl "
+	if !c.reads() {
+		cmd += "-X " + c.Method + " "
+	}
+	cmd += shellQuote(base+c.Path) + " \\\n  -H \"Authorization: Bearer $WAYBILL_API_KEY\""
+	if c.Body != "" {
+		cmd += " \\\n  -H 'Content-Type: application/json' \\\n  -d " + shellQuote(c.Body)
+	}
+	return cmd
+}
+
+// shellQuote makes s one word of a POSIX shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// Times. Tables show seconds, their header names the zone; details show milliseconds and the zone.
+
+func clock(t time.Time) string     { return t.UTC().Format("2006-01-02 15:04:05") }
+func clockFull(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" }
+func machineTime(t time.Time) string {
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+// hourMinute is a time of the near future in a sentence: "14:10 UTC", or with the date when that is another day than the
+// one of reference.
+func hourMinute(t, reference time.Time) string {
+	t, reference = t.UTC(), reference.UTC()
+	if t.Format(time.DateOnly) == reference.Format(time.DateOnly) {
+		return t.Format("15:04:05")
+	}
+	return t.Format("2006-01-02 15:04")
+}
+
+// took is how long something lasted, with as many digits as help: "30 µs", "2.4 ms", "40 ms", "1.24 s".
+func took(d time.Duration) string {
+	switch ms := float64(d) / float64(time.Millisecond); {
+	case d <= 0:
+		return "0 ms"
+	case d < time.Millisecond:
+		return strconv.FormatInt(d.Microseconds(), 10) + " µs"
+	case ms < 10:
+		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
+	case ms < 1000:
+		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
+	case d < time.Minute:
+		return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
+	}
+	return span(d)
+}
+
+// span is a length of time in words of at most two units: "10 s", "1 min 20 s", "17 h 4 min", "30 days".
+func span(d time.Duration) string {
+	d = d.Round(time.Second)
+	unit := func(n int64, name string) string {
+		if n == 0 {
+			return ""
+		}
+		if name == "day" && n != 1 {
+			name = "days"
+		}
+		return fmt.Sprintf("%d %s ", n, name)
+	}
+	days, h := int64(d/(24*time.Hour)), int64(d%(24*time.Hour)/time.Hour)
+	m, s := int64(d%time.Hour/time.Minute), int64(d%time.Minute/time.Second)
+	var out string
+	switch {
+	case days > 0:
+		out = unit(days, "day") + unit(h, "h")
+	case h > 0:
+		out = unit(h, "h") + unit(m, "min")
+	case m > 0:
+		out = unit(m, "min") + unit(s, "s")
+	default:
+		out = fmt.Sprintf("%d s", s)
+	}
+	return strings.TrimSpace(out)
+}
+
+// count is a number with its thousands set apart.
+func count(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// plural is a number with its noun: "1 attempt", "3 attempts".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	if stem, ok := strings.CutSuffix(noun, "y"); ok {
+		return count(n) + " " + stem + "ies"
+	}
+	return count(n) + " " + noun + "s"
+}
+
+// size is a number of bytes in the units that people use.
+func size(n int) string {
+	switch {
+	case n < 1024:
+		return plural(n, "byte")
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/1024)
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}
+
+// shortID leaves out the middle of a long id. Its end is what tells ids apart that were made at about the same time.
+func shortID(id string) string {
+	r := []rune(id)
+	if len(r) <= 20 {
+		return id
+	}
+	return string(r[:8]) + "…" + string(r[len(r)-6:])
+}
+
+// shorten cuts a text for a cell of a table.
+func shorten(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return strings.TrimRight(string(r[:n-1]), " ") + "…"
+}
+
+// ended is a sentence that somebody else wrote, with its full stop.
+func ended(s string) string {
+	if s == "" || strings.ContainsAny(s[len(s)-1:], ".!?") {
+		return s
+	}
+	return s + "."
+}

@@ -1,0 +1,196 @@
+package views
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// Events is the list of a tenant's events. Query holds the list's state as it is in the address: q, range or since and
+// until, status, destination_id, topic, code, error_class, dir, limit, next and prev. They are the API's parameters, but
+// for range, which is relative to now.
+type Events struct {
+	Page
+	Query        url.Values
+	List         *models.Page[*models.Event]
+	Err          *models.Error // the list could not be read, or a condition was refused
+	Destinations []Option      // of the tenant, by id
+	Topics       []string      // of the catalogue, as suggestions
+	Retention    time.Duration
+	Since        time.Time // where the range in force began; zero without one
+	Notice       string    // about the address: a cursor that fits no more, an unknown parameter
+	Any          bool      // the tenant has events at all
+}
+
+// Ranges are the spans of time that a list can be limited to.
+var Ranges = []Option{
+	{Value: "", Label: "All times"}, {Value: "1h", Label: "Last hour"}, {Value: "24h", Label: "Last 24 hours"},
+	{Value: "7d", Label: "Last 7 days"}, {Value: "30d", Label: "Last 30 days"},
+}
+
+// filterLabels name the conditions of lists, as controls and as chips.
+var filterLabels = []Label{
+	{"q", "Text"}, {"range", "Time"}, {"since", "From"}, {"until", "To"}, {"status", "Status"}, {"destination_id", "Destination"},
+	{"topic", "Topic"}, {"code", "Response code"}, {"error_class", "Error"}, {"type", "Type"}, {"topics", "Topic"}, {"state", "State"},
+	{"limit", "Rows"}, {"dir", "Order"},
+}
+
+func optionLabel(options []Option, value string) string {
+	for _, o := range options {
+		if o.Value == value {
+			return o.Label
+		}
+	}
+	return value
+}
+
+// chips lists the conditions of a query that are in force, in the order of filterLabels. names are the options behind
+// values that are ids or codes.
+func chips(base string, q url.Values, names map[string][]Option) []Chip {
+	var out []Chip
+	for _, l := range filterLabels {
+		if l.Name == "limit" || l.Name == "dir" || l.Name == "since" && q.Get("range") != "" {
+			continue
+		}
+		for _, v := range q[l.Name] {
+			if v != "" {
+				out = append(out, Chip{l.Text + ": " + optionLabel(names[l.Name], v), with(base, without(q, l.Name, v))})
+			}
+		}
+	}
+	return out
+}
+
+func (v Events) names() map[string][]Option {
+	return map[string][]Option{"range": Ranges, "status": statusOptions(), "destination_id": v.Destinations, "error_class": classWords}
+}
+
+func (v Events) chips() []Chip { return chips(EventsURL(v.Tenant), v.Query, v.names()) }
+
+func (v Events) pager() Pager {
+	p := newPager(EventsURL(v.Tenant), v.Query, len(v.List.Items), "event", CursorsOf(v.List, v.Since))
+	p.Note = "Events are kept for " + span(v.Retention) + "."
+	return p
+}
+
+// receivedSort is the header of the column by which events are ordered.
+func (v Events) receivedSort() SortLink {
+	base := EventsURL(v.Tenant)
+	if v.Query.Get("dir") == "asc" {
+		return SortLink{"Received (UTC)", with(base, replaced(v.Query, "dir")), "ascending"}
+	}
+	return SortLink{"Received (UTC)", with(base, replaced(v.Query, "dir", "asc")), "descending"}
+}
+
+// narrowed reports whether conditions are in force that the form keeps out of sight, or that were refused.
+func (v Events) narrowed() bool {
+	for _, l := range []string{"since", "until", "code", "error_class", "topic", "destination_id"} {
+		if (Form{Err: v.Err}).Problem(l) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// destinationsText says where an event went: the first destination by name, and how many more.
+func (v Events) destinationsText(e *models.Event) string {
+	switch len(e.Matched) {
+	case 0:
+		return "None"
+	case 1:
+		return optionLabel(v.Destinations, e.Matched[0])
+	}
+	return optionLabel(v.Destinations, e.Matched[0]) + " +" + count(len(e.Matched)-1)
+}
+
+// Event is one event with everything that became of it.
+type Event struct {
+	Page
+	models.Considered
+	Attempts []*models.Attempt // of all deliveries, newest first
+	Raw      bool              // the payload is shown byte for byte
+	Publish  APICall           // the call that would publish it again
+}
+
+// payloadTooBig reports whether the payload is left out of the page.
+func (v Event) payloadTooBig() bool { return len(v.Considered.Event.Data) > MaxInline }
+
+func (v Event) self() string { return EventURL(v.Tenant, v.Considered.Event.ID) }
+
+func (v Event) facts() []Fact {
+	e := v.Considered.Event
+	facts := []Fact{
+		{Label: "Event ID", Text: e.ID, Mono: true, Copy: true},
+		{Label: "Topic", Text: e.Topic, Mono: true},
+		{Label: "Received", Time: e.Received},
+	}
+	if !e.Time.Equal(e.Received) {
+		facts = append(facts, Fact{Label: "Happened", Time: e.Time})
+	}
+	if !e.Retry {
+		facts = append(facts, Fact{Label: "Retries", Text: "Not eligible: one attempt for each destination"})
+	}
+	return append(facts, Fact{Label: "Size", Text: size(len(e.Data))})
+}
+
+// destination names an attempt's destination.
+func (v Event) destination(a *models.Attempt) string {
+	for _, d := range v.Deliveries {
+		if d.DestinationID == a.DestinationID {
+			return destinationTitle(d)
+		}
+	}
+	return a.DestinationID
+}
+
+// summary is what became of the event, in a sentence.
+func (v Event) summary() string {
+	l := rollup(v.Considered.Event.Counts)
+	if v.Considered.Event.Counts.Total() == 0 {
+		return "No destination matched this event."
+	}
+	return l.Word + "."
+}
+
+func pairs(m map[string]string) []Fact {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	out := make([]Fact, len(keys))
+	for i, k := range keys {
+		out[i] = Fact{Label: k, Text: m[k], Mono: true}
+	}
+	return out
+}
+
+// answerText is the outcome of an attempt in short: the status, or the kind of error.
+func answerText(a *models.Attempt) string {
+	var parts []string
+	if a.Code != 0 {
+		parts = append(parts, strconv.Itoa(a.Code))
+	}
+	if a.ErrorClass != "" {
+		parts = append(parts, className(a.ErrorClass))
+	}
+	return strings.Join(parts, " · ")
+}
+
+func (v Events) form() Form { return Form{Values: v.Query, Err: v.Err} }
+
+// withAny puts "any" before the options, and keeps a value of the address that is none of them.
+func withAny(options []Option, values []string) []Option {
+	out := []Option{{Label: "Any"}}
+	out = append(out, options...)
+	for _, v := range values {
+		if v != "" && !slices.ContainsFunc(options, func(o Option) bool { return o.Value == v }) {
+			out = append(out, Option{Value: v, Label: v})
+		}
+	}
+	return out
+}

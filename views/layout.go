@@ -1,0 +1,216 @@
+package views
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/waybill-dev/waybill/static"
+)
+
+// Page is what the frame around every page needs to know.
+type Page struct {
+	Title   string   // the page's heading, and the first part of the document's title
+	Context string   // what else tells this page from others in a browser's tabs: a destination's name; may be empty
+	Tenant  string   // id of the tenant that the page is about; empty for pages about the whole server
+	Section Section  // the current entry of the navigation; empty for none
+	Crumbs  []Crumb  // the way from the tenant to this page, which comes last and by itself
+	Viewer  Viewer   // who is signed in
+	Flash   *Flash   // what the request before this one has done; nil for nothing
+	API     *APICall // the call of the API that does the same; nil for none
+	Invalid bool     // a refused form: the document's title says so
+	Here    string   // path and query of the page, to come back to after a change of preferences
+	Refresh bool     // parts of the page refresh themselves, for which htmx is needed
+	Chrome
+}
+
+// Chrome is the part of Page that is the same for every page of a session.
+type Chrome struct {
+	Theme     string // "light" or "dark"; empty for the system's
+	Shortcuts bool   // single-key shortcuts are on
+	BaseURL   string // of this server, without a slash at the end
+	Version   string
+}
+
+// Viewer is who looks at the page, and what they may do. Pages leave out what the viewer may not do.
+type Viewer struct {
+	Name      string // empty for nobody, who gets no navigation
+	OneTenant bool   // sees one tenant only, and nothing about the whole server
+	Write     bool   // may change destinations
+	Retry     bool   // may retry and cancel deliveries
+	Admin     bool   // may manage keys and topics, and see secrets
+}
+
+// Section is an entry of the navigation.
+type Section string
+
+// The entries of the navigation.
+const (
+	SectionOverview     Section = "overview"
+	SectionEvents       Section = "events"
+	SectionDestinations Section = "destinations"
+	SectionTopics       Section = "topics"
+	SectionKeys         Section = "api-keys"
+	SectionSettings     Section = "settings"
+	SectionTenants      Section = "tenants"
+)
+
+// Crumb is one step on the way to a page.
+type Crumb struct {
+	Label string
+	URL   string // empty for a step without a page
+}
+
+// Flash says what a request has done, on the page that follows it.
+type Flash struct {
+	Tone     Tone
+	Text     string // one sentence that is true at once: "Retry queued", not "Delivered"
+	LinkText string // where to go on; may be empty
+	LinkURL  string
+}
+
+// DocumentTitle is the text of <title>. It holds the tenant, so that tabs of two tenants can be told apart.
+func (p Page) DocumentTitle() string {
+	parts := []string{p.Title}
+	if p.Context != "" {
+		parts = append(parts, p.Context)
+	}
+	if p.Tenant != "" {
+		parts = append(parts, p.Tenant)
+	}
+	title := strings.Join(append(parts, "Waybill"), " – ")
+	if p.Invalid {
+		return "Error: " + title
+	}
+	return title
+}
+
+type navGroup struct {
+	title   string
+	entries []navEntry
+}
+
+type navEntry struct {
+	section Section
+	label   string
+	icon    string
+	url     string
+}
+
+// navigation lists the entries that work for the page's viewer.
+func (p Page) navigation() []navGroup {
+	if p.Tenant == "" {
+		return []navGroup{{"Server", []navEntry{
+			{SectionTenants, "Tenants", "building-2", TenantsURL()},
+			{SectionKeys, "API keys", "key-round", KeysURL("")},
+		}}}
+	}
+	manage := navGroup{"Manage", []navEntry{{SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
+	if p.Viewer.Admin {
+		manage.entries = append([]navEntry{{SectionKeys, "API keys", "key-round", KeysURL(p.Tenant)}}, manage.entries...)
+	}
+	return []navGroup{
+		{"Monitor", []navEntry{
+			{SectionOverview, "Overview", "gauge", OverviewURL(p.Tenant)},
+			{SectionEvents, "Events", "activity", EventsURL(p.Tenant)},
+		}},
+		{"Configure", []navEntry{
+			{SectionDestinations, "Destinations", "waypoints", DestinationsURL(p.Tenant)},
+			{SectionTopics, "Topics", "tags", TopicsURL(p.Tenant)},
+		}},
+		manage,
+	}
+}
+
+// crumbs is the whole way to the page, itself included.
+func (p Page) crumbs() []Crumb {
+	var out []Crumb
+	if p.Tenant != "" {
+		out = append(out, Crumb{p.Tenant, OverviewURL(p.Tenant)})
+	}
+	return append(append(out, p.Crumbs...), Crumb{Label: p.Title})
+}
+
+// asset is the address of a file of package static.
+func asset(name string) string { return static.URL(name) }
+
+// iconURL is the address of an icon within the sprite.
+func iconURL(name string) string { return static.URL("icons.svg") + "#" + name }
+
+// The addresses of pages. Ids are escaped, for callers choose them.
+
+func path(parts ...string) string {
+	var b strings.Builder
+	for _, p := range parts {
+		b.WriteByte('/')
+		b.WriteString(url.PathEscape(p))
+	}
+	return b.String()
+}
+
+// HomeURL, SetupURL and their like are the pages about the whole server.
+func HomeURL() string        { return "/" }
+func SetupURL() string       { return "/setup" }
+func LoginURL() string       { return "/login" }
+func LogoutURL() string      { return "/logout" }
+func PreferencesURL() string { return "/preferences" }
+func TenantsURL() string     { return "/tenants" }
+func NewTenantURL() string   { return "/tenants/new" }
+
+// OverviewURL and its like are the pages of a tenant.
+func OverviewURL(tenant string) string       { return path("t", tenant) }
+func DestinationsURL(tenant string) string   { return path("t", tenant, "destinations") }
+func NewDestinationURL(tenant string) string { return path("t", tenant, "destinations", "new") }
+func EventsURL(tenant string) string         { return path("t", tenant, "events") }
+func TopicsURL(tenant string) string         { return path("t", tenant, "topics") }
+func SettingsURL(tenant string) string       { return path("t", tenant, "settings") }
+
+// DestinationURL is the page of a destination, or with tail one of its other pages or actions: "deliveries", "secrets",
+// "secrets/reveal", "secrets/rotate", "settings", "test", "check", "enable", "disable", "delete".
+func DestinationURL(tenant, id string, tail ...string) string {
+	u := path("t", tenant, "destinations", id)
+	for _, t := range tail {
+		u += "/" + t
+	}
+	return u
+}
+
+// EventURL is the page of an event.
+func EventURL(tenant, id string) string { return path("t", tenant, "events", id) }
+
+// AttemptURL is the page of an attempt.
+func AttemptURL(tenant, id string) string { return path("t", tenant, "attempts", id) }
+
+// DeliveryURL is an action on a delivery: "retry" or "cancel".
+func DeliveryURL(tenant, id, action string) string {
+	return path("t", tenant, "deliveries", id, action)
+}
+
+// TopicURL is an action on a topic of the catalogue: "delete". The topic goes into the query, for its name may hold
+// slashes.
+func TopicURL(tenant, name, action string) string {
+	return with(path("t", tenant, "topics", action), url.Values{"name": {name}})
+}
+
+// KeysURL is the list of API keys: of a tenant's, or without a tenant of all.
+func KeysURL(tenant string) string { return keyPath(tenant) }
+
+// NewKeyURL is the form for an API key.
+func NewKeyURL(tenant string) string { return keyPath(tenant, "new") }
+
+// KeyURL is an action on an API key: "revoke".
+func KeyURL(tenant, id, action string) string { return keyPath(tenant, id, action) }
+
+func keyPath(tenant string, parts ...string) string {
+	if tenant == "" {
+		return path(append([]string{"api-keys"}, parts...)...)
+	}
+	return path(append([]string{"t", tenant, "api-keys"}, parts...)...)
+}
+
+// with appends a query to an address.
+func with(u string, q url.Values) string {
+	if s := q.Encode(); s != "" {
+		return u + "?" + s
+	}
+	return u
+}

@@ -1,0 +1,317 @@
+package views
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/PuerkitoBio/goquery"
+	"github.com/a-h/templ"
+	"github.com/google/uuid"
+
+	"github.com/waybill-dev/waybill/adapters"
+	_ "github.com/waybill-dev/waybill/adapters/echo"
+	_ "github.com/waybill-dev/waybill/adapters/webhook"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/static"
+)
+
+// hostile is a text that must come out as text, wherever it goes in.
+const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>' javascript:alert(3)`
+
+func hostilePage(title string, crumbs ...Crumb) Page {
+	return Page{Title: title, Context: hostile, Tenant: hostile, Section: SectionEvents, Crumbs: append(crumbs, Crumb{hostile, "/x"}),
+		Viewer: Viewer{Name: hostile, Write: true, Retry: true, Admin: true}, Flash: &Flash{Tone: ToneBad, Text: hostile, LinkText: hostile, LinkURL: "javascript:alert(1)"},
+		API: &APICall{Path: "/api/v1/x?q=" + url.QueryEscape(hostile)}, Here: "/x?q=" + url.QueryEscape(hostile), Refresh: true,
+		Chrome: Chrome{BaseURL: "https://waybill.example.com", Version: "1.0.0", Shortcuts: true}}
+}
+
+func hostileDestination(disabled bool) *models.Destination {
+	d := galleryDestination(disabled)
+	d.ID, d.Name, d.DisabledReason, d.Topics = hostile, hostile, hostile, []string{hostile, "b"}
+	d.Filter = []byte(`"` + strings.ReplaceAll(hostile, `"`, `\"`) + `"`)
+	d.Config = map[string]string{"url": "https://example.com/" + url.PathEscape(hostile), "custom_headers": `{"X-A":"<b>"}`}
+	d.Credentials = map[string]string{"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+	d.Metadata, d.DeliveryMetadata = map[string]string{hostile: hostile}, map[string]string{hostile: hostile}
+	return d
+}
+
+func hostileEvent() *models.Event {
+	return &models.Event{Key: uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f"), ID: hostile, TenantID: hostile, Topic: hostile, Received: galleryTime, Time: galleryTime.Add(-time.Hour),
+		Metadata: map[string]string{hostile: hostile}, Data: []byte(`{"` + `<script>alert(4)</script>` + `":"<img src=x onerror=alert(5)>","n":[1,{"d":{}}]}`),
+		Counts: models.Counts{"failed": 1}, Matched: []string{hostile, "b"}, LastError: hostile, Attempts: 3}
+}
+
+func hostileDeliveries() []*models.Delivery {
+	list := galleryDeliveries()
+	for _, d := range list {
+		d.PublicEventID, d.Topic, d.DestinationID, d.Reason, d.Error = hostile, hostile, hostile, hostile, hostile
+		d.Destination = hostileDestination(d.Status == models.StatusHeld)
+	}
+	return list
+}
+
+func hostileAttempt(ok bool) *models.Attempt {
+	a := &models.Attempt{PublicEventID: hostile, DestinationID: hostile, Number: 2, StartedAt: galleryTime, OK: ok, Code: 503, Trigger: models.TriggerManual, Actor: hostile,
+		ErrorClass: "server", Error: hostile, Advice: hostile, RawError: hostile, Method: hostile, URL: hostile, RequestHeader: "X-A: " + hostile + "\n" + hostile + ": b",
+		ResponseHeader: "X-B: " + hostile, ResponseBody: []byte(hostile), Truncated: true, Timing: models.AttemptTiming{DNS: time.Millisecond}}
+	a.EventID = uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f")
+	return a
+}
+
+func hostileForm(names ...string) Form {
+	f := Form{Values: map[string][]string{}, Err: &models.Error{Kind: models.KindInvalid, Message: hostile, Fields: map[string]string{}}}
+	for _, n := range names {
+		f.Values[n] = []string{hostile}
+		f.Err.Fields[n] = "is not " + hostile
+	}
+	return f
+}
+
+func query(keys ...string) url.Values {
+	q := url.Values{}
+	for _, k := range keys {
+		q.Set(k, hostile)
+	}
+	return q
+}
+
+// pages renders every page there is, filled with hostile texts wherever somebody else than us chooses the text.
+func pages() map[string]templ.Component {
+	webhook := adapters.Lookup("webhook")
+	d, off := hostileDestination(false), hostileDestination(true)
+	formValues := DestinationValues(d)
+	badForm := hostileForm("name", "config.url", "filter", "topics", "timeout", "max_in_flight", "retry", "retry.initial", "nonsense")
+	for k, v := range formValues {
+		if badForm.Values[k] == nil {
+			badForm.Values[k] = v
+		}
+	}
+	events := &models.Page[*models.Event]{Items: []*models.Event{hostileEvent()}, Next: hostile, Prev: hostile}
+	deliveries := &models.Page[*models.Delivery]{Items: hostileDeliveries(), Next: hostile}
+	tenants := &models.Page[models.TenantSummary]{Items: []models.TenantSummary{{Tenant: models.Tenant{ID: hostile, CreatedAt: galleryTime}, Topics: []string{hostile}}}, Next: hostile}
+	failed := &models.Error{Kind: models.KindInvalid, Message: hostile, Fields: map[string]string{"code": "must be " + hostile, hostile: hostile}}
+	key := &models.APIKey{ID: uuid.Nil, Name: hostile, Hint: hostile, Scopes: []models.Permission{hostile}, TenantID: hostile, CreatedBy: hostile, CreatedAt: galleryTime}
+	server := hostilePage("Tenants")
+	server.Tenant = ""
+	nobody := hostilePage("Log in")
+	nobody.Tenant, nobody.Viewer, nobody.API = "", Viewer{}, nil
+	considered := models.Considered{Event: hostileEvent(), Deliveries: hostileDeliveries(), Skipped: []models.Skipped{{Destination: d, Reason: hostile}}}
+	steps := &Onboarding{Destinations: 1, First: d, Publish: APICall{Method: "POST", Path: "/api/v1/publish", Body: hostile}}
+	sent := &Onboarding{Destinations: 1, EventID: hostile, EventURL: EventURL(hostile, hostile)}
+	return map[string]templ.Component{
+		"gallery":                 GalleryPage(Gallery{hostilePage("Components")}),
+		"setup":                   SetupPage(Setup{nobody, hostileForm("code", "name", "email", "password")}),
+		"login":                   LoginPage(Login{nobody, hostileForm("email", "password", "return"), hostile}),
+		"login first":             LoginPage(Login{Page: nobody}),
+		"tenants":                 TenantsPage(Tenants{Page: server, Query: query("q"), List: tenants}),
+		"no tenants":              TenantsPage(Tenants{Page: server, List: &models.Page[models.TenantSummary]{}}),
+		"no such tenants":         TenantsPage(Tenants{Page: server, Query: query("q"), List: &models.Page[models.TenantSummary]{}}),
+		"tenants refused":         TenantsPage(Tenants{Page: server, Query: query("q"), Err: failed}),
+		"new tenant":              NewTenantPage(NewTenant{server, hostileForm("tenant_id")}),
+		"overview":                OverviewPage(Overview{Page: hostilePage("Overview"), Attention: []Attention{{Destination: off, Held: 1}, {Destination: d, Failed: 2, LastError: hostile}}, Numbers: []Number{{"Failed", 1000, true, "/x", ToneBad, "x"}}, Failures: hostileDeliveries(), Period: "the last 24 hours"}),
+		"overview, first step":    OverviewPage(Overview{Page: hostilePage("Overview"), Steps: &Onboarding{Echo: true}}),
+		"overview, second step":   OverviewPage(Overview{Page: hostilePage("Overview"), Steps: steps}),
+		"overview, third step":    OverviewPage(Overview{Page: hostilePage("Overview"), Steps: sent}),
+		"destinations":            DestinationsPage(Destinations{Page: hostilePage("Destinations"), Query: query("q", "type", "state", "topics", "sort"), List: []*models.Destination{d, off}, Types: adapters.All(), Any: true}),
+		"no destinations":         DestinationsPage(Destinations{Page: hostilePage("Destinations"), Echo: true}),
+		"no such destinations":    DestinationsPage(Destinations{Page: hostilePage("Destinations"), Query: query("q"), Any: true}),
+		"new destination":         NewDestinationPage(NewDestination{hostilePage("Add destination"), hostileForm("type"), adapters.All()}),
+		"destination form":        DestinationFormPage(DestinationForm{Page: hostilePage("Add Webhook"), Type: webhook, Form: Form{Values: NewDestinationValues(webhook)}, Topics: []models.Topic{{Name: hostile}}, Defaults: models.DefaultRules()}),
+		"destination refused":     DestinationFormPage(DestinationForm{Page: hostilePage("Add Webhook"), Type: webhook, Form: badForm, Defaults: models.DefaultRules()}),
+		"destination settings":    DestinationFormPage(DestinationForm{Page: hostilePage("Settings"), Destination: d, Type: webhook, Form: Form{Values: formValues}, Defaults: models.DefaultRules(), Open: true}),
+		"destination":             DestinationPage(Destination{Page: hostilePage(hostile), Destination: d, Policy: models.DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, Recent: hostileDeliveries()}),
+		"destination disabled":    DestinationPage(Destination{Page: hostilePage(hostile), Destination: off, Policy: models.DefaultRetryPolicy(), Held: 3}),
+		"destination deliveries":  DestinationDeliveriesPage(DestinationDeliveries{Page: hostilePage("Deliveries"), Destination: d, Query: query("status", "code", "error_class"), List: deliveries}),
+		"no destination delivery": DestinationDeliveriesPage(DestinationDeliveries{Page: hostilePage("Deliveries"), Destination: d, List: &models.Page[*models.Delivery]{}}),
+		"disable":                 DisablePage(Disable{hostilePage("Disable destination"), d, hostileForm("reason")}),
+		"enable":                  EnablePage(Enable{hostilePage("Enable destination"), off, 12, true, hostileForm("action")}),
+		"confirm":                 ConfirmPage(Confirm{Page: hostilePage("Delete destination"), Question: hostile, Effects: []string{hostile}, Action: "/x", Submit: "Delete destination", Back: "/x", Hidden: []Label{{"name", hostile}}, Err: failed}),
+		"secrets":                 SecretsPage(Secrets{Page: hostilePage("Secrets"), Destination: d, Form: hostileForm("overlap")}),
+		"secrets revealed":        SecretsPage(Secrets{Page: hostilePage("Secrets"), Destination: d, Revealed: true}),
+		"test":                    TestPage(Test{hostilePage("Send test event"), d, []string{hostile}, hostileForm("topic", "data")}),
+		"check":                   CheckPage(Check{hostilePage("Connection check"), d, false, []adapters.Stage{{Name: hostile, Message: hostile, Advice: hostile}, {Name: "dns", OK: true, Took: time.Second}}}),
+		"events":                  EventsPage(Events{Page: hostilePage("Events"), Query: query("q", "status", "topic", "destination_id", "since"), List: events, Destinations: []Option{{Value: hostile, Label: hostile}}, Topics: []string{hostile}, Notice: hostile, Any: true}),
+		"no events":               EventsPage(Events{Page: hostilePage("Events"), List: &models.Page[*models.Event]{}}),
+		"no such events":          EventsPage(Events{Page: hostilePage("Events"), Query: query("q"), List: &models.Page[*models.Event]{}, Any: true}),
+		"events refused":          EventsPage(Events{Page: hostilePage("Events"), Query: query("code"), Err: failed, Any: true}),
+		"event":                   EventPage(Event{Page: hostilePage("Event"), Considered: considered, Attempts: []*models.Attempt{hostileAttempt(true), hostileAttempt(false)}, Publish: APICall{Method: "POST", Path: "/api/v1/publish", Body: hostile}}),
+		"event raw":               EventPage(Event{Page: hostilePage("Event"), Considered: considered, Raw: true}),
+		"event nobody took":       EventPage(Event{Page: hostilePage("Event"), Considered: models.Considered{Event: hostileEvent()}}),
+		"attempt failed":          AttemptPage(Attempt{Page: hostilePage("Attempt 2"), Attempt: hostileAttempt(false), Event: hostileEvent(), Destination: d, Delivery: hostileDeliveries()[3], Newer: "/x", Older: "/y"}),
+		"attempt succeeded":       AttemptPage(Attempt{Page: hostilePage("Attempt 2"), Attempt: hostileAttempt(true), Event: hostileEvent()}),
+		"topics":                  TopicsPage(Topics{Page: hostilePage("Topics"), List: []models.Topic{{Name: hostile, Description: hostile, Example: []byte(`"<b>"`)}, {Name: "env", FromEnv: true}}, Form: hostileForm("name", "description", "example")}),
+		"no topics":               TopicsPage(Topics{Page: hostilePage("Topics")}),
+		"keys":                    KeysPage(Keys{Page: hostilePage("API keys"), List: []*models.APIKey{key}, Now: galleryTime.Add(4000 * time.Hour)}),
+		"all keys":                KeysPage(Keys{Page: server, List: []*models.APIKey{key}, Now: galleryTime}),
+		"no keys":                 KeysPage(Keys{Page: server}),
+		"new key":                 NewKeyPage(NewKey{hostilePage("Create API key"), hostileForm("name", "scopes", "tenant_id", "expires_in")}),
+		"new key for all":         NewKeyPage(NewKey{server, hostileForm("tenant_id")}),
+		"key created":             KeyCreatedPage(KeyCreated{Page: hostilePage("API key created"), Key: key, Secret: hostile, Next: "/x", Try: APICall{Path: "/api/v1/topics"}}),
+		"settings":                SettingsPage(Settings{Page: hostilePage("Settings"), Policy: models.DefaultRetryPolicy(), Settings: []Setting{{"Topics", hostile, "TOPICS", true}}}),
+		"problem":                 ProblemPage(Problem{Page: hostilePage("Not found"), Status: 404, Message: hostile, Fields: []string{hostile}, RequestID: hostile, Back: "/x", BackText: "Go to the start"}),
+		"problem for nobody":      ProblemPage(Problem{Page: nobody, Status: 500, Message: hostile, Back: "/", BackText: "Go to the start"}),
+	}
+}
+
+func render(t *testing.T, c templ.Component) (string, *goquery.Document) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := c.Render(WithCSRF(context.Background(), "csrf", "t0ken"), &b); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := goquery.NewDocumentFromReader(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String(), doc
+}
+
+func TestEveryPage(t *testing.T) {
+	t.Parallel()
+	for name, page := range pages() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			html, doc := render(t, page)
+			checkInert(t, html, doc)
+			checkStructure(t, doc)
+			checkForms(t, doc)
+			checkIcons(t, doc)
+		})
+	}
+}
+
+// checkInert holds a page to the Content-Security-Policy, and to showing foreign text as text.
+func checkInert(t *testing.T, html string, doc *goquery.Document) {
+	t.Helper()
+	doc.Find("script").Each(func(_ int, s *goquery.Selection) {
+		if src, ok := s.Attr("src"); !ok || static.Lookup(src) == nil || strings.TrimSpace(s.Text()) != "" {
+			t.Errorf("a script that is not ours: %s", outer(s))
+		}
+	})
+	if n := doc.Find("style, [style], img, iframe, object, base").Length(); n > 0 {
+		t.Errorf("%d elements that the policy forbids or no page needs", n)
+	}
+	doc.Find("*").Each(func(_ int, s *goquery.Selection) {
+		for _, a := range s.Nodes[0].Attr {
+			if strings.HasPrefix(a.Key, "on") || strings.HasPrefix(a.Key, "hx-on") {
+				t.Errorf("an inline handler: %s", outer(s))
+			}
+			if v := strings.ToLower(strings.TrimSpace(a.Val)); (a.Key == "href" || a.Key == "action" || a.Key == "src") && strings.HasPrefix(v, "javascript:") {
+				t.Errorf("a script as an address: %s", outer(s))
+			}
+		}
+	})
+	for _, raw := range []string{"<script>alert", "<img src=x"} {
+		if strings.Contains(html, raw) {
+			t.Errorf("%q came out as markup", raw)
+		}
+	}
+}
+
+func checkStructure(t *testing.T, doc *goquery.Document) {
+	t.Helper()
+	if n := doc.Find("h1").Length(); n != 1 {
+		t.Errorf("%d h1", n)
+	}
+	if doc.Find("html[lang]").Length() != 1 || doc.Find("title").Text() == "" || doc.Find("main#main").Length() != 1 || doc.Find(`a.skip[href="#main"]`).Length() != 1 {
+		t.Error("language, title, main or the way past the navigation is missing")
+	}
+	ids := map[string]bool{}
+	doc.Find("[id]").Each(func(_ int, s *goquery.Selection) {
+		id := s.AttrOr("id", "")
+		// The list of states in the gallery and these pages shows one delivery several times.
+		if ids[id] && !strings.HasPrefix(id, "retry-") && !strings.HasPrefix(id, "cancel-") {
+			t.Errorf("id %q is given twice", id)
+		}
+		ids[id] = true
+	})
+	for _, attr := range []string{"aria-describedby", "aria-labelledby", "for", "list", "data-copy-from", "data-peek", "data-add-row"} {
+		doc.Find("[" + attr + "]").Each(func(_ int, s *goquery.Selection) {
+			for id := range strings.FieldsSeq(s.AttrOr(attr, "")) {
+				if !ids[id] {
+					t.Errorf("%s names %q, which is not on the page", attr, id)
+				}
+			}
+		})
+	}
+	doc.Find(".banner.tone-bad ul a[href^='#']").Each(func(_ int, s *goquery.Selection) {
+		if id := strings.TrimPrefix(s.AttrOr("href", ""), "#"); !ids[id] {
+			t.Errorf("the error summary leads to %q, which is not on the page", id)
+		}
+	})
+	doc.Find("table").Each(func(_ int, s *goquery.Selection) {
+		if s.Find("th[scope=col]").Length() == 0 {
+			t.Errorf("a table without headers: %.200s", outer(s))
+		}
+	})
+}
+
+func checkForms(t *testing.T, doc *goquery.Document) {
+	t.Helper()
+	doc.Find(`form[method="post"]`).Each(func(_ int, s *goquery.Selection) {
+		if s.Find(`input[type=hidden][name=csrf][value="t0ken"]`).Length() != 1 {
+			t.Errorf("a form that was not made by PostForm: %s", s.AttrOr("action", ""))
+		}
+	})
+	doc.Find("input, select, textarea").Each(func(_ int, s *goquery.Selection) {
+		if s.AttrOr("type", "") == "hidden" || s.AttrOr("aria-label", "") != "" || s.Closest("label").Length() > 0 {
+			return
+		}
+		id := s.AttrOr("id", "")
+		if label := doc.Find(`label[for="` + id + `"]`); id == "" || label.Length() != 1 || strings.TrimSpace(label.Text()) == "" {
+			t.Errorf("a control without a label: %s", outer(s))
+		}
+	})
+	doc.Find("button, a").Each(func(_ int, s *goquery.Selection) {
+		if strings.TrimSpace(s.Text()) == "" {
+			t.Errorf("without a name: %s", outer(s))
+		}
+		if goquery.NodeName(s) == "button" && s.AttrOr("type", "") == "" {
+			t.Errorf("a button without a type: %s", outer(s))
+		}
+	})
+}
+
+func checkIcons(t *testing.T, doc *goquery.Document) {
+	t.Helper()
+	sprite := string(static.Lookup(static.URL("icons.svg")).Body)
+	doc.Find("use").Each(func(_ int, s *goquery.Selection) {
+		_, name, _ := strings.Cut(s.AttrOr("href", ""), "#")
+		if !strings.Contains(sprite, `<symbol id="`+name+`"`) {
+			t.Errorf("there is no icon %q; add it to static/icons.mjs", name)
+		}
+	})
+	doc.Find("main svg").Each(func(_ int, s *goquery.Selection) {
+		if s.Closest(`[aria-hidden="true"]`).Length() == 0 {
+			t.Errorf("an icon that screen readers see: %s", outer(s))
+		}
+	})
+}
+
+func outer(s *goquery.Selection) string {
+	h, err := goquery.OuterHtml(s)
+	if err != nil {
+		return err.Error()
+	}
+	if len(h) > 300 {
+		h = h[:300]
+	}
+	return h
+}
+
+func TestTypeIcons(t *testing.T) {
+	t.Parallel()
+	for _, r := range adapters.All() {
+		doc, err := goquery.NewDocumentFromReader(strings.NewReader(r.Spec.Icon))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if doc.Find("body > svg").Length() != 1 || doc.Find("script, style, [style], image, foreignObject").Length() > 0 || strings.Contains(r.Spec.Icon, "href") {
+			t.Errorf("the icon of %s is not a plain SVG", r.Spec.Name)
+		}
+	}
+}

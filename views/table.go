@@ -1,0 +1,123 @@
+package views
+
+import (
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// SortLink is a table's column by which its rows can be ordered.
+type SortLink struct {
+	Label string
+	URL   string // of the list in this order, or reversed when it is in this order
+	Dir   string // "ascending" or "descending" when the rows are in this order; empty otherwise
+}
+
+// Chip is one condition of a filtered list.
+type Chip struct {
+	Label string // "Status: Failed"
+	URL   string // of the list without this condition
+}
+
+// View is a filter that is one click away.
+type View struct {
+	Label   string
+	URL     string
+	Current bool
+}
+
+// Pager leads to the neighbours of a part of a list.
+type Pager struct {
+	Shown int    // rows on this page
+	What  string // "event"
+	Newer string // empty at the start
+	Older string // empty at the end
+	Note  string // what the end of the list means: "Events are kept for 30 days."
+}
+
+// text says how much is shown and whether there is more. It never counts what was not read.
+func (p Pager) text() string {
+	s := plural(p.Shown, p.What) + " shown"
+	if p.Older != "" {
+		return s + ", more available"
+	}
+	if p.Note != "" {
+		return s + ". " + p.Note
+	}
+	return s
+}
+
+// without is a query less one value of one of its parameters, on the first page.
+func without(q url.Values, key, value string) url.Values {
+	out := firstPage(q)
+	out[key] = slices.DeleteFunc(slices.Clone(q[key]), func(v string) bool { return v == value || value == "" })
+	if len(out[key]) == 0 {
+		delete(out, key)
+	}
+	return out
+}
+
+// replaced is a query with one parameter set anew, on the first page.
+func replaced(q url.Values, key string, values ...string) url.Values {
+	out := firstPage(q)
+	delete(out, key)
+	if len(values) > 0 {
+		out[key] = values
+	}
+	return out
+}
+
+// firstPage is a query without the cursors, and without parameters that say nothing.
+func firstPage(q url.Values) url.Values {
+	out := url.Values{}
+	for k, vs := range q {
+		if k == "next" || k == "prev" {
+			continue
+		}
+		if k == "since" && q.Get("range") != "" {
+			continue // belongs to the cursor
+		}
+		vs = slices.DeleteFunc(slices.Clone(vs), func(v string) bool { return v == "" })
+		if len(vs) > 0 {
+			out[k] = vs
+		}
+	}
+	return out
+}
+
+// Cursors are the ends of the part of a list that is shown.
+type Cursors struct {
+	Next, Prev string
+	Asc        bool      // oldest first
+	Since      time.Time // where a range relative to now began when the first page was read; zero for none
+}
+
+// CursorsOf are the cursors of a page of a list.
+func CursorsOf[T any](p *models.Page[T], since time.Time) Cursors {
+	return Cursors{p.Next, p.Prev, p.Dir == "asc", since}
+}
+
+// url is the list at a cursor; empty for none. A range that is relative to now takes its beginning along, so that the
+// list does not move while somebody pages through it.
+func (c Cursors) url(base string, q url.Values, key, cursor string) string {
+	if cursor == "" {
+		return ""
+	}
+	out := firstPage(q)
+	out.Set(key, cursor)
+	if out.Get("range") != "" && !c.Since.IsZero() {
+		out.Set("since", c.Since.UTC().Format(time.RFC3339))
+	}
+	return with(base, out)
+}
+
+// newPager is the pager of a list of which shown rows are on the page.
+func newPager(base string, q url.Values, shown int, what string, c Cursors) Pager {
+	p := Pager{Shown: shown, What: what, Newer: c.url(base, q, "prev", c.Prev), Older: c.url(base, q, "next", c.Next)}
+	if c.Asc {
+		p.Newer, p.Older = c.url(base, q, "next", c.Next), c.url(base, q, "prev", c.Prev)
+	}
+	return p
+}
