@@ -13,16 +13,18 @@ import (
 // form is what somebody typed into a form and sent.
 func (p *pageCtx) form() views.Form {
 	values := map[string][]string{}
-	p.Request().PostArgs().VisitAll(func(k, v []byte) {
+	for k, v := range p.Request().PostArgs().All() {
 		values[string(k)] = append(values[string(k)], string(v))
-	})
+	}
 	return views.Form{Values: values}
 }
 
 // query is the state of a list as it is in the address.
 func (p *pageCtx) query() url.Values {
 	q := url.Values{}
-	p.Context().QueryArgs().VisitAll(func(k, v []byte) { q.Add(string(k), string(v)) })
+	for k, v := range p.Context().QueryArgs().All() {
+		q.Add(string(k), string(v))
+	}
 	return q
 }
 

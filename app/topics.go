@@ -3,8 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"net/http"
-	"time"
 
 	"github.com/waybill-dev/waybill/models"
 )
@@ -52,63 +50,5 @@ func (a *App) deleteTopic(ctx context.Context, c *Call, req *topicRequest) (*Rep
 		return nil, err
 	}
 	a.audit(ctx, c, models.AllTenants(), "topic.delete", req.Topic, nil)
-	return &Reply{Body: success}, nil
-}
-
-type apiKeyJSON struct {
-	ID         string              `json:"id"`
-	Name       string              `json:"name"`
-	Hint       string              `json:"hint"`
-	Scopes     []models.Permission `json:"scopes"`
-	TenantID   string              `json:"tenant_id,omitempty"`
-	CreatedBy  string              `json:"created_by"`
-	CreatedAt  time.Time           `json:"created_at"`
-	ExpiresAt  *time.Time          `json:"expires_at"`
-	LastUsedAt *time.Time          `json:"last_used_at"`
-	RevokedAt  *time.Time          `json:"revoked_at"`
-	Key        string              `json:"key,omitempty"` // only when it is created
-}
-
-func apiKeyToJSON(k *models.APIKey) apiKeyJSON {
-	return apiKeyJSON{ID: k.ID.String(), Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, TenantID: k.TenantID, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt,
-		ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt, RevokedAt: k.RevokedAt}
-}
-
-func (a *App) listAPIKeys(ctx context.Context, c *Call, _ *noRequest) (*Reply, error) {
-	list, err := a.store.APIKeys(ctx, c.Scope())
-	if err != nil {
-		return nil, err
-	}
-	out := make([]apiKeyJSON, len(list))
-	for i, k := range list {
-		out[i] = apiKeyToJSON(k)
-	}
-	return &Reply{Body: map[string]any{"models": out}}, nil
-}
-
-type createAPIKeyRequest struct {
-	Body models.APIKeyInput `body:"json"`
-}
-
-func (a *App) createAPIKey(ctx context.Context, c *Call, req *createAPIKeyRequest) (*Reply, error) {
-	k, secret, err := a.store.CreateAPIKey(ctx, c.Actor, req.Body)
-	if err != nil {
-		return nil, err
-	}
-	a.audit(ctx, c, c.Scope(), "api_key.create", k.ID.String(), map[string]any{"name": k.Name, "scopes": k.Scopes})
-	j := apiKeyToJSON(k)
-	j.Key = secret
-	return &Reply{Status: http.StatusCreated, Body: j, Location: apiPrefix + "/api-keys"}, nil
-}
-
-type apiKeyRequest struct {
-	Key string `path:"key"`
-}
-
-func (a *App) revokeAPIKey(ctx context.Context, c *Call, req *apiKeyRequest) (*Reply, error) {
-	if err := a.store.RevokeAPIKey(ctx, c.Scope(), req.Key); err != nil {
-		return nil, err
-	}
-	a.audit(ctx, c, c.Scope(), "api_key.revoke", req.Key, nil)
 	return &Reply{Body: success}, nil
 }

@@ -1,0 +1,235 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// includes are what a caller wants to see beside the attempt itself.
+type includes map[string]bool
+
+var knownIncludes = []string{"event", "event.data", "response_data", "destination", "request"}
+
+func parseIncludes(list []string) (includes, error) {
+	in := includes{}
+	for _, s := range list {
+		if !slices.Contains(knownIncludes, s) {
+			return nil, models.Invalid("include", fmt.Sprintf("%q is not one of %s", s, strings.Join(knownIncludes, ", ")))
+		}
+		in[s] = true
+	}
+	return in, nil
+}
+
+type attemptJSON struct {
+	ID              string          `json:"id"`
+	TenantID        string          `json:"tenant_id"`
+	EventID         string          `json:"event_id"`
+	DestinationID   string          `json:"destination_id"`
+	DestinationType string          `json:"destination_type"`
+	DeliveryID      string          `json:"delivery_id"`
+	Status          string          `json:"status"`
+	Time            time.Time       `json:"time"`
+	Code            string          `json:"code"`
+	AttemptNumber   int             `json:"attempt_number"`
+	Manual          bool            `json:"manual"`
+	Trigger         string          `json:"trigger"`
+	Actor           string          `json:"actor,omitempty"`
+	StartedAt       time.Time       `json:"started_at"`
+	DurationMS      float64         `json:"duration_ms"`
+	Timing          timingJSON      `json:"timing"`
+	Request         requestJSON     `json:"request"`
+	Response        *responseJSON   `json:"response"`
+	ResponseData    *responseData   `json:"response_data,omitempty"`
+	Error           *errorJSON      `json:"error"`
+	Event           *eventJSON      `json:"event,omitempty"`
+	Destination     json.RawMessage `json:"destination,omitempty"`
+}
+
+type timingJSON struct {
+	DNS       float64 `json:"dns_ms"`
+	Connect   float64 `json:"connect_ms"`
+	TLS       float64 `json:"tls_ms"`
+	FirstByte float64 `json:"first_byte_ms"`
+}
+
+type requestJSON struct {
+	Method  string            `json:"method"`
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers"`
+}
+
+type responseJSON struct {
+	Status    int               `json:"status"`
+	Headers   map[string]string `json:"headers"`
+	Body      string            `json:"body"`
+	Truncated bool              `json:"truncated"`
+}
+
+// responseData is the peer's form of the answer.
+type responseData struct {
+	Status int    `json:"status,omitempty"`
+	Body   string `json:"body"`
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func attemptToJSON(at *models.Attempt, in includes) attemptJSON {
+	j := attemptJSON{ID: at.ID(), TenantID: at.TenantID, EventID: at.PublicEventID, DestinationID: at.DestinationID, DestinationType: at.DestinationType,
+		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, AttemptNumber: at.Number,
+		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, StartedAt: at.StartedAt,
+		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS), ms(at.Timing.FirstByte)},
+		Request: requestJSON{at.Method, at.URL, headerMap(at.RequestHeader)}}
+	if at.Code != 0 {
+		j.Code = strconv.Itoa(at.Code)
+	} else if at.ErrorClass != "" {
+		j.Code = at.ErrorClass
+	}
+	body := strings.ToValidUTF8(string(at.ResponseBody), "\uFFFD")
+	if at.Code != 0 || len(at.ResponseBody) > 0 {
+		j.Response = &responseJSON{at.Code, headerMap(at.ResponseHeader), body, at.Truncated}
+		if in["response_data"] {
+			j.ResponseData = &responseData{at.Code, body}
+		}
+	}
+	if at.ErrorClass != "" {
+		j.Error = &errorJSON{at.ErrorClass, at.Error, at.Advice}
+	}
+	return j
+}
+
+// headerMap reads lines "Name: value"; values of repeated names are joined by commas (RFC 9110, section 5.3).
+func headerMap(lines string) map[string]string {
+	m := map[string]string{}
+	for line := range strings.Lines(lines) {
+		name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
+		if !ok {
+			continue
+		}
+		value = strings.TrimSpace(value)
+		if old, has := m[name]; has {
+			value = old + ", " + value
+		}
+		m[name] = value
+	}
+	return m
+}
+
+type listAttemptsRequest struct {
+	PathTenant      string   `path:"tenant"`      // of the route below a destination
+	PathDestination string   `path:"destination"` // of the route below a destination
+	Event           string   `query:"event_id"`
+	Types           []string `query:"destination_type"`
+	Status          string   `query:"status"`
+	Topics          []string `query:"topic"`
+	Include         []string `query:"include"`
+	filterParams
+}
+
+func (a *App) listAttempts(ctx context.Context, c *Call, req *listAttemptsRequest) (*Reply, error) {
+	if req.PathTenant != "" {
+		if _, err := a.store.Destination(ctx, c.Scope(), req.PathTenant, req.PathDestination); err != nil {
+			return nil, err
+		}
+		req.Tenant, req.Destinations = req.PathTenant, []string{req.PathDestination}
+	}
+	scope, err := a.store.Of(ctx, c.Scope(), req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	page, err := req.query(100, 1000)
+	if err != nil {
+		return nil, err
+	}
+	in, err := parseIncludes(req.Include)
+	if err != nil {
+		return nil, err
+	}
+	q := models.AttemptQuery{EventID: req.Event, Destinations: req.Destinations, DestinationTypes: req.Types, Topics: req.Topics, Code: req.Code,
+		ErrorClass: req.ErrorClass, Page: page}
+	q.Since, q.Until = req.span()
+	switch req.Status {
+	case "":
+	case "success", "failed":
+		ok := req.Status == "success"
+		q.OK = &ok
+	default:
+		return nil, models.Invalid("status", "must be success or failed")
+	}
+	list, err := a.store.Attempts(ctx, scope, q)
+	if err != nil {
+		return nil, err
+	}
+	body := pageToJSON(list, func(at *models.Attempt) attemptJSON { return attemptToJSON(at, in) })
+	for i, at := range list.Items {
+		if err := a.include(ctx, c, at, &body.Models[i], in); err != nil {
+			return nil, err
+		}
+	}
+	return &Reply{Body: body}, nil
+}
+
+// include adds the event and the destination of an attempt where they are asked for.
+func (a *App) include(ctx context.Context, c *Call, at *models.Attempt, j *attemptJSON, in includes) error {
+	if in["event"] || in["event.data"] {
+		e, err := a.store.EventOf(ctx, c.Scope(), at)
+		if err != nil {
+			return err
+		}
+		ej := eventToJSON(e)
+		if !in["event.data"] {
+			ej.Data = nil
+		}
+		j.Event = &ej
+	}
+	if in["destination"] {
+		d, err := a.store.Destination(ctx, c.Scope(), at.TenantID, at.DestinationID)
+		if models.IsKind(err, models.KindNotFound) {
+			return nil // deleted since
+		}
+		if err != nil {
+			return err
+		}
+		j.Destination, err = json.Marshal(destinationToJSON(d, false))
+		return err
+	}
+	return nil
+}
+
+type attemptRequest struct {
+	PathTenant      string   `path:"tenant"`
+	PathDestination string   `path:"destination"`
+	Attempt         string   `path:"attempt"`
+	Include         []string `query:"include"`
+	Tenant          string   `query:"tenant_id"`
+}
+
+func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Reply, error) {
+	in, err := parseIncludes(req.Include)
+	if err != nil {
+		return nil, err
+	}
+	scope, err := a.store.Of(ctx, c.Scope(), req.Tenant+req.PathTenant)
+	if err != nil {
+		return nil, err
+	}
+	at, err := a.store.Attempt(ctx, scope, req.Attempt)
+	if err != nil {
+		return nil, err
+	}
+	if req.PathDestination != "" && at.DestinationID != req.PathDestination {
+		return nil, &models.Error{Kind: models.KindNotFound, Message: "There is no such attempt of this destination."}
+	}
+	j := attemptToJSON(at, in)
+	if err := a.include(ctx, c, at, &j, in); err != nil {
+		return nil, err
+	}
+	return &Reply{Body: j}, nil
+}

@@ -1,0 +1,148 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+type deliveryJSON struct {
+	ID            string     `json:"id"`
+	TenantID      string     `json:"tenant_id"`
+	EventID       string     `json:"event_id"`
+	DestinationID string     `json:"destination_id"`
+	Topic         string     `json:"topic"`
+	Status        string     `json:"status"`
+	Reason        string     `json:"reason,omitempty"`
+	Attempts      int        `json:"attempts"`
+	MaxAttempts   int        `json:"max_attempts"`
+	NextAttemptAt *time.Time `json:"next_attempt_at"`
+	LastAttemptAt *time.Time `json:"last_attempt_at"`
+	LastCode      *int       `json:"last_code"`
+	LastError     *errorJSON `json:"last_error"`
+	CreatedAt     time.Time  `json:"created_at"`
+	UpdatedAt     time.Time  `json:"updated_at"`
+}
+
+type errorJSON struct {
+	Class   string `json:"class"`
+	Message string `json:"message"`
+	Advice  string `json:"advice,omitempty"`
+}
+
+func deliveryToJSON(d *models.Delivery) deliveryJSON {
+	j := deliveryJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Topic: d.Topic, Status: d.Status,
+		Reason: d.Reason, Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, NextAttemptAt: d.NextAttemptAt, LastAttemptAt: d.LastAttemptAt,
+		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt}
+	if d.LastCode != 0 {
+		j.LastCode = &d.LastCode
+	}
+	if d.ErrorClass != "" {
+		j.LastError = &errorJSON{d.ErrorClass, d.Error, d.Advice}
+	}
+	return j
+}
+
+type listDeliveriesRequest struct {
+	Event    string   `query:"event_id"`
+	Topics   []string `query:"topic"`
+	Statuses []string `query:"status"`
+	filterParams
+}
+
+func (a *App) listDeliveries(ctx context.Context, c *Call, req *listDeliveriesRequest) (*Reply, error) {
+	scope, err := a.store.Of(ctx, c.Scope(), req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	page, err := req.query(100, 1000)
+	if err != nil {
+		return nil, err
+	}
+	since, until := req.span()
+	list, err := a.store.Deliveries(ctx, scope, models.DeliveryQuery{EventID: req.Event, Destinations: req.Destinations, Topics: req.Topics,
+		Statuses: req.Statuses, Code: req.Code, ErrorClass: req.ErrorClass, Since: since, Until: until, Page: page})
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: pageToJSON(list, deliveryToJSON)}, nil
+}
+
+type deliveryRequest struct {
+	Delivery string `path:"delivery"`
+}
+
+func (a *App) getDelivery(ctx context.Context, c *Call, req *deliveryRequest) (*Reply, error) {
+	d, err := a.store.Delivery(ctx, c.Scope(), req.Delivery)
+	if err != nil {
+		return nil, err
+	}
+	final := d.Final()
+	return &Reply{Body: deliveryToJSON(d), Final: &final, ETag: fmt.Sprintf("%d-%d-%s", d.Turn, d.Attempts, d.Status)}, nil
+}
+
+func (a *App) cancelDelivery(ctx context.Context, c *Call, req *deliveryRequest) (*Reply, error) {
+	d, err := a.store.CancelDelivery(ctx, c.Scope(), req.Delivery, c.Actor.Name)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, d.TenantScope(), "delivery.cancel", d.ID(), nil)
+	return &Reply{Body: deliveryToJSON(d)}, nil
+}
+
+type retryRequest struct {
+	Body struct {
+		Event       string `json:"event_id"`
+		Destination string `json:"destination_id"`
+		Tenant      string `json:"tenant_id"` // needed only where two tenants chose the same event id
+	} `body:"json"`
+}
+
+// retry queues one attempt now, of an event's delivery to a destination.
+func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, error) {
+	scope, err := a.store.Of(ctx, c.Scope(), req.Body.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	d, queued, err := a.store.RetryEvent(ctx, scope, req.Body.Event, req.Body.Destination, c.Actor.Name)
+	if err != nil {
+		if d != nil {
+			a.auditFailure(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), err)
+		}
+		return nil, err
+	}
+	a.audit(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), map[string]any{"event": d.PublicEventID, "destination": d.DestinationID, "queued": queued})
+	location := apiPrefix + "/deliveries/" + d.ID()
+	r := &Reply{Status: http.StatusAccepted, Body: success, Location: location, Applied: c.Prefer.waitApplied(), Link: []string{"<" + location + `>; rel="monitor"`}}
+	if c.Prefer.wait == 0 {
+		return r, nil
+	}
+	after, settled, err := a.waitForAttempt(ctx, c.Scope(), d, c.Prefer.wait)
+	if err != nil || !settled {
+		return r, err
+	}
+	r.Status, r.Body = http.StatusOK, map[string]any{"success": true, "deliveries": []deliveryJSON{deliveryToJSON(after)}}
+	return r, nil
+}
+
+// waitForAttempt waits until a delivery has more attempts than it had.
+func (a *App) waitForAttempt(ctx context.Context, scope models.Scope, before *models.Delivery, wait time.Duration) (*models.Delivery, bool, error) {
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	for pause := 5 * time.Millisecond; ; pause = min(pause*3/2, 200*time.Millisecond) {
+		d, err := a.store.Delivery(ctx, scope, before.ID())
+		if err != nil || d.Attempts > before.Attempts {
+			return d, err == nil, err
+		}
+		select {
+		case <-deadline.C:
+			return nil, false, nil
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,351 @@
+package models
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/filter"
+	"github.com/waybill-dev/waybill/models/pgcopy"
+)
+
+// acceptWriter holds what one committer reuses from group to group.
+type acceptWriter struct {
+	events, deliveries pgcopy.Rows
+	jobs               map[jobKey][]Item
+	order              []jobKey
+}
+
+type jobKey struct {
+	destination    int64
+	trigger, actor string
+}
+
+func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWriter) error {
+	for _, p := range group {
+		p.err, p.res = nil, PublishResult{}
+	}
+	committed := func() {}
+	err := pgx.BeginFunc(ctx, a.s.Hot, func(tx pgx.Tx) error {
+		tenants, catalogue, err := a.lookup(ctx, tx, group)
+		if err != nil {
+			return err
+		}
+		fresh, err := a.admit(ctx, tx, group, tenants, catalogue)
+		if err != nil || len(fresh) == 0 {
+			return err
+		}
+		w.events.Reset()
+		w.deliveries.Reset()
+		w.jobs, w.order = map[jobKey][]Item{}, w.order[:0]
+		deliveries := 0
+		ids := make([]uuid.UUID, len(fresh))
+		for i, p := range fresh {
+			ids[i] = p.id
+			deliveries += a.place(p, tenants[p.in.TenantID], w)
+		}
+		if err := w.events.Send(ctx, tx, "copy "+a.s.partitions.of("events", ids...)+` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data) from stdin binary`); err != nil {
+			return fmt.Errorf("write events: %w", err)
+		}
+		if deliveries == 0 {
+			return nil
+		}
+		if err := w.deliveries.Send(ctx, tx, "copy "+a.s.partitions.of("deliveries", ids...)+` (event_id, destination_key, tenant_key, status, reason) from stdin binary`); err != nil {
+			return fmt.Errorf("write deliveries: %w", err)
+		}
+		var jobs []Batch
+		for _, k := range w.order {
+			jobs = append(jobs, batches(Batch{Destination: k.destination, Trigger: k.trigger, Actor: k.actor}, w.jobs[k])...)
+		}
+		if len(jobs) == 0 {
+			return nil
+		}
+		committed, err = a.s.queue.Enqueue(ctx, tx, jobs)
+		return err
+	})
+	if err == nil {
+		committed()
+	}
+	return err
+}
+
+// accepting is a tenant as the accepting transaction sees it.
+type accepting struct {
+	key    int64
+	routes *routes
+}
+
+// lookup reads the tenants of the group with their destinations, and the catalogue of topics. It takes a shared lock on
+// each tenant first: a change of its destinations waits for this transaction, and this one for a change under way.
+func (a *Accepter) lookup(ctx context.Context, tx pgx.Tx, group []*publishing) (map[string]*accepting, []string, error) {
+	tenants := map[string]*accepting{}
+	for _, p := range group {
+		tenants[p.in.TenantID] = nil
+	}
+	ids := slices.Collect(maps.Keys(tenants))
+	locks := make([]int32, len(ids))
+	for i, id := range ids {
+		locks[i] = lockHash(id)
+	}
+	b := &pgx.Batch{}
+	b.Queue("select pg_advisory_xact_lock_shared($1, l) from unnest($2::int[]) l", int32(lockTenant), locks)
+	b.Queue("select id, key, version from tenants where id = any($1) and deleted_at is null", ids)
+	b.Queue("select name from topics")
+	br := tx.SendBatch(ctx, b)
+	if _, err := br.Exec(); err != nil {
+		br.Close()
+		return nil, nil, err
+	}
+	type found struct {
+		id           string
+		key, version int64
+	}
+	rows, err := br.Query()
+	if err != nil {
+		br.Close()
+		return nil, nil, err
+	}
+	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (f found, err error) {
+		err = r.Scan(&f.id, &f.key, &f.version)
+		return f, err
+	})
+	if err != nil {
+		br.Close()
+		return nil, nil, err
+	}
+	rows, err = br.Query()
+	if err != nil {
+		br.Close()
+		return nil, nil, err
+	}
+	catalogue, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		br.Close()
+		return nil, nil, err
+	}
+	if err := br.Close(); err != nil {
+		return nil, nil, err
+	}
+	for _, f := range list {
+		r := a.routes.get(f.key, f.version)
+		if r == nil {
+			if r, err = loadRoutes(ctx, tx, f.key, f.version); err != nil {
+				return nil, nil, err
+			}
+			a.routes.put(f.key, r)
+		}
+		tenants[f.id] = &accepting{f.key, r}
+	}
+	return tenants, append(catalogue, a.s.Topics...), nil
+}
+
+// admit sorts out the events that cannot be accepted and those that were accepted before, and returns the others.
+func (a *Accepter) admit(ctx context.Context, tx pgx.Tx, group []*publishing, tenants map[string]*accepting, catalogue []string) ([]*publishing, error) {
+	fresh := make([]*publishing, 0, len(group))
+	named := map[callerID]*publishing{} // the first of each caller's id in this group
+	var again []*publishing             // those with an id that came earlier in this group
+	for _, p := range group {
+		t := tenants[p.in.TenantID]
+		switch {
+		case t == nil:
+			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("There is no tenant %q. Create it with PUT /tenants/{id} before publishing to it.", cut(p.in.TenantID, 80)),
+				Fields: map[string]string{"tenant_id": "is unknown"}}
+		case p.in.Topic != "" && len(catalogue) > 0 && !slices.Contains(catalogue, p.in.Topic):
+			p.err = Invalid("topic", fmt.Sprintf("%q is not in the catalogue: %s", cut(p.in.Topic, 80), listSome(catalogue)))
+		case p.in.DestinationID != "" && t.routes.byID[p.in.DestinationID] == nil:
+			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("Tenant %q has no destination %q.", cut(p.in.TenantID, 80), cut(p.in.DestinationID, 80)),
+				Fields: map[string]string{"destination_id": "is unknown"}}
+		case p.in.ID == "":
+			fresh = append(fresh, p)
+		default:
+			id := callerID{t.key, p.in.ID}
+			if named[id] != nil {
+				again = append(again, p)
+			} else {
+				named[id] = p
+			}
+		}
+	}
+	if len(named) == 0 {
+		return fresh, nil
+	}
+	seen, err := a.seen(ctx, tx, named)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range group {
+		if p.in.ID == "" || p.err != nil {
+			continue
+		}
+		id := callerID{tenants[p.in.TenantID].key, p.in.ID}
+		if named[id] != p {
+			continue
+		}
+		if first, dup := seen[id]; dup {
+			p.res = first
+		} else {
+			fresh = append(fresh, p)
+		}
+	}
+	for _, p := range again {
+		id := callerID{tenants[p.in.TenantID].key, p.in.ID}
+		if first, dup := seen[id]; dup {
+			p.res = first
+		} else {
+			p.res = PublishResult{ID: p.in.ID, Duplicate: true, DestinationIDs: a.preview(named[id], tenants)}
+		}
+	}
+	return fresh, nil
+}
+
+type callerID struct {
+	tenant int64
+	id     string
+}
+
+// preview is where an event of this group will go, for a duplicate of it in the same group.
+func (a *Accepter) preview(p *publishing, tenants map[string]*accepting) []string {
+	to, _ := tenants[p.in.TenantID].routes.match(p.in, p.document())
+	ids := make([]string, len(to))
+	for i, v := range to {
+		ids[i] = v.to.id
+	}
+	return ids
+}
+
+// seen looks for events that were accepted with these ids before. It locks each id until the transaction ends, so that
+// of two publishers with the same id one waits and finds the other's event; a unique index cannot do that across
+// partitions.
+func (a *Accepter) seen(ctx context.Context, tx pgx.Tx, named map[callerID]*publishing) (map[callerID]PublishResult, error) {
+	locks := make([]int64, 0, len(named))
+	ids := map[int64][]string{}
+	for id := range named {
+		h := fnv.New64a()
+		fmt.Fprintf(h, "%d %s", id.tenant, id.id)
+		locks = append(locks, int64(h.Sum64()))
+		ids[id.tenant] = append(ids[id.tenant], id.id)
+	}
+	slices.Sort(locks) // in one order, so that two committers never wait for each other in a circle
+	b := &pgx.Batch{}
+	b.Queue("select pg_advisory_xact_lock(l) from unnest($1::bigint[]) l", locks)
+	for tenant, list := range ids {
+		b.Queue(`select e.tenant_key, e.caller_id,
+			coalesce((select array_agg(d.id order by d.key) from deliveries x join destinations d on d.key = x.destination_key where x.event_id = e.id), '{}')
+			from events e where e.tenant_key = $1 and e.caller_id = any($2) and e.caller_id is not null`, tenant, list)
+	}
+	br := tx.SendBatch(ctx, b)
+	defer br.Close()
+	if _, err := br.Exec(); err != nil {
+		return nil, err
+	}
+	seen := map[callerID]PublishResult{}
+	for range ids {
+		rows, err := br.Query()
+		if err != nil {
+			return nil, err
+		}
+		_, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (struct{}, error) {
+			var id callerID
+			res := PublishResult{Duplicate: true}
+			err := r.Scan(&id.tenant, &id.id, &res.DestinationIDs)
+			res.ID = id.id
+			seen[id] = res
+			return struct{}{}, err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return seen, br.Close()
+}
+
+// document makes the filters' view of the event when the first filter asks for it.
+func (p *publishing) document() func() *filter.Doc {
+	var doc *filter.Doc
+	return func() *filter.Doc {
+		if doc == nil {
+			at := p.received
+			if p.in.Time != nil {
+				at = *p.in.Time
+			}
+			doc = filter.NewDoc(p.publicID(), p.in.Topic, at, p.in.Metadata, p.in.Data)
+		}
+		return doc
+	}
+}
+
+// place routes an event and writes its rows. It returns how many deliveries it wrote.
+func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) int {
+	to, filteredBy := t.routes.match(p.in, p.document())
+	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
+	e := &w.events
+	e.Row(9)
+	e.UUID(p.id)
+	e.Int8(t.key)
+	e.TextOrNull(p.in.ID)
+	e.Text(p.in.Topic)
+	if p.in.Time != nil {
+		e.Time(*p.in.Time)
+	} else {
+		e.Null()
+	}
+	e.Bool(retry)
+	e.Int8s(filteredBy)
+	if len(p.in.Metadata) > 0 {
+		md, _ := json.Marshal(p.in.Metadata)
+		e.Bytes(md)
+	} else {
+		e.Null()
+	}
+	e.Bytes(p.in.Data)
+
+	p.res = PublishResult{ID: p.publicID(), DestinationIDs: make([]string, 0, len(to))}
+	for _, v := range to {
+		p.res.DestinationIDs = append(p.res.DestinationIDs, v.to.id)
+		w.delivery(p, t.key, v)
+	}
+	if a.recent != nil && len(to) > 0 {
+		a.recent.add(&Event{Key: p.id, ID: p.publicID(), TenantKey: t.key, Topic: p.in.Topic, Time: p.time(), Received: p.received,
+			Retry: retry, Metadata: p.in.Metadata, Data: p.in.Data})
+	}
+	return len(to)
+}
+
+func (p *publishing) time() time.Time {
+	if p.in.Time != nil {
+		return *p.in.Time
+	}
+	return p.received
+}
+
+func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
+	status, reason := StatusPending, ""
+	switch {
+	case v.failed != "":
+		status, reason = StatusFailed, v.failed
+	case v.to.held != "":
+		status, reason = StatusHeld, v.to.held
+	}
+	d := &w.deliveries
+	d.Row(5)
+	d.UUID(p.id)
+	d.Int8(v.to.key)
+	d.Int8(tenantKey)
+	d.Text(status)
+	d.TextOrNull(reason)
+	if status != StatusPending {
+		return
+	}
+	k := jobKey{v.to.key, p.in.Trigger, p.in.Actor}
+	if w.jobs[k] == nil {
+		w.order = append(w.order, k)
+	}
+	w.jobs[k] = append(w.jobs[k], Item{EventID: p.id})
+}

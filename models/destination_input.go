@@ -1,0 +1,184 @@
+package models
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters"
+)
+
+// Topics is a destination's subscription as callers write it: "*" or a list of topics.
+type Topics []string
+
+// UnmarshalJSON reads "*", a list, or a single topic.
+func (t *Topics) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*t = Topics{one}
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal(b, &list); err != nil {
+		return errors.New(`must be "*" or an array of topics`)
+	}
+	*t = list
+	return nil
+}
+
+// MarshalJSON prints "*" for all topics, otherwise a list.
+func (t Topics) MarshalJSON() ([]byte, error) {
+	if slices.Contains(t, AllTopics) {
+		return []byte(`"*"`), nil
+	}
+	return json.Marshal([]string(t))
+}
+
+// DestinationInput is what a caller may say of a destination, to create it and, as a merge patch (RFC 7396), to change
+// it. What is nil stays as it is.
+type DestinationInput struct {
+	ID               *string         `json:"id"`   // when creating; made up when missing
+	Type             *string         `json:"type"` // cannot be changed
+	Name             *string         `json:"name"`
+	Topics           *Topics         `json:"topics"`
+	Filter           json.RawMessage `json:"filter"` // {}, "" or null for none; absent leaves it as it is
+	Config           Values          `json:"config"`
+	Credentials      Values          `json:"credentials"`
+	DeliveryMetadata StringPatch     `json:"delivery_metadata"`
+	Metadata         StringPatch     `json:"metadata"`
+	Retry            *RetryPolicy    `json:"retry"` // replaced as a whole; {} for the server's default
+	Timeout          *Duration       `json:"timeout"`
+	MaxInFlight      *int            `json:"max_in_flight"`
+	Signature        *string         `json:"signature"`
+	Disabled         *bool           `json:"-"` // when creating from a page: save without starting to deliver
+}
+
+// merge writes the input into d and reports what is wrong with the result.
+func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput) error {
+	bad := problems{}
+	if in.Name != nil {
+		d.Name = strings.TrimSpace(*in.Name)
+		checkText("name", d.Name, maxNameLength, bad)
+	}
+	if in.Topics != nil {
+		d.Topics = s.checkTopics(ctx, *in.Topics, bad)
+	}
+	if in.Filter != nil {
+		d.Filter = checkFilter(in.Filter, bad)
+	}
+	d.DeliveryMetadata = in.DeliveryMetadata.apply(d.DeliveryMetadata)
+	checkMetadata("delivery_metadata", d.DeliveryMetadata, bad)
+	d.Metadata = in.Metadata.apply(d.Metadata)
+	checkMetadata("metadata", d.Metadata, bad)
+	s.mergeDelivery(d, in, bad)
+	s.mergeSettings(d, in, bad)
+	return bad.err()
+}
+
+func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems) {
+	if in.Retry != nil {
+		in.Retry.check("retry", bad)
+		d.Retry = in.Retry
+		if b, _ := json.Marshal(in.Retry); string(b) == "{}" {
+			d.Retry = nil
+		}
+	}
+	if in.Timeout != nil {
+		ms := int(time.Duration(*in.Timeout).Milliseconds())
+		d.TimeoutMS = &ms
+		if ms == 0 {
+			d.TimeoutMS = nil
+		} else if ms < 100 || ms > 120_000 {
+			bad.add("timeout", "must be between 100ms and 2m")
+		}
+	}
+	if in.MaxInFlight != nil {
+		d.MaxInFlight = in.MaxInFlight
+		if *in.MaxInFlight == 0 {
+			d.MaxInFlight = nil
+		} else if *in.MaxInFlight < 1 || *in.MaxInFlight > 1000 {
+			bad.add("max_in_flight", "must be between 1 and 1000")
+		}
+	}
+	if in.Signature != nil {
+		d.Signature = *in.Signature
+		if !slices.Contains([]string{"", "standard", "outpost"}, d.Signature) {
+			bad.add("signature", `must be "standard" or "outpost"`)
+		}
+	}
+}
+
+func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems) {
+	r := d.Registration()
+	if r == nil {
+		return // refused when it was created
+	}
+	for key, v := range in.Credentials {
+		// A masked value that comes back as it was shown changes nothing.
+		if v != nil && *v != "" && d.Credentials[key] != "" && *v == mask(d.Credentials[key]) {
+			delete(in.Credentials, key)
+		}
+	}
+	for _, f := range d.sensitiveConfig() {
+		if v, old := in.Config[f.Key], d.Config[f.Key]; v != nil && old != "" {
+			plain := unmask(f, old, *v)
+			in.Config[f.Key] = &plain
+		}
+	}
+	d.Config = in.Config.apply(d.Config)
+	d.Credentials = in.Credentials.apply(d.Credentials)
+	set := d.Settings()
+	for _, fe := range r.Check(&set) {
+		bad.add(fe.Key, fe.Message)
+	}
+	d.Config, d.Credentials = set.Config, set.Credentials
+}
+
+func (s *Store) checkTopics(ctx context.Context, topics []string, bad problems) []string {
+	if len(topics) == 0 {
+		bad.add("topics", `must be "*" or name at least one topic`)
+		return nil
+	}
+	if len(topics) > 1000 {
+		bad.add("topics", "must name at most 1,000 topics")
+		return nil
+	}
+	if slices.Contains(topics, AllTopics) {
+		return []string{AllTopics}
+	}
+	catalogue, err := s.TopicNames(ctx)
+	if err != nil {
+		bad.add("topics", "could not be checked")
+		return nil
+	}
+	out := slices.Clone(topics)
+	slices.Sort(out)
+	out = slices.Compact(out)
+	for i, t := range out {
+		checkTopic(fmt.Sprintf("topics[%d]", i), t, bad)
+		if len(catalogue) > 0 && !slices.Contains(catalogue, t) {
+			bad.add(fmt.Sprintf("topics[%d]", i), fmt.Sprintf("%q is not in the catalogue: %s", cut(t, 80), listSome(catalogue)))
+		}
+	}
+	return out
+}
+
+// listSome lists the first names of many.
+func listSome(names []string) string {
+	if len(names) > 10 {
+		return strings.Join(names[:10], ", ") + fmt.Sprintf(" and %d more", len(names)-10)
+	}
+	return strings.Join(names, ", ")
+}
+
+func typeNames() string {
+	var names []string
+	for _, r := range adapters.All() {
+		names = append(names, r.Spec.Name)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,176 @@
+package models
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters"
+)
+
+// Masked returns the credentials as everybody may see them. With secrets, the ones that the owner shares with the
+// receiver (a signing secret) are in full.
+func (d *Destination) Masked(secrets bool) map[string]string {
+	out := map[string]string{}
+	r := d.Registration()
+	for k, v := range d.Credentials {
+		out[k] = mask(v)
+		if r == nil {
+			continue
+		}
+		for _, f := range r.Spec.Credentials {
+			if f.Key == k && (!f.Sensitive || f.Shared && secrets) {
+				out[k] = v
+			}
+		}
+	}
+	return out
+}
+
+// MaskedConfig returns the config with its sensitive values masked.
+func (d *Destination) MaskedConfig() map[string]string {
+	out := map[string]string{}
+	for k, v := range d.Config {
+		out[k] = v
+	}
+	for _, f := range d.sensitiveConfig() {
+		if out[f.Key] != "" {
+			out[f.Key] = maskField(f, out[f.Key])
+		}
+	}
+	return out
+}
+
+func (d *Destination) sensitiveConfig() (fields []adapters.Field) {
+	if r := d.Registration(); r != nil {
+		for _, f := range r.Spec.Config {
+			if f.Sensitive {
+				fields = append(fields, f)
+			}
+		}
+	}
+	return fields
+}
+
+// maskField masks a field's value; of a map each value, so that its names stay readable.
+func maskField(f adapters.Field, v string) string {
+	var m map[string]string
+	if f.Type != adapters.FieldMap || json.Unmarshal([]byte(v), &m) != nil {
+		return mask(v)
+	}
+	for k, x := range m {
+		m[k] = mask(x)
+	}
+	return toJSON(m)
+}
+
+// unmask puts back what was masked in a value that comes back from somebody who saw it masked.
+func unmask(f adapters.Field, old, v string) string {
+	if v == maskField(f, old) {
+		return old
+	}
+	var was, is map[string]string
+	if f.Type != adapters.FieldMap || json.Unmarshal([]byte(old), &was) != nil || json.Unmarshal([]byte(v), &is) != nil {
+		return v
+	}
+	for k, x := range is {
+		if was[k] != "" && x == mask(was[k]) {
+			is[k] = was[k]
+		}
+	}
+	return toJSON(is)
+}
+
+func toJSON(m map[string]string) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(m) // a map of strings always prints
+	return strings.TrimSpace(b.String())
+}
+
+// mask keeps enough of a secret to recognise it.
+func mask(s string) string {
+	if len(s) >= 16 {
+		return s[:6] + "••••••"
+	}
+	if s == "" {
+		return ""
+	}
+	return "••••••"
+}
+
+func (d *Destination) sealContext() string {
+	return fmt.Sprintf("destination %d %s", d.TenantKey, d.ID)
+}
+
+// sealed is what a destination keeps encrypted: its credentials, and the config that is sensitive.
+type sealed struct {
+	Credentials map[string]string `json:"credentials,omitempty"`
+	Config      map[string]string `json:"config,omitempty"`
+}
+
+// open fills in what the row alone does not hold.
+func (s *Store) open(d *Destination, tenantID string) error {
+	d.TenantID = tenantID
+	d.Credentials, d.Config = map[string]string{}, map[string]string{}
+	maps.Copy(d.Config, d.OpenConfig)
+	if len(d.SealedCreds) == 0 {
+		return nil
+	}
+	plain, err := s.Keys.Open(d.SealedCreds, d.sealContext())
+	if err != nil {
+		return fmt.Errorf("credentials of destination %s: %w", d.ID, err)
+	}
+	var in sealed
+	if err := json.Unmarshal(plain, &in); err != nil {
+		return fmt.Errorf("credentials of destination %s: %w", d.ID, err)
+	}
+	maps.Copy(d.Credentials, in.Credentials)
+	maps.Copy(d.Config, in.Config)
+	return nil
+}
+
+// seal makes the row of what was changed: what is sensitive is encrypted.
+func (s *Store) seal(d *Destination) error {
+	out := sealed{Credentials: d.Credentials, Config: map[string]string{}}
+	d.OpenConfig = maps.Clone(d.Config)
+	for _, f := range d.sensitiveConfig() {
+		if v, has := d.Config[f.Key]; has {
+			out.Config[f.Key] = v
+			delete(d.OpenConfig, f.Key)
+		}
+	}
+	if d.OpenConfig == nil {
+		d.OpenConfig = map[string]string{}
+	}
+	d.SealedCreds = nil
+	if len(out.Credentials)+len(out.Config) == 0 {
+		return nil
+	}
+	plain, err := json.Marshal(out)
+	if err != nil {
+		return err
+	}
+	d.SealedCreds = s.Keys.Seal(plain, d.sealContext())
+	return nil
+}
+
+// RotateSecret gives the destination a new secret; the one in force stays valid beside it for the overlap. Types whose
+// secret the server makes have a field for it, which their validation acts upon.
+func (s *Store) RotateSecret(ctx context.Context, scope Scope, tenantID, id string, overlap time.Duration) (*Destination, error) {
+	if overlap < 0 || overlap > 30*24*time.Hour {
+		return nil, Invalid("overlap", "must be between 0s and 720h")
+	}
+	return s.change(ctx, scope, tenantID, id, 0, func(ctx context.Context, _ *Tx, d *Destination) error {
+		if !d.Registration().Rotates() {
+			return conflict("Destinations of type %s have no secret of ours to rotate. Change their credentials instead.", d.Type)
+		}
+		yes, until := "true", time.Now().Add(overlap).UTC().Format(time.RFC3339)
+		return s.merge(ctx, d, &DestinationInput{Credentials: Values{adapters.RotateField: &yes, "previous_secret_invalid_at": &until}})
+	})
+}
