@@ -151,6 +151,10 @@ func (a *App) Run(ctx context.Context, started func()) error {
 			return a.http.ShutdownWithTimeout(15 * time.Second)
 		})
 	}
+	g.Go(func() error {
+		a.keepPartitionsKnown(ctx)
+		return nil
+	})
 	if a.pg != nil {
 		g.Go(func() error {
 			select {
@@ -168,6 +172,22 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		}
 	}()
 	return g.Wait()
+}
+
+// keepPartitionsKnown reads from time to time which partitions there are.
+func (a *App) keepPartitionsKnown(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := a.store.KnowPartitions(ctx); err != nil && ctx.Err() == nil {
+				a.log.Warn("cannot read which partitions there are; statements take a little longer", "error", err)
+			}
+		}
+	}
 }
 
 // Close releases everything, after what was accepted is committed.

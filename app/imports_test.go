@@ -18,7 +18,7 @@ const module = "github.com/waybill-dev/waybill"
 var mayImport = map[string][]string{
 	"adapters":          {"adapters"},
 	"adapters/all":      {"adapters"},
-	"migrations":        {},
+	"migrations":        {"migrations"},
 	"static":            {},
 	"internal/postgres": {"internal/postgres"},
 	"models":            {"adapters", "migrations", "models"},
