@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -268,32 +269,27 @@ func (c claims) run(ctx context.Context, s *Store) (map[DeliveryKey]int, error) 
 	}
 	b := &pgx.Batch{}
 	for _, r := range c {
-		events, turns := make([]uuid.UUID, len(r.items)), make([]int32, len(r.items))
-		for i, it := range r.items {
-			events[i], turns[i] = it.EventID, it.Turn
+		for _, it := range r.items {
+			b.Queue("update "+s.partitions.of("deliveries", it.EventID)+` set status = 'delivering', next_attempt_at = null
+				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'retrying', 'delivering')
+				returning attempts`, it.EventID, r.destination, it.Turn)
 		}
-		b.Queue("update "+s.partitions.of("deliveries", events...)+` d set status = 'delivering', next_attempt_at = null
-			where d.destination_key = $1 and d.event_id = any($2::uuid[]) and d.turn = ($3::int[])[array_position($2::uuid[], d.event_id)]
-				and d.status in ('pending', 'retrying', 'delivering')
-			returning d.event_id, d.attempts`, r.destination, events, turns)
 	}
 	br := s.Jobs.SendBatch(ctx, b)
-	defer br.Close()
-	claimed := make(map[DeliveryKey]int, len(c))
+	defer func() { _ = br.Close() }() // closed below as well, where its error counts
+	claimed := make(map[DeliveryKey]int, b.Len())
 	for _, r := range c {
-		rows, err := br.Query()
-		if err != nil {
-			s.forgetPartitions(err)
-			return nil, err
-		}
-		k := DeliveryKey{Destination: r.destination}
-		var attempts int
-		_, err = pgx.ForEachRow(rows, []any{&k.EventID, &attempts}, func() error {
-			claimed[k] = attempts
-			return nil
-		})
-		if err != nil {
-			return nil, err
+		for _, it := range r.items {
+			var attempts int
+			err := br.QueryRow().Scan(&attempts)
+			if errors.Is(err, pgx.ErrNoRows) {
+				continue
+			}
+			if err != nil {
+				s.forgetPartitions(err)
+				return nil, err
+			}
+			claimed[DeliveryKey{it.EventID, r.destination}] = attempts
 		}
 	}
 	return claimed, br.Close()

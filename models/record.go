@@ -9,7 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/models/pgcopy"
@@ -116,7 +115,7 @@ func (r *Recorder) run() {
 // recordWriter holds what one recorder reuses from group to group.
 type recordWriter struct {
 	attempts map[string]*pgcopy.Rows // by the table they go to
-	updates  map[updateKey]*updateRows
+	updates  *pgx.Batch
 	requeue  map[requeueKey][]Item
 }
 
@@ -208,7 +207,7 @@ func (w *recordWriter) jobs() (jobs []Batch) {
 
 func (w *recordWriter) reset() {
 	w.attempts = map[string]*pgcopy.Rows{}
-	w.updates = map[updateKey]*updateRows{}
+	w.updates = &pgx.Batch{}
 	w.requeue = map[requeueKey][]Item{}
 }
 
@@ -226,16 +225,7 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 		}
 		o.Attempt.write(rows)
 	}
-	k := updateKey{s.partitions.of("deliveries", o.EventID), o.DeliveryKey.Destination, o.Status == StatusDelivered, 0}
-	for w.updates[k] != nil && len(w.updates[k].events) >= maxUpdate {
-		k.part++
-	}
-	u := w.updates[k]
-	if u == nil {
-		u = &updateRows{}
-		w.updates[k] = u
-	}
-	u.add(o)
+	w.update(s.partitions.of("deliveries", o.EventID), o)
 	if o.Status != StatusRetrying && o.Status != StatusPending {
 		return
 	}
@@ -246,107 +236,53 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 	w.requeue[q] = append(w.requeue[q], Item{o.EventID, o.Turn + 1})
 }
 
-// updateKey groups the deliveries that one UPDATE changes: of one destination and one table, all delivered or none.
-type updateKey struct {
-	table       string
-	destination int64
-	delivered   bool
-	part        int
-}
-
-// maxUpdate is how many deliveries one UPDATE changes at most. It finds the values of each in arrays, by its place.
-const maxUpdate = 100
-
-// updateRows are the values of an UPDATE of many deliveries.
-type updateRows struct {
-	events   []uuid.UUID
-	turns    []int32
-	attempts []int32
-	last     []*time.Time
-	codes    []*int32
-	statuses []string
-	reasons  []*string
-	classes  []*string
-	errors   []*string
-	advices  []*string
-	next     []*time.Time
-}
-
-func (u *updateRows) add(o *Outcome) {
-	u.events = append(u.events, o.EventID)
-	u.turns = append(u.turns, o.Turn)
-	if a := o.Attempt; a != nil {
-		u.attempts = append(u.attempts, int32(a.Number))
-		u.last = append(u.last, &a.StartedAt)
-		code := int32(a.Code)
-		u.codes = append(u.codes, &code)
-	} else {
-		u.attempts = append(u.attempts, 0)
-		u.last = append(u.last, nil)
-		u.codes = append(u.codes, nil)
-	}
-	if o.Status == StatusDelivered {
-		return
-	}
-	u.statuses = append(u.statuses, o.Status)
-	u.reasons = append(u.reasons, textOrNil(o.Reason))
-	if a := o.Attempt; a != nil {
-		u.classes = append(u.classes, textOrNil(a.ErrorClass))
-		u.errors = append(u.errors, textOrNil(a.Error))
-		u.advices = append(u.advices, textOrNil(a.Advice))
-	} else {
-		u.classes, u.errors, u.advices = append(u.classes, nil), append(u.errors, nil), append(u.advices, nil)
-	}
-	if o.Next.IsZero() {
-		u.next = append(u.next, nil)
-	} else {
-		u.next = append(u.next, &o.Next)
-	}
-}
-
-// The statements name ids as a list rather than join with one: a join leaves the planner a choice, which it makes once,
-// when the day's table is still empty.
+// One statement for each delivery, all sent at once. Fewer statements with lists of ids would leave the planner a choice,
+// which it makes once, while the day's table is still empty: to look at every row of the destination.
 const (
-	updateDelivered = ` d set status = 'delivered', attempts = greatest(d.attempts, ($3::int[])[array_position($2::uuid[], d.event_id)]),
-			last_attempt_at = ($4::timestamptz[])[array_position($2::uuid[], d.event_id)], last_code = ($5::int[])[array_position($2::uuid[], d.event_id)],
+	// When the destination has acknowledged an event, the delivery is delivered, whatever somebody did to it meanwhile.
+	updateDelivered = ` set status = 'delivered', attempts = greatest(attempts, $3), last_attempt_at = $4, last_code = $5,
 			error_class = null, error = null, advice = null, reason = null, next_attempt_at = null
-		where d.destination_key = $1 and d.event_id = any($2::uuid[])`
+		where event_id = $1 and destination_key = $2`
 	// What somebody did to a delivery meanwhile (its turn has changed) stays.
-	updateOther = ` d set attempts = greatest(d.attempts, u.attempts), last_attempt_at = coalesce(u.last, d.last_attempt_at),
-			last_code = case when u.last is null then d.last_code else u.code end,
-			error_class = case when u.last is null then d.error_class else u.class end,
-			error = case when u.last is null then d.error else u.error end,
-			advice = case when u.last is null then d.advice else u.advice end,
-			status = case when d.turn = u.turn then u.status::delivery_status else d.status end,
-			reason = case when d.turn = u.turn then u.reason else d.reason end,
-			next_attempt_at = case when d.turn = u.turn then u.next else d.next_attempt_at end,
-			turn = case when d.turn = u.turn and u.status in ('retrying', 'pending') then d.turn + 1 else d.turn end
-		from (select $2::uuid as event_id, $3::int as turn, $4::int as attempts, $5::timestamptz as last, $6::int as code, $7::text as status,
-			$8::text as reason, $9::text as class, $10::text as error, $11::text as advice, $12::timestamptz as next) u
-		where d.destination_key = $1 and d.event_id = $2::uuid`
+	updateTried = ` set attempts = greatest(attempts, $4), last_attempt_at = $5, last_code = $6, error_class = $7, error = $8, advice = $9,
+			status = case when turn = $3 then $10::delivery_status else status end,
+			reason = case when turn = $3 then $11 else reason end,
+			next_attempt_at = case when turn = $3 then $12 else next_attempt_at end,
+			turn = case when turn = $3 and $10 = 'retrying' then turn + 1 else turn end
+		where event_id = $1 and destination_key = $2`
+	updateUntried = ` set status = $4::delivery_status, reason = $5, next_attempt_at = $6, turn = case when $4 = 'pending' then turn + 1 else turn end
+		where event_id = $1 and destination_key = $2 and turn = $3`
 )
 
-// send updates the deliveries. When the destination has acknowledged an event, the delivery is delivered, whatever
-// somebody did to it meanwhile.
-func (w *recordWriter) send(ctx context.Context, tx pgx.Tx) error {
-	b := &pgx.Batch{}
-	for k, u := range w.updates {
-		if k.delivered {
-			b.Queue("update "+k.table+updateDelivered, k.destination, u.events, u.attempts, u.last, u.codes)
-			continue
-		}
-		for i := range u.events {
-			b.Queue("update "+k.table+updateOther, k.destination, u.events[i], u.turns[i], u.attempts[i], u.last[i], u.codes[i], u.statuses[i],
-				u.reasons[i], u.classes[i], u.errors[i], u.advices[i], u.next[i])
-		}
+// update queues the UPDATE of a delivery.
+func (w *recordWriter) update(table string, o *Outcome) {
+	a := o.Attempt
+	switch {
+	case o.Status == StatusDelivered:
+		w.updates.Queue("update "+table+updateDelivered, o.EventID, o.DeliveryKey.Destination, int32(a.Number), a.StartedAt, int32(a.Code))
+	case a != nil:
+		w.updates.Queue("update "+table+updateTried, o.EventID, o.DeliveryKey.Destination, o.Turn, int32(a.Number), a.StartedAt, int32(a.Code),
+			textOrNil(a.ErrorClass), textOrNil(a.Error), textOrNil(a.Advice), o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
+	default:
+		w.updates.Queue("update "+table+updateUntried, o.EventID, o.DeliveryKey.Destination, o.Turn, o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
 	}
-	if b.Len() == 0 {
+}
+
+func (w *recordWriter) send(ctx context.Context, tx pgx.Tx) error {
+	if w.updates.Len() == 0 {
 		return nil
 	}
-	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+	if err := tx.SendBatch(ctx, w.updates).Close(); err != nil {
 		return fmt.Errorf("update deliveries: %w", err)
 	}
 	return nil
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // text makes s fit for a text column: valid UTF-8 without NUL. Answers of strangers are neither, sometimes.
