@@ -290,6 +290,11 @@ func TestDestinationChanges(t *testing.T) {
 		t.Errorf("revealed %q", got)
 	}
 	out = a.want(200, "PATCH", "/tenants/acme/destinations/hook", `{"metadata":{"x":null,"z":"3"},"topics":"*","filter":null}`, "If-Match", `"1"`)
+	for _, none := range []string{`""`, `{}`, `null`} {
+		if out := a.want(200, "PATCH", "/tenants/acme/destinations/hook", `{"filter":`+none+`}`); out.body["filter"] != nil {
+			t.Errorf("filter %s is kept as %v", none, out.body["filter"])
+		}
+	}
 	if m, _ := json.Marshal(out.body["metadata"]); string(m) != `{"y":"2","z":"3"}` || out.str("topics") != "*" || out.body["filter"] != nil || out.str("config", "url") == "" {
 		t.Errorf("%s", out.raw)
 	}

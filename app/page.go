@@ -225,9 +225,6 @@ func (p *pageCtx) setCookie(name, value string, life time.Duration) {
 		Secure: strings.HasPrefix(p.app.cfg.BaseURL, "https://"), SameSite: fiber.CookieSameSiteLaxMode})
 }
 
-// partial reports whether htmx asks for a part of the page.
-func (p *pageCtx) partial() bool { return p.Get("HX-Request-Type") == "partial" }
-
 // serveStatic serves what browsers load beside the pages.
 func (a *App) serveStatic(c *fiber.Ctx) error {
 	f := static.Lookup(c.Path())

@@ -243,7 +243,7 @@ func (a *App) samplePayload(ctx context.Context, p *pageCtx, topic string) (stri
 			return "", err
 		}
 		if len(last.Items) > 0 && len(last.Items[0].Data) <= 16<<10 {
-			return last.Items[0].PrettyData(), nil
+			return indentedJSON(last.Items[0].Data), nil
 		}
 		catalogue, err := a.store.TopicCatalogue(ctx)
 		if err != nil {
@@ -251,14 +251,20 @@ func (a *App) samplePayload(ctx context.Context, p *pageCtx, topic string) (stri
 		}
 		for _, t := range catalogue {
 			if t.Name == topic && len(t.Example) > 0 {
-				var b bytes.Buffer
-				if json.Indent(&b, t.Example, "", "  ") == nil {
-					return b.String(), nil
-				}
+				return indentedJSON(t.Example), nil
 			}
 		}
 	}
 	return "{\n  \"test\": true,\n  \"message\": \"A test event from Waybill\"\n}", nil
+}
+
+// indentedJSON is JSON for people to read and change, its texts and numbers as they were written.
+func indentedJSON(data []byte) string {
+	var b bytes.Buffer
+	if json.Indent(&b, data, "", "  ") != nil {
+		return string(data)
+	}
+	return b.String()
 }
 
 // sendTestPage sends a test event and goes on to its attempt, or to the event when there is none yet.

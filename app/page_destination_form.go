@@ -190,7 +190,7 @@ func (a *App) saveDestination(ctx context.Context, p *pageCtx) error {
 // the same mistakes. d is nil for a new destination; then what was left empty is left out. Otherwise it is taken away,
 // but for credentials that are never shown: empty, they stay as they are.
 func readDestination(form views.Form, r *adapters.Registration, d *models.Destination, in *models.DestinationInput) error {
-	body := map[string]any{"name": strings.TrimSpace(form.Value("name")), "topics": formTopics(form), "filter": formFilter(form.Value("filter")),
+	body := map[string]any{"name": strings.TrimSpace(form.Value("name")), "topics": formTopics(form),
 		"config": formFields(form, "config", r.Spec.Config, d), "credentials": formFields(form, "credentials", r.Spec.Credentials, d)}
 	var deliveryMetadata, metadata map[string]string
 	if d != nil {
@@ -201,6 +201,9 @@ func readDestination(form views.Form, r *adapters.Registration, d *models.Destin
 	body["retry"] = formRetry(form)
 	body["timeout"] = orElse(form.Value("timeout"), "0")
 	body["max_in_flight"] = formNumber(orElse(form.Value("max_in_flight"), "0"))
+	if f := formFilter(form.Value("filter")); f != "" || d != nil && views.HasFilter(d) {
+		body["filter"] = f
+	}
 	if v, given := form.Values["signature"]; given {
 		body["signature"] = v[0]
 	}

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -331,14 +330,4 @@ func (s *Store) eventByKey(ctx context.Context, scope Scope, key uuid.UUID) (*Ev
 // doc is the event as filters see it.
 func (e *Event) doc() *filter.Doc {
 	return filter.NewDoc(e.ID, e.Topic, e.Time, e.Metadata, e.Data)
-}
-
-// PrettyData is the payload indented for reading, or as it came where that is not possible.
-func (e *Event) PrettyData() string {
-	var v json.RawMessage = e.Data
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return string(e.Data)
-	}
-	return string(b)
 }

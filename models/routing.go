@@ -104,7 +104,9 @@ func scanRoute(row pgx.CollectableRow) (*route, error) {
 			// they are held, and say why.
 			d.held = "The filter cannot be read by this version of the server: " + err.Error()
 		}
-		d.filter = f
+		if !f.IsEmpty() {
+			d.filter = f
+		}
 	}
 	return d, nil
 }
@@ -186,7 +188,7 @@ func checkFilter(raw json.RawMessage, bad problems) json.RawMessage {
 		bad.add("filter", filterMessage(err))
 		return nil
 	}
-	if f == nil {
+	if f.IsEmpty() {
 		return nil
 	}
 	return raw

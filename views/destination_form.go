@@ -108,7 +108,11 @@ func (v DestinationForm) secret(part string, f adapters.Field) Secret {
 }
 
 func (v DestinationForm) keyValues(part string, f adapters.Field) KeyValues {
-	return KeyValues{Name: part + "." + f.Key, Label: f.Label, Hint: f.Help, Required: f.Required}
+	kv := KeyValues{Name: part + "." + f.Key, Label: f.Label, Hint: f.Help, Required: f.Required}
+	if f.Sensitive && v.Destination != nil && v.Destination.Config[f.Key] != "" {
+		kv.Hint += " Saved values are masked; what you leave as it is stays."
+	}
+	return kv
 }
 
 // labels name every control, for the error summary, in the order in which they are on the page.
@@ -189,9 +193,10 @@ func NewDestinationValues(r *adapters.Registration) map[string][]string {
 	return values
 }
 
-// DestinationValues are what the form of an existing destination starts with. Credentials are left out.
+// DestinationValues are what the form of an existing destination starts with. Sensitive values are left
+// out, or masked where the store takes a masked value for the one that is stored.
 func DestinationValues(d *models.Destination) map[string][]string {
-	values := map[string][]string{"name": {d.Name}, "filter": {filterInput(d.Filter)}, "signature": {d.Signature},
+	values := map[string][]string{"name": {d.Name}, "filter": {filterText(d)}, "signature": {d.Signature},
 		"version": {strconv.FormatInt(d.Version, 10)}}
 	if d.TakesAll() {
 		values["topics_mode"] = []string{TopicsAll}
@@ -262,7 +267,13 @@ func fillRetry(values map[string][]string, p models.RetryPolicy) {
 	set("retry_on", strings.Join(p.RetryOn, ", "), len(p.RetryOn) > 0)
 }
 
-// filterInput is a stored filter as somebody would type it: a string's text, an object as indented JSON.
+// HasFilter reports whether a destination's filter holds anything back: none, null, {} and "" do not.
+func HasFilter(d *models.Destination) bool {
+	text := filterInput(d.Filter)
+	return text != "" && text != "{}"
+}
+
+// filterInput is stored JSON as somebody would type it: a string's text, an object as indented JSON.
 func filterInput(raw json.RawMessage) string {
 	if len(raw) == 0 || string(raw) == "null" {
 		return ""

@@ -66,7 +66,7 @@ func typeIcon(r *adapters.Registration) templ.Component {
 }
 
 func filterWord(d *models.Destination) string {
-	if len(d.Filter) == 0 {
+	if !HasFilter(d) {
 		return "None"
 	}
 	return "Yes"
@@ -209,4 +209,9 @@ func (v DestinationDeliveries) receivedSort() SortLink {
 }
 
 // filterText is a filter as somebody would type it.
-func filterText(d *models.Destination) string { return filterInput(d.Filter) }
+func filterText(d *models.Destination) string {
+	if !HasFilter(d) {
+		return ""
+	}
+	return filterInput(d.Filter)
+}

@@ -181,7 +181,15 @@ func answerText(a *models.Attempt) string {
 	return strings.Join(parts, " · ")
 }
 
-func (v Events) form() Form { return Form{Values: v.Query, Err: v.Err} }
+// form is the list's state for the controls of its filter. Several topics share one control, separated by commas.
+func (v Events) form() Form {
+	f := Form{Values: map[string][]string{}, Err: v.Err}
+	for name, values := range v.Query {
+		f.Values[name] = values
+	}
+	f.Values["topic"] = []string{strings.Join(v.Query["topic"], ", ")}
+	return f
+}
 
 // withAny puts "any" before the options, and keeps a value of the address that is none of them.
 func withAny(options []Option, values []string) []Option {
