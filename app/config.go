@@ -292,7 +292,7 @@ func writeNew(path string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // gone already when it was renamed
+	defer func() { _ = os.Remove(tmp.Name()) }() //nolint:gosec // DATA_DIR is the operator's own; the file is gone when it was renamed
 	_, err = tmp.Write(b)
 	if err == nil {
 		err = tmp.Sync()
