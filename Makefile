@@ -27,12 +27,16 @@ build: ## builds bin/waybill
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/waybill .
 
 .PHONY: test
-test: ## runs all tests: Go with the race detector, then the browser journeys
-	@scripts/test.sh go browser
+test: ## runs all tests: Go with the race detector, a published client, then the browser journeys
+	@scripts/test.sh go sdk browser
 
 .PHONY: test-go
 test-go: ## runs the Go tests; PKG=./jobs/... for some, ARGS='-run Retry -v' for more
 	@scripts/test.sh go
+
+.PHONY: test-sdk
+test-sdk: ## runs a published client against a real server
+	@scripts/test.sh sdk
 
 .PHONY: test-browser
 test-browser: ## runs the browser journeys

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Runs the tests, bringing what they need.
 #
-#   test.sh go            the Go tests, with the race detector
-#   test.sh browser       the browser journeys
-#   test.sh go browser    both
+#   test.sh go                the Go tests, with the race detector
+#   test.sh sdk               a published client against a real server
+#   test.sh browser           the browser journeys
+#   test.sh go sdk browser    all of them
 #
 # PKG and ARGS choose among the Go tests. All share one private PostgreSQL server, unless TEST_DATABASE_URL names one. What
 # cannot be had on this machine is named at the end, and with CI=true is a failure.
@@ -36,6 +37,30 @@ go_tests() {
 	go test ${race[@]+"${race[@]}"} -timeout 20m ${ARGS:-} ${PKG:-./...} || failed=1
 }
 
+# with_node brings what the tests under tests/ need: Node, its packages and the program. Its argument names the tests.
+with_node() {
+	local node
+	if ! node=$(node --version 2>/dev/null) || [ "$(expr "${node#v}" : '\([0-9]*\)')" -lt 20 ]; then
+		missing+=("$1: they need Node 20 or newer")
+		return 1
+	fi
+	if ! scripts/npm-packages.sh all; then
+		missing+=("$1: npm cannot install what they need")
+		return 1
+	fi
+	if ! make --no-print-directory build; then
+		failed=1
+		return 1
+	fi
+	export WAYBILL_BIN=$PWD/bin/waybill
+}
+
+sdk_tests() {
+	if with_node "the SDK tests"; then
+		node --test --test-reporter=spec tests/sdk/*.test.mjs || failed=1
+	fi
+}
+
 browser_tests() {
 	local files=()
 	while IFS= read -r f; do files+=("$f"); done < <(find tests/browser -name '*.test.*js' | sort)
@@ -44,31 +69,23 @@ browser_tests() {
 		failed=1
 		return
 	fi
-	local node
-	if ! node=$(node --version 2>/dev/null) || [ "$(expr "${node#v}" : '\([0-9]*\)')" -lt 20 ]; then
-		missing+=("the browser journeys: they need Node 20 or newer")
-		return
-	fi
-	if ! scripts/npm-packages.sh all; then
-		missing+=("the browser journeys: npm cannot install what they need")
-		return
-	fi
+	with_node "the browser journeys" || return 0
 	if ! CHROMIUM=$(scripts/ensure-chromium.sh); then
 		missing+=("the browser journeys: they need Chromium")
 		return
 	fi
 	export CHROMIUM
-	make --no-print-directory build
 	say "Browser journeys in $("$CHROMIUM" --version 2>/dev/null)"
-	node --test "${files[@]}" || failed=1
+	node --test --test-reporter=spec "${files[@]}" || failed=1
 }
 
 for what in "$@"; do
 	case $what in
 	go) go_tests ;;
+	sdk) sdk_tests ;;
 	browser) if [ -d tests/browser ]; then browser_tests; fi ;;
 	*)
-		say "usage: test.sh [go] [browser]"
+		say "usage: test.sh [go] [sdk] [browser]"
 		exit 2
 		;;
 	esac
