@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/waybill-dev/waybill/adapters/internal/outbound"
+	"github.com/waybill-dev/waybill/adapters/outbound"
 )
 
 const (

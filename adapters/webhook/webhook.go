@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/adapters/internal/outbound"
+	"github.com/waybill-dev/waybill/adapters/outbound"
 )
 
 // Values of adapters.Settings.Signature.
