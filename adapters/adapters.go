@@ -69,6 +69,7 @@ type Message struct {
 	DeliveryMetadata map[string]string // the destination's own, static; nil when there is none
 	Data             []byte            // payload, byte for byte as published; must not be modified
 	Attempt          int               // from 1, counting every attempt of this delivery
+	Computed         map[string]string // what the fields with Field.Expression gave for this event, by field key; nil for none
 }
 
 // Settings is one version of a destination, with its credentials in clear text. It never leaves the process.
@@ -80,6 +81,7 @@ type Settings struct {
 	Credentials map[string]string // by field key
 	Timeout     time.Duration     // for one whole attempt
 	Signature   string            // webhook signature scheme: "" or "standard" (Standard Webhooks), "outpost" (v0 hex)
+	Format      string            // how messages look: "" for the payload as it is, or a CloudEvents format; see Message.Encode
 }
 
 // Env is what the process lets its senders do.
@@ -88,6 +90,10 @@ type Env struct {
 	Egress []netip.Prefix
 	// UserAgent names this server to receivers, for example "Waybill/1.2".
 	UserAgent string
+	// HostCredentials lets destinations without credentials use those of the machine that this server runs on (an
+	// instance's role, a service account). False unless the operator says so: whoever may create destinations
+	// would otherwise act with the rights of the server.
+	HostCredentials bool
 }
 
 // Receipt says what was sent and what came back. The zero value means that nothing was sent.

@@ -50,7 +50,7 @@ const recentBytes = 32 << 20
 // New connects to the database (starting and migrating a private one where the configuration says so) and gets
 // everything ready to run. Close must be called, also when Run was not.
 func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error) {
-	a := &App{cfg: cfg, log: log, env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version}}
+	a := &App{cfg: cfg, log: log, env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version, HostCredentials: cfg.HostCreds}}
 	defer func() {
 		if err != nil {
 			a.Close()

@@ -38,6 +38,7 @@ type Config struct {
 	BaseURL     string
 	Topics      []string
 	EgressAllow []netip.Prefix
+	HostCreds   bool // destinations may use the credentials of this machine
 	Retry       models.RetryPolicy
 	ManualLimit int
 	Retention   time.Duration
@@ -147,6 +148,13 @@ func variables() []variable {
 					return err
 				}
 				r.EgressAllow = append(r.EgressAllow, p)
+			}
+			return nil
+		}},
+		{"HOST_CREDENTIALS", "false", "true lets destinations without credentials use those of this machine (an instance's role, a service account)", func(r *reader, v string) (err error) {
+			r.HostCreds, err = strconv.ParseBool(v)
+			if err != nil {
+				return errors.New("must be true or false")
 			}
 			return nil
 		}},

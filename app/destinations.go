@@ -28,6 +28,7 @@ type destinationJSON struct {
 	Timeout          *models.Duration    `json:"timeout"`
 	MaxInFlight      *int                `json:"max_in_flight"`
 	Signature        string              `json:"signature"`
+	Format           string              `json:"format"`
 	Target           string              `json:"target"`
 	TargetURL        *string             `json:"target_url"`
 	Status           destinationStatus   `json:"status"`
@@ -48,7 +49,7 @@ func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 	target, targetURL := d.Target()
 	j := destinationJSON{ID: d.ID, TenantID: d.TenantID, Type: d.Type, Name: d.Name, Topics: d.Topics, Filter: d.Filter, Config: d.MaskedConfig(),
 		Credentials: d.Masked(secrets), DeliveryMetadata: d.DeliveryMetadata, Metadata: d.Metadata, Retry: d.Retry, MaxInFlight: d.MaxInFlight,
-		Signature: d.Signature, Target: target, Version: d.Version, DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
+		Signature: d.Signature, Format: d.Format, Target: target, Version: d.Version, DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 		Status: destinationStatus{State: d.State(), Reason: d.DisabledReason, Since: d.CreatedAt, Actor: d.DisabledBy}}
 	if j.Filter == nil {
 		j.Filter = json.RawMessage("null")

@@ -126,7 +126,7 @@ func (a *App) settingsForm(ctx context.Context, p *pageCtx, d *models.Destinatio
 	v.API = apiCallOf("PATCH", indented(map[string]any{"name": d.Title(), "topics": models.Topics(d.Topics)}), destinationTail(d))
 	var err error
 	v.Topics, err = a.store.TopicCatalogue(ctx)
-	v.Open = d.Retry != nil || d.TimeoutMS != nil || d.MaxInFlight != nil || d.Signature != "" || len(d.Metadata)+len(d.DeliveryMetadata) > 0
+	v.Open = d.Retry != nil || d.TimeoutMS != nil || d.MaxInFlight != nil || d.Signature != "" || d.Format != "" || len(d.Metadata)+len(d.DeliveryMetadata) > 0
 	return v, err
 }
 
@@ -204,8 +204,10 @@ func readDestination(form views.Form, r *adapters.Registration, d *models.Destin
 	if f := formFilter(form.Value("filter")); f != "" || d != nil && views.HasFilter(d) {
 		body["filter"] = f
 	}
-	if v, given := form.Values["signature"]; given {
-		body["signature"] = v[0]
+	for _, name := range []string{"signature", "format"} {
+		if v, given := form.Values[name]; given {
+			body[name] = v[0]
+		}
 	}
 	b, err := json.Marshal(body)
 	if err != nil {

@@ -32,6 +32,7 @@ type Destination struct {
 	TimeoutMS        *int              `gorm:"column:timeout_ms"`
 	MaxInFlight      *int
 	Signature        string
+	Format           string // adapters.FormatPayload or one of the CloudEvents formats
 	DisabledAt       *time.Time
 	DisabledReason   string
 	DisabledBy       string
@@ -58,7 +59,7 @@ func (d *Destination) Registration() *adapters.Registration { return adapters.Lo
 // Settings is what the destination's type needs to send.
 func (d *Destination) Settings() adapters.Settings {
 	return adapters.Settings{ID: d.ID, TenantID: d.TenantID, Version: d.Version, Config: d.Config, Credentials: d.Credentials,
-		Timeout: d.timeout(15 * time.Second), Signature: d.Signature}
+		Timeout: d.timeout(15 * time.Second), Signature: d.Signature, Format: d.Format}
 }
 
 func (d *Destination) timeout(dflt time.Duration) time.Duration {

@@ -54,6 +54,7 @@ type DestinationInput struct {
 	Timeout          *Duration       `json:"timeout"`
 	MaxInFlight      *int            `json:"max_in_flight"`
 	Signature        *string         `json:"signature"`
+	Format           *string         `json:"format"`
 	Disabled         *bool           `json:"-"` // when creating from a page: save without starting to deliver
 }
 
@@ -108,6 +109,12 @@ func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems
 		d.Signature = *in.Signature
 		if !slices.Contains([]string{"", "standard", "outpost"}, d.Signature) {
 			bad.add("signature", `must be "standard" or "outpost"`)
+		}
+	}
+	if in.Format != nil {
+		d.Format = *in.Format
+		if !slices.Contains(adapters.Formats, d.Format) {
+			bad.add("format", `must be "cloudevents-binary", "cloudevents-structured", or "" for the payload as it is`)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (v NewDestination) options() []Option {
 
 // DestinationForm is the second step to a destination, and the form that changes one. Its controls are named like the
 // API's fields: name, config.*, credentials.*, topics_mode and topics, filter, delivery_metadata, metadata, timeout,
-// max_in_flight, signature, retry.initial, retry.multiplier, retry.max_interval, retry.max_attempts, retry.schedule,
+// max_in_flight, signature, format, retry.initial, retry.multiplier, retry.max_interval, retry.max_attempts, retry.schedule,
 // retry.retry_on.
 type DestinationForm struct {
 	Page
@@ -125,7 +125,7 @@ func (v DestinationForm) labels() []Label {
 		out = append(out, Label{"credentials." + f.Key, f.Label})
 	}
 	return append(out, Label{"topics", "Topics"}, Label{"filter", "Filter"}, Label{"timeout", "Timeout"}, Label{"max_in_flight", "Attempts at once"},
-		Label{"signature", "Signature"}, Label{"retry.initial", "First wait"}, Label{"retry.multiplier", "Multiplier"},
+		Label{"signature", "Signature"}, Label{"format", "Message format"}, Label{"retry.initial", "First wait"}, Label{"retry.multiplier", "Multiplier"},
 		Label{"retry.max_interval", "Longest wait"}, Label{"retry.max_attempts", "Attempts"}, Label{"retry.schedule", "Waits"},
 		Label{"retry.retry_on", "Retry on"}, Label{"retry", "Retries"}, Label{"delivery_metadata", "Sent with every event"}, Label{"metadata", "Notes"})
 }
@@ -167,7 +167,7 @@ func (v DestinationForm) policy() models.RetryPolicy {
 
 // unfolded reports whether the delivery settings are shown: when they were asked for, or one of them was refused.
 func (v DestinationForm) unfolded() bool {
-	for _, name := range []string{"timeout", "max_in_flight", "signature", "retry", "delivery_metadata", "metadata"} {
+	for _, name := range []string{"timeout", "max_in_flight", "signature", "format", "retry", "delivery_metadata", "metadata"} {
 		if v.Form.Problem(name) != "" {
 			return true
 		}
@@ -196,7 +196,7 @@ func NewDestinationValues(r *adapters.Registration) map[string][]string {
 // DestinationValues are what the form of an existing destination starts with. Sensitive values are left
 // out, or masked where the store takes a masked value for the one that is stored.
 func DestinationValues(d *models.Destination) map[string][]string {
-	values := map[string][]string{"name": {d.Name}, "filter": {filterText(d)}, "signature": {d.Signature},
+	values := map[string][]string{"name": {d.Name}, "filter": {filterText(d)}, "signature": {d.Signature}, "format": {d.Format},
 		"version": {strconv.FormatInt(d.Version, 10)}}
 	if d.TakesAll() {
 		values["topics_mode"] = []string{TopicsAll}

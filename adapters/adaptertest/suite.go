@@ -58,6 +58,9 @@ type Delivery struct {
 	EventID string // every value that might be taken for it, joined by commas, should there be more than one
 	Topic   string // as EventID
 	Data    []byte
+	// Attributes are the headers, properties or attributes beside the payload, by lower-case name; nil when there are
+	// none to see.
+	Attributes map[string]string
 }
 
 // settings are the ways to reach the other side that exist, by name.
@@ -85,6 +88,7 @@ func Run(t *testing.T, h Harness) {
 		"settings":            testSettings,
 		"payload unchanged":   testPayload,
 		"metadata":            testMetadata,
+		"formats":             testFormats,
 		"concurrent sends":    testConcurrency,
 		"refused":             testRefused,
 		"unreachable":         testUnreachable,

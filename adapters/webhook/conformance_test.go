@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -64,12 +65,20 @@ func side(t *testing.T, scheme string) adaptertest.Side {
 		Received: func() (out []adaptertest.Delivery) {
 			for _, r := range sink.Requests() {
 				out = append(out, adaptertest.Delivery{EventID: strings.Join(r.Header.Values(id), ","),
-					Topic: strings.Join(r.Header.Values(topic), ","), Data: r.Body})
+					Topic: strings.Join(r.Header.Values(topic), ","), Data: r.Body, Attributes: headers(r.Header)})
 			}
 			return out
 		},
 		AnswerTo: func(r adapters.Receipt) string { return string(r.Body) },
 	}
+}
+
+func headers(h http.Header) map[string]string {
+	out := map[string]string{}
+	for name := range h {
+		out[strings.ToLower(name)] = h.Get(name)
+	}
+	return out
 }
 
 // closedPort is an address on which nothing listens.

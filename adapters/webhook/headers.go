@@ -15,6 +15,8 @@ const (
 	maxCustomHeaders = 40
 	metaPrefix       = "waybill-meta-"
 	outpostPrefix    = "x-outpost-"
+
+	cloudEventsPrefix = "ce-" // HTTP Protocol Binding for CloudEvents 1.0.2, section 3.1.3.1
 )
 
 // customHeader is one line that the destination's owner wants to be sent.
@@ -70,7 +72,8 @@ func reserved(lower string) bool {
 		"upgrade", "http2-settings", "expect", "accept-encoding", "content-encoding":
 		return true
 	}
-	return strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "waybill-") || strings.HasPrefix(lower, outpostPrefix)
+	return strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "waybill-") || strings.HasPrefix(lower, outpostPrefix) ||
+		strings.HasPrefix(lower, cloudEventsPrefix)
 }
 
 // metaHeaders adds metadata to h. The publisher's wins over the destination's own where both have a key: it is about

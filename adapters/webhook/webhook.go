@@ -64,7 +64,7 @@ func (Type) Spec() adapters.Spec {
 				Pattern:     `https?://.+`, PatternHelp: "must begin with https:// or http://"},
 			{Key: "custom_headers", Label: "Custom headers", Type: adapters.FieldMap, MaxLength: 8192, Sensitive: true,
 				Help: "Sent with every event, for example the token that your gateway asks for. Headers of the protocol and " +
-					"those that begin with webhook- or waybill- cannot be set. Receipts mask values that look like credentials.",
+					"those that begin with webhook-, waybill- or ce- cannot be set. Receipts mask values that look like credentials.",
 				Placeholder: `{"X-Team": "billing"}`},
 		},
 		Credentials: []adapters.Field{
@@ -124,7 +124,7 @@ func (t Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, erro
 	if err != nil {
 		return nil, configError("The destination's field custom_headers " + err.Error() + ".")
 	}
-	snd := &sender{endpoint: endpoint, outpost: s.Signature == schemeOutpost, timeout: s.Timeout, now: t.clock()}
+	snd := &sender{endpoint: endpoint, settings: s, outpost: s.Signature == schemeOutpost, timeout: s.Timeout, now: t.clock()}
 	if snd.timeout <= 0 {
 		snd.timeout = defaultTimeout
 	}
@@ -146,6 +146,7 @@ func configError(message string) error {
 type sender struct {
 	endpoint *outbound.Endpoint
 	client   *outbound.Client
+	settings adapters.Settings
 	base     outbound.Header // the lines that every request has
 	signers  []*signer       // the current secret's first
 	outpost  bool
@@ -184,7 +185,7 @@ func (s *sender) addHeaders(env adapters.Env, custom []customHeader) (secrets []
 		s.base.AddPublic("User-Agent", env.UserAgent)
 	}
 	if !replaced["content-type"] {
-		s.base.AddPublic("Content-Type", "application/json")
+		s.base.AddPublic("Content-Type", adapters.ContentType(s.settings.Format))
 	}
 	for _, h := range custom {
 		if h.secret() {
@@ -201,6 +202,9 @@ func (s *sender) addHeaders(env adapters.Env, custom []customHeader) (secrets []
 func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receipt, error) {
 	h := outbound.AcquireHeader(&s.base)
 	defer outbound.ReleaseHeader(h)
+	if s.settings.Format != adapters.FormatPayload {
+		m = s.cloudEvent(h, m)
+	}
 	if s.outpost {
 		s.outpostHeaders(h, m, s.now())
 	} else {
@@ -215,6 +219,20 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 		return resp.Receipt, e
 	}
 	return resp.Receipt, nil
+}
+
+// cloudEvent adds the headers of a CloudEvents format and returns the message with the body that goes out, which is the
+// one that is signed.
+func (s *sender) cloudEvent(h *outbound.Header, m *adapters.Message) *adapters.Message {
+	e := m.Encode(&s.settings, cloudEventsPrefix)
+	if s.settings.Format == adapters.FormatBinary {
+		for _, a := range e.Attributes {
+			h.Add(a.Name, encodeValue(a.Value))
+		}
+	}
+	out := *m
+	out.Data = e.Body
+	return &out
 }
 
 // standardHeaders adds what Standard Webhooks asks for, and our own.
