@@ -125,7 +125,7 @@ func headerMap(lines string) map[string]string {
 type listAttemptsRequest struct {
 	PathTenant      string   `path:"tenant"`      // of the route below a destination
 	PathDestination string   `path:"destination"` // of the route below a destination
-	Event           string   `query:"event_id"`
+	Events          []string `query:"event_id"`
 	Types           []string `query:"destination_type"`
 	Status          string   `query:"status"`
 	Topics          []string `query:"topic"`
@@ -138,9 +138,9 @@ func (a *App) listAttempts(ctx context.Context, c *Call, req *listAttemptsReques
 		if _, err := a.store.Destination(ctx, c.Scope(), req.PathTenant, req.PathDestination); err != nil {
 			return nil, err
 		}
-		req.Tenant, req.Destinations = req.PathTenant, []string{req.PathDestination}
+		req.Tenants, req.Destinations = []string{req.PathTenant}, []string{req.PathDestination}
 	}
-	scope, err := a.store.Of(ctx, c.Scope(), req.Tenant)
+	scope, err := a.store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (a *App) listAttempts(ctx context.Context, c *Call, req *listAttemptsReques
 	if err != nil {
 		return nil, err
 	}
-	q := models.AttemptQuery{EventID: req.Event, Destinations: req.Destinations, DestinationTypes: req.Types, Topics: req.Topics, Code: req.Code,
+	q := models.AttemptQuery{EventIDs: req.Events, Destinations: req.Destinations, DestinationTypes: req.Types, Topics: req.Topics, Code: req.Code,
 		ErrorClass: req.ErrorClass, Page: page}
 	q.Since, q.Until = req.span()
 	switch req.Status {

@@ -299,7 +299,7 @@ func TestTakeover(t *testing.T) {
 	a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"one","data":{}}`)
 	l.await(func() bool { return l.received("one") == 1 })
 	startProcess(t, "work", db)
-	l.await(func() bool { return a.do("GET", "/healthz", nil).str("workers", "alive") == "2" })
+	l.await(func() bool { return a.do("GET", "/healthz", nil).workers() == 2 })
 	first.kill()
 	at := time.Now()
 	close(hold)

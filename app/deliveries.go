@@ -47,14 +47,14 @@ func deliveryToJSON(d *models.Delivery) deliveryJSON {
 }
 
 type listDeliveriesRequest struct {
-	Event    string   `query:"event_id"`
+	Events   []string `query:"event_id"`
 	Topics   []string `query:"topic"`
 	Statuses []string `query:"status"`
 	filterParams
 }
 
 func (a *App) listDeliveries(ctx context.Context, c *Call, req *listDeliveriesRequest) (*Reply, error) {
-	scope, err := a.store.Of(ctx, c.Scope(), req.Tenant)
+	scope, err := a.store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (a *App) listDeliveries(ctx context.Context, c *Call, req *listDeliveriesRe
 		return nil, err
 	}
 	since, until := req.span()
-	list, err := a.store.Deliveries(ctx, scope, models.DeliveryQuery{EventID: req.Event, Destinations: req.Destinations, Topics: req.Topics,
+	list, err := a.store.Deliveries(ctx, scope, models.DeliveryQuery{EventIDs: req.Events, Destinations: req.Destinations, Topics: req.Topics,
 		Statuses: req.Statuses, Code: req.Code, ErrorClass: req.ErrorClass, Since: since, Until: until, Page: page})
 	if err != nil {
 		return nil, err

@@ -93,6 +93,7 @@ type createDestinationRequest struct {
 }
 
 func (a *App) createDestination(ctx context.Context, c *Call, req *createDestinationRequest) (*Reply, error) {
+	req.Body.Actor = c.Actor.Name
 	d, err := a.store.CreateDestination(ctx, c.Scope(), req.Tenant, req.Body)
 	if err != nil {
 		return nil, err
@@ -149,6 +150,7 @@ func (a *App) updateDestination(ctx context.Context, c *Call, req *updateDestina
 	if err != nil {
 		return nil, err
 	}
+	req.Body.Actor = c.Actor.Name
 	d, err := a.store.UpdateDestination(ctx, c.Scope(), req.Tenant, req.Destination, version, req.Body)
 	if err != nil {
 		return nil, err

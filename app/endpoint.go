@@ -191,7 +191,7 @@ func (b *binder) fill(c *fiber.Ctx, req any, strict bool) error {
 		dst := v.FieldByIndex(f.index)
 		switch f.kind {
 		case "path":
-			dst.SetString(c.Params(f.name))
+			dst.SetString(pathParam(c, f.name))
 		case "query":
 			if values, ok := params[f.name]; ok {
 				if err := setParam(dst, values); err != nil {

@@ -29,7 +29,7 @@ func eventToJSON(e *models.Event) eventJSON {
 
 // filterParams are the parameters that lists of events, deliveries and attempts share.
 type filterParams struct {
-	Tenant       string    `query:"tenant_id"`
+	Tenants      []string  `query:"tenant_id"`
 	Destinations []string  `query:"destination_id"`
 	Code         int       `query:"code"`
 	ErrorClass   string    `query:"error_class"`
@@ -70,7 +70,7 @@ type listEventsRequest struct {
 }
 
 func (a *App) listEvents(ctx context.Context, c *Call, req *listEventsRequest) (*Reply, error) {
-	scope, err := a.store.Of(ctx, c.Scope(), req.Tenant)
+	scope, err := a.store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {
 		return nil, err
 	}

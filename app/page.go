@@ -109,7 +109,7 @@ func (a *App) asPage(r pageRoute) fiber.Handler {
 		if err := allow(actor, r.perm); err != nil {
 			return err
 		}
-		if id := c.Params("tenant"); id != "" {
+		if id := p.Params("tenant"); id != "" {
 			if p.tenant, err = a.store.Tenant(ctx, actor.Scope, id); err != nil {
 				return err
 			}
@@ -123,6 +123,9 @@ func (a *App) asPage(r pageRoute) fiber.Handler {
 		return r.handler(ctx, p)
 	}
 }
+
+// Params is a part of the page's address that stands for an id.
+func (p *pageCtx) Params(name string) string { return pathParam(p.Ctx, name) }
 
 // viewer returns who has logged in, or nil.
 func (a *App) viewer(ctx context.Context, c *fiber.Ctx) (*models.Actor, error) {

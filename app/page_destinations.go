@@ -141,6 +141,6 @@ func (a *App) deliveryList(ctx context.Context, p *pageCtx, q url.Values) (*mode
 		return nil, err
 	}
 	since, until := req.span()
-	return a.store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{EventID: req.Event, Destinations: req.Destinations, Topics: req.Topics,
+	return a.store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{EventIDs: req.Events, Destinations: req.Destinations, Topics: req.Topics,
 		Statuses: req.Statuses, Code: req.Code, ErrorClass: req.ErrorClass, Since: since, Until: until, Page: page})
 }

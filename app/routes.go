@@ -36,7 +36,6 @@ func (a *App) routes() *fiber.App {
 		DisableStartupMessage:   true,
 		ErrorHandler:            a.onError,
 		Immutable:               true, // values outlive their request
-		UnescapePath:            true,
 		CaseSensitive:           true,
 		BodyLimit:               max(maxBody, 2*a.cfg.MaxPayload),
 		ReadBufferSize:          16 << 10,
@@ -122,7 +121,7 @@ func (a *App) prepare(c *fiber.Ctx) error {
 	c.Locals(requestIDKey, id)
 	c.Set("X-Request-Id", id)
 	c.Set("X-Content-Type-Options", "nosniff")
-	if !readable(c.Path()) || !readable(unescaped(c.Context().QueryArgs().QueryString())) {
+	if !readable(unescapedPath(c.Path())) || !readable(unescaped(c.Context().QueryArgs().QueryString())) {
 		return &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
 	}
 	return c.Next()
@@ -139,23 +138,41 @@ func unescaped(query []byte) string {
 	return s
 }
 
+func unescapedPath(path string) string {
+	s, err := url.PathUnescape(path)
+	if err != nil {
+		return path
+	}
+	return s
+}
+
+// pathParam is a part of the address that stands for an id, unescaped. (Fiber's own unescaping is that of forms, which
+// reads a plus as a space.)
+func pathParam(c *fiber.Ctx, name string) string { return unescapedPath(c.Params(name)) }
+
 func (a *App) onPanic(c *fiber.Ctx, e any) {
 	a.log.Error("panic", "request_id", requestID(c), "method", c.Method(), "path", c.Path(), "panic", e)
 }
 
 type healthJSON struct {
-	Status    string         `json:"status"`
-	Timestamp time.Time      `json:"timestamp"`
-	Workers   map[string]int `json:"workers"`
+	Status    string                  `json:"status"`
+	Timestamp time.Time               `json:"timestamp"`
+	Workers   map[string]workerHealth `json:"workers"` // by the id of their process
 }
 
-// healthz tells whether the process works and how many workers are alive.
+type workerHealth struct {
+	Status string `json:"status"`
+}
+
+// healthz tells whether the process works and which workers are alive.
 func (a *App) healthz(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	h := healthJSON{Status: "healthy", Timestamp: time.Now().UTC()}
-	n, err := a.store.Workers(ctx)
-	h.Workers = map[string]int{"alive": n}
+	h := healthJSON{Status: "healthy", Timestamp: time.Now().UTC(), Workers: map[string]workerHealth{}}
+	workers, err := a.store.Workers(ctx)
+	for _, id := range workers {
+		h.Workers[id] = workerHealth{Status: "healthy"}
+	}
 	if err != nil {
 		h.Status = "failed"
 		return c.Status(http.StatusServiceUnavailable).JSON(h)

@@ -114,7 +114,7 @@ func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 
 // AttemptQuery selects attempts.
 type AttemptQuery struct {
-	EventID          string
+	EventIDs         []string
 	Destinations     []string // ids
 	DestinationTypes []string
 	Topics           []string
@@ -135,17 +135,17 @@ type attemptPosition struct {
 
 // Attempts lists attempts by the time they were started.
 func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Page[*Attempt], error) {
-	k, err := aq.Page.keyset("attempts", scope.key, aq.EventID, aq.Destinations, aq.DestinationTypes, aq.Topics, aq.OK, aq.Code, aq.ErrorClass, aq.Since, aq.Until)
+	k, err := aq.Page.keyset("attempts", scope.keys(), aq.EventIDs, aq.Destinations, aq.DestinationTypes, aq.Topics, aq.OK, aq.Code, aq.ErrorClass, aq.Since, aq.Until)
 	if err != nil {
 		return nil, err
 	}
 	q := newQuery()
-	if aq.EventID != "" {
-		e, err := s.event(ctx, scope, aq.EventID)
+	if len(aq.EventIDs) > 0 {
+		keys, err := s.eventKeys(ctx, scope, aq.EventIDs)
 		if err != nil {
 			return nil, err
 		}
-		q.and("a.event_id = ?", e.Key)
+		q.and("a.event_id = any(?)", keys)
 	}
 	keys, err := s.destinationKeys(ctx, scope, aq.Destinations)
 	if err != nil {

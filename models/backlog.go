@@ -25,14 +25,15 @@ type Backlog struct {
 	Until  *time.Time `json:"until"`  // only events received before
 }
 
-func (b *Backlog) check() error {
+// check reports what is wrong with b; field is what the caller calls its action.
+func (b *Backlog) check(field string) error {
 	bad := problems{}
 	switch b.Action {
 	case "":
 		b.Action = BacklogDeliver
 	case BacklogDeliver, BacklogDrop, BacklogKeep:
 	default:
-		bad.add("action", "must be deliver, drop or keep")
+		bad.add(field, "must be deliver, drop or keep")
 	}
 	if b.Since != nil && b.Until != nil && !b.Since.Before(*b.Until) {
 		bad.add("until", "must be after since")
@@ -71,7 +72,7 @@ func idRange(since, until time.Time) (lo, hi uuid.UUID) {
 // ActOnBacklog does something with the held deliveries of a destination and returns how many there are. The work itself
 // is done by a job, in portions.
 func (s *Store) ActOnBacklog(ctx context.Context, scope Scope, tenantID, id, actor string, b Backlog) (count int, err error) {
-	if err := b.check(); err != nil {
+	if err := b.check("action"); err != nil {
 		return 0, err
 	}
 	_, err = s.change(ctx, scope, tenantID, id, 0, func(ctx context.Context, tx *Tx, d *Destination) error {

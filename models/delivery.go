@@ -94,7 +94,7 @@ func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
 
 // DeliveryQuery selects deliveries.
 type DeliveryQuery struct {
-	EventID      string
+	EventIDs     []string
 	Destinations []string // ids
 	Topics       []string
 	Statuses     []string
@@ -107,7 +107,7 @@ type DeliveryQuery struct {
 // Deliveries lists deliveries by the time their event was received. What a filter held back is listed per event, see
 // EventDeliveries.
 func (s *Store) Deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (*Page[*Delivery], error) {
-	k, err := dq.Page.keyset("deliveries", scope.key, dq.EventID, dq.Destinations, dq.Topics, dq.Statuses, dq.Code, dq.ErrorClass, dq.Since, dq.Until)
+	k, err := dq.Page.keyset("deliveries", scope.keys(), dq.EventIDs, dq.Destinations, dq.Topics, dq.Statuses, dq.Code, dq.ErrorClass, dq.Since, dq.Until)
 	if err != nil {
 		return nil, err
 	}
@@ -118,12 +118,12 @@ func (s *Store) Deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (
 	}
 	q := newQuery()
 	lo, hi := idRange(dq.Since, dq.Until)
-	if dq.EventID != "" {
-		e, err := s.event(ctx, scope, dq.EventID)
+	if len(dq.EventIDs) > 0 {
+		keys, err := s.eventKeys(ctx, scope, dq.EventIDs)
 		if err != nil {
 			return nil, err
 		}
-		q.and("d.event_id = ?", e.Key)
+		q.and("d.event_id = any(?)", keys)
 	}
 	var after DeliveryKey
 	if k.decode(&after) {
@@ -321,7 +321,7 @@ func skippedBecause(e *Event, d *Destination) string {
 		return "The destination was created after the event."
 	case e.Topic == "" && !d.TakesAll():
 		return "The event has no topic; the destination takes " + listSome(d.Topics) + "."
-	case !d.TakesAll() && !slices.Contains(d.Topics, e.Topic):
+	case !Subscribes(d.Topics, e.Topic):
 		return fmt.Sprintf("It does not subscribe to %s; it takes %s.", e.Topic, listSome(d.Topics))
 	case d.UpdatedAt.After(e.Received):
 		return "Its settings were changed after the event."

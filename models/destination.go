@@ -47,9 +47,6 @@ type Destination struct {
 	Credentials map[string]string `gorm:"-"` // in clear text; never shown but by Masked
 }
 
-// AllTopics is the subscription to every topic, also future ones.
-const AllTopics = "*"
-
 // TakesAll reports whether the destination subscribes to every topic.
 func (d *Destination) TakesAll() bool { return slices.Contains(d.Topics, AllTopics) }
 
@@ -134,8 +131,12 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 		return nil, err
 	}
 	if in.Disabled != nil && *in.Disabled {
-		now := time.Now()
-		d.DisabledAt, d.DisabledReason = &now, "Saved without being switched on."
+		d.disable(time.Now(), "", "Saved without being switched on.")
+	}
+	if at, _, err := in.disabledAt(); err != nil {
+		return nil, err
+	} else if !at.IsZero() {
+		d.disable(at, in.Actor, "")
 	}
 	if err := s.seal(d); err != nil {
 		return nil, err
@@ -231,7 +232,7 @@ func (dq DestinationQuery) matches(d *Destination) bool {
 	if dq.State != "" && d.State() != dq.State {
 		return false
 	}
-	if len(dq.Topics) > 0 && !d.TakesAll() && !slices.ContainsFunc(dq.Topics, func(t string) bool { return slices.Contains(d.Topics, t) }) {
+	if len(dq.Topics) > 0 && !slices.ContainsFunc(dq.Topics, func(t string) bool { return slices.Contains(d.Topics, t) || Subscribes(d.Topics, t) }) {
 		return false
 	}
 	if dq.Text == "" {
@@ -260,7 +261,17 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 			return err
 		}
 		if string(d.Filter) != before {
-			return saveFilter(ctx, tx, d)
+			if err := saveFilter(ctx, tx, d); err != nil {
+				return err
+			}
+		}
+		switch at, given, err := in.disabledAt(); {
+		case err != nil:
+			return err
+		case given && at.IsZero() && d.DisabledAt != nil:
+			return s.enable(ctx, tx, d, in.Actor, Backlog{Action: BacklogDeliver})
+		case given && !at.IsZero() && d.DisabledAt == nil:
+			d.disable(at, in.Actor, "")
 		}
 		return nil
 	})
@@ -312,23 +323,32 @@ func (s *Store) DisableDestination(ctx context.Context, scope Scope, tenantID, i
 		return nil, err
 	}
 	return s.change(ctx, scope, tenantID, id, 0, func(_ context.Context, _ *Tx, d *Destination) error {
-		if d.DisabledAt == nil {
-			now := time.Now()
-			d.DisabledAt = &now
+		at := time.Now()
+		if d.DisabledAt != nil {
+			at = *d.DisabledAt
 		}
-		d.DisabledBy, d.DisabledReason = actor, reason
+		d.disable(at, actor, reason)
 		return nil
 	})
 }
 
+func (d *Destination) disable(at time.Time, actor, reason string) {
+	d.DisabledAt, d.DisabledBy, d.DisabledReason = &at, actor, reason
+}
+
+// enable starts deliveries to d again within tx.
+func (s *Store) enable(ctx context.Context, tx *Tx, d *Destination, actor string, backlog Backlog) error {
+	d.DisabledAt, d.DisabledBy, d.DisabledReason = nil, "", ""
+	return s.enqueueRelease(ctx, tx, backlog.release(d.Key, actor))
+}
+
 // EnableDestination starts deliveries again. backlog says what happens to the events held meanwhile.
 func (s *Store) EnableDestination(ctx context.Context, scope Scope, tenantID, id, actor string, backlog Backlog) (*Destination, error) {
-	if err := backlog.check(); err != nil {
+	if err := backlog.check("backlog"); err != nil {
 		return nil, err
 	}
 	return s.change(ctx, scope, tenantID, id, 0, func(ctx context.Context, tx *Tx, d *Destination) error {
-		d.DisabledAt, d.DisabledBy, d.DisabledReason = nil, "", ""
-		return s.enqueueRelease(ctx, tx, backlog.release(d.Key, actor))
+		return s.enable(ctx, tx, d, actor, backlog)
 	})
 }
 
@@ -338,8 +358,7 @@ func (s *Store) DisableGone(ctx context.Context, e *Endpoint, reason string) err
 		if d.Key != e.Key || d.Version != e.Version || d.DisabledAt != nil {
 			return errUnchanged
 		}
-		now := time.Now()
-		d.DisabledAt, d.DisabledBy, d.DisabledReason = &now, "Waybill", reason
+		d.disable(time.Now(), "Waybill", reason)
 		return nil
 	})
 	if errors.Is(err, errUnchanged) || IsKind(err, KindNotFound) {

@@ -12,7 +12,7 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 )
 
-// Topics is a destination's subscription as callers write it: "*" or a list of topics.
+// Topics is a destination's subscription as callers write it: "*" or a list of topics and patterns; see Subscribes.
 type Topics []string
 
 // UnmarshalJSON reads "*", a list, or a single topic.
@@ -55,7 +55,25 @@ type DestinationInput struct {
 	MaxInFlight      *int            `json:"max_in_flight"`
 	Signature        *string         `json:"signature"`
 	Format           *string         `json:"format"`
-	Disabled         *bool           `json:"-"` // when creating from a page: save without starting to deliver
+	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
+	// are delivered then; EnableDestination offers more.
+	DisabledAt json.RawMessage `json:"disabled_at"`
+	Disabled   *bool           `json:"-"` // when creating from a page: save without starting to deliver
+	Actor      string          `json:"-"` // who asks
+}
+
+// disabledAt reads DisabledAt: whether it was given, and the time, which is zero for null.
+func (in *DestinationInput) disabledAt() (at time.Time, given bool, err error) {
+	if in.DisabledAt == nil || string(in.DisabledAt) == "null" {
+		return at, in.DisabledAt != nil, nil
+	}
+	if err := json.Unmarshal(in.DisabledAt, &at); err != nil || at.IsZero() {
+		return at, true, Invalid("disabled_at", "must be a time like 2026-05-03T12:00:00Z, or null")
+	}
+	if now := time.Now(); at.After(now) {
+		at = now
+	}
+	return at, true, nil
 }
 
 // merge writes the input into d and reports what is wrong with the result.
@@ -145,6 +163,9 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 	d.Config, d.Credentials = set.Config, set.Credentials
 }
 
+// maxStars is how many * a pattern of topics may have.
+const maxStars = 8
+
 func (s *Store) checkTopics(ctx context.Context, topics []string, bad problems) []string {
 	if len(topics) == 0 {
 		bad.add("topics", `must be "*" or name at least one topic`)
@@ -166,9 +187,15 @@ func (s *Store) checkTopics(ctx context.Context, topics []string, bad problems) 
 	slices.Sort(out)
 	out = slices.Compact(out)
 	for i, t := range out {
-		checkTopic(fmt.Sprintf("topics[%d]", i), t, bad)
-		if len(catalogue) > 0 && !slices.Contains(catalogue, t) {
-			bad.add(fmt.Sprintf("topics[%d]", i), fmt.Sprintf("%q is not in the catalogue: %s", cut(t, 80), listSome(catalogue)))
+		field := fmt.Sprintf("topics[%d]", i)
+		checkTopic(field, strings.ReplaceAll(t, "*", "x"), bad)
+		switch {
+		case strings.Count(t, "*") > maxStars:
+			bad.add(field, fmt.Sprintf("must have at most %d *", maxStars))
+		case len(catalogue) > 0 && isPattern(t) && !slices.ContainsFunc(catalogue, func(known string) bool { return matchesPattern(t, known) }):
+			bad.add(field, fmt.Sprintf("%q takes none of the catalogue: %s", cut(t, 80), listSome(catalogue)))
+		case len(catalogue) > 0 && !isPattern(t) && !slices.Contains(catalogue, t):
+			bad.add(field, fmt.Sprintf("%q is not in the catalogue: %s", cut(t, 80), listSome(catalogue)))
 		}
 	}
 	return out

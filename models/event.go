@@ -113,7 +113,7 @@ type EventQuery struct {
 
 // Events lists events by the time they were received.
 func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*Event], error) {
-	k, err := eq.Page.keyset("events", scope.key, eq.IDs, eq.Destinations, eq.Topics, eq.Statuses, eq.Code, eq.ErrorClass, eq.Text, eq.Since, eq.Until)
+	k, err := eq.Page.keyset("events", scope.keys(), eq.IDs, eq.Destinations, eq.Topics, eq.Statuses, eq.Code, eq.ErrorClass, eq.Text, eq.Since, eq.Until)
 	if err != nil {
 		return nil, err
 	}
@@ -306,6 +306,22 @@ func (s *Store) event(ctx context.Context, scope Scope, id string) (*Event, erro
 		return nil, notFound("There is no event %q. Events are kept for %d days.", cut(id, 80), int(s.Retention.Hours()/24))
 	}
 	return list[0], nil
+}
+
+// eventKeys returns the internal ids of events.
+func (s *Store) eventKeys(ctx context.Context, scope Scope, ids []string) ([]uuid.UUID, error) {
+	if len(ids) > MaxLimit {
+		return nil, Invalid("event_id", fmt.Sprintf("must be at most %d ids", MaxLimit))
+	}
+	keys := make([]uuid.UUID, 0, len(ids))
+	for _, id := range ids {
+		e, err := s.event(ctx, scope, id)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, e.Key)
+	}
+	return keys, nil
 }
 
 // eventByKey returns an event by its internal id.

@@ -210,8 +210,11 @@ func (s *Store) KeepTakingOver(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// Workers counts the processes that deliver and are alive.
-func (s *Store) Workers(ctx context.Context) (n int, err error) {
-	err = s.Pool.QueryRow(ctx, "select count(*) from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds'").Scan(&n)
-	return n, err
+// Workers lists the ids of the processes that deliver and are alive.
+func (s *Store) Workers(ctx context.Context) ([]string, error) {
+	rows, err := s.Pool.Query(ctx, "select id from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds' order by id")
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }

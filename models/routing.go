@@ -26,11 +26,12 @@ type route struct {
 
 // routes are a tenant's destinations, compiled for one version of the tenant.
 type routes struct {
-	version int64
-	all     []*route            // in the order in which they were created
-	byTopic map[string][]*route // those that subscribe to a topic by name
-	every   []*route            // those that take every topic
-	byID    map[string]*route
+	version  int64
+	all      []*route            // in the order in which they were created
+	patterns []*route            // subscribe to patterns of topics, and maybe to topics besides
+	byTopic  map[string][]*route // those that subscribe to a topic by name
+	every    []*route            // those that take every topic
+	byID     map[string]*route
 }
 
 // routeCache keeps compiled destinations by tenant. An entry is only used when its version is the one that the
@@ -114,8 +115,12 @@ func scanRoute(row pgx.CollectableRow) (*route, error) {
 func (r *routes) add(d *route) {
 	r.all = append(r.all, d)
 	r.byID[d.id] = d
-	if slices.Contains(d.topics, AllTopics) {
+	switch {
+	case slices.Contains(d.topics, AllTopics):
 		r.every = append(r.every, d)
+		return
+	case slices.ContainsFunc(d.topics, isPattern):
+		r.patterns = append(r.patterns, d)
 		return
 	}
 	for _, t := range d.topics {
@@ -161,7 +166,7 @@ func (r *routes) match(in *PublishInput, doc func() *filter.Doc) (to []verdict, 
 	}
 	if in.DestinationID != "" {
 		d := r.byID[in.DestinationID]
-		if in.Trigger == TriggerTest || d.subscribes(in.Topic) {
+		if in.Trigger == TriggerTest || Subscribes(d.topics, in.Topic) {
 			consider(d)
 		}
 		return to, filteredBy
@@ -173,12 +178,13 @@ func (r *routes) match(in *PublishInput, doc func() *filter.Doc) (to []verdict, 
 		for _, d := range r.byTopic[in.Topic] {
 			consider(d)
 		}
+		for _, d := range r.patterns {
+			if Subscribes(d.topics, in.Topic) {
+				consider(d)
+			}
+		}
 	}
 	return to, filteredBy
-}
-
-func (d *route) subscribes(topic string) bool {
-	return slices.Contains(d.topics, AllTopics) || topic != "" && slices.Contains(d.topics, topic)
 }
 
 // checkFilter checks a filter that somebody wrote and returns it as it is stored; nil for none.

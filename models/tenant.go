@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,8 +33,9 @@ type TenantSummary struct {
 // Scope is whose rows a query may see. It is made by AllTenants, Store.ScopeOf or Tenant.Scope only, so that a query
 // cannot forget it. The zero Scope sees nothing.
 type Scope struct {
-	key int64
-	all bool
+	key  int64
+	more []int64 // further tenants, in lists of several
+	all  bool
 }
 
 // AllTenants is the scope of the server's operators.
@@ -42,23 +44,48 @@ func AllTenants() Scope { return Scope{all: true} }
 // Scope is the scope of one tenant.
 func (t *Tenant) Scope() Scope { return Scope{key: t.Key} }
 
-// Of narrows the scope to one tenant; an empty id leaves it as it is. A tenant outside the scope is not found.
-func (s *Store) Of(ctx context.Context, scope Scope, tenantID string) (Scope, error) {
-	if tenantID == "" {
+// Of narrows the scope to some tenants; without any id it stays as it is. A tenant outside the scope is not found.
+func (s *Store) Of(ctx context.Context, scope Scope, tenantIDs ...string) (Scope, error) {
+	var out Scope
+	for _, id := range tenantIDs {
+		if id == "" {
+			continue
+		}
+		t, err := s.Tenant(ctx, scope, id)
+		if err != nil {
+			return Scope{}, err
+		}
+		if out.key == 0 {
+			out.key = t.Key
+		} else if !out.sees(t.Key) {
+			out.more = append(out.more, t.Key)
+		}
+	}
+	if out.key == 0 {
 		return scope, nil
 	}
-	t, err := s.Tenant(ctx, scope, tenantID)
-	if err != nil {
-		return Scope{}, err
-	}
-	return t.Scope(), nil
+	return out, nil
 }
 
-func (s Scope) sees(tenantKey int64) bool { return s.all || s.key != 0 && s.key == tenantKey }
+func (s Scope) sees(tenantKey int64) bool {
+	return s.all || s.key != 0 && s.key == tenantKey || slices.Contains(s.more, tenantKey)
+}
+
+// keys are the tenants that the scope sees; nil when it sees all.
+func (s Scope) keys() []int64 {
+	if s.all {
+		return nil
+	}
+	return append([]int64{s.key}, s.more...)
+}
 
 // where adds the scope's condition on column to q.
 func (s Scope) where(q *query, column string) {
-	if !s.all {
+	switch {
+	case s.all:
+	case len(s.more) > 0:
+		q.and(column+" = any(?)", s.keys())
+	default:
 		q.and(column+" = ?", s.key)
 	}
 }

@@ -5,9 +5,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 say() { printf '%s\n' "$*" >&2; }
 
-# A program that only answers to its name is not enough: its libraries may be missing, or it may be a stub that asks to
-# install something.
-runs() { "$1" --version >/dev/null 2>&1; }
+# A program that only answers to its name is not enough: its libraries may be missing, it may be a stub that asks to
+# install something, or its processes may die on this machine. So it has to show a page.
+runs() {
+	local limit=()
+	if command -v timeout >/dev/null; then # macOS has none
+		limit=(timeout 30)
+	fi
+	${limit[@]+"${limit[@]}"} "$1" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --dump-dom \
+		'data:text/html,<h1>It runs</h1>' 2>/dev/null | grep -q '<h1>It runs</h1>'
+}
 
 system() {
 	local c path

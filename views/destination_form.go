@@ -130,13 +130,22 @@ func (v DestinationForm) labels() []Label {
 		Label{"retry.retry_on", "Retry on"}, Label{"retry", "Retries"}, Label{"delivery_metadata", "Sent with every event"}, Label{"metadata", "Notes"})
 }
 
-// topicOptions are the topics of the catalogue, and those that the destination takes although they are not in it.
+// topicOptions are the groups of topics that share what stands before their first dot, then the topics of the
+// catalogue, and those that the destination takes although they are not in it. A group takes its future topics as well.
 func (v DestinationForm) topicOptions() []Option {
-	var out []Option
+	var groups, out []Option
+	members := map[string]int{}
 	known := map[string]bool{}
 	for _, t := range v.Topics {
 		known[t.Name] = true
 		out = append(out, Option{Value: t.Name, Label: t.Name})
+		group, _, dotted := strings.Cut(t.Name, ".")
+		if group += ".*"; dotted {
+			if members[group]++; members[group] == 2 {
+				known[group] = true
+				groups = append(groups, Option{Value: group, Label: group, Hint: "All of these, also future ones"})
+			}
+		}
 	}
 	for _, t := range v.Form.Values["topics"] {
 		if !known[t] && t != "" {
@@ -144,7 +153,7 @@ func (v DestinationForm) topicOptions() []Option {
 			out = append(out, Option{Value: t, Label: t})
 		}
 	}
-	return out
+	return append(groups, out...)
 }
 
 // typedTopics are topics for a text area, where there is no catalogue to choose from.

@@ -487,7 +487,7 @@ func topicPicker(v DestinationForm) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = Input(v.typedTopics(), Control{Name: "topics", Label: "Topics it takes", Hidden: true, Hint: "One per line. The catalogue of topics is empty, so any name goes.", Rows: 3, Mono: true, Placeholder: "order.created"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Input(v.typedTopics(), Control{Name: "topics", Label: "Topics it takes", Hidden: true, Hint: "One per line. The catalogue of topics is empty, so any name goes; order.* takes all that begin with order.", Rows: 3, Mono: true, Placeholder: "order.created"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -615,12 +615,12 @@ func deliverySettings(v DestinationForm) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if v.signs() {
-			templ_7745c5c3_Err = Select(v.Form, Control{Name: "signature", Label: "Signature", Hint: "How requests are signed.", Required: true, Options: []Option{{Value: "", Label: "Standard Webhooks (webhook-signature)"}, {Value: "outpost", Label: "Outpost (x-outpost-signature)"}}}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Select(v.Form, Control{Name: "signature", Label: "Signature", Hint: "How requests are signed.", Unmarked: true, Options: []Option{{Value: "", Label: "Standard Webhooks (webhook-signature)"}, {Value: "outpost", Label: "Outpost (x-outpost-signature)"}}}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = Select(v.Form, Control{Name: "format", Label: "Message format", Hint: "What arrives there.", Required: true, Options: []Option{{Value: adapters.FormatPayload, Label: "The payload as it was published"}, {Value: adapters.FormatBinary, Label: "CloudEvents 1.0, binary: the payload, attributes beside it"}, {Value: adapters.FormatStructured, Label: "CloudEvents 1.0, structured: an envelope around the payload"}}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = Select(v.Form, Control{Name: "format", Label: "Message format", Hint: "What arrives there.", Unmarked: true, Options: []Option{{Value: adapters.FormatPayload, Label: "The payload as it was published"}, {Value: adapters.FormatBinary, Label: "CloudEvents 1.0, binary: the payload, attributes beside it"}, {Value: adapters.FormatStructured, Label: "CloudEvents 1.0, structured: an envelope around the payload"}}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

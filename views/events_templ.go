@@ -311,11 +311,11 @@ func eventFilter(v Events) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Select(v.form(), Control{Name: "destination_id", Label: "Destination", Required: true, Options: withAny(v.Destinations, v.Query["destination_id"])}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Select(v.form(), Control{Name: "destination_id", Label: "Destination", Unmarked: true, Options: withAny(v.Destinations, v.Query["destination_id"])}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Input(v.form(), Control{Name: "topic", Label: "Topic", Required: true, Mono: true, List: "known-topics"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Input(v.form(), Control{Name: "topic", Label: "Topic", Unmarked: true, Mono: true, List: "known-topics"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -346,23 +346,23 @@ func eventFilter(v Events) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Select(v.form(), Control{Name: "error_class", Label: "Kind of the last error", Required: true, Options: withAny(classWords, v.Query["error_class"])}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Select(v.form(), Control{Name: "error_class", Label: "Kind of the last error", Unmarked: true, Options: withAny(classWords, v.Query["error_class"])}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Input(v.form(), Control{Name: "code", Label: "Last response code", Required: true, InputMode: "numeric", Placeholder: "503"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Input(v.form(), Control{Name: "code", Label: "Last response code", Unmarked: true, InputMode: "numeric", Placeholder: "503"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Input(v.form(), Control{Name: "since", Label: "Received from (UTC)", Required: true, Placeholder: "2026-01-31T12:00", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Input(v.form(), Control{Name: "since", Label: "Received from (UTC)", Unmarked: true, Placeholder: "2026-01-31T12:00", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Input(v.form(), Control{Name: "until", Label: "Received before (UTC)", Required: true, Placeholder: "2026-01-31T13:00", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Input(v.form(), Control{Name: "until", Label: "Received before (UTC)", Unmarked: true, Placeholder: "2026-01-31T13:00", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Select(v.form(), Control{Name: "dir", Label: "Order", Required: true, Options: []Option{{Value: "", Label: "Newest first"}, {Value: "asc", Label: "Oldest first"}}}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Select(v.form(), Control{Name: "dir", Label: "Order", Unmarked: true, Options: []Option{{Value: "", Label: "Newest first"}, {Value: "asc", Label: "Oldest first"}}}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

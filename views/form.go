@@ -133,6 +133,7 @@ type Control struct {
 	Narrow       bool   // a short value
 	Options      []Option
 	Hidden       bool // the label is for screen readers only
+	Unmarked     bool // may be left empty, and to say so would be noise: filters, choices with a default
 	Focus        bool
 }
 

@@ -461,7 +461,7 @@ func Field(f Form, c Control) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = optional(c.Required || c.Hidden).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = optional(c.Required || c.Hidden || c.Unmarked).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

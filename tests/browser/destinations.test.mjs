@@ -75,6 +75,14 @@ journey(site, 'the type is chosen and the form sent by keyboard', async (v) => {
   await v.sees('The destination was created.');
 });
 
+journey(site, 'Enter in a field of the form creates the destination', async (v) => {
+  const tenant = await site.tenant();
+  await v.open(`/t/${tenant}/destinations/new?type=webhook`);
+  await v.field('URL').fill(receiver.url);
+  await v.arrives(() => v.field('URL').press('Enter'));
+  assert.equal((await site.api('GET', `/tenants/${tenant}/destinations`)).length, 1);
+});
+
 journey(site, 'settings keep a credential that is left blank', async (v) => {
   const tenant = await site.tenant();
   await site.destination(tenant, { id: 'hook', type: 'webhook', name: 'Before', config: { url: receiver.url }, retry: { max_attempts: 3 } });

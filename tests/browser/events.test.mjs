@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
 import { startReceiver } from '../lib/receiver.mjs';
-import { eventually, journey, openSite } from './harness.mjs';
+import { eventually, journey, openSite, phone } from './harness.mjs';
 
 const site = await openSite();
 const receiver = await startReceiver();
@@ -13,6 +13,87 @@ const ids = (v) => v.main.locator('tbody tr td:nth-child(2) a').evaluateAll((lin
 const params = (v) => [...new URL(v.page.url()).searchParams].filter(([, value]) => value !== '').map((p) => p.join('=')).sort();
 const chips = (v) => v.main.getByRole('list', { name: 'Filters in force' }).getByRole('listitem')
   .evaluateAll((items) => items.map((i) => i.innerText.replace(/^Remove filter\s*/, '').trim()).filter((t) => t !== 'Clear all'));
+
+// orders makes a tenant with two events, of which one has failed at one of its destinations.
+async function orders() {
+  const tenant = await site.tenant();
+  await site.destination(tenant, { id: 'good', name: 'Good' });
+  await site.destination(tenant, { id: 'bad', name: 'Bad', topics: ['order.paid'], config: { answer: '500' } });
+  const paid = await site.publish(tenant, { topic: 'order.paid' });
+  await site.publish(tenant, { topic: 'order.created' });
+  await site.settled(tenant, paid.id);
+  return { tenant, paid };
+}
+
+journey(site, 'the list is filtered by status, destination, topic and time, all in the address', async (v) => {
+  const { tenant, paid } = await orders();
+  await v.open(`/t/${tenant}/events`);
+  assert.equal((await ids(v)).length, 2);
+  await v.open(`/t/${tenant}/events?status=failed&destination_id=bad&topic=order.paid&range=24h`);
+  assert.deepEqual(await ids(v), [paid.id]);
+  assert.deepEqual(await chips(v), ['Time: Last 24 hours', 'Status: Failed', 'Destination: Bad', 'Topic: order.paid']);
+  assert.equal(await v.field('Destination').inputValue(), 'bad', 'the form shows what is in force');
+  const same = await site.api('GET', `/events?tenant_id=${tenant}&status=failed&destination_id=bad&topic=order.paid`);
+  assert.deepEqual(same.models.map((e) => e.id), [paid.id]);
+
+  await v.follow(/Status: Failed/);
+  assert.deepEqual(params(v), ['destination_id=bad', 'range=24h', 'topic=order.paid']);
+  await v.arrives(() => v.page.goBack());
+  assert.equal((await chips(v)).length, 4, 'going back brings the filter back');
+  await v.follow('Clear all');
+  assert.deepEqual(params(v), []);
+  await v.arrives(() => v.main.getByRole('navigation', { name: 'Quick views' }).getByRole('link', { name: 'Failed' }).click());
+  assert.deepEqual(await ids(v), [paid.id]);
+  await v.open(`/t/${tenant}/events?topic=nobody`);
+  await v.sees('No event matches');
+});
+
+journey(site, 'a search for text in payloads and for an id', async (v) => {
+  const tenant = await site.tenant();
+  await site.destination(tenant, { id: 'inbox' });
+  const needle = await site.publish(tenant, { id: 'needle-1', data: { customer: { email: 'needle@example.com' } } });
+  await site.publish(tenant, { data: { customer: { email: 'straw@example.com' } } });
+  for (const text of ['needle@', needle.id]) {
+    await v.open(`/t/${tenant}/events?q=${text}`);
+    assert.deepEqual(await ids(v), [needle.id], text);
+    assert.deepEqual(await chips(v), [`Text: ${text}`]);
+  }
+});
+
+journey(site, 'the form that filters events', async (v) => {
+  const { tenant, paid } = await orders();
+  await v.open(`/t/${tenant}/events`);
+  await v.main.locator('summary', { hasText: 'More filters' }).click();
+  await v.main.getByRole('checkbox', { name: 'Failed' }).check();
+  await v.field('Destination').selectOption('bad');
+  await v.field('Topic').fill('order.paid');
+  await v.field('Time').selectOption('24h');
+  await v.press('Apply filters');
+  assert.deepEqual(await ids(v), [paid.id]);
+  assert.deepEqual(params(v), ['destination_id=bad', 'range=24h', 'status=failed', 'topic=order.paid']);
+});
+
+journey(site, 'the form that filters events, on a phone', { size: phone }, async (v) => {
+  const { tenant } = await orders();
+  await v.open(`/t/${tenant}/events`);
+  await v.main.locator('summary', { hasText: 'More filters' }).click();
+  await v.field('Topic').fill('order.paid');
+  await v.press('Apply filters');
+  assert.deepEqual(await chips(v), ['Topic: order.paid']);
+});
+
+journey(site, 'the search field for events', async (v) => {
+  const { tenant, paid } = await orders();
+  await v.open(`/t/${tenant}/events`);
+  await v.main.getByRole('searchbox').fill(paid.id);
+  await v.press('Apply');
+  assert.deepEqual(await ids(v), [paid.id]);
+});
+
+journey(site, 'a long text to search for', { size: phone }, async (v) => {
+  const { tenant } = await orders();
+  await v.open(`/t/${tenant}/events?q=${'evt_01a1fbf200a371008d8244575b01b4e4'.repeat(2)}`);
+});
 
 journey(site, 'conditions that cannot be are named', async (v) => {
   const tenant = await site.tenant();
@@ -112,6 +193,21 @@ journey(site, 'an attempt that nothing answered', async (v) => {
   await v.sees('Nothing came back.');
 });
 
+journey(site, 'an event tells why a destination did not get it', async (v) => {
+  const tenant = await site.tenant();
+  await site.destination(tenant, { id: 'big', name: 'Big orders', filter: { total: { $gte: 10 } } });
+  await site.destination(tenant, { id: 'users', name: 'Users', topics: ['user.created'] });
+  await site.destination(tenant, { id: 'all', name: 'Everything' });
+  const { id } = await site.publish(tenant, { data: { total: 4 } });
+  await site.settled(tenant, id);
+  await v.open(`/t/${tenant}/events/${id}`);
+  assert.match(await v.row('Big orders').innerText(), /Filtered out[\s\S]*data\.total.* is 4, needs at least 10/);
+  assert.match(await v.row('Users').innerText(), /Not sent[\s\S]*does not subscribe to order\.created/);
+  assert.match(await v.row('Everything').innerText(), /Delivered/);
+  await v.open(`/t/${tenant}/events?status=filtered_out`);
+  assert.deepEqual(await ids(v), [id]);
+});
+
 journey(site, 'an event that nobody was there for', async (v) => {
   const tenant = await site.tenant();
   const { id } = await site.publish(tenant);
@@ -190,5 +286,36 @@ journey(site, 'a failure is found from the overview, and retried from the destin
   assert.equal(v.path, `/t/${tenant}/events/${id}`);
 });
 
+journey(site, 'an event whose id holds a plus', async (v) => {
+  const tenant = await site.tenant();
+  await site.publish(tenant, { id: 'one+one' });
+  await v.open(`/t/${tenant}/events`);
+  await v.follow('one+one');
+});
+
 // Whatever callers put into names and payloads is text on the pages, and nothing else.
 const script = '<script>window.broken=1</script><img src=x onerror=window.broken=1>';
+
+journey(site, 'text of strangers stays text', async (v) => {
+  const tenant = await site.tenant();
+  receiver.answers(500, `${script}</pre>`, { 'x-bad': script });
+  await site.destination(tenant, {
+    id: 'hook', type: 'webhook', name: script, config: { url: `${receiver.url}?x="><script>window.broken=1</script>`, custom_headers: { 'X-Y': script } },
+    metadata: { [script]: script }, delivery_metadata: { note: script }, filter: { note: { $neq: script } },
+  });
+  const { id } = await site.publish(tenant, { id: `a|b~c=d@e:${v.js}`, topic: 'order.created', metadata: { key: script }, data: { [script]: script, javascript: 'javascript:alert(1)' } });
+  await site.settled(tenant, encodeURIComponent(id));
+  receiver.answers(200);
+  await site.api('PUT', `/tenants/${tenant}/destinations/hook/disable`, { reason: script });
+  const [attempt] = (await site.api('GET', `/attempts?tenant_id=${tenant}`)).models;
+  const event = `/t/${tenant}/events/${encodeURIComponent(id)}`;
+  for (const path of ['', '/destinations', '/destinations/hook', '/destinations/hook/settings', '/destinations/hook/deliveries', '/destinations/hook/delete', '/destinations/hook/enable', '/events', `/attempts/${attempt.id}`, `/events?q=${encodeURIComponent('<img src=x>')}&topic=${encodeURIComponent('"><b>x')}`]) {
+    await v.open(`/t/${tenant}${path}`);
+    assert.equal(await v.page.evaluate(() => window.broken), undefined, path);
+    assert.equal(await v.page.locator('img, main script').count(), 0, path);
+  }
+  await v.open(event);
+  await v.open(`${event}?view=raw`);
+  assert.equal(await v.page.evaluate(() => window.broken), undefined);
+  assert.equal(await v.page.locator('img, main script, a[href^="javascript:"]').count(), 0);
+});

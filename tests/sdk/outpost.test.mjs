@@ -42,7 +42,7 @@ const attempts = (tenantId, destinationId, n) => eventually(async () => {
   return models.length >= n && models;
 }, `${n} attempts`);
 
-difference('health', 'workers must be objects with a status', async () => {
+test('health', async () => {
   const health = await outpost.health.check();
   assert.equal(health.status, 'healthy');
   recent(health.timestamp);
@@ -356,7 +356,7 @@ test('attempts to a type that Outpost does not have', async () => {
   assert.deepEqual([attempt.status, attempt.code], ['success', '200']);
 });
 
-difference('lists of several tenants and events', 'only the last value counts', async () => {
+test('lists of several tenants and events', async () => {
   for (const id of ['sdk-two-a', 'sdk-two-b']) {
     await outpost.tenants.upsert(id);
     await outpost.destinations.create(id, webhook({ id: 'hook' }));
@@ -369,7 +369,7 @@ difference('lists of several tenants and events', 'only the last value counts', 
   assert.deepEqual(list.models.map((a) => a.eventId), ['sdk-two-a-event', 'sdk-two-b-event']);
 });
 
-difference('destinations: disabled and enabled by disabledAt', 'disabled_at is ignored', async () => {
+test('destinations: disabled and enabled by disabledAt', async () => {
   await outpost.tenants.upsert('sdk-disabled-at');
   const made = await outpost.destinations.create('sdk-disabled-at', webhook({ id: 'hook', disabledAt: new Date() }));
   assert.ok(made.disabledAt);
@@ -377,7 +377,7 @@ difference('destinations: disabled and enabled by disabledAt', 'disabled_at is i
   assert.ok((await outpost.destinations.update('sdk-disabled-at', 'hook', { type: 'webhook', disabledAt: new Date() })).disabledAt);
 });
 
-difference('destinations: patterns of topics', 'a * within a topic is refused', async () => {
+test('destinations: patterns of topics', async () => {
   await outpost.tenants.upsert('sdk-patterns');
   await outpost.destinations.create('sdk-patterns', webhook({ id: 'hook', topics: ['order.*'] }));
   assert.deepEqual((await outpost.publish({ tenantId: 'sdk-patterns', topic: 'order.created', data: {} })).destinationIds, ['hook']);
