@@ -314,16 +314,17 @@ func (s *Store) EventDeliveries(ctx context.Context, scope Scope, eventID string
 
 // skippedBecause says why an event did not concern a destination; empty when the destination need not be mentioned.
 func skippedBecause(e *Event, d *Destination) string {
+	const grain = time.Millisecond // what an event's id tells of its time
 	switch {
 	case d.DeletedAt != nil:
 		return ""
-	case d.CreatedAt.After(e.Received):
+	case d.CreatedAt.Truncate(grain).After(e.Received):
 		return "The destination was created after the event."
 	case e.Topic == "" && !d.TakesAll():
 		return "The event has no topic; the destination takes " + listSome(d.Topics) + "."
 	case !Subscribes(d.Topics, e.Topic):
 		return fmt.Sprintf("It does not subscribe to %s; it takes %s.", e.Topic, listSome(d.Topics))
-	case d.UpdatedAt.After(e.Received):
+	case d.UpdatedAt.Truncate(grain).After(e.Received):
 		return "Its settings were changed after the event."
 	}
 	return "The event was published for another destination only."
