@@ -102,14 +102,26 @@ func (p *packed) UnmarshalJSON(d []byte) error {
 // them first. And the NOTIFY that wakes the workers is sent beside the transaction, because PostgreSQL lets only one
 // transaction at a time commit that carries one: the caller calls committed once tx has committed.
 func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, batches []models.Batch) (committed func(), err error) {
-	var rows pgcopy.Rows
+	c, committed, err := q.Copy(batches)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Rows.Send(ctx, tx, c.SQL); err != nil {
+		return nil, fmt.Errorf("write jobs: %w", err)
+	}
+	return committed, nil
+}
+
+// Copy implements models.Queue.
+func (q *Queue) Copy(batches []models.Batch) (c pgcopy.Copy, committed func(), err error) {
+	rows := &pgcopy.Rows{}
 	rows.Reset()
 	var due [2]bool
 	now := time.Now()
 	for _, b := range batches {
 		args, err := json.Marshal(deliverArgs{b.Destination, b.Items, b.Retry, b.Trigger, b.Actor})
 		if err != nil {
-			return nil, err
+			return c, nil, err
 		}
 		name, at, i := queueDeliver, b.At, 0
 		if b.Retry {
@@ -128,10 +140,8 @@ func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, batches []models.Batch) 
 		rows.Text("available")
 		rows.Time(at)
 	}
-	if err := rows.Send(ctx, tx, "copy "+schema+".river_job (args, kind, max_attempts, queue, state, scheduled_at) from stdin binary"); err != nil {
-		return nil, fmt.Errorf("write jobs: %w", err)
-	}
-	return func() {
+	c = pgcopy.Copy{SQL: "copy " + schema + ".river_job (args, kind, max_attempts, queue, state, scheduled_at) from stdin binary", Rows: rows}
+	return c, func() {
 		for i, d := range due {
 			if d {
 				q.wake[i].wake()

@@ -28,52 +28,57 @@ type jobKey struct {
 	trigger, actor string
 }
 
+// write accepts a group in one transaction, in two round trips where it can: the first begins it and reads what routing
+// needs, the second writes and commits.
 func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWriter) error {
 	for _, p := range group {
 		p.err, p.res = nil, PublishResult{}
 	}
 	committed := func() {}
-	err := pgx.BeginFunc(ctx, a.s.Hot, func(tx pgx.Tx) error {
-		tenants, catalogue, err := a.lookup(ctx, tx, group)
+	err := a.s.inHotTx(ctx, func(conn *pgx.Conn) error {
+		tenants, catalogue, err := a.lookup(ctx, conn, group)
 		if err != nil {
 			return err
 		}
-		fresh, err := a.admit(ctx, tx, group, tenants, catalogue)
+		fresh, err := a.admit(ctx, conn, group, tenants, catalogue)
 		if err != nil || len(fresh) == 0 {
 			return err
 		}
-		w.events.Reset()
-		w.deliveries.Reset()
-		w.jobs, w.order = map[jobKey][]Item{}, w.order[:0]
-		deliveries := 0
+		w.reset()
 		ids := make([]uuid.UUID, len(fresh))
 		for i, p := range fresh {
 			ids[i] = p.id
-			deliveries += a.place(p, tenants[p.in.TenantID], w)
-		}
-		if err := w.events.Send(ctx, tx, "copy "+a.s.partitions.of("events", ids...)+` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data) from stdin binary`); err != nil {
-			return fmt.Errorf("write events: %w", err)
-		}
-		if deliveries == 0 {
-			return nil
-		}
-		if err := w.deliveries.Send(ctx, tx, "copy "+a.s.partitions.of("deliveries", ids...)+` (event_id, destination_key, tenant_key, status, reason) from stdin binary`); err != nil {
-			return fmt.Errorf("write deliveries: %w", err)
+			a.place(p, tenants[p.in.TenantID], w)
 		}
 		var jobs []Batch
 		for _, k := range w.order {
 			jobs = append(jobs, batches(Batch{Destination: k.destination, Trigger: k.trigger, Actor: k.actor}, w.jobs[k])...)
 		}
-		if len(jobs) == 0 {
-			return nil
+		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events", ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data) from stdin binary`,
+			Rows: &w.events}}
+		if !w.deliveries.Empty() {
+			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries", ids...) + ` (event_id, destination_key, tenant_key, status, reason) from stdin binary`,
+				Rows: &w.deliveries})
 		}
-		committed, err = a.s.queue.Enqueue(ctx, tx, jobs)
-		return err
+		if len(jobs) > 0 {
+			c, woken, err := a.s.queue.Copy(jobs)
+			if err != nil {
+				return err
+			}
+			copies, committed = append(copies, c), woken
+		}
+		return pgcopy.Commit(ctx, conn, copies)
 	})
 	if err == nil {
 		committed()
 	}
 	return err
+}
+
+func (w *acceptWriter) reset() {
+	w.events.Reset()
+	w.deliveries.Reset()
+	w.jobs, w.order = map[jobKey][]Item{}, w.order[:0]
 }
 
 // accepting is a tenant as the accepting transaction sees it.
@@ -84,7 +89,9 @@ type accepting struct {
 
 // lookup reads the tenants of the group with their destinations, and the catalogue of topics. It takes a shared lock on
 // each tenant first: a change of its destinations waits for this transaction, and this one for a change under way.
-func (a *Accepter) lookup(ctx context.Context, tx pgx.Tx, group []*publishing) (map[string]*accepting, []string, error) {
+//
+// It begins the transaction.
+func (a *Accepter) lookup(ctx context.Context, conn *pgx.Conn, group []*publishing) (map[string]*accepting, []string, error) {
 	tenants := map[string]*accepting{}
 	for _, p := range group {
 		tenants[p.in.TenantID] = nil
@@ -95,13 +102,16 @@ func (a *Accepter) lookup(ctx context.Context, tx pgx.Tx, group []*publishing) (
 		locks[i] = lockHash(id)
 	}
 	b := &pgx.Batch{}
+	b.Queue("begin")
 	b.Queue("select pg_advisory_xact_lock_shared($1, l) from unnest($2::int[]) l", int32(lockTenant), locks)
 	b.Queue("select id, key, version from tenants where id = any($1) and deleted_at is null", ids)
 	b.Queue("select name from topics")
-	br := tx.SendBatch(ctx, b)
-	if _, err := br.Exec(); err != nil {
-		br.Close()
-		return nil, nil, err
+	br := conn.SendBatch(ctx, b)
+	for range 2 {
+		if _, err := br.Exec(); err != nil {
+			br.Close()
+			return nil, nil, err
+		}
 	}
 	type found struct {
 		id           string
@@ -136,7 +146,7 @@ func (a *Accepter) lookup(ctx context.Context, tx pgx.Tx, group []*publishing) (
 	for _, f := range list {
 		r := a.routes.get(f.key, f.version)
 		if r == nil {
-			if r, err = loadRoutes(ctx, tx, f.key, f.version); err != nil {
+			if r, err = loadRoutes(ctx, conn, f.key, f.version); err != nil {
 				return nil, nil, err
 			}
 			a.routes.put(f.key, r)
@@ -147,7 +157,7 @@ func (a *Accepter) lookup(ctx context.Context, tx pgx.Tx, group []*publishing) (
 }
 
 // admit sorts out the events that cannot be accepted and those that were accepted before, and returns the others.
-func (a *Accepter) admit(ctx context.Context, tx pgx.Tx, group []*publishing, tenants map[string]*accepting, catalogue []string) ([]*publishing, error) {
+func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishing, tenants map[string]*accepting, catalogue []string) ([]*publishing, error) {
 	fresh := make([]*publishing, 0, len(group))
 	named := map[callerID]*publishing{} // the first of each caller's id in this group
 	var again []*publishing             // those with an id that came earlier in this group
@@ -176,7 +186,7 @@ func (a *Accepter) admit(ctx context.Context, tx pgx.Tx, group []*publishing, te
 	if len(named) == 0 {
 		return fresh, nil
 	}
-	seen, err := a.seen(ctx, tx, named)
+	seen, err := a.seen(ctx, conn, named)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +233,7 @@ func (a *Accepter) preview(p *publishing, tenants map[string]*accepting) []strin
 // seen looks for events that were accepted with these ids before. It locks each id until the transaction ends, so that
 // of two publishers with the same id one waits and finds the other's event; a unique index cannot do that across
 // partitions.
-func (a *Accepter) seen(ctx context.Context, tx pgx.Tx, named map[callerID]*publishing) (map[callerID]PublishResult, error) {
+func (a *Accepter) seen(ctx context.Context, conn *pgx.Conn, named map[callerID]*publishing) (map[callerID]PublishResult, error) {
 	locks := make([]int64, 0, len(named))
 	ids := map[int64][]string{}
 	for id := range named {
@@ -240,7 +250,7 @@ func (a *Accepter) seen(ctx context.Context, tx pgx.Tx, named map[callerID]*publ
 			coalesce((select array_agg(d.id order by d.key) from deliveries x join destinations d on d.key = x.destination_key where x.event_id = e.id), '{}')
 			from events e where e.tenant_key = $1 and e.caller_id = any($2) and e.caller_id is not null`, tenant, list)
 	}
-	br := tx.SendBatch(ctx, b)
+	br := conn.SendBatch(ctx, b)
 	defer br.Close()
 	if _, err := br.Exec(); err != nil {
 		return nil, err
@@ -281,8 +291,8 @@ func (p *publishing) document() func() *filter.Doc {
 	}
 }
 
-// place routes an event and writes its rows. It returns how many deliveries it wrote.
-func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) int {
+// place routes an event and writes its rows.
+func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	to, filteredBy := t.routes.match(p.in, p.document())
 	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
 	e := &w.events
@@ -315,7 +325,6 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) int {
 		a.recent.add(&Event{Key: p.id, ID: p.publicID(), TenantKey: t.key, Topic: p.in.Topic, Time: p.time(), Received: p.received,
 			Retry: retry, Metadata: p.in.Metadata, Data: p.in.Data})
 	}
-	return len(to)
 }
 
 func (p *publishing) time() time.Time {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/pgcopy"
 )
 
 // Item is one delivery on its way through the queue.
@@ -50,6 +52,8 @@ type Queue interface {
 	// Enqueue adds jobs within tx; they exist exactly if tx commits. The caller calls committed after that, so that
 	// workers look at once; without it they find the jobs a little later.
 	Enqueue(ctx context.Context, tx pgx.Tx, batches []Batch) (committed func(), err error)
+	// Copy prepares what Enqueue does, for a transaction that writes other things in the same round trip.
+	Copy(batches []Batch) (c pgcopy.Copy, committed func(), err error)
 	// EnqueueRelease adds the job that acts upon held deliveries within tx.
 	EnqueueRelease(ctx context.Context, tx pgx.Tx, r Release) error
 	// Settle checks within tx which of a worker's jobs still belong to it, locks those and deletes the ones that are

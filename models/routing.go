@@ -69,7 +69,7 @@ func (c *routeCache) put(tenantKey int64, r *routes) {
 }
 
 // loadRoutes compiles a tenant's destinations as the transaction sees them.
-func loadRoutes(ctx context.Context, tx pgx.Tx, tenantKey, version int64) (*routes, error) {
+func loadRoutes(ctx context.Context, tx *pgx.Conn, tenantKey, version int64) (*routes, error) {
 	rows, err := tx.Query(ctx, `select key, id, topics, filter, coalesce(filter_key, 0), disabled_at, disabled_reason, disabled_by
 		from destinations where tenant_key = $1 and deleted_at is null order by key`, tenantKey)
 	if err != nil {

@@ -185,6 +185,22 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 	return ptx.Commit(ctx)
 }
 
+// inHotTx runs fn on a connection of the hot path. fn begins a transaction and commits it; what it leaves open, for an
+// error or for nothing to write, is rolled back.
+func (s *Store) inHotTx(ctx context.Context, fn func(conn *pgx.Conn) error) error {
+	c, err := s.Hot.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	err = fn(c.Conn())
+	if pc := c.Conn().PgConn(); !pc.IsClosed() && pc.TxStatus() != 'I' {
+		// The pool closes a connection on which this fails.
+		_, _ = c.Exec(context.WithoutCancel(ctx), "rollback")
+	}
+	return err
+}
+
 // txConn gives GORM only the query methods of *sql.Conn. It hides BeginTx, with which GORM would send a second BEGIN
 // whose COMMIT ends our transaction, and has Commit and Rollback so that GORM's nested transactions use savepoints.
 type txConn struct{ conn *sql.Conn }

@@ -15,10 +15,17 @@ import (
 // Rows collects rows. The zero value must be Reset before use; one can be used again and again.
 type Rows struct{ b []byte }
 
-var header = []byte("PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+// header is that of a CopyData message, whose length is filled in at the end, followed by that of the binary format.
+var header = []byte("d\x00\x00\x00\x00PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+
+// messageHeader is the length of a message's type and length.
+const messageHeader = 5
 
 // Reset empties the buffer for a new COPY.
 func (c *Rows) Reset() { c.b = append(c.b[:0], header...) }
+
+// Empty reports whether no row was written since Reset.
+func (c *Rows) Empty() bool { return len(c.b) == len(header) }
 
 // Row starts a row of n columns.
 func (c *Rows) Row(n int) { c.b = binary.BigEndian.AppendUint16(c.b, uint16(n)) }
@@ -134,6 +141,6 @@ func (c *Rows) Int8s(v []int64) {
 // Send runs the COPY statement with the rows written since Reset.
 func (c *Rows) Send(ctx context.Context, tx pgx.Tx, sql string) error {
 	c.b = append(c.b, 0xff, 0xff)
-	_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(c.b), sql)
+	_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(c.b[messageHeader:]), sql)
 	return err
 }
