@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/x509"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
@@ -33,13 +34,15 @@ const (
 // hold what strangers wrote (names, answers); channels escape it.
 type Notice struct {
 	ID       string // stable: the same for every try
+	Try      int    // from 1, rising with every try of this notice; 0 means 1
 	Kind     string // Opened, Repeated, Acknowledged, Resolved or Test
 	Severity string // Critical, ErrorSev, Warning or Info
 
 	AlertID   string // the same for all notices of one alert
 	RuleName  string
-	Condition string // the rule in words
-	Summary   string // one sentence
+	Condition string    // the rule in words
+	Summary   string    // one sentence
+	At        time.Time // when the notice was made, the same for every try; zero means now
 
 	TenantID        string
 	DestinationID   string
@@ -60,12 +63,20 @@ type Notice struct {
 	DestinationURL, DeliveriesURL, AlertURL, UnsubscribeURL string
 
 	Others int // further alerts that this notice stands for
+
+	// Skip names recipients that took this notice in an earlier try (Result.Reached), so that a try which failed for
+	// one of several people does not send to the others again.
+	Skip []string
 }
 
 // Result is what the other side said, with secrets cut out. It is also there when Send failed after an answer.
 type Result struct {
 	Code   int    // HTTP status or SMTP reply code; 0 when there was no answer
 	Answer string // in one line of at most 500 bytes
+
+	// Reached names the recipients that took the notice, of channels that have several (e-mail). Those of Notice.Skip
+	// are not among them.
+	Reached []string
 }
 
 // Channel sends notices to one place. It is safe for concurrent use and holds no connections between calls.
@@ -104,4 +115,89 @@ type Type struct {
 	Instructions string           // Markdown: how to set it up, where to find each value
 	Config       []adapters.Field // shown and stored in clear text
 	Secrets      []adapters.Field // sealed at rest and masked in every answer
+}
+
+// kind is a Type together with what it does.
+type kind struct {
+	Type
+	// check finds what fields alone cannot say. It may write normalised values back.
+	check func(owner string, config, secrets map[string]string) []adapters.FieldError
+	// target says in one line where notices go, without a secret.
+	target func(config map[string]string) string
+	open   func(env Env, config, secrets map[string]string) (Channel, error)
+}
+
+// kinds lists all kinds of channels, in the order in which pickers show them.
+func kinds() []kind {
+	all := []kind{emailKind(), slackKind(), pagerDutyKind(), smsKind()}
+	if k, ok := webhookKind(); ok {
+		all = append(all, k)
+	}
+	return append(all, destinationKind())
+}
+
+func find(name string) (kind, bool) {
+	for _, k := range kinds() {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return kind{}, false
+}
+
+// Types describes all kinds of channels, in the order in which pickers show them.
+func Types() []Type {
+	var out []Type
+	for _, k := range kinds() {
+		out = append(out, k.Type)
+	}
+	return out
+}
+
+// Check reports every problem with the settings of a channel before it is stored. It fills in defaults and normalises
+// values, in the maps that it is given, and makes a signing secret for webhooks that have none. Keys of problems are
+// "config.url" for config and secrets alike, for callers write both into one object. owner is the tenant whose channel it
+// is, empty for the operator's.
+func Check(owner, name string, config, secrets map[string]string) []adapters.FieldError {
+	k, ok := find(name)
+	if !ok {
+		var names []string
+		for _, t := range Types() {
+			names = append(names, t.Name)
+		}
+		return []adapters.FieldError{{Key: "type", Message: "must be one of " + strings.Join(names, ", ")}}
+	}
+	of := name + " channels"
+	errs := adapters.NewFieldSet("config", of, k.Config).Check(&config)
+	errs = append(errs, adapters.NewFieldSet("config", of, k.Secrets).Check(&secrets)...)
+	if len(errs) == 0 && k.check != nil {
+		errs = k.check(owner, config, secrets)
+	}
+	return errs
+}
+
+// Target says in one line where a channel's notices go. It holds no secret, and is empty for an unknown kind.
+func Target(name string, config map[string]string) string {
+	if k, ok := find(name); ok {
+		return k.target(config)
+	}
+	return ""
+}
+
+// Open makes the channel for one version of its settings, which Check has accepted. It does not touch the network. Errors
+// are *adapters.Error.
+func Open(env Env, name string, config, secrets map[string]string) (Channel, error) {
+	k, ok := find(name)
+	if !ok {
+		return nil, configError("This server has no channels of that kind.", "Choose one of the kinds that it offers.")
+	}
+	if env.Now == nil {
+		env.Now = time.Now
+	}
+	return k.open(env, config, secrets)
+}
+
+// configError says that a channel's settings cannot work, so that trying again is of no use.
+func configError(message, advice string) *adapters.Error {
+	return &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassConfig, Message: message, Advice: advice}
 }
