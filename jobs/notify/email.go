@@ -145,6 +145,7 @@ func (m *email) message(ctx context.Context, n *Notice) (*mail.Message, error) {
 	}
 	v := mailView(n, m.env.BaseURL)
 	var text, html strings.Builder
+	ctx = context.WithoutCancel(ctx) // that the time is over is told by the conversation, in better words
 	if err := emails.Text(v).Render(ctx, &text); err != nil {
 		return nil, err
 	}

@@ -15,8 +15,7 @@ func slackKind() kind {
 			Name: "slack", Label: "Slack", Description: "Posts into a Slack channel through an incoming webhook.",
 			Instructions: "1. In Slack, open **Apps**, create or choose an app of your workspace and switch on **Incoming Webhooks**.\n" +
 				"2. Choose **Add New Webhook to Workspace**, pick the channel that notices shall go to, and copy the **Webhook URL**.\n" +
-				"3. Enter it as **Webhook URL**. Whoever has it can post into that channel, so it is kept as a secret.\n\n" +
-				"Services that take the same messages (Mattermost, Rocket.Chat) work as well.",
+				"3. Enter it as **Webhook URL**. Whoever has it can post into that channel, so it is kept as a secret.",
 			Secrets: []adapters.Field{{Key: "url", Label: "Webhook URL", Type: adapters.FieldText, Required: true, Sensitive: true, MaxLength: 2048,
 				Help:        "The address that Slack shows under Incoming Webhooks of your app.",
 				Placeholder: "https://hooks.slack.com/services/T000/B000/XXXX",
@@ -98,8 +97,11 @@ func slackMessage(n *Notice) slackPost {
 	context := func(text string) {
 		p.Blocks = append(p.Blocks, slackBlock{Type: "context", Elements: []slackText{*mrkdwn(text)}})
 	}
-	p.Blocks = append(p.Blocks, slackBlock{Type: "header", Text: &slackText{Type: "plain_text", Text: slackIcon(n) + " " + n.title(slackHeader-2)}})
-	section(slackEscape(n.summary(), slackSection))
+	head := n.title(slackHeader - 2) // less the icon and a space
+	p.Blocks = append(p.Blocks, slackBlock{Type: "header", Text: &slackText{Type: "plain_text", Text: slackIcon(n) + " " + head}})
+	if !strings.HasSuffix(head, n.summary()) { // It did not fit.
+		section(slackEscape(n.summary(), slackSection))
+	}
 	var fields []slackText
 	for _, f := range n.facts() {
 		fields = append(fields, *mrkdwn("*" + f.label + "*\n" + slackEscape(f.value, slackField-60)))

@@ -21,8 +21,8 @@ func smsKind() kind {
 			Instructions: "1. In the Twilio console, copy the **Account SID** and the **Auth Token** from the account's start page.\n" +
 				"2. Under **Phone Numbers**, choose a number of yours that can send SMS and enter it as **From**; a Messaging Service (`MG…`) will do as well.\n" +
 				"3. Enter the phone that shall be alerted as **To**, with + and the country's code. A trial account sends to verified numbers only.\n\n" +
-				"Twilio charges for each message; a notice is at most three segments long. Twilio takes every request for a new message, " +
-				"so a notice whose answer was lost may arrive twice.",
+				"Twilio charges by segments. A notice has at most 459 characters, which are three of them, or up to seven if it holds letters that " +
+				"the GSM alphabet does not have. Twilio takes every request for a new message, so a notice whose answer was lost may arrive twice.",
 			Config: []adapters.Field{
 				{Key: "account_sid", Label: "Account SID", Type: adapters.FieldText, Required: true,
 					Help: "On the start page of the Twilio console.", Placeholder: "AC0123456789abcdef0123456789abcdef",
@@ -87,11 +87,8 @@ func (s *sms) Send(ctx context.Context, n *Notice) (Result, error) {
 	return s.post(ctx, "", "application/x-www-form-urlencoded", "Basic "+s.basic, []byte(form.Encode()))
 }
 
-// An SMS of one segment has 160 characters, and each of several about as many.
-const (
-	smsSegment = 160
-	smsMost    = 3 * smsSegment
-)
+// smsMost is three segments of 153 characters, which is what 160 leave when a message has several.
+const smsMost = 3 * 153
 
 // smsText is the title, the error when it fits, and the address of the alert, which is never cut.
 func smsText(n *Notice) string {
@@ -112,7 +109,12 @@ func smsText(n *Notice) string {
 			text = longer
 		}
 	}
-	return strings.TrimSpace(clip(text, room) + " " + tail)
+	// An ellipsis is not in the GSM alphabet, and would more than halve what a segment holds.
+	text = strings.ReplaceAll(text, "…", "...")
+	if r := []rune(text); len(r) > room {
+		text = strings.TrimSpace(string(r[:room-3])) + "..."
+	}
+	return strings.TrimSpace(text + " " + tail)
 }
 
 // twilioWords reads a message that was taken ({"sid", "status"}) and an error ({"code", "message"}).

@@ -127,10 +127,10 @@ func converse(ctx context.Context, env Env) (*conversation, *adapters.Error) {
 	}
 	c.conn = conn
 	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline) //nolint:errcheck // a connection that is gone says so when it is used
+		conn.SetDeadline(deadline) // A connection that is gone says so when it is used.
 	}
 	c.stop = context.AfterFunc(ctx, func() {
-		conn.SetDeadline(longAgo) //nolint:errcheck // as above
+		conn.SetDeadline(longAgo)
 	})
 	conf := &tls.Config{ServerName: s.host, MinVersion: tls.VersionTLS12, RootCAs: env.RootCAs}
 	if s.implicit {

@@ -142,6 +142,7 @@ func (n *Notice) facts() (out []fact) {
 		}
 		add("Failed deliveries", failed)
 	}
+	add("Error class", oneLine(n.ErrorClass, 40))
 	add("First failure", moment(n.FirstFailure))
 	add("Last failure", moment(n.LastFailure))
 	add("Opened", moment(n.OpenedAt))
@@ -163,14 +164,8 @@ func (n *Notice) links() (out []fact) {
 	return out
 }
 
-// failure is the last error in one line, with its class.
-func (n *Notice) failure() string {
-	text := oneLine(n.Error, 1000)
-	if class := oneLine(n.ErrorClass, 40); class != "" && text != "" {
-		return text + " (" + class + ")"
-	}
-	return text
-}
+// failure is the last error in one line.
+func (n *Notice) failure() string { return oneLine(n.Error, 1000) }
 
 // moment writes a time for people; a zero one is empty.
 func moment(t time.Time) string {
