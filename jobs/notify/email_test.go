@@ -341,6 +341,45 @@ func TestMailSilence(t *testing.T) {
 	}
 }
 
+// TestMailFarewell: a server that has taken the mail and does not answer QUIT has taken the mail.
+func TestMailFarewell(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		in := bufio.NewScanner(conn)
+		fmt.Fprint(conn, "220 mail.test\r\n")
+		for in.Scan() {
+			switch word, _, _ := strings.Cut(in.Text(), " "); word {
+			case "EHLO", "MAIL", "RCPT":
+				fmt.Fprint(conn, "250 fine\r\n")
+			case "DATA":
+				fmt.Fprint(conn, "354 go on\r\n")
+			case ".":
+				fmt.Fprint(conn, "250 2.0.0 queued as 4711\r\n")
+			}
+		}
+	}()
+	m := &mailServer{t: t, addr: ln.Addr().String()}
+	env := m.env("smtp", "")
+	env.SMTP.plain = true
+	begun := time.Now()
+	if r := mustSend(t, open(t, env, "email", oncall, nil), failing()); r.Answer != "250 2.0.0 queued as 4711" {
+		t.Errorf("%+v", r)
+	}
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 // TestMailTenant: a tenant learns that the mail server failed, and not where it is.
 func TestMailTenant(t *testing.T) {
 	t.Parallel()

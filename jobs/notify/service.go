@@ -48,7 +48,7 @@ func newService(env Env, name, address string, secrets ...string) (*service, err
 
 // post sends body once. target is a path on the service's host, or empty for the endpoint's own.
 func (s *service) post(ctx context.Context, target, contentType, authorization string, body []byte) (Result, error) {
-	client := outbound.New(s.endpoint, outbound.Options{Egress: s.env.Egress, RootCAs: s.env.RootCAs, Redact: s.secrets})
+	client := outbound.New(s.endpoint, outbound.Options{Egress: s.env.Egress, RootCAs: s.env.RootCAs})
 	defer client.Close() //nolint:errcheck // closing idle connections tells nothing about the notice
 	h := outbound.AcquireHeader(nil)
 	defer outbound.ReleaseHeader(h)
@@ -61,7 +61,7 @@ func (s *service) post(ctx context.Context, target, contentType, authorization s
 	}
 	resp, err := client.Do(ctx, outbound.Request{Target: target, Header: h, Body: body, Timeout: postTimeout})
 	redact := redactor(s.secrets...)
-	result := Result{Code: resp.Code, Answer: redact(s.answer(resp.Body))}
+	result := Result{Code: resp.Code, Answer: s.answer(resp.Body, redact)}
 	if err != nil && resp.Code < 300 {
 		// No status, or one of success whose answer broke off: whether the notice was taken is not known.
 		e := adapters.AsError(err)
@@ -76,14 +76,15 @@ func (s *service) post(ctx context.Context, target, contentType, authorization s
 	return result, nil
 }
 
-func (s *service) answer(body []byte) string {
+// answer is what the body says. Secrets are cut out of what was decoded, before it is cut to its length.
+func (s *service) answer(body []byte, redact func(string) string) string {
 	text := string(body)
 	if s.words != nil {
 		if w := s.words(body); w != "" {
 			text = w
 		}
 	}
-	return answerLine(text)
+	return answerLine(redact(text))
 }
 
 // answerLine is what somebody said in one line of at most maxAnswer bytes.

@@ -98,7 +98,7 @@ func TestServiceRefusals(t *testing.T) {
 		return open(t, env, "sms", map[string]string{"account_sid": twilioSID, "from": "+15017122661", "to": "+15558675310"}, map[string]string{"auth_token": twilioToken})
 	}
 	type opener = func(*testing.T, *adaptertest.Sink, Env) Channel
-	secrets := []string{slackPath, "pl4ntedSlackSecret", pagerKey, twilioToken, base64.StdEncoding.EncodeToString([]byte(twilioSID + ":" + twilioToken))}
+	secrets := []string{slackPath, "pl4ntedSlack", pagerKey, twilioToken, base64.StdEncoding.EncodeToString([]byte(twilioSID + ":" + twilioToken))}
 	for _, c := range []struct {
 		name   string
 		open   opener
@@ -119,6 +119,10 @@ func TestServiceRefusals(t *testing.T) {
 			adapters.KindTransient, adapters.ClassAuth, []string{"routing_key", "integration key"}},
 		{"PagerDuty refuses", pager, adaptertest.Answer{Status: 400, Body: `{"status":"invalid event","message":"Event object is invalid","errors":["'payload.severity' is invalid"]}`},
 			adapters.KindPermanent, adapters.ClassRejected, []string{"payload.severity"}},
+		{"PagerDuty writes the key otherwise", pager, adaptertest.Answer{Status: 400, Body: `{"message":"no \u0070l4nted0pagerduty0routing0key001"}`},
+			adapters.KindPermanent, adapters.ClassRejected, []string{"no ***"}},
+		{"a secret where the answer is cut", slackURL, adaptertest.Answer{Status: 400, Body: strings.Repeat("x", maxAnswer-15) + "pl4ntedSlackSecret and more"},
+			adapters.KindPermanent, adapters.ClassRejected, nil},
 		{"PagerDuty slows down", pager, adaptertest.Answer{Status: 429, Header: []string{"Retry-After: 30"}}, adapters.KindThrottled, adapters.ClassThrottled, nil},
 		{"PagerDuty is away", pager, adaptertest.Answer{Status: 503}, adapters.KindThrottled, adapters.ClassServer, []string{"PagerDuty failed (503)"}},
 		{"PagerDuty repeats", pager, adaptertest.Answer{Status: 500, Repeat: true}, adapters.KindTransient, adapters.ClassServer, nil},

@@ -112,6 +112,9 @@ type conversation struct {
 	failed  *adapters.Error // the worst that happened to a recipient
 }
 
+// farewell is how long the answer to QUIT is waited for.
+const farewell = time.Second
+
 // longAgo is a deadline that ends reads and writes at once.
 var longAgo = time.Unix(1, 0)
 
@@ -126,9 +129,7 @@ func converse(ctx context.Context, env Env) (*conversation, *adapters.Error) {
 		return c, c.broken(err, "when connecting")
 	}
 	c.conn = conn
-	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline) // A connection that is gone says so when it is used.
-	}
+	// The end of the context, its deadline included, ends whatever read or write is under way.
 	c.stop = context.AfterFunc(ctx, func() {
 		conn.SetDeadline(longAgo)
 	})
@@ -171,10 +172,11 @@ func converse(ctx context.Context, env Env) (*conversation, *adapters.Error) {
 
 // close ends the conversation, in good order when there is one.
 func (c *conversation) close() {
-	if c.client != nil {
-		_ = c.client.Quit() // the mail is handed in; that the farewell is not answered changes nothing
+	if c.stop() && c.client != nil {
+		// The mail is handed in by now, or will not be. That the farewell is not answered changes nothing.
+		c.conn.SetDeadline(time.Now().Add(farewell))
+		_ = c.client.Quit()
 	}
-	c.stop()
 	if c.conn != nil {
 		_ = c.conn.Close()
 	}
@@ -291,6 +293,6 @@ func (c *conversation) deliver(from, recipient string, msg io.WriterTo) *adapter
 	if err != nil {
 		return c.refused(err, "message")
 	}
-	c.code, c.answer = code, c.redact(answerLine(fmt.Sprintf("%d %s", code, said)))
+	c.code, c.answer = code, answerLine(c.redact(fmt.Sprintf("%d %s", code, said)))
 	return nil
 }

@@ -21,7 +21,7 @@ func (c *conversation) refused(err error, step string) *adapters.Error {
 	if !errors.As(err, &reply) {
 		return c.broken(err, "at the "+step)
 	}
-	said := c.redact(answerLine(fmt.Sprintf("%d %s", reply.Code, reply.Msg)))
+	said := answerLine(c.redact(fmt.Sprintf("%d %s", reply.Code, reply.Msg)))
 	c.code, c.answer = reply.Code, said
 	e := &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassRejected, Raw: said}
 	short := clip(said, 200)
@@ -55,7 +55,7 @@ func (c *conversation) refused(err error, step string) *adapters.Error {
 		e.Message = fmt.Sprintf("The mail server refused the recipient %s (%s).", oneLine(step, 100), short)
 		e.Advice = "Check the address, and take it out of the channel if it is not in use any more."
 	}
-	return clean(e, c.redact)
+	return e
 }
 
 // broken says why there was no reply. Tenants are not told where the operator's mail server is.

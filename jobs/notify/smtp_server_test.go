@@ -163,6 +163,9 @@ func (s *mailSession) Mail(from string, _ *smtp.MailOptions) error {
 		s.m.secure++
 	}
 	s.m.mu.Unlock()
+	if s.from != "" {
+		return &smtp.SMTPError{Code: 503, EnhancedCode: smtp.EnhancedCode{5, 5, 1}, Message: "nested MAIL command"}
+	}
 	if s.m.mail != nil {
 		if err := s.m.mail(from); err != nil {
 			return err
