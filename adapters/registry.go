@@ -2,9 +2,7 @@ package adapters
 
 import (
 	"fmt"
-	"regexp"
 	"sort"
-	"strings"
 )
 
 // Spec describes a destination type to people and programs.
@@ -66,8 +64,9 @@ type FieldError struct {
 // Registration is a registered type with its prepared description.
 type Registration struct {
 	Type
-	Spec     Spec
-	patterns map[string]*regexp.Regexp
+	Spec Spec
+
+	config, credentials *FieldSet
 }
 
 var registry = map[string]*Registration{}
@@ -79,16 +78,9 @@ func Register(t Type) {
 	if _, dup := registry[s.Name]; dup || s.Name == "" {
 		panic(fmt.Sprintf("adapters: destination type %q is registered twice or has no name", s.Name))
 	}
-	r := &Registration{Type: t, Spec: s, patterns: map[string]*regexp.Regexp{}}
-	for _, f := range r.Fields() {
-		if f.Pattern != "" {
-			r.patterns[f.Key] = regexp.MustCompile(`\A(?:` + f.Pattern + `)\z`)
-		}
-		if f.Type == FieldSelect && len(f.Options) == 0 {
-			panic(fmt.Sprintf("adapters: field %q of %q is a select without options", f.Key, s.Name))
-		}
-	}
-	registry[s.Name] = r
+	owner := s.Name + " destinations"
+	registry[s.Name] = &Registration{Type: t, Spec: s, config: NewFieldSet("config", owner, s.Config),
+		credentials: NewFieldSet("credentials", owner, s.Credentials)}
 }
 
 // Lookup returns a registered type, or nil.
@@ -132,91 +124,10 @@ func (r *Registration) Rotates() bool {
 // lengths, patterns and choices, then whatever the type's own Validate finds.
 func (r *Registration) Check(s *Settings) []FieldError {
 	var errs []FieldError
-	errs = append(errs, r.checkPart("config", r.Spec.Config, &s.Config)...)
-	errs = append(errs, r.checkPart("credentials", r.Spec.Credentials, &s.Credentials)...)
+	errs = append(errs, r.config.Check(&s.Config)...)
+	errs = append(errs, r.credentials.Check(&s.Credentials)...)
 	if len(errs) == 0 {
 		errs = r.Type.Validate(s)
 	}
 	return errs
-}
-
-func (r *Registration) checkPart(part string, fields []Field, values *map[string]string) (errs []FieldError) {
-	if *values == nil {
-		*values = map[string]string{}
-	}
-	vals := *values
-	known := map[string]bool{}
-	for _, f := range fields {
-		known[f.Key] = true
-		v, given := vals[f.Key]
-		if f.Type != FieldMap && !f.Sensitive {
-			if t := strings.TrimSpace(v); t != v {
-				v = t
-				vals[f.Key] = t
-			}
-		}
-		if v == "" {
-			if f.Default != "" {
-				vals[f.Key] = f.Default
-			} else if f.Required {
-				errs = append(errs, FieldError{part + "." + f.Key, "is required"})
-			} else if given {
-				delete(vals, f.Key)
-			}
-			continue
-		}
-		if msg := r.checkValue(f, v); msg != "" {
-			errs = append(errs, FieldError{part + "." + f.Key, msg})
-		}
-	}
-	var unknown []string
-	for k := range vals {
-		if !known[k] {
-			unknown = append(unknown, k)
-		}
-	}
-	sort.Strings(unknown)
-	for _, k := range unknown {
-		errs = append(errs, FieldError{part + "." + k, fmt.Sprintf("is not a field of %s destinations", r.Spec.Name)})
-	}
-	return errs
-}
-
-func (r *Registration) checkValue(f Field, v string) string {
-	maxLen := f.MaxLength
-	if maxLen == 0 {
-		maxLen = 4096
-	}
-	switch {
-	case strings.ContainsRune(v, 0):
-		return "must not contain a NUL character"
-	case len(v) > maxLen:
-		return fmt.Sprintf("must be at most %d characters long", maxLen)
-	case len(v) < f.MinLength:
-		return fmt.Sprintf("must be at least %d characters long", f.MinLength)
-	}
-	switch f.Type {
-	case FieldCheckbox:
-		if v != "true" && v != "false" {
-			return "must be true or false"
-		}
-	case FieldSelect:
-		for _, o := range f.Options {
-			if o.Value == v {
-				return ""
-			}
-		}
-		var names []string
-		for _, o := range f.Options {
-			names = append(names, o.Value)
-		}
-		return "must be one of " + strings.Join(names, ", ")
-	}
-	if re := r.patterns[f.Key]; re != nil && !re.MatchString(v) {
-		if f.PatternHelp != "" {
-			return f.PatternHelp
-		}
-		return "must match " + f.Pattern
-	}
-	return ""
 }

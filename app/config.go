@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
 )
@@ -49,6 +50,7 @@ type Config struct {
 	LogLevel    slog.Level
 	LogFormat   string // text or json
 	Proxies     []string
+	SMTP        notify.SMTP // without a server when SMTP_URL is not given; meant for notify.Env
 
 	NewAPIKey bool // the API key was made up just now
 	KeyInFile bool // the API key is kept in DataDir
@@ -199,6 +201,16 @@ func variables() []variable {
 		{"MAX_IN_FLIGHT", "1000", "attempts under way at once in one worker process", func(r *reader, v string) error { return intIn(&r.MaxInFlight, v, 1, 100000) }},
 		{"MAX_IN_FLIGHT_PER_DESTINATION", "20", "of those, to one destination", func(r *reader, v string) error { return intIn(&r.PerDest, v, 1, 1000) }},
 		{"MAX_PAYLOAD", "262144", "bytes of an event's data", func(r *reader, v string) error { return intIn(&r.MaxPayload, v, 1024, 16<<20) }},
+		{"SMTP_URL", "", "where alert mails are handed in: smtp://user:password@host:587 (STARTTLS) or smtps://…; without it they are written to the notifications log only", func(r *reader, v string) (err error) {
+			r.SMTP, err = notify.ParseSMTP(v)
+			return err
+		}},
+		{"MAIL_FROM", "", "sender of alert mails: Waybill <alerts@example.com>", func(r *reader, v string) (err error) {
+			if v != "" {
+				r.SMTP, err = r.SMTP.From(v)
+			}
+			return err
+		}},
 		{"LOG_LEVEL", "info", "debug, info, warn or error", func(r *reader, v string) error {
 			if r.LogLevel.UnmarshalText([]byte(v)) != nil {
 				return errors.New("must be debug, info, warn or error")
@@ -238,6 +250,9 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	}
 	if (c.AdminEmail == "") != (c.AdminPass == "") {
 		problems = append(problems, "ADMIN_EMAIL, ADMIN_PASSWORD: give both or neither")
+	}
+	if (env("SMTP_URL") == "") != (env("MAIL_FROM") == "") {
+		problems = append(problems, "SMTP_URL, MAIL_FROM: give both or neither")
 	}
 	if c.Host == "" {
 		c.Host = "0.0.0.0"

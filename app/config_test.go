@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -19,15 +20,42 @@ func TestEnvExampleIsCurrent(t *testing.T) {
 // TestConfigReportsEverything gives several wrong values: each has its line, and says what is allowed.
 func TestConfigReportsEverything(t *testing.T) {
 	env := map[string]string{"PORT": "eighty", "DATABASE_URL": "mysql://x", "RETRY_INITIAL": "soon", "RETRY_MAX_ATTEMPTS": "0", "EGRESS_ALLOW": "10.0.0.0/99",
-		"BASE_URL": "waybill", "LOG_LEVEL": "loud", "API_KEY": "short", "ADMIN_EMAIL": "ann"}
+		"BASE_URL": "waybill", "LOG_LEVEL": "loud", "API_KEY": "short", "ADMIN_EMAIL": "ann", "SMTP_URL": "smtp://alerts:hunter2hunter2@", "MAIL_FROM": "ann"}
 	_, err := ReadConfig("web", func(name string) string { return env[name] })
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	for _, want := range []string{"PORT: must be a whole number", "DATABASE_URL: must be an address", `RETRY_INITIAL: "soon" is not a duration`, "RETRY_MAX_ATTEMPTS: must be",
-		"EGRESS_ALLOW:", "BASE_URL: must be", "LOG_LEVEL: must be", "API_KEY: must be at least 16", "ADMIN_EMAIL: must be", "SECRET_KEY: is required"} {
+		"EGRESS_ALLOW:", "BASE_URL: must be", "LOG_LEVEL: must be", "API_KEY: must be at least 16", "ADMIN_EMAIL: must be", "SECRET_KEY: is required", "SMTP_URL: must be an address", "MAIL_FROM: must be an e-mail address"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no line says %q in:\n%v", want, err)
+		}
+	}
+}
+
+// TestConfigMail reads where mail goes: both variables or neither, and no credential in what is printed or refused.
+func TestConfigMail(t *testing.T) {
+	read := func(url, from string) (*Config, error) {
+		return ReadConfig("serve", func(n string) string { return map[string]string{"SMTP_URL": url, "MAIL_FROM": from}[n] })
+	}
+	c, err := read("smtp://alerts:hunter2%40hunter2@mail.example.com", "Waybill <alerts@example.com>")
+	if err != nil || !c.SMTP.Configured() || c.SMTP.String() != "mail.example.com:587" {
+		t.Fatalf("%v %v", c, err)
+	}
+	if all := fmt.Sprintf("%v %+v %#v %s", *c, *c, *c, c.SMTP); strings.Contains(all, "hunter2") {
+		t.Errorf("the password is printed: %s", all)
+	}
+	if c, err = read("", ""); err != nil || c.SMTP.Configured() {
+		t.Errorf("%v %v", c, err)
+	}
+	for _, half := range [][2]string{{"smtp://mail.example.com", ""}, {"", "alerts@example.com"}} {
+		if _, err := read(half[0], half[1]); err == nil || !strings.Contains(err.Error(), "SMTP_URL, MAIL_FROM: give both or neither") {
+			t.Errorf("%v gives %v", half, err)
+		}
+	}
+	for _, bad := range []string{"http://mail.example.com", "smtp://u:hunter2hunter2@", "smtp://alerts@mail.example.com", "smtp://u:hunter2/hunter2@host", "mail.example.com:587"} {
+		if _, err := read(bad, "alerts@example.com"); err == nil || !strings.HasPrefix(err.Error(), "SMTP_URL: ") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s gives %v", bad, err)
 		}
 	}
 }

@@ -28,11 +28,12 @@ type Certificate struct {
 func NewTLSSink(tb testing.TB, cert Certificate, answers ...Answer) *Sink {
 	tb.Helper()
 	s := &Sink{}
-	s.tls, s.roots = cert.issue(tb)
+	s.tls, s.roots = cert.Issue(tb)
 	return startSink(tb, s, answers)
 }
 
-func (c Certificate) issue(tb testing.TB) (*tls.Config, *x509.CertPool) {
+// Issue makes the certificate. It returns what a server presents it with, and the authority that clients have to trust.
+func (c Certificate) Issue(tb testing.TB) (*tls.Config, *x509.CertPool) {
 	tb.Helper()
 	must := func(err error) {
 		tb.Helper()

@@ -1,0 +1,103 @@
+// Package emails draws mails: values in, HTML and text out. Mails load nothing from anywhere and run no scripts; styles
+// stand where they are used, because mail programs drop the rest.
+package emails
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/a-h/templ"
+)
+
+// Tone is how a notice feels, and so its colour.
+type Tone string
+
+// The tones of notices.
+const (
+	Bad  Tone = "bad"
+	Warn Tone = "warn"
+	Good Tone = "good"
+	Calm Tone = "calm"
+)
+
+// Notice is one notice in words. Empty texts are left out.
+type Notice struct {
+	State   string // "Critical", "Resolved" …
+	Tone    Tone
+	Summary string
+	Facts   []Fact
+	Error   string
+	Advice  string
+	Excerpt string // several lines
+	Others  string
+	Links   []Link // addresses of the web, checked by the caller
+
+	BaseURL, UnsubscribeURL string
+}
+
+// Fact is a label and its value.
+type Fact struct{ Label, Value string }
+
+// Link is a labelled address.
+type Link struct{ Label, URL string }
+
+// class is what the colours of dark mode are given to.
+func (t Tone) class() string {
+	switch t {
+	case Bad, Warn, Good:
+		return string(t)
+	}
+	return string(Calm)
+}
+
+func (t Tone) style() templ.SafeCSS {
+	colours := map[string]string{"bad": "background:#ffe4e6;color:#9f1239;", "warn": "background:#fef3c7;color:#92400e;",
+		"good": "background:#dcfce7;color:#166534;", "calm": "background:#e2e8f0;color:#334155;"}
+	return templ.SafeCSS("display:inline-block;padding:2px 10px;border-radius:999px;font-size:13px;font-weight:600;" + colours[t.class()])
+}
+
+// Text is the mail as plain text, in lines that need no wrapping unless a value is long.
+func Text(n Notice) templ.Component {
+	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s: %s\n", n.State, n.Summary)
+		if n.Others != "" {
+			fmt.Fprintf(&b, "\n%s\n", n.Others)
+		}
+		if len(n.Facts) > 0 {
+			b.WriteString("\n")
+		}
+		for _, f := range n.Facts {
+			fmt.Fprintf(&b, "%-18s %s\n", f.Label+":", f.Value)
+		}
+		section := func(title, text string) {
+			if text != "" {
+				fmt.Fprintf(&b, "\n%s\n  %s\n", title, strings.ReplaceAll(text, "\n", "\n  "))
+			}
+		}
+		section("Last error", n.Error)
+		section("Answer", n.Excerpt)
+		section("What to do", n.Advice)
+		for i, l := range n.Links {
+			if i == 0 {
+				b.WriteString("\n")
+			}
+			fmt.Fprintf(&b, "%-18s %s\n", l.Label+":", l.URL)
+		}
+		fmt.Fprintf(&b, "\n-- \n%s\n", n.footer())
+		if n.UnsubscribeURL != "" {
+			fmt.Fprintf(&b, "Stop these mails: %s\n", n.UnsubscribeURL)
+		}
+		_, err := io.WriteString(w, b.String())
+		return err
+	})
+}
+
+func (n Notice) footer() string {
+	if n.BaseURL == "" {
+		return "Sent by Waybill, because a notification channel names this address."
+	}
+	return "Sent by Waybill at " + n.BaseURL + ", because a notification channel names this address."
+}
