@@ -29,6 +29,9 @@ type destinationJSON struct {
 	MaxInFlight      *int                `json:"max_in_flight"`
 	Signature        string              `json:"signature"`
 	Format           string              `json:"format"`
+	Ordered          bool                `json:"ordered"`
+	OnExhausted      string              `json:"on_exhausted"`
+	RateLimit        *models.RateLimit   `json:"rate_limit"`
 	Target           string              `json:"target"`
 	TargetURL        *string             `json:"target_url"`
 	Status           destinationStatus   `json:"status"`
@@ -51,6 +54,13 @@ func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 		Credentials: d.Masked(secrets), DeliveryMetadata: d.DeliveryMetadata, Metadata: d.Metadata, Retry: d.Retry, MaxInFlight: d.MaxInFlight,
 		Signature: d.Signature, Format: d.Format, Target: target, Version: d.Version, DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 		Status: destinationStatus{State: d.State(), Reason: d.DisabledReason, Since: d.CreatedAt, Actor: d.DisabledBy}}
+	j.Ordered, j.OnExhausted = d.Ordered, models.ExhaustedSkip
+	if d.OnExhausted != "" {
+		j.OnExhausted = d.OnExhausted
+	}
+	if d.RatePerSecond != nil {
+		j.RateLimit = &models.RateLimit{PerSecond: d.RatePerSecond}
+	}
 	if j.Filter == nil {
 		j.Filter = json.RawMessage("null")
 	}

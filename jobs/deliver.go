@@ -35,7 +35,7 @@ var errNotAlive = errors.New("this process has not been seen by the database for
 func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
 	w, args := d.w, job.Args
 	lane := w.lanes.get(args.Destination)
-	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, w.jobs.Load() > maxJobs/2); !ok {
+	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2); !ok {
 		return w.putOff(ctx, job, wait)
 	}
 	w.jobs.Add(1)
@@ -57,7 +57,7 @@ func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) e
 	if err != nil {
 		return err
 	}
-	lane.permit(endpoint.InFlight)
+	lane.permit(endpoint.InFlight, endpoint.Rate())
 	if status, reason := unusable(endpoint); status != "" {
 		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(endpoint, ready, args, status, reason)})
 	}
@@ -89,7 +89,7 @@ func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, 
 	out := make([]models.Outcome, len(ready))
 	for i, r := range ready {
 		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Turn: r.Turn,
-			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor}
+			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, Passes: e.Passes(status)}
 	}
 	return out
 }
@@ -175,6 +175,10 @@ func (r *run) take() (int, bool) {
 // one makes one attempt.
 func (r *run) one(i int) {
 	d := &r.ready[i]
+	if err := r.await(); err != nil {
+		r.fail(err)
+		return
+	}
 	free, err := r.w.slot(r.ctx, r.lane)
 	if err != nil {
 		r.fail(err)
@@ -193,6 +197,21 @@ func (r *run) one(i int) {
 		return
 	}
 	r.add(r.outcome(d, started, took, receipt, err))
+}
+
+// await waits for the destination's next sending time, if it has a rate limit.
+func (r *run) await() error {
+	rate := r.endpoint.Rate()
+	if rate == 0 {
+		return nil
+	}
+	at, err := r.lane.pace.take(r.ctx, rate, func(ctx context.Context, n int) (time.Duration, error) {
+		return r.w.store.LeaseRate(ctx, r.endpoint.Key, rate, n)
+	})
+	if err != nil {
+		return err
+	}
+	return pause(r.ctx, at)
 }
 
 func (r *run) send(d *models.Ready) (adapters.Receipt, error) {
@@ -230,7 +249,7 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	now := started.Add(took)
 	r.lane.learn(now, took, throttled, max(t.asked, afterOf(t.err)))
 	dec := decide(t)
-	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason}
+	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Passes: r.endpoint.Passes(dec.status)}
 	if dec.status == models.StatusRetrying {
 		o.Next = now.Add(dec.wait)
 	}

@@ -20,6 +20,8 @@ type lane struct {
 	moved    time.Time       // when an attempt last ended, or the first of those under way began
 	paused   time.Time       // nothing is sent before, because the receiver asked for it
 	lastUsed time.Time
+	rate     float64 // attempts that the destination takes in a second; 0 for any number
+	pace     pace
 }
 
 const (
@@ -37,9 +39,9 @@ const (
 	pauseWithoutIt = 5 * time.Second // when asked to slow down without being told for how long
 )
 
-// enter asks to work on a job of the destination. crowded says that the process holds many jobs already. When the job
-// must be put off enter returns for how long.
-func (l *lane) enter(now time.Time, limit int, crowded bool) (wait time.Duration, ok bool) {
+// enter asks to work on a job of the destination with so many deliveries. crowded says that the process holds many jobs
+// already. When the job must be put off enter returns for how long.
+func (l *lane) enter(now time.Time, limit, deliveries int, crowded bool) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lastUsed = now
@@ -48,6 +50,12 @@ func (l *lane) enter(now time.Time, limit int, crowded bool) (wait time.Duration
 	}
 	if wait, full := l.full(now, crowded); full {
 		return wait, false
+	}
+	if l.rate > 0 && l.jobs >= maxWaitingOfSlow {
+		return l.pace.reserve(l.rate, deliveries), false
+	}
+	if l.rate > 0 {
+		l.pace.reserve(l.rate, deliveries)
 	}
 	l.jobs++
 	return 0, true
@@ -83,9 +91,10 @@ func (l *lane) setLimit(limit int) {
 }
 
 // permit takes over what the destination's current version permits.
-func (l *lane) permit(limit int) {
+func (l *lane) permit(limit int, rate float64) {
 	l.mu.Lock()
 	l.setLimit(limit)
+	l.rate = rate
 	l.wakeNext()
 	l.mu.Unlock()
 }

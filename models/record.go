@@ -25,6 +25,7 @@ type Outcome struct {
 	Next      time.Time // when it is due again, with StatusRetrying and StatusPending
 	Trigger   string    // of the job it goes on with
 	Actor     string
+	Passes    bool // with its status the next delivery with its ordering key may go
 }
 
 // Report is what a job tells about its deliveries: some of them, or the last ones.
@@ -117,6 +118,7 @@ type recordWriter struct {
 	attempts map[string]*pgcopy.Rows // by the table they go to
 	updates  *pgx.Batch
 	requeue  map[requeueKey][]Item
+	finished []DeliveryKey // those behind which others may wait
 }
 
 type requeueKey struct {
@@ -166,7 +168,15 @@ func (r *Recorder) write(ctx context.Context, group []*recording, w *recordWrite
 		if err := w.send(ctx, tx); err != nil {
 			return err
 		}
-		if jobs := w.jobs(); len(jobs) > 0 {
+		jobs := w.jobs()
+		if len(w.finished) > 0 {
+			next, err := passOn(ctx, tx, w.finished)
+			if err != nil {
+				return err
+			}
+			jobs = append(jobs, next...)
+		}
+		if len(jobs) > 0 {
 			committed, err = r.s.queue.Enqueue(ctx, tx, jobs)
 		}
 		return err
@@ -209,6 +219,7 @@ func (w *recordWriter) reset() {
 	w.attempts = map[string]*pgcopy.Rows{}
 	w.updates = &pgx.Batch{}
 	w.requeue = map[requeueKey][]Item{}
+	w.finished = w.finished[:0]
 }
 
 // requeueGrain is to what the due times of deliveries are rounded up that share a job.
@@ -226,6 +237,9 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 		o.Attempt.write(rows)
 	}
 	w.update(s.partitions.of("deliveries", o.EventID), o)
+	if o.Passes {
+		w.finished = append(w.finished, o.DeliveryKey)
+	}
 	if o.Status != StatusRetrying && o.Status != StatusPending {
 		return
 	}
