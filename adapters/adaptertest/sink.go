@@ -28,6 +28,17 @@ func Env() adapters.Env {
 		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 }
 
+// ClosedPort is an address of this machine on which nothing listens.
+func ClosedPort(tb testing.TB) string {
+	tb.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
 // Answer says what a Sink does with one request. The zero value answers 200 without a body.
 type Answer struct {
 	Status  int             // 0 means 200

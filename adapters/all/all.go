@@ -4,5 +4,6 @@ package all
 
 import (
 	_ "github.com/waybill-dev/waybill/adapters/echo"
+	_ "github.com/waybill-dev/waybill/adapters/hookdeck"
 	_ "github.com/waybill-dev/waybill/adapters/webhook"
 )
