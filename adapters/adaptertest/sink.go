@@ -53,6 +53,9 @@ type Answer struct {
 	Drip    time.Duration   // send the answer byte by byte, with a pause before each
 	Close   bool            // close the connection after the answer; without a status and a body, instead of answering
 	Reset   bool            // reset the connection instead of closing it
+
+	// Read decides instead of all of the above when the body has been read as well; nil where the header is enough.
+	Read func(*SinkRequest) Answer
 }
 
 // SinkRequest is one request as it arrived.
@@ -299,6 +302,9 @@ func (s *Sink) one(c *sinkConn, br *bufio.Reader, raw *bytes.Buffer) bool {
 			return false
 		}
 		r.Raw = bytes.Clone(raw.Bytes()[:raw.Len()-br.Buffered()])
+	}
+	if answer.Read != nil {
+		answer = answer.Read(&r)
 	}
 	if answer.Repeat {
 		answer.Header = slices.Clone(answer.Header)

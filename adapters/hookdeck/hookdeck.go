@@ -201,7 +201,4 @@ func (s *sender) Check(ctx context.Context) []adapters.Stage {
 }
 
 // Close implements adapters.Sender.
-func (s *sender) Close() error {
-	s.api.Close()
-	return s.client.Close()
-}
+func (s *sender) Close() error { return errors.Join(s.api.Close(), s.client.Close()) }
