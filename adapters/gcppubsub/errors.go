@@ -70,18 +70,7 @@ func said(body []byte) (status, words string) {
 	if json.Unmarshal(body, &answer) != nil {
 		return "", ""
 	}
-	words = strings.Join(strings.Fields(strings.Map(printable, answer.Error.Message)), " ")
-	if len(words) > 300 {
-		words = strings.ToValidUTF8(words[:300], "") + "…"
-	}
-	return answer.Error.Status, strings.TrimSpace(answer.Error.Status + " " + words)
-}
-
-func printable(r rune) rune {
-	if r < ' ' || r == 0x7f {
-		return ' '
-	}
-	return r
+	return answer.Error.Status, strings.TrimSpace(answer.Error.Status + " " + outbound.OneLine(answer.Error.Message))
 }
 
 // ownEndpoint says whether the endpoint is Google's.

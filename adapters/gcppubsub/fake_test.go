@@ -53,14 +53,7 @@ func keyFile() string {
 	return string(b)
 }
 
-// trusted are the authorities of the fakes, by port.
-var trusted sync.Map
-
-var typ = Type{roots: func(e *outbound.Endpoint) *x509.CertPool {
-	pool, _ := trusted.Load(e.Port)
-	roots, _ := pool.(*x509.CertPool)
-	return roots
-}}
+var typ = Type{roots: func(e *outbound.Endpoint) *x509.CertPool { return adaptertest.RootsAt(e.Port) }}
 
 // fake is Pub/Sub's REST interface in front of Google's own fake of its gRPC interface. JSON is read by the strict rules
 // of protocol buffers, so a field that Google does not know is refused.
@@ -94,7 +87,6 @@ func newFake(t testing.TB) *fake {
 		release: make(chan struct{}), first: make(chan bool, 1), ids: map[string]string{}, may: []string{"pubsub.topics.publish"},
 		answers: map[string]func([]*pb.PubsubMessage) adaptertest.Answer{}}
 	f.first <- true
-	trusted.Store(f.Addr().Port(), f.Roots())
 	for _, topic := range []string{"orders", "late"} {
 		f.create(topic)
 	}
