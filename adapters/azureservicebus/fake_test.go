@@ -210,16 +210,4 @@ func at(namespace, queue string) *adapters.Settings {
 			"/;SharedAccessKeyName=" + policy + ";SharedAccessKey=" + secret}}
 }
 
-func open(t testing.TB, s *adapters.Settings) adapters.Sender {
-	t.Helper()
-	snd, err := typ.Open(adaptertest.Env(), *s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { snd.Close() })
-	return snd
-}
-
-func event(id string) *adapters.Message {
-	return &adapters.Message{EventID: id, Topic: "order.created", Time: time.Unix(1700000000, 0), Attempt: 1, Data: []byte(`{"id":"` + id + `"}`)}
-}
+func open(t testing.TB, s *adapters.Settings) adapters.Sender { return adaptertest.Open(t, typ, *s) }

@@ -1,7 +1,6 @@
 package azureservicebus
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -34,7 +33,7 @@ func TestConformance(t *testing.T) {
 func TestSignatureIsMasked(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	r, err := open(t, f.at("repeat")).Send(t.Context(), event("evt_1"))
+	r, err := open(t, f.at("repeat")).Send(t.Context(), adaptertest.Event("evt_1"))
 	if err == nil {
 		t.Fatal("a failing answer counts as sent")
 	}
@@ -50,7 +49,7 @@ func TestSignatureIsMasked(t *testing.T) {
 func TestWire(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	m := event("evt_1")
+	m := adaptertest.Event("evt_1")
 	m.Topic = "order/created"
 	m.Computed = map[string]string{"session_id_template": `Zoë "😀"`}
 	m.Metadata = map[string]string{"region": "eu", "Host": "a", "Team Name": `Zoë "50%" \`, "EVENT-ID": "forged", "x-ms-retrypolicy": "b", "": "none"}
@@ -81,7 +80,7 @@ func TestWire(t *testing.T) {
 func TestMuchMetadata(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	m := event("evt_1")
+	m := adaptertest.Event("evt_1")
 	m.Metadata = map[string]string{"a": strings.Repeat("x", 20000), "z": "small"}
 	for i := range 300 {
 		m.Metadata[fmt.Sprintf("key%03d", i)] = strings.Repeat("ü", 10)
@@ -125,7 +124,7 @@ func TestErrors(t *testing.T) {
 		f.mu.Lock()
 		f.answers["scripted"] = c.answer
 		f.mu.Unlock()
-		r, err := open(t, f.at("scripted")).Send(t.Context(), event("evt_1"))
+		r, err := open(t, f.at("scripted")).Send(t.Context(), adaptertest.Event("evt_1"))
 		if err == nil {
 			t.Errorf("%d counts as sent", c.answer.Status)
 			continue
@@ -155,7 +154,7 @@ func TestRecovery(t *testing.T) {
 	s := f.at("orders")
 	snd := open(t, s)
 	send := func(snd adapters.Sender) *adapters.Error {
-		if _, err := snd.Send(t.Context(), event("evt_1")); err != nil {
+		if _, err := snd.Send(t.Context(), adaptertest.Event("evt_1")); err != nil {
 			return adapters.AsError(err)
 		}
 		return nil
@@ -256,23 +255,8 @@ func BenchmarkSend(b *testing.B) {
 	b.Cleanup(func() { ln.Close() })
 	srv := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(201) }}
 	go srv.Serve(ln)
-	snd, err := Type{roots: func(*outbound.Endpoint) *x509.CertPool { return roots }}.Open(adaptertest.Env(), *at(ln.Addr().String(), "orders"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { snd.Close() })
-	m := event("evt_018f3c2e5b7a7c3e9d1f2a3b4c5d6e7f")
+	trusting := Type{roots: func(*outbound.Endpoint) *x509.CertPool { return roots }}
+	m := adaptertest.Event("evt_018f3c2e5b7a7c3e9d1f2a3b4c5d6e7f")
 	m.Data = []byte(`{"a":"` + strings.Repeat("x", 1016) + `"}`)
-	b.SetParallelism(10) // 20 on two processors
-	b.ReportAllocs()
-	b.RunParallel(func(p *testing.PB) {
-		for p.Next() {
-			ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-			if _, err := snd.Send(ctx, m); err != nil {
-				b.Error(err)
-			}
-			cancel()
-		}
-	})
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	adaptertest.Bench(b, adaptertest.Open(b, trusting, *at(ln.Addr().String(), "orders")), m)
 }

@@ -103,7 +103,7 @@ func TestBrokerPublish(t *testing.T) {
 	snd := open(t, at(e.base, name))
 	const n = 500
 	for i, err := range sideBySide(t, snd, n, func(i int) *adapters.Message {
-		m := event(fmt.Sprint("evt_", i))
+		m := adaptertest.Event(fmt.Sprint("evt_", i))
 		m.Data = []byte(fmt.Sprintf(`{ "n": %d.0, "text": "\u00fc ü" }`, i))
 		m.Metadata = map[string]string{"region": "eu", "Zoë": "😀"}
 		m.Computed = map[string]string{orderingField: []string{"", "a", "b"}[i%3]}
@@ -113,7 +113,7 @@ func TestBrokerPublish(t *testing.T) {
 			t.Fatalf("message %d: %+v", i, err)
 		}
 	}
-	r, err := snd.Send(t.Context(), event("evt_last"))
+	r, err := snd.Send(t.Context(), adaptertest.Event("evt_last"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,12 +150,12 @@ func TestBrokerTopicDeleted(t *testing.T) {
 	name := fmt.Sprint("deleted-", time.Now().UnixNano())
 	snd := open(t, at(e.base, name))
 	for range 2 {
-		_, err := snd.Send(t.Context(), event("evt_1"))
+		_, err := snd.Send(t.Context(), adaptertest.Event("evt_1"))
 		if err == nil || adapters.AsError(err).Class != adapters.ClassNotFound || !strings.Contains(err.Error(), name) {
 			t.Errorf("the topic is not there: %+v", err)
 		}
 		e.do("PUT", "topics/"+name, map[string]any{}, nil)
-		if _, err := snd.Send(t.Context(), event("evt_2")); err != nil {
+		if _, err := snd.Send(t.Context(), adaptertest.Event("evt_2")); err != nil {
 			t.Errorf("the topic is there: %+v", err)
 		}
 		e.do("DELETE", "topics/"+name, nil, nil)
@@ -179,7 +179,7 @@ func TestBrokerLargeMessage(t *testing.T) {
 	e := newEmulator(t)
 	name := fmt.Sprint("large-", time.Now().UnixNano())
 	e.topic(name)
-	m := event("evt_large")
+	m := adaptertest.Event("evt_large")
 	m.Data = []byte(`{"a":"` + strings.Repeat("x", 5<<20) + `"}`)
 	if _, err := open(t, at(e.base, name)).Send(t.Context(), m); err != nil {
 		t.Fatalf("%+v", err)

@@ -259,16 +259,4 @@ func at(endpoint, topic string) *adapters.Settings {
 		Credentials: map[string]string{"service_account_json": keyFile()}}
 }
 
-func open(t testing.TB, s *adapters.Settings) adapters.Sender {
-	t.Helper()
-	snd, err := typ.Open(adaptertest.Env(), *s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { snd.Close() })
-	return snd
-}
-
-func event(id string) *adapters.Message {
-	return &adapters.Message{EventID: id, Topic: "order.created", Time: time.Unix(1700000000, 0), Attempt: 1, Data: []byte(`{"id":"` + id + `"}`)}
-}
+func open(t testing.TB, s *adapters.Settings) adapters.Sender { return adaptertest.Open(t, typ, *s) }

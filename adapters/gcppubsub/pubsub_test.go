@@ -38,7 +38,7 @@ func TestConformance(t *testing.T) {
 func TestTokenIsMasked(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	r, err := open(t, f.at("repeat")).Send(t.Context(), event("evt_1"))
+	r, err := open(t, f.at("repeat")).Send(t.Context(), adaptertest.Event("evt_1"))
 	if err == nil {
 		t.Fatal("a failing answer counts as published")
 	}
@@ -95,7 +95,7 @@ func TestBatches(t *testing.T) {
 		})
 		close(busy)
 	}()
-	for i, err := range sideBySide(t, snd, 100, func(i int) *adapters.Message { return event(fmt.Sprint("evt_", i)) }) {
+	for i, err := range sideBySide(t, snd, 100, func(i int) *adapters.Message { return adaptertest.Event(fmt.Sprint("evt_", i)) }) {
 		if i != poison && err != nil {
 			t.Errorf("message %d: %+v", i, err)
 		}
@@ -123,7 +123,7 @@ func TestOrderingKeys(t *testing.T) {
 	f := newFake(t)
 	snd := open(t, f.at("orders"))
 	for i, err := range sideBySide(t, snd, 120, func(i int) *adapters.Message {
-		m := event(fmt.Sprint("evt_", i))
+		m := adaptertest.Event(fmt.Sprint("evt_", i))
 		m.Computed = map[string]string{"ordering_key_template": []string{"", "a", "b"}[i%3]}
 		return m
 	}) {
@@ -140,7 +140,7 @@ func TestOrderingKeys(t *testing.T) {
 	if counts[""] != 40 || counts["a"] != 40 || counts["b"] != 40 {
 		t.Errorf("messages by key: %v", counts)
 	}
-	long := event("evt_long")
+	long := adaptertest.Event("evt_long")
 	long.Computed = map[string]string{"ordering_key_template": strings.Repeat("x", 1025)}
 	if r, err := snd.Send(t.Context(), long); err == nil || adapters.AsError(err).Kind != adapters.KindPermanent || r.Method != "" {
 		t.Errorf("a key of 1025 bytes: %+v, %v", r, err)
@@ -154,7 +154,7 @@ func TestOrderingKeys(t *testing.T) {
 func TestAttributes(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	m := event("evt_1")
+	m := adaptertest.Event("evt_1")
 	m.Metadata = map[string]string{"region": "eu", "Event-ID": "forged", "googclient": "x", strings.Repeat("n", 257): "x",
 		"fits": strings.Repeat("v", 1024), "long": strings.Repeat("v", 1025), "bytes": "a\xff", "\xfe": "x"}
 	for i := range 150 {
@@ -203,7 +203,7 @@ func TestErrors(t *testing.T) {
 		{adaptertest.Answer{Close: true}, adapters.KindTransient, adapters.ClassConnect, "closed the connection"},
 	} {
 		f.on("scripted", func([]*pb.PubsubMessage) adaptertest.Answer { return c.answer })
-		r, err := open(t, f.at("scripted")).Send(t.Context(), event("evt_1"))
+		r, err := open(t, f.at("scripted")).Send(t.Context(), adaptertest.Event("evt_1"))
 		if err == nil {
 			t.Errorf("%d counts as published", c.answer.Status)
 			continue
@@ -216,7 +216,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%d: the receipt is %+v", c.answer.Status, r)
 		}
 	}
-	large := event("evt_large")
+	large := adaptertest.Event("evt_large")
 	large.Data = make([]byte, maxData+1)
 	n := len(f.Requests())
 	if r, err := open(t, f.at("orders")).Send(t.Context(), large); adapters.AsError(err).Class != adapters.ClassTooLarge || r.Method != "" || len(f.Requests()) != n {
@@ -231,7 +231,7 @@ func TestRecovery(t *testing.T) {
 	f.create("fleeting")
 	snd := open(t, f.at("fleeting"))
 	send := func() error {
-		_, err := snd.Send(t.Context(), event("evt_1"))
+		_, err := snd.Send(t.Context(), adaptertest.Event("evt_1"))
 		return err
 	}
 	if err := send(); err != nil {
@@ -268,30 +268,5 @@ func TestCheckTellsRights(t *testing.T) {
 	other.Credentials["service_account_json"] = strings.Replace(keyFile(), email, "somebody@else.test", 1)
 	if s := last(other); s.Name != "auth" || s.OK {
 		t.Errorf("with another account: %+v", s)
-	}
-}
-
-func BenchmarkSend(b *testing.B) {
-	for name, key := range map[string]string{"plain": "", "ordered": "k"} {
-		b.Run(name, func(b *testing.B) {
-			f := newBenchSink(b)
-			s := at(f, "orders")
-			snd := open(b, s)
-			m := event("evt_018f3c2e5b7a7c3e9d1f2a3b4c5d6e7f")
-			m.Data = []byte(`{"a":"` + strings.Repeat("x", 1016) + `"}`)
-			m.Computed = map[string]string{"ordering_key_template": key}
-			b.SetParallelism(10) // 20 on two processors
-			b.ReportAllocs()
-			b.RunParallel(func(p *testing.PB) {
-				for p.Next() {
-					ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-					if _, err := snd.Send(ctx, m); err != nil {
-						b.Error(err)
-					}
-					cancel()
-				}
-			})
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-		})
 	}
 }

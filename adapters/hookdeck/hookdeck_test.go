@@ -6,12 +6,15 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/adapters/adaptertest"
@@ -115,15 +118,7 @@ func TestConformance(t *testing.T) {
 	}})
 }
 
-func open(t *testing.T, s *adapters.Settings) adapters.Sender {
-	t.Helper()
-	snd, err := typ.Open(adaptertest.Env(), *s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { snd.Close() })
-	return snd
-}
+func open(t testing.TB, s *adapters.Settings) adapters.Sender { return adaptertest.Open(t, typ, *s) }
 
 // What Hookdeck gets is what it gets from Outpost, so that sources need not know who sends.
 func TestWire(t *testing.T) {
@@ -210,4 +205,18 @@ func TestCheckTellsBadTokens(t *testing.T) {
 	if len(f.received()) > 0 {
 		t.Error("the check posted an event")
 	}
+}
+
+// BenchmarkSend is one event of 1 KiB with 20 under way, to another side in the same process that only answers.
+func BenchmarkSend(b *testing.B) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { ln.Close() })
+	srv := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(`{"status":"SUCCESS"}`) }}
+	go srv.Serve(ln)
+	m := adaptertest.Event("evt_018f3c2e5b7a7c3e9d1f2a3b4c5d6e7f")
+	m.Data = []byte(`{"a":"` + strings.Repeat("x", 1016) + `"}`)
+	adaptertest.Bench(b, open(b, at("http://"+ln.Addr().String(), "200")), m)
 }
