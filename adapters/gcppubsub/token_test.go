@@ -4,14 +4,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/adapters/outbound"
+	"github.com/waybill-dev/waybill/adapters/adaptertest"
 )
 
 func TestKeyFiles(t *testing.T) {
@@ -143,12 +142,19 @@ func TestMetadataServer(t *testing.T) {
 	if _, err := h.get(t.Context()); adapters.AsError(err).Class != adapters.ClassAuth {
 		t.Errorf("%+v", err)
 	}
-	// Only the metadata server itself may be reached: a tenant's own address does not become reachable by it.
-	real, err := newHostTokens("", time.Now)
-	if err != nil || real.client == nil {
-		t.Fatal(err)
-	}
-	if _, err := outbound.NewDialer([]netip.Prefix{netip.MustParsePrefix("169.254.169.254/32")}).DialContext(t.Context(), "tcp", "169.254.169.253:80"); adapters.AsError(err).Class != adapters.ClassBlocked {
-		t.Errorf("%+v", err)
+}
+
+// That this server may ask its metadata server does not let a tenant's endpoint lead there.
+func TestEndpointsAreGuarded(t *testing.T) {
+	t.Parallel()
+	for _, endpoint := range []string{"http://169.254.169.254", "https://169.254.169.254", "https://10.0.0.1"} {
+		snd, err := Type{}.Open(adapters.Env{HostCredentials: true}, *at(endpoint, "orders"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := snd.Send(t.Context(), adaptertest.Event("evt_1")); err == nil || adapters.AsError(err).Class != adapters.ClassBlocked {
+			t.Errorf("%s: %+v", endpoint, err)
+		}
+		snd.Close()
 	}
 }
