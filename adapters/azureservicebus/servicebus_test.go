@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -242,12 +241,7 @@ func TestTokensAreKept(t *testing.T) {
 
 // BenchmarkSend is one event of 1 KiB with 20 under way, to another side in the same process that only answers, over TLS.
 func BenchmarkSend(b *testing.B) {
-	certified := httptest.NewTLSServer(nil)
-	certified.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(certified.Certificate())
-	cfg := certified.TLS.Clone()
-	cfg.NextProtos = []string{"http/1.1"}
+	cfg, roots := adaptertest.Certificate{}.Issue(b)
 	ln, err := tls.Listen("tcp4", "127.0.0.1:0", cfg)
 	if err != nil {
 		b.Fatal(err)
