@@ -94,16 +94,10 @@ func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, 
 	return out
 }
 
-// putOff gives a job's deliveries back to the queue, to be taken up later.
+// putOff gives a job back to the queue, to be taken up later. Nothing of it has been done, so its deliveries stay as they
+// are.
 func (w *Worker) putOff(ctx context.Context, job *river.Job[deliverArgs], wait time.Duration) error {
-	// Whole seconds, so that many small jobs become few large ones.
-	next := time.Now().Add(wait + time.Second - 1).Truncate(time.Second)
-	rep := models.Report{Job: job.ID, Done: true, Outcomes: make([]models.Outcome, len(job.Args.Items))}
-	for i, it := range job.Args.Items {
-		rep.Outcomes[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: it.EventID, Destination: job.Args.Destination}, Turn: it.Turn,
-			Status: models.StatusPending, Next: next, Trigger: job.Args.Trigger, Actor: job.Args.Actor}
-	}
-	return w.recorder.Record(ctx, rep)
+	return w.store.Postpone(ctx, w.process.ID, job.ID, wait)
 }
 
 // run is one job under way.
@@ -199,15 +193,19 @@ func (r *run) one(i int) {
 	r.add(r.outcome(d, started, took, receipt, err))
 }
 
-// await waits for the destination's next sending time, if it has a rate limit.
+// await waits for the destination's next sending time, if it has a rate limit or keeps failing.
 func (r *run) await() error {
-	rate := r.endpoint.Rate()
+	rate, limit := r.lane.pacing(), r.endpoint.Rate()
 	if rate == 0 {
 		return nil
 	}
-	at, err := r.lane.pace.take(r.ctx, rate, func(ctx context.Context, n int) (time.Duration, error) {
-		return r.w.store.LeaseRate(ctx, r.endpoint.Key, rate, n)
-	})
+	var ask lease
+	if rate == limit {
+		ask = func(ctx context.Context, n int) (time.Duration, error) {
+			return r.w.store.LeaseRate(ctx, r.endpoint.Key, limit, n)
+		}
+	}
+	at, err := r.lane.pace.take(r.ctx, rate, ask)
 	if err != nil {
 		return err
 	}
@@ -247,7 +245,7 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 		throttled = t.err.Kind == adapters.KindThrottled
 	}
 	now := started.Add(took)
-	r.lane.learn(now, took, throttled, max(t.asked, afterOf(t.err)))
+	r.lane.learn(now, took, err != nil, throttled, max(t.asked, afterOf(t.err)))
 	dec := decide(t)
 	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Passes: r.endpoint.Passes(dec.status)}
 	if dec.status == models.StatusRetrying {

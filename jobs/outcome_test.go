@@ -72,14 +72,14 @@ func TestLane(t *testing.T) {
 		t.Errorf("a lane that hangs takes more jobs: %v %v", wait, ok)
 	}
 	l.release()
-	l.learn(later, 10*time.Millisecond, true, 30*time.Second)
+	l.learn(later, 10*time.Millisecond, true, true, 30*time.Second)
 	if wait, ok := l.enter(later, 2, 1, false); ok || wait != 30*time.Second {
 		t.Errorf("asked to wait 30 s: %v %v", wait, ok)
 	}
 	if l.allowed != 1 {
 		t.Errorf("%d attempts at once after being asked to slow down", l.allowed)
 	}
-	l.learn(later, 10*time.Millisecond, false, 0)
+	l.learn(later, 10*time.Millisecond, false, false, 0)
 	if l.allowed != 2 {
 		t.Errorf("%d attempts at once after a success", l.allowed)
 	}

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -22,7 +23,7 @@ const leaseSpan = 200 * time.Millisecond
 // lease reserves n sending times and returns how long from now the first one is.
 type lease func(ctx context.Context, n int) (time.Duration, error)
 
-// take returns the time at which the next attempt may be made.
+// take returns the time at which the next attempt may be made. Without ask this process alone keeps to the rate.
 func (p *pace) take(ctx context.Context, rate float64, ask lease) (time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -31,6 +32,14 @@ func (p *pace) take(ctx context.Context, rate float64, ask lease) (time.Time, er
 	// Times that have passed while nothing was to be sent are not caught up on: that would be a burst.
 	for p.left > 0 && p.next.Before(now.Add(-step)) {
 		p.next, p.left = p.next.Add(step), p.left-1
+	}
+	if ask == nil {
+		at := p.next
+		if at.Before(now) || p.rate != rate {
+			at = now
+		}
+		p.rate, p.next, p.left = rate, at.Add(step), 0
+		return at, nil
 	}
 	if p.left == 0 || p.rate != rate {
 		n := max(1, int(rate*leaseSpan.Seconds()))
@@ -56,6 +65,10 @@ func (p *pace) reserve(rate float64, n int) time.Duration {
 	}
 	wait := p.ahead.Sub(now)
 	p.ahead = p.ahead.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+	if wait > maxPutOff {
+		// By then the destination may take more than now. Not all come back at once.
+		wait = maxPutOff/2 + rand.N(maxPutOff/2)
+	}
 	return max(wait, minPutOff)
 }
 
