@@ -69,7 +69,9 @@ func TestRateLimitIsShared(t *testing.T) {
 // a second, and at full speed as soon as it works again.
 func TestFailingDestinationIsSlowedDown(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, func(r *models.Rules) { r.Retry = models.RetryPolicy{Schedule: []models.Duration{models.Duration(100 * time.Millisecond)}} })
+	e := newEngine(t, func(r *models.Rules) {
+		r.Retry = models.RetryPolicy{Schedule: []models.Duration{models.Duration(100 * time.Millisecond)}}
+	})
 	var mu sync.Mutex
 	var tried int
 	works := false
