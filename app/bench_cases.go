@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -152,8 +153,20 @@ var benchPad = strings.Repeat("x", 830)
 
 // benchEvent appends an event of 1 KiB as a line of JSON.
 func benchEvent(out *strings.Builder, tenant string, k int64, at time.Time) {
-	fmt.Fprintf(out, `{"tenant_id":%q,"topic":"order.created","data":{"seq":%d,"sent_at_ns":%d,"zone":%d,"total":%d.50,"currency":"EUR","customer":{"email":"someone@example.com"},"pad":%q}}`+"\n",
-		tenant, k, at.UnixNano(), k%benchGroups, k%1000, benchPad)
+	var b [32]byte
+	number := func(before string, n int64) {
+		out.WriteString(before)
+		out.Write(strconv.AppendInt(b[:0], n, 10))
+	}
+	out.WriteString(`{"tenant_id":"`)
+	out.WriteString(tenant)
+	number(`","topic":"order.created","data":{"seq":`, k)
+	number(`,"sent_at_ns":`, at.UnixNano())
+	number(`,"zone":`, k%benchGroups)
+	number(`,"total":`, k%1000)
+	out.WriteString(`.50,"currency":"EUR","customer":{"email":"someone@example.com"},"pad":"`)
+	out.WriteString(benchPad)
+	out.WriteString("\"}}\n")
 }
 
 // measureRetries compares when second attempts arrive with when they were due, as the API told.
