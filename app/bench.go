@@ -19,10 +19,10 @@ type benchCase struct {
 	about      string
 	publishers int
 	events     int
-	rate       int // events per second; 0 for as fast as they go
-	fanOut     int // destinations of the tenant that each event goes to
-	filtered   int // further destinations, whose filters hold the event back
-	batch      int // events in one request; 0 for single ones
+	rate       int                                                             // events per second; 0 for as fast as they go
+	fanOut     int                                                             // destinations of the tenant that each event goes to
+	filtered   int                                                             // further destinations, whose filters hold the event back
+	batch      int                                                             // events in one request; 0 for single ones
 	run        func(context.Context, *bencher, benchCase) (benchResult, error) // nil for measure
 }
 
