@@ -3,6 +3,10 @@
 package all
 
 import (
+	_ "github.com/waybill-dev/waybill/adapters/awseventbridge"
+	_ "github.com/waybill-dev/waybill/adapters/awskinesis"
+	_ "github.com/waybill-dev/waybill/adapters/awss3"
+	_ "github.com/waybill-dev/waybill/adapters/awssqs"
 	_ "github.com/waybill-dev/waybill/adapters/azureservicebus"
 	_ "github.com/waybill-dev/waybill/adapters/echo"
 	_ "github.com/waybill-dev/waybill/adapters/gcppubsub"

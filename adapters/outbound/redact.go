@@ -79,9 +79,3 @@ func (r Redactor) answer(resp *Response) {
 	}
 	resp.RespHeader, resp.Location, resp.Body = r.Text(resp.RespHeader), r.Text(resp.Location), r.bytes(resp.Body)
 }
-
-// Redact returns a function that cuts secrets out of texts, in the ways in which they are commonly written. It is for
-// what somebody else's client says; a Client takes Options.Redact.
-func Redact(secrets ...string) func(string) string {
-	return newRedactor(secrets).text
-}

@@ -34,7 +34,7 @@ func (c *Client) Check(ctx context.Context, look func(context.Context) error) []
 	if err == nil {
 		return append(stages, auth, publish)
 	}
-	fail := c.Explain("", &x, err)
+	fail := c.explain(&x, err)
 	code, text, answered := said(err)
 	var role *roleError
 	switch m := meaningOf(code, text, x.Status); {

@@ -20,8 +20,6 @@ import (
 )
 
 const (
-	// defaultTimeout is for settings that name none.
-	defaultTimeout = 15 * time.Second
 	// maxAnswer bounds what is read of an answer. The largest, of 500 Kinesis records, has well below 200 kB.
 	maxAnswer = 1 << 20
 	// callLimit ends requests that nobody waits for: credentials are fetched beside the messages that need them.
@@ -46,8 +44,8 @@ type Resource struct {
 // Client is what a sender needs, whatever the service. It is safe for concurrent use.
 type Client struct {
 	Config   aws.Config // for the service's NewFromConfig
-	Timeout  time.Duration
 	Resource Resource
+	limit    time.Duration
 	region   string
 	endpoint *outbound.Endpoint // of the service
 	env      adapters.Env
@@ -56,7 +54,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	hidden map[string][]string // secrets, by where they come from
-	redact atomic.Pointer[func(string) string]
+	redact atomic.Pointer[outbound.Redactor]
 }
 
 // New makes a client. endpoint is the address of the service, set.Endpoint or the region's own. It does not touch the
@@ -64,12 +62,9 @@ type Client struct {
 func New(env adapters.Env, s adapters.Settings, set Settings, endpoint string, res Resource) (*Client, error) {
 	at, err := outbound.ParseURL(endpoint)
 	if err != nil {
-		return nil, configError("The address of " + res.Service + " " + err.Error() + ".")
+		return nil, adapters.ConfigError("The address of " + res.Service + " " + err.Error() + ".")
 	}
-	c := &Client{Timeout: s.Timeout, Resource: res, region: set.Region, endpoint: at, env: env, role: set.RoleARN, http: newHTTP(env)}
-	if c.Timeout <= 0 {
-		c.Timeout = defaultTimeout
-	}
+	c := &Client{limit: s.Limit(), Resource: res, region: set.Region, endpoint: at, env: env, role: set.RoleARN, http: newHTTP(env)}
 	c.Config = aws.Config{Region: set.Region, HTTPClient: c.http, Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
 	c.Config.BaseEndpoint = aws.String(strings.TrimSuffix(at.Label(), "/"))
 	if c.Config.Credentials, err = c.provider(s, set); err != nil {
@@ -86,7 +81,7 @@ func (c *Client) Close() {
 
 // Deadline bounds an attempt by the destination's timeout.
 func (c *Client) Deadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, c.Timeout)
+	return context.WithTimeout(ctx, c.limit)
 }
 
 // Exchange is what HTTP told about the last request of a call.
@@ -119,7 +114,7 @@ func (c *Client) Receipt(operation string, x *Exchange, said any) adapters.Recei
 		Timing: adapters.Timing{FirstByte: x.FirstByte}}
 }
 
-func (c *Client) clean(s string) string { return (*c.redact.Load())(s) }
+func (c *Client) clean(s string) string { return c.redact.Load().Text(s) }
 
 // httpClient is the HTTP client of the SDK. It follows no redirect, uses no proxy, and dials through the guard.
 type httpClient struct {

@@ -79,8 +79,8 @@ func (c *Client) hide(from string, secrets ...string) {
 	for _, list := range c.hidden {
 		all = append(all, list...)
 	}
-	f := outbound.Redact(all...)
-	c.redact.Store(&f)
+	r := outbound.NewRedactor(all)
+	c.redact.Store(&r)
 }
 
 // unwatched keeps a request for credentials from being taken for the message's own.

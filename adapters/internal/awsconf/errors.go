@@ -61,11 +61,11 @@ var meanings = map[string]meaning{
 	"InvalidMessageContents": invalid, "InvalidParameterValue": invalid, "Validation": invalid, "InvalidArgument": invalid,
 	"MalformedDetail": invalid, "InvalidParameter": invalid, "InvalidAttributeName": invalid, "InvalidAttributeValue": invalid,
 	"InvalidParameterCombination": invalid, "MissingParameter": invalid, "Serialization": invalid, "InvalidDigest": invalid,
-	"BadDigest": invalid, "InvalidRequest": invalid,
+	"BadDigest": invalid,
 
 	"UnsupportedOperation": misconfigured, "InvalidStorageClass": misconfigured, "InvalidBucketName": misconfigured,
 	"UnknownOperation": misconfigured, "InvalidAction": misconfigured, "InvalidBucketState": misconfigured,
-	"ResourceInUse": misconfigured, "InvalidState": misconfigured, "OperationDisabled": misconfigured,
+	"ResourceInUse": misconfigured, "InvalidRequest": misconfigured, "InvalidState": misconfigured, "OperationDisabled": misconfigured,
 
 	"PermanentRedirect": elsewhere, "AuthorizationHeaderMalformed": elsewhere, "IllegalLocationConstraint": elsewhere,
 	"TemporaryRedirect": elsewhere,
@@ -212,7 +212,7 @@ func (c *Client) where() string {
 
 // Explain says what the error of a call means. The receipt says what was answered.
 func (c *Client) Explain(operation string, x *Exchange, err error) *Failure {
-	f := &Failure{Error: c.explain(x, err)}
+	f := &Failure{Fault: c.explain(x, err)}
 	code, text, ok := said(err)
 	if ok || x.Status != 0 {
 		f.Receipt = c.Receipt(operation, x, Answer{Error: c.clip(code), Message: c.clip(text), RequestID: c.clip(x.RequestID)})
@@ -222,24 +222,26 @@ func (c *Client) Explain(operation string, x *Exchange, err error) *Failure {
 
 // Answer is what a receipt keeps of a refusal, as JSON.
 type Answer struct {
-	Error     string `json:"error"`
+	Error     string `json:"error,omitempty"`
 	Message   string `json:"message,omitempty"`
 	RequestID string `json:"request_id,omitempty"`
 }
 
 // Failure is the error of a whole call.
 type Failure struct {
-	*adapters.Error
+	Fault   *adapters.Error
 	Receipt adapters.Receipt
 }
 
-// Unwrap makes errors.As find the *adapters.Error.
-func (f *Failure) Unwrap() error { return f.Error }
+func (f *Failure) Error() string { return f.Fault.Message }
 
-// MayBeOne reports whether a call of several messages was refused, and by something that may be the fault of one of them.
-func MayBeOne(err error) bool {
+// Unwrap makes errors.As find the *adapters.Error.
+func (f *Failure) Unwrap() error { return f.Fault }
+
+// mayBeOne reports whether a call of several messages was refused for what may be the fault of one of them.
+func mayBeOne(err error) bool {
 	var f *Failure
-	return errors.As(err, &f) && f.Kind == adapters.KindPermanent
+	return errors.As(err, &f) && f.Fault.Kind == adapters.KindPermanent
 }
 
 func said(err error) (code, text string, ok bool) {

@@ -1,7 +1,6 @@
 package awsconf
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 
@@ -18,8 +17,8 @@ var (
 	keyPattern  = regexp.MustCompile(`^[A-Za-z0-9_]{1,128}$`)
 	printable   = regexp.MustCompile(`^[!-~]+$`)
 	rolePattern = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,512}$`)
-	// externalIDPattern is STS's own (API reference of AssumeRole).
-	externalIDPattern = regexp.MustCompile(`^[A-Za-z0-9_+=,.@:/\\-]{2,1224}$`)
+	// externalIDPattern is that of STS.
+	externalIDPattern = regexp.MustCompile(`^[A-Za-z0-9_+=,.@:/\\-]{2,}$`)
 )
 
 // Region is the field for the region. It is required, but for types that can read it from somewhere else.
@@ -123,19 +122,6 @@ func (s Settings) credentials(fail func(key, message string)) {
 	}
 }
 
-// RegionIn returns the region that a host of AWS names, or nothing.
-func RegionIn(host string) string {
-	if !AWSHost(host) {
-		return ""
-	}
-	for label := range strings.SplitSeq(host, ".") {
-		if regionPattern.MatchString(label) {
-			return label
-		}
-	}
-	return ""
-}
-
 // AWSHost reports whether a host belongs to AWS, in any of its partitions.
 func AWSHost(host string) bool {
 	for _, domain := range []string{".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".api.amazonwebservices.com.cn"} {
@@ -166,11 +152,30 @@ func (s Settings) ConsoleURL(page string) string {
 
 // Problem is the error of settings that cannot work, which nobody has checked before.
 func Problem(errs []adapters.FieldError) error {
-	return configError(fmt.Sprintf("The destination's field %s %s.", strings.TrimPrefix(strings.TrimPrefix(errs[0].Key,
-		"config."), "credentials."), errs[0].Message))
+	_, field, _ := strings.Cut(errs[0].Key, ".")
+	return adapters.ConfigError("The destination's field " + field + " " + errs[0].Message + ".")
 }
 
-func configError(message string) error {
-	return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassConfig, Message: message,
-		Advice: "Correct the destination's settings."}
+// ReadNamed is Read for types that name a resource, perhaps by its ARN, in the field key, and must be told its region.
+func ReadNamed(s *adapters.Settings, key string) (Settings, []adapters.FieldError) {
+	set, errs := Read(s)
+	named := s.Config[key]
+	if named == "" {
+		errs = append(errs, adapters.FieldError{Key: "config." + key, Message: "is required"})
+	}
+	part := strings.Split(named, ":")
+	if set.Region == "" {
+		errs = append(errs, adapters.FieldError{Key: "config.region", Message: "is required"})
+	} else if len(part) > 4 && part[3] != set.Region {
+		errs = append(errs, adapters.FieldError{Key: "config.region", Message: "must be " + part[3] + ", which the ARN names"})
+	}
+	return set, errs
+}
+
+// NoAddress is the error of a region in which the SDK finds no address; nil for nil.
+func NoAddress(err error) error {
+	if err == nil {
+		return nil
+	}
+	return adapters.ConfigError("The region has no address that is known.")
 }
