@@ -55,7 +55,7 @@ func (Type) Spec() adapters.Spec {
 		Config: append([]adapters.Field{
 			{Key: "event_bus", Label: "Event bus", Type: adapters.FieldText, Required: true, MaxLength: 1600,
 				Help: "Name of the bus, or its ARN when it belongs to another account. EventBridge console, Event buses.", Placeholder: "orders",
-				Pattern:     `[A-Za-z0-9._/-]{1,256}|arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/[A-Za-z0-9._/-]{1,256}`,
+				Pattern:     `[A-Za-z0-9._/-]+|arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/[A-Za-z0-9._/-]+`,
 				PatternHelp: "must be a bus's name, or its ARN like arn:aws:events:eu-west-1:123456789012:event-bus/orders"},
 			awsconf.Region(true, "The region of the bus, as in the console's address."),
 			{Key: "source", Label: "Source", Type: adapters.FieldText, Required: true, MaxLength: 256,
@@ -120,7 +120,14 @@ func (Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, error)
 	if err != nil {
 		return nil, err
 	}
-	snd := &sender{Client: c, bus: bus, source: s.Config["source"], settings: s, api: eventbridge.NewFromConfig(c.Config)}
+	snd := &sender{Client: c, bus: bus, source: s.Config["source"], settings: s}
+	api := eventbridge.NewFromConfig(c.Config)
+	snd.put = func(ctx context.Context, in *eventbridge.PutEventsInput) (*eventbridge.PutEventsOutput, error) {
+		return api.PutEvents(ctx, in)
+	}
+	snd.look = func(ctx context.Context, in *eventbridge.DescribeEventBusInput) (*eventbridge.DescribeEventBusOutput, error) {
+		return api.DescribeEventBus(ctx, in)
+	}
 	snd.batch = awsconf.NewBatch(c, awsconf.Limits[entry]{Items: maxItems, Bytes: gatheredBytes,
 		Size: func(e entry) int { return e.size }}, snd.call)
 	return snd, nil
@@ -141,8 +148,10 @@ type sender struct {
 	*awsconf.Client
 	bus, source string
 	settings    adapters.Settings
-	api         *eventbridge.Client
 	batch       *awsconf.Batch[entry]
+	// Of the SDK's client only what is used: a field with the client itself would keep all its operations in the binary.
+	put  func(context.Context, *eventbridge.PutEventsInput) (*eventbridge.PutEventsOutput, error)
+	look func(context.Context, *eventbridge.DescribeEventBusInput) (*eventbridge.DescribeEventBusOutput, error)
 }
 
 // entry is one event, ready to be part of a call.
@@ -204,7 +213,7 @@ func (s *sender) call(ctx context.Context, batch []entry) ([]awsconf.Outcome, er
 		in.Entries[i] = e.PutEventsRequestEntry
 	}
 	var x awsconf.Exchange
-	out, err := s.api.PutEvents(awsconf.Watch(ctx, &x), in)
+	out, err := s.put(awsconf.Watch(ctx, &x), in)
 	if err != nil {
 		return nil, s.Explain(operation, &x, err)
 	}
@@ -221,7 +230,7 @@ func (s *sender) call(ctx context.Context, batch []entry) ([]awsconf.Outcome, er
 // Check implements adapters.Checker.
 func (s *sender) Check(ctx context.Context) []adapters.Stage {
 	return s.Client.Check(ctx, func(ctx context.Context) error {
-		_, err := s.api.DescribeEventBus(ctx, &eventbridge.DescribeEventBusInput{Name: aws.String(s.bus)})
+		_, err := s.look(ctx, &eventbridge.DescribeEventBusInput{Name: aws.String(s.bus)})
 		return err
 	})
 }

@@ -55,7 +55,7 @@ func (Type) Spec() adapters.Spec {
 		Config: append([]adapters.Field{
 			{Key: "stream_name", Label: "Stream", Type: adapters.FieldText, Required: true, MaxLength: 256,
 				Help: "Name of the data stream, or its ARN when it belongs to another account. Kinesis console, Data streams.", Placeholder: "orders",
-				Pattern:     `[A-Za-z0-9_.-]{1,128}|arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[A-Za-z0-9_.-]{1,128}`,
+				Pattern:     `[A-Za-z0-9_.-]+|arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[A-Za-z0-9_.-]+`,
 				PatternHelp: "must be a stream's name, or its ARN like arn:aws:kinesis:eu-west-1:123456789012:stream/orders"},
 			awsconf.Region(true, "The region of the stream, as in the console's address."),
 			{Key: keyTemplate, Label: "Partition key", Type: adapters.FieldText, Expression: true,
@@ -107,11 +107,18 @@ func (Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, error)
 	if err != nil {
 		return nil, err
 	}
-	snd := &sender{Client: c, settings: s, api: kinesis.NewFromConfig(c.Config)}
+	snd := &sender{Client: c, settings: s}
 	if strings.HasPrefix(stream, "arn:") {
 		snd.arn = aws.String(stream)
 	} else {
 		snd.stream = aws.String(stream)
+	}
+	api := kinesis.NewFromConfig(c.Config)
+	snd.put = func(ctx context.Context, in *kinesis.PutRecordsInput) (*kinesis.PutRecordsOutput, error) {
+		return api.PutRecords(ctx, in)
+	}
+	snd.look = func(ctx context.Context, in *kinesis.DescribeStreamSummaryInput) (*kinesis.DescribeStreamSummaryOutput, error) {
+		return api.DescribeStreamSummary(ctx, in)
 	}
 	snd.batch = awsconf.NewBatch(c, awsconf.Limits[types.PutRecordsRequestEntry]{Items: maxItems, Bytes: gatheredBytes, Size: size}, snd.call)
 	return snd, nil
@@ -132,8 +139,10 @@ type sender struct {
 	*awsconf.Client
 	settings    adapters.Settings
 	stream, arn *string // one of them
-	api         *kinesis.Client
 	batch       *awsconf.Batch[types.PutRecordsRequestEntry]
+	// Of the SDK's client only what is used: a field with the client itself would keep all its operations in the binary.
+	put  func(context.Context, *kinesis.PutRecordsInput) (*kinesis.PutRecordsOutput, error)
+	look func(context.Context, *kinesis.DescribeStreamSummaryInput) (*kinesis.DescribeStreamSummaryOutput, error)
 }
 
 func size(e types.PutRecordsRequestEntry) int { return len(e.Data) + len(*e.PartitionKey) }
@@ -170,7 +179,7 @@ type accepted struct {
 
 func (s *sender) call(ctx context.Context, batch []types.PutRecordsRequestEntry) ([]awsconf.Outcome, error) {
 	var x awsconf.Exchange
-	out, err := s.api.PutRecords(awsconf.Watch(ctx, &x), &kinesis.PutRecordsInput{Records: batch, StreamName: s.stream, StreamARN: s.arn})
+	out, err := s.put(awsconf.Watch(ctx, &x), &kinesis.PutRecordsInput{Records: batch, StreamName: s.stream, StreamARN: s.arn})
 	if err != nil {
 		return nil, s.Explain(operation, &x, err)
 	}
@@ -186,7 +195,7 @@ func (s *sender) call(ctx context.Context, batch []types.PutRecordsRequestEntry)
 // Check implements adapters.Checker.
 func (s *sender) Check(ctx context.Context) []adapters.Stage {
 	return s.Client.Check(ctx, func(ctx context.Context) error {
-		_, err := s.api.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: s.stream, StreamARN: s.arn})
+		_, err := s.look(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: s.stream, StreamARN: s.arn})
 		return err
 	})
 }

@@ -108,7 +108,7 @@ func (Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, error)
 		return nil, err
 	}
 	snd := &sender{Client: c, settings: s, bucket: aws.String(bucket)}
-	snd.api = s3.NewFromConfig(c.Config, func(o *s3.Options) {
+	api := s3.NewFromConfig(c.Config, func(o *s3.Options) {
 		if set.Endpoint == nil {
 			o.BaseEndpoint = nil // the SDK puts the bucket into the host's name
 		}
@@ -119,6 +119,12 @@ func (Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, error)
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		o.DisableLogOutputChecksumValidationSkipped = true
 	})
+	snd.put = func(ctx context.Context, in *s3.PutObjectInput) (*s3.PutObjectOutput, error) {
+		return api.PutObject(ctx, in)
+	}
+	snd.list = func(ctx context.Context, in *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) {
+		return api.ListObjectsV2(ctx, in)
+	}
 	return snd, nil
 }
 
@@ -137,7 +143,10 @@ type sender struct {
 	*awsconf.Client
 	settings adapters.Settings
 	bucket   *string
-	api      *s3.Client
+	// Of the SDK's client only what is used: a field with the client itself would keep all of its hundred operations
+	// in the binary.
+	put  func(context.Context, *s3.PutObjectInput) (*s3.PutObjectOutput, error)
+	list func(context.Context, *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error)
 }
 
 // accepted is what a receipt holds of an object that S3 stored.
@@ -161,7 +170,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 	ctx, cancel := s.Deadline(ctx)
 	defer cancel()
 	var x awsconf.Exchange
-	out, err := s.api.PutObject(awsconf.Watch(ctx, &x), &s3.PutObjectInput{Bucket: s.bucket, Key: aws.String(key),
+	out, err := s.put(awsconf.Watch(ctx, &x), &s3.PutObjectInput{Bucket: s.bucket, Key: aws.String(key),
 		Body: bytes.NewReader(enc.Body), ContentType: aws.String(enc.ContentType), ChecksumSHA256: aws.String(sum),
 		StorageClass: types.StorageClass(s.settings.Config["storage_class"]), Metadata: metadata(enc.Attributes)})
 	if err != nil {
@@ -243,7 +252,7 @@ func headerName(name string) string {
 // refused.
 func (s *sender) Check(ctx context.Context) []adapters.Stage {
 	return s.Client.Check(ctx, func(ctx context.Context) error {
-		_, err := s.api.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: s.bucket, MaxKeys: aws.Int32(1)})
+		_, err := s.list(ctx, &s3.ListObjectsV2Input{Bucket: s.bucket, MaxKeys: aws.Int32(1)})
 		return err
 	})
 }

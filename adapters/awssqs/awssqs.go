@@ -74,7 +74,7 @@ var (
 	// regionOf finds the region in a queue's host: sqs.<region>.…, also behind the name of a VPC endpoint, and the old
 	// <region>.queue.….
 	regionOf  = regexp.MustCompile(`(?:(?:^|\.)sqs(?:-fips)?\.([a-z]+(?:-[a-z]+)+-[0-9]+)\.|^([a-z]+(?:-[a-z]+)+-[0-9]+)\.queue\.)`)
-	queueName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}(?:\.fifo)?$`)
+	queueName = regexp.MustCompile(`^[A-Za-z0-9_-]+(?:\.fifo)?$`)
 )
 
 // target is a destination's settings, taken apart.
@@ -155,9 +155,15 @@ func (Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, error)
 		return nil, err
 	}
 	snd := &sender{Client: c, target: t, settings: s}
-	snd.api = sqs.NewFromConfig(c.Config, func(o *sqs.Options) {
+	api := sqs.NewFromConfig(c.Config, func(o *sqs.Options) {
 		o.DisableMessageChecksumValidation = true // it fails a whole call; each message is checked for itself below
 	})
+	snd.send = func(ctx context.Context, in *sqs.SendMessageBatchInput) (*sqs.SendMessageBatchOutput, error) {
+		return api.SendMessageBatch(ctx, in)
+	}
+	snd.look = func(ctx context.Context, in *sqs.GetQueueAttributesInput) (*sqs.GetQueueAttributesOutput, error) {
+		return api.GetQueueAttributes(ctx, in)
+	}
 	snd.batch = awsconf.NewBatch(c, awsconf.Limits[entry]{Items: maxItems, Bytes: maxBytes, Ordered: t.fifo(),
 		Size: func(e entry) int { return e.size }}, snd.call)
 	return snd, nil
@@ -168,8 +174,10 @@ type sender struct {
 	*awsconf.Client
 	target   target
 	settings adapters.Settings
-	api      *sqs.Client
 	batch    *awsconf.Batch[entry]
+	// Of the SDK's client only what is used: a field with the client itself would keep all its operations in the binary.
+	send func(context.Context, *sqs.SendMessageBatchInput) (*sqs.SendMessageBatchOutput, error)
+	look func(context.Context, *sqs.GetQueueAttributesInput) (*sqs.GetQueueAttributesOutput, error)
 }
 
 // entry is one message, ready to be part of a call.
@@ -231,7 +239,7 @@ func (s *sender) call(ctx context.Context, batch []entry) ([]awsconf.Outcome, er
 		in.Entries[i].Id = aws.String(strconv.Itoa(i))
 	}
 	var x awsconf.Exchange
-	out, err := s.api.SendMessageBatch(awsconf.Watch(ctx, &x), in)
+	out, err := s.send(awsconf.Watch(ctx, &x), in)
 	if err != nil {
 		return nil, s.Explain(operation, &x, err)
 	}
@@ -270,7 +278,7 @@ func index(id *string, n int) (int, bool) {
 // Check implements adapters.Checker.
 func (s *sender) Check(ctx context.Context) []adapters.Stage {
 	return s.Client.Check(ctx, func(ctx context.Context) error {
-		_, err := s.api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &s.target.url,
+		_, err := s.look(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &s.target.url,
 			AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameQueueArn}})
 		return err
 	})

@@ -45,7 +45,7 @@ func (c *Client) provider(s adapters.Settings, set Settings) (aws.CredentialsPro
 	if at := set.Endpoint; at != nil && !AWSHost(at.Host) {
 		base.BaseEndpoint = c.Config.BaseEndpoint // a compatible server has its own roles
 	}
-	assume := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(base), set.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+	assume := stscreds.NewAssumeRoleProvider(assumer(sts.NewFromConfig(base).AssumeRole), set.RoleARN, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName = sessionName(s.ID)
 		o.Duration = time.Hour
 		if set.ExternalID != "" {
@@ -54,6 +54,13 @@ func (c *Client) provider(s adapters.Settings, set Settings) (aws.CredentialsPro
 	})
 	cache := aws.NewCredentialsCache(unwatched{assume}, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = renewBefore })
 	return &explained{name: "role", source: cache, c: c, wrap: func(err error) error { return &roleError{err} }}, nil
+}
+
+// assumer is the one operation of STS that is needed. Handing over its client would keep all of them in the binary.
+type assumer func(context.Context, *sts.AssumeRoleInput, ...func(*sts.Options)) (*sts.AssumeRoleOutput, error)
+
+func (f assumer) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, opts ...func(*sts.Options)) (*sts.AssumeRoleOutput, error) {
+	return f(ctx, in, opts...)
 }
 
 // sessionName is how the destination shows in the logs of the role's account.

@@ -14,9 +14,9 @@ const regionWords = `[a-z]{2,4}(?:-[a-z]+){1,2}-[0-9]{1,2}`
 var (
 	regionPattern = regexp.MustCompile(`^` + regionWords + `$`)
 	// keyPattern and printable hold what goes into a header line.
-	keyPattern  = regexp.MustCompile(`^[A-Za-z0-9_]{1,128}$`)
+	keyPattern  = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
 	printable   = regexp.MustCompile(`^[!-~]+$`)
-	rolePattern = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,512}$`)
+	rolePattern = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$`)
 	// externalIDPattern is that of STS.
 	externalIDPattern = regexp.MustCompile(`^[A-Za-z0-9_+=,.@:/\\-]{2,}$`)
 )
