@@ -42,6 +42,10 @@ test-sdk: ## runs a published client against a real server
 test-browser: ## runs the browser journeys
 	@scripts/test.sh browser
 
+.PHONY: test-brokers
+test-brokers: ## runs the tests of destination types against real brokers, bringing those that can be had
+	@scripts/test-brokers.sh $(BROKERS)
+
 .PHONY: bench
 bench: build ## measures throughput and latency on this machine; ARGS are passed on
 	@scripts/ensure-postgres.sh

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Runs the tests of the destination types against real brokers: installs those that can be had on this machine, starts
+# them under a temporary directory on 127.0.0.1, runs the tests with the build tag "brokers", and stops everything. What
+# could not be installed or started is named at the end.
+#
+#   test-brokers.sh                 all
+#   test-brokers.sh rabbitmq moto   these
+#
+# ARGS is passed to go test (ARGS='-v'), PKG replaces the packages. With START_ONLY=1 no tests are run: the addresses
+# are printed, and the brokers stay until Enter or Ctrl-C.
+#
+# To add a backend, add a file scripts/brokers/NAME.sh (letters, digits and _); nothing here needs an edit. It defines
+#
+#   packages_NAME="./adapters/…"  the packages whose tests need it
+#   install_NAME                  brings the programs; silent and quick when they are there
+#   start_NAME                    starts it in the directory "$1", waits until it answers, and exports its address
+#                                 as WAYBILL_TEST_…
+#
+# A function that fails prints one line that says why to standard error. The file uses what is between the marks below,
+# and whatever it starts with `background` is stopped at the end. Tests are named TestBroker… in files *_broker_test.go
+# with "//go:build brokers"; without their address they fail, for the packages of a backend that is not there are not
+# run.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+say() { printf '%s\n' "$*" >&2; }
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/waybill-brokers.XXXXXX")
+pids=()
+stop() {
+	local pid
+	trap - EXIT INT TERM
+	# The group of each, for brokers have children of their own.
+	for pid in ${pids[@]+"${pids[@]}"}; do kill -TERM -- "-$pid" 2>/dev/null; done
+	for pid in ${pids[@]+"${pids[@]}"}; do
+		for _ in $(seq 100); do
+			kill -0 -- "-$pid" 2>/dev/null || break
+			sleep 0.1
+		done
+		kill -KILL -- "-$pid" 2>/dev/null
+	done
+	rm -rf "$work"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+# --- What backends may use ---------------------------------------------------------------------------------------------
+
+have() { command -v "$1" >/dev/null; }
+
+# apt_install brings packages of Debian or Ubuntu when this is root.
+apt_install() {
+	if [ "$(id -u)" != 0 ] || ! have apt-get; then
+		say "the packages $* are missing, and only root can install them with apt-get"
+		return 1
+	fi
+	say "Installing $* (once)."
+	scripts/apt-install.sh "$@"
+}
+
+# free_port prints a TCP port on which nobody listens, one that the system does not give to outgoing connections.
+free_port() {
+	local port
+	for _ in $(seq 100); do
+		port=$((20000 + RANDOM % 12000))
+		if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+			echo "$port"
+			return
+		fi
+	done
+	return 1
+}
+
+# background LOG COMMAND … starts a program in a process group of its own, with its output in the file LOG.
+background() {
+	local log=$1
+	shift
+	set -m
+	"$@" >"$log" 2>&1 </dev/null &
+	set +m
+	pids+=("$!")
+}
+
+# await SECONDS COMMAND … waits until the command succeeds; it fails when that takes longer.
+await() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.2
+	done
+}
+
+# listens PORT succeeds when something accepts connections there.
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# --- End of what backends may use ----------------------------------------------------------------------------------------
+
+names=("$@")
+if [ ${#names[@]} = 0 ]; then
+	for f in scripts/brokers/*.sh; do
+		f=${f##*/}
+		names+=("${f%.sh}")
+	done
+fi
+
+packages=()
+missing=()
+for name in "${names[@]}"; do
+	if ! [ -f "scripts/brokers/$name.sh" ]; then
+		say "scripts/brokers/$name.sh does not exist"
+		exit 2
+	fi
+	# shellcheck source=/dev/null
+	. "scripts/brokers/$name.sh"
+	mkdir -p "$work/$name"
+	# Not in a subshell: what is exported and started must be known here. The reason goes through a file.
+	if "install_$name" 2>"$work/$name.why" && "start_$name" "$work/$name" 2>>"$work/$name.why"; then
+		list=packages_$name
+		read -ra more <<<"${!list}"
+		packages+=("${more[@]}")
+		say "$name is ready."
+	else
+		missing+=("$name: $(tail -n 1 "$work/$name.why")")
+		tail -n 10 "$work/$name.why" >&2
+	fi
+done
+
+if [ "${START_ONLY:-}" = 1 ]; then
+	env | grep '^WAYBILL_TEST_' | sort
+	read -r -p "Enter stops the brokers. " _
+	exit 0
+fi
+
+failed=0
+if [ -n "${PKG:-}" ]; then
+	read -ra packages <<<"$PKG"
+fi
+if [ ${#packages[@]} = 0 ]; then
+	say "No broker could be started."
+	failed=1
+else
+	race=(-race)
+	cc=$(go env CC)
+	have "${cc%% *}" || race=()
+	read -ra packages <<<"$(printf '%s\n' "${packages[@]}" | sort -u | tr '\n' ' ')"
+	# shellcheck disable=SC2086
+	go test ${race[@]+"${race[@]}"} -tags brokers -count=1 -timeout 15m -run '^TestBroker' ${ARGS:-} "${packages[@]}" || failed=1
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+	say
+	say "Not tested, for it could not be had on this machine:"
+	printf '  %s\n' "${missing[@]}" >&2
+fi
+exit $failed
