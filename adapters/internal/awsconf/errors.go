@@ -269,10 +269,17 @@ func (c *Client) explain(x *Exchange, err error) *adapters.Error {
 	if code, text, ok := said(err); ok {
 		return c.Refused(code, text, *x)
 	}
-	if errors.Is(err, errTooLong) || errors.As(err, &bad) {
+	if m := meaningOfStatus(x.Status); errors.As(err, &bad) && (m == throttled || m == failing || m == tooLarge) {
+		return c.Refused(fmt.Sprintf("status %d", x.Status), err.Error(), *x) // said by a proxy, or by a service in distress
+	}
+	if errors.Is(err, errTooLong) || errors.As(err, &bad) || strings.Contains(err.Error(), "malformed HTTP") {
 		return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassProtocol, Raw: c.raw("", err.Error()),
 			Message: fmt.Sprintf("The answer is not one of %s.", c.Resource.Service),
 			Advice:  "Check the endpoint: something else than the service answers there."}
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassTLS, Raw: c.raw("", err.Error()),
+			Message: fmt.Sprintf("%s answered, but not with TLS.", c.endpoint.Host), Advice: "Use http:// in the endpoint if the server does not offer TLS."}
 	}
 	if e := outbound.Explain(err, c.endpoint.Host); e != nil {
 		known := *e

@@ -4,6 +4,7 @@ package awstest
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -74,7 +75,7 @@ type Answer struct {
 // Server is the other side.
 type Server struct {
 	URL     string
-	service string
+	service []string
 	answer  func(*Request) Answer
 	secrets map[string][2]string // secret and session token, by key
 
@@ -86,10 +87,11 @@ type Server struct {
 	release  func()
 }
 
-// Start begins to serve. service is the name that requests are signed for; answer plays the service.
+// Start begins to serve. service is the name that requests are signed for, or several separated by commas; answer plays
+// them.
 func Start(tb testing.TB, service string, answer func(*Request) Answer) *Server {
 	tb.Helper()
-	s := &Server{service: service, answer: answer, open: map[net.Conn]bool{}, first: true, released: make(chan struct{}),
+	s := &Server{service: strings.Split(service, ","), answer: answer, open: map[net.Conn]bool{}, first: true, released: make(chan struct{}),
 		secrets: map[string][2]string{Key: {Secret, Session}}}
 	s.release = sync.OnceFunc(func() { close(s.released) })
 	h := httptest.NewUnstartedServer(s)
@@ -191,7 +193,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	_, r.Operation, _ = strings.Cut(hr.Header.Get("X-Amz-Target"), ".")
 	r.Mode, r.Path, _ = strings.Cut(strings.TrimPrefix(hr.URL.Path, "/"), "/")
 	if code, text := s.verify(hr, body, &r); code != "" {
-		s.write(w, Answer{Status: http.StatusForbidden, Error: code, Text: text})
+		s.write(w, &r, Answer{Status: http.StatusForbidden, Error: code, Text: text})
 		return
 	}
 	s.mu.Lock()
@@ -207,12 +209,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		<-hr.Context().Done()
 		return
 	case Refuse:
-		s.write(w, Answer{Status: http.StatusForbidden, Error: "AccessDeniedException", Text: "User is not authorized to perform this"})
+		s.write(w, &r, Answer{Status: http.StatusForbidden, Error: "AccessDeniedException", Text: "User is not authorized to perform this"})
 		return
 	case Repeat:
 		var all bytes.Buffer
 		hr.Header.Write(&all)
-		s.write(w, Answer{Error: "ValidationException", Text: all.String() + string(body)})
+		s.write(w, &r, Answer{Error: "ValidationException", Text: all.String() + string(body)})
 		return
 	case Late:
 		if first {
@@ -223,10 +225,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 			}
 		}
 	}
-	s.write(w, answer(&r))
+	s.write(w, &r, answer(&r))
 }
 
-func (s *Server) write(w http.ResponseWriter, a Answer) {
+func (s *Server) write(w http.ResponseWriter, r *Request, a Answer) {
 	for k, v := range a.Header {
 		w.Header().Set(k, v)
 	}
@@ -235,9 +237,9 @@ func (s *Server) write(w http.ResponseWriter, a Answer) {
 			a.Status = http.StatusBadRequest
 		}
 		a.Body = map[string]string{"__type": a.Error, "message": a.Text}
-		if s.service == "s3" || s.service == "sts" {
+		if r.Service == "s3" || r.Service == "sts" {
 			a.Body = fmt.Sprintf("<Error><Code>%s</Code><Message>%s</Message></Error>", a.Error, escapeXML(a.Text))
-			if s.service == "sts" {
+			if r.Service == "sts" {
 				a.Body = "<ErrorResponse>" + a.Body.(string) + "</ErrorResponse>"
 			}
 		}
@@ -281,7 +283,7 @@ func (s *Server) verify(hr *http.Request, body []byte, r *Request) (code, text s
 		return "UnrecognizedClientException", "The security token included in the request is invalid."
 	case hr.Header.Get("X-Amz-Security-Token") != known[1]:
 		return "InvalidClientTokenId", "The security token included in the request is invalid."
-	case scope[2] != Region || scope[3] != s.service:
+	case scope[2] != Region || !slices.Contains(s.service, scope[3]):
 		return "SignatureDoesNotMatch", fmt.Sprintf("Credential should be scoped to a valid region and service, not %v", scope)
 	}
 	sum := sha256.Sum256(body)
@@ -327,4 +329,47 @@ func First(m map[string]string, names ...string) string {
 		}
 	}
 	return ""
+}
+
+// SendAll hands messages over at the same time and returns what became of each.
+func SendAll(tb testing.TB, snd adapters.Sender, messages []*adapters.Message) ([]adapters.Receipt, []*adapters.Error) {
+	receipts, errs := make([]adapters.Receipt, len(messages)), make([]*adapters.Error, len(messages))
+	var all sync.WaitGroup
+	for i, m := range messages {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			var err error
+			if receipts[i], err = snd.Send(ctx, m); err != nil {
+				errs[i] = adapters.AsError(err)
+			}
+		})
+	}
+	all.Wait()
+	return receipts, errs
+}
+
+// Messages makes n messages of which every third has the text bad in its payload, and reports which.
+func Messages(n int, bad string) (messages []*adapters.Message, isBad func(i int) bool) {
+	isBad = func(i int) bool { return i%3 == 1 }
+	for i := range n {
+		data := fmt.Sprintf(`{"n":%d}`, i)
+		if isBad(i) {
+			data = fmt.Sprintf(`{"n":%d,"is":%q}`, i, bad)
+		}
+		messages = append(messages, &adapters.Message{EventID: fmt.Sprintf("evt-%d", i), Topic: "order.created", Time: time.Unix(1700000000, 0),
+			Data: []byte(data), Attempt: 1})
+	}
+	return messages, isBad
+}
+
+// Open opens a sender for a test.
+func Open(tb testing.TB, typ adapters.Type, set adapters.Settings) adapters.Sender {
+	tb.Helper()
+	snd, err := typ.Open(adaptertest.Env(), set)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { snd.Close() })
+	return snd
 }
