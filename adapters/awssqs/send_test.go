@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,12 +60,16 @@ func TestEachItsOwn(t *testing.T) {
 	}
 }
 
-// TestOneSpoilsNone refuses whole calls for the sake of one entry in them.
+// TestOneSpoilsNone refuses whole calls for the sake of one entry in them. The queue is a FIFO queue, to which there must
+// never be two calls at the same time.
 func TestOneSpoilsNone(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	took := map[string]int{}
+	var open, busiest atomic.Int32
 	srv := awstest.Start(t, "sqs", func(r *awstest.Request) awstest.Answer {
+		busiest.Store(max(busiest.Load(), open.Add(1)))
+		defer open.Add(-1)
 		if strings.Contains(string(r.Body), "odd") {
 			return awstest.Answer{Error: "InvalidParameterValue", Text: "The request has something odd"}
 		}
@@ -86,6 +91,9 @@ func TestOneSpoilsNone(t *testing.T) {
 			t.Errorf("evt-%d was taken %d times", i, n)
 		}
 	}
+	if n := busiest.Load(); n != 1 {
+		t.Errorf("%d calls at the same time", n)
+	}
 }
 
 func TestOddAnswers(t *testing.T) {
@@ -96,14 +104,17 @@ func TestOddAnswers(t *testing.T) {
 	}{
 		"empty":         {map[string]any{}, "not for this message"},
 		"another entry": {map[string]any{"Successful": []any{map[string]string{"Id": "7", "MessageId": "m", "MD5OfMessageBody": "x"}}}, "not for this message"},
-		"another body":  {map[string]any{"Successful": []any{map[string]string{"Id": "0", "MessageId": "m", "MD5OfMessageBody": md5Hex("other")}}}, "MD5"},
+		"another body":  {map[string]any{"Successful": []any{map[string]string{"Id": "0", "MessageId": awstest.Secret, "MD5OfMessageBody": md5Hex("other")}}}, "MD5"},
 	} {
 		srv := awstest.Start(t, "sqs", func(*awstest.Request) awstest.Answer { return awstest.Answer{Body: v.body} })
 		snd := awstest.Open(t, Type{}, srv.Settings(awstest.Good, map[string]string{"queue_url": queueURL}))
 		messages, _ := awstest.Messages(1, "")
-		_, errs := awstest.SendAll(t, snd, messages)
+		receipts, errs := awstest.SendAll(t, snd, messages)
 		if e := errs[0]; e == nil || e.Kind != adapters.KindTransient || e.Class != adapters.ClassProtocol || !strings.Contains(e.Message, v.words) {
 			t.Errorf("%s: %+v", name, e)
+		}
+		if strings.Contains(string(receipts[0].Body), awstest.Secret) {
+			t.Errorf("%s: the receipt shows the secret: %s", name, receipts[0].Body)
 		}
 	}
 }

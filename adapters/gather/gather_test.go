@@ -58,6 +58,17 @@ func (d *desk) seen() [][]string {
 
 type answer struct{ result, err string }
 
+// got waits for an item's answer.
+func got[T any](t *testing.T, c chan T) (a T) {
+	t.Helper()
+	select {
+	case a = <-c:
+	case <-time.After(10 * time.Second):
+		t.Fatal("waited in vain for an answer")
+	}
+	return a
+}
+
 // send hands the item over in a goroutine, and waits until it is in the queue or on its way.
 func send(t *testing.T, g *Gatherer[string, string], ctx context.Context, item string) chan answer {
 	t.Helper()
@@ -67,13 +78,13 @@ func send(t *testing.T, g *Gatherer[string, string], ctx context.Context, item s
 		return len(g.waiting)
 	}
 	before := count()
-	got := make(chan answer, 1)
+	result := make(chan answer, 1)
 	go func() {
 		r, err := g.Do(ctx, item)
-		got <- answer{r, fmt.Sprint(err)}
+		result <- answer{r, fmt.Sprint(err)}
 	}()
 	adaptertest.Eventually(t, item+" to be handed over", func() bool { return count() > before })
-	return got
+	return result
 }
 
 // busy returns a Gatherer with one call at a time, which is taken by an item "first".
@@ -102,16 +113,16 @@ func TestWhatWaitsGoesTogether(t *testing.T) {
 	for range 3 {
 		d.answer <- struct{}{}
 	}
-	if a := <-first; a.result != "ok first" {
+	if a := got(t, first); a.result != "ok first" {
 		t.Errorf("the first item got %+v", a)
 	}
 	for i, c := range rest {
-		if a := <-c; a.result != fmt.Sprintf("ok %d", i) || a.err != "<nil>" {
+		if a := got(t, c); a.result != fmt.Sprintf("ok %d", i) || a.err != "<nil>" {
 			t.Errorf("item %d got %+v", i, a)
 		}
 	}
-	if got, want := fmt.Sprint(d.seen()), "[[first] [0 1 2] [3 4]]"; got != want {
-		t.Errorf("calls %s, want %s", got, want)
+	if calls, want := fmt.Sprint(d.seen()), "[[first] [0 1 2] [3 4]]"; calls != want {
+		t.Errorf("calls %s, want %s", calls, want)
 	}
 }
 
@@ -126,10 +137,10 @@ func TestBytes(t *testing.T) {
 		d.answer <- struct{}{}
 	}
 	for _, c := range rest {
-		<-c
+		got(t, c)
 	}
-	if got, want := fmt.Sprint(d.seen()), "[[first] [aaaa bbbb] [c] [dddddddddddd] [e f]]"; got != want {
-		t.Errorf("calls %s, want %s", got, want)
+	if calls, want := fmt.Sprint(d.seen()), "[[first] [aaaa bbbb] [c] [dddddddddddd] [e f]]"; calls != want {
+		t.Errorf("calls %s, want %s", calls, want)
 	}
 }
 
@@ -140,21 +151,45 @@ func TestEndedBeforeSent(t *testing.T) {
 	gone := send(t, g, ctx, "gone")
 	stays := send(t, g, context.Background(), "stays")
 	cancel()
-	if a := <-gone; a.err != context.Canceled.Error() {
+	if a := got(t, gone); a.err != context.Canceled.Error() {
 		t.Errorf("the item whose context ended got %+v", a)
 	}
 	d.answer <- struct{}{}
 	d.answer <- struct{}{}
-	if a := <-stays; a.result != "ok stays" {
+	if a := got(t, stays); a.result != "ok stays" {
 		t.Errorf("the other item got %+v", a)
 	}
-	if got, want := fmt.Sprint(d.seen()), "[[first] [stays]]"; got != want {
-		t.Errorf("calls %s, want %s", got, want)
+	if calls, want := fmt.Sprint(d.seen()), "[[first] [stays]]"; calls != want {
+		t.Errorf("calls %s, want %s", calls, want)
 	}
 	_, err := g.Do(ctx, "dead")
 	var ended *Ended
 	if !errors.As(err, &ended) || ended.Sent || !errors.Is(err, context.Canceled) {
 		t.Errorf("an item with an ended context got %v", err)
+	}
+}
+
+// TestEndedTakeNoPlace has items in the queue whose contexts have ended. They must not make the call smaller.
+func TestEndedTakeNoPlace(t *testing.T) {
+	t.Parallel()
+	g, d, _ := busy(t, Config[string, string]{Items: 2})
+	ctx, cancel := context.WithCancel(context.Background())
+	var rest []chan answer
+	for i, item := range []string{"gone", "a", "gone too", "b"} {
+		if i%2 == 0 {
+			send(t, g, ctx, item)
+		} else {
+			rest = append(rest, send(t, g, context.Background(), item))
+		}
+	}
+	cancel()
+	d.answer <- struct{}{}
+	d.answer <- struct{}{}
+	for _, c := range rest {
+		got(t, c)
+	}
+	if calls, want := fmt.Sprint(d.seen()), "[[first] [a b]]"; calls != want {
+		t.Errorf("calls %s, want %s", calls, want)
 	}
 }
 
@@ -176,12 +211,12 @@ func TestEndedUnderWay(t *testing.T) {
 	cancel()
 	for range 2 {
 		var ended *Ended
-		if err := <-leaves; !errors.As(err, &ended) || !ended.Sent {
+		if err := got(t, leaves); !errors.As(err, &ended) || !ended.Sent {
 			t.Errorf("an item that left its call got %v", err)
 		}
 	}
 	d.answer <- struct{}{}
-	if a := <-stays; a.result != "ok stays" {
+	if a := got(t, stays); a.result != "ok stays" {
 		t.Errorf("the item that stayed got %+v", a)
 	}
 	// A call that nobody waits for any more is given up.
@@ -190,7 +225,7 @@ func TestEndedUnderWay(t *testing.T) {
 	go func() { _, err := g.Do(alone, "last"); last <- err }()
 	adaptertest.Eventually(t, "the third call", func() bool { return len(d.seen()) == 3 })
 	cancel()
-	<-last
+	got(t, last)
 	adaptertest.Eventually(t, "the call to end", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.open == 0 })
 }
 
@@ -210,12 +245,12 @@ func TestDivide(t *testing.T) {
 		if items[i] == "poison" {
 			want = answer{"", "poison in a call of 1"}
 		}
-		if a := <-c; a != want {
+		if a := got(t, c); a != want {
 			t.Errorf("%s got %+v, want %+v", items[i], a, want)
 		}
 	}
-	if got, want := fmt.Sprint(d.seen()), "[[first] [a b poison c d] [a b] [poison c d] [poison] [c d]]"; got != want {
-		t.Errorf("calls %s, want %s", got, want)
+	if calls, want := fmt.Sprint(d.seen()), "[[first] [a b poison c d] [a b] [poison c d] [poison] [c d]]"; calls != want {
+		t.Errorf("calls %s, want %s", calls, want)
 	}
 }
 
@@ -238,10 +273,10 @@ func TestClose(t *testing.T) {
 	g, d, first := busy(t, Config[string, string]{Items: 1})
 	second := send(t, g, context.Background(), "second")
 	g.Close()
-	if a := <-first; a.err != context.Canceled.Error() {
+	if a := got(t, first); a.err != context.Canceled.Error() {
 		t.Errorf("the item under way got %+v", a)
 	}
-	if a := <-second; a.err != ErrClosed.Error() {
+	if a := got(t, second); a.err != ErrClosed.Error() {
 		t.Errorf("the waiting item got %+v", a)
 	}
 	if _, err := g.Do(context.Background(), "third"); !errors.Is(err, ErrClosed) {

@@ -28,11 +28,18 @@ func look(c *Client) func(context.Context) error {
 
 // try makes a call and returns what a sender would make of it.
 func try(c *Client) *adapters.Error {
+	if f := fail(c); f != nil {
+		return f.Fault
+	}
+	return nil
+}
+
+func fail(c *Client) *Failure {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var x Exchange
 	if err := look(c)(Watch(ctx, &x)); err != nil {
-		return c.Explain("GetQueueAttributes", &x, err).Fault
+		return c.Explain("GetQueueAttributes", &x, err)
 	}
 	return nil
 }
@@ -117,8 +124,12 @@ func TestRoleRefused(t *testing.T) {
 		srv, c := withRole(t, func(r *awstest.Request) awstest.Answer {
 			return awstest.Answer{Status: 403, Error: code, Text: "User is not authorized to perform: sts:AssumeRole; key " + awstest.Secret}
 		})
-		e := try(c)
-		if e == nil || e.Kind != adapters.KindTransient || !strings.Contains(e.Message, words) || strings.Contains(e.Raw, awstest.Secret) {
+		f := fail(c)
+		if f == nil || f.Receipt.Method != "" {
+			t.Fatalf("%s: nothing was sent, and the call says %+v", code, f)
+		}
+		e := f.Fault
+		if e.Kind != adapters.KindTransient || !strings.Contains(e.Message, words) || strings.Contains(e.Raw, awstest.Secret) {
 			t.Errorf("%s: %+v", code, e)
 		}
 		stages := c.Check(context.Background(), look(c))
