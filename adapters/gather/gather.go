@@ -14,6 +14,7 @@ import (
 type Config[T, R any] struct {
 	Items int // most items of a call
 	Calls int // most calls at the same time
+	Eager int // how many of them are made for whatever waits; further ones only when a full call waits. 0 for all
 	Bytes int // most bytes of a call, by Size; an item that is larger goes alone. 0 for no limit
 	Size  func(T) int
 
@@ -96,7 +97,7 @@ func (g *Gatherer[T, R]) Do(ctx context.Context, item T) (R, error) {
 		return e.result, ErrClosed
 	}
 	g.waiting = append(g.waiting, e)
-	if g.calls < g.cfg.Calls {
+	if g.calls < g.eager() || g.calls < g.cfg.Calls && len(g.waiting) >= g.cfg.Items {
 		g.calls++
 		g.active.Go(g.work)
 	}
@@ -107,6 +108,13 @@ func (g *Gatherer[T, R]) Do(ctx context.Context, item T) (R, error) {
 	case <-ctx.Done():
 		return g.leave(e)
 	}
+}
+
+func (g *Gatherer[T, R]) eager() int {
+	if g.cfg.Eager > 0 {
+		return g.cfg.Eager
+	}
+	return g.cfg.Calls
 }
 
 // leave is for an item whose context has ended. A result that came at the same moment counts.
@@ -149,6 +157,10 @@ func (g *Gatherer[T, R]) work() {
 func (g *Gatherer[T, R]) next() []*entry[T, R] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.calls > g.eager() && len(g.waiting) < g.cfg.Items {
+		g.calls-- // the others take what waits
+		return nil
+	}
 	var batch []*entry[T, R]
 	taken, bytes := 0, 0
 	for _, e := range g.waiting {

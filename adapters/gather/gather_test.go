@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,21 +70,28 @@ func got[T any](t *testing.T, c chan T) (a T) {
 	return a
 }
 
+// watched is a context that tells when it is waited for, which Do does once the item is in the queue.
+type watched struct {
+	context.Context
+	handed *atomic.Bool
+}
+
+func (w watched) Done() <-chan struct{} {
+	w.handed.Store(true)
+	return w.Context.Done()
+}
+
 // send hands the item over in a goroutine, and waits until it is in the queue or on its way.
 func send(t *testing.T, g *Gatherer[string, string], ctx context.Context, item string) chan answer {
 	t.Helper()
-	count := func() int {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return len(g.waiting)
-	}
-	before := count()
+	var handed atomic.Bool
+	ctx = watched{ctx, &handed}
 	result := make(chan answer, 1)
 	go func() {
 		r, err := g.Do(ctx, item)
 		result <- answer{r, fmt.Sprint(err)}
 	}()
-	adaptertest.Eventually(t, item+" to be handed over", func() bool { return count() > before })
+	adaptertest.Eventually(t, item+" to be handed over", handed.Load)
 	return result
 }
 
@@ -122,6 +130,35 @@ func TestWhatWaitsGoesTogether(t *testing.T) {
 		}
 	}
 	if calls, want := fmt.Sprint(d.seen()), "[[first] [0 1 2] [3 4]]"; calls != want {
+		t.Errorf("calls %s, want %s", calls, want)
+	}
+}
+
+// TestEager has a second call only for as many items as a call can have.
+func TestEager(t *testing.T) {
+	t.Parallel()
+	d := &desk{answer: make(chan struct{}, 100)}
+	g := New(Config[string, string]{Items: 3, Calls: 2, Eager: 1, Call: d.call})
+	t.Cleanup(g.Close)
+	first := send(t, g, context.Background(), "first")
+	adaptertest.Eventually(t, "the first call", func() bool { return len(d.seen()) == 1 })
+	rest := []chan answer{first}
+	for _, item := range []string{"a", "b"} {
+		rest = append(rest, send(t, g, context.Background(), item))
+	}
+	if n := len(d.seen()); n != 1 {
+		t.Errorf("%d calls while less than a full one waits", n)
+	}
+	rest = append(rest, send(t, g, context.Background(), "c"))
+	adaptertest.Eventually(t, "the second call", func() bool { return len(d.seen()) == 2 })
+	rest = append(rest, send(t, g, context.Background(), "d"))
+	for range 3 {
+		d.answer <- struct{}{}
+	}
+	for _, c := range rest {
+		got(t, c)
+	}
+	if calls, want := fmt.Sprint(d.seen()), "[[first] [a b c] [d]]"; calls != want {
 		t.Errorf("calls %s, want %s", calls, want)
 	}
 }
@@ -291,7 +328,7 @@ func TestClose(t *testing.T) {
 func TestMany(t *testing.T) {
 	t.Parallel()
 	d := &desk{}
-	g := New(Config[string, string]{Items: 7, Calls: 3, Bytes: 20, Size: func(s string) int { return len(s) }, Call: d.call})
+	g := New(Config[string, string]{Items: 7, Calls: 3, Eager: 2, Bytes: 20, Size: func(s string) int { return len(s) }, Call: d.call})
 	const senders, each = 40, 200
 	delivered := make(chan string, senders*each)
 	var all sync.WaitGroup

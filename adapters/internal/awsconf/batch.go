@@ -29,15 +29,19 @@ type Limits[E any] struct {
 	Ordered bool
 }
 
-// parallel is how many calls are under way at most. Each takes what waits, so more of them mean smaller ones.
-const parallel = 4
+// parallel is how many calls are under way at most, and eager how many of them are made for less than a full one. More of
+// these would mean more and smaller calls, which cost more and bring less.
+const (
+	parallel = 8
+	eager    = 2
+)
 
 // NewBatch makes a Batch that sends with call, which returns an outcome for each entry in their order; an error is that
 // of the whole call, a *Failure.
 func NewBatch[E any](c *Client, l Limits[E], call func(context.Context, []E) ([]Outcome, error)) *Batch[E] {
-	cfg := gather.Config[E, Outcome]{Items: l.Items, Bytes: l.Bytes, Size: l.Size, Calls: parallel, Call: call, Divide: mayBeOne}
+	cfg := gather.Config[E, Outcome]{Items: l.Items, Bytes: l.Bytes, Size: l.Size, Calls: parallel, Eager: eager, Call: call, Divide: mayBeOne}
 	if l.Ordered {
-		cfg.Calls = 1
+		cfg.Calls, cfg.Eager = 1, 1
 	}
 	return &Batch[E]{c: c, g: gather.New(cfg)}
 }
