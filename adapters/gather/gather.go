@@ -60,16 +60,16 @@ type call struct {
 	cancel  context.CancelFunc
 }
 
-// Ended is the error of an item whose context ended before it had a result.
-type Ended struct {
+// EndedError is the error of an item whose context ended before it had a result.
+type EndedError struct {
 	Sent bool  // it was part of a call, so it may have arrived
 	Err  error // the context's
 }
 
-func (e *Ended) Error() string { return e.Err.Error() }
+func (e *EndedError) Error() string { return e.Err.Error() }
 
 // Unwrap makes errors.Is find the context's error.
-func (e *Ended) Unwrap() error { return e.Err }
+func (e *EndedError) Unwrap() error { return e.Err }
 
 // ErrClosed is the error of items that come after Close.
 var ErrClosed = errors.New("gather: closed")
@@ -77,19 +77,19 @@ var ErrClosed = errors.New("gather: closed")
 // New makes a Gatherer. It has goroutines only while there are items.
 func New[T, R any](cfg Config[T, R]) *Gatherer[T, R] {
 	g := &Gatherer[T, R]{cfg: cfg}
-	g.base, g.cancel = context.WithCancel(context.Background())
+	g.base, g.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
 	return g
 }
 
 // Do sends the item in a call, together with others or alone, and returns its result. It returns as soon as ctx ends,
-// with an *Ended: an item that still waited is then never sent, and the call that it was part of goes on for the others.
+// with an *EndedError: an item that still waited is then never sent, and the call that it was part of goes on for the others.
 func (g *Gatherer[T, R]) Do(ctx context.Context, item T) (R, error) {
 	e := &entry[T, R]{ctx: ctx, item: item, done: make(chan struct{})}
 	if g.cfg.Size != nil {
 		e.size = g.cfg.Size(item)
 	}
 	if err := ctx.Err(); err != nil {
-		return e.result, &Ended{Err: err}
+		return e.result, &EndedError{Err: err}
 	}
 	g.mu.Lock()
 	if g.closed {
@@ -130,7 +130,7 @@ func (g *Gatherer[T, R]) leave(e *entry[T, R]) (R, error) {
 			e.call.cancel()
 		}
 	}
-	return e.result, &Ended{Sent: e.call != nil, Err: e.ctx.Err()}
+	return e.result, &EndedError{Sent: e.call != nil, Err: e.ctx.Err()}
 }
 
 // Close ends the calls that are under way and waits for them. Items that wait get ErrClosed.

@@ -200,7 +200,7 @@ func TestEndedBeforeSent(t *testing.T) {
 		t.Errorf("calls %s, want %s", calls, want)
 	}
 	_, err := g.Do(ctx, "dead")
-	var ended *Ended
+	var ended *EndedError
 	if !errors.As(err, &ended) || ended.Sent || !errors.Is(err, context.Canceled) {
 		t.Errorf("an item with an ended context got %v", err)
 	}
@@ -247,7 +247,7 @@ func TestEndedUnderWay(t *testing.T) {
 	adaptertest.Eventually(t, "the second call", func() bool { return len(d.seen()) == 2 })
 	cancel()
 	for range 2 {
-		var ended *Ended
+		var ended *EndedError
 		if err := got(t, leaves); !errors.As(err, &ended) || !ended.Sent {
 			t.Errorf("an item that left its call got %v", err)
 		}
@@ -342,7 +342,7 @@ func TestMany(t *testing.T) {
 				}
 				r, err := g.Do(ctx, item)
 				cancel()
-				var ended *Ended
+				var ended *EndedError
 				switch {
 				case err == nil && r == "ok "+item:
 					delivered <- item

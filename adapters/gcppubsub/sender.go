@@ -49,7 +49,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 	r, err := s.queues.do(ctx, key, item)
 	var (
 		f     *failure
-		ended *gather.Ended
+		ended *gather.EndedError
 	)
 	switch {
 	case err == nil:

@@ -37,7 +37,7 @@ const (
 )
 
 // NewBatch makes a Batch that sends with call, which returns an outcome for each entry in their order; an error is that
-// of the whole call, a *Failure.
+// of the whole call, a *CallError.
 func NewBatch[E any](c *Client, l Limits[E], call func(context.Context, []E) ([]Outcome, error)) *Batch[E] {
 	cfg := gather.Config[E, Outcome]{Items: l.Items, Bytes: l.Bytes, Size: l.Size, Calls: parallel, Eager: eager, Call: call, Divide: mayBeOne}
 	if l.Ordered {
@@ -52,8 +52,8 @@ func (b *Batch[E]) Send(ctx context.Context, entry E) (adapters.Receipt, error) 
 	defer cancel()
 	out, err := b.g.Do(ctx, entry)
 	var (
-		fail  *Failure
-		ended *gather.Ended
+		fail  *CallError
+		ended *gather.EndedError
 	)
 	switch {
 	case errors.As(err, &fail):

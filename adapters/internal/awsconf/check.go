@@ -18,7 +18,7 @@ func (c *Client) Check(ctx context.Context, look func(context.Context) error) []
 	defer cancel()
 	line := outbound.New(c.endpoint, outbound.Options{Egress: c.env.Egress})
 	stages := line.Check(ctx)
-	line.Close()
+	_ = line.Close() // it always succeeds
 	if !stages[len(stages)-1].OK {
 		return stages
 	}

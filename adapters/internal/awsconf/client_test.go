@@ -34,7 +34,7 @@ func try(c *Client) *adapters.Error {
 	return nil
 }
 
-func fail(c *Client) *Failure {
+func fail(c *Client) *CallError {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var x Exchange

@@ -50,7 +50,7 @@ var meanings = map[string]meaning{
 	"QueueDoesNotExist": noSuch, "NonExistentQueue": noSuch, "QueueDeletedRecently": noSuch, "InvalidAddress": noSuch,
 	"ResourceNotFound": noSuch, "NoSuchBucket": noSuch, "NotFound": noSuch, "NoSuchEntity": noSuch,
 
-	"Throttling": throttled, "ThrottledException": throttled, "RequestThrottled": throttled, "TooManyRequests": throttled,
+	"Throttling": throttled, "Throttled": throttled, "RequestThrottled": throttled, "TooManyRequests": throttled,
 	"ProvisionedThroughputExceeded": throttled, "LimitExceeded": throttled, "RequestLimitExceeded": throttled,
 	"SlowDown": throttled, "OverLimit": throttled, "BandwidthLimitExceeded": throttled, "KmsThrottled": throttled,
 	"KMSThrottling": throttled, "PriorRequestNotComplete": throttled, "OperationAborted": throttled,
@@ -211,8 +211,8 @@ func (c *Client) where() string {
 }
 
 // Explain says what the error of a call means. The receipt says what was answered.
-func (c *Client) Explain(operation string, x *Exchange, err error) *Failure {
-	f := &Failure{Fault: c.explain(x, err)}
+func (c *Client) Explain(operation string, x *Exchange, err error) *CallError {
+	f := &CallError{Fault: c.explain(x, err)}
 	code, text, ok := said(err)
 	if ok || x.Status != 0 {
 		f.Receipt = c.Receipt(operation, x, Answer{Error: c.clip(code), Message: c.clip(text), RequestID: c.clip(x.RequestID)})
@@ -227,20 +227,20 @@ type Answer struct {
 	RequestID string `json:"request_id,omitempty"`
 }
 
-// Failure is the error of a whole call.
-type Failure struct {
+// CallError is the error of a whole call.
+type CallError struct {
 	Fault   *adapters.Error
 	Receipt adapters.Receipt
 }
 
-func (f *Failure) Error() string { return f.Fault.Message }
+func (f *CallError) Error() string { return f.Fault.Message }
 
 // Unwrap makes errors.As find the *adapters.Error.
-func (f *Failure) Unwrap() error { return f.Fault }
+func (f *CallError) Unwrap() error { return f.Fault }
 
 // mayBeOne reports whether a call of several messages was refused for what may be the fault of one of them.
 func mayBeOne(err error) bool {
-	var f *Failure
+	var f *CallError
 	return errors.As(err, &f) && f.Fault.Kind == adapters.KindPermanent
 }
 

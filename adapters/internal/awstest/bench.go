@@ -41,7 +41,7 @@ func Bench(b *testing.B, srv *Server, senders int, send func(context.Context, *a
 // Slow makes a service answer after a time, as one does that is far away.
 func Slow(after time.Duration, answer func(*Request) Answer) func(*Request) Answer {
 	return func(r *Request) Answer {
-		time.Sleep(after)
+		<-time.After(after)
 		return answer(r)
 	}
 }
