@@ -177,7 +177,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 		f := s.Explain(operation, &x, err)
 		return f.Receipt, f.Fault
 	}
-	r := s.Receipt(operation, &x, accepted{key, aws.ToString(out.ETag), aws.ToString(out.VersionId), aws.ToString(out.ChecksumSHA256), x.RequestID})
+	r := s.Receipt(operation, &x, accepted{key, strings.Trim(aws.ToString(out.ETag), `"`), aws.ToString(out.VersionId), aws.ToString(out.ChecksumSHA256), x.RequestID})
 	r.URL += "/" + key
 	switch got := aws.ToString(out.ChecksumSHA256); {
 	case got != "" && got != sum:

@@ -66,7 +66,7 @@ func TestObject(t *testing.T) {
 		t.Errorf("%s %v", r.Path, r.Header)
 	}
 	if got := receipts[0]; got.URL != "s3://example-events/a b/ü+(1)~'*.json" || got.Method != operation || got.Code != 200 ||
-		!strings.Contains(string(got.Body), `"version_id":"v1"`) || !strings.Contains(string(got.Body), `"etag"`) || got.Timing.FirstByte <= 0 {
+		!strings.Contains(string(got.Body), `"version_id":"v1"`) || !strings.Contains(string(got.Body), `"etag"`) || got.Timing.FirstByte <= 0 || got.Timing.Connect <= 0 {
 		t.Errorf("%+v %s", got, got.Body)
 	}
 }

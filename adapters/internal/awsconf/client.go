@@ -86,9 +86,9 @@ func (c *Client) Deadline(ctx context.Context) (context.Context, context.CancelF
 
 // Exchange is what HTTP told about the last request of a call.
 type Exchange struct {
-	Status     int           // 0 when no answer came
-	RequestID  string        // AWS's own, for its support
-	FirstByte  time.Duration // until the header of the answer had come
+	Status     int    // 0 when no answer came
+	RequestID  string // AWS's own, for its support
+	Timing     adapters.Timing
 	RetryAfter time.Duration
 	Region     string // of the bucket, where the service says so
 }
@@ -111,7 +111,7 @@ func (c *Client) Receipt(operation string, x *Exchange, said any) adapters.Recei
 		body = nil
 	}
 	return adapters.Receipt{Method: operation, URL: c.Resource.URL, Code: x.Status, Body: []byte(c.clean(string(body))), Retry: x.RetryAfter,
-		Timing: adapters.Timing{FirstByte: x.FirstByte}}
+		Timing: x.Timing}
 }
 
 func (c *Client) clean(s string) string { return c.redact.Load().Text(s) }
@@ -148,15 +148,15 @@ func (c *httpClient) Do(req *http.Request) (*http.Response, error) {
 	if c.agent != "" {
 		req.Header.Set("User-Agent", c.agent)
 	}
-	begun := time.Now()
-	resp, err := c.transport.RoundTrip(req.WithContext(ctx))
+	var t tracer
+	resp, err := c.transport.RoundTrip(req.WithContext(t.watch(ctx)))
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	if x, ok := ctx.Value(exchangeKey{}).(*Exchange); ok && x != nil {
-		*x = Exchange{Status: resp.StatusCode, FirstByte: time.Since(begun), Region: resp.Header.Get("X-Amz-Bucket-Region"),
-			RetryAfter: outbound.RetryAfter(resp.Header.Get("Retry-After"), begun), RequestID: resp.Header.Get("X-Amzn-Requestid")}
+		*x = Exchange{Status: resp.StatusCode, Timing: t.timing(), Region: resp.Header.Get("X-Amz-Bucket-Region"),
+			RetryAfter: outbound.RetryAfter(resp.Header.Get("Retry-After"), t.begun), RequestID: resp.Header.Get("X-Amzn-Requestid")}
 		if x.RequestID == "" {
 			x.RequestID = resp.Header.Get("X-Amz-Request-Id")
 		}
