@@ -95,12 +95,7 @@ func (b *realBus) received() []arrivedEvent {
 }
 
 func open(t *testing.T, bus string) adapters.Sender {
-	snd, err := Type{}.Open(adaptertest.Env(), awstest.MotoSettings(t, map[string]string{"event_bus": bus, "source": "com.example.shop"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { snd.Close() })
-	return snd
+	return awstest.Open(t, Type{}, awstest.MotoSettings(t, map[string]string{"event_bus": bus, "source": "com.example.shop"}))
 }
 
 // TestBrokerArrives puts events on a bus and looks for them in the queue to which its rule leads.

@@ -86,11 +86,7 @@ func TestBrokerRecreated(t *testing.T) {
 	_, cfg := awstest.Moto(t)
 	api, name := kinesis.NewFromConfig(cfg), awstest.Name("orders")
 	create(t, api, name)
-	snd, err := Type{}.Open(adaptertest.Env(), awstest.MotoSettings(t, map[string]string{"stream_name": name}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { snd.Close() })
+	snd := awstest.Open(t, Type{}, awstest.MotoSettings(t, map[string]string{"stream_name": name}))
 	send := func() error {
 		_, err := snd.Send(context.Background(), &adapters.Message{EventID: "evt-1", Time: time.Now(), Data: []byte(`{}`), Attempt: 1,
 			Computed: map[string]string{keyTemplate: "customer 7"}})
@@ -105,7 +101,7 @@ func TestBrokerRecreated(t *testing.T) {
 	if _, err := api.DeleteStream(context.Background(), &kinesis.DeleteStreamInput{StreamName: aws.String(name)}); err != nil {
 		t.Fatal(err)
 	}
-	err = send()
+	err := send()
 	if e := adapters.AsError(err); err == nil || e.Kind != adapters.KindTransient || e.Class != adapters.ClassNotFound || !strings.Contains(e.Message, name) {
 		t.Errorf("the stream is gone, and Send says %+v", err)
 	}

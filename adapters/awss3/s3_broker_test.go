@@ -87,11 +87,7 @@ func TestBrokerObject(t *testing.T) {
 	t.Parallel()
 	b := create(t)
 	set := awstest.MotoSettings(t, map[string]string{"bucket": b.name, "storage_class": "STANDARD_IA"})
-	snd, err := Type{}.Open(adaptertest.Env(), set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { snd.Close() })
+	snd := awstest.Open(t, Type{}, set)
 	m := &adapters.Message{EventID: "evt_1", Topic: "order.created", Time: time.Date(2026, 5, 3, 23, 0, 0, 0, time.FixedZone("", -7200)),
 		Data: []byte(`{"a": 1.0}`), Metadata: map[string]string{"Team Name": "Zoë"}, Attempt: 1}
 	for range 2 { // again, as after an answer that was lost

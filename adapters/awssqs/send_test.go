@@ -266,3 +266,24 @@ func TestQueueURL(t *testing.T) {
 		t.Errorf("the page is %s", page)
 	}
 }
+
+// TestRotated takes the access key away under a sender, which says so, and opens one with another key.
+func TestRotated(t *testing.T) {
+	t.Parallel()
+	srv := awstest.Start(t, "sqs", queue(t))
+	set := srv.Settings(awstest.Good, map[string]string{"queue_url": queueURL})
+	snd := awstest.Open(t, Type{}, set)
+	messages, _ := awstest.Messages(1, "")
+	if _, errs := awstest.SendAll(t, snd, messages); errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+	srv.Forget(awstest.Key)
+	srv.Know("AKIAWAYBILLTESTKEY02", awstest.Secret, "")
+	if _, errs := awstest.SendAll(t, snd, messages); errs[0] == nil || errs[0].Class != adapters.ClassAuth || errs[0].Kind != adapters.KindTransient {
+		t.Errorf("the key is gone, and Send says %+v", errs[0])
+	}
+	set.Credentials = map[string]string{"key": "AKIAWAYBILLTESTKEY02", "secret": awstest.Secret}
+	if _, errs := awstest.SendAll(t, awstest.Open(t, Type{}, set), messages); errs[0] != nil {
+		t.Errorf("the key is a new one, and Send says %+v", errs[0])
+	}
+}

@@ -76,15 +76,6 @@ func (q *realQueue) settings() adapters.Settings {
 	return awstest.MotoSettings(q.t, map[string]string{"queue_url": q.url, "endpoint": ""})
 }
 
-func (q *realQueue) open() adapters.Sender {
-	snd, err := Type{}.Open(adaptertest.Env(), q.settings())
-	if err != nil {
-		q.t.Fatal(err)
-	}
-	q.t.Cleanup(func() { snd.Close() })
-	return snd
-}
-
 func TestBrokerConformance(t *testing.T) {
 	t.Parallel()
 	for _, suffix := range []string{"", ".fifo"} {
@@ -115,7 +106,7 @@ func TestBrokerConformance(t *testing.T) {
 func TestBrokerFIFO(t *testing.T) {
 	t.Parallel()
 	q := create(t, ".fifo")
-	snd := q.open()
+	snd := awstest.Open(t, Type{}, q.settings())
 	for i := range 25 {
 		m := &adapters.Message{EventID: fmt.Sprintf("evt-%02d", i), Topic: "order.created", Time: time.Now(), Data: []byte(`{}`)}
 		if i == 0 {
@@ -153,7 +144,7 @@ func TestBrokerFIFO(t *testing.T) {
 func TestBrokerRecreated(t *testing.T) {
 	t.Parallel()
 	q := create(t, "")
-	snd := q.open()
+	snd := awstest.Open(t, Type{}, q.settings())
 	send := func(id string) error {
 		_, err := snd.Send(context.Background(), &adapters.Message{EventID: id, Time: time.Now(), Data: []byte(`{}`), Attempt: 1})
 		return err
@@ -171,5 +162,26 @@ func TestBrokerRecreated(t *testing.T) {
 	q.make(q.url[strings.LastIndexByte(q.url, '/')+1:])
 	if err := send("evt-after"); err != nil {
 		t.Errorf("the queue is back, and Send says %v", err)
+	}
+}
+
+// TestBrokerRole assumes a role before it sends.
+func TestBrokerRole(t *testing.T) {
+	t.Parallel()
+	q := create(t, "")
+	set := q.settings()
+	set.Config["endpoint"], _ = awstest.Moto(t)
+	set.Config["role_arn"], set.Config["external_id"] = "arn:aws:iam::123456789012:role/waybill", "tenant-7"
+	snd := awstest.Open(t, Type{}, set)
+	if _, err := snd.Send(context.Background(), &adapters.Message{EventID: "evt-1", Time: time.Now(), Data: []byte(`{}`), Attempt: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if got := q.received(); len(got) != 1 {
+		t.Errorf("%d messages arrived", len(got))
+	}
+	for _, s := range snd.(adapters.Checker).Check(context.Background()) {
+		if !s.OK || s.Name == "auth" && !strings.Contains(s.Message, "role") {
+			t.Errorf("the check says %+v", s)
+		}
 	}
 }
