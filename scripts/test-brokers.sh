@@ -93,6 +93,21 @@ await() {
 # listens PORT succeeds when something accepts connections there.
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
+# certificates DIR makes an authority of its own (ca.pem), a certificate that it signed for a server on this machine
+# (server.pem, server.key), and one for a client (client.pem, client.key).
+certificates() (
+	cd "$1" || return
+	sign() {
+		openssl req -newkey rsa:2048 -nodes -subj "/CN=$2" -keyout "$1.key" -out "$1.csr" &&
+			openssl x509 -req -days 2 -in "$1.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names -out "$1.pem"
+	}
+	{
+		printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\n' >names &&
+			openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=Test authority' -keyout ca.key -out ca.pem &&
+			sign server localhost && sign client client
+	} >openssl.log 2>&1
+)
+
 # --- End of what backends may use ----------------------------------------------------------------------------------------
 
 names=("$@")

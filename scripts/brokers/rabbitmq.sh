@@ -30,7 +30,7 @@ start_rabbitmq() {
 	bin=$(rabbitmq_bin)
 	port=$(free_port) && tls=$(free_port) && epmd=$(free_port) || return 1
 	mkdir -p "$dir/home"
-	rabbitmq_certificates "$dir" || {
+	certificates "$dir" || {
 		echo "openssl made no certificates" >&2
 		return 1
 	}
@@ -63,12 +63,3 @@ start_rabbitmq() {
 	export WAYBILL_TEST_RABBITMQ=127.0.0.1:$port WAYBILL_TEST_RABBITMQ_TLS=localhost:$tls
 	export WAYBILL_TEST_RABBITMQ_CA=$dir/ca.pem WAYBILL_TEST_RABBITMQCTL=$dir/ctl
 }
-
-rabbitmq_certificates() (
-	cd "$1" && {
-		openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=Test authority' -keyout ca.key -out ca.pem &&
-			openssl req -newkey rsa:2048 -nodes -subj '/CN=localhost' -keyout server.key -out server.csr &&
-			printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\n' >names &&
-			openssl x509 -req -days 2 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names -out server.pem
-	} >openssl.log 2>&1
-)
