@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -18,15 +19,20 @@ func (c *Client) Check(ctx context.Context) []adapters.Stage {
 	if cn != nil {
 		cn.nc.Close()
 	}
-	host := c.endpoint.Host
+	return o.stages(c.endpoint.Host, c.tls != nil, err)
+}
+
+// stages tells how opening a connection to host went; err is what it ended with. The last one is the stage that failed,
+// if one did.
+func (o *opening) stages(host string, withTLS bool, err *adapters.Error) []adapters.Stage {
 	all := []adapters.Stage{
 		{Name: "dns", Took: o.timing.DNS, Message: fmt.Sprintf("%s was found.", host)},
 		{Name: "connect", Took: o.timing.Connect, Message: fmt.Sprintf("%s accepts connections.", o.remote)},
 	}
-	if c.endpoint.addr.IsValid() {
+	if _, notAddr := netip.ParseAddr(host); notAddr == nil {
 		all[0].Message = host + " is an address; there is no name to look up."
 	}
-	if c.tls != nil {
+	if withTLS {
 		all = append(all, adapters.Stage{Name: "tls", Took: o.timing.TLS, Message: describeTLS(o.tls)})
 	}
 	for i := range all {

@@ -89,6 +89,7 @@ type opening struct {
 	stage  string         // the stage that was reached: dns, connect or tls
 	remote netip.AddrPort // valid once connected
 	tls    tls.ConnectionState
+	cause  error // why the handshake of TLS failed
 }
 
 // longAgo is a deadline that ends reads and writes at once.
@@ -96,39 +97,48 @@ var longAgo = time.Unix(1, 0)
 
 // dial opens a connection stage by stage. o says how far it came and how long each stage took.
 func (c *Client) dial(ctx context.Context, o *opening) (*conn, *adapters.Error) {
-	o.stage = "dns"
-	addrs, took, err := c.resolve(ctx, c.endpoint.Host)
-	o.timing.DNS = took
-	if err != nil {
-		return nil, err
-	}
-	o.stage = "connect"
 	begun := time.Now()
-	tcp, remote, err := c.connect(ctx, addrs, c.endpoint.Port)
-	o.timing.Connect = time.Since(begun)
+	tcp, nc, err := c.open(ctx, c.endpoint.Host, c.endpoint.Port, c.tls, o)
 	if err != nil {
 		return nil, err
 	}
-	o.remote = remote
-	cn := &conn{nc: tcp, tcp: tcp, opened: begun}
+	cn := &conn{nc: nc, tcp: tcp, opened: begun}
 	if raw, err := tcp.SyscallConn(); err == nil {
 		cn.raw, cn.probe = raw, cn.peek
 	}
-	if c.tls != nil {
-		o.stage = "tls"
-		begun = time.Now()
-		tc := tls.Client(tcp, c.tls)
-		err := tc.HandshakeContext(ctx)
-		o.timing.TLS = time.Since(begun)
-		if err != nil {
-			tcp.Close()
-			return nil, tlsError(ctx, err, c.endpoint.Host, o)
-		}
-		o.tls = tc.ConnectionState()
-		cn.nc = tc
-	}
 	cn.abort = func() { cn.nc.SetDeadline(longAgo) }
 	return cn, nil
+}
+
+// open looks the host up, connects, and with a config for TLS makes its handshake. nc is what is read and written.
+func (d *Dialer) open(ctx context.Context, host string, port uint16, cfg *tls.Config, o *opening) (tcp *net.TCPConn, nc net.Conn, err *adapters.Error) {
+	o.stage = "dns"
+	addrs, took, err := d.resolve(ctx, host)
+	o.timing.DNS = took
+	if err != nil {
+		return nil, nil, err
+	}
+	o.stage = "connect"
+	begun := time.Now()
+	tcp, o.remote, err = d.connect(ctx, addrs, port)
+	o.timing.Connect = time.Since(begun)
+	if err != nil {
+		return nil, nil, err
+	}
+	if cfg == nil {
+		return tcp, tcp, nil
+	}
+	o.stage = "tls"
+	begun = time.Now()
+	tc := tls.Client(tcp, cfg)
+	o.cause = tc.HandshakeContext(ctx)
+	o.timing.TLS = time.Since(begun)
+	if o.cause != nil {
+		tcp.Close()
+		return nil, nil, tlsError(ctx, o.cause, host, o)
+	}
+	o.tls = tc.ConnectionState()
+	return tcp, tc, nil
 }
 
 // resolve returns the addresses to try, in order, and how long asking for them took. An address is its own answer.
