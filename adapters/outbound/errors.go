@@ -226,9 +226,12 @@ func certificateError(err error, host string) *adapters.Error {
 }
 
 // Explain says what a network error of somebody else's client means, in the words that this package uses for its own:
-// what the Dialer said, a certificate, a deadline, a lost connection. It is nil for an error that is none of these. host
-// is who was spoken to.
+// what the Dialer said, a certificate, a deadline, a lost connection. It is nil for an error that is none of these, or nil.
+// host is who was spoken to.
 func Explain(err error, host string) *adapters.Error {
+	if err == nil {
+		return nil
+	}
 	var known *adapters.Error
 	if errors.As(err, &known) {
 		return known

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -62,8 +61,9 @@ func (b *broker) handshakeError(ctx context.Context, err, cause error) *adapters
 	if !errors.As(err, &a) {
 		a = &amqp.Error{Reason: err.Error()}
 	}
+	broke := outbound.Explain(cause, b.service.Host)
 	switch {
-	case a == amqp.ErrCredentials && errors.Is(cause, io.EOF), a.Code == amqp.AccessRefused && a.Server:
+	case a == amqp.ErrCredentials && (broke == nil || broke.Class == adapters.ClassConnect), a.Code == amqp.AccessRefused && a.Server:
 		// Brokers close the connection without a word when they refuse a password.
 		return b.clean(&adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassAuth, Raw: a.Reason,
 			Message: fmt.Sprintf("The broker refused the user name %q or its password.", b.user),
@@ -74,11 +74,11 @@ func (b *broker) handshakeError(ctx context.Context, err, cause error) *adapters
 	case a.Server:
 		return b.explain(a, nil, nil)
 	}
-	if e := outbound.Explain(cause, b.service.Host); cause != nil && e != nil {
-		if e.Class == adapters.ClassConnect && b.service.TLS == nil {
-			e.Advice = "Check that this is the port for AMQP, and switch TLS on if it is the one for TLS (usually 5671)."
+	if broke != nil {
+		if broke.Class == adapters.ClassConnect && b.service.TLS == nil {
+			broke.Advice = "Check that this is the port for AMQP, and switch TLS on if it is the one for TLS (usually 5671)."
 		}
-		return b.clean(e)
+		return b.clean(broke)
 	}
 	return b.clean(&adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassProtocol, Raw: a.Reason,
 		Message: fmt.Sprintf("%s answered, but not with AMQP 0-9-1.", b.service),
