@@ -39,6 +39,7 @@ type link struct {
 	broker *broker
 	conn   *amqp.Connection
 	stream *stream
+	timing adapters.Timing // of connecting
 	jobs   chan *publication
 	done   chan struct{} // closed when the connection is lost
 
@@ -72,7 +73,7 @@ func (b *broker) dial(ctx context.Context) (*link, outbound.Opened, error) {
 		nc.Close()
 		return nil, opened, b.handshakeError(ctx, err, st.err())
 	}
-	l := &link{broker: b, conn: conn, stream: st, jobs: make(chan *publication), done: make(chan struct{}), changed: make(chan struct{}, 1)}
+	l := &link{broker: b, conn: conn, stream: st, timing: opened.Timing, jobs: make(chan *publication), done: make(chan struct{}), changed: make(chan struct{}, 1)}
 	go l.watch(conn.NotifyBlocked(make(chan amqp.Blocking)), conn.NotifyClose(make(chan *amqp.Error, 1)))
 	go l.write()
 	return l, opened, nil
@@ -221,12 +222,4 @@ func (l *link) channel() (*channel, error) {
 	}
 	l.channels = append(l.channels, ch)
 	return ch, nil
-}
-
-// dialing is an attempt to connect that all Sends wait for which find no connection.
-type dialing struct {
-	done   chan struct{} // closed when the rest is set
-	link   *link
-	timing adapters.Timing
-	err    error
 }

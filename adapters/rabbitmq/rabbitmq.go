@@ -113,6 +113,9 @@ func (Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, error)
 		b.vhost = "/"
 	}
 	snd := &sender{broker: b, settings: s, template: s.Config["routing_key_template"] != ""}
-	snd.ctx, snd.cancel = context.WithCancel(context.Background())
+	snd.links = outbound.NewShared(dialLimit, func(ctx context.Context) (*link, error) {
+		l, _, err := b.dial(ctx)
+		return l, err
+	}, (*link).alive)
 	return snd, nil
 }

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/outbound"
 )
 
 // dialLimit bounds connecting, with TLS and names, whatever the deadline of the attempt that needs the connection.
@@ -25,13 +25,7 @@ type sender struct {
 	settings adapters.Settings
 	template bool // the routing key comes from an expression
 
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	running sync.WaitGroup // of connecting
-
-	mu      sync.Mutex
-	link    *link
-	dialing *dialing
+	links *outbound.Shared[*link]
 }
 
 // Send implements adapters.Sender.
@@ -181,44 +175,22 @@ func (b *broker) url() string {
 
 // connection returns the one that is there, or connects. timing is zero for one that was there.
 func (s *sender) connection(ctx context.Context) (*link, adapters.Timing, error) {
-	s.mu.Lock()
-	if s.link != nil && s.link.alive() {
-		defer s.mu.Unlock()
-		return s.link, adapters.Timing{}, nil
-	}
-	d := s.dialing
-	if d == nil {
-		d = &dialing{done: make(chan struct{})}
-		s.dialing = d
-		s.running.Go(func() { s.dial(d) })
-	}
-	s.mu.Unlock()
-	select {
-	case <-d.done:
-		return d.link, d.timing, d.err
-	case <-ctx.Done():
+	l, fresh, err := s.links.Get(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
 		return nil, adapters.Timing{}, s.broker.ended(ctx.Err(), nil, "before there was a connection")
+	case err != nil:
+		return nil, adapters.Timing{}, err
+	case fresh:
+		return l, l.timing, nil
 	}
-}
-
-// dial connects for all Sends that wait, none of which may end it for the others.
-func (s *sender) dial(d *dialing) {
-	ctx, cancel := context.WithTimeout(s.ctx, dialLimit)
-	defer cancel()
-	l, opened, err := s.broker.dial(ctx)
-	d.link, d.timing, d.err = l, opened.Timing, err
-	s.mu.Lock()
-	s.link, s.dialing = l, nil
-	s.mu.Unlock()
-	close(d.done)
+	return l, adapters.Timing{}, nil
 }
 
 // Close implements adapters.Sender.
 func (s *sender) Close() error {
-	s.cancel()
-	s.running.Wait()
-	if s.link != nil {
-		s.link.close()
+	if l := s.links.Close(); l != nil {
+		l.close()
 	}
 	return nil
 }
