@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"net/netip"
 	"sync"
@@ -28,8 +29,9 @@ type Certificate struct {
 // NewTLSSink starts a sink that speaks TLS.
 func NewTLSSink(tb testing.TB, cert Certificate, answers ...Answer) *Sink {
 	tb.Helper()
-	s := &Sink{}
-	s.tls, s.roots = cert.Issue(tb)
+	issued := cert.Issue(tb)
+	s := &Sink{tls: issued.Config, roots: issued.Roots}
+	s.tls.NextProtos = []string{"http/1.1"}
 	startSink(tb, s, answers)
 	authorities.Store(s.Addr().Port(), s.roots)
 	return s
@@ -46,8 +48,17 @@ func RootsAt(port uint16) *x509.CertPool {
 	return pool
 }
 
-// Issue makes the certificate. It returns what a server presents it with, and the authority that clients have to trust.
-func (c Certificate) Issue(tb testing.TB) (*tls.Config, *x509.CertPool) {
+// Issued is a certificate with its authority, for programs and, in PEM, for settings.
+type Issued struct {
+	Config    *tls.Config    // of the server that has the certificate
+	Roots     *x509.CertPool // the authority
+	Authority string
+	Chain     string
+	Key       string
+}
+
+// Issue makes the certificate. It serves clients as well.
+func (c Certificate) Issue(tb testing.TB) Issued {
 	tb.Helper()
 	must := func(err error) {
 		tb.Helper()
@@ -78,7 +89,7 @@ func (c Certificate) Issue(tb testing.TB) (*tls.Config, *x509.CertPool) {
 	must(err)
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "Test receiver"},
 		NotBefore: c.NotBefore, NotAfter: c.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	for _, n := range c.Names {
 		if addr, err := netip.ParseAddr(n); err == nil {
 			leaf.IPAddresses = append(leaf.IPAddresses, addr.AsSlice())
@@ -95,12 +106,18 @@ func (c Certificate) Issue(tb testing.TB) (*tls.Config, *x509.CertPool) {
 	roots := x509.NewCertPool()
 	roots.AddCert(ca)
 	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		NextProtos: []string{"http/1.1"}, MaxVersion: c.MaxVersion}
+		MaxVersion: c.MaxVersion}
 	if c.MaxVersion != 0 {
 		cfg.MinVersion = tls.VersionTLS10
 	}
 	if c.ClientAuth {
 		cfg.ClientAuth = tls.RequireAnyClientCert
 	}
-	return cfg, roots
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	must(err)
+	text := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	return Issued{Config: cfg, Roots: roots, Authority: text("CERTIFICATE", caDER), Chain: text("CERTIFICATE", der),
+		Key: text("PRIVATE KEY", keyDER)}
 }

@@ -241,15 +241,15 @@ func TestTokensAreKept(t *testing.T) {
 
 // BenchmarkSend is one event of 1 KiB with 20 under way, to another side in the same process that only answers, over TLS.
 func BenchmarkSend(b *testing.B) {
-	cfg, roots := adaptertest.Certificate{}.Issue(b)
-	ln, err := tls.Listen("tcp4", "127.0.0.1:0", cfg)
+	issued := adaptertest.Certificate{}.Issue(b)
+	ln, err := tls.Listen("tcp4", "127.0.0.1:0", issued.Config)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { ln.Close() })
 	srv := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(201) }}
 	go srv.Serve(ln)
-	trusting := Type{roots: func(*outbound.Endpoint) *x509.CertPool { return roots }}
+	trusting := Type{roots: func(*outbound.Endpoint) *x509.CertPool { return issued.Roots }}
 	m := adaptertest.Event("evt_018f3c2e5b7a7c3e9d1f2a3b4c5d6e7f")
 	m.Data = []byte(`{"a":"` + strings.Repeat("x", 1016) + `"}`)
 	adaptertest.Bench(b, adaptertest.Open(b, trusting, *at(ln.Addr().String(), "orders")), m)

@@ -77,10 +77,20 @@ func (s *Shared[T]) Drop(value T) {
 	s.mu.Unlock()
 }
 
+// Take makes the next caller open another one, and returns the one that there was: the zero value for none.
+func (s *Shared[T]) Take() T {
+	var none T
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.value
+	s.value = none
+	return was
+}
+
 // Close ends what is being opened, and returns what there is to be closed: the zero value for nothing. No Get may be
 // running.
 func (s *Shared[T]) Close() T {
 	s.cancel()
 	s.running.Wait()
-	return s.value
+	return s.Take()
 }

@@ -208,10 +208,9 @@ func (s *mailSession) Data(r io.Reader) error {
 // certificate makes one for 127.0.0.1; the environment that trusts it is made with trusting.
 func certificate(t *testing.T) (*tls.Config, func(Env) Env) {
 	t.Helper()
-	conf, roots := adaptertest.Certificate{}.Issue(t)
-	conf.NextProtos = nil
-	return conf, func(env Env) Env {
-		env.RootCAs = roots
+	issued := adaptertest.Certificate{}.Issue(t)
+	return issued.Config, func(env Env) Env {
+		env.RootCAs = issued.Roots
 		return env
 	}
 }
