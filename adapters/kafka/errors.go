@@ -113,7 +113,7 @@ func (c *cluster) explain(err error) *adapters.Error {
 		Message: "The connection to the cluster was lost before it answered.", Advice: adviceRetried}
 	var first *kgo.ErrFirstReadEOF
 	switch {
-	case errors.As(err, &first) && strings.Contains(first.Error(), "api versions") && c.tls == nil:
+	case c.tls == nil && (errors.As(err, &first) && strings.Contains(first.Error(), "api versions") || strings.Contains(err.Error(), "tls alert")):
 		e.Class, e.Message = adapters.ClassTLS, "The broker closed the connection at once, as brokers do that speak TLS."
 		e.Advice = "Switch TLS on, or use the port without TLS."
 	case errors.As(err, &first) && strings.Contains(first.Error(), "SASL") && c.sasl == nil:
@@ -123,6 +123,9 @@ func (c *cluster) explain(err error) *adapters.Error {
 		strings.Contains(strings.ToLower(err.Error()), "scram")):
 		e.Class, e.Message = adapters.ClassAuth, fmt.Sprintf("The cluster did not let %s in: it closed the connection, as brokers do that refuse a password.", c.user)
 		e.Advice = adviceAuth
+	case strings.Contains(err.Error(), "response size"):
+		e.Class, e.Message = adapters.ClassProtocol, "The broker answered, but not with Kafka's protocol."
+		e.Advice = "Check the port of the brokers: usually 9092, or 9093 with TLS."
 	case errors.Is(err, kgo.ErrRecordTimeout), errors.Is(err, kgo.ErrRecordRetries):
 		if f := c.fault(); f != nil {
 			return c.clean(f)

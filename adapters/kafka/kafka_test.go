@@ -281,7 +281,6 @@ func TestWhoMayWhat(t *testing.T) {
 // The cluster tells where its brokers are, and the guard holds there as well.
 func TestAdvertisedAddresses(t *testing.T) {
 	t.Parallel()
-	f := newFake(t, []string{"events"})
 	advertise := func(host string, port int32) *fakeMetadata { return &fakeMetadata{host, port} }
 	for _, c := range []struct {
 		at    *fakeMetadata
@@ -313,6 +312,7 @@ func TestAdvertisedAddresses(t *testing.T) {
 		}
 	}
 	// The first address is held against the rules, too.
+	f := newFake(t, []string{"events"})
 	snd, err := Type{}.Open(adapters.Env{}, *f.settings("events"))
 	if err != nil {
 		t.Fatal(err)
@@ -444,6 +444,13 @@ func TestNothingIsSentAfterTheDeadline(t *testing.T) {
 			t.Error("the message was sent when its attempt was over")
 		}
 	}
+}
+
+func TestWhatIsNoKafka(t *testing.T) {
+	t.Parallel()
+	web := adaptertest.NewGreeter(t, "HTTP/1.1 400 Bad Request\r\n\r\n")
+	_, err := send(t, open(t, settings(web.Addr().String(), "events")), message("evt_1"), long)
+	wantError(t, err, adapters.KindTransient, adapters.ClassProtocol, "not with Kafka's protocol")
 }
 
 func TestLeaderMoves(t *testing.T) {
