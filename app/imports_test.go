@@ -42,6 +42,8 @@ var onlyIn = map[string][]string{
 	"github.com/go-mail/":           {"jobs"},
 	"github.com/a-h/templ":          {"views", "app"},
 	"github.com/standard-webhooks/": {"adapters/webhook"},
+	"github.com/rabbitmq/":          {"adapters/rabbitmq"},
+	"github.com/twmb/":              {"adapters/kafka"},
 }
 
 // TestImports holds the code against the rules on who may import whom.

@@ -11,5 +11,7 @@ import (
 	_ "github.com/waybill-dev/waybill/adapters/echo"
 	_ "github.com/waybill-dev/waybill/adapters/gcppubsub"
 	_ "github.com/waybill-dev/waybill/adapters/hookdeck"
+	_ "github.com/waybill-dev/waybill/adapters/kafka"
+	_ "github.com/waybill-dev/waybill/adapters/rabbitmq"
 	_ "github.com/waybill-dev/waybill/adapters/webhook"
 )

@@ -49,7 +49,7 @@ func TestPagesAreFresh(t *testing.T) {
 
 func TestTypesAreRegistered(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"webhook", "echo"} {
+	for _, name := range []string{"webhook", "rabbitmq", "kafka", "echo"} {
 		if adapters.Lookup(name) == nil {
 			t.Errorf("%s is not registered", name)
 		}
