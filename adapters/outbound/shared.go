@@ -31,7 +31,7 @@ type sharedOpening[T comparable] struct {
 // NewShared makes one that is opened by open within limit, and is used as long as alive says so. It does not open it.
 func NewShared[T comparable](limit time.Duration, open func(context.Context) (T, error), alive func(T) bool) *Shared[T] {
 	s := &Shared[T]{limit: limit, open: open, alive: alive}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.ctx, s.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
 	return s
 }
 

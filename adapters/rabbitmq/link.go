@@ -97,7 +97,7 @@ func (l *link) watch(blocks <-chan amqp.Blocking, closes <-chan *amqp.Error) {
 			case l.changed <- struct{}{}:
 			default:
 			}
-		case <-closes:
+		case <-closes: //nolint:errcheck // why is known to the channels, and to the stream
 			return
 		}
 	}
