@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/adaptertest"
 )
 
 // testNode is the cluster that scripts/test-brokers.sh starts.
@@ -92,6 +93,15 @@ func (n testNode) create(tb testing.TB, topic string, config map[string]string) 
 	if err != nil {
 		tb.Fatal(err)
 	}
+	// The part of the node that answers clients learns of it a little later.
+	adaptertest.Eventually(tb, "the new topic to be known", func() bool {
+		req := kmsg.NewPtrMetadataRequest()
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(topic)
+		req.Topics = append(req.Topics, t)
+		resp, err := req.RequestWith(deadline(tb), n.admin)
+		return err == nil && resp.Topics[0].ErrorCode == 0 && len(resp.Topics[0].Partitions) == 3 && resp.Topics[0].Partitions[0].Leader >= 0
+	})
 	return topic
 }
 
