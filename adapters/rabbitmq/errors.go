@@ -96,6 +96,10 @@ func (b *broker) verdict(out outcome, p *publication) error {
 		if b.exchange == "" {
 			e.Message = fmt.Sprintf("There is no queue %q in the virtual host %q.", p.key, b.vhost)
 			e.Advice = "Create the queue, or set an exchange: without one the routing key has to be a queue's name."
+			if p.key == "" {
+				e.Message = "The routing key is empty, and without an exchange it has to be a queue's name."
+				e.Advice = "Set an exchange, or correct the destination's routing key."
+			}
 		}
 		return b.clean(e)
 	case out.confirmed:
