@@ -88,23 +88,23 @@ func TestBrokerWhoMayWhat(t *testing.T) {
 	set := n.settings(topic)
 	set.Config["brokers"], set.Config["sasl_mechanism"] = n.sasl, saslScram256
 	set.Credentials = map[string]string{"username": user, "password": "first-password"}
-	_, err := send(t, open(t, &set), message("evt_1"), long)
+	_, err := send(t, adaptertest.Open(t, Type{}, set), message("evt_1"), long)
 	if err == nil || err.Class != adapters.ClassAuth && err.Class != adapters.ClassNotFound {
 		t.Errorf("without any permission: %+v", err)
 	}
 	n.allow(t, user, topic, kmsg.ACLOperationDescribe)
 	last := func() adapters.Stage {
-		stages := open(t, &set).(adapters.Checker).Check(context.Background())
+		stages := adaptertest.Open(t, Type{}, set).(adapters.Checker).Check(context.Background())
 		return stages[len(stages)-1]
 	}
 	adaptertest.Eventually(t, "the permission to describe", func() bool { return strings.Contains(last().Message, "may not write") })
-	_, err = send(t, open(t, &set), message("evt_2"), long)
+	_, err = send(t, adaptertest.Open(t, Type{}, set), message("evt_2"), long)
 	if err == nil || err.Class != adapters.ClassAuth {
 		t.Errorf("without permission to write: %+v", err)
 	}
 	n.allow(t, user, topic, kmsg.ACLOperationWrite)
 	adaptertest.Eventually(t, "the permission to write", func() bool { return last().OK })
-	snd := open(t, &set)
+	snd := adaptertest.Open(t, Type{}, set)
 	mustSend(t, snd, message("evt_3"))
 	// A changed password holds for new connections. The destination's next version has the new one.
 	n.scram(t, user, "second-password")
@@ -114,15 +114,15 @@ func TestBrokerWhoMayWhat(t *testing.T) {
 		_, err := send(t, open(t, &next), message("evt_4"), long)
 		return err == nil
 	})
-	_, err = send(t, open(t, &set), message("evt_5"), long)
+	_, err = send(t, adaptertest.Open(t, Type{}, set), message("evt_5"), long)
 	wantError(t, err, adapters.KindTransient, adapters.ClassAuth, "refused the user name or the password")
 	mustSend(t, snd, message("evt_6"))
 
 	set.Config["sasl_mechanism"], set.Credentials["username"], set.Credentials["password"] = saslPlain, "plain", "wrong-password"
-	_, err = send(t, open(t, &set), message("evt_7"), long)
+	_, err = send(t, adaptertest.Open(t, Type{}, set), message("evt_7"), long)
 	wantError(t, err, adapters.KindTransient, adapters.ClassAuth, "refused the user name or the password")
 	set.Config["sasl_mechanism"], set.Credentials = saslNone, nil
-	_, err = send(t, open(t, &set), message("evt_8"), long)
+	_, err = send(t, adaptertest.Open(t, Type{}, set), message("evt_8"), long)
 	if err == nil || err.Class != adapters.ClassAuth {
 		t.Errorf("without a name: %+v", err)
 	}
@@ -166,7 +166,7 @@ func TestBrokerTopicDeletedAndRecreated(t *testing.T) {
 	n := node(t)
 	topic := name(t)
 	set := n.settings(topic)
-	snd := open(t, &set)
+	snd := adaptertest.Open(t, Type{}, set)
 	_, err := send(t, snd, message("evt_1"), long)
 	wantError(t, err, adapters.KindTransient, adapters.ClassNotFound, "There is no topic")
 	n.create(t, topic, nil)
@@ -185,7 +185,7 @@ func TestBrokerRefusesLargeMessages(t *testing.T) {
 	t.Parallel()
 	n := node(t)
 	set := n.settings(n.create(t, name(t), map[string]string{"max.message.bytes": "100000"}))
-	snd := open(t, &set)
+	snd := adaptertest.Open(t, Type{}, set)
 	var all sync.WaitGroup
 	for i := range 40 {
 		all.Go(func() {
@@ -211,7 +211,7 @@ func TestBrokerKilled(t *testing.T) {
 	topic := n.create(t, name(t), nil)
 	set := n.settings(topic)
 	set.Timeout = 5 * time.Second
-	snd := open(t, &set)
+	snd := adaptertest.Open(t, Type{}, set)
 	stop := make(chan struct{})
 	var mu sync.Mutex
 	var confirmed []string

@@ -16,16 +16,6 @@ import (
 	"github.com/waybill-dev/waybill/adapters/adaptertest"
 )
 
-func open(t testing.TB, set *adapters.Settings) adapters.Sender {
-	t.Helper()
-	snd, err := Type{}.Open(adaptertest.Env(), *set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { snd.Close() })
-	return snd
-}
-
 func message(id string) *adapters.Message {
 	return &adapters.Message{EventID: id, Topic: "order.created", Time: time.Unix(1700000000, 5e8), Attempt: 1, Data: []byte(`{"id": 1}`)}
 }
@@ -243,4 +233,8 @@ func TestValidate(t *testing.T) {
 			t.Errorf("the list became %s", set.Config["brokers"])
 		}
 	}
+}
+
+func open(tb testing.TB, set *adapters.Settings) adapters.Sender {
+	return adaptertest.Open(tb, Type{}, *set)
 }

@@ -92,29 +92,29 @@ func TestBrokerTLS(t *testing.T) {
 	exchange, queue := n.exchange(t, nil)
 	set := n.settings(exchange)
 	set.Config["server_url"], set.Config["tls"] = n.tls, "true"
-	_, err := send(t, open(t, &set), message("evt_1"), long)
+	_, err := send(t, adaptertest.Open(t, Type{}, set), message("evt_1"), long)
 	wantError(t, err, adapters.KindTransient, adapters.ClassTLS, "certificate is s")
 	if err != nil && !strings.Contains(err.Advice, "CA certificate") {
 		t.Errorf("advice: %s", err.Advice)
 	}
 	set.Config["ca_certificate"] = n.authority
-	r := mustSend(t, open(t, &set), message("evt_2"))
+	r := mustSend(t, adaptertest.Open(t, Type{}, set), message("evt_2"))
 	if r.Timing.TLS == 0 || !strings.HasPrefix(r.URL, "amqps://") {
 		t.Errorf("%+v", r)
 	}
 	if got := read(t, n.admin(t), queue); len(got) != 1 || got[0].MessageId != "evt_2" {
 		t.Errorf("arrived: %+v", got)
 	}
-	stages := open(t, &set).(adapters.Checker).Check(t.Context())
+	stages := adaptertest.Open(t, Type{}, set).(adapters.Checker).Check(t.Context())
 	if len(stages) != 5 || stages[2].Name != "tls" || !stages[4].OK {
 		t.Errorf("%+v", stages)
 	}
 	// One port with the other's protocol.
 	set.Config["server_url"] = n.address
-	_, err = send(t, open(t, &set), message("evt_3"), long)
+	_, err = send(t, adaptertest.Open(t, Type{}, set), message("evt_3"), long)
 	wantError(t, err, adapters.KindTransient, adapters.ClassTLS, "not with TLS")
 	set.Config["server_url"], set.Config["tls"], set.Config["ca_certificate"] = n.tls, "false", ""
-	_, err = send(t, open(t, &set), message("evt_4"), long)
+	_, err = send(t, adaptertest.Open(t, Type{}, set), message("evt_4"), long)
 	if err == nil || !strings.Contains(err.Advice, "port") {
 		t.Errorf("%+v", err)
 	}
@@ -125,7 +125,7 @@ func TestBrokerUnroutableAndMissing(t *testing.T) {
 	n := node(t)
 	exchange, queue := n.exchange(t, nil)
 	set := n.settings(exchange)
-	snd := open(t, &set)
+	snd := adaptertest.Open(t, Type{}, set)
 	ch := n.admin(t)
 	mustSend(t, snd, message("evt_1"))
 	if _, err := ch.QueueDelete(queue, false, false, false); err != nil {
@@ -154,7 +154,7 @@ func TestBrokerUnroutableAndMissing(t *testing.T) {
 	mustSend(t, snd, message("evt_5"))
 
 	set = n.settings("")
-	_, err = send(t, open(t, &set), message("evt_6"), long)
+	_, err = send(t, adaptertest.Open(t, Type{}, set), message("evt_6"), long)
 	wantError(t, err, adapters.KindTransient, adapters.ClassNotFound, `There is no queue "order.created"`)
 }
 
@@ -167,11 +167,11 @@ func TestBrokerWhoMayWhat(t *testing.T) {
 	t.Cleanup(func() { n.run(t, "delete_user", user) })
 	set := n.settings(exchange)
 	set.Credentials = map[string]string{"username": user, "password": "first-password"}
-	_, err := send(t, open(t, &set), message("evt_1"), long)
+	_, err := send(t, adaptertest.Open(t, Type{}, set), message("evt_1"), long)
 	wantError(t, err, adapters.KindTransient, adapters.ClassAuth, `may not use the virtual host "/"`)
 
 	n.run(t, "set_permissions", user, "^$", "^$", "^$")
-	snd := open(t, &set)
+	snd := adaptertest.Open(t, Type{}, set)
 	_, err = send(t, snd, message("evt_2"), long)
 	wantError(t, err, adapters.KindTransient, adapters.ClassAuth, "may not write to the exchange")
 	n.run(t, "set_permissions", user, "^$", ".*", "^$")
@@ -184,13 +184,13 @@ func TestBrokerWhoMayWhat(t *testing.T) {
 
 	// A changed password holds for new connections. The destination's next version has the new one.
 	n.run(t, "change_password", user, "second-password")
-	_, err = send(t, open(t, &set), message("evt_5"), long)
+	_, err = send(t, adaptertest.Open(t, Type{}, set), message("evt_5"), long)
 	wantError(t, err, adapters.KindTransient, adapters.ClassAuth, "The broker refused the user name")
 	set.Credentials["password"] = "second-password"
-	mustSend(t, open(t, &set), m)
+	mustSend(t, adaptertest.Open(t, Type{}, set), m)
 
 	set.Config["vhost"] = "/nowhere"
-	_, err = send(t, open(t, &set), message("evt_6"), long)
+	_, err = send(t, adaptertest.Open(t, Type{}, set), message("evt_6"), long)
 	wantError(t, err, adapters.KindTransient, adapters.ClassNotFound, `There is no virtual host "/nowhere"`)
 }
 
@@ -202,7 +202,7 @@ func TestBrokerRefusesLargeMessages(t *testing.T) {
 	t.Cleanup(func() { n.run(t, "eval", "application:set_env(rabbit, max_message_size, 134217728).") })
 	exchange, queue := n.exchange(t, nil)
 	set := n.settings(exchange)
-	snd := open(t, &set)
+	snd := adaptertest.Open(t, Type{}, set)
 	mustSend(t, snd, message("evt_1"))
 	m := message("evt_2")
 	m.Data = bytes.Repeat([]byte("1"), 100001)
@@ -219,7 +219,7 @@ func TestBrokerShortOfMemory(t *testing.T) {
 	exchange, queue := n.exchange(t, nil)
 	ch := n.admin(t)
 	set := n.settings(exchange)
-	snd := open(t, &set)
+	snd := adaptertest.Open(t, Type{}, set)
 	mustSend(t, snd, message("evt_1"))
 	n.run(t, "set_vm_memory_high_watermark", "absolute", "1")
 	relieve := func() { n.run(t, "set_vm_memory_high_watermark", "0.4") }
@@ -248,7 +248,7 @@ func disturb(t *testing.T, n testNode, f func()) (failures int) {
 	t.Helper()
 	exchange, queue := n.exchange(t, nil)
 	set := n.settings(exchange)
-	snd := open(t, &set)
+	snd := adaptertest.Open(t, Type{}, set)
 	const senders = 10
 	stop := make(chan struct{})
 	var mu sync.Mutex
