@@ -9,7 +9,7 @@
 #   WAYBILL_TEST_KAFKA_CERT, WAYBILL_TEST_KAFKA_KEY   files with a client certificate and its key, PEM
 #   WAYBILL_TEST_KAFKA_PID     file with the process id of the node. Killed, it comes back by itself.
 
-# shellcheck disable=SC2034
+# shellcheck shell=bash disable=SC2034
 packages_kafka="./adapters/kafka"
 
 kafka_version=4.1.1

@@ -6,7 +6,7 @@
 #   WAYBILL_TEST_RABBITMQ_CA    file with the authority of its certificate, PEM
 #   WAYBILL_TEST_RABBITMQCTL    rabbitmqctl for this node. A node that crashes or is stopped comes back by itself.
 
-# shellcheck disable=SC2034
+# shellcheck shell=bash disable=SC2034
 packages_rabbitmq="./adapters/rabbitmq"
 
 # The programs in PATH are wrappers of the package's that insist on the machine's own node.
