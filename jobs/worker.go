@@ -59,12 +59,24 @@ func Run(ctx context.Context, store *models.Store, opts Options, log *slog.Logge
 	if opts.StopWait == 0 {
 		opts.StopWait = 20 * time.Second
 	}
+	once := false
+	first := func() {
+		once = true
+		started()
+	}
 	for {
-		again, err := runOnce(ctx, store, opts, log, started)
-		if err != nil || !again {
+		again, err := runOnce(ctx, store, opts, log, first)
+		switch {
+		case err != nil && once && ctx.Err() == nil:
+			// A worker that has run before does not give up because the database is away for a while.
+			log.Error("the worker could not start anew and tries again", "error", err)
+			if pause(ctx, time.Now().Add(time.Second)) != nil {
+				return nil
+			}
+		case err != nil || !again:
 			return err
 		}
-		started = func() {}
+		first = func() {}
 	}
 }
 
