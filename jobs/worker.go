@@ -70,7 +70,7 @@ func Run(ctx context.Context, store *models.Store, opts Options, log *slog.Logge
 		case err != nil && once && ctx.Err() == nil:
 			// A worker that has run before does not give up because the database is away for a while.
 			log.Error("the worker could not start anew and tries again", "error", err)
-			if pause(ctx, time.Now().Add(time.Second)) != nil {
+			if _ = pause(ctx, time.Now().Add(time.Second)); ctx.Err() != nil {
 				return nil
 			}
 		case err != nil || !again:
