@@ -230,7 +230,7 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	now := started.Add(took)
 	r.lane.learn(now, took, throttled, max(t.asked, afterOf(t.err)))
 	dec := decide(t)
-	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason}
+	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous}
 	if dec.status == models.StatusRetrying {
 		o.Next = now.Add(dec.wait)
 	}

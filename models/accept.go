@@ -21,6 +21,7 @@ type acceptWriter struct {
 	events, deliveries pgcopy.Rows
 	jobs               map[jobKey][]Item
 	order              []jobKey
+	health             healthDeltas // filters that failed
 }
 
 type jobKey struct {
@@ -49,6 +50,13 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		for i, p := range fresh {
 			ids[i] = p.id
 			a.place(p, tenants[p.in.TenantID], w)
+		}
+		if len(w.health) > 0 {
+			b := &pgx.Batch{}
+			w.health.queue(b)
+			if err := conn.SendBatch(ctx, b).Close(); err != nil {
+				return fmt.Errorf("write which filters failed: %w", err)
+			}
 		}
 		var jobs []Batch
 		for _, k := range w.order {
@@ -79,6 +87,7 @@ func (w *acceptWriter) reset() {
 	w.events.Reset()
 	w.deliveries.Reset()
 	w.jobs, w.order = map[jobKey][]Item{}, w.order[:0]
+	clear(w.health)
 }
 
 // accepting is a tenant as the accepting transaction sees it.
@@ -339,6 +348,7 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	switch {
 	case v.failed != "":
 		status, reason = StatusFailed, v.failed
+		w.health.filterFailed(v.to.key, tenantKey, p.received, v.failed)
 	case v.to.held != "":
 		status, reason = StatusHeld, v.to.held
 	}

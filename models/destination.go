@@ -31,6 +31,7 @@ type Destination struct {
 	Retry            *RetryPolicy      `gorm:"serializer:json"` // nil for the server's default
 	TimeoutMS        *int              `gorm:"column:timeout_ms"`
 	MaxInFlight      *int
+	DisableAfter     *int // failing deliveries in a row after which it is disabled; nil for the server's default, 0 for never
 	Signature        string
 	Format           string // adapters.FormatPayload or one of the CloudEvents formats
 	DisabledAt       *time.Time
@@ -89,6 +90,14 @@ func (d *Destination) State() string {
 		return "disabled"
 	}
 	return "active"
+}
+
+// disableLimit is after how many failing deliveries in a row the destination is disabled; 0 for never.
+func (d *Destination) disableLimit(dflt int) int {
+	if d.DisableAfter != nil {
+		return *d.DisableAfter
+	}
+	return dflt
 }
 
 // CreateDestination creates a destination of a tenant.
@@ -339,6 +348,9 @@ func (d *Destination) disable(at time.Time, actor, reason string) {
 // enable starts deliveries to d again within tx.
 func (s *Store) enable(ctx context.Context, tx *Tx, d *Destination, actor string, backlog Backlog) error {
 	d.DisabledAt, d.DisabledBy, d.DisabledReason = nil, "", ""
+	if err := resetHealth(ctx, tx.Pgx, d.Key); err != nil {
+		return err
+	}
 	return s.enqueueRelease(ctx, tx, backlog.release(d.Key, actor))
 }
 
@@ -354,12 +366,12 @@ func (s *Store) EnableDestination(ctx context.Context, scope Scope, tenantID, id
 
 // DisableGone disables a destination whose receiver says that it is gone, unless it was changed since it said so.
 func (s *Store) DisableGone(ctx context.Context, e *Endpoint, reason string) error {
-	_, err := s.change(ctx, AllTenants(), e.TenantID, e.ID, 0, func(_ context.Context, _ *Tx, d *Destination) error {
+	_, err := s.change(ctx, AllTenants(), e.TenantID, e.ID, 0, func(ctx context.Context, tx *Tx, d *Destination) error {
 		if d.Key != e.Key || d.Version != e.Version || d.DisabledAt != nil {
 			return errUnchanged
 		}
-		d.disable(time.Now(), "Waybill", reason)
-		return nil
+		d.disable(time.Now(), disabler, reason)
+		return AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID, Detail: map[string]any{"reason": reason}}.write(ctx, tx.Pgx)
 	})
 	if errors.Is(err, errUnchanged) || IsKind(err, KindNotFound) {
 		return nil

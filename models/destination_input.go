@@ -53,6 +53,7 @@ type DestinationInput struct {
 	Retry            *RetryPolicy    `json:"retry"` // replaced as a whole; {} for the server's default
 	Timeout          *Duration       `json:"timeout"`
 	MaxInFlight      *int            `json:"max_in_flight"`
+	DisableAfter     json.RawMessage `json:"disable_after"` // null for the server's default, 0 for never
 	Signature        *string         `json:"signature"`
 	Format           *string         `json:"format"`
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
@@ -75,6 +76,9 @@ func (in *DestinationInput) disabledAt() (at time.Time, given bool, err error) {
 	}
 	return at, true, nil
 }
+
+// MaxDisableAfter is the greatest number of failures in a row that a destination can be allowed before it is disabled.
+const MaxDisableAfter = 1_000_000
 
 // merge writes the input into d and reports what is wrong with the result.
 func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput) error {
@@ -121,6 +125,16 @@ func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems
 			d.MaxInFlight = nil
 		} else if *in.MaxInFlight < 1 || *in.MaxInFlight > 1000 {
 			bad.add("max_in_flight", "must be between 1 and 1000")
+		}
+	}
+	if in.DisableAfter != nil {
+		d.DisableAfter = nil
+		if string(in.DisableAfter) != "null" {
+			var n int
+			if err := json.Unmarshal(in.DisableAfter, &n); err != nil || n < 0 || n > MaxDisableAfter {
+				bad.add("disable_after", fmt.Sprintf("must be a whole number between 0 (never) and %d, or null for the server's default", MaxDisableAfter))
+			}
+			d.DisableAfter = &n
 		}
 	}
 	if in.Signature != nil {

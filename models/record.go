@@ -25,6 +25,7 @@ type Outcome struct {
 	Next      time.Time // when it is due again, with StatusRetrying and StatusPending
 	Trigger   string    // of the job it goes on with
 	Actor     string
+	Previous  time.Time // when the delivery's attempt before this one was started; zero when there was none
 }
 
 // Report is what a job tells about its deliveries: some of them, or the last ones.
@@ -117,6 +118,7 @@ type recordWriter struct {
 	attempts map[string]*pgcopy.Rows // by the table they go to
 	updates  *pgx.Batch
 	requeue  map[requeueKey][]Item
+	health   healthDeltas
 }
 
 type requeueKey struct {
@@ -163,6 +165,7 @@ func (r *Recorder) write(ctx context.Context, group []*recording, w *recordWrite
 				return fmt.Errorf("write attempts: %w", err)
 			}
 		}
+		w.health.queue(w.updates)
 		if err := w.send(ctx, tx); err != nil {
 			return err
 		}
@@ -209,6 +212,7 @@ func (w *recordWriter) reset() {
 	w.attempts = map[string]*pgcopy.Rows{}
 	w.updates = &pgx.Batch{}
 	w.requeue = map[requeueKey][]Item{}
+	clear(w.health)
 }
 
 // requeueGrain is to what the due times of deliveries are rounded up that share a job.
@@ -224,6 +228,7 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 			w.attempts[table] = rows
 		}
 		o.Attempt.write(rows)
+		w.health.attempt(o)
 	}
 	w.update(s.partitions.of("deliveries", o.EventID), o)
 	if o.Status != StatusRetrying && o.Status != StatusPending {

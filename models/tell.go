@@ -1,0 +1,452 @@
+package models
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// How many notices a channel gets. When more are due, they wait for a digest: one notice that stands for all of them.
+const (
+	noticeShare  = 5           // notices of their own within a noticeMinute
+	noticeMinute = time.Minute // also between two digests
+)
+
+// tell turns the changes of alerts into notifications: for each change and channel one, which is sent, waits for a
+// digest, or is suppressed and says why. Then digests are made that are due.
+func (p *pass) tell(ctx context.Context, all bool) (committed func(), err error) {
+	committed = func() {}
+	if all {
+		if err := p.remind(ctx); err != nil {
+			return committed, err
+		}
+	}
+	channels, err := p.loadChannels(ctx)
+	if err != nil {
+		return committed, err
+	}
+	var out []*Notification
+	if len(p.changes) > 0 && len(channels) > 0 {
+		if out, err = p.plan(ctx, channels); err != nil {
+			return committed, err
+		}
+	}
+	digests, err := p.digests(ctx, out, channels)
+	if err != nil {
+		return committed, err
+	}
+	out = append(out, digests...)
+	if len(out) == 0 {
+		return committed, nil
+	}
+	return p.s.insertNotifications(ctx, p.tx, out)
+}
+
+// insertNotifications writes notifications and enqueues those that are to be sent.
+func (s *Store) insertNotifications(ctx context.Context, tx pgx.Tx, list []*Notification) (committed func(), err error) {
+	b := &pgx.Batch{}
+	var send []uuid.UUID
+	for _, n := range list {
+		b.Queue(`insert into notifications (id, owner_key, channel_key, alert_id, rule_key, destination_key, kind, status, reason, digest_id, notice, actor, created_at, due_at)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+			n.Key, n.OwnerKey, n.ChannelKey, n.AlertKey, n.RuleKey, n.DestinationKey, n.Kind, n.Status, n.Reason, n.DigestKey, n.Notice, n.Actor, n.CreatedAt, n.DueAt)
+		if n.Status == NotificationQueued {
+			send = append(send, n.Key)
+		}
+	}
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return nil, fmt.Errorf("write notifications: %w", err)
+	}
+	if len(send) == 0 {
+		return func() {}, nil
+	}
+	return s.queue.EnqueueNotices(ctx, tx, send)
+}
+
+// remind adds the open alerts that nobody has taken care of and that were not told about for their rule's time.
+func (p *pass) remind(ctx context.Context) error {
+	rows, err := p.tx.Query(ctx, `select a.id from alerts a join alert_rules r on r.key = a.rule_key
+		where a.status = 'open' and r.every_seconds > 0 and not r.disabled and (a.muted_until is null or a.muted_until < $1)
+			and a.opened_at < $1 - make_interval(secs => r.every_seconds)
+			and exists (select 1 from notifications n where n.alert_id = a.id)
+			and not exists (select 1 from notifications n where n.alert_id = a.id and n.created_at > $1 - make_interval(secs => r.every_seconds))`, p.now)
+	if err != nil {
+		return err
+	}
+	due, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil || len(due) == 0 {
+		return err
+	}
+	for _, a := range p.open {
+		if r := p.rules[a.RuleKey]; r != nil && a.Status != AlertResolved && slices.Contains(due, a.Key) {
+			p.changes = append(p.changes, transition{rule: r, alert: a, kind: NoticeRepeated})
+		}
+	}
+	return nil
+}
+
+// loadChannels reads the channels that may be told something: those of the owners of what has changed, and those for
+// which something waits.
+func (p *pass) loadChannels(ctx context.Context) ([]*Channel, error) {
+	owners := make([]int64, 0, len(p.changes))
+	for _, c := range p.changes {
+		owners = append(owners, c.alert.OwnerKey)
+	}
+	rows, err := p.tx.Query(ctx, `select key, owner_key, id, digest_at from channels where deleted_at is null
+		and (owner_key = any($1) or key in (select channel_key from notifications where status = 'waiting')) order by key`, owners)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Channel, error) {
+		c := &Channel{}
+		return c, row.Scan(&c.Key, &c.OwnerKey, &c.ID, &c.DigestAt)
+	})
+}
+
+// told is what a channel was told about an alert.
+type told struct {
+	alone   bool            // in a notice of its own
+	waiting []*Notification // not told yet; of those that are stored only Key is known
+	digests []uuid.UUID     // together with others
+}
+
+type toldKey struct {
+	channel int64
+	alert   uuid.UUID
+}
+
+// subjectKey is what a rule's throttle is about.
+type subjectKey struct{ channel, rule, destination int64 }
+
+// plan decides what becomes of each change on each channel.
+func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, error) {
+	before, err := p.told(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last, err := p.lastTold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	share, err := p.share(ctx, channels)
+	if err != nil {
+		return nil, err
+	}
+	notices, err := p.notices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(p.changes, func(a, b transition) int {
+		return cmp.Or(severityRank[a.alert.Severity]-severityRank[b.alert.Severity], cmp.Compare(a.alert.DestinationKey, b.alert.DestinationKey))
+	})
+	var out []*Notification
+	closed := map[uuid.UUID]bool{}
+	for i := range p.changes {
+		t := &p.changes[i]
+		if t.rule.Key == 0 {
+			continue // the rule is gone
+		}
+		for _, c := range channels {
+			if c.OwnerKey != t.alert.OwnerKey || t.rule.ChannelIDs != nil && !slices.Contains(t.rule.ChannelIDs, c.ID) {
+				continue
+			}
+			n := p.notification(c, t, notices[noticeKey{t.alert.Key, t.kind}])
+			of := before[toldKey{c.Key, t.alert.Key}]
+			if t.kind == NoticeResolved {
+				if of == nil {
+					continue // nobody was told that it began
+				}
+				over, err := p.resolved(ctx, t, n, of, closed)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, over...)
+				continue
+			}
+			p.begun(t, n, last[subjectKey{c.Key, t.rule.Key, t.alert.DestinationKey}])
+			if of == nil {
+				of = &told{}
+				before[toldKey{c.Key, t.alert.Key}] = of
+			}
+			switch {
+			case n.Status != NotificationQueued:
+			case share[c.Key] >= noticeShare:
+				n.Status, n.Reason = NotificationWaiting, "Waits for the next digest: the channel has had its share of this minute."
+				of.waiting = append(of.waiting, n)
+			default:
+				share[c.Key]++
+				n.DueAt, of.alone = &p.now, true
+			}
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+func (p *pass) notification(c *Channel, t *transition, notice Notice) *Notification {
+	n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, AlertKey: &t.alert.Key, RuleKey: &t.rule.Key,
+		DestinationKey: &t.alert.DestinationKey, Kind: t.kind, CreatedAt: p.now, Notice: notice}
+	n.Notice.Kind, n.Notice.ID = t.kind, n.ID()
+	return n
+}
+
+var severityRank = map[string]int{SeverityCritical: 0, SeverityError: 1, SeverityWarning: 2, SeverityInfo: 3}
+
+// begun decides about a notice that an alert has begun, is worse, or is still open. last is when the channel was told
+// something by the rule about the destination.
+func (p *pass) begun(t *transition, n *Notification, last time.Time) {
+	n.Status = NotificationQueued
+	switch {
+	case t.alert.Muted(p.now):
+		n.Status, n.Reason = NotificationSuppressed, mutedReason(t.alert)
+	case t.step:
+		// That it has become worse is said however short the time.
+	case !last.IsZero() && p.now.Sub(last) < t.rule.Every():
+		n.Status = NotificationSuppressed
+		n.Reason = fmt.Sprintf("The rule tells at most once every %s, and told about this destination on %s.", Duration(t.rule.Every()), last.UTC().Format("2006-01-02 at 15:04:05 UTC"))
+	}
+}
+
+func mutedReason(a *Alert) string {
+	return "The alert is muted until " + a.MutedUntil.UTC().Format("2006-01-02 15:04 UTC") + "."
+}
+
+// resolved decides about a notice that an alert is over: what was told alone is over, and so is each digest whose last
+// alert this was. These notices never wait for a digest; there are no more of them than of those that told the beginning.
+func (p *pass) resolved(ctx context.Context, t *transition, n *Notification, of *told, closed map[uuid.UUID]bool) (out []*Notification, err error) {
+	suppressed := func(why string) []*Notification {
+		n.Status, n.Reason = NotificationSuppressed, why
+		return []*Notification{n}
+	}
+	for _, w := range of.waiting {
+		const why = "It was over before the channel was told that it began."
+		w.Status, w.Reason = NotificationSuppressed, why
+		if _, err := p.tx.Exec(ctx, "update notifications set status = $2, reason = $3 where id = $1", w.Key, w.Status, w.Reason); err != nil {
+			return nil, err
+		}
+		if !of.alone && len(of.digests) == 0 {
+			return suppressed(why), nil
+		}
+	}
+	switch {
+	case !of.alone && len(of.digests) == 0:
+		return suppressed("The channel was not told that it began."), nil
+	case !t.rule.Resolve:
+		return suppressed("The rule does not tell when it is over."), nil
+	case t.alert.Muted(p.now):
+		return suppressed(mutedReason(t.alert)), nil
+	}
+	if of.alone {
+		n.Status, n.DueAt = NotificationQueued, &p.now
+		out = append(out, n)
+	}
+	for _, d := range of.digests {
+		var open bool
+		err := p.tx.QueryRow(ctx, `select exists (select 1 from notifications n join alerts a on a.id = n.alert_id
+			where n.digest_id = $1 and a.status <> 'resolved')`, d).Scan(&open)
+		if err != nil {
+			return nil, err
+		}
+		if open || closed[d] {
+			continue
+		}
+		closed[d] = true
+		whole := *n
+		whole.Key, whole.Status, whole.DueAt = uuid.Must(uuid.NewV7()), NotificationQueued, &p.now
+		whole.Notice.ID, whole.Notice.AlertID = whole.ID(), (&Notification{Key: d}).ID()
+		whole.Notice.Summary = "All alerts of the digest are over. The last one: " + n.Notice.Summary
+		out = append(out, &whole)
+	}
+	if len(out) == 0 {
+		return suppressed("It was told in a digest, whose end is told once the last of its alerts is over."), nil
+	}
+	return out, nil
+}
+
+// told reads what channels were told before about the alerts that have changed.
+func (p *pass) told(ctx context.Context) (map[toldKey]*told, error) {
+	alerts := make([]uuid.UUID, len(p.changes))
+	for i, t := range p.changes {
+		alerts[i] = t.alert.Key
+	}
+	rows, err := p.tx.Query(ctx, `select channel_key, alert_id, id, status, digest_id from notifications where alert_id = any($1) and kind in ('opened', 'repeated') order by id`, alerts)
+	if err != nil {
+		return nil, err
+	}
+	out := map[toldKey]*told{}
+	var k toldKey
+	var id uuid.UUID
+	var status string
+	var digest *uuid.UUID
+	_, err = pgx.ForEachRow(rows, []any{&k.channel, &k.alert, &id, &status, &digest}, func() error {
+		of := out[k]
+		if of == nil {
+			of = &told{}
+			out[k] = of
+		}
+		switch {
+		case digest != nil:
+			of.digests = append(of.digests, *digest)
+		case status == NotificationWaiting:
+			of.waiting = append(of.waiting, &Notification{Key: id})
+		case status != NotificationSuppressed:
+			of.alone = true
+		}
+		return nil
+	})
+	return out, err
+}
+
+// lastTold is when channels were told something by the rules, about the destinations, that are concerned.
+func (p *pass) lastTold(ctx context.Context) (map[subjectKey]time.Time, error) {
+	rules, destinations := make([]int64, len(p.changes)), make([]int64, len(p.changes))
+	for i, t := range p.changes {
+		rules[i], destinations[i] = t.rule.Key, t.alert.DestinationKey
+	}
+	rows, err := p.tx.Query(ctx, `select channel_key, rule_key, destination_key, max(created_at) from notifications
+		where destination_key = any($1) and rule_key = any($2) and created_at > $3 and kind in ('opened', 'repeated') and (status <> 'suppressed' or digest_id is not null)
+		group by channel_key, rule_key, destination_key`, destinations, rules, p.now.Add(-maxEvery))
+	if err != nil {
+		return nil, err
+	}
+	out := map[subjectKey]time.Time{}
+	var k subjectKey
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&k.channel, &k.rule, &k.destination, &at}, func() error {
+		out[k] = at
+		return nil
+	})
+	return out, err
+}
+
+// share counts the notices of the last minute by channel.
+func (p *pass) share(ctx context.Context, channels []*Channel) (map[int64]int, error) {
+	keys := make([]int64, len(channels))
+	for i, c := range channels {
+		keys[i] = c.Key
+	}
+	rows, err := p.tx.Query(ctx, `select channel_key, count(*) from notifications where channel_key = any($2) and created_at > $1
+			and due_at is not null and kind <> 'test' group by channel_key`, p.now.Add(-noticeMinute), keys)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int64]int{}
+	var k int64
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&k, &n}, func() error {
+		out[k] = n
+		return nil
+	})
+	return out, err
+}
+
+// digests makes a digest for each channel for which notices wait and whose last one is old enough. fresh are the notifications of this pass, which are not stored yet.
+func (p *pass) digests(ctx context.Context, fresh []*Notification, channels []*Channel) (out []*Notification, err error) {
+	for _, c := range channels {
+		if c.DigestAt != nil && p.now.Sub(*c.DigestAt) < noticeMinute {
+			continue
+		}
+		rows, err := p.tx.Query(ctx, `select id, kind, notice from notifications where channel_key = $1 and status = 'waiting' order by id`, c.Key)
+		if err != nil {
+			return nil, err
+		}
+		waiting, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Notification, error) {
+			n := &Notification{}
+			return n, row.Scan(&n.Key, &n.Kind, &n.Notice)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range fresh {
+			if n.ChannelKey == c.Key && n.Status == NotificationWaiting {
+				waiting = append(waiting, n)
+			}
+		}
+		if len(waiting) == 0 {
+			continue
+		}
+		d := p.digest(c, waiting)
+		out = append(out, d)
+		ids := make([]uuid.UUID, len(waiting))
+		for i, n := range waiting {
+			ids[i] = n.Key
+			n.Status, n.Reason, n.DigestKey = NotificationSuppressed, digestReason, &d.Key
+		}
+		if _, err := p.tx.Exec(ctx, "update notifications set status = 'suppressed', reason = $2, digest_id = $3 where id = any($1)", ids, digestReason, d.Key); err != nil {
+			return nil, err
+		}
+		if _, err := p.tx.Exec(ctx, "update channels set digest_at = $2 where key = $1", c.Key, p.now); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+const digestReason = "Told in a digest, together with others."
+
+// digest is one notification that stands for several.
+func (p *pass) digest(c *Channel, members []*Notification) *Notification {
+	worst := slices.MinFunc(members, func(a, b *Notification) int {
+		return severityRank[a.Notice.Severity] - severityRank[b.Notice.Severity]
+	})
+	d := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, Kind: members[0].Kind, Status: NotificationQueued, CreatedAt: p.now,
+		DueAt: &p.now, Notice: worst.Notice}
+	d.Notice.ID, d.Notice.Kind, d.Notice.Others, d.Notice.AlertID = d.ID(), d.Kind, len(members)-1, d.ID()
+	if len(members) > 1 {
+		d.Notice.Summary = digestSummary(members)
+	}
+	return d
+}
+
+// noticeKey is an alert and what has happened to it.
+type noticeKey struct {
+	alert uuid.UUID
+	kind  string
+}
+
+// notices makes what channels say about the alerts that have changed.
+func (p *pass) notices(ctx context.Context) (map[noticeKey]Notice, error) {
+	var keys []int64
+	for _, t := range p.changes {
+		keys = append(keys, t.alert.DestinationKey)
+	}
+	var list []*Destination
+	if err := p.s.DB.WithContext(ctx).Where("key in ?", keys).Find(&list).Error; err != nil {
+		return nil, err
+	}
+	destinations := map[int64]*Destination{}
+	for _, d := range list {
+		destinations[d.Key] = d
+	}
+	out := map[noticeKey]Notice{}
+	for _, t := range p.changes {
+		a := t.alert
+		n := Notice{Severity: a.Severity, AlertID: a.ID(), RuleName: t.rule.Name, Condition: t.rule.Condition.Sentence(), Summary: a.Summary, Failures: a.Detail.Failures,
+			Attempts: a.Detail.Attempts, OpenedAt: a.OpenedAt, ErrorClass: a.Detail.ErrorClass, Error: a.Detail.Error, Advice: a.Detail.Advice}
+		if a.Detail.FirstFailure != nil {
+			n.FirstFailure = *a.Detail.FirstFailure
+		}
+		if a.Detail.LastFailure != nil {
+			n.LastFailure = *a.Detail.LastFailure
+		}
+		if a.ResolvedAt != nil && t.kind == NoticeResolved {
+			n.ResolvedAt, n.Summary = *a.ResolvedAt, a.Resolution
+		}
+		if d := destinations[a.DestinationKey]; d != nil {
+			if s := p.subjects[d.Key]; s != nil {
+				n.TenantID = s.tenantID
+			}
+			if err := p.s.open(d, n.TenantID); err == nil {
+				n.Target, _ = d.Target()
+			}
+			n.DestinationID, n.DestinationName, n.DestinationType = d.ID, d.Title(), d.Type
+		}
+		out[noticeKey{a.Key, t.kind}] = n
+	}
+	return out, nil
+}
