@@ -22,13 +22,15 @@ var NoticeKinds = []string{NoticeOpened, NoticeRepeated, NoticeResolved, NoticeT
 // Notice is what a channel is to say. Its fields are those of the notice that package jobs/notify sends.
 type Notice struct {
 	ID       string `json:"id"` // the notification's: the same for every try
+	Try      int    `json:"-"`  // from 1
 	Kind     string `json:"kind"`
 	Severity string `json:"severity"`
 
-	AlertID   string `json:"alert_id"` // the same for all notices of one alert, and of one digest
-	RuleName  string `json:"rule_name"`
-	Condition string `json:"condition"` // the rule in words
-	Summary   string `json:"summary"`
+	AlertID   string    `json:"alert_id"` // the same for all notices of one alert, and of one digest
+	RuleName  string    `json:"rule_name"`
+	Condition string    `json:"condition"` // the rule in words
+	Summary   string    `json:"summary"`
+	At        time.Time `json:"at,omitzero"` // when it was made
 
 	TenantID        string `json:"tenant_id"`
 	DestinationID   string `json:"destination_id"`
@@ -55,6 +57,8 @@ type Notice struct {
 	UnsubscribeURL string `json:"unsubscribe_url"`
 
 	Others int `json:"others"` // further alerts that this notice stands for
+
+	Skip []string `json:"reached,omitempty"` // recipients that an earlier try has reached
 }
 
 // The states of a notification.

@@ -214,3 +214,40 @@ func with(u string, q url.Values) string {
 	}
 	return u
 }
+
+// AlertsURL and its like are the pages about alerts: of a tenant, or without one of the operators.
+func AlertsURL(tenant string) string { return alertPath(tenant) }
+
+// AlertURL is the page of an alert, or with tail an action on it: "acknowledge" or "mute".
+func AlertURL(tenant, id string, tail ...string) string {
+	return alertPath(tenant, append([]string{id}, tail...)...)
+}
+
+// RulesURL is the list of alert rules. NewRuleURL is the form for one, RuleURL the form of an existing one, or with tail
+// "delete".
+func RulesURL(tenant string) string   { return alertPath(tenant, "rules") }
+func NewRuleURL(tenant string) string { return alertPath(tenant, "rules", "new") }
+func RuleURL(tenant, id string, tail ...string) string {
+	return alertPath(tenant, append([]string{"rules", id}, tail...)...)
+}
+
+// ChannelsURL is the list of channels. NewChannelURL is the form for one, ChannelURL the form of an existing one, or with
+// tail an action on it: "test" or "delete".
+func ChannelsURL(tenant string) string   { return alertPath(tenant, "channels") }
+func NewChannelURL(tenant string) string { return alertPath(tenant, "channels", "new") }
+func ChannelURL(tenant, id string, tail ...string) string {
+	return alertPath(tenant, append([]string{"channels", id}, tail...)...)
+}
+
+// NotificationsURL is the log of what channels were told; NotificationURL one entry of it, or with tail "resend".
+func NotificationsURL(tenant string) string { return alertPath(tenant, "notifications") }
+func NotificationURL(tenant, id string, tail ...string) string {
+	return alertPath(tenant, append([]string{"notifications", id}, tail...)...)
+}
+
+func alertPath(tenant string, parts ...string) string {
+	if tenant == "" {
+		return path(append([]string{"alerts"}, parts...)...)
+	}
+	return path(append([]string{"t", tenant, "alerts"}, parts...)...)
+}
