@@ -325,16 +325,17 @@ type fieldJSON struct {
 	Options     []adapters.Option `json:"options,omitempty"`
 }
 
-func typeToJSON(r *adapters.Registration) typeJSON {
-	fields := func(list []adapters.Field) []fieldJSON {
-		out := make([]fieldJSON, 0, len(list))
-		for _, f := range list {
-			out = append(out, fieldJSON{f.Key, string(f.Type), f.Label, f.Help, f.Required, f.Default, f.Sensitive, f.Pattern, f.MinLength, f.MaxLength, f.Options})
-		}
-		return out
+func fieldsToJSON(list []adapters.Field) []fieldJSON {
+	out := make([]fieldJSON, 0, len(list))
+	for _, f := range list {
+		out = append(out, fieldJSON{f.Key, string(f.Type), f.Label, f.Help, f.Required, f.Default, f.Sensitive, f.Pattern, f.MinLength, f.MaxLength, f.Options})
 	}
+	return out
+}
+
+func typeToJSON(r *adapters.Registration) typeJSON {
 	s := r.Spec
-	return typeJSON{s.Name, s.Label, s.Description, s.Icon, s.Instructions, fields(s.Config), fields(s.Credentials)}
+	return typeJSON{s.Name, s.Label, s.Description, s.Icon, s.Instructions, fieldsToJSON(s.Config), fieldsToJSON(s.Credentials)}
 }
 
 type noRequest struct{}
