@@ -30,7 +30,7 @@ type App struct {
 	store         *models.Store
 	accepter      *models.Accepter
 	notices       *jobs.Notices
-	recent        *models.Recent   // nil unless web and worker share the process
+	recent        *models.Recent // nil unless web and worker share the process
 	env           adapters.Env
 	bootstrap     *models.Actor
 	bootstrapHash [32]byte

@@ -17,6 +17,7 @@ type Page struct {
 	Viewer  Viewer   // who is signed in
 	Flash   *Flash   // what the request before this one has done; nil for nothing
 	API     *APICall // the call of the API that does the same; nil for none
+	Alerts  int      // open ones that nobody takes care of, at most MaxAlerts; shown in the navigation
 	Invalid bool     // a refused form: the document's title says so
 	Here    string   // path and query of the page, to come back to after a change of preferences
 	Refresh bool     // parts of the page refresh themselves, for which htmx is needed
@@ -50,6 +51,7 @@ const (
 	SectionDestinations Section = "destinations"
 	SectionTopics       Section = "topics"
 	SectionKeys         Section = "api-keys"
+	SectionAlerts       Section = "alerts"
 	SectionSettings     Section = "settings"
 	SectionTenants      Section = "tenants"
 )
@@ -101,6 +103,7 @@ func (p Page) navigation() []navGroup {
 	if p.Tenant == "" {
 		return []navGroup{{"Server", []navEntry{
 			{SectionTenants, "Tenants", "building-2", TenantsURL()},
+			{SectionAlerts, p.alertsLabel(), "bell", AlertsURL("")},
 			{SectionKeys, "API keys", "key-round", KeysURL("")},
 		}}}
 	}
@@ -112,6 +115,7 @@ func (p Page) navigation() []navGroup {
 		{"Monitor", []navEntry{
 			{SectionOverview, "Overview", "gauge", OverviewURL(p.Tenant)},
 			{SectionEvents, "Events", "activity", EventsURL(p.Tenant)},
+			{SectionAlerts, p.alertsLabel(), "bell", AlertsURL(p.Tenant)},
 		}},
 		{"Configure", []navEntry{
 			{SectionDestinations, "Destinations", "waypoints", DestinationsURL(p.Tenant)},
@@ -119,6 +123,20 @@ func (p Page) navigation() []navGroup {
 		}},
 		manage,
 	}
+}
+
+// MaxAlerts is how far open alerts are counted for the navigation.
+const MaxAlerts = 99
+
+// alertsLabel is the navigation's entry for alerts, with how many are open.
+func (p Page) alertsLabel() string {
+	switch {
+	case p.Alerts > MaxAlerts:
+		return "Alerts (" + count(MaxAlerts) + "+ open)"
+	case p.Alerts > 0:
+		return "Alerts (" + count(p.Alerts) + " open)"
+	}
+	return "Alerts"
 }
 
 // crumbs is the whole way to the page, itself included.
