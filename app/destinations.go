@@ -27,6 +27,7 @@ type destinationJSON struct {
 	Retry            *models.RetryPolicy `json:"retry"`
 	Timeout          *models.Duration    `json:"timeout"`
 	MaxInFlight      *int                `json:"max_in_flight"`
+	DisableAfter     *int                `json:"disable_after"` // null for the server's default, 0 for never
 	Signature        string              `json:"signature"`
 	Format           string              `json:"format"`
 	Target           string              `json:"target"`
@@ -43,14 +44,25 @@ type destinationStatus struct {
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`
 	Actor  string    `json:"actor"`
+	// Deliveries that failed since the last success, however often each was tried, and since when.
+	Failures     int        `json:"failures_in_a_row"`
+	Attempts     int        `json:"failed_attempts_in_a_row"`
+	FailingSince *time.Time `json:"failing_since"`
+	LastError    *errorJSON `json:"last_error"`
 }
 
 func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 	target, targetURL := d.Target()
 	j := destinationJSON{ID: d.ID, TenantID: d.TenantID, Type: d.Type, Name: d.Name, Topics: d.Topics, Filter: d.Filter, Config: d.MaskedConfig(),
-		Credentials: d.Masked(secrets), DeliveryMetadata: d.DeliveryMetadata, Metadata: d.Metadata, Retry: d.Retry, MaxInFlight: d.MaxInFlight,
+		Credentials: d.Masked(secrets), DeliveryMetadata: d.DeliveryMetadata, Metadata: d.Metadata, Retry: d.Retry, MaxInFlight: d.MaxInFlight, DisableAfter: d.DisableAfter,
 		Signature: d.Signature, Format: d.Format, Target: target, Version: d.Version, DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 		Status: destinationStatus{State: d.State(), Reason: d.DisabledReason, Since: d.CreatedAt, Actor: d.DisabledBy}}
+	if h := d.Health; h != nil {
+		j.Status.Failures, j.Status.Attempts, j.Status.FailingSince = h.Failures, h.Attempts, h.Since
+		if h.Failures > 0 && h.ErrorClass != "" {
+			j.Status.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
+		}
+	}
 	if j.Filter == nil {
 		j.Filter = json.RawMessage("null")
 	}

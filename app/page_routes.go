@@ -60,7 +60,7 @@ func (a *App) pageRoutes() []pageRoute {
 		{get, tenant + "/destinations", read, twin("GET " + apiTenant + "/destinations"), a.destinationsPage},
 		{get, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.newDestinationPage},
 		{post, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.createDestinationPage},
-		{get, destination, read, twin("GET " + apiDestination), a.destinationPage},
+		{get, destination, read, twin("GET "+apiDestination, "GET "+apiDestination+"/health"), a.destinationPage},
 		{get, destination + "/deliveries", read, twin("GET /deliveries"), a.destinationDeliveriesPage},
 		{get, destination + "/settings", write, twin("PATCH " + apiDestination), a.destinationSettingsPage},
 		{post, destination + "/settings", write, twin("PATCH " + apiDestination), a.saveDestination},

@@ -82,6 +82,7 @@ func (a *App) apiRoutes() []route {
 		{del, destination, models.MayWrite, asJSON(a, models.MayWrite, a.deleteDestination)},
 		{put, destination + "/enable", models.MayWrite, asJSON(a, models.MayWrite, a.enableDestination)},
 		{put, destination + "/disable", models.MayWrite, asJSON(a, models.MayWrite, a.disableDestination)},
+		{get, destination + "/health", models.MayRead, asJSON(a, models.MayRead, a.getHealth)},
 		{post, destination + "/backlog", models.MayWrite, asJSON(a, models.MayWrite, a.actOnBacklog)},
 		{post, destination + "/secrets/rotate", models.MayWrite, asJSON(a, models.MayWrite, a.rotateSecret)},
 		{post, destination + "/secrets/reveal", models.MayWrite, asJSON(a, models.MayWrite, a.revealSecret)},

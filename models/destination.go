@@ -46,6 +46,7 @@ type Destination struct {
 	TenantID    string            `gorm:"-"` // the tenant's public id
 	Config      map[string]string `gorm:"-"` // in clear text; never shown but by MaskedConfig
 	Credentials map[string]string `gorm:"-"` // in clear text; never shown but by Masked
+	Health      *Health           `gorm:"-"` // how it does; of what Destination and Destinations return, never nil there
 }
 
 // TakesAll reports whether the destination subscribes to every topic.
@@ -92,8 +93,8 @@ func (d *Destination) State() string {
 	return "active"
 }
 
-// disableLimit is after how many failing deliveries in a row the destination is disabled; 0 for never.
-func (d *Destination) disableLimit(dflt int) int {
+// DisableLimit is after how many failing deliveries in a row the destination is disabled; 0 for never.
+func (d *Destination) DisableLimit(dflt int) int {
 	if d.DisableAfter != nil {
 		return *d.DisableAfter
 	}
@@ -156,6 +157,7 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 			return err
 		}
 		d.Filter = filter
+		d.Health = &Health{Destination: d.Key, TenantKey: d.TenantKey}
 		return saveFilter(ctx, tx, d)
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
@@ -188,7 +190,26 @@ func (s *Store) Destination(ctx context.Context, scope Scope, tenantID, id strin
 	if err != nil {
 		return nil, err
 	}
-	return s.destination(s.DB.WithContext(ctx), t, id)
+	d, err := s.destination(s.DB.WithContext(ctx), t, id)
+	if err != nil {
+		return nil, err
+	}
+	return d, s.addHealth(ctx, d)
+}
+
+// addHealth fills in how destinations do.
+func (s *Store) addHealth(ctx context.Context, list ...*Destination) error {
+	keys := make([]int64, len(list))
+	for i, d := range list {
+		keys[i] = d.Key
+	}
+	found, err := s.HealthOf(ctx, keys...)
+	for _, d := range list {
+		if d.Health = found[d.Key]; d.Health == nil {
+			d.Health = &Health{Destination: d.Key, TenantKey: d.TenantKey}
+		}
+	}
+	return err
 }
 
 func (s *Store) destination(db *gorm.DB, t *Tenant, id string) (*Destination, error) {
@@ -234,7 +255,7 @@ func (s *Store) Destinations(ctx context.Context, scope Scope, tenantID string, 
 			out = append(out, d)
 		}
 	}
-	return out, nil
+	return out, s.addHealth(ctx, out...)
 }
 
 func (dq DestinationQuery) matches(d *Destination) bool {
@@ -311,7 +332,10 @@ func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, ve
 		d.UpdatedAt = time.Now()
 		return tx.DB.Save(d).Error
 	})
-	return d, err
+	if err != nil {
+		return d, err
+	}
+	return d, s.addHealth(ctx, d)
 }
 
 // DeleteDestination deletes a destination; version as in UpdateDestination. Its deliveries that wait are cancelled by

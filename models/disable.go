@@ -50,7 +50,7 @@ func (s *Store) disableFailing(ctx context.Context, tenantID, id string) (done b
 			return err
 		}
 		h := found[d.Key]
-		if h == nil || d.DisabledAt != nil || !h.ShouldDisable(d.disableLimit(s.DisableAfter), s.DisableLeast) {
+		if h == nil || d.DisabledAt != nil || !h.ShouldDisable(d.DisableLimit(s.DisableAfter), s.DisableLeast) {
 			return errUnchanged
 		}
 		// What other workers have recorded but nobody has folded in yet: one success is enough to let it go on.
@@ -113,4 +113,28 @@ func resetHealth(ctx context.Context, tx pgx.Tx, destination int64) error {
 	b := &pgx.Batch{}
 	h.queue(b)
 	return tx.SendBatch(ctx, b).Close()
+}
+
+// StateChange is one time at which a destination was disabled or enabled.
+type StateChange struct {
+	At       time.Time
+	Disabled bool
+	Actor    string
+	Reason   string
+	Attempts []string // ids of the attempts that led to it, when it was disabled by itself
+}
+
+// StateChanges lists when a destination was disabled and enabled, newest first.
+func (s *Store) StateChanges(ctx context.Context, d *Destination, limit int) ([]StateChange, error) {
+	rows, err := s.Pool.Query(ctx, `select id::text, actor, action, coalesce(detail->>'reason', ''), coalesce(detail->'attempts', '[]') from audit
+		where tenant_key = $1 and object = $2 and action in ('destination.disable', 'destination.enable') and outcome = 'ok' order by id desc limit $3`, d.TenantKey, d.ID, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c StateChange, err error) {
+		var id, action string
+		err = row.Scan(&id, &c.Actor, &action, &c.Reason, &c.Attempts)
+		c.At, c.Disabled = timeInID(id), action == "destination.disable"
+		return c, err
+	})
 }
