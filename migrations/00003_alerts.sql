@@ -48,6 +48,7 @@ create table destination_health (
   probe_at        timestamptz                      -- when the next one is due; null for none
 ) with (fillfactor = 50);
 create index destination_health_failing on destination_health (failures) where failures > 0;
+create index destination_health_filter on destination_health (filter_failed_at) where filter_failed_at is not null;
 create index destination_health_probe on destination_health (probe_at) where probe_at is not null;
 
 -- The past, for rates and charts. Partitioned by day, as events are.

@@ -11,7 +11,7 @@ import (
 )
 
 // loadOpen reads the open alerts: all of them, or those of the destinations about which something was recorded. The
-// destinations of the alerts are added to keys.
+// destinations of the alerts are added to keys, and with all those that fail.
 func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) error {
 	p.open = map[[2]int64]*Alert{}
 	rows, err := p.tx.Query(ctx, `select id, owner_key, rule_key, tenant_key, destination_key, status, step, severity, summary, detail, opened_at, updated_at, muted_until
@@ -29,6 +29,19 @@ func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) erro
 		p.open[[2]int64{a.RuleKey, a.DestinationKey}] = a
 		keys[a.DestinationKey] = true
 	}
+	if err != nil || !all {
+		return err
+	}
+	// A rule may be younger than the failures.
+	rows, err = p.tx.Query(ctx, "select destination_key from destination_health where failures > 0 or filter_failed_at > $1", p.now.Add(-filterQuiet))
+	if err != nil {
+		return err
+	}
+	var k int64
+	_, err = pgx.ForEachRow(rows, []any{&k}, func() error {
+		keys[k] = true
+		return nil
+	})
 	return err
 }
 
