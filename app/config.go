@@ -44,6 +44,7 @@ type Config struct {
 	ManualLimit int
 	DisableN    int           // failing deliveries in a row after which a destination is disabled; 0 for never
 	DisableMin  time.Duration // and only when they lasted so long
+	ProbeAfter  time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
 	Retention   time.Duration
 	Timeout     time.Duration
 	MaxInFlight int
@@ -197,6 +198,12 @@ func variables() []variable {
 			r.DisableMin = time.Duration(d)
 			return err
 		}},
+		{"PROBE_AFTER", "0s", "wait before a destination that was disabled by itself is probed with one held event, doubling up to 6h; 0s for never", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 0, 6*time.Hour)
+			r.ProbeAfter = time.Duration(d)
+			return err
+		}},
 		{"RETENTION_DAYS", "30", "how long events, deliveries and attempts are kept", func(r *reader, v string) error {
 			var days int
 			err := intIn(&days, v, 1, 3650)
@@ -343,7 +350,7 @@ func writeNew(path string, b []byte) error {
 // Rules are the limits and defaults for the models.
 func (c *Config) Rules() models.Rules {
 	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit, DisableAfter: c.DisableN,
-		DisableLeast: c.DisableMin, MaxPayload: c.MaxPayload,
+		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
 		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL}
 }
 

@@ -191,10 +191,14 @@ type enableRequest struct {
 		Backlog string     `json:"backlog"` // deliver (default), drop or keep
 		Since   *time.Time `json:"since"`
 		Until   *time.Time `json:"until"`
+		Probe   bool       `json:"probe"` // send one held delivery first, and enable when it has arrived
 	} `body:"json"`
 }
 
 func (a *App) enableDestination(ctx context.Context, c *Call, req *enableRequest) (*Reply, error) {
+	if req.Body.Probe {
+		return a.probeDestination(ctx, c, req)
+	}
 	d, err := a.store.EnableDestination(ctx, c.Scope(), req.Tenant, req.Destination, c.Actor.Name,
 		models.Backlog{Action: req.Body.Backlog, Since: req.Body.Since, Until: req.Body.Until})
 	if err != nil {
@@ -202,6 +206,21 @@ func (a *App) enableDestination(ctx context.Context, c *Call, req *enableRequest
 	}
 	a.auditDestination(ctx, c, d, "destination.enable", map[string]any{"backlog": req.Body.Backlog})
 	return destinationReply(c, d), nil
+}
+
+// probeDestination sends one held delivery; the destination is enabled when that has arrived.
+func (a *App) probeDestination(ctx context.Context, c *Call, req *enableRequest) (*Reply, error) {
+	d, probing, err := a.store.ProbeDestination(ctx, c.Scope(), req.Tenant, req.Destination, c.Actor.Name,
+		models.Backlog{Action: req.Body.Backlog, Since: req.Body.Since, Until: req.Body.Until})
+	if err != nil {
+		return nil, err
+	}
+	a.auditDestination(ctx, c, d, map[bool]string{true: "destination.probe", false: "destination.enable"}[probing], map[string]any{"backlog": req.Body.Backlog})
+	r := destinationReply(c, d)
+	if probing {
+		r.Status = http.StatusAccepted
+	}
+	return r, nil
 }
 
 type disableRequest struct {

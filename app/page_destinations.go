@@ -105,7 +105,7 @@ func (a *App) destinationPage(ctx context.Context, p *pageCtx) error {
 
 // healthView is how a destination does, for its page.
 func (a *App) healthView(ctx context.Context, p *pageCtx, d *models.Destination) (v views.Health, err error) {
-	v = views.Health{Health: d.Health, Limit: d.DisableLimit(a.store.DisableAfter), Now: time.Now()}
+	v = views.Health{Health: d.Health, Off: d.DisabledAt != nil, Limit: d.DisableLimit(a.store.DisableAfter), Now: time.Now()}
 	day := v.Now.UTC().Truncate(time.Hour).Add(-23 * time.Hour)
 	if v.Day, err = a.store.RatesOf(ctx, d.Key, day); err != nil {
 		return v, err

@@ -559,3 +559,39 @@ func TestNoticeIsTriedAgain(t *testing.T) {
 		t.Error("another id with the second try")
 	}
 }
+
+// TestProbe enables a destination by way of one delivery: in vain at first, then for good.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, func(r *models.Rules) { r.DisableAfter, r.DisableLeast, r.ProbeAfter = 3, 0, time.Millisecond })
+	e.destination("d", server500, nil)
+	for range 5 {
+		e.publish(models.PublishInput{})
+	}
+	e.startWorker()
+	eventually(t, "the destination is disabled", func() bool { return e.get("d").DisabledAt != nil })
+	first, second := e.publish(models.PublishInput{}), e.publish(models.PublishInput{})
+	failed := e.delivery(first.ID, "d", func(d *models.Delivery) bool { return d.Status == models.StatusHeld && d.Attempts > 0 })
+	if !strings.Contains(failed.Reason, "A probe of the disabled destination failed: The receiver failed: 500.") {
+		t.Errorf("%q", failed.Reason)
+	}
+	if at := e.attempts(failed); at[0].Trigger != models.TriggerProbe || at[0].Actor != "Waybill" {
+		t.Errorf("%+v", at[0])
+	}
+	answers.Delete(t.Name() + "/d")
+	e.delivery(first.ID, "d", is(models.StatusDelivered))
+	e.delivery(second.ID, "d", is(models.StatusDelivered))
+	eventually(t, "the destination is enabled", func() bool { return e.get("d").DisabledAt == nil })
+
+	// By hand, where nothing is held: there is nothing to probe with.
+	if _, err := e.store.DisableDestination(t.Context(), models.AllTenants(), "acme", "d", "ann", ""); err != nil {
+		t.Fatal(err)
+	}
+	d, probing, err := e.store.ProbeDestination(t.Context(), models.AllTenants(), "acme", "d", "ann", models.Backlog{})
+	if err != nil || probing || d.DisabledAt != nil {
+		t.Errorf("%v %v %v", probing, d.DisabledAt, err)
+	}
+	if _, _, err = e.store.ProbeDestination(t.Context(), models.AllTenants(), "acme", "d", "ann", models.Backlog{}); !models.IsKind(err, models.KindConflict) {
+		t.Errorf("probing what is enabled: %v", err)
+	}
+}

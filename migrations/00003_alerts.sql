@@ -45,10 +45,12 @@ create table destination_health (
   filter_failed_at timestamptz,
   reset_at        timestamptz,                     -- what happened before does not count: the destination was enabled then
   probes          integer not null default 0,      -- made since it was disabled
-  probe_at        timestamptz                      -- when the next one is due; null for none
+  probe_at        timestamptz,                     -- when the next one is due; null for none
+  probe           jsonb                            -- the one that is under way; null for none
 ) with (fillfactor = 50);
 create index destination_health_failing on destination_health (failures) where failures > 0;
 create index destination_health_filter on destination_health (filter_failed_at) where filter_failed_at is not null;
+create index destination_health_probing on destination_health (destination_key) where probe is not null;
 create index destination_health_probe on destination_health (probe_at) where probe_at is not null;
 
 -- The past, for rates and charts. Partitioned by day, as events are.

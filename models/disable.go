@@ -72,6 +72,10 @@ func (s *Store) disableFailing(ctx context.Context, tenantID, id string) (done b
 			return err
 		}
 		h.Probes, h.ProbeAt = 0, nil
+		if s.ProbeAfter > 0 {
+			first := now.Add(s.ProbeAfter)
+			h.ProbeAt = &first
+		}
 		b := &pgx.Batch{}
 		h.queue(b)
 		if err := tx.Pgx.SendBatch(ctx, b).Close(); err != nil {

@@ -22,6 +22,7 @@ const (
 	TriggerManual    = "manual"
 	TriggerBulk      = "bulk"
 	TriggerTest      = "test"
+	TriggerProbe     = "probe" // to find out whether a disabled destination works again
 )
 
 // Batch is a job: deliveries to one destination, at most MaxBatch of them.

@@ -44,6 +44,7 @@ type Rules struct {
 	ManualRetryLimit int           // manual retries of one delivery; 0 for no limit
 	DisableAfter     int           // default number of failing deliveries in a row after which a destination is disabled; 0 for never
 	DisableLeast     time.Duration // and only when they lasted so long
+	ProbeAfter       time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
 	MaxPayload       int           // bytes of an event's data
 	Topics           []string      // catalogue from the environment; empty together with the table for any topic
 	Retention        time.Duration // how long events are kept

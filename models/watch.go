@@ -83,6 +83,9 @@ func (w *Watcher) Pass(ctx context.Context, now time.Time) (n int, err error) {
 			w.slow = time.Time{} // tell at once
 		}
 	}
+	if mine {
+		return n, w.s.SettleProbes(ctx, now)
+	}
 	return n, nil
 }
 

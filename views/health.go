@@ -11,7 +11,8 @@ import (
 // Health is how a destination does, for the first of its pages.
 type Health struct {
 	Health  *models.Health
-	Limit   int // deliveries in a row after which it is disabled; 0 for never
+	Off     bool // the destination is disabled
+	Limit   int  // deliveries in a row after which it is disabled; 0 for never
 	Day     models.Rates
 	History []models.HealthBucket // the last 24 hours by the hour, without the empty ones
 	Changes []models.StateChange
@@ -33,7 +34,7 @@ func (v Health) sentence() string {
 		return s + "."
 	}
 	s += fmt.Sprintf("; %s in a row failed (%s) since %s UTC", plural(h.Failures, "delivery"), plural(h.Attempts, "attempt"), clock(*h.Since))
-	if v.Limit > 0 {
+	if v.Limit > 0 && !v.Off {
 		s += fmt.Sprintf(", and it is disabled at %s", count(v.Limit))
 	}
 	return s + "."

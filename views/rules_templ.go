@@ -472,7 +472,7 @@ func RulePage(v Rule) templ.Component {
 						}()
 					}
 					ctx = templ.InitializeContext(ctx)
-					templ_7745c5c3_Err = inline(v.Form, "when.disable_steps", "Steps in percent", "w-36").Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = inline(v.Form, "when.disable_steps", "Steps in percent", "w-44").Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -665,7 +665,7 @@ func RulePage(v Rule) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = Input(v.Form, Control{Name: "every", Label: "At most every", Hint: "For each destination, like 10m or 1h; also how often it reminds of what is still open. 0s for each time, without reminders.", Narrow: true, Mono: true, Required: true}).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = Input(v.Form, Control{Name: "every", Label: "At most every", Hint: "For each destination, like 10m or 1h; also how often it reminds of what is still open. 0s for each time, without reminders.", Mono: true, Required: true}).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -129,6 +129,8 @@ func triggerText(a *models.Attempt) string {
 		return by("Manual")
 	case models.TriggerBulk:
 		return by("Bulk retry")
+	case models.TriggerProbe:
+		return by("Probe")
 	case models.TriggerTest:
 		return by("Test")
 	}
