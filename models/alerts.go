@@ -104,9 +104,53 @@ func (s *Store) OpenAlerts(ctx context.Context, scope Scope, limit int) (n int, 
 	return n, err
 }
 
-// AcknowledgeAlert says that somebody takes care of an alert: there are no reminders any more.
+// AcknowledgeAlert says that somebody takes care of an alert: there are no reminders any more. The channels that were told
+// about it alone are told that too, so that whoever is on call need not ask.
 func (s *Store) AcknowledgeAlert(ctx context.Context, scope Scope, tenantID, id, actor string) (*Alert, error) {
-	return s.changeAlert(ctx, scope, tenantID, id, "status = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2, updated_at = now()", actor)
+	before, err := s.Alert(ctx, scope, tenantID, id)
+	if err != nil {
+		return nil, err
+	}
+	if before.Status == AlertAcknowledged {
+		return before, nil
+	}
+	a, err := s.changeAlert(ctx, scope, tenantID, id, "status = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2, updated_at = now()", actor)
+	if err != nil {
+		return nil, err
+	}
+	return a, s.tellAcknowledged(ctx, a)
+}
+
+func (s *Store) tellAcknowledged(ctx context.Context, a *Alert) error {
+	if a.Muted(time.Now()) {
+		return nil
+	}
+	committed := func() {}
+	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `select distinct on (n.channel_key) n.channel_key, n.notice from notifications n join channels c on c.key = n.channel_key
+			where n.alert_id = $1 and n.kind in ('opened', 'repeated') and n.status in ('queued', 'sent') and c.deleted_at is null order by n.channel_key, n.id desc`, a.Key)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Notification, error) {
+			n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: a.OwnerKey, AlertKey: &a.Key, RuleKey: &a.RuleKey, DestinationKey: &a.DestinationKey, Kind: NoticeAcknowledged,
+				Status: NotificationQueued, Actor: a.AcknowledgedBy, CreatedAt: now, DueAt: &now}
+			err := row.Scan(&n.ChannelKey, &n.Notice)
+			n.Notice.ID, n.Notice.Kind, n.Notice.Skip = n.ID(), n.Kind, nil
+			n.Notice.Summary = actorName(a.AcknowledgedBy) + " takes care of it: " + n.Notice.Summary
+			return n, err
+		})
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		committed, err = s.insertNotifications(ctx, tx, list)
+		return err
+	})
+	if err == nil {
+		committed()
+	}
+	return err
 }
 
 // MaxMute is for how long an alert can be muted at most.

@@ -10,14 +10,15 @@ import (
 
 // What has happened to the alert that a notice tells of.
 const (
-	NoticeOpened   = "opened"
-	NoticeRepeated = "repeated" // it is still open, or has become worse
-	NoticeResolved = "resolved"
-	NoticeTest     = "test" // somebody pressed the button
+	NoticeOpened       = "opened"
+	NoticeRepeated     = "repeated" // it is still open, or has become worse
+	NoticeResolved     = "resolved"
+	NoticeAcknowledged = "acknowledged" // somebody takes care of it
+	NoticeTest         = "test"         // somebody pressed the button
 )
 
 // NoticeKinds lists what notices can tell.
-var NoticeKinds = []string{NoticeOpened, NoticeRepeated, NoticeResolved, NoticeTest}
+var NoticeKinds = []string{NoticeOpened, NoticeRepeated, NoticeAcknowledged, NoticeResolved, NoticeTest}
 
 // Notice is what a channel is to say. Its fields are those of the notice that package jobs/notify sends.
 type Notice struct {

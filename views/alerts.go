@@ -211,7 +211,7 @@ func notificationOptions() []Option {
 }
 
 var noticeOptions = []Option{{Value: models.NoticeOpened, Label: "Opened"}, {Value: models.NoticeRepeated, Label: "Reminder, or worse"},
-	{Value: models.NoticeResolved, Label: "Resolved"}, {Value: models.NoticeTest, Label: "Test"}}
+	{Value: models.NoticeAcknowledged, Label: "Acknowledged"}, {Value: models.NoticeResolved, Label: "Resolved"}, {Value: models.NoticeTest, Label: "Test"}}
 
 // notificationNote is what one should know of a notification in a line.
 func notificationNote(n *models.Notification) string {
