@@ -564,7 +564,10 @@ func TestNoticeIsTriedAgain(t *testing.T) {
 // TestProbe enables a destination by way of one delivery: in vain at first, then for good.
 func TestProbe(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, func(r *models.Rules) { r.DisableAfter, r.DisableLeast, r.ProbeAfter = 3, 0, time.Millisecond })
+	e := newEngine(t, func(r *models.Rules) {
+		r.DisableAfter, r.DisableLeast, r.ProbeAfter = 3, 0, time.Millisecond
+		r.Retry = models.RetryPolicy{Initial: 1, Multiplier: 1, MaxInterval: models.Duration(time.Hour), MaxAttempts: 1}
+	})
 	e.destination("d", server500, nil)
 	for range 5 {
 		e.publish(models.PublishInput{})

@@ -98,14 +98,15 @@ func (h *Health) failed(r result) {
 	if r.GivenUp {
 		h.GaveUp++
 	}
-	if h.Since == nil {
+	if h.Since == nil || at.Before(*h.Since) {
 		h.Since = &at
 	}
 	if h.LastFailure == nil || at.After(*h.LastFailure) {
 		h.LastFailure = &at
 	}
 	h.Attempts++
-	// A delivery whose attempt before was among these failures is counted already.
+	// A delivery whose attempt before was among these failures is counted already: an attempt is recorded, and so folded in,
+	// before the next one of its delivery.
 	if r.Previous.Before(*h.Since) {
 		h.Failures++
 	}

@@ -36,6 +36,7 @@ func TestHealthOfADestination(t *testing.T) {
 		"a late success before the first":       {[][]result{{failure(3, first), failure(5, first)}, {success(2)}}, 2, 2, 2, 3},
 		"a failure that comes late":             {[][]result{{success(5)}, {failure(4, first)}}, 0, 0, 0, -1},
 		"failed and recovered within one group": {[][]result{{failure(1, first), failure(2, first), success(3)}}, 0, 0, 2, -1},
+		"a first failure that comes late":       {[][]result{{failure(5, first)}, {failure(3, first)}, {failure(6, 3), failure(7, 5)}}, 2, 4, 2, 3},
 		"at the same instant":                   {[][]result{{failure(1, first), failure(1, first)}}, 2, 2, 2, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
