@@ -136,9 +136,10 @@ func (s *Store) pastMinutes(ctx context.Context, r *AlertRule, since time.Time, 
 		keys = append(keys, k)
 	}
 	which := "peak > 0 or filter_failures > 0 or given_up > 0"
-	if r.Kind == RuleRate {
+	switch r.Kind {
+	case RuleRate:
 		which = "destination_key in (select destination_key from health_minutes where destination_key = any($1) and minute >= $2 and failed_attempts > 0)"
-	} else if r.Kind == RuleBacklog {
+	case RuleBacklog:
 		which = "true"
 	}
 	rows, err := s.Pool.Query(ctx, `select destination_key, minute, deliveries, failed_deliveries, attempts, failed_attempts, given_up, peak, at_end, filter_failures, lag_ms

@@ -145,7 +145,7 @@ func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, 
 		return cmp.Or(severityRank[a.alert.Severity]-severityRank[b.alert.Severity], cmp.Compare(a.alert.DestinationKey, b.alert.DestinationKey))
 	})
 	var out []*Notification
-	closed := map[uuid.UUID]bool{}
+	closed := map[uuid.UUID]bool{} // digests that were looked at in this pass, and whether the last alert of them is over
 	for i := range p.changes {
 		t := &p.changes[i]
 		if t.rule.Key == 0 {
@@ -246,16 +246,18 @@ func (p *pass) resolved(ctx context.Context, t *transition, n *Notification, of 
 		out = append(out, n)
 	}
 	for _, d := range of.digests {
+		if _, looked := closed[d]; looked {
+			continue // it is open still, or its end is told by the first of its alerts
+		}
 		var open bool
 		err := p.tx.QueryRow(ctx, `select exists (select 1 from notifications n join alerts a on a.id = n.alert_id
 			where n.digest_id = $1 and a.status <> 'resolved')`, d).Scan(&open)
 		if err != nil {
 			return nil, err
 		}
-		if open || closed[d] {
+		if closed[d] = !open; open {
 			continue
 		}
-		closed[d] = true
 		whole := *n
 		whole.Key, whole.Status, whole.DueAt = uuid.Must(uuid.NewV7()), NotificationQueued, &p.now
 		whole.Notice.ID, whole.Notice.AlertID = whole.ID(), (&Notification{Key: d}).ID()
