@@ -79,9 +79,17 @@ type Settings struct {
 	Version     int64             // rises with every change of the destination
 	Config      map[string]string // by field key; booleans are "true" or "false"
 	Credentials map[string]string // by field key
-	Timeout     time.Duration     // for one whole attempt
+	Timeout     time.Duration     // for one whole attempt; see Limit
 	Signature   string            // webhook signature scheme: "" or "standard" (Standard Webhooks), "outpost" (v0 hex)
 	Format      string            // how messages look: "" for the payload as it is, or a CloudEvents format; see Message.Encode
+}
+
+// Limit is how long one whole attempt may take: Timeout, or 15 s when that is not positive.
+func (s *Settings) Limit() time.Duration {
+	if s.Timeout > 0 {
+		return s.Timeout
+	}
+	return 15 * time.Second
 }
 
 // Env is what the process lets its senders do.

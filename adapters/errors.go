@@ -52,6 +52,11 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
+// ConfigError is what Type.Open returns for settings that cannot work. message says what is wrong with them.
+func ConfigError(message string) *Error {
+	return &Error{Kind: KindTransient, Class: ClassConfig, Message: message, Advice: "Correct the destination's settings."}
+}
+
 // AsError returns err as an *Error; anything else becomes a transient internal error whose text stays in Raw.
 func AsError(err error) *Error {
 	var e *Error

@@ -30,6 +30,9 @@ type destinationJSON struct {
 	DisableAfter     *int                `json:"disable_after"` // null for the server's default, 0 for never
 	Signature        string              `json:"signature"`
 	Format           string              `json:"format"`
+	Ordered          bool                `json:"ordered"`
+	OnExhausted      string              `json:"on_exhausted"`
+	RateLimit        *models.RateLimit   `json:"rate_limit"`
 	Target           string              `json:"target"`
 	TargetURL        *string             `json:"target_url"`
 	Status           destinationStatus   `json:"status"`
@@ -62,6 +65,13 @@ func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 		if h.Failures > 0 && h.ErrorClass != "" {
 			j.Status.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
 		}
+	}
+	j.Ordered, j.OnExhausted = d.Ordered, models.ExhaustedSkip
+	if d.OnExhausted != "" {
+		j.OnExhausted = d.OnExhausted
+	}
+	if d.RatePerSecond != nil {
+		j.RateLimit = &models.RateLimit{PerSecond: d.RatePerSecond}
 	}
 	if j.Filter == nil {
 		j.Filter = json.RawMessage("null")

@@ -126,7 +126,7 @@ func (a *App) settingsForm(ctx context.Context, p *pageCtx, d *models.Destinatio
 	v.API = apiCallOf("PATCH", indented(map[string]any{"name": d.Title(), "topics": models.Topics(d.Topics)}), destinationTail(d))
 	var err error
 	v.Topics, err = a.store.TopicCatalogue(ctx)
-	v.Open = d.Retry != nil || d.TimeoutMS != nil || d.MaxInFlight != nil || d.DisableAfter != nil || d.Signature != "" || d.Format != "" || len(d.Metadata)+len(d.DeliveryMetadata) > 0
+	v.Open = d.Retry != nil || d.TimeoutMS != nil || d.MaxInFlight != nil || d.DisableAfter != nil || d.Signature != "" || d.Format != "" || d.Ordered || d.RatePerSecond != nil || len(d.Metadata)+len(d.DeliveryMetadata) > 0
 	return v, err
 }
 
@@ -208,6 +208,15 @@ func readDestination(form views.Form, r *adapters.Registration, d *models.Destin
 	}
 	if f := formFilter(form.Value("filter")); f != "" || d != nil && views.HasFilter(d) {
 		body["filter"] = f
+	}
+	if order, given := form.Values["order"]; given {
+		body["ordered"], body["on_exhausted"] = order[0] != "", order[0]
+	}
+	if rate, given := form.Values["rate_limit.per_second"]; given {
+		body["rate_limit"] = map[string]any{"per_second": nil}
+		if v := strings.TrimSpace(rate[0]); v != "" {
+			body["rate_limit"] = map[string]any{"per_second": formNumber(v)}
+		}
 	}
 	for _, name := range []string{"signature", "format"} {
 		if v, given := form.Values[name]; given {

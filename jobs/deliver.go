@@ -35,7 +35,7 @@ var errNotAlive = errors.New("this process has not been seen by the database for
 func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
 	w, args := d.w, job.Args
 	lane := w.lanes.get(args.Destination)
-	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, w.jobs.Load() > maxJobs/2); !ok {
+	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2); !ok {
 		return w.putOff(ctx, job, wait)
 	}
 	w.jobs.Add(1)
@@ -57,7 +57,7 @@ func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) e
 	if err != nil {
 		return err
 	}
-	lane.permit(endpoint.InFlight)
+	lane.permit(endpoint.InFlight, endpoint.Rate())
 	if status, reason := unusable(endpoint, args.Trigger); status != "" {
 		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(endpoint, ready, args, status, reason)})
 	}
@@ -89,21 +89,15 @@ func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, 
 	out := make([]models.Outcome, len(ready))
 	for i, r := range ready {
 		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Turn: r.Turn,
-			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor}
+			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, Passes: e.Passes(status)}
 	}
 	return out
 }
 
-// putOff gives a job's deliveries back to the queue, to be taken up later.
+// putOff gives a job back to the queue, to be taken up later. Nothing of it has been done, so its deliveries stay as they
+// are.
 func (w *Worker) putOff(ctx context.Context, job *river.Job[deliverArgs], wait time.Duration) error {
-	// Whole seconds, so that many small jobs become few large ones.
-	next := time.Now().Add(wait + time.Second - 1).Truncate(time.Second)
-	rep := models.Report{Job: job.ID, Done: true, Outcomes: make([]models.Outcome, len(job.Args.Items))}
-	for i, it := range job.Args.Items {
-		rep.Outcomes[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: it.EventID, Destination: job.Args.Destination}, Turn: it.Turn,
-			Status: models.StatusPending, Next: next, Trigger: job.Args.Trigger, Actor: job.Args.Actor}
-	}
-	return w.recorder.Record(ctx, rep)
+	return w.store.Postpone(ctx, w.process.ID, job.ID, wait)
 }
 
 // run is one job under way.
@@ -175,6 +169,10 @@ func (r *run) take() (int, bool) {
 // one makes one attempt.
 func (r *run) one(i int) {
 	d := &r.ready[i]
+	if err := r.await(); err != nil {
+		r.fail(err)
+		return
+	}
 	free, err := r.w.slot(r.ctx, r.lane)
 	if err != nil {
 		r.fail(err)
@@ -193,6 +191,25 @@ func (r *run) one(i int) {
 		return
 	}
 	r.add(r.outcome(d, started, took, receipt, err))
+}
+
+// await waits for the destination's next sending time, if it has a rate limit or keeps failing.
+func (r *run) await() error {
+	rate, limit := r.lane.pacing(), r.endpoint.Rate()
+	if rate == 0 {
+		return nil
+	}
+	var ask lease
+	if rate == limit {
+		ask = func(ctx context.Context, n int) (time.Duration, error) {
+			return r.w.store.LeaseRate(ctx, r.endpoint.Key, limit, n)
+		}
+	}
+	at, err := r.lane.pace.take(r.ctx, rate, ask)
+	if err != nil {
+		return err
+	}
+	return pause(r.ctx, at)
 }
 
 func (r *run) send(d *models.Ready) (adapters.Receipt, error) {
@@ -228,12 +245,14 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 		throttled = t.err.Kind == adapters.KindThrottled
 	}
 	now := started.Add(took)
-	r.lane.learn(now, took, throttled, max(t.asked, afterOf(t.err)))
+	r.lane.learn(now, took, err != nil, throttled, max(t.asked, afterOf(t.err)))
 	dec := decide(t)
 	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous}
 	if err != nil && trigger == models.TriggerProbe && r.endpoint.DisabledAt != nil {
 		o.Status, o.Reason = models.StatusHeld, "A probe of the disabled destination failed: "+a.Error
-	} else if dec.status == models.StatusRetrying {
+	}
+	o.Passes = r.endpoint.Passes(o.Status)
+	if o.Status == models.StatusRetrying {
 		o.Next = now.Add(dec.wait)
 	}
 	if dec.disable != "" {

@@ -20,6 +20,9 @@ type lane struct {
 	moved    time.Time       // when an attempt last ended, or the first of those under way began
 	paused   time.Time       // nothing is sent before, because the receiver asked for it
 	lastUsed time.Time
+	rate     float64 // attempts that the destination takes in a second; 0 for any number
+	failures int     // in a row
+	pace     pace
 }
 
 const (
@@ -35,11 +38,16 @@ const (
 	minPutOff      = time.Second
 	maxPutOff      = time.Minute
 	pauseWithoutIt = 5 * time.Second // when asked to slow down without being told for how long
+	// failingAfter is after how many failures in a row a destination counts as one that keeps failing, and failingRate
+	// how many attempts a second this process then makes. They are enough to see that it works again, and do not take
+	// the time that others need. The first success ends it.
+	failingAfter = 100
+	failingRate  = 20.0
 )
 
-// enter asks to work on a job of the destination. crowded says that the process holds many jobs already. When the job
-// must be put off enter returns for how long.
-func (l *lane) enter(now time.Time, limit int, crowded bool) (wait time.Duration, ok bool) {
+// enter asks to work on a job of the destination with so many deliveries. crowded says that the process holds many jobs
+// already. When the job must be put off enter returns for how long.
+func (l *lane) enter(now time.Time, limit, deliveries int, crowded bool) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lastUsed = now
@@ -48,6 +56,12 @@ func (l *lane) enter(now time.Time, limit int, crowded bool) (wait time.Duration
 	}
 	if wait, full := l.full(now, crowded); full {
 		return wait, false
+	}
+	if rate := l.pacingLocked(); rate > 0 {
+		wait := l.pace.reserve(rate, deliveries)
+		if l.jobs >= maxWaitingOfSlow {
+			return wait, false
+		}
 	}
 	l.jobs++
 	return 0, true
@@ -69,6 +83,21 @@ func (l *lane) isSlow(now time.Time) bool {
 	return l.took > slowAttempt || l.inFlight >= l.allowed && now.Sub(l.moved) > slowAttempt
 }
 
+// pacing is how many attempts may be made in a second for now; 0 for any number.
+func (l *lane) pacing() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pacingLocked()
+}
+
+// pacingLocked is pacing. The lock is held.
+func (l *lane) pacingLocked() float64 {
+	if l.failures >= failingAfter && (l.rate == 0 || l.rate > failingRate) {
+		return failingRate
+	}
+	return l.rate
+}
+
 func (l *lane) leave() {
 	l.mu.Lock()
 	l.jobs--
@@ -83,9 +112,10 @@ func (l *lane) setLimit(limit int) {
 }
 
 // permit takes over what the destination's current version permits.
-func (l *lane) permit(limit int) {
+func (l *lane) permit(limit int, rate float64) {
 	l.mu.Lock()
 	l.setLimit(limit)
+	l.rate = rate
 	l.wakeNext()
 	l.mu.Unlock()
 }
@@ -174,10 +204,13 @@ func (l *lane) wakeNext() {
 	}
 }
 
-// learn takes note of an attempt: how long it took, and whether the receiver asked to slow down.
-func (l *lane) learn(now time.Time, took time.Duration, throttled bool, after time.Duration) {
+// learn takes note of an attempt: how long it took, and whether it failed or the receiver asked to slow down.
+func (l *lane) learn(now time.Time, took time.Duration, failed, throttled bool, after time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.failures++; !failed {
+		l.failures = 0
+	}
 	l.took += (took - l.took) / 8
 	l.moved = now
 	if throttled {

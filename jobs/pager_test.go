@@ -147,4 +147,3 @@ func (e *engine) recorded(at time.Time, n int, ok bool, destinations ...*models.
 		}
 	}
 }
-

@@ -220,6 +220,13 @@ func (q *Queue) Settle(ctx context.Context, tx pgx.Tx, worker string, done, part
 	return owned, nil
 }
 
+// Postpone implements models.Queue.
+func (q *Queue) Postpone(ctx context.Context, db models.Execer, worker string, job int64, wait time.Duration) error {
+	_, err := db.Exec(ctx, "update "+schema+`.river_job set state = 'available', scheduled_at = now() + $3 * interval '1 second', attempt = greatest(attempt - 1, 0),
+		attempted_by = null where id = $1 and state::text = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2`, job, worker, wait.Seconds())
+	return err
+}
+
 // Takeover implements models.Queue.
 func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx, worker string) (int, error) {
 	tag, err := tx.Exec(ctx, "update "+schema+`.river_job set state = 'available', scheduled_at = now()

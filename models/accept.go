@@ -21,7 +21,8 @@ type acceptWriter struct {
 	events, deliveries pgcopy.Rows
 	jobs               map[jobKey][]Item
 	order              []jobKey
-	health             healthDeltas // filters that failed
+	health             healthDeltas  // filters that failed
+	ordered            []orderedItem // in the order in which they were handed over
 }
 
 type jobKey struct {
@@ -32,8 +33,8 @@ type jobKey struct {
 // write accepts a group in one transaction, in two round trips where it can: the first begins it and reads what routing
 // needs, the second writes and commits.
 func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWriter) error {
-	for _, p := range group {
-		p.err, p.res = nil, PublishResult{}
+	for i, p := range group {
+		p.err, p.res, p.place = nil, PublishResult{}, i
 	}
 	committed := func() {}
 	err := a.s.inHotTx(ctx, func(conn *pgx.Conn) error {
@@ -50,6 +51,9 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		for i, p := range fresh {
 			ids[i] = p.id
 			a.place(p, tenants[p.in.TenantID], w)
+		}
+		if err := w.lineUp(ctx, conn); err != nil {
+			return err
 		}
 		if len(w.health) > 0 {
 			b := &pgx.Batch{}
@@ -86,8 +90,16 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 func (w *acceptWriter) reset() {
 	w.events.Reset()
 	w.deliveries.Reset()
-	w.jobs, w.order = map[jobKey][]Item{}, w.order[:0]
+	w.jobs, w.order, w.ordered = map[jobKey][]Item{}, w.order[:0], w.ordered[:0]
 	clear(w.health)
+}
+
+// enqueue adds a delivery to a job.
+func (w *acceptWriter) enqueue(k jobKey, event uuid.UUID) {
+	if w.jobs[k] == nil {
+		w.order = append(w.order, k)
+	}
+	w.jobs[k] = append(w.jobs[k], Item{EventID: event})
 }
 
 // accepting is a tenant as the accepting transaction sees it.
@@ -212,6 +224,9 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 		} else {
 			fresh = append(fresh, p)
 		}
+	}
+	if len(named) < len(group) {
+		slices.SortStableFunc(fresh, func(a, b *publishing) int { return a.place - b.place })
 	}
 	for _, p := range again {
 		id := callerID{tenants[p.in.TenantID].key, p.in.ID}
@@ -359,12 +374,14 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	d.Int8(tenantKey)
 	d.Text(status)
 	d.TextOrNull(reason)
-	if status != StatusPending {
-		return
+	var job jobKey // none for what is held or has failed
+	if status == StatusPending {
+		job = jobKey{v.to.key, p.in.Trigger, p.in.Actor}
 	}
-	k := jobKey{v.to.key, p.in.Trigger, p.in.Actor}
-	if w.jobs[k] == nil {
-		w.order = append(w.order, k)
+	switch {
+	case v.to.ordered && p.key != "" && status != StatusFailed && p.in.Trigger != TriggerTest:
+		w.ordered = append(w.ordered, orderedItem{v.to.key, p.key, p.id, job})
+	case status == StatusPending:
+		w.enqueue(job, p.id)
 	}
-	w.jobs[k] = append(w.jobs[k], Item{EventID: p.id})
 }

@@ -142,10 +142,17 @@ func (s *Store) releasePortion(ctx context.Context, r Release, lo, hi uuid.UUID)
 			return it, nil
 		})
 		n = len(items)
-		if err != nil || n == 0 || r.Action == BacklogDrop {
+		if err != nil || n == 0 {
 			return err
 		}
-		committed, err = s.queue.Enqueue(ctx, tx, batches(Batch{Destination: r.Destination, Retry: true}, items))
+		jobs := batches(Batch{Destination: r.Destination, Retry: true}, items)
+		if r.Action == BacklogDrop {
+			jobs, err = passOn(ctx, tx, keysOf(r.Destination, items))
+		}
+		if err != nil || len(jobs) == 0 {
+			return err
+		}
+		committed, err = s.queue.Enqueue(ctx, tx, jobs)
 		return err
 	})
 	if err != nil {
@@ -153,6 +160,14 @@ func (s *Store) releasePortion(ctx context.Context, r Release, lo, hi uuid.UUID)
 	}
 	committed()
 	return n, last, nil
+}
+
+func keysOf(destination int64, items []Item) []DeliveryKey {
+	keys := make([]DeliveryKey, len(items))
+	for i, it := range items {
+		keys[i] = DeliveryKey{it.EventID, destination}
+	}
+	return keys
 }
 
 func maxUUID(a, b uuid.UUID) uuid.UUID {

@@ -445,15 +445,25 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 	if err != nil {
 		return nil, err
 	}
+	committed := func() {}
 	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
 		// Workers that may be about to make the first attempt are told to look at the row.
 		if _, err := tx.Pgx.Exec(ctx, "update destinations set careful = true, version = version + 1 where key = $1 and not careful", d.DeliveryKey.Destination); err != nil {
 			return err
 		}
 		tag, err := tx.Pgx.Exec(ctx, `update deliveries set status = 'cancelled', turn = turn + 1, next_attempt_at = null, reason = $3
-			where event_id = $1 and destination_key = $2 and status in ('pending', 'retrying', 'held')`,
+			where event_id = $1 and destination_key = $2 and (status in ('pending', 'retrying', 'held')
+				or status = 'failed' and exists (select 1 from ordered_deliveries o where o.event_id = $1 and o.destination_key = $2))`,
 			d.EventID, d.DeliveryKey.Destination, "Cancelled by "+actorName(actor))
-		if err == nil && tag.RowsAffected() == 0 {
+		if err == nil && tag.RowsAffected() > 0 {
+			jobs, err := passOn(ctx, tx.Pgx, []DeliveryKey{d.DeliveryKey})
+			if err != nil || len(jobs) == 0 {
+				return err
+			}
+			committed, err = s.queue.Enqueue(ctx, tx.Pgx, jobs)
+			return err
+		}
+		if err == nil {
 			return conflict("The delivery is %s; only one that is pending, retrying or held can be cancelled.", strings.ReplaceAll(d.Status, "_", " "))
 		}
 		return err
@@ -461,6 +471,7 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 	if err != nil {
 		return nil, err
 	}
+	committed()
 	return s.Delivery(ctx, scope, id)
 }
 

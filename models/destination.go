@@ -38,7 +38,11 @@ type Destination struct {
 	DisabledReason   string
 	DisabledBy       string
 	Careful          bool
-	Version          int64 `gorm:"default:1"` // rises with every change
+	Ordered          bool     // deliveries with one ordering key go out one after the other
+	EverOrdered      bool     // it was Ordered once; what was accepted then still goes out in order
+	OnExhausted      string   // ExhaustedBlock, or "" for ExhaustedSkip
+	RatePerSecond    *float64 // deliveries that may be sent in a second; nil for no limit
+	Version          int64    `gorm:"default:1"` // rises with every change
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 	DeletedAt        *time.Time
@@ -286,9 +290,14 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 		if err := bad.err(); err != nil {
 			return err
 		}
-		before := string(d.Filter)
+		before, blocking := string(d.Filter), d.OnExhausted == ExhaustedBlock
 		if err := s.merge(ctx, d, &in); err != nil {
 			return err
+		}
+		if blocking && d.OnExhausted != ExhaustedBlock {
+			if err := s.unblock(ctx, tx.Pgx, d.Key); err != nil {
+				return err
+			}
 		}
 		if string(d.Filter) != before {
 			if err := saveFilter(ctx, tx, d); err != nil {

@@ -56,11 +56,47 @@ type DestinationInput struct {
 	DisableAfter     json.RawMessage `json:"disable_after"` // null for the server's default, 0 for never
 	Signature        *string         `json:"signature"`
 	Format           *string         `json:"format"`
+	Ordered          *bool           `json:"ordered"`
+	OnExhausted      *string         `json:"on_exhausted"` // skip (default) or block
+	RateLimit        *RateLimit      `json:"rate_limit"`   // {} for none
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
 	// are delivered then; EnableDestination offers more.
 	DisabledAt json.RawMessage `json:"disabled_at"`
 	Disabled   *bool           `json:"-"` // when creating from a page: save without starting to deliver
 	Actor      string          `json:"-"` // who asks
+}
+
+// RateLimit is how fast a destination may be sent to.
+type RateLimit struct {
+	PerSecond *float64 `json:"per_second"` // nil for no limit
+}
+
+const maxRate = 100_000
+
+// mergePace takes over what the input says about order and speed.
+func (in *DestinationInput) mergePace(d *Destination, bad problems) {
+	if in.Ordered != nil {
+		d.Ordered = *in.Ordered
+		if d.Ordered {
+			// Workers look at a delivery's row before they send it, to see whether it is its turn.
+			d.EverOrdered, d.Careful = true, true
+		}
+	}
+	if in.OnExhausted != nil {
+		switch d.OnExhausted = *in.OnExhausted; d.OnExhausted {
+		case ExhaustedSkip:
+			d.OnExhausted = ""
+		case "", ExhaustedBlock:
+		default:
+			bad.add("on_exhausted", "must be skip or block")
+		}
+	}
+	if in.RateLimit != nil {
+		d.RatePerSecond = in.RateLimit.PerSecond
+		if r := d.RatePerSecond; r != nil && !(*r >= 0.01 && *r <= maxRate) {
+			bad.add("rate_limit.per_second", fmt.Sprintf("must be between 0.01 and %d", maxRate))
+		}
+	}
 }
 
 // disabledAt reads DisabledAt: whether it was given, and the time, which is zero for null.
@@ -98,6 +134,7 @@ func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput)
 	d.Metadata = in.Metadata.apply(d.Metadata)
 	checkMetadata("metadata", d.Metadata, bad)
 	s.mergeDelivery(d, in, bad)
+	in.mergePace(d, bad)
 	s.mergeSettings(d, in, bad)
 	return bad.err()
 }

@@ -21,6 +21,19 @@ type Endpoint struct {
 	UnusableErr error // why it cannot be used at all (credentials that cannot be opened)
 }
 
+// Rate is how many deliveries may be sent to the destination in a second; 0 for any number.
+func (e *Endpoint) Rate() float64 {
+	if e.RatePerSecond == nil {
+		return 0
+	}
+	return *e.RatePerSecond
+}
+
+// Passes reports whether a delivery that has come to a status lets those behind it go, that have its ordering key.
+func (e *Endpoint) Passes(status string) bool {
+	return e.EverOrdered && (status == StatusDelivered || status == StatusCancelled || status == StatusFailed && e.OnExhausted != ExhaustedBlock)
+}
+
 // Ready is a delivery whose turn has come.
 type Ready struct {
 	Item
@@ -228,7 +241,7 @@ func (l *Loader) fill(ctx context.Context, group []*loadRequest, endpoints map[i
 			}
 		}
 	}
-	claimed, err := claim.run(ctx, l.s)
+	claimed, err := claim.run(ctx, l.s, endpoints)
 	if err != nil {
 		return err
 	}
@@ -271,15 +284,19 @@ type past struct {
 }
 
 // run returns what each delivery that could be claimed has behind it.
-func (c claims) run(ctx context.Context, s *Store) (map[DeliveryKey]past, error) {
+func (c claims) run(ctx context.Context, s *Store, endpoints map[int64]*Endpoint) (map[DeliveryKey]past, error) {
 	if len(c) == 0 {
 		return nil, nil
 	}
 	b := &pgx.Batch{}
 	for _, r := range c {
+		turn := ""
+		if endpoints[r.destination].EverOrdered {
+			turn = headOnly
+		}
 		for _, it := range r.items {
 			b.Queue("update "+s.partitions.of("deliveries", it.EventID)+` set status = 'delivering', next_attempt_at = null
-				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'retrying', 'delivering')
+				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'retrying', 'delivering')`+turn+`
 				returning attempts, last_attempt_at`, it.EventID, r.destination, it.Turn)
 		}
 	}

@@ -23,7 +23,10 @@ type PublishInput struct {
 	EligibleForRetry *bool             `json:"eligible_for_retry"` // default true; false means one attempt
 	Time             *time.Time        `json:"time"`               // when it happened; default now
 	Metadata         map[string]string `json:"metadata"`
-	Data             json.RawMessage   `json:"data"` // a JSON object, kept byte for byte
+	// OrderingKey groups events that must arrive in the order in which they were accepted, at destinations that ask for
+	// it. "$.customer.id" stands for that field of the payload.
+	OrderingKey string          `json:"ordering_key"`
+	Data        json.RawMessage `json:"data"` // a JSON object, kept byte for byte
 
 	Trigger string `json:"-"` // TriggerTest for a test event
 	Actor   string `json:"-"` // who sent a test event
@@ -73,6 +76,8 @@ func (in *PublishInput) check(maxPayload int) error {
 // publishing is one event between its publisher and the committer.
 type publishing struct {
 	in       *PublishInput
+	key      string // in.OrderingKey, looked up
+	place    int    // in its group
 	id       uuid.UUID
 	received time.Time
 	res      PublishResult
@@ -95,7 +100,10 @@ type Accepter struct {
 	routes routeCache
 	recent *Recent // nil where no worker runs in this process
 	in     chan *publishing
-	wg     sync.WaitGroup
+	// ordered are the events with an ordering key. Only one of the committers takes them, so that those of one request
+	// stay in their order.
+	ordered chan *publishing
+	wg      sync.WaitGroup
 
 	mu     sync.RWMutex
 	closed bool
@@ -110,12 +118,16 @@ const (
 
 // NewAccepter starts to take events in. recent, which may be nil, remembers payloads for the workers of this process.
 func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
-	a := &Accepter{s: s, log: log, recent: recent, in: make(chan *publishing, maxWaiting)}
-	for range committers {
+	a := &Accepter{s: s, log: log, recent: recent, in: make(chan *publishing, maxWaiting), ordered: make(chan *publishing, maxWaiting)}
+	for i := range committers {
 		a.wg.Add(1)
 		go func() {
 			defer a.wg.Done()
-			a.run()
+			ordered := a.ordered
+			if i > 0 {
+				ordered = nil
+			}
+			a.run(ordered)
 		}()
 	}
 	return a
@@ -127,6 +139,7 @@ func (a *Accepter) Close() {
 	if !a.closed {
 		a.closed = true
 		close(a.in)
+		close(a.ordered)
 	}
 	a.mu.Unlock()
 	a.wg.Wait()
@@ -176,6 +189,13 @@ func (a *Accepter) publishRound(ctx context.Context, ins []*PublishInput, todo [
 			continue
 		}
 		p := &publishing{in: in, id: newEventID(), received: time.Now(), done: make(chan error, 1)}
+		if in.OrderingKey != "" {
+			var err error
+			if p.key, err = in.orderingKey(); err != nil {
+				errs[i] = Invalid("ordering_key", err.Error())
+				continue
+			}
+		}
 		if errs[i] = a.hand(p); errs[i] == nil {
 			waiting, places = append(waiting, p), append(places, i)
 		}
@@ -199,31 +219,68 @@ func (a *Accepter) hand(p *publishing) error {
 	if a.closed {
 		return &Error{Kind: KindUnavailable, Message: "The server is stopping. Try again.", RetryAfter: time.Second}
 	}
+	in := a.in
+	if p.key != "" {
+		in = a.ordered
+	}
 	select {
-	case a.in <- p:
+	case in <- p:
 		return nil
 	default:
 		return &Error{Kind: KindUnavailable, Message: "The server is taking in events as fast as it can. Try again.", RetryAfter: time.Second}
 	}
 }
 
-func (a *Accepter) run() {
+// run commits what queues up in a.in and in ordered, which may be nil, until both are closed.
+func (a *Accepter) run(ordered chan *publishing) {
+	in := a.in
 	group := make([]*publishing, 0, maxGroup)
 	w := &acceptWriter{}
-	for first := range a.in {
+	// next takes the next event; ok is false when there is none, now or for good.
+	next := func(wait bool) (p *publishing, ok bool) {
+		for in != nil || ordered != nil {
+			select {
+			case p, ok = <-in:
+				if !ok {
+					in = nil
+				}
+			case p, ok = <-ordered:
+				if !ok {
+					ordered = nil
+				}
+			default:
+				if !wait {
+					return nil, false
+				}
+				select {
+				case p, ok = <-in:
+					if !ok {
+						in = nil
+					}
+				case p, ok = <-ordered:
+					if !ok {
+						ordered = nil
+					}
+				}
+			}
+			if ok {
+				return p, true
+			}
+		}
+		return nil, false
+	}
+	for {
+		first, ok := next(true)
+		if !ok {
+			return
+		}
 		group = append(group[:0], first)
 		for len(group) < maxGroup {
-			select {
-			case p, ok := <-a.in:
-				if !ok {
-					a.commit(group, w)
-					return
-				}
-				group = append(group, p)
-				continue
-			default:
+			p, ok := next(false)
+			if !ok {
+				break
 			}
-			break
+			group = append(group, p)
 		}
 		a.commit(group, w)
 	}

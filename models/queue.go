@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/waybill-dev/waybill/models/pgcopy"
 )
@@ -62,12 +63,25 @@ type Queue interface {
 	// Settle checks within tx which of a worker's jobs still belong to it, locks those and deletes the ones that are
 	// done. A job that another worker has taken over is not in the answer.
 	Settle(ctx context.Context, tx pgx.Tx, worker string, done, partial []int64) (owned map[int64]bool, err error)
+	// Postpone gives a running job of a worker back, to be taken up after a while, as if it had never been taken.
+	Postpone(ctx context.Context, db Execer, worker string, job int64, wait time.Duration) error
 	// Takeover makes the running jobs of a dead worker available again within tx.
 	Takeover(ctx context.Context, tx pgx.Tx, worker string) (jobs int, err error)
 }
 
 // SetQueue connects the store to the job queue. It is called once, before the store is used.
 func (s *Store) SetQueue(q Queue) { s.queue = q }
+
+// Execer runs a statement.
+type Execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// Postpone gives a running job of a worker back to the queue, to be taken up after a while.
+func (s *Store) Postpone(ctx context.Context, worker string, job int64, wait time.Duration) error {
+	// Not over s.Jobs: were it undone by a crash of PostgreSQL, the job would stay with a worker that has it no more.
+	return s.queue.Postpone(ctx, s.Hot, worker, job, wait)
+}
 
 func (s *Store) enqueueRelease(ctx context.Context, tx *Tx, r Release) error {
 	if r.Action == "" || r.Action == BacklogKeep {

@@ -26,6 +26,7 @@ type Outcome struct {
 	Trigger   string    // of the job it goes on with
 	Actor     string
 	Previous  time.Time // when the delivery's attempt before this one was started; zero when there was none
+	Passes    bool      // with its status the next delivery with its ordering key may go
 }
 
 // Report is what a job tells about its deliveries: some of them, or the last ones.
@@ -119,6 +120,7 @@ type recordWriter struct {
 	updates  *pgx.Batch
 	requeue  map[requeueKey][]Item
 	health   healthDeltas
+	finished []DeliveryKey // those behind which others may wait
 }
 
 type requeueKey struct {
@@ -169,7 +171,15 @@ func (r *Recorder) write(ctx context.Context, group []*recording, w *recordWrite
 		if err := w.send(ctx, tx); err != nil {
 			return err
 		}
-		if jobs := w.jobs(); len(jobs) > 0 {
+		jobs := w.jobs()
+		if len(w.finished) > 0 {
+			next, err := passOn(ctx, tx, w.finished)
+			if err != nil {
+				return err
+			}
+			jobs = append(jobs, next...)
+		}
+		if len(jobs) > 0 {
 			committed, err = r.s.queue.Enqueue(ctx, tx, jobs)
 		}
 		return err
@@ -213,6 +223,7 @@ func (w *recordWriter) reset() {
 	w.updates = &pgx.Batch{}
 	w.requeue = map[requeueKey][]Item{}
 	clear(w.health)
+	w.finished = w.finished[:0]
 }
 
 // requeueGrain is to what the due times of deliveries are rounded up that share a job.
@@ -231,6 +242,9 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 		w.health.attempt(o)
 	}
 	w.update(s.partitions.of("deliveries", o.EventID), o)
+	if o.Passes {
+		w.finished = append(w.finished, o.DeliveryKey)
+	}
 	if o.Status != StatusRetrying && o.Status != StatusPending {
 		return
 	}

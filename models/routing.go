@@ -21,6 +21,7 @@ type route struct {
 	topics    []string
 	filter    *filter.Filter // nil for none
 	filterKey int64
+	ordered   bool   // keeps the order of events with one ordering key
 	held      string // why its events are held; empty when it is active
 }
 
@@ -70,7 +71,7 @@ func (c *routeCache) put(tenantKey int64, r *routes) {
 
 // loadRoutes compiles a tenant's destinations as the transaction sees them.
 func loadRoutes(ctx context.Context, tx *pgx.Conn, tenantKey, version int64) (*routes, error) {
-	rows, err := tx.Query(ctx, `select key, id, topics, filter, coalesce(filter_key, 0), disabled_at, disabled_reason, disabled_by
+	rows, err := tx.Query(ctx, `select key, id, topics, filter, coalesce(filter_key, 0), disabled_at, disabled_reason, disabled_by, ordered
 		from destinations where tenant_key = $1 and deleted_at is null order by key`, tenantKey)
 	if err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func scanRoute(row pgx.CollectableRow) (*route, error) {
 	var raw json.RawMessage
 	var disabledAt *time.Time
 	var reason, by string
-	if err := row.Scan(&d.key, &d.id, &d.topics, &raw, &d.filterKey, &disabledAt, &reason, &by); err != nil {
+	if err := row.Scan(&d.key, &d.id, &d.topics, &raw, &d.filterKey, &disabledAt, &reason, &by, &d.ordered); err != nil {
 		return nil, err
 	}
 	if disabledAt != nil {

@@ -33,6 +33,7 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 	for _, sql := range []string{
 		"delete from sessions where expires_at < now()",
 		"delete from portal_links where expires_at < now() - interval '1 day'",
+		"delete from rate_limits where free_at < now() - interval '1 day'",
 	} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return dropped, err
@@ -46,5 +47,5 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 			return dropped, err
 		}
 	}
-	return dropped, nil
+	return dropped, s.dropLines(ctx, now.Add(-s.Retention))
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 )
@@ -29,7 +30,20 @@ func NewTLSSink(tb testing.TB, cert Certificate, answers ...Answer) *Sink {
 	tb.Helper()
 	s := &Sink{}
 	s.tls, s.roots = cert.Issue(tb)
-	return startSink(tb, s, answers)
+	startSink(tb, s, answers)
+	authorities.Store(s.Addr().Port(), s.roots)
+	return s
+}
+
+// authorities holds the roots of all TLS sinks, by port.
+var authorities sync.Map
+
+// RootsAt holds the authority of the TLS sink that listens on a port; nil when none has. It is for types whose settings
+// cannot name an authority, so that one type can be led to many sinks.
+func RootsAt(port uint16) *x509.CertPool {
+	roots, _ := authorities.Load(port)
+	pool, _ := roots.(*x509.CertPool)
+	return pool
 }
 
 // Issue makes the certificate. It returns what a server presents it with, and the authority that clients have to trust.

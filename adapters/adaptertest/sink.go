@@ -28,6 +28,17 @@ func Env() adapters.Env {
 		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 }
 
+// ClosedPort is an address of this machine on which nothing listens.
+func ClosedPort(tb testing.TB) string {
+	tb.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
 // Answer says what a Sink does with one request. The zero value answers 200 without a body.
 type Answer struct {
 	Status  int             // 0 means 200
@@ -42,6 +53,9 @@ type Answer struct {
 	Drip    time.Duration   // send the answer byte by byte, with a pause before each
 	Close   bool            // close the connection after the answer; without a status and a body, instead of answering
 	Reset   bool            // reset the connection instead of closing it
+
+	// Read decides instead of all of the above when the body has been read as well; nil where the header is enough.
+	Read func(*SinkRequest) Answer
 }
 
 // SinkRequest is one request as it arrived.
@@ -288,6 +302,9 @@ func (s *Sink) one(c *sinkConn, br *bufio.Reader, raw *bytes.Buffer) bool {
 			return false
 		}
 		r.Raw = bytes.Clone(raw.Bytes()[:raw.Len()-br.Buffered()])
+	}
+	if answer.Read != nil {
+		answer = answer.Read(&r)
 	}
 	if answer.Repeat {
 		answer.Header = slices.Clone(answer.Header)

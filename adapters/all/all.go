@@ -3,6 +3,9 @@
 package all
 
 import (
+	_ "github.com/waybill-dev/waybill/adapters/azureservicebus"
 	_ "github.com/waybill-dev/waybill/adapters/echo"
+	_ "github.com/waybill-dev/waybill/adapters/gcppubsub"
+	_ "github.com/waybill-dev/waybill/adapters/hookdeck"
 	_ "github.com/waybill-dev/waybill/adapters/webhook"
 )

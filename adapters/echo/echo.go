@@ -23,9 +23,8 @@ const (
 )
 
 const (
-	defaultDelay   = 3000 * time.Millisecond
-	maxDelay       = 60 * time.Second
-	defaultTimeout = 15 * time.Second
+	defaultDelay = 3000 * time.Millisecond
+	maxDelay     = 60 * time.Second
 	// retryAfter is what the throttling answer asks for.
 	retryAfter = 30 * time.Second
 )
@@ -107,25 +106,17 @@ func (Type) Target(s adapters.Settings) (label, url string) {
 func (Type) Open(_ adapters.Env, s adapters.Settings) (adapters.Sender, error) {
 	d, err := delay(s)
 	if err != nil {
-		return nil, configError("The destination's delay " + err.Error() + ".")
+		return nil, adapters.ConfigError("The destination's delay " + err.Error() + ".")
 	}
-	snd := &sender{answer: s.Config["answer"], delay: d, timeout: s.Timeout}
+	snd := &sender{answer: s.Config["answer"], delay: d, timeout: s.Limit()}
 	switch snd.answer {
 	case "":
 		snd.answer = answerOK
 	case answerOK, answerFails, answerThrottle, answerSlow, answerNever:
 	default:
-		return nil, configError("The destination's answer is not one of those that can be chosen.")
-	}
-	if snd.timeout <= 0 {
-		snd.timeout = defaultTimeout
+		return nil, adapters.ConfigError("The destination's answer is not one of those that can be chosen.")
 	}
 	return snd, nil
-}
-
-func configError(message string) error {
-	return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassConfig, Message: message,
-		Advice: "Correct the destination's settings."}
 }
 
 type sender struct {

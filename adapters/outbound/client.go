@@ -45,7 +45,7 @@ type Client struct {
 	*Dialer
 	endpoint    *Endpoint
 	tls         *tls.Config // nil for http
-	redact      redactor
+	redact      Redactor
 	idleTimeout time.Duration
 	maxIdle     int
 	hostLine    string // "Host: hooks.example.com"
@@ -59,7 +59,7 @@ type Client struct {
 
 // New makes a client for the host of e. It does not touch the network.
 func New(e *Endpoint, opt Options) *Client {
-	c := &Client{Dialer: NewDialer(opt.Egress), endpoint: e, tls: newTLSConfig(e, opt), redact: newRedactor(opt.Redact),
+	c := &Client{Dialer: NewDialer(opt.Egress), endpoint: e, tls: newTLSConfig(e, opt), redact: NewRedactor(opt.Redact),
 		idleTimeout: opt.IdleTimeout, maxIdle: opt.MaxIdle, hostLine: "Host: " + e.hostPort()}
 	if opt.Resolver != nil {
 		c.resolver = opt.Resolver
@@ -80,6 +80,7 @@ type Request struct {
 	Header  *Header       // lines besides Host and Content-Length; may be nil
 	Body    []byte        // not modified, and not used after Do has returned
 	Timeout time.Duration // for the whole exchange, besides the context's deadline; 0 for none
+	Redact  Redactor      // as Options.Redact, for secrets that change: tokens
 }
 
 // Response is what came back.
@@ -123,8 +124,10 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	x.reader = bodyReader{}
 	x.br.Reset(nil)
 	exchanges.Put(x)
+	r.Redact.answer(&resp)
 	if err != nil {
-		c.redact.clean(err)
+		r.Redact.Clean(err)
+		c.redact.Clean(err)
 		return resp, err
 	}
 	return resp, nil
@@ -238,7 +241,7 @@ func (x *exchange) roundTrip(r Request) (resp Response, again bool, err *adapter
 	if writeErr != nil && written == 0 && cn.reused && x.c.tls == nil && !isTimeout(writeErr) {
 		return Response{}, true, nil
 	}
-	resp.Method, resp.URL, resp.ReqHeader = r.Method, x.shownURL(r), x.c.redact.text(string(x.shown))
+	resp.Method, resp.URL, resp.ReqHeader = r.Method, x.shownURL(r), x.c.redact.Text(string(x.shown))
 	resp.Timing = x.opening.timing
 	x.opening.timing = adapters.Timing{}
 

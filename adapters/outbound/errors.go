@@ -308,6 +308,17 @@ func human(d time.Duration) string {
 	return "less than 1 ms"
 }
 
+// OneLine is text of the other side's as errors may quote it: on one line, without control characters, and cut off after
+// 300 bytes.
+func OneLine(text string) string {
+	return clip(strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))), " "), 300)
+}
+
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -8,16 +8,18 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 )
 
-// redactor cuts known secrets out of what a receiver says. Receivers do repeat them: echo services answer with the
-// headers that they got, and error pages quote them.
-type redactor struct {
+// Redactor cuts known secrets out of what a receiver says. Receivers do repeat them: echo services answer with the
+// headers that they got, and error pages quote them. The zero value knows none.
+type Redactor struct {
 	values [][]byte
 }
 
 // minSecret is the length from which on a value is searched for. Shorter ones would blot out innocent text.
 const minSecret = 6
 
-func newRedactor(secrets []string) (r redactor) {
+// NewRedactor makes one that looks for these values, also where they are escaped for URLs or JSON. Values that are
+// shorter than six bytes are not looked for.
+func NewRedactor(secrets []string) (r Redactor) {
 	seen := map[string]bool{}
 	add := func(s string) {
 		if len(s) >= minSecret && !seen[s] {
@@ -43,7 +45,8 @@ func jsonEscaped(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, `/`, `\/`).Replace(s)
 }
 
-func (r redactor) text(s string) string {
+// Text returns s with every secret masked.
+func (r Redactor) Text(s string) string {
 	for _, v := range r.values {
 		if strings.Contains(s, string(v)) {
 			s = strings.ReplaceAll(s, string(v), masked)
@@ -52,7 +55,7 @@ func (r redactor) text(s string) string {
 	return s
 }
 
-func (r redactor) bytes(b []byte) []byte {
+func (r Redactor) bytes(b []byte) []byte {
 	for _, v := range r.values {
 		if bytes.Contains(b, v) {
 			b = bytes.ReplaceAll(b, v, []byte(masked))
@@ -61,9 +64,18 @@ func (r redactor) bytes(b []byte) []byte {
 	return b
 }
 
-func (r redactor) clean(e *adapters.Error) {
+// Clean masks every secret in the texts of e.
+func (r Redactor) Clean(e *adapters.Error) {
 	if len(r.values) == 0 {
 		return
 	}
-	e.Message, e.Advice, e.Raw = r.text(e.Message), r.text(e.Advice), r.text(e.Raw)
+	e.Message, e.Advice, e.Raw = r.Text(e.Message), r.Text(e.Advice), r.Text(e.Raw)
+}
+
+// answer masks every secret in what came back.
+func (r Redactor) answer(resp *Response) {
+	if len(r.values) == 0 {
+		return
+	}
+	resp.RespHeader, resp.Location, resp.Body = r.Text(resp.RespHeader), r.Text(resp.Location), r.bytes(resp.Body)
 }

@@ -123,7 +123,7 @@ func (x *exchange) readHeader(resp *Response) error {
 			x.show(name, lower, value)
 		}
 	}
-	resp.RespHeader = x.c.redact.text(string(x.shown))
+	resp.RespHeader = x.c.redact.Text(string(x.shown))
 	return nil
 }
 
@@ -209,7 +209,7 @@ func (x *exchange) interpret(resp *Response, lower, value []byte) error {
 	case "retry-after":
 		a.retry = RetryAfter(string(value), time.Now())
 	case "location":
-		resp.Location = x.c.redact.text(cleanText(value))
+		resp.Location = x.c.redact.Text(cleanText(value))
 	case "webhook-delivery":
 		resp.Control = string(bytes.ToLower(value))
 	}

@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,6 +17,20 @@ const (
 	ControlDisable = "disable"       // deliver nothing more to this destination
 	ControlAbort   = "abort-message" // do not try this event again
 )
+
+// Deliver is Do with the answer judged by Verdict: nil means that a status of success has come, and the whole answer
+// behind it.
+func (c *Client) Deliver(ctx context.Context, r Request) (adapters.Receipt, error) {
+	resp, err := c.Do(ctx, r)
+	if err != nil && resp.Code < 300 {
+		// No status, or one of success whose answer broke off: not an acknowledgement.
+		return resp.Receipt, err
+	}
+	if e := Verdict(&resp); e != nil {
+		return resp.Receipt, e
+	}
+	return resp.Receipt, nil
+}
 
 // Verdict says what the status of a complete or partial answer means for the delivery; nil is success.
 //

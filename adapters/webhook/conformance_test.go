@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -58,7 +57,7 @@ func side(t *testing.T, scheme string) adaptertest.Side {
 	}
 	return adaptertest.Side{
 		Env: adaptertest.Env(), Good: *to(sink.URL("/ok")), Refusing: to(sink.URL("/refuse")), Hanging: to(sink.URL("/hang")),
-		Repeating: to(sink.URL("/repeat")), Unreachable: to("http://" + closedPort(t) + "/"), Late: to(sink.URL("/late")),
+		Repeating: to(sink.URL("/repeat")), Unreachable: to("http://" + adaptertest.ClosedPort(t) + "/"), Late: to(sink.URL("/late")),
 		Release: func() { close(released) },
 		Secrets: []string{strings.TrimPrefix(token, "Bearer ")},
 		Open:    sink.Open,
@@ -79,14 +78,4 @@ func headers(h http.Header) map[string]string {
 		out[strings.ToLower(name)] = h.Get(name)
 	}
 	return out
-}
-
-// closedPort is an address on which nothing listens.
-func closedPort(t *testing.T) string {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }

@@ -1,18 +1,15 @@
 package webhook
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"hash"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/httpevent"
 )
 
 const (
@@ -93,39 +90,11 @@ func settleSecrets(c map[string]string, scheme string, now time.Time) (errs []ad
 	return errs
 }
 
-// signer computes signatures with one secret. HMAC hashes its key into two states first; they are kept by pooling the
-// hash, which a reset brings back to just after the key. That saves two of the three or so blocks of a small message.
+// signer computes signatures with one secret.
 type signer struct {
+	*httpevent.Signer
 	until time.Time // zero for a secret without an end
-	pool  sync.Pool
-}
-
-type mac struct {
-	hash.Hash
-	scratch []byte
-}
-
-func newSigner(key []byte, until time.Time) *signer {
-	s := &signer{until: until}
-	s.pool.New = func() any {
-		return &mac{Hash: hmac.New(sha256.New, key), scratch: make([]byte, 0, 512)}
-	}
-	return s
 }
 
 // live says whether the secret is still in force.
-func (s *signer) live(now time.Time) bool { return s.until.IsZero() || now.Before(s.until) }
-
-// sum appends the MAC of prefix and body to dst.
-func (s *signer) sum(dst []byte, prefix, body []byte) []byte {
-	m := s.pool.Get().(*mac)
-	m.Reset()
-	// Behind an interface, so what is written must not point to the caller's stack, or it would be moved to the heap.
-	m.scratch = append(m.scratch[:0], prefix...)
-	m.Write(m.scratch)
-	m.Write(body)
-	m.scratch = m.Sum(m.scratch[:0])
-	dst = append(dst, m.scratch...)
-	s.pool.Put(m)
-	return dst
-}
+func (s signer) live(now time.Time) bool { return s.until.IsZero() || now.Before(s.until) }

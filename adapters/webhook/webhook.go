@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/httpevent"
 	"github.com/waybill-dev/waybill/adapters/outbound"
 )
 
@@ -23,9 +24,6 @@ const (
 	schemeStandard = "standard"
 	schemeOutpost  = "outpost"
 )
-
-// defaultTimeout is for settings that name none.
-const defaultTimeout = 15 * time.Second
 
 //go:embed instructions.md
 var instructions string
@@ -118,28 +116,20 @@ func (Type) Target(s adapters.Settings) (label, url string) {
 func (t Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, error) {
 	endpoint, err := outbound.ParseURL(s.Config["url"])
 	if err != nil {
-		return nil, configError("The destination's URL " + err.Error() + ".")
+		return nil, adapters.ConfigError("The destination's URL " + err.Error() + ".")
 	}
 	custom, err := parseCustomHeaders(s.Config["custom_headers"])
 	if err != nil {
-		return nil, configError("The destination's field custom_headers " + err.Error() + ".")
+		return nil, adapters.ConfigError("The destination's field custom_headers " + err.Error() + ".")
 	}
-	snd := &sender{endpoint: endpoint, settings: s, outpost: s.Signature == schemeOutpost, timeout: s.Timeout, now: t.clock()}
-	if snd.timeout <= 0 {
-		snd.timeout = defaultTimeout
-	}
+	snd := &sender{endpoint: endpoint, settings: s, outpost: s.Signature == schemeOutpost, timeout: s.Limit(), now: t.clock()}
 	if err := snd.addSigners(s); err != nil {
-		return nil, configError("The destination's signing secret " + err.Error() + ".")
+		return nil, adapters.ConfigError("The destination's signing secret " + err.Error() + ".")
 	}
 	opt := outbound.Options{Egress: env.Egress}
 	opt.Redact = snd.addHeaders(env, custom)
 	snd.client = outbound.New(endpoint, opt)
 	return snd, nil
-}
-
-func configError(message string) error {
-	return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassConfig, Message: message,
-		Advice: "Correct the destination's settings."}
 }
 
 // sender implements adapters.Sender and adapters.Checker.
@@ -148,7 +138,7 @@ type sender struct {
 	client   *outbound.Client
 	settings adapters.Settings
 	base     outbound.Header // the lines that every request has
-	signers  []*signer       // the current secret's first
+	signers  []signer        // the current secret's first
 	outpost  bool
 	timeout  time.Duration
 	now      func() time.Time
@@ -159,7 +149,7 @@ func (s *sender) addSigners(set adapters.Settings) error {
 	if err != nil {
 		return err
 	}
-	s.signers = append(s.signers, newSigner(key, time.Time{}))
+	s.signers = append(s.signers, signer{httpevent.NewSigner(key), time.Time{}})
 	previous := set.Credentials["previous_secret"]
 	if previous == "" {
 		return nil
@@ -171,7 +161,7 @@ func (s *sender) addSigners(set adapters.Settings) error {
 	if key, err = signingKey(previous, set.Signature); err != nil {
 		return err
 	}
-	s.signers = append(s.signers, newSigner(key, until))
+	s.signers = append(s.signers, signer{httpevent.NewSigner(key), until})
 	return nil
 }
 
@@ -202,37 +192,13 @@ func (s *sender) addHeaders(env adapters.Env, custom []customHeader) (secrets []
 func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receipt, error) {
 	h := outbound.AcquireHeader(&s.base)
 	defer outbound.ReleaseHeader(h)
-	if s.settings.Format != adapters.FormatPayload {
-		m = s.cloudEvent(h, m)
-	}
+	m = httpevent.AddCloudEvent(h, m, &s.settings)
 	if s.outpost {
 		s.outpostHeaders(h, m, s.now())
 	} else {
 		s.standardHeaders(h, m, s.now())
 	}
-	resp, err := s.client.Do(ctx, outbound.Request{Header: h, Body: m.Data, Timeout: s.timeout})
-	if err != nil && resp.Code < 300 {
-		// No status, or one of success whose answer broke off: not an acknowledgement.
-		return resp.Receipt, err
-	}
-	if e := outbound.Verdict(&resp); e != nil {
-		return resp.Receipt, e
-	}
-	return resp.Receipt, nil
-}
-
-// cloudEvent adds the headers of a CloudEvents format and returns the message with the body that goes out, which is the
-// one that is signed.
-func (s *sender) cloudEvent(h *outbound.Header, m *adapters.Message) *adapters.Message {
-	e := m.Encode(&s.settings, cloudEventsPrefix)
-	if s.settings.Format == adapters.FormatBinary {
-		for _, a := range e.Attributes {
-			h.Add(a.Name, encodeValue(a.Value))
-		}
-	}
-	out := *m
-	out.Data = e.Body
-	return &out
+	return s.client.Deliver(ctx, outbound.Request{Header: h, Body: m.Data, Timeout: s.timeout})
 }
 
 // standardHeaders adds what Standard Webhooks asks for, and our own.
@@ -256,7 +222,7 @@ func (s *sender) standardHeaders(h *outbound.Header, m *adapters.Message, now ti
 		sig = append(sig, "v1,"...)
 		n := len(sig)
 		sig = sig[:n+base64.StdEncoding.EncodedLen(len(sumBuf))]
-		base64.StdEncoding.Encode(sig[n:], sg.sum(sumBuf[:0], prefix, m.Data))
+		base64.StdEncoding.Encode(sig[n:], sg.Sum(sumBuf[:0], prefix, m.Data))
 	}
 	h.AddPublic("webhook-id", m.EventID)
 	h.AddPublicInt("webhook-timestamp", seconds)
@@ -265,7 +231,7 @@ func (s *sender) standardHeaders(h *outbound.Header, m *adapters.Message, now ti
 		h.AddPublic("waybill-topic", m.Topic)
 	}
 	h.AddPublicInt("waybill-attempt", int64(m.Attempt))
-	metaHeaders(h, m.Metadata, m.DeliveryMetadata, false)
+	httpevent.AddMetadata(h, m, false)
 }
 
 // outpostHeaders adds what Hookdeck Outpost sends by default.
@@ -282,15 +248,11 @@ func (s *sender) outpostHeaders(h *outbound.Header, m *adapters.Message, now tim
 		}
 		n := len(sig)
 		sig = sig[:n+hex.EncodedLen(len(sumBuf))]
-		hex.Encode(sig[n:], sg.sum(sumBuf[:0], nil, m.Data))
+		hex.Encode(sig[n:], sg.Sum(sumBuf[:0], nil, m.Data))
 	}
-	h.AddPublic(outpostPrefix+"event-id", m.EventID)
-	h.AddPublicInt(outpostPrefix+"timestamp", now.Unix())
-	if m.Topic != "" {
-		h.AddPublic(outpostPrefix+"topic", m.Topic)
-	}
-	h.AddPublicBytes(outpostPrefix+"signature", sig)
-	metaHeaders(h, m.Metadata, m.DeliveryMetadata, true)
+	httpevent.AddOutpost(h, m, now)
+	h.AddPublicBytes(httpevent.OutpostPrefix+"signature", sig)
+	httpevent.AddMetadata(h, m, true)
 }
 
 // Check implements adapters.Checker.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/adapters/adaptertest"
+	"github.com/waybill-dev/waybill/adapters/httpevent"
 )
 
 // The vector that the Standard Webhooks libraries are tested with.
@@ -195,8 +196,8 @@ func TestMetadataHeaders(t *testing.T) {
 	r := s.Requests()[0]
 	var got []string
 	for _, l := range r.Lines {
-		if strings.HasPrefix(l, metaPrefix) {
-			got = append(got, strings.TrimPrefix(l, metaPrefix))
+		if strings.HasPrefix(l, httpevent.MetaPrefix) {
+			got = append(got, strings.TrimPrefix(l, httpevent.MetaPrefix))
 		}
 	}
 	want := []string{"region: eu", "api-key: hush", "empty: ", "name: Zo%C3%AB 50%25", "spaces: %20a%20", "user-id: 8",

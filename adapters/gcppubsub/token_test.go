@@ -1,0 +1,160 @@
+package gcppubsub
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/adaptertest"
+)
+
+func TestKeyFiles(t *testing.T) {
+	t.Parallel()
+	edit := func(key, value string) string {
+		m := map[string]string{}
+		json.Unmarshal([]byte(keyFile()), &m)
+		m[key] = value
+		b, _ := json.Marshal(m)
+		return string(b)
+	}
+	for name, c := range map[string]struct {
+		text string
+		good bool
+	}{
+		"good": {keyFile(), true}, "spaces around it": {"\n " + keyFile() + "\n", true}, "not JSON": {"AIza…", false}, "a list": {"[]", false},
+		"a user's": {edit("type", "authorized_user"), false}, "federated": {edit("type", "external_account"), false},
+		"no address": {edit("client_email", ""), false}, "no key": {edit("private_key", ""), false},
+		"broken key": {edit("private_key", privateKey()[:200]), false},
+	} {
+		s := at("", "orders")
+		s.Credentials["service_account_json"] = c.text
+		errs := typ.Validate(s)
+		if (len(errs) == 0) != c.good {
+			t.Errorf("%s: %+v", name, errs)
+		}
+		for _, e := range errs {
+			if e.Key != "credentials.service_account_json" {
+				t.Errorf("%s: %+v", name, e)
+			}
+		}
+	}
+}
+
+// A token is used until shortly before its end.
+func TestTokensAreKept(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	a, err := parseAccount(keyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &signed{account: a, now: func() time.Time { return now }}
+	get := func() string {
+		tok, err := s.get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tok.value
+	}
+	first := get()
+	now = now.Add(lifetime - early - time.Second)
+	if get() != first {
+		t.Error("a token that is good for four minutes more was replaced")
+	}
+	now = now.Add(2 * time.Second)
+	second := get()
+	if second == first {
+		t.Error("a token that is about to end was used")
+	}
+	now = now.Add(time.Second)
+	if s.drop(); get() == second {
+		t.Error("a token that was refused was used again")
+	}
+}
+
+// The host's service account is lent only when the operator says so, only to Google's endpoints, and never in clear text.
+func TestHostCredentials(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		endpoint string
+		lent     bool
+		want     string
+	}{
+		"not lent": {"", false, "does not lend"}, "lent": {"", true, ""}, "regional": {"https://europe-west1-pubsub.googleapis.com", true, ""},
+		"elsewhere": {"https://pubsub.example.com", true, "Google's own endpoints"}, "in the name": {"https://pubsub.googleapis.com.example.com", true, "Google's own endpoints"},
+		"emulator": {"http://localhost:8085", false, ""},
+	} {
+		s := at(c.endpoint, "orders")
+		s.Credentials = nil
+		snd, err := Type{}.Open(adapters.Env{HostCredentials: c.lent}, *s)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			if _, clear := snd.(*sender).tokens.(none); clear != strings.HasPrefix(c.endpoint, "http:") {
+				t.Errorf("%s: credentials and encryption do not go together", name)
+			}
+			snd.Close()
+		} else if e := adapters.AsError(err); e.Class != adapters.ClassConfig {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
+// Tokens of the host come from the metadata server, once for all who want one.
+func TestMetadataServer(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Metadata-Flavor") != "Google" || r.URL.Path != "/computeMetadata/v1/instance/service-accounts/default/token" {
+			http.Error(w, "no", http.StatusForbidden)
+			return
+		}
+		asked.Add(1)
+		w.Write([]byte(`{"access_token":"ya29.host-token","expires_in":3599,"token_type":"Bearer"}`))
+	}))
+	t.Cleanup(srv.Close)
+	now := time.Now()
+	h, err := newHostTokens(srv.URL, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for range 3 {
+		if tok, err := h.get(t.Context()); err != nil || tok.value != "ya29.host-token" {
+			t.Fatalf("%+v %v", tok, err)
+		}
+	}
+	if asked.Load() != 1 {
+		t.Errorf("the metadata server was asked %d times", asked.Load())
+	}
+	now = now.Add(56 * time.Minute)
+	if _, err := h.get(t.Context()); err != nil || asked.Load() != 2 {
+		t.Errorf("%d questions, %v", asked.Load(), err)
+	}
+	srv.Config.Handler = http.NotFoundHandler()
+	h.drop()
+	if _, err := h.get(t.Context()); adapters.AsError(err).Class != adapters.ClassAuth {
+		t.Errorf("%+v", err)
+	}
+}
+
+// That this server may ask its metadata server does not let a tenant's endpoint lead there.
+func TestEndpointsAreGuarded(t *testing.T) {
+	t.Parallel()
+	for _, endpoint := range []string{"http://169.254.169.254", "https://169.254.169.254", "https://10.0.0.1"} {
+		snd, err := Type{}.Open(adapters.Env{HostCredentials: true}, *at(endpoint, "orders"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := snd.Send(t.Context(), adaptertest.Event("evt_1")); err == nil || adapters.AsError(err).Class != adapters.ClassBlocked {
+			t.Errorf("%s: %+v", endpoint, err)
+		}
+		snd.Close()
+	}
+}

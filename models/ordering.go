@@ -1,0 +1,247 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/tidwall/gjson"
+)
+
+// What happens to the deliveries behind one that has failed for good, in a destination that keeps order.
+const (
+	ExhaustedSkip  = "skip"  // they go on without it
+	ExhaustedBlock = "block" // they wait until somebody retries or cancels it
+)
+
+const maxOrderingKey = 256
+
+// orderingKey is what PublishInput.OrderingKey stands for: itself, or with "$." in front the value of a field of the
+// payload.
+func (in *PublishInput) orderingKey() (string, error) {
+	key := in.OrderingKey
+	if path, ok := strings.CutPrefix(key, "$."); ok {
+		v := gjson.GetBytes(in.Data, path)
+		switch {
+		case !v.Exists() || v.Type == gjson.Null:
+			return "", fmt.Errorf("the payload has no %q", cut(path, 80))
+		case v.IsObject() || v.IsArray():
+			return "", fmt.Errorf("%q is no text, number or boolean in the payload", cut(path, 80))
+		}
+		key = v.String()
+	}
+	if len(key) > maxOrderingKey {
+		return "", fmt.Errorf("must be at most %d bytes long", maxOrderingKey)
+	}
+	if text(key) != key {
+		return "", errors.New("must be valid UTF-8 without NUL")
+	}
+	return key, nil
+}
+
+// lockOrdering is the first number of an ordering key's advisory lock, orderingHash the second.
+const lockOrdering = 3
+
+func orderingHash(destination int64, key string) int32 {
+	h := fnv.New32a()
+	fmt.Fprintf(h, "%d %s", destination, key)
+	return int32(h.Sum32())
+}
+
+// lockOrder locks ordering keys until the transaction ends, in one order, so that nobody waits in a circle.
+func lockOrder(b *pgx.Batch, hashes []int32) {
+	slices.Sort(hashes)
+	b.Queue("select pg_advisory_xact_lock($1, l) from unnest($2::int[]) l", int32(lockOrdering), slices.Compact(hashes))
+}
+
+// orderedItem is a delivery that waits for its turn among those with its key.
+type orderedItem struct {
+	destination int64
+	key         string
+	event       uuid.UUID
+	job         jobKey
+}
+
+// lineUp adds the group's ordered deliveries behind those that wait already, and gives jobs to the ones that are first.
+func (w *acceptWriter) lineUp(ctx context.Context, conn *pgx.Conn) error {
+	if len(w.ordered) == 0 {
+		return nil
+	}
+	hashes := make([]int32, len(w.ordered))
+	destinations, keys, events := make([]int64, len(w.ordered)), make([]string, len(w.ordered)), make([]uuid.UUID, len(w.ordered))
+	for i, o := range w.ordered {
+		hashes[i] = orderingHash(o.destination, o.key)
+		destinations[i], keys[i], events[i] = o.destination, o.key, o.event
+	}
+	b := &pgx.Batch{}
+	lockOrder(b, hashes)
+	b.Queue(`select k.n from unnest($1::bigint[], $2::text[]) with ordinality k(destination, key, n)
+		where exists (select 1 from ordered_deliveries x where x.destination_key = k.destination and x.ordering_key = k.key)`, destinations, keys)
+	b.Queue(`insert into ordered_deliveries (destination_key, ordering_key, event_id)
+		select k.destination, k.key, k.event from unnest($1::bigint[], $2::text[], $3::uuid[]) with ordinality k(destination, key, event, n) order by k.n`, destinations, keys, events)
+	br := conn.SendBatch(ctx, b)
+	defer br.Close()
+	if _, err := br.Exec(); err != nil {
+		return fmt.Errorf("lock ordering keys: %w", err)
+	}
+	behind := make([]bool, len(w.ordered))
+	rows, err := br.Query()
+	if err != nil {
+		return err
+	}
+	var n int64
+	if _, err := pgx.ForEachRow(rows, []any{&n}, func() error { behind[n-1] = true; return nil }); err != nil {
+		return err
+	}
+	if err := br.Close(); err != nil {
+		return fmt.Errorf("line up deliveries: %w", err)
+	}
+	type line struct {
+		destination int64
+		key         string
+	}
+	first := map[line]bool{}
+	for i, o := range w.ordered {
+		if l := (line{o.destination, o.key}); !behind[i] && !first[l] && o.job.destination != 0 {
+			first[l] = true
+			w.enqueue(o.job, o.event)
+		} else {
+			first[l] = true
+		}
+	}
+	return nil
+}
+
+// headOnly is the condition with which a worker claims a delivery d of a destination that keeps order: nobody with its
+// key is before it. One that is refused gets a job as soon as it is first.
+const headOnly = ` and not exists (select 1 from ordered_deliveries me join ordered_deliveries x
+	on x.destination_key = me.destination_key and x.ordering_key = me.ordering_key and x.seq < me.seq
+	where me.destination_key = $2 and me.event_id = $1)`
+
+// passOn takes finished deliveries out of their lines and returns the jobs of those that are first now.
+func passOn(ctx context.Context, tx pgx.Tx, finished []DeliveryKey) ([]Batch, error) {
+	type place struct {
+		DeliveryKey
+		key string
+	}
+	var places []place
+	var hashes []int32
+	for _, k := range finished {
+		var key string
+		err := tx.QueryRow(ctx, "select ordering_key from ordered_deliveries where destination_key = $1 and event_id = $2", k.Destination, k.EventID).Scan(&key)
+		if errors.Is(err, pgx.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, place{k, key})
+		hashes = append(hashes, orderingHash(k.Destination, key))
+	}
+	if len(places) == 0 {
+		return nil, nil
+	}
+	b := &pgx.Batch{}
+	lockOrder(b, hashes)
+	for _, p := range places {
+		b.Queue("delete from ordered_deliveries where destination_key = $1 and event_id = $2", p.Destination, p.EventID)
+	}
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return nil, fmt.Errorf("take deliveries out of their lines: %w", err)
+	}
+	var jobs []Batch
+	for _, p := range places {
+		item, ok, err := firstInLine(ctx, tx, p.Destination, p.key)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			jobs = append(jobs, Batch{Destination: p.Destination, Items: []Item{item}})
+		}
+	}
+	return jobs, nil
+}
+
+// firstInLine finds the delivery of an ordering key that may go now, if there is one. What needs no attempt any more is
+// taken out on the way. The key's lock is held.
+func firstInLine(ctx context.Context, tx pgx.Tx, destination int64, key string) (it Item, ok bool, err error) {
+	for {
+		var status *string
+		var policy string
+		err := tx.QueryRow(ctx, `select o.event_id, d.status::text, t.on_exhausted from ordered_deliveries o join destinations t on t.key = o.destination_key
+			left join deliveries d on d.event_id = o.event_id and d.destination_key = o.destination_key
+			where o.destination_key = $1 and o.ordering_key = $2 order by o.seq limit 1`, destination, key).Scan(&it.EventID, &status, &policy)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return it, false, nil
+		}
+		if err != nil {
+			return it, false, err
+		}
+		switch {
+		case status != nil && *status == StatusPending:
+			err = tx.QueryRow(ctx, "update deliveries set turn = turn + 1, reason = null where event_id = $1 and destination_key = $2 returning turn",
+				it.EventID, destination).Scan(&it.Turn)
+			return it, err == nil, err
+		case status != nil && (*status == StatusHeld || *status == StatusDelivering || *status == StatusRetrying),
+			status != nil && *status == StatusFailed && policy == ExhaustedBlock:
+			return it, false, nil // it is seen to elsewhere, or blocks
+		}
+		if _, err := tx.Exec(ctx, "delete from ordered_deliveries where destination_key = $1 and event_id = $2", destination, it.EventID); err != nil {
+			return it, false, err
+		}
+	}
+}
+
+// unblock lets the lines of a destination go on that a failed delivery blocks.
+func (s *Store) unblock(ctx context.Context, tx pgx.Tx, destination int64) error {
+	rows, err := tx.Query(ctx, `select o.event_id from (select distinct on (ordering_key) ordering_key, event_id from ordered_deliveries
+			where destination_key = $1 order by ordering_key, seq) o
+		join deliveries d on d.event_id = o.event_id and d.destination_key = $1 where d.status = 'failed'`, destination)
+	if err != nil {
+		return err
+	}
+	var blocked []DeliveryKey
+	var id uuid.UUID
+	if _, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+		blocked = append(blocked, DeliveryKey{id, destination})
+		return nil
+	}); err != nil {
+		return err
+	}
+	jobs, err := passOn(ctx, tx, blocked)
+	if err != nil || len(jobs) == 0 {
+		return err
+	}
+	// The workers need not be woken: they look by themselves soon.
+	_, err = s.queue.Enqueue(ctx, tx, jobs)
+	return err
+}
+
+// dropLines takes the deliveries of events that retention has dropped out of their lines, so that those behind them go on.
+func (s *Store) dropLines(ctx context.Context, before time.Time) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		rows, err := tx.Pgx.Query(ctx, "select destination_key, event_id from ordered_deliveries where event_id < $1 order by seq limit 1000", lowestUUID(before))
+		if err != nil {
+			return err
+		}
+		gone, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (k DeliveryKey, err error) {
+			err = r.Scan(&k.Destination, &k.EventID)
+			return k, err
+		})
+		if err != nil {
+			return err
+		}
+		jobs, err := passOn(ctx, tx.Pgx, gone)
+		if err != nil || len(jobs) == 0 {
+			return err
+		}
+		_, err = s.queue.Enqueue(ctx, tx.Pgx, jobs)
+		return err
+	})
+}
