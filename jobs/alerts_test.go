@@ -112,7 +112,14 @@ func TestHealthCountsEverythingOnce(t *testing.T) {
 		r.DisableAfter = 0
 		r.Retry = models.RetryPolicy{Schedule: []models.Duration{0, 0}, MaxInterval: models.Duration(time.Hour)}
 	})
-	d := e.destination("d", server500, nil)
+	// One destination takes each event at the third attempt, one takes none, one all.
+	slow := e.destination("slow", func(ctx context.Context, m *adapters.Message) (adapters.Receipt, error) {
+		if m.Attempt < 3 {
+			return server500(ctx, m)
+		}
+		return adapters.Receipt{Code: 200}, nil
+	}, func(in *models.DestinationInput) { in.Topics = &models.Topics{"many"} })
+	dead := e.destination("dead", server500, func(in *models.DestinationInput) { in.Topics = &models.Topics{"few"} })
 	ok := e.destination("ok", nil, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	var watchers sync.WaitGroup
@@ -133,35 +140,47 @@ func TestHealthCountsEverythingOnce(t *testing.T) {
 		watchers.Wait()
 	}()
 	e.startWorker()
-	const events = 200
+	const many, few = 100, 10
 	var wg sync.WaitGroup
-	for range events {
+	for i := range many + few {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			e.publish(models.PublishInput{})
+			topic := "many"
+			if i < few {
+				topic = "few"
+			}
+			e.publish(models.PublishInput{Topic: topic})
 		}()
 	}
 	wg.Wait()
-	var r models.Rates
-	eventually(t, "all attempts are counted", func() bool {
-		var err error
-		if r, err = e.store.RatesOf(ctx, d.Key, time.Now().Add(-time.Hour)); err != nil {
-			t.Fatal(err)
+	for _, c := range []struct {
+		d    *models.Destination
+		want models.Rates
+	}{
+		{slow, models.Rates{Deliveries: many, Failed: many, Attempts: 3 * many, FailedAttempts: 2 * many}},
+		{dead, models.Rates{Deliveries: few, Failed: few, Attempts: 3 * few, FailedAttempts: 3 * few, GivenUp: few}},
+		{ok, models.Rates{Deliveries: many + few, Attempts: many + few}},
+	} {
+		var r models.Rates
+		eventually(t, "all attempts of "+c.d.ID+" are counted", func() bool {
+			var err error
+			if r, err = e.store.RatesOf(ctx, c.d.Key, time.Now().Add(-time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			return r.Attempts >= c.want.Attempts
+		})
+		if r != c.want {
+			t.Errorf("%s: %+v, want %+v", c.d.ID, r, c.want)
 		}
-		return r.Attempts >= 3*events
-	})
-	if r.Deliveries != events || r.Failed != events || r.Attempts != 3*events || r.FailedAttempts != 3*events || r.GivenUp != events {
-		t.Errorf("%+v", r)
 	}
-	h, err := e.store.HealthOf(ctx, d.Key, ok.Key)
-	if err != nil || h[d.Key].Failures != events || h[d.Key].Attempts != 3*events || h[d.Key].GivenUp != events || h[d.Key].Error != "The receiver failed: 500." {
-		t.Errorf("%+v %v", h[d.Key], err)
+	h, err := e.store.HealthOf(ctx, slow.Key, dead.Key)
+	if err != nil || h[dead.Key].Failures != few || h[dead.Key].Attempts != 3*few || h[dead.Key].GivenUp != few || h[dead.Key].Error != "The receiver failed: 500." {
+		t.Errorf("%+v %v", h[dead.Key], err)
 	}
-	eventually(t, "the other one's are too", func() bool {
-		r, err := e.store.RatesOf(ctx, ok.Key, time.Now().Add(-time.Hour))
-		return err == nil && r.Deliveries == events && r.Failed == 0
-	})
+	if h[slow.Key].Failures != 0 || h[slow.Key].LastSuccess == nil {
+		t.Errorf("%+v", h[slow.Key])
+	}
 }
 
 // TestStorm lets 1,000 destinations fail at once.
