@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/jobs"
+	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
@@ -27,8 +28,9 @@ type App struct {
 	cfg           *Config
 	log           *slog.Logger
 	store         *models.Store
-	accepter      *models.Accepter // nil in a process without web
-	recent        *models.Recent   // nil unless web and worker share the process
+	accepter      *models.Accepter
+	notices       *jobs.Notices
+	recent        *models.Recent // nil unless web and worker share the process
 	env           adapters.Env
 	bootstrap     *models.Actor
 	bootstrapHash [32]byte
@@ -87,9 +89,14 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	}
 	a.queueCtx, a.endQueue = context.WithCancel(context.Background())
 	a.store.SetQueue(jobs.NewQueue(a.queueCtx, a.store.Jobs, log))
+	a.store.SetChannelTypes(jobs.ChannelTypes{})
 	if cfg.Role == "serve" {
 		a.recent = models.NewRecent(recentBytes)
 	}
+	// A worker accepts events too: notices that go to destinations.
+	a.accepter = models.NewAccepter(a.store, a.recent, log)
+	a.notices = &jobs.Notices{Store: a.store, Links: a.noticeLinks, Log: log, Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.env.UserAgent, SMTP: cfg.SMTP,
+		BaseURL: cfg.BaseURL, Publish: a.publishNotice}}
 	a.bootstrap = &models.Actor{Name: "API_KEY", Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}}
 	a.bootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
 	if cfg.Role != "work" {
@@ -101,7 +108,6 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 				return nil, fmt.Errorf("make the demo tenant: %w", err)
 			}
 		}
-		a.accepter = models.NewAccepter(a.store, a.recent, log)
 		a.http = a.routes()
 	}
 	return a, nil
@@ -136,7 +142,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	if a.cfg.Role != "web" {
 		ready.Add(1)
 		g.Go(func() error {
-			return jobs.Run(ctx, a.store, jobs.Options{MaxInFlight: a.cfg.MaxInFlight, Env: a.env, Recent: a.recent, Role: a.cfg.Role}, a.log, sync.OnceFunc(ready.Done))
+			return jobs.Run(ctx, a.store, jobs.Options{MaxInFlight: a.cfg.MaxInFlight, Env: a.env, Recent: a.recent, Role: a.cfg.Role, Notices: a.notices}, a.log, sync.OnceFunc(ready.Done))
 		})
 	}
 	if a.http != nil {

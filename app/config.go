@@ -42,6 +42,9 @@ type Config struct {
 	HostCreds   bool // destinations may use the credentials of this machine
 	Retry       models.RetryPolicy
 	ManualLimit int
+	DisableN    int           // failing deliveries in a row after which a destination is disabled; 0 for never
+	DisableMin  time.Duration // and only when they lasted so long
+	ProbeAfter  time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
 	Retention   time.Duration
 	Timeout     time.Duration
 	MaxInFlight int
@@ -186,6 +189,21 @@ func variables() []variable {
 			return nil
 		}},
 		{"MANUAL_RETRY_LIMIT", "10", "manual retries of one delivery; 0 for no limit", func(r *reader, v string) error { return intIn(&r.ManualLimit, v, 0, 30000) }},
+		{"DISABLE_AFTER_FAILURES", "100", "a destination is disabled after so many failing deliveries in a row; 0 for never", func(r *reader, v string) error {
+			return intIn(&r.DisableN, v, 0, models.MaxDisableAfter)
+		}},
+		{"DISABLE_MIN_DURATION", "10m", "and only when they lasted so long", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 0, 168*time.Hour)
+			r.DisableMin = time.Duration(d)
+			return err
+		}},
+		{"PROBE_AFTER", "0s", "wait before a destination that was disabled by itself is probed with one held event, doubling up to 6h; 0s for never", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 0, 6*time.Hour)
+			r.ProbeAfter = time.Duration(d)
+			return err
+		}},
 		{"RETENTION_DAYS", "30", "how long events, deliveries and attempts are kept", func(r *reader, v string) error {
 			var days int
 			err := intIn(&days, v, 1, 3650)
@@ -331,7 +349,8 @@ func writeNew(path string, b []byte) error {
 
 // Rules are the limits and defaults for the models.
 func (c *Config) Rules() models.Rules {
-	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit, MaxPayload: c.MaxPayload,
+	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit, DisableAfter: c.DisableN,
+		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
 		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL}
 }
 

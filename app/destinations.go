@@ -27,6 +27,7 @@ type destinationJSON struct {
 	Retry            *models.RetryPolicy `json:"retry"`
 	Timeout          *models.Duration    `json:"timeout"`
 	MaxInFlight      *int                `json:"max_in_flight"`
+	DisableAfter     *int                `json:"disable_after"` // null for the server's default, 0 for never
 	Signature        string              `json:"signature"`
 	Format           string              `json:"format"`
 	Ordered          bool                `json:"ordered"`
@@ -46,14 +47,25 @@ type destinationStatus struct {
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`
 	Actor  string    `json:"actor"`
+	// Deliveries that failed since the last success, however often each was tried, and since when.
+	Failures     int        `json:"failures_in_a_row"`
+	Attempts     int        `json:"failed_attempts_in_a_row"`
+	FailingSince *time.Time `json:"failing_since"`
+	LastError    *errorJSON `json:"last_error"`
 }
 
 func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 	target, targetURL := d.Target()
 	j := destinationJSON{ID: d.ID, TenantID: d.TenantID, Type: d.Type, Name: d.Name, Topics: d.Topics, Filter: d.Filter, Config: d.MaskedConfig(),
-		Credentials: d.Masked(secrets), DeliveryMetadata: d.DeliveryMetadata, Metadata: d.Metadata, Retry: d.Retry, MaxInFlight: d.MaxInFlight,
+		Credentials: d.Masked(secrets), DeliveryMetadata: d.DeliveryMetadata, Metadata: d.Metadata, Retry: d.Retry, MaxInFlight: d.MaxInFlight, DisableAfter: d.DisableAfter,
 		Signature: d.Signature, Format: d.Format, Target: target, Version: d.Version, DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 		Status: destinationStatus{State: d.State(), Reason: d.DisabledReason, Since: d.CreatedAt, Actor: d.DisabledBy}}
+	if h := d.Health; h != nil {
+		j.Status.Failures, j.Status.Attempts, j.Status.FailingSince = h.Failures, h.Attempts, h.Since
+		if h.Failures > 0 && h.ErrorClass != "" {
+			j.Status.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
+		}
+	}
 	j.Ordered, j.OnExhausted = d.Ordered, models.ExhaustedSkip
 	if d.OnExhausted != "" {
 		j.OnExhausted = d.OnExhausted
@@ -189,10 +201,14 @@ type enableRequest struct {
 		Backlog string     `json:"backlog"` // deliver (default), drop or keep
 		Since   *time.Time `json:"since"`
 		Until   *time.Time `json:"until"`
+		Probe   bool       `json:"probe"` // send one held delivery first, and enable when it has arrived
 	} `body:"json"`
 }
 
 func (a *App) enableDestination(ctx context.Context, c *Call, req *enableRequest) (*Reply, error) {
+	if req.Body.Probe {
+		return a.probeDestination(ctx, c, req)
+	}
 	d, err := a.store.EnableDestination(ctx, c.Scope(), req.Tenant, req.Destination, c.Actor.Name,
 		models.Backlog{Action: req.Body.Backlog, Since: req.Body.Since, Until: req.Body.Until})
 	if err != nil {
@@ -200,6 +216,21 @@ func (a *App) enableDestination(ctx context.Context, c *Call, req *enableRequest
 	}
 	a.auditDestination(ctx, c, d, "destination.enable", map[string]any{"backlog": req.Body.Backlog})
 	return destinationReply(c, d), nil
+}
+
+// probeDestination sends one held delivery; the destination is enabled when that has arrived.
+func (a *App) probeDestination(ctx context.Context, c *Call, req *enableRequest) (*Reply, error) {
+	d, probing, err := a.store.ProbeDestination(ctx, c.Scope(), req.Tenant, req.Destination, c.Actor.Name,
+		models.Backlog{Action: req.Body.Backlog, Since: req.Body.Since, Until: req.Body.Until})
+	if err != nil {
+		return nil, err
+	}
+	a.auditDestination(ctx, c, d, map[bool]string{true: "destination.probe", false: "destination.enable"}[probing], map[string]any{"backlog": req.Body.Backlog})
+	r := destinationReply(c, d)
+	if probing {
+		r.Status = http.StatusAccepted
+	}
+	return r, nil
 }
 
 type disableRequest struct {
@@ -335,16 +366,17 @@ type fieldJSON struct {
 	Options     []adapters.Option `json:"options,omitempty"`
 }
 
-func typeToJSON(r *adapters.Registration) typeJSON {
-	fields := func(list []adapters.Field) []fieldJSON {
-		out := make([]fieldJSON, 0, len(list))
-		for _, f := range list {
-			out = append(out, fieldJSON{f.Key, string(f.Type), f.Label, f.Help, f.Required, f.Default, f.Sensitive, f.Pattern, f.MinLength, f.MaxLength, f.Options})
-		}
-		return out
+func fieldsToJSON(list []adapters.Field) []fieldJSON {
+	out := make([]fieldJSON, 0, len(list))
+	for _, f := range list {
+		out = append(out, fieldJSON{f.Key, string(f.Type), f.Label, f.Help, f.Required, f.Default, f.Sensitive, f.Pattern, f.MinLength, f.MaxLength, f.Options})
 	}
+	return out
+}
+
+func typeToJSON(r *adapters.Registration) typeJSON {
 	s := r.Spec
-	return typeJSON{s.Name, s.Label, s.Description, s.Icon, s.Instructions, fields(s.Config), fields(s.Credentials)}
+	return typeJSON{s.Name, s.Label, s.Description, s.Icon, s.Instructions, fieldsToJSON(s.Config), fieldsToJSON(s.Credentials)}
 }
 
 type noRequest struct{}

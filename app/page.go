@@ -36,6 +36,7 @@ type pageCtx struct {
 	app    *App
 	call   *Call
 	tenant *models.Tenant // of pages below /t/:tenant; nil elsewhere
+	alerts int            // that are open, for the navigation
 }
 
 // The dashboard's cookies.
@@ -120,6 +121,11 @@ func (a *App) asPage(r pageRoute) fiber.Handler {
 		} else if actor.TenantID != "" && r.path != views.HomeURL() && r.path != views.LogoutURL() && r.path != views.PreferencesURL() {
 			return &models.Error{Kind: models.KindForbidden, Message: "This page is for the operators of this server."}
 		}
+		if r.method == http.MethodGet && (p.tenant != nil || actor.TenantID == "") {
+			if p.alerts, err = a.store.OpenAlerts(ctx, p.call.Actor.Scope, views.MaxAlerts+1); err != nil {
+				return err
+			}
+		}
 		return r.handler(ctx, p)
 	}
 }
@@ -171,7 +177,7 @@ func localPath(s string) string {
 // frame is what a page's frame shows. It takes the flash message, which is shown once.
 func (p *pageCtx) frame(title string, section views.Section) views.Page {
 	actor := p.call.Actor
-	f := views.Page{Title: title, Section: section, Here: p.OriginalURL(), Flash: p.takeFlash(), Chrome: p.app.chrome(p.Ctx)}
+	f := views.Page{Alerts: p.alerts, Title: title, Section: section, Here: p.OriginalURL(), Flash: p.takeFlash(), Chrome: p.app.chrome(p.Ctx)}
 	if actor != nil && actor.Name != "" {
 		f.Viewer = views.Viewer{Name: actor.Name, OneTenant: actor.TenantID != "", Write: actor.Can(models.MayWrite), Retry: actor.Can(models.MayRetry), Admin: actor.Can(models.MayAdmin)}
 	}

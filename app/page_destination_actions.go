@@ -83,12 +83,15 @@ func (a *App) doEnable(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	req := &enableRequest{Tenant: p.tenant.ID, Destination: d.ID}
-	req.Body.Backlog = form.Value("action")
+	req.Body.Backlog, req.Body.Probe = form.Value("action"), form.Has("probe", "true")
 	if _, err := a.enableDestination(ctx, p.call, req); err != nil {
 		if form.Err = refusal(err); form.Err == nil {
 			return err
 		}
 		return a.showEnable(ctx, p, form)
+	}
+	if req.Body.Probe && n > 0 {
+		return p.done(views.DestinationURL(p.tenant.ID, d.ID), said("One held delivery is being tried. The destination is enabled once it has arrived."))
 	}
 	return p.done(views.DestinationURL(p.tenant.ID, d.ID), said(enabledText(req.Body.Backlog, n, more)))
 }

@@ -126,7 +126,7 @@ func (a *App) settingsForm(ctx context.Context, p *pageCtx, d *models.Destinatio
 	v.API = apiCallOf("PATCH", indented(map[string]any{"name": d.Title(), "topics": models.Topics(d.Topics)}), destinationTail(d))
 	var err error
 	v.Topics, err = a.store.TopicCatalogue(ctx)
-	v.Open = d.Retry != nil || d.TimeoutMS != nil || d.MaxInFlight != nil || d.Signature != "" || d.Format != "" || d.Ordered || d.RatePerSecond != nil || len(d.Metadata)+len(d.DeliveryMetadata) > 0
+	v.Open = d.Retry != nil || d.TimeoutMS != nil || d.MaxInFlight != nil || d.DisableAfter != nil || d.Signature != "" || d.Format != "" || d.Ordered || d.RatePerSecond != nil || len(d.Metadata)+len(d.DeliveryMetadata) > 0
 	return v, err
 }
 
@@ -201,6 +201,11 @@ func readDestination(form views.Form, r *adapters.Registration, d *models.Destin
 	body["retry"] = formRetry(form)
 	body["timeout"] = orElse(form.Value("timeout"), "0")
 	body["max_in_flight"] = formNumber(orElse(form.Value("max_in_flight"), "0"))
+	if v := strings.TrimSpace(form.Value("disable_after")); v != "" {
+		body["disable_after"] = formNumber(v)
+	} else if d != nil {
+		body["disable_after"] = nil
+	}
 	if f := formFilter(form.Value("filter")); f != "" || d != nil && views.HasFilter(d) {
 		body["filter"] = f
 	}

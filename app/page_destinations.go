@@ -91,6 +91,9 @@ func (a *App) destinationPage(ctx context.Context, p *pageCtx) error {
 	if v.Held, v.HeldMore, err = a.held(ctx, d); err != nil {
 		return err
 	}
+	if v.Health, err = a.healthView(ctx, p, d); err != nil {
+		return err
+	}
 	recent, err := a.store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Destinations: []string{d.ID}, Page: models.PageQuery{Limit: 5}})
 	if err != nil {
 		return err
@@ -98,6 +101,27 @@ func (a *App) destinationPage(ctx context.Context, p *pageCtx) error {
 	v.Recent = recent.Items
 	name([]*models.Destination{d}, v.Recent)
 	return p.render(ctx, http.StatusOK, views.DestinationPage(v))
+}
+
+// healthView is how a destination does, for its page.
+func (a *App) healthView(ctx context.Context, p *pageCtx, d *models.Destination) (v views.Health, err error) {
+	v = views.Health{Health: d.Health, Off: d.DisabledAt != nil, Limit: d.DisableLimit(a.store.DisableAfter), Now: time.Now()}
+	day := v.Now.UTC().Truncate(time.Hour).Add(-23 * time.Hour)
+	if v.Day, err = a.store.RatesOf(ctx, d.Key, day); err != nil {
+		return v, err
+	}
+	if v.History, err = a.store.HealthHistory(ctx, d.Key, day, time.Hour); err != nil {
+		return v, err
+	}
+	if v.Changes, err = a.store.StateChanges(ctx, d, 20); err != nil {
+		return v, err
+	}
+	open, err := a.store.Alerts(ctx, p.call.Scope(), p.tenant.ID, models.AlertQuery{Statuses: []string{models.AlertOpen, models.AlertAcknowledged}, Destinations: []string{d.ID},
+		Page: models.PageQuery{Limit: 20}})
+	if err == nil {
+		v.Alerts = open.Items
+	}
+	return v, err
 }
 
 // held counts the deliveries that wait for a destination; more says that it was not counted to the end.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -53,7 +54,7 @@ func (a *App) overviewPage(ctx context.Context, p *pageCtx) error {
 	failed := byStatus[models.StatusFailed].Items
 	name(list, failed)
 	v.Failures = failed[:min(len(failed), 10)]
-	v.Attention, err = a.attention(ctx, list, failed, byStatus[models.StatusFailed].Next != "")
+	v.Attention, err = a.attention(ctx, p.call.Scope(), p.tenant.ID, list, failed, byStatus[models.StatusFailed].Next != "")
 	if err != nil {
 		return err
 	}
@@ -71,9 +72,12 @@ func name(list []*models.Destination, deliveries []*models.Delivery) {
 	}
 }
 
+// attentionFailures is after how many failing deliveries in a row a destination needs attention.
+const attentionFailures = 3
+
 // attention lists the destinations that somebody should look at: the disabled ones, then those with failures, the most
 // first.
-func (a *App) attention(ctx context.Context, list []*models.Destination, failed []*models.Delivery, more bool) ([]views.Attention, error) {
+func (a *App) attention(ctx context.Context, scope models.Scope, tenantID string, list []*models.Destination, failed []*models.Delivery, more bool) ([]views.Attention, error) {
 	var out []views.Attention
 	for _, d := range list {
 		if d.DisabledAt == nil {
@@ -97,8 +101,25 @@ func (a *App) attention(ctx context.Context, list []*models.Destination, failed 
 		}
 		failing[i].Failed++
 	}
-	slices.SortStableFunc(failing, func(x, y views.Attention) int { return y.Failed - x.Failed })
-	return append(out, failing...), nil
+	for _, d := range list { // those that fail, and will be tried again
+		if d.DisabledAt == nil && d.Health.Failures >= attentionFailures && !slices.ContainsFunc(failing, func(x views.Attention) bool { return x.Destination == d }) {
+			failing = append(failing, views.Attention{Destination: d, LastError: d.Health.Error})
+		}
+	}
+	slices.SortStableFunc(failing, func(x, y views.Attention) int {
+		return cmp.Or(y.Failed-x.Failed, y.Destination.Health.Failures-x.Destination.Health.Failures)
+	})
+	out = append(out, failing...)
+	open, err := a.store.Alerts(ctx, scope, tenantID, models.AlertQuery{Statuses: []string{models.AlertOpen}, Page: models.PageQuery{Limit: overviewCount}})
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range open.Items {
+		if i := slices.IndexFunc(out, func(y views.Attention) bool { return y.Destination.Key == x.DestinationKey }); i >= 0 {
+			out[i].Alerts++
+		}
+	}
+	return out, nil
 }
 
 // heldCount is how far held deliveries are counted for a page.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -41,7 +42,7 @@ func (a *App) pageRoutes() []pageRoute {
 	get, post := http.MethodGet, http.MethodPost
 	read, write, retry, admin := models.MayRead, models.MayWrite, models.MayRetry, models.MayAdmin
 	twin := func(list ...string) []string { return list }
-	return []pageRoute{
+	return append([]pageRoute{
 		{get, "/", read, nil, a.home},
 		{post, views.LogoutURL(), read, nil, a.logout},
 
@@ -59,7 +60,7 @@ func (a *App) pageRoutes() []pageRoute {
 		{get, tenant + "/destinations", read, twin("GET " + apiTenant + "/destinations"), a.destinationsPage},
 		{get, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.newDestinationPage},
 		{post, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.createDestinationPage},
-		{get, destination, read, twin("GET " + apiDestination), a.destinationPage},
+		{get, destination, read, twin("GET "+apiDestination, "GET "+apiDestination+"/health"), a.destinationPage},
 		{get, destination + "/deliveries", read, twin("GET /deliveries"), a.destinationDeliveriesPage},
 		{get, destination + "/settings", write, twin("PATCH " + apiDestination), a.destinationSettingsPage},
 		{post, destination + "/settings", write, twin("PATCH " + apiDestination), a.saveDestination},
@@ -94,7 +95,7 @@ func (a *App) pageRoutes() []pageRoute {
 		{post, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
 		{get, tenant + "/settings", read, nil, a.settingsPage},
-	}
+	}, slices.Concat(a.alertPageRoutes(tenant, apiTenant), a.alertPageRoutes("", ""))...)
 }
 
 // apiCallOf is the call of the API that a page tells about, with the tenant's and the object's ids filled in.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -66,7 +67,7 @@ func (a *App) apiRoutes() []route {
 		destination = tenant + "/destinations/:destination"
 	)
 	get, put, post, patch, del := http.MethodGet, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete
-	return []route{
+	return append([]route{
 		{get, "/tenants", models.MayAdmin, asJSON(a, models.MayAdmin, a.listTenants)},
 		{put, tenant, models.MayWrite, asJSON(a, models.MayWrite, a.putTenant)},
 		{get, tenant, models.MayRead, asJSON(a, models.MayRead, a.getTenant)},
@@ -81,6 +82,7 @@ func (a *App) apiRoutes() []route {
 		{del, destination, models.MayWrite, asJSON(a, models.MayWrite, a.deleteDestination)},
 		{put, destination + "/enable", models.MayWrite, asJSON(a, models.MayWrite, a.enableDestination)},
 		{put, destination + "/disable", models.MayWrite, asJSON(a, models.MayWrite, a.disableDestination)},
+		{get, destination + "/health", models.MayRead, asJSON(a, models.MayRead, a.getHealth)},
 		{post, destination + "/backlog", models.MayWrite, asJSON(a, models.MayWrite, a.actOnBacklog)},
 		{post, destination + "/secrets/rotate", models.MayWrite, asJSON(a, models.MayWrite, a.rotateSecret)},
 		{post, destination + "/secrets/reveal", models.MayWrite, asJSON(a, models.MayWrite, a.revealSecret)},
@@ -110,6 +112,37 @@ func (a *App) apiRoutes() []route {
 		{get, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.listAPIKeys)},
 		{post, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.createAPIKey)},
 		{del, "/api-keys/:key", models.MayAdmin, asJSON(a, models.MayAdmin, a.revokeAPIKey)},
+		{get, "/channel-types", models.MayRead, asJSON(a, models.MayRead, a.listChannelTypes)},
+	}, slices.Concat(a.alertRoutes(tenant), a.alertRoutes(""))...)
+}
+
+// alertRoutes lists what tenants have below their own address, and the operators at the root.
+func (a *App) alertRoutes(owner string) []route {
+	get, post, patch, del := http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
+	alerts, rules, channels, notifications := owner+"/alerts", owner+"/alert-rules", owner+"/channels", owner+"/notifications"
+	return []route{
+		{get, alerts, models.MayRead, asJSON(a, models.MayRead, a.listAlerts)},
+		{get, alerts + "/:alert", models.MayRead, asJSON(a, models.MayRead, a.getAlert)},
+		{post, alerts + "/:alert/acknowledge", models.MayWrite, asJSON(a, models.MayWrite, a.acknowledgeAlert)},
+		{post, alerts + "/:alert/mute", models.MayWrite, asJSON(a, models.MayWrite, a.muteAlert)},
+
+		{get, rules, models.MayRead, asJSON(a, models.MayRead, a.listRules)},
+		{post, rules, models.MayWrite, asJSON(a, models.MayWrite, a.createRule)},
+		{post, rules + "/preview", models.MayWrite, asJSON(a, models.MayWrite, a.previewRule)},
+		{get, rules + "/:rule", models.MayRead, asJSON(a, models.MayRead, a.getRule)},
+		{patch, rules + "/:rule", models.MayWrite, asJSON(a, models.MayWrite, a.updateRule)},
+		{del, rules + "/:rule", models.MayWrite, asJSON(a, models.MayWrite, a.deleteRule)},
+
+		{get, channels, models.MayRead, asJSON(a, models.MayRead, a.listChannels)},
+		{post, channels, models.MayWrite, asJSON(a, models.MayWrite, a.createChannel)},
+		{get, channels + "/:channel", models.MayRead, asJSON(a, models.MayRead, a.getChannel)},
+		{patch, channels + "/:channel", models.MayWrite, asJSON(a, models.MayWrite, a.updateChannel)},
+		{del, channels + "/:channel", models.MayWrite, asJSON(a, models.MayWrite, a.deleteChannel)},
+		{post, channels + "/:channel/test", models.MayWrite, asJSON(a, models.MayWrite, a.testChannel)},
+
+		{get, notifications, models.MayRead, asJSON(a, models.MayRead, a.listNotifications)},
+		{get, notifications + "/:notification", models.MayRead, asJSON(a, models.MayRead, a.getNotification)},
+		{post, notifications + "/:notification/resend", models.MayWrite, asJSON(a, models.MayWrite, a.resend)},
 	}
 }
 

@@ -58,7 +58,7 @@ func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) e
 		return err
 	}
 	lane.permit(endpoint.InFlight, endpoint.Rate())
-	if status, reason := unusable(endpoint); status != "" {
+	if status, reason := unusable(endpoint, args.Trigger); status != "" {
 		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(endpoint, ready, args, status, reason)})
 	}
 	run := &run{w: w, ctx: ctx, job: job, lane: lane, endpoint: endpoint, ready: ready}
@@ -72,13 +72,13 @@ func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) e
 }
 
 // unusable says what becomes of deliveries to a destination to which nothing is to be sent.
-func unusable(e *models.Endpoint) (status, reason string) {
+func unusable(e *models.Endpoint, trigger string) (status, reason string) {
 	switch {
 	case e.DeletedAt != nil:
 		return models.StatusCancelled, "The destination was deleted."
 	case e.TenantGone:
 		return models.StatusCancelled, "The tenant was deleted."
-	case e.DisabledAt != nil:
+	case e.DisabledAt != nil && trigger != models.TriggerProbe:
 		return models.StatusHeld, e.HeldReason()
 	}
 	return "", ""
@@ -247,8 +247,12 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	now := started.Add(took)
 	r.lane.learn(now, took, err != nil, throttled, max(t.asked, afterOf(t.err)))
 	dec := decide(t)
-	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Passes: r.endpoint.Passes(dec.status)}
-	if dec.status == models.StatusRetrying {
+	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous}
+	if err != nil && trigger == models.TriggerProbe && r.endpoint.DisabledAt != nil {
+		o.Status, o.Reason = models.StatusHeld, "A probe of the disabled destination failed: "+a.Error
+	}
+	o.Passes = r.endpoint.Passes(o.Status)
+	if o.Status == models.StatusRetrying {
 		o.Next = now.Add(dec.wait)
 	}
 	if dec.disable != "" {

@@ -80,6 +80,7 @@ func newEngine(t *testing.T, change func(*models.Rules)) *engine {
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s.SetQueue(jobs.NewQueue(ctx, s.Jobs, log))
+	s.SetChannelTypes(jobs.ChannelTypes{})
 	e := &engine{T: t, store: s, accept: models.NewAccepter(s, nil, log), log: log}
 	t.Cleanup(func() {
 		e.stopWorker()
@@ -99,7 +100,7 @@ func (e *engine) startWorker() {
 	started := make(chan struct{})
 	e.stop, e.done = cancel, make(chan error, 1)
 	go func() {
-		e.done <- jobs.Run(ctx, e.store, jobs.Options{Role: "work", StopWait: 5 * time.Second}, e.log, func() { close(started) })
+		e.done <- jobs.Run(ctx, e.store, jobs.Options{Role: "work", StopWait: 5 * time.Second, Notices: e.notices()}, e.log, func() { close(started) })
 	}()
 	select {
 	case <-started:

@@ -39,7 +39,7 @@ const maxAttempts = 10_000
 
 // Queue adds jobs to River's table, within the transactions of others. It implements models.Queue.
 type Queue struct {
-	wake [2]waker
+	wake [3]waker
 }
 
 var _ models.Queue = (*Queue)(nil)
@@ -47,7 +47,7 @@ var _ models.Queue = (*Queue)(nil)
 // NewQueue makes a queue whose workers, in this process or others, are woken over pool until ctx ends.
 func NewQueue(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) *Queue {
 	q := &Queue{}
-	for i, name := range []string{queueDeliver, queueRetry} {
+	for i, name := range []string{queueDeliver, queueRetry, queueNotify} {
 		q.wake[i] = waker{queue: name, pool: pool, log: log, c: make(chan struct{}, 1)}
 		go q.wake[i].run(ctx)
 	}
@@ -116,7 +116,7 @@ func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, batches []models.Batch) 
 func (q *Queue) Copy(batches []models.Batch) (c pgcopy.Copy, committed func(), err error) {
 	rows := &pgcopy.Rows{}
 	rows.Reset()
-	var due [2]bool
+	var due [2]bool // by queue, as wake
 	now := time.Now()
 	for _, b := range batches {
 		args, err := json.Marshal(deliverArgs{b.Destination, b.Items, b.Retry, b.Trigger, b.Actor})

@@ -24,6 +24,7 @@ type Options struct {
 	Recent      *models.Recent // events accepted in this process; nil when web runs elsewhere
 	Role        string         // shown among the processes: "serve" or "work"
 	StopWait    time.Duration  // how long running attempts may take to finish when stopping; 0 for 20s
+	Notices     *Notices       // sends notices
 }
 
 // Worker is the part of a process that works off the queue.
@@ -97,6 +98,7 @@ func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.L
 	takeover, stopTakeover := context.WithCancel(life)
 	go store.KeepTakingOver(takeover, log)
 	go w.sweep(takeover)
+	go w.watch(takeover)
 	started()
 	select {
 	case <-ctx.Done():
@@ -111,6 +113,7 @@ func (w *Worker) start(ctx context.Context) error {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &deliverWorker{w: w})
 	river.AddWorker(workers, &releaseWorker{store: w.store, log: w.log})
+	river.AddWorker(workers, &noticeWorker{notices: w.opts.Notices})
 	river.AddWorker(workers, &upkeepWorker{store: w.store, log: w.log})
 	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
 		return upkeepArgs{}, &river.InsertOpts{Queue: queueUpkeep, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
@@ -134,6 +137,7 @@ func (w *Worker) start(ctx context.Context) error {
 		Queues: map[string]river.QueueConfig{
 			queueDeliver: {MaxWorkers: maxJobs, FetchCooldown: 3 * time.Millisecond},
 			queueRetry:   {MaxWorkers: maxJobs / 2, FetchCooldown: 10 * time.Millisecond},
+			queueNotify:  {MaxWorkers: 16, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
 			queueUpkeep:  {MaxWorkers: 4, FetchCooldown: 100 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
 		},
 	})

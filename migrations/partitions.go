@@ -13,8 +13,11 @@ import (
 // PartitionsAhead is for how many days partitions are made in advance.
 const PartitionsAhead = 7
 
-// Partitioned are the tables with one partition a day, by the day in the event's UUIDv7.
-var Partitioned = []string{"events", "deliveries", "attempts"}
+// Partitioned are the tables with one partition a day: by the day in the event's UUIDv7, the last one by its minute.
+var Partitioned = []string{"events", "deliveries", "attempts", byMinute}
+
+// byMinute is the table that is partitioned by a time rather than by an id.
+const byMinute = "health_minutes"
 
 // Querier is what the functions here need of a pool, a connection or a transaction.
 type Querier interface {
@@ -28,6 +31,8 @@ var tableSettings = map[string]string{
 	"events":     "autovacuum_vacuum_insert_scale_factor = 0.5",
 	"deliveries": "fillfactor = 50, autovacuum_vacuum_scale_factor = 0.5, autovacuum_vacuum_insert_scale_factor = 0.5",
 	"attempts":   "autovacuum_vacuum_insert_scale_factor = 0.5",
+	// A minute's row is written anew each second.
+	byMinute: "fillfactor = 70",
 }
 
 // EnsurePartitions makes the missing partitions for yesterday, today and the given number of days after it, and a
@@ -49,13 +54,21 @@ func EnsurePartitions(ctx context.Context, db Querier, now time.Time, ahead int)
 			if have[name] {
 				continue
 			}
-			bounds := fmt.Sprintf("for values from ('%s') to ('%s')", LowestID(day), LowestID(day.AddDate(0, 0, 1)))
+			bounds := fmt.Sprintf("for values from ('%s') to ('%s')", lowest(table, day), lowest(table, day.AddDate(0, 0, 1)))
 			if err := create(ctx, db, table, name, bounds); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// lowest is the first value of the partition key of a day.
+func lowest(table string, day time.Time) string {
+	if table == byMinute {
+		return day.Format(time.RFC3339)
+	}
+	return LowestID(day)
 }
 
 func create(ctx context.Context, db Querier, table, name, bounds string) error {

@@ -21,6 +21,7 @@ type acceptWriter struct {
 	events, deliveries pgcopy.Rows
 	jobs               map[jobKey][]Item
 	order              []jobKey
+	health             healthDeltas  // filters that failed
 	ordered            []orderedItem // in the order in which they were handed over
 }
 
@@ -54,6 +55,13 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		if err := w.lineUp(ctx, conn); err != nil {
 			return err
 		}
+		if len(w.health) > 0 {
+			b := &pgx.Batch{}
+			w.health.queue(b)
+			if err := conn.SendBatch(ctx, b).Close(); err != nil {
+				return fmt.Errorf("write which filters failed: %w", err)
+			}
+		}
 		var jobs []Batch
 		for _, k := range w.order {
 			jobs = append(jobs, batches(Batch{Destination: k.destination, Trigger: k.trigger, Actor: k.actor}, w.jobs[k])...)
@@ -83,6 +91,7 @@ func (w *acceptWriter) reset() {
 	w.events.Reset()
 	w.deliveries.Reset()
 	w.jobs, w.order, w.ordered = map[jobKey][]Item{}, w.order[:0], w.ordered[:0]
+	clear(w.health)
 }
 
 // enqueue adds a delivery to a job.
@@ -354,6 +363,7 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	switch {
 	case v.failed != "":
 		status, reason = StatusFailed, v.failed
+		w.health.filterFailed(v.to.key, tenantKey, p.received, v.failed)
 	case v.to.held != "":
 		status, reason = StatusHeld, v.to.held
 	}

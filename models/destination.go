@@ -31,6 +31,7 @@ type Destination struct {
 	Retry            *RetryPolicy      `gorm:"serializer:json"` // nil for the server's default
 	TimeoutMS        *int              `gorm:"column:timeout_ms"`
 	MaxInFlight      *int
+	DisableAfter     *int // failing deliveries in a row after which it is disabled; nil for the server's default, 0 for never
 	Signature        string
 	Format           string // adapters.FormatPayload or one of the CloudEvents formats
 	DisabledAt       *time.Time
@@ -49,6 +50,7 @@ type Destination struct {
 	TenantID    string            `gorm:"-"` // the tenant's public id
 	Config      map[string]string `gorm:"-"` // in clear text; never shown but by MaskedConfig
 	Credentials map[string]string `gorm:"-"` // in clear text; never shown but by Masked
+	Health      *Health           `gorm:"-"` // how it does; of what Destination and Destinations return, never nil there
 }
 
 // TakesAll reports whether the destination subscribes to every topic.
@@ -93,6 +95,14 @@ func (d *Destination) State() string {
 		return "disabled"
 	}
 	return "active"
+}
+
+// DisableLimit is after how many failing deliveries in a row the destination is disabled; 0 for never.
+func (d *Destination) DisableLimit(dflt int) int {
+	if d.DisableAfter != nil {
+		return *d.DisableAfter
+	}
+	return dflt
 }
 
 // CreateDestination creates a destination of a tenant.
@@ -151,6 +161,7 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 			return err
 		}
 		d.Filter = filter
+		d.Health = &Health{Destination: d.Key, TenantKey: d.TenantKey}
 		return saveFilter(ctx, tx, d)
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
@@ -183,7 +194,26 @@ func (s *Store) Destination(ctx context.Context, scope Scope, tenantID, id strin
 	if err != nil {
 		return nil, err
 	}
-	return s.destination(s.DB.WithContext(ctx), t, id)
+	d, err := s.destination(s.DB.WithContext(ctx), t, id)
+	if err != nil {
+		return nil, err
+	}
+	return d, s.addHealth(ctx, d)
+}
+
+// addHealth fills in how destinations do.
+func (s *Store) addHealth(ctx context.Context, list ...*Destination) error {
+	keys := make([]int64, len(list))
+	for i, d := range list {
+		keys[i] = d.Key
+	}
+	found, err := s.HealthOf(ctx, keys...)
+	for _, d := range list {
+		if d.Health = found[d.Key]; d.Health == nil {
+			d.Health = &Health{Destination: d.Key, TenantKey: d.TenantKey}
+		}
+	}
+	return err
 }
 
 func (s *Store) destination(db *gorm.DB, t *Tenant, id string) (*Destination, error) {
@@ -229,7 +259,7 @@ func (s *Store) Destinations(ctx context.Context, scope Scope, tenantID string, 
 			out = append(out, d)
 		}
 	}
-	return out, nil
+	return out, s.addHealth(ctx, out...)
 }
 
 func (dq DestinationQuery) matches(d *Destination) bool {
@@ -311,7 +341,10 @@ func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, ve
 		d.UpdatedAt = time.Now()
 		return tx.DB.Save(d).Error
 	})
-	return d, err
+	if err != nil {
+		return d, err
+	}
+	return d, s.addHealth(ctx, d)
 }
 
 // DeleteDestination deletes a destination; version as in UpdateDestination. Its deliveries that wait are cancelled by
@@ -348,6 +381,9 @@ func (d *Destination) disable(at time.Time, actor, reason string) {
 // enable starts deliveries to d again within tx.
 func (s *Store) enable(ctx context.Context, tx *Tx, d *Destination, actor string, backlog Backlog) error {
 	d.DisabledAt, d.DisabledBy, d.DisabledReason = nil, "", ""
+	if err := resetHealth(ctx, tx.Pgx, d.Key); err != nil {
+		return err
+	}
 	return s.enqueueRelease(ctx, tx, backlog.release(d.Key, actor))
 }
 
@@ -363,12 +399,12 @@ func (s *Store) EnableDestination(ctx context.Context, scope Scope, tenantID, id
 
 // DisableGone disables a destination whose receiver says that it is gone, unless it was changed since it said so.
 func (s *Store) DisableGone(ctx context.Context, e *Endpoint, reason string) error {
-	_, err := s.change(ctx, AllTenants(), e.TenantID, e.ID, 0, func(_ context.Context, _ *Tx, d *Destination) error {
+	_, err := s.change(ctx, AllTenants(), e.TenantID, e.ID, 0, func(ctx context.Context, tx *Tx, d *Destination) error {
 		if d.Key != e.Key || d.Version != e.Version || d.DisabledAt != nil {
 			return errUnchanged
 		}
-		d.disable(time.Now(), "Waybill", reason)
-		return nil
+		d.disable(time.Now(), disabler, reason)
+		return AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID, Detail: map[string]any{"reason": reason}}.write(ctx, tx.Pgx)
 	})
 	if errors.Is(err, errUnchanged) || IsKind(err, KindNotFound) {
 		return nil

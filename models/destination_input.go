@@ -53,6 +53,7 @@ type DestinationInput struct {
 	Retry            *RetryPolicy    `json:"retry"` // replaced as a whole; {} for the server's default
 	Timeout          *Duration       `json:"timeout"`
 	MaxInFlight      *int            `json:"max_in_flight"`
+	DisableAfter     json.RawMessage `json:"disable_after"` // null for the server's default, 0 for never
 	Signature        *string         `json:"signature"`
 	Format           *string         `json:"format"`
 	Ordered          *bool           `json:"ordered"`
@@ -112,6 +113,9 @@ func (in *DestinationInput) disabledAt() (at time.Time, given bool, err error) {
 	return at, true, nil
 }
 
+// MaxDisableAfter is the greatest number of failures in a row that a destination can be allowed before it is disabled.
+const MaxDisableAfter = 1_000_000
+
 // merge writes the input into d and reports what is wrong with the result.
 func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput) error {
 	bad := problems{}
@@ -158,6 +162,16 @@ func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems
 			d.MaxInFlight = nil
 		} else if *in.MaxInFlight < 1 || *in.MaxInFlight > 1000 {
 			bad.add("max_in_flight", "must be between 1 and 1000")
+		}
+	}
+	if in.DisableAfter != nil {
+		d.DisableAfter = nil
+		if string(in.DisableAfter) != "null" {
+			var n int
+			if err := json.Unmarshal(in.DisableAfter, &n); err != nil || n < 0 || n > MaxDisableAfter {
+				bad.add("disable_after", fmt.Sprintf("must be a whole number between 0 (never) and %d, or null for the server's default", MaxDisableAfter))
+			}
+			d.DisableAfter = &n
 		}
 	}
 	if in.Signature != nil {

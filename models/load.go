@@ -38,7 +38,8 @@ func (e *Endpoint) Passes(status string) bool {
 type Ready struct {
 	Item
 	Event    *Event
-	Attempts int // made so far
+	Attempts int       // made so far
+	Previous time.Time // when the last of these was started; zero for none
 }
 
 // Loader reads what workers need to send: the destination's current version, payloads, and for all but first attempts
@@ -253,18 +254,19 @@ func (l *Loader) fill(ctx context.Context, group []*loadRequest, endpoints map[i
 		e := endpoints[r.destination]
 		ready := make([]Ready, 0, len(r.items))
 		for _, it := range r.items {
-			ev, attempts := events[it.EventID], 0
+			ev := events[it.EventID]
 			if ev == nil {
 				continue // its day was dropped by retention
 			}
+			next := Ready{Item: it, Event: ev}
 			if !r.fresh || e.Careful {
-				n, ours := claimed[DeliveryKey{it.EventID, r.destination}]
+				c, ours := claimed[DeliveryKey{it.EventID, r.destination}]
 				if !ours {
 					continue
 				}
-				attempts = n
+				next.Attempts, next.Previous = c.attempts, c.previous
 			}
-			ready = append(ready, Ready{it, ev, attempts})
+			ready = append(ready, next)
 		}
 		r.done <- loadResult{endpoint: e, ready: ready}
 	}
@@ -275,8 +277,14 @@ func (l *Loader) fill(ctx context.Context, group []*loadRequest, endpoints map[i
 // them again. Those whose turn is over, because somebody cancelled or retried them, are not.
 type claims []*loadRequest
 
-// run returns how many attempts were made so far for each delivery that could be claimed.
-func (c claims) run(ctx context.Context, s *Store, endpoints map[int64]*Endpoint) (map[DeliveryKey]int, error) {
+// past is what a delivery has behind it: how many attempts, and when the last one was started.
+type past struct {
+	attempts int
+	previous time.Time
+}
+
+// run returns what each delivery that could be claimed has behind it.
+func (c claims) run(ctx context.Context, s *Store, endpoints map[int64]*Endpoint) (map[DeliveryKey]past, error) {
 	if len(c) == 0 {
 		return nil, nil
 	}
@@ -289,16 +297,17 @@ func (c claims) run(ctx context.Context, s *Store, endpoints map[int64]*Endpoint
 		for _, it := range r.items {
 			b.Queue("update "+s.partitions.of("deliveries", it.EventID)+` set status = 'delivering', next_attempt_at = null
 				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'retrying', 'delivering')`+turn+`
-				returning attempts`, it.EventID, r.destination, it.Turn)
+				returning attempts, last_attempt_at`, it.EventID, r.destination, it.Turn)
 		}
 	}
 	br := s.Jobs.SendBatch(ctx, b)
 	defer func() { _ = br.Close() }() // closed below as well, where its error counts
-	claimed := make(map[DeliveryKey]int, b.Len())
+	out := make(map[DeliveryKey]past, b.Len())
 	for _, r := range c {
 		for _, it := range r.items {
-			var attempts int
-			err := br.QueryRow().Scan(&attempts)
+			var behind past
+			var last *time.Time
+			err := br.QueryRow().Scan(&behind.attempts, &last)
 			if errors.Is(err, pgx.ErrNoRows) {
 				continue
 			}
@@ -306,8 +315,11 @@ func (c claims) run(ctx context.Context, s *Store, endpoints map[int64]*Endpoint
 				s.forgetPartitions(err)
 				return nil, err
 			}
-			claimed[DeliveryKey{it.EventID, r.destination}] = attempts
+			if last != nil {
+				behind.previous = *last
+			}
+			out[DeliveryKey{it.EventID, r.destination}] = behind
 		}
 	}
-	return claimed, br.Close()
+	return out, br.Close()
 }

@@ -23,6 +23,7 @@ const (
 	TriggerManual    = "manual"
 	TriggerBulk      = "bulk"
 	TriggerTest      = "test"
+	TriggerProbe     = "probe" // to find out whether a disabled destination works again
 )
 
 // Batch is a job: deliveries to one destination, at most MaxBatch of them.
@@ -57,6 +58,8 @@ type Queue interface {
 	Copy(batches []Batch) (c pgcopy.Copy, committed func(), err error)
 	// EnqueueRelease adds the job that acts upon held deliveries within tx.
 	EnqueueRelease(ctx context.Context, tx pgx.Tx, r Release) error
+	// EnqueueNotices adds a job for each of these notifications within tx.
+	EnqueueNotices(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (committed func(), err error)
 	// Settle checks within tx which of a worker's jobs still belong to it, locks those and deletes the ones that are
 	// done. A job that another worker has taken over is not in the answer.
 	Settle(ctx context.Context, tx pgx.Tx, worker string, done, partial []int64) (owned map[int64]bool, err error)

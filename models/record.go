@@ -25,7 +25,8 @@ type Outcome struct {
 	Next      time.Time // when it is due again, with StatusRetrying and StatusPending
 	Trigger   string    // of the job it goes on with
 	Actor     string
-	Passes    bool // with its status the next delivery with its ordering key may go
+	Previous  time.Time // when the delivery's attempt before this one was started; zero when there was none
+	Passes    bool      // with its status the next delivery with its ordering key may go
 }
 
 // Report is what a job tells about its deliveries: some of them, or the last ones.
@@ -118,6 +119,7 @@ type recordWriter struct {
 	attempts map[string]*pgcopy.Rows // by the table they go to
 	updates  *pgx.Batch
 	requeue  map[requeueKey][]Item
+	health   healthDeltas
 	finished []DeliveryKey // those behind which others may wait
 }
 
@@ -165,6 +167,7 @@ func (r *Recorder) write(ctx context.Context, group []*recording, w *recordWrite
 				return fmt.Errorf("write attempts: %w", err)
 			}
 		}
+		w.health.queue(w.updates)
 		if err := w.send(ctx, tx); err != nil {
 			return err
 		}
@@ -219,6 +222,7 @@ func (w *recordWriter) reset() {
 	w.attempts = map[string]*pgcopy.Rows{}
 	w.updates = &pgx.Batch{}
 	w.requeue = map[requeueKey][]Item{}
+	clear(w.health)
 	w.finished = w.finished[:0]
 }
 
@@ -235,6 +239,7 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 			w.attempts[table] = rows
 		}
 		o.Attempt.write(rows)
+		w.health.attempt(o)
 	}
 	w.update(s.partitions.of("deliveries", o.EventID), o)
 	if o.Passes {

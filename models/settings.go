@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // SetupCode returns the one-time code that protects the set-up page, and makes it on first use. It is empty when the
@@ -70,7 +71,14 @@ type AuditEntry struct {
 }
 
 // Audit adds a line to the audit trail.
-func (s *Store) Audit(ctx context.Context, e AuditEntry) error {
+func (s *Store) Audit(ctx context.Context, e AuditEntry) error { return e.write(ctx, s.Pool) }
+
+// execer is a pool, a connection or a transaction.
+type execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+func (e AuditEntry) write(ctx context.Context, db execer) error {
 	if e.Outcome == "" {
 		e.Outcome = "ok"
 	}
@@ -85,7 +93,7 @@ func (s *Store) Audit(ctx context.Context, e AuditEntry) error {
 			return err
 		}
 	}
-	_, err := s.Pool.Exec(ctx, `insert into audit (id, tenant_key, actor, action, object, outcome, detail, ip, request_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+	_, err := db.Exec(ctx, `insert into audit (id, tenant_key, actor, action, object, outcome, detail, ip, request_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		uuid.Must(uuid.NewV7()), tenantKey, text(e.Actor), e.Action, text(cut(e.Object, 300)), text(cut(e.Outcome, 500)), detail, e.IP, e.RequestID)
 	return err
 }

@@ -30,9 +30,10 @@ type Store struct {
 	DB   *gorm.DB // over SQL
 	Keys *seal.Keyring
 	Rules
-	queue      Queue
-	known      knownKeys
-	partitions partitionNames
+	queue        Queue
+	channelTypes ChannelTypes
+	known        knownKeys
+	partitions   partitionNames
 }
 
 // Rules are the limits and defaults that the operator configured.
@@ -41,6 +42,9 @@ type Rules struct {
 	Timeout          time.Duration // default deadline of one attempt
 	MaxInFlight      int           // default number of attempts under way per destination
 	ManualRetryLimit int           // manual retries of one delivery; 0 for no limit
+	DisableAfter     int           // default number of failing deliveries in a row after which a destination is disabled; 0 for never
+	DisableLeast     time.Duration // and only when they lasted so long
+	ProbeAfter       time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
 	MaxPayload       int           // bytes of an event's data
 	Topics           []string      // catalogue from the environment; empty together with the table for any topic
 	Retention        time.Duration // how long events are kept
@@ -49,7 +53,7 @@ type Rules struct {
 
 // DefaultRules are the rules of a server whose environment says nothing.
 func DefaultRules() Rules {
-	return Rules{Retry: DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, ManualRetryLimit: 10,
+	return Rules{Retry: DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, ManualRetryLimit: 10, DisableAfter: 100, DisableLeast: 10 * time.Minute,
 		MaxPayload: 256 << 10, Retention: 30 * 24 * time.Hour, BaseURL: "http://localhost:3000"}
 }
 

@@ -132,6 +132,11 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 		if err := row.Scan(&t.Key, &created); err != nil {
 			return err
 		}
+		if created {
+			if err := addDefaultRules(tx.DB, t.Key); err != nil {
+				return err
+			}
+		}
 		return tx.DB.Take(t, "key = ?", t.Key).Error
 	})
 	return t, created, err
@@ -233,6 +238,7 @@ func (s *Store) changeDestinations(ctx context.Context, t *Tenant, fn func(conte
 const (
 	lockProcess = 1 // a living process; see process.go
 	lockTenant  = 2 // shared while accepting events of a tenant, exclusive while changing its destinations
+	lockWatch   = 3 // held by the one Watcher that makes a pass
 )
 
 // lockHash is the second number of a tenant's lock. Two tenants with the same hash merely wait for each other.

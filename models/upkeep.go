@@ -39,5 +39,13 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 			return dropped, err
 		}
 	}
+	for _, sql := range []string{
+		"delete from notifications where created_at < $1",
+		"delete from alerts where status = 'resolved' and resolved_at < $1",
+	} {
+		if _, err := conn.Exec(ctx, sql, now.Add(-s.Retention)); err != nil {
+			return dropped, err
+		}
+	}
 	return dropped, s.dropLines(ctx, now.Add(-s.Retention))
 }

@@ -29,7 +29,7 @@ func (v NewDestination) options() []Option {
 
 // DestinationForm is the second step to a destination, and the form that changes one. Its controls are named like the
 // API's fields: name, config.*, credentials.*, topics_mode and topics, filter, delivery_metadata, metadata, timeout,
-// max_in_flight, rate_limit.per_second, order, signature, format, retry.initial, retry.multiplier, retry.max_interval, retry.max_attempts, retry.schedule,
+// max_in_flight, disable_after, rate_limit.per_second, order, signature, format, retry.initial, retry.multiplier, retry.max_interval, retry.max_attempts, retry.schedule,
 // retry.retry_on.
 type DestinationForm struct {
 	Page
@@ -136,7 +136,7 @@ func (v DestinationForm) labels() []Label {
 	for _, f := range v.Type.Spec.Credentials {
 		out = append(out, Label{"credentials." + f.Key, f.Label})
 	}
-	return append(out, Label{"topics", "Topics"}, Label{"filter", "Filter"}, Label{"timeout", "Timeout"}, Label{"max_in_flight", "Attempts at once"},
+	return append(out, Label{"topics", "Topics"}, Label{"filter", "Filter"}, Label{"timeout", "Timeout"}, Label{"max_in_flight", "Attempts at once"}, Label{"disable_after", "Disable after failures in a row"},
 		Label{"rate_limit.per_second", "Deliveries a second"}, Label{"order", "Order"}, Label{"signature", "Signature"}, Label{"format", "Message format"}, Label{"retry.initial", "First wait"}, Label{"retry.multiplier", "Multiplier"},
 		Label{"retry.max_interval", "Longest wait"}, Label{"retry.max_attempts", "Attempts"}, Label{"retry.schedule", "Waits"},
 		Label{"retry.retry_on", "Retry on"}, Label{"retry", "Retries"}, Label{"delivery_metadata", "Sent with every event"}, Label{"metadata", "Notes"})
@@ -188,7 +188,7 @@ func (v DestinationForm) policy() models.RetryPolicy {
 
 // unfolded reports whether the delivery settings are shown: when they were asked for, or one of them was refused.
 func (v DestinationForm) unfolded() bool {
-	for _, name := range []string{"timeout", "max_in_flight", "rate_limit.per_second", "order", "signature", "format", "retry", "delivery_metadata", "metadata"} {
+	for _, name := range []string{"timeout", "max_in_flight", "disable_after", "rate_limit.per_second", "order", "signature", "format", "retry", "delivery_metadata", "metadata"} {
 		if v.Form.Problem(name) != "" {
 			return true
 		}
@@ -241,6 +241,9 @@ func DestinationValues(d *models.Destination) map[string][]string {
 	}
 	if d.MaxInFlight != nil {
 		values["max_in_flight"] = []string{strconv.Itoa(*d.MaxInFlight)}
+	}
+	if d.DisableAfter != nil {
+		values["disable_after"] = []string{strconv.Itoa(*d.DisableAfter)}
 	}
 	if d.Retry != nil {
 		fillRetry(values, *d.Retry)

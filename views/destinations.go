@@ -88,6 +88,7 @@ type Destination struct {
 	Held        int                // deliveries that wait for it
 	HeldMore    bool               // Held was not counted to the end
 	Recent      []*models.Delivery // its last deliveries
+	Health      Health
 }
 
 // hasSecret reports whether destinations of the type have a secret that their owner may see or replace.

@@ -17,6 +17,7 @@ type Page struct {
 	Viewer  Viewer   // who is signed in
 	Flash   *Flash   // what the request before this one has done; nil for nothing
 	API     *APICall // the call of the API that does the same; nil for none
+	Alerts  int      // open ones that nobody takes care of, at most MaxAlerts; shown in the navigation
 	Invalid bool     // a refused form: the document's title says so
 	Here    string   // path and query of the page, to come back to after a change of preferences
 	Refresh bool     // parts of the page refresh themselves, for which htmx is needed
@@ -50,6 +51,7 @@ const (
 	SectionDestinations Section = "destinations"
 	SectionTopics       Section = "topics"
 	SectionKeys         Section = "api-keys"
+	SectionAlerts       Section = "alerts"
 	SectionSettings     Section = "settings"
 	SectionTenants      Section = "tenants"
 )
@@ -101,6 +103,7 @@ func (p Page) navigation() []navGroup {
 	if p.Tenant == "" {
 		return []navGroup{{"Server", []navEntry{
 			{SectionTenants, "Tenants", "building-2", TenantsURL()},
+			{SectionAlerts, p.alertsLabel(), "bell", AlertsURL("")},
 			{SectionKeys, "API keys", "key-round", KeysURL("")},
 		}}}
 	}
@@ -112,6 +115,7 @@ func (p Page) navigation() []navGroup {
 		{"Monitor", []navEntry{
 			{SectionOverview, "Overview", "gauge", OverviewURL(p.Tenant)},
 			{SectionEvents, "Events", "activity", EventsURL(p.Tenant)},
+			{SectionAlerts, p.alertsLabel(), "bell", AlertsURL(p.Tenant)},
 		}},
 		{"Configure", []navEntry{
 			{SectionDestinations, "Destinations", "waypoints", DestinationsURL(p.Tenant)},
@@ -119,6 +123,20 @@ func (p Page) navigation() []navGroup {
 		}},
 		manage,
 	}
+}
+
+// MaxAlerts is how far open alerts are counted for the navigation.
+const MaxAlerts = 99
+
+// alertsLabel is the navigation's entry for alerts, with how many are open.
+func (p Page) alertsLabel() string {
+	switch {
+	case p.Alerts > MaxAlerts:
+		return "Alerts (" + count(MaxAlerts) + "+ open)"
+	case p.Alerts > 0:
+		return "Alerts (" + count(p.Alerts) + " open)"
+	}
+	return "Alerts"
 }
 
 // crumbs is the whole way to the page, itself included.
@@ -213,4 +231,41 @@ func with(u string, q url.Values) string {
 		return u + "?" + s
 	}
 	return u
+}
+
+// AlertsURL and its like are the pages about alerts: of a tenant, or without one of the operators.
+func AlertsURL(tenant string) string { return alertPath(tenant) }
+
+// AlertURL is the page of an alert, or with tail an action on it: "acknowledge" or "mute".
+func AlertURL(tenant, id string, tail ...string) string {
+	return alertPath(tenant, append([]string{id}, tail...)...)
+}
+
+// RulesURL is the list of alert rules. NewRuleURL is the form for one, RuleURL the form of an existing one, or with tail
+// "delete".
+func RulesURL(tenant string) string   { return alertPath(tenant, "rules") }
+func NewRuleURL(tenant string) string { return alertPath(tenant, "rules", "new") }
+func RuleURL(tenant, id string, tail ...string) string {
+	return alertPath(tenant, append([]string{"rules", id}, tail...)...)
+}
+
+// ChannelsURL is the list of channels. NewChannelURL is the form for one, ChannelURL the form of an existing one, or with
+// tail an action on it: "test" or "delete".
+func ChannelsURL(tenant string) string   { return alertPath(tenant, "channels") }
+func NewChannelURL(tenant string) string { return alertPath(tenant, "channels", "new") }
+func ChannelURL(tenant, id string, tail ...string) string {
+	return alertPath(tenant, append([]string{"channels", id}, tail...)...)
+}
+
+// NotificationsURL is the log of what channels were told; NotificationURL one entry of it, or with tail "resend".
+func NotificationsURL(tenant string) string { return alertPath(tenant, "notifications") }
+func NotificationURL(tenant, id string, tail ...string) string {
+	return alertPath(tenant, append([]string{"notifications", id}, tail...)...)
+}
+
+func alertPath(tenant string, parts ...string) string {
+	if tenant == "" {
+		return path(append([]string{"alerts"}, parts...)...)
+	}
+	return path(append([]string{"t", tenant, "alerts"}, parts...)...)
 }

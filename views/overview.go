@@ -22,6 +22,7 @@ type Attention struct {
 	Held        int  // deliveries that wait for it
 	More        bool // Held was not counted to the end
 	Failed      int  // deliveries that failed for good in the period
+	Alerts      int  // open ones about it
 	LastError   string
 }
 

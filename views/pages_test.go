@@ -125,6 +125,15 @@ func pages() map[string]templ.Component {
 		"destination settings":    DestinationFormPage(DestinationForm{Page: hostilePage("Settings"), Destination: d, Type: webhook, Form: Form{Values: formValues}, Defaults: models.DefaultRules(), Open: true}),
 		"destination":             DestinationPage(Destination{Page: hostilePage(hostile), Destination: d, Policy: models.DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, Recent: hostileDeliveries()}),
 		"destination disabled":    DestinationPage(Destination{Page: hostilePage(hostile), Destination: off, Policy: models.DefaultRetryPolicy(), Held: 3}),
+		"destination failing":     DestinationPage(Destination{Page: hostilePage(hostile), Destination: d, Policy: models.DefaultRetryPolicy(), Health: hostileHealth()}),
+		"alerts":                  AlertsPage(Alerts{Page: hostilePage("Alerts"), Query: query("status"), List: &models.Page[*models.Alert]{Items: []*models.Alert{hostileAlert()}}}),
+		"alert":                   AlertPage(Alert{Page: hostilePage(hostile), Alert: hostileAlert(), Told: []*models.Notification{hostileNotification()}, Form: hostileForm("for")}),
+		"rules":                   RulesPage(Rules{Page: hostilePage("Rules"), List: []*models.AlertRule{{ID: hostile, Name: hostile, Topics: []string{hostile}}}, Channels: []*models.Channel{{ID: hostile, Name: hostile, Target: hostile}}}),
+		"rule":                    RulePage(Rule{Page: hostilePage(hostile), Form: hostileForm("name", "topics", "every", "when.window"), Destinations: []Option{{Value: hostile, Label: hostile}}, Preview: &models.Preview{Count: 2, Note: hostile, Times: []models.PreviewTime{{Name: hostile, TenantID: hostile, DestinationID: hostile}}}}),
+		"channels":                ChannelsPage(Channels{Page: hostilePage("Channels"), List: []*models.Channel{{ID: hostile, Name: hostile, Type: hostile, Target: hostile}}}),
+		"channel test":            ChannelTestPage(ChannelTest{Page: hostilePage("Test"), Channel: &models.Channel{ID: hostile, Name: hostile, Target: hostile}, Answer: hostile, Error: hostile, Advice: hostile}),
+		"notifications":           NotificationsPage(Notifications{Page: hostilePage("Notifications"), Query: query("status", "rule_id"), List: &models.Page[*models.Notification]{Items: []*models.Notification{hostileNotification()}}}),
+		"notification":            NotificationPage(Notification{Page: hostilePage("Notification"), Notification: hostileNotification()}),
 		"destination deliveries":  DestinationDeliveriesPage(DestinationDeliveries{Page: hostilePage("Deliveries"), Destination: d, Query: query("status", "code", "error_class"), List: deliveries}),
 		"no destination delivery": DestinationDeliveriesPage(DestinationDeliveries{Page: hostilePage("Deliveries"), Destination: d, List: &models.Page[*models.Delivery]{}}),
 		"disable":                 DisablePage(Disable{hostilePage("Disable destination"), d, hostileForm("reason")}),
@@ -314,4 +323,22 @@ func TestTypeIcons(t *testing.T) {
 			t.Errorf("the icon of %s is not a plain SVG", r.Spec.Name)
 		}
 	}
+}
+
+func hostileHealth() Health {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return Health{Health: &models.Health{Failures: 3, Attempts: 9, Since: &at, LastFailure: &at, Error: hostile, Advice: hostile}, Limit: 20, Now: at, Day: models.Rates{Deliveries: 4, Failed: 3},
+		History: []models.HealthBucket{{Start: at, Rates: models.Rates{Deliveries: 4, Failed: 3}, Peak: 3}}, Alerts: []*models.Alert{hostileAlert()},
+		Changes: []models.StateChange{{At: at, Disabled: true, Actor: hostile, Reason: hostile, Attempts: []string{hostile}}}}
+}
+
+func hostileAlert() *models.Alert {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return &models.Alert{Status: models.AlertAcknowledged, Summary: hostile, RuleName: hostile, RuleID: hostile, TenantID: hostile, DestinationID: hostile, DestinationName: hostile,
+		OpenedAt: at, AcknowledgedAt: &at, AcknowledgedBy: hostile, Detail: models.AlertDetail{Error: hostile, Advice: hostile, Failures: 3, FirstFailure: &at}}
+}
+
+func hostileNotification() *models.Notification {
+	return &models.Notification{Kind: models.NoticeOpened, Status: models.NotificationFailed, Reason: hostile, Answer: hostile, Error: hostile, Advice: hostile, Actor: hostile,
+		ChannelID: hostile, ChannelName: hostile, Notice: models.Notice{Summary: hostile, DestinationName: hostile, Error: hostile}}
 }

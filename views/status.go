@@ -56,6 +56,9 @@ func attemptLook(a *models.Attempt) Look {
 
 // destinationLook is how a destination's state is shown.
 func destinationLook(d *models.Destination) Look {
+	if d.DisabledAt == nil && d.Health != nil && d.Health.Failures > 0 {
+		return Look{ToneWarn, "triangle-alert", "Failing"}
+	}
 	if d.DisabledAt == nil {
 		return Look{ToneOK, "check", "Active"}
 	}
@@ -126,6 +129,8 @@ func triggerText(a *models.Attempt) string {
 		return by("Manual")
 	case models.TriggerBulk:
 		return by("Bulk retry")
+	case models.TriggerProbe:
+		return by("Probe")
 	case models.TriggerTest:
 		return by("Test")
 	}

@@ -1,0 +1,284 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// ownerPath is the API's path of what a tenant owns, or without one the operators.
+func ownerPath(tenant string, tail ...string) string {
+	out := apiPrefix
+	if tenant != "" {
+		out += "/tenants/" + url.PathEscape(tenant)
+	}
+	for _, t := range tail {
+		out += "/" + url.PathEscape(t)
+	}
+	return out
+}
+
+// ownedBy makes sure that the caller may see what a tenant owns, or without one the operators, and returns its scope.
+func ownedBy(ctx context.Context, a *App, c *Call, tenant string) (models.Scope, error) {
+	if tenant == "" {
+		return models.AllTenants(), operatorsOnly(c)
+	}
+	return a.store.Of(ctx, c.Scope(), tenant)
+}
+
+type alertJSON struct {
+	ID             string             `json:"id"`
+	RuleID         string             `json:"rule_id"`
+	RuleName       string             `json:"rule_name"`
+	TenantID       string             `json:"tenant_id"`
+	DestinationID  string             `json:"destination_id"`
+	Status         string             `json:"status"`
+	Severity       string             `json:"severity"`
+	Summary        string             `json:"summary"`
+	Step           *int               `json:"step,omitempty"`
+	Detail         models.AlertDetail `json:"detail"`
+	OpenedAt       time.Time          `json:"opened_at"`
+	UpdatedAt      time.Time          `json:"updated_at"`
+	AcknowledgedAt *time.Time         `json:"acknowledged_at"`
+	AcknowledgedBy string             `json:"acknowledged_by,omitempty"`
+	MutedUntil     *time.Time         `json:"muted_until"`
+	MutedBy        string             `json:"muted_by,omitempty"`
+	ResolvedAt     *time.Time         `json:"resolved_at"`
+	Resolution     string             `json:"resolution,omitempty"`
+}
+
+func alertToJSON(x *models.Alert) alertJSON {
+	j := alertJSON{ID: x.ID(), RuleID: x.RuleID, RuleName: x.RuleName, TenantID: x.TenantID, DestinationID: x.DestinationID, Status: x.Status, Severity: x.Severity,
+		Summary: x.Summary, Detail: x.Detail, OpenedAt: x.OpenedAt, UpdatedAt: x.UpdatedAt, AcknowledgedAt: x.AcknowledgedAt, AcknowledgedBy: x.AcknowledgedBy,
+		MutedUntil: x.MutedUntil, MutedBy: x.MutedBy, ResolvedAt: x.ResolvedAt, Resolution: x.Resolution}
+	if x.Step > 0 {
+		j.Step = &x.Step
+	}
+	return j
+}
+
+type listAlertsRequest struct {
+	Tenant       string   `path:"tenant"`
+	Statuses     []string `query:"status"`
+	Destinations []string `query:"destination_id"`
+	Rules        []string `query:"rule_id"`
+	pageParams
+}
+
+func (a *App) alertPage(ctx context.Context, c *Call, req *listAlertsRequest, limit, most int) (*models.Page[*models.Alert], error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	page, err := req.query(limit, most)
+	if err != nil {
+		return nil, err
+	}
+	return a.store.Alerts(ctx, scope, req.Tenant, models.AlertQuery{Statuses: req.Statuses, Destinations: req.Destinations, Rules: req.Rules, Page: page})
+}
+
+func (a *App) listAlerts(ctx context.Context, c *Call, req *listAlertsRequest) (*Reply, error) {
+	page, err := a.alertPage(ctx, c, req, 100, 1000)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: pageToJSON(page, alertToJSON)}, nil
+}
+
+type alertRequest struct {
+	Tenant string `path:"tenant"`
+	Alert  string `path:"alert"`
+}
+
+func (a *App) getAlert(ctx context.Context, c *Call, req *alertRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	x, err := a.store.Alert(ctx, scope, req.Tenant, req.Alert)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: alertToJSON(x)}, nil
+}
+
+func (a *App) acknowledgeAlert(ctx context.Context, c *Call, req *alertRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	x, err := a.store.AcknowledgeAlert(ctx, scope, req.Tenant, req.Alert, c.Actor.Name)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "alert.acknowledge", req.Alert, nil)
+	return &Reply{Body: alertToJSON(x)}, nil
+}
+
+type muteRequest struct {
+	Tenant string `path:"tenant"`
+	Alert  string `path:"alert"`
+	Body   struct {
+		For   *models.Duration `json:"for"`   // how long; "0s" lifts it
+		Until *time.Time       `json:"until"` // or until when
+	} `body:"json"`
+}
+
+func (a *App) muteAlert(ctx context.Context, c *Call, req *muteRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	var until time.Time
+	switch {
+	case req.Body.For != nil && req.Body.Until == nil && *req.Body.For >= 0:
+		until = time.Now().Add(time.Duration(*req.Body.For))
+	case req.Body.Until != nil && req.Body.For == nil:
+		until = *req.Body.Until
+	default:
+		return nil, models.Invalid("for", `must be a duration like "4h", or give until instead`)
+	}
+	x, err := a.store.MuteAlert(ctx, scope, req.Tenant, req.Alert, c.Actor.Name, until)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "alert.mute", req.Alert, map[string]any{"until": until})
+	return &Reply{Body: alertToJSON(x)}, nil
+}
+
+type ruleJSON struct {
+	ID             string           `json:"id"`
+	TenantID       string           `json:"tenant_id,omitempty"`
+	Name           string           `json:"name"`
+	When           models.Condition `json:"when"`
+	Sentence       string           `json:"sentence"`
+	DestinationIDs []string         `json:"destination_ids"`
+	Topics         []string         `json:"topics"`
+	ChannelIDs     []string         `json:"channel_ids"`
+	Every          models.Duration  `json:"every"`
+	Resolve        bool             `json:"resolve"`
+	Disabled       bool             `json:"disabled"`
+	CreatedAt      time.Time        `json:"created_at"`
+	UpdatedAt      time.Time        `json:"updated_at"`
+}
+
+func ruleToJSON(tenant string, r *models.AlertRule) ruleJSON {
+	return ruleJSON{ID: r.ID, TenantID: tenant, Name: r.Name, When: r.Condition, Sentence: "When " + r.Condition.Sentence(), DestinationIDs: r.DestinationIDs, Topics: r.Topics,
+		ChannelIDs: r.ChannelIDs, Every: models.Duration(r.Every()), Resolve: r.Resolve, Disabled: r.Disabled, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
+}
+
+type ownerRequest struct {
+	Tenant string `path:"tenant"`
+}
+
+func (a *App) listRules(ctx context.Context, c *Call, req *ownerRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.store.AlertRules(ctx, scope, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ruleJSON, len(list))
+	for i, r := range list {
+		out[i] = ruleToJSON(req.Tenant, r)
+	}
+	return &Reply{Body: map[string]any{"models": out}}, nil
+}
+
+type newRuleRequest struct {
+	Tenant string                `path:"tenant"`
+	Body   models.AlertRuleInput `body:"json"`
+}
+
+func (a *App) createRule(ctx context.Context, c *Call, req *newRuleRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.store.CreateAlertRule(ctx, scope, req.Tenant, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "alert_rule.create", r.ID, map[string]any{"name": r.Name, "when": r.Condition})
+	return &Reply{Status: http.StatusCreated, Body: ruleToJSON(req.Tenant, r), Location: ownerPath(req.Tenant, "alert-rules", r.ID)}, nil
+}
+
+type previewTimeJSON struct {
+	At            time.Time `json:"at"`
+	TenantID      string    `json:"tenant_id"`
+	DestinationID string    `json:"destination_id"`
+}
+
+// previewRule says how often a rule would have fired. Nothing is stored.
+func (a *App) previewRule(ctx context.Context, c *Call, req *newRuleRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.store.PreviewRule(ctx, scope, req.Tenant, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	times := make([]previewTimeJSON, len(p.Times))
+	for i, t := range p.Times {
+		times[i] = previewTimeJSON{t.At, t.TenantID, t.DestinationID}
+	}
+	body := map[string]any{"since": p.Since, "until": p.Until, "count": p.Count, "times": times}
+	if p.Note != "" {
+		body["note"] = p.Note
+	}
+	return &Reply{Body: body}, nil
+}
+
+type ruleRequest struct {
+	Tenant string `path:"tenant"`
+	Rule   string `path:"rule"`
+}
+
+func (a *App) getRule(ctx context.Context, c *Call, req *ruleRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.store.AlertRule(ctx, scope, req.Tenant, req.Rule)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: ruleToJSON(req.Tenant, r)}, nil
+}
+
+type updateRuleRequest struct {
+	Tenant string                `path:"tenant"`
+	Rule   string                `path:"rule"`
+	Body   models.AlertRuleInput `body:"json"`
+}
+
+func (a *App) updateRule(ctx context.Context, c *Call, req *updateRuleRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.store.UpdateAlertRule(ctx, scope, req.Tenant, req.Rule, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "alert_rule.update", r.ID, map[string]any{"name": r.Name, "when": r.Condition, "disabled": r.Disabled})
+	return &Reply{Body: ruleToJSON(req.Tenant, r)}, nil
+}
+
+func (a *App) deleteRule(ctx context.Context, c *Call, req *ruleRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.store.DeleteAlertRule(ctx, scope, req.Tenant, req.Rule); err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "alert_rule.delete", req.Rule, nil)
+	return &Reply{Body: success}, nil
+}

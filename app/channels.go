@@ -1,0 +1,273 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/jobs/notify"
+	"github.com/waybill-dev/waybill/models"
+)
+
+type channelJSON struct {
+	ID        string            `json:"id"`
+	TenantID  string            `json:"tenant_id,omitempty"`
+	Name      string            `json:"name"`
+	Type      string            `json:"type"`
+	Config    map[string]string `json:"config"`
+	Target    string            `json:"target"`
+	CreatedAt time.Time         `json:"created_at"`
+	UpdatedAt time.Time         `json:"updated_at"`
+}
+
+func (a *App) channelToJSON(c *models.Channel, secrets bool) channelJSON {
+	return channelJSON{ID: c.ID, TenantID: c.OwnerID, Name: c.Name, Type: c.Type, Config: a.store.Shown(c, secrets), Target: c.Target, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
+}
+
+func (a *App) listChannels(ctx context.Context, c *Call, req *ownerRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.store.Channels(ctx, scope, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]channelJSON, len(list))
+	for i, x := range list {
+		out[i] = a.channelToJSON(x, c.Actor.SeesSecrets())
+	}
+	return &Reply{Body: map[string]any{"models": out}}, nil
+}
+
+type newChannelRequest struct {
+	Tenant string              `path:"tenant"`
+	Body   models.ChannelInput `body:"json"`
+}
+
+func (a *App) createChannel(ctx context.Context, c *Call, req *newChannelRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	x, err := a.store.CreateChannel(ctx, scope, req.Tenant, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "channel.create", x.ID, map[string]any{"name": x.Name, "type": x.Type})
+	// Whoever creates a channel sees the secret that was made for it, this once.
+	return &Reply{Status: http.StatusCreated, Body: a.channelToJSON(x, true), Location: ownerPath(req.Tenant, "channels", x.ID)}, nil
+}
+
+type channelRequest struct {
+	Tenant  string `path:"tenant"`
+	Channel string `path:"channel"`
+}
+
+func (a *App) getChannel(ctx context.Context, c *Call, req *channelRequest) (*Reply, error) {
+	x, err := a.channel(ctx, c, req)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: a.channelToJSON(x, c.Actor.SeesSecrets())}, nil
+}
+
+func (a *App) channel(ctx context.Context, c *Call, req *channelRequest) (*models.Channel, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return a.store.Channel(ctx, scope, req.Tenant, req.Channel)
+}
+
+type updateChannelRequest struct {
+	Tenant  string              `path:"tenant"`
+	Channel string              `path:"channel"`
+	Body    models.ChannelInput `body:"json"`
+}
+
+func (a *App) updateChannel(ctx context.Context, c *Call, req *updateChannelRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	x, err := a.store.UpdateChannel(ctx, scope, req.Tenant, req.Channel, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "channel.update", x.ID, map[string]any{"name": x.Name})
+	return &Reply{Body: a.channelToJSON(x, c.Actor.SeesSecrets())}, nil
+}
+
+func (a *App) deleteChannel(ctx context.Context, c *Call, req *channelRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.store.DeleteChannel(ctx, scope, req.Tenant, req.Channel); err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "channel.delete", req.Channel, nil)
+	return &Reply{Body: success}, nil
+}
+
+type channelTestJSON struct {
+	OK             bool   `json:"ok"`
+	NotificationID string `json:"notification_id"`
+	Code           int    `json:"code"`
+	Answer         string `json:"answer"`
+	Error          string `json:"error,omitempty"`
+	Advice         string `json:"advice,omitempty"`
+	MS             int64  `json:"ms"`
+}
+
+// testChannel sends a test over a channel and answers with what the other side said.
+func (a *App) testChannel(ctx context.Context, c *Call, req *channelRequest) (*Reply, error) {
+	x, err := a.channel(ctx, c, req)
+	if err != nil {
+		return nil, err
+	}
+	n := a.store.TestNotice(x, c.Actor.Name)
+	n.Notice.Try, n.Notice.At = 1, n.CreatedAt
+	began := time.Now()
+	// A little less than the request has, so that its outcome can be told.
+	sending, cancel := context.WithTimeout(ctx, requestTimeout-5*time.Second)
+	defer cancel()
+	res, err := a.notices.Send(sending, x, &n.Notice)
+	out := channelTestJSON{OK: err == nil, NotificationID: n.ID(), Code: res.Code, Answer: res.Answer, MS: time.Since(began).Milliseconds()}
+	n.Status, n.Code, n.Answer = models.NotificationSent, res.Code, res.Answer
+	if err != nil {
+		e := adapters.AsError(err)
+		out.Error, out.Advice = e.Message, e.Advice
+		n.Status, n.Error, n.Advice = models.NotificationFailed, e.Message, e.Advice
+	} else {
+		now := time.Now()
+		n.SentAt = &now
+	}
+	if err := a.store.LogTest(ctx, n); err != nil {
+		return nil, err
+	}
+	return &Reply{Body: out}, nil
+}
+
+type channelTypeJSON struct {
+	Type         string      `json:"type"`
+	Label        string      `json:"label"`
+	Description  string      `json:"description"`
+	Instructions string      `json:"instructions"`
+	ConfigFields []fieldJSON `json:"config_fields"`
+}
+
+// listChannelTypes describes the kinds of channels. Their secrets are part of config.
+func (a *App) listChannelTypes(context.Context, *Call, *noRequest) (*Reply, error) {
+	var out []channelTypeJSON
+	for _, t := range notify.Types() {
+		out = append(out, channelTypeJSON{t.Name, t.Label, t.Description, t.Instructions, fieldsToJSON(append(append([]adapters.Field(nil), t.Config...), t.Secrets...))})
+	}
+	return &Reply{Body: out}, nil
+}
+
+type notificationJSON struct {
+	ID            string        `json:"id"`
+	ChannelID     string        `json:"channel_id"`
+	ChannelType   string        `json:"channel_type"`
+	AlertID       string        `json:"alert_id,omitempty"`
+	RuleID        string        `json:"rule_id,omitempty"`
+	TenantID      string        `json:"tenant_id,omitempty"`
+	DestinationID string        `json:"destination_id,omitempty"`
+	Kind          string        `json:"kind"`
+	Status        string        `json:"status"`
+	Reason        string        `json:"reason,omitempty"`
+	DigestID      string        `json:"digest_id,omitempty"`
+	Others        int           `json:"others,omitempty"`
+	Summary       string        `json:"summary"`
+	Tries         int           `json:"tries"`
+	Code          int           `json:"code,omitempty"`
+	Answer        string        `json:"answer,omitempty"`
+	Error         string        `json:"error,omitempty"`
+	Advice        string        `json:"advice,omitempty"`
+	Actor         string        `json:"actor,omitempty"`
+	CreatedAt     time.Time     `json:"created_at"`
+	DueAt         *time.Time    `json:"next_try_at"`
+	SentAt        *time.Time    `json:"sent_at"`
+	Notice        models.Notice `json:"notice"`
+}
+
+func notificationToJSON(n *models.Notification) notificationJSON {
+	j := notificationJSON{ID: n.ID(), ChannelID: n.ChannelID, ChannelType: n.ChannelType, RuleID: n.RuleID, TenantID: n.Notice.TenantID, DestinationID: n.Notice.DestinationID,
+		Kind: n.Kind, Status: n.Status, Reason: n.Reason, Others: n.Notice.Others, Summary: n.Notice.Summary, Tries: n.Tries, Code: n.Code, Answer: n.Answer, Error: n.Error,
+		Advice: n.Advice, Actor: n.Actor, CreatedAt: n.CreatedAt, DueAt: n.DueAt, SentAt: n.SentAt, Notice: n.Notice}
+	if n.AlertKey != nil {
+		j.AlertID = (&models.Alert{Key: *n.AlertKey}).ID()
+	}
+	if n.DigestKey != nil {
+		j.DigestID = (&models.Notification{Key: *n.DigestKey}).ID()
+	}
+	return j
+}
+
+type listNotificationsRequest struct {
+	Tenant       string    `path:"tenant"`
+	Channels     []string  `query:"channel_id"`
+	Statuses     []string  `query:"status"`
+	Kinds        []string  `query:"kind"`
+	Rules        []string  `query:"rule_id"`
+	Destinations []string  `query:"destination_id"`
+	Alert        string    `query:"alert_id"`
+	Since        time.Time `query:"since"`
+	Until        time.Time `query:"until"`
+	pageParams
+}
+
+func (a *App) notificationPage(ctx context.Context, c *Call, req *listNotificationsRequest, limit, most int) (*models.Page[*models.Notification], error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	page, err := req.query(limit, most)
+	if err != nil {
+		return nil, err
+	}
+	return a.store.Notifications(ctx, scope, req.Tenant, models.NotificationQuery{Channels: req.Channels, Statuses: req.Statuses, Kinds: req.Kinds, Rules: req.Rules,
+		Destinations: req.Destinations, AlertID: req.Alert, Since: req.Since, Until: req.Until, Page: page})
+}
+
+func (a *App) listNotifications(ctx context.Context, c *Call, req *listNotificationsRequest) (*Reply, error) {
+	page, err := a.notificationPage(ctx, c, req, 100, 1000)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: pageToJSON(page, notificationToJSON)}, nil
+}
+
+type notificationRequest struct {
+	Tenant       string `path:"tenant"`
+	Notification string `path:"notification"`
+}
+
+func (a *App) getNotification(ctx context.Context, c *Call, req *notificationRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	n, err := a.store.Notification(ctx, scope, req.Tenant, req.Notification)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: notificationToJSON(n)}, nil
+}
+
+// resend sends a notification once more, as a new one.
+func (a *App) resend(ctx context.Context, c *Call, req *notificationRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	n, err := a.store.Resend(ctx, scope, req.Tenant, req.Notification, c.Actor.Name)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "notification.resend", req.Notification, map[string]any{"as": n.ID()})
+	return &Reply{Status: http.StatusAccepted, Body: notificationToJSON(n), Location: ownerPath(req.Tenant, "notifications", n.ID())}, nil
+}

@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+type ratesJSON struct {
+	Deliveries       int      `json:"deliveries"`        // attempted for the first time
+	FailedDeliveries int      `json:"failed_deliveries"` // of those, failed at first
+	Attempts         int      `json:"attempts"`
+	FailedAttempts   int      `json:"failed_attempts"`
+	GivenUp          int      `json:"given_up"`     // deliveries that failed for good
+	FailurePercent   *float64 `json:"failure_rate"` // of the deliveries; null when there was none
+	FilterFailures   int      `json:"filter_failures"`
+}
+
+func ratesToJSON(r models.Rates) ratesJSON {
+	j := ratesJSON{r.Deliveries, r.Failed, r.Attempts, r.FailedAttempts, r.GivenUp, nil, r.FilterFailures}
+	if r.Deliveries > 0 {
+		p := 100 - r.DeliveredPercent()
+		j.FailurePercent = &p
+	}
+	return j
+}
+
+type healthBucketJSON struct {
+	Start          time.Time `json:"start"`
+	FailuresInARow int       `json:"failures_in_a_row"` // the most within it
+	ratesJSON
+}
+
+type destinationHealthJSON struct {
+	Failures     int                  `json:"failures_in_a_row"`
+	Attempts     int                  `json:"failed_attempts_in_a_row"`
+	GivenUp      int                  `json:"given_up"`
+	Since        *time.Time           `json:"failing_since"`
+	LastFailure  *time.Time           `json:"last_failure_at"`
+	LastSuccess  *time.Time           `json:"last_success_at"`
+	LastError    *errorJSON           `json:"last_error"`
+	DisableAfter int                  `json:"disable_after"` // in force; 0 for never
+	Rates        map[string]ratesJSON `json:"rates"`         // by window: 15m, 1h, 24h
+	History      []healthBucketJSON   `json:"history"`       // the last 24 hours by the hour, without empty ones
+}
+
+// healthWindows are the windows for which rates are told.
+var healthWindows = map[string]time.Duration{"15m": 15 * time.Minute, "1h": time.Hour, "24h": 24 * time.Hour}
+
+// getHealth tells how a destination does.
+func (a *App) getHealth(ctx context.Context, c *Call, req *destinationRequest) (*Reply, error) {
+	d, err := a.store.Destination(ctx, c.Scope(), req.Tenant, req.Destination)
+	if err != nil {
+		return nil, err
+	}
+	h, now := d.Health, time.Now()
+	out := destinationHealthJSON{Failures: h.Failures, Attempts: h.Attempts, GivenUp: h.GivenUp, Since: h.Since, LastFailure: h.LastFailure, LastSuccess: h.LastSuccess,
+		DisableAfter: d.DisableLimit(a.store.DisableAfter), Rates: map[string]ratesJSON{}, History: []healthBucketJSON{}}
+	if h.ErrorClass != "" {
+		out.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
+	}
+	for name, window := range healthWindows {
+		r, err := a.store.RatesOf(ctx, d.Key, now.Add(-window))
+		if err != nil {
+			return nil, err
+		}
+		out.Rates[name] = ratesToJSON(r)
+	}
+	history, err := a.store.HealthHistory(ctx, d.Key, now.Add(-24*time.Hour), time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range history {
+		out.History = append(out.History, healthBucketJSON{b.Start, b.Peak, ratesToJSON(b.Rates)})
+	}
+	return &Reply{Body: out}, nil
+}

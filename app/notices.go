@@ -1,0 +1,39 @@
+package app
+
+import (
+	"context"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/views"
+)
+
+// noticeLinks completes a notice with the addresses of the pages about what it tells. owner is the tenant whose channel
+// it goes to, empty for the operators'.
+func (a *App) noticeLinks(owner string, n *models.Notice) {
+	base := a.cfg.BaseURL
+	if n.TenantID != "" && n.DestinationID != "" {
+		n.DestinationURL = base + views.DestinationURL(n.TenantID, n.DestinationID)
+		n.DeliveriesURL = base + views.DestinationURL(n.TenantID, n.DestinationID, "deliveries") + "?status=" + models.StatusFailed
+	}
+	if n.Kind != models.NoticeTest && n.Others == 0 {
+		n.AlertURL = base + views.AlertURL(owner, n.AlertID)
+	} else {
+		n.AlertURL = base + views.AlertsURL(owner)
+	}
+	n.UnsubscribeURL = base + views.ChannelsURL(owner)
+}
+
+// publishNotice accepts a notice as an event of a tenant.
+func (a *App) publishNotice(ctx context.Context, tenantID, id, topic string, metadata map[string]string, data []byte) error {
+	_, err := a.accepter.Publish(ctx, &models.PublishInput{TenantID: tenantID, ID: id, Topic: topic, Metadata: metadata, Data: data})
+	if e := refusal(err); err != nil && (e != nil || models.IsKind(err, models.KindNotFound)) {
+		m := models.AsError(err)
+		message := m.Message
+		if len(m.Fields) > 0 {
+			message = m.Problems()[0] + "."
+		}
+		return &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassConfig, Message: message, Advice: "Correct the channel, or the tenant that it names."}
+	}
+	return err
+}

@@ -1,0 +1,151 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/jobs/notify"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// queueNotify is the queue of notices. They wait for nobody's events.
+const queueNotify = "notify"
+
+// noticeTimeout bounds one try to send a notice.
+const noticeTimeout = 45 * time.Second
+
+// noticeWaits are the waits between the tries of a notice; after the last one it has failed.
+var noticeWaits = []time.Duration{5 * time.Second, 20 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour}
+
+// Notices sends notices.
+type Notices struct {
+	Store *models.Store
+	Env   notify.Env // for all channels; TenantID is filled in
+	// Links completes a notice with the addresses of the pages about what it tells; nil leaves them out.
+	Links func(owner string, n *models.Notice)
+	Log   *slog.Logger
+}
+
+// ChannelTypes tells the models which kinds of channels there are. It implements models.ChannelTypes.
+type ChannelTypes struct{}
+
+var _ models.ChannelTypes = ChannelTypes{}
+
+// Fields implements models.ChannelTypes.
+func (ChannelTypes) Fields(kind string) (config, secrets []adapters.Field, ok bool) {
+	for _, t := range notify.Types() {
+		if t.Name == kind {
+			return t.Config, t.Secrets, true
+		}
+	}
+	return nil, nil, false
+}
+
+// Check implements models.ChannelTypes.
+func (ChannelTypes) Check(owner, kind string, config, secrets map[string]string) []adapters.FieldError {
+	return notify.Check(owner, kind, config, secrets)
+}
+
+// Target implements models.ChannelTypes.
+func (ChannelTypes) Target(kind string, config map[string]string) string {
+	return notify.Target(kind, config)
+}
+
+// noticeArgs are the arguments of a job that sends a notification.
+type noticeArgs struct {
+	ID uuid.UUID `json:"id"`
+}
+
+func (noticeArgs) Kind() string { return "notice" }
+
+// EnqueueNotices implements models.Queue.
+func (q *Queue) EnqueueNotices(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (committed func(), err error) {
+	args := make([]string, len(ids))
+	for i, id := range ids {
+		b, err := json.Marshal(noticeArgs{id})
+		if err != nil {
+			return nil, err
+		}
+		args[i] = string(b)
+	}
+	_, err = tx.Exec(ctx, "insert into "+schema+".river_job (args, kind, max_attempts, queue) select a::jsonb, $2, $3, $4 from unnest($1::text[]) a",
+		args, noticeArgs{}.Kind(), maxAttempts, queueNotify)
+	if err != nil {
+		return nil, fmt.Errorf("write jobs: %w", err)
+	}
+	return q.wake[2].wake, nil
+}
+
+type noticeWorker struct {
+	river.WorkerDefaults[noticeArgs]
+	notices *Notices
+}
+
+// NextRetry applies when the database failed; tries of a notice are counted by us.
+func (*noticeWorker) NextRetry(*river.Job[noticeArgs]) time.Time {
+	return time.Now().Add(2 * time.Second)
+}
+
+// Work makes one try. When the process dies in between, another one makes it again, with the same id: the receiver may
+// hear it twice, and can tell.
+func (w *noticeWorker) Work(ctx context.Context, job *river.Job[noticeArgs]) error {
+	again, err := w.notices.Try(ctx, job.Args.ID)
+	if err != nil || again == 0 {
+		return err
+	}
+	return river.JobSnooze(again)
+}
+
+// Try makes one try to send a notification, and records how it went. again is after what time to try again; 0 for never.
+func (s *Notices) Try(ctx context.Context, id uuid.UUID) (again time.Duration, err error) {
+	n, c, err := s.Store.NotificationToSend(ctx, id)
+	if err != nil || n == nil {
+		return 0, err
+	}
+	if c == nil {
+		return 0, s.Store.NotificationDropped(ctx, id, "The channel was deleted before it was sent.")
+	}
+	n.Notice.Try, n.Notice.At = n.Tries+1, n.CreatedAt
+	res, err := s.Send(ctx, c, &n.Notice)
+	n.Notice.Skip = append(n.Notice.Skip, res.Reached...)
+	if ctx.Err() != nil {
+		return 0, ctx.Err() // the process is stopping; another one tries again
+	}
+	// What was sent is recorded although the process is stopping.
+	rec, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err == nil {
+		return 0, s.Store.NotificationSent(rec, id, n.Notice, res.Code, res.Answer)
+	}
+	e := adapters.AsError(err)
+	if e.Kind != adapters.KindPermanent && e.Kind != adapters.KindGone && n.Tries < len(noticeWaits) {
+		again = max(noticeWaits[n.Tries], min(e.After, 6*time.Hour))
+	}
+	s.Log.Warn("a notice was not sent", "notification", n.ID(), "channel", c.ID, "type", c.Type, "try", n.Tries+1, "error", e.Message, "again", again)
+	return again, s.Store.NotificationFailed(rec, id, n.Notice, res.Code, res.Answer, e.Message, e.Advice, again)
+}
+
+// Send sends a notice over a channel, without recording anything. The error is an *adapters.Error.
+func (s *Notices) Send(ctx context.Context, c *models.Channel, n *models.Notice) (notify.Result, error) {
+	env := s.Env
+	env.TenantID = c.OwnerID
+	channel, err := notify.Open(env, c.Type, c.Config, c.Secrets)
+	if err != nil {
+		return notify.Result{}, err
+	}
+	if s.Links != nil {
+		s.Links(c.OwnerID, n)
+	}
+	ctx, cancel := context.WithTimeout(ctx, noticeTimeout)
+	defer cancel()
+	out := notify.Notice(*n)
+	return channel.Send(ctx, &out)
+}

@@ -1,0 +1,105 @@
+package models
+
+import (
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// The states of an alert.
+const (
+	AlertOpen         = "open"
+	AlertAcknowledged = "acknowledged" // somebody takes care of it: no reminders
+	AlertResolved     = "resolved"
+)
+
+// Alert says that the condition of a rule is met for a destination, or was.
+type Alert struct {
+	Key            uuid.UUID `gorm:"column:id;primaryKey"`
+	OwnerKey       int64     // whose rule it is
+	RuleKey        int64
+	TenantKey      int64 // whose destination it is
+	DestinationKey int64
+	Status         string
+	Step           int // percent of the limit, with rules that have steps
+	Severity       string
+	Summary        string // what was found, in one or two sentences
+	Detail         AlertDetail
+	OpenedAt       time.Time
+	UpdatedAt      time.Time
+	AcknowledgedAt *time.Time
+	AcknowledgedBy string
+	MutedUntil     *time.Time
+	MutedBy        string
+	ResolvedAt     *time.Time
+	Resolution     string // how it ended
+
+	RuleID, RuleName                         string
+	RuleKind                                 string
+	TenantID, DestinationID, DestinationType string
+	DestinationName                          string // as the owner calls it; may be empty
+}
+
+// AlertDetail are the figures of an alert, as they were when it was looked at last.
+type AlertDetail struct {
+	Failures     int        `json:"failures"` // deliveries that failed in a row
+	Attempts     int        `json:"attempts"` // the attempts that these took
+	GivenUp      int        `json:"given_up"` // of the deliveries, failed for good
+	FirstFailure *time.Time `json:"first_failure"`
+	LastFailure  *time.Time `json:"last_failure"`
+	Code         int        `json:"code"`
+	ErrorClass   string     `json:"error_class"`
+	Error        string     `json:"error"`
+	Advice       string     `json:"advice"`
+	DisableAfter int        `json:"disable_after"` // in force; 0 for never
+	BacklogAge   Duration   `json:"backlog_age,omitempty"`
+	Rate         *Rates     `json:"rate,omitempty"` // within the rule's window
+	Window       Duration   `json:"window,omitempty"`
+	Counts       string     `json:"counts"` // what the condition counts: deliveries or attempts
+	DisabledBy   string     `json:"disabled_by,omitempty"`
+}
+
+// The prefixes of public ids.
+const (
+	alertPrefix        = "alt_"
+	notificationPrefix = "ntf_"
+	rulePrefix         = "rule_"
+	channelPrefix      = "chn_"
+)
+
+// ID is the alert's public id.
+func (a *Alert) ID() string { return alertPrefix + hex.EncodeToString(a.Key[:]) }
+
+// Muted reports whether notices about the alert are held back.
+func (a *Alert) Muted(now time.Time) bool { return a.MutedUntil != nil && a.MutedUntil.After(now) }
+
+// parsePrefixed reads a public id that is a prefix and a UUID in hexadecimal.
+func parsePrefixed(prefix, s string) (id uuid.UUID, ok bool) {
+	body, ok := strings.CutPrefix(s, prefix)
+	if !ok || len(body) != 32 {
+		return id, false
+	}
+	b, err := hex.DecodeString(body)
+	if err != nil {
+		return id, false
+	}
+	copy(id[:], b)
+	return id, true
+}
+
+// detailOf are the figures of a destination for an alert of a condition.
+func detailOf(c Condition, d *subject) AlertDetail {
+	h := d.health
+	x := AlertDetail{Failures: max(h.Failures, h.Peak), Attempts: h.Attempts, GivenUp: h.GivenUp, FirstFailure: h.Since, LastFailure: h.LastFailure, Code: h.Code,
+		ErrorClass: h.ErrorClass, Error: h.Error, Advice: h.Advice, DisableAfter: d.limit, Counts: c.counted(), DisabledBy: d.disabledBy}
+	switch c.Kind() {
+	case RuleRate:
+		r := d.rates[c.Window]
+		x.Rate, x.Window = &r, c.Window
+	case RuleBacklog:
+		x.BacklogAge = Duration(d.backlog.Truncate(time.Second))
+	}
+	return x
+}

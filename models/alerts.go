@@ -1,0 +1,180 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+const alertSelect = `select a.id, a.owner_key, a.rule_key, a.tenant_key, a.destination_key, a.status, a.step, a.severity, a.summary, a.detail, a.opened_at, a.updated_at,
+	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, r.id, r.name, r.kind, t.id, d.id, d.type, d.name
+	from alerts a join alert_rules r on r.key = a.rule_key join tenants t on t.key = a.tenant_key join destinations d on d.key = a.destination_key`
+
+func scanAlert(row pgx.CollectableRow) (*Alert, error) {
+	a := &Alert{}
+	err := row.Scan(&a.Key, &a.OwnerKey, &a.RuleKey, &a.TenantKey, &a.DestinationKey, &a.Status, &a.Step, &a.Severity, &a.Summary, &a.Detail, &a.OpenedAt, &a.UpdatedAt,
+		&a.AcknowledgedAt, &a.AcknowledgedBy, &a.MutedUntil, &a.MutedBy, &a.ResolvedAt, &a.Resolution, &a.RuleID, &a.RuleName, &a.RuleKind, &a.TenantID, &a.DestinationID,
+		&a.DestinationType, &a.DestinationName)
+	return a, err
+}
+
+// AlertQuery selects alerts.
+type AlertQuery struct {
+	Statuses     []string
+	Destinations []string // ids
+	Rules        []string // ids
+	Page         PageQuery
+}
+
+// AlertStatuses lists the states of an alert.
+var AlertStatuses = []string{AlertOpen, AlertAcknowledged, AlertResolved}
+
+// oneOf checks the values of a parameter.
+func oneOf(field string, given, known []string) error {
+	for _, v := range given {
+		if !slices.Contains(known, v) {
+			return Invalid(field, fmt.Sprintf("%q is none of %s", cut(v, 40), strings.Join(known, ", ")))
+		}
+	}
+	return nil
+}
+
+// Alerts lists the alerts of a tenant's rules, or with an empty id of the operators', newest first.
+func (s *Store) Alerts(ctx context.Context, scope Scope, tenantID string, aq AlertQuery) (*Page[*Alert], error) {
+	owner, _, err := s.ownerOf(ctx, scope, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	if err := oneOf("status", aq.Statuses, AlertStatuses); err != nil {
+		return nil, err
+	}
+	k, err := aq.Page.keyset("alerts", owner, aq.Statuses, aq.Destinations, aq.Rules)
+	if err != nil {
+		return nil, err
+	}
+	q := newQuery()
+	q.and("a.owner_key = ?", owner)
+	for column, list := range map[string][]string{"a.status": aq.Statuses, "d.id": aq.Destinations, "r.id": aq.Rules} {
+		if len(list) > 0 {
+			q.and(column+" = any(?)", list)
+		}
+	}
+	var after uuid.UUID
+	if k.decode(&after) {
+		q.and("a.id "+k.op()+" ?", after)
+	}
+	rows, err := s.Pool.Query(ctx, alertSelect+q.sql()+" order by a.id "+k.order()+q.limit(k.limit+1), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, scanAlert)
+	if err != nil {
+		return nil, err
+	}
+	return newPage(k, "opened_at", list, func(a *Alert) any { return a.Key }), nil
+}
+
+// Alert returns one alert.
+func (s *Store) Alert(ctx context.Context, scope Scope, tenantID, id string) (*Alert, error) {
+	owner, _, err := s.ownerOf(ctx, scope, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	key, _ := parsePrefixed(alertPrefix, id)
+	rows, err := s.Pool.Query(ctx, alertSelect+" where a.id = $1 and a.owner_key = $2", key, owner)
+	if err != nil {
+		return nil, err
+	}
+	a, err := pgx.CollectExactlyOneRow(rows, scanAlert)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, notFound("There is no alert %q.", cut(id, 80))
+	}
+	return a, err
+}
+
+// OpenAlerts counts the alerts that nobody has taken care of, up to limit.
+func (s *Store) OpenAlerts(ctx context.Context, scope Scope, limit int) (n int, err error) {
+	err = s.Pool.QueryRow(ctx, "select count(*) from (select 1 from alerts where owner_key = $1 and status = 'open' limit $2) x", scope.owner(), limit).Scan(&n)
+	return n, err
+}
+
+// AcknowledgeAlert says that somebody takes care of an alert: there are no reminders any more. The channels that were told
+// about it alone are told that too, so that whoever is on call need not ask.
+func (s *Store) AcknowledgeAlert(ctx context.Context, scope Scope, tenantID, id, actor string) (*Alert, error) {
+	before, err := s.Alert(ctx, scope, tenantID, id)
+	if err != nil {
+		return nil, err
+	}
+	if before.Status == AlertAcknowledged {
+		return before, nil
+	}
+	a, err := s.changeAlert(ctx, scope, tenantID, id, "status = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2, updated_at = now()", actor)
+	if err != nil {
+		return nil, err
+	}
+	return a, s.tellAcknowledged(ctx, a)
+}
+
+func (s *Store) tellAcknowledged(ctx context.Context, a *Alert) error {
+	if a.Muted(time.Now()) {
+		return nil
+	}
+	committed := func() {}
+	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `select distinct on (n.channel_key) n.channel_key, n.notice from notifications n join channels c on c.key = n.channel_key
+			where n.alert_id = $1 and n.kind in ('opened', 'repeated') and n.status in ('queued', 'sent') and c.deleted_at is null order by n.channel_key, n.id desc`, a.Key)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Notification, error) {
+			n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: a.OwnerKey, AlertKey: &a.Key, RuleKey: &a.RuleKey, DestinationKey: &a.DestinationKey, Kind: NoticeAcknowledged,
+				Status: NotificationQueued, Actor: a.AcknowledgedBy, CreatedAt: now, DueAt: &now}
+			err := row.Scan(&n.ChannelKey, &n.Notice)
+			n.Notice.ID, n.Notice.Kind, n.Notice.Skip = n.ID(), n.Kind, nil
+			n.Notice.Summary = actorName(a.AcknowledgedBy) + " takes care of it: " + n.Notice.Summary
+			return n, err
+		})
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		committed, err = s.insertNotifications(ctx, tx, list)
+		return err
+	})
+	if err == nil {
+		committed()
+	}
+	return err
+}
+
+// MaxMute is for how long an alert can be muted at most.
+const MaxMute = 30 * 24 * time.Hour
+
+// MuteAlert holds back all notices about an alert until a time; a time that is over lifts that.
+func (s *Store) MuteAlert(ctx context.Context, scope Scope, tenantID, id, actor string, until time.Time) (*Alert, error) {
+	if time.Until(until) > MaxMute {
+		return nil, Invalid("until", "must be within 30 days")
+	}
+	return s.changeAlert(ctx, scope, tenantID, id, "muted_until = $3, muted_by = $2, updated_at = now()", actor, until)
+}
+
+func (s *Store) changeAlert(ctx context.Context, scope Scope, tenantID, id, set string, args ...any) (*Alert, error) {
+	a, err := s.Alert(ctx, scope, tenantID, id)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := s.Pool.Exec(ctx, "update alerts set "+set+" where id = $1 and status <> 'resolved'", append([]any{a.Key}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	if tag.RowsAffected() == 0 {
+		return nil, conflict("The alert is resolved already.")
+	}
+	return s.Alert(ctx, scope, tenantID, id)
+}

@@ -1,0 +1,249 @@
+package models
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/waybill-dev/waybill/adapters"
+)
+
+// ChannelTypes is what the models need to know of the kinds of channels. Package jobs implements it.
+type ChannelTypes interface {
+	// Fields are the settings of a kind of channel: those in clear text, and the secret ones. ok is false for an unknown
+	// kind.
+	Fields(kind string) (config, secrets []adapters.Field, ok bool)
+	// Check reports every problem with the settings, under keys like "config.url", and may complete them. owner is the
+	// tenant's id, empty for the operators.
+	Check(owner, kind string, config, secrets map[string]string) []adapters.FieldError
+	// Target says in one line where notices go, without a secret.
+	Target(kind string, config map[string]string) string
+}
+
+// SetChannelTypes tells the store which kinds of channels there are. It is called once, before the store is used.
+func (s *Store) SetChannelTypes(t ChannelTypes) { s.channelTypes = t }
+
+// Channel is where notices go: a mailbox, a chat, a phone, a service.
+type Channel struct {
+	Key         int64 `gorm:"primaryKey"`
+	OwnerKey    int64 // a tenant's key; 0 for the operators
+	ID          string
+	Name        string
+	Type        string
+	Config      map[string]string `gorm:"serializer:json"`
+	SealedCreds []byte            `gorm:"column:secrets"`
+	DigestAt    *time.Time
+	Version     int64 `gorm:"default:1"` // rises with every change
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+	DeletedAt   *time.Time
+
+	OwnerID string            `gorm:"-"` // the tenant's public id; empty for the operators
+	Secrets map[string]string `gorm:"-"` // in clear text; never shown but by Shown
+	Target  string            `gorm:"-"` // where notices go, in one line
+}
+
+// ChannelInput is what a caller may say of a channel; as a merge patch (RFC 7396), what is nil stays as it is. Config
+// holds secrets too.
+type ChannelInput struct {
+	Name   *string `json:"name"`
+	Type   *string `json:"type"` // cannot be changed
+	Config Values  `json:"config"`
+}
+
+// Shown are the channel's settings as everybody may see them, secrets masked. With secrets, the ones that the owner shares
+// with the receiver (a signing secret) are in full.
+func (s *Store) Shown(c *Channel, secrets bool) map[string]string {
+	out := maps.Clone(c.Config)
+	if out == nil {
+		out = map[string]string{}
+	}
+	_, fields, _ := s.channelTypes.Fields(c.Type)
+	for k, v := range c.Secrets {
+		out[k] = mask(v)
+		for _, f := range fields {
+			if f.Key == k && f.Shared && secrets {
+				out[k] = v
+			}
+		}
+	}
+	return out
+}
+
+func (c *Channel) sealContext() string { return fmt.Sprintf("channel %d %s", c.OwnerKey, c.ID) }
+
+func (s *Store) openChannel(c *Channel, ownerID string) error {
+	c.OwnerID, c.Secrets = ownerID, map[string]string{}
+	c.Target = s.channelTypes.Target(c.Type, c.Config)
+	if len(c.SealedCreds) == 0 {
+		return nil
+	}
+	plain, err := s.Keys.Open(c.SealedCreds, c.sealContext())
+	if err == nil {
+		err = json.Unmarshal(plain, &c.Secrets)
+	}
+	if err != nil {
+		return fmt.Errorf("secrets of channel %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// owner is the key of whom a scope's rules, channels and alerts belong to: a tenant, or the operators.
+func (s Scope) owner() int64 { return s.key }
+
+// ownerOf returns the key and id of the owner that a tenant's id names; empty for the operators.
+func (s *Store) ownerOf(ctx context.Context, scope Scope, tenantID string) (key int64, id string, err error) {
+	if tenantID == "" {
+		if !scope.all {
+			return 0, "", notFound("This concerns the whole server.")
+		}
+		return 0, "", nil
+	}
+	t, err := s.Tenant(ctx, scope, tenantID)
+	if err != nil {
+		return 0, "", err
+	}
+	return t.Key, t.ID, nil
+}
+
+// Channels lists the channels of a tenant, or of the operators when the id is empty, oldest first.
+func (s *Store) Channels(ctx context.Context, scope Scope, tenantID string) ([]*Channel, error) {
+	owner, id, err := s.ownerOf(ctx, scope, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	list := []*Channel{}
+	if err := s.DB.WithContext(ctx).Where("owner_key = ? and deleted_at is null", owner).Order("key").Find(&list).Error; err != nil {
+		return nil, err
+	}
+	for _, c := range list {
+		if err := s.openChannel(c, id); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// Channel returns one channel.
+func (s *Store) Channel(ctx context.Context, scope Scope, tenantID, id string) (*Channel, error) {
+	owner, ownerID, err := s.ownerOf(ctx, scope, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	return s.channel(s.DB.WithContext(ctx), owner, ownerID, id)
+}
+
+func (s *Store) channel(db *gorm.DB, owner int64, ownerID, id string) (*Channel, error) {
+	var c Channel
+	err := db.Where("owner_key = ? and id = ? and deleted_at is null", owner, id).Take(&c).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return nil, notFound("There is no channel %q.", cut(id, 80))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &c, s.openChannel(&c, ownerID)
+}
+
+// CreateChannel creates a channel of a tenant, or of the operators when the id is empty.
+func (s *Store) CreateChannel(ctx context.Context, scope Scope, tenantID string, in ChannelInput) (*Channel, error) {
+	owner, ownerID, err := s.ownerOf(ctx, scope, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	c := &Channel{OwnerKey: owner, OwnerID: ownerID, ID: randomID(channelPrefix), Version: 1}
+	if in.Type != nil {
+		c.Type = *in.Type
+	}
+	if err := s.mergeChannel(c, &in); err != nil {
+		return nil, err
+	}
+	return c, s.DB.WithContext(ctx).Create(c).Error
+}
+
+// UpdateChannel changes a channel.
+func (s *Store) UpdateChannel(ctx context.Context, scope Scope, tenantID, id string, in ChannelInput) (c *Channel, err error) {
+	owner, ownerID, err := s.ownerOf(ctx, scope, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.Pgx.Exec(ctx, "select 1 from channels where owner_key = $1 and id = $2 for update", owner, id); err != nil {
+			return err
+		}
+		if c, err = s.channel(tx.DB, owner, ownerID, id); err != nil {
+			return err
+		}
+		if in.Type != nil && *in.Type != c.Type {
+			return Invalid("type", "cannot be changed: create another channel")
+		}
+		if err := s.mergeChannel(c, &in); err != nil {
+			return err
+		}
+		c.Version++
+		return tx.DB.Save(c).Error
+	})
+	return c, err
+}
+
+// DeleteChannel deletes a channel. What it was told stays in the log.
+func (s *Store) DeleteChannel(ctx context.Context, scope Scope, tenantID, id string) error {
+	c, err := s.Channel(ctx, scope, tenantID, id)
+	if err != nil {
+		return err
+	}
+	return s.DB.WithContext(ctx).Model(&Channel{}).Where("key = ?", c.Key).Update("deleted_at", time.Now()).Error
+}
+
+// mergeChannel writes the input into the channel, seals its secrets and reports what is wrong with the result.
+func (s *Store) mergeChannel(c *Channel, in *ChannelInput) error {
+	bad := problems{}
+	if in.Name != nil {
+		c.Name = strings.TrimSpace(*in.Name)
+		checkText("name", c.Name, maxNameLength, bad)
+	}
+	_, fields, known := s.channelTypes.Fields(c.Type)
+	isSecret := func(key string) bool {
+		return slices.ContainsFunc(fields, func(f adapters.Field) bool { return f.Key == key })
+	}
+	config, secrets := Values{}, Values{}
+	for k, v := range in.Config {
+		switch {
+		case !isSecret(k):
+			config[k] = v
+		case v != nil && *v != "" && *v == mask(c.Secrets[k]):
+			// A masked value that comes back as it was shown changes nothing.
+		default:
+			secrets[k] = v
+		}
+	}
+	c.Config, c.Secrets = config.apply(c.Config), secrets.apply(c.Secrets)
+	if c.Type == "" {
+		bad.add("type", "is required")
+	} else {
+		for _, fe := range s.channelTypes.Check(c.OwnerID, c.Type, c.Config, c.Secrets) {
+			bad.add(fe.Key, fe.Message)
+		}
+	}
+	if err := bad.err(); err != nil || !known {
+		return err
+	}
+	c.Target = s.channelTypes.Target(c.Type, c.Config)
+	if c.Name == "" {
+		c.Name = cut(c.Target, maxNameLength-4)
+	}
+	c.SealedCreds = nil
+	if len(c.Secrets) == 0 {
+		return nil
+	}
+	plain, err := json.Marshal(c.Secrets)
+	c.SealedCreds = s.Keys.Seal(plain, c.sealContext())
+	return err
+}

@@ -1,0 +1,164 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+)
+
+// AlertRules lists the rules of a tenant, or of the operators when the id is empty, oldest first.
+func (s *Store) AlertRules(ctx context.Context, scope Scope, tenantID string) ([]*AlertRule, error) {
+	owner, _, err := s.ownerOf(ctx, scope, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	list := []*AlertRule{}
+	return list, s.DB.WithContext(ctx).Where("owner_key = ? and deleted_at is null", owner).Order("key").Find(&list).Error
+}
+
+// AlertRule returns one rule.
+func (s *Store) AlertRule(ctx context.Context, scope Scope, tenantID, id string) (*AlertRule, error) {
+	owner, _, err := s.ownerOf(ctx, scope, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	return alertRule(s.DB.WithContext(ctx), owner, id)
+}
+
+func alertRule(db *gorm.DB, owner int64, id string) (*AlertRule, error) {
+	var r AlertRule
+	err := db.Where("owner_key = ? and id = ? and deleted_at is null", owner, id).Take(&r).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return nil, notFound("There is no alert rule %q.", cut(id, 80))
+	}
+	return &r, err
+}
+
+// NewAlertRule is a rule as it would be created from the input; nothing is stored.
+func (s *Store) NewAlertRule(ctx context.Context, scope Scope, tenantID string, in AlertRuleInput) (*AlertRule, error) {
+	owner, _, err := s.ownerOf(ctx, scope, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	r := &AlertRule{OwnerKey: owner, ID: randomID(rulePrefix), EverySeconds: 3600, Resolve: true}
+	if err := r.merge(&in); err != nil {
+		return nil, err
+	}
+	return r, s.checkRule(ctx, scope, tenantID, r)
+}
+
+// CreateAlertRule creates a rule of a tenant, or of the operators when the id is empty.
+func (s *Store) CreateAlertRule(ctx context.Context, scope Scope, tenantID string, in AlertRuleInput) (*AlertRule, error) {
+	r, err := s.NewAlertRule(ctx, scope, tenantID, in)
+	if err != nil {
+		return nil, err
+	}
+	return r, s.DB.WithContext(ctx).Create(r).Error
+}
+
+// UpdateAlertRule changes a rule.
+func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id string, in AlertRuleInput) (r *AlertRule, err error) {
+	owner, _, err := s.ownerOf(ctx, scope, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.Pgx.Exec(ctx, "select 1 from alert_rules where owner_key = $1 and id = $2 for update", owner, id); err != nil {
+			return err
+		}
+		if r, err = alertRule(tx.DB, owner, id); err != nil {
+			return err
+		}
+		before := r.Kind
+		if err := r.merge(&in); err != nil {
+			return err
+		}
+		if err := s.checkRule(ctx, scope, tenantID, r); err != nil {
+			return err
+		}
+		if before != r.Kind {
+			// What is open was about another condition.
+			if err := endAlerts(ctx, tx.Pgx, r.Key, "The rule was changed."); err != nil {
+				return err
+			}
+		}
+		return tx.DB.Save(r).Error
+	})
+	return r, err
+}
+
+// DeleteAlertRule deletes a rule and ends its alerts.
+func (s *Store) DeleteAlertRule(ctx context.Context, scope Scope, tenantID, id string) error {
+	r, err := s.AlertRule(ctx, scope, tenantID, id)
+	if err != nil {
+		return err
+	}
+	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		if err := endAlerts(ctx, tx.Pgx, r.Key, "The rule was deleted."); err != nil {
+			return err
+		}
+		return tx.DB.Model(&AlertRule{}).Where("key = ?", r.Key).Update("deleted_at", time.Now()).Error
+	})
+}
+
+func endAlerts(ctx context.Context, tx pgx.Tx, rule int64, why string) error {
+	_, err := tx.Exec(ctx, `update alerts set status = 'resolved', resolved_at = now(), updated_at = now(), resolution = $2
+		where rule_key = $1 and status <> 'resolved'`, rule, why)
+	return err
+}
+
+// checkRule reports names in the rule of what does not exist.
+func (s *Store) checkRule(ctx context.Context, scope Scope, tenantID string, r *AlertRule) error {
+	bad := problems{}
+	channels, err := s.Channels(ctx, scope, tenantID)
+	if err != nil {
+		return err
+	}
+	for i, id := range r.ChannelIDs {
+		if !slices.ContainsFunc(channels, func(c *Channel) bool { return c.ID == id }) {
+			bad.add(fmt.Sprintf("channel_ids[%d]", i), fmt.Sprintf("%q is not a channel", cut(id, 80)))
+		}
+	}
+	for i, id := range r.DestinationIDs {
+		tenant, destination := tenantID, id
+		if tenantID == "" {
+			var ok bool
+			if tenant, destination, ok = strings.Cut(id, "/"); !ok {
+				bad.add(fmt.Sprintf("destination_ids[%d]", i), `must be like "tenant/destination"`)
+				continue
+			}
+		}
+		if _, err := s.Destination(ctx, scope, tenant, destination); IsKind(err, KindNotFound) {
+			bad.add(fmt.Sprintf("destination_ids[%d]", i), fmt.Sprintf("%q is not a destination", cut(id, 80)))
+		} else if err != nil {
+			return err
+		}
+	}
+	for i, t := range r.Topics {
+		checkTopic(fmt.Sprintf("topics[%d]", i), t, bad)
+	}
+	return bad.err()
+}
+
+// addDefaultRules gives a new tenant the rules that everybody has.
+func addDefaultRules(db *gorm.DB, owner int64) error {
+	list := defaultRules(owner)
+	for _, r := range list {
+		r.ID, r.Kind, r.EverySeconds, r.Resolve = randomID(rulePrefix), r.Condition.Kind(), 3600, true
+	}
+	return db.Create(list).Error
+}
+
+const ruleColumns = "key, owner_key, id, name, condition, kind, destination_ids, topics, channel_ids, every_seconds, resolve, disabled"
+
+func scanRule(row pgx.CollectableRow) (*AlertRule, error) {
+	r := &AlertRule{}
+	err := row.Scan(&r.Key, &r.OwnerKey, &r.ID, &r.Name, &r.Condition, &r.Kind, &r.DestinationIDs, &r.Topics, &r.ChannelIDs, &r.EverySeconds, &r.Resolve, &r.Disabled)
+	return r, err
+}

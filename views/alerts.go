@@ -1,0 +1,277 @@
+package views
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// Alerts is the list of a tenant's alerts, or without a tenant of the operators'. Query holds status, as in the address.
+type Alerts struct {
+	Page
+	Query url.Values
+	List  *models.Page[*models.Alert]
+	Rules int // how many there are
+	Err   *models.Error
+	Now   time.Time
+}
+
+// Alert is the page of an alert. Its forms have for, which mutes it.
+type Alert struct {
+	Page
+	Alert *models.Alert
+	Told  []*models.Notification // what channels were told, newest first
+	Form  Form
+	Now   time.Time
+}
+
+// alertTabs are the pages about alerts.
+func alertTabs(p Page, current string) []Tab {
+	return []Tab{{"Alerts", AlertsURL(p.Tenant), current == "alerts"}, {"Rules", RulesURL(p.Tenant), current == "rules"},
+		{"Channels", ChannelsURL(p.Tenant), current == "channels"}, {"Notifications", NotificationsURL(p.Tenant), current == "notifications"}}
+}
+
+// alertNote says whose alerts these are.
+func alertNote(p Page) string {
+	if p.Tenant == "" {
+		return "For the operators of this server: alerts about destinations of all tenants."
+	}
+	return ""
+}
+
+func (v Alerts) views() []View {
+	status := v.Query.Get("status")
+	all := v.Query.Has("status") && status == ""
+	view := func(label, value string, current bool) View {
+		return View{Label: label, URL: with(AlertsURL(v.Tenant), url.Values{"status": {value}}), Current: current}
+	}
+	return []View{view("Open", models.AlertOpen, status == models.AlertOpen), view("Acknowledged", models.AlertAcknowledged, status == models.AlertAcknowledged),
+		view("Resolved", models.AlertResolved, status == models.AlertResolved), view("All", "", all)}
+}
+
+func (v Alerts) pager() Pager {
+	return newPager(AlertsURL(v.Tenant), v.Query, len(v.List.Items), "alert", CursorsOf(v.List, time.Time{}))
+}
+
+// alertLook is how an alert is shown.
+func alertLook(a *models.Alert) Look {
+	switch a.Status {
+	case models.AlertResolved:
+		return Look{ToneOK, "circle-check", "Resolved"}
+	case models.AlertAcknowledged:
+		return Look{ToneInfo, "eye", "Acknowledged"}
+	}
+	switch a.Severity {
+	case models.SeverityCritical:
+		return Look{ToneBad, "circle-alert", "Open, critical"}
+	case models.SeverityError:
+		return Look{ToneBad, "circle-alert", "Open, error"}
+	case models.SeverityInfo:
+		return Look{ToneInfo, "info", "Open, info"}
+	}
+	return Look{ToneWarn, "triangle-alert", "Open, warning"}
+}
+
+// alertName is what people call the destination of an alert.
+func alertName(a *models.Alert) string {
+	if a.DestinationName != "" {
+		return a.DestinationName
+	}
+	return a.DestinationID
+}
+
+// mutedText says until when and by whom an alert is muted; empty when it is not.
+func mutedText(a *models.Alert, now time.Time) string {
+	if !a.Muted(now) {
+		return ""
+	}
+	return "Muted by " + a.MutedBy + " until " + a.MutedUntil.UTC().Format("2006-01-02 15:04") + " UTC"
+}
+
+// muteOptions are for how long an alert can be muted with one click.
+var muteOptions = []Option{{Value: "1h", Label: "1 hour"}, {Value: "4h", Label: "4 hours"}, {Value: "24h", Label: "1 day"}, {Value: "168h", Label: "1 week"}}
+
+func (v Alert) facts() []Fact {
+	a := v.Alert
+	facts := []Fact{{Label: "Destination", Text: alertName(a), URL: DestinationURL(a.TenantID, a.DestinationID)}}
+	if v.Tenant == "" {
+		facts = append(facts, Fact{Label: "Tenant", Text: a.TenantID, URL: OverviewURL(a.TenantID)})
+	}
+	facts = append(facts, Fact{Label: "Rule", Text: a.RuleName, URL: RuleURL(v.Tenant, a.RuleID)}, Fact{Label: "Since", Time: a.OpenedAt})
+	if a.ResolvedAt != nil {
+		facts = append(facts, Fact{Label: "Resolved", Time: *a.ResolvedAt}, Fact{Label: "How it ended", Text: a.Resolution})
+	}
+	if a.AcknowledgedAt != nil {
+		facts = append(facts, Fact{Label: "Acknowledged by", Text: a.AcknowledgedBy}, Fact{Label: "Acknowledged", Time: *a.AcknowledgedAt})
+	}
+	d := a.Detail
+	if d.Failures > 0 {
+		facts = append(facts, Fact{Label: "Failed in a row", Text: plural(d.Failures, "delivery") + ", " + plural(d.Attempts, "attempt")})
+	}
+	if d.GivenUp > 0 {
+		facts = append(facts, Fact{Label: "Failed for good", Text: plural(d.GivenUp, "delivery")})
+	}
+	if d.Rate != nil {
+		facts = append(facts, Fact{Label: "Within " + d.Window.String(), Text: fmt.Sprintf("%s of %s failed at first (%s of %s)",
+			count(d.Rate.Failed), plural(d.Rate.Deliveries, "delivery"), count(d.Rate.FailedAttempts), plural(d.Rate.Attempts, "attempt"))})
+	}
+	if d.BacklogAge > 0 {
+		facts = append(facts, Fact{Label: "Oldest event", Text: "has waited for " + span(time.Duration(d.BacklogAge))})
+	}
+	if d.FirstFailure != nil {
+		facts = append(facts, Fact{Label: "First failure", Time: *d.FirstFailure})
+	}
+	if d.LastFailure != nil {
+		facts = append(facts, Fact{Label: "Last failure", Time: *d.LastFailure})
+	}
+	if d.Error != "" {
+		facts = append(facts, Fact{Label: "Last error", Text: d.Error})
+	}
+	if d.Advice != "" {
+		facts = append(facts, Fact{Label: "What to do", Text: d.Advice})
+	}
+	if m := mutedText(a, v.Now); m != "" {
+		facts = append(facts, Fact{Label: "Notices", Text: m})
+	}
+	return facts
+}
+
+// Notifications is the log of what channels were told. Query holds channel_id, status and kind.
+type Notifications struct {
+	Page
+	Query    url.Values
+	List     *models.Page[*models.Notification]
+	Channels []*models.Channel
+	Err      *models.Error
+}
+
+// Notification is one entry of the log.
+type Notification struct {
+	Page
+	Notification *models.Notification
+	Channel      *models.Channel // nil when it was deleted
+}
+
+func (v Notifications) channelOptions() []Option {
+	var out []Option
+	for _, c := range v.Channels {
+		out = append(out, Option{Value: c.ID, Label: c.Name})
+	}
+	return out
+}
+
+func (v Notifications) pager() Pager {
+	return newPager(NotificationsURL(v.Tenant), v.Query, len(v.List.Items), "notification", CursorsOf(v.List, time.Time{}))
+}
+
+func (v Notifications) chips() []Chip {
+	var out []Chip
+	for _, l := range []struct {
+		name, text string
+		options    []Option
+	}{{"channel_id", "Channel", v.channelOptions()}, {"status", "Outcome", notificationOptions()}, {"kind", "Kind", noticeOptions}, {"rule_id", "Rule", nil},
+		{"destination_id", "Destination", nil}, {"alert_id", "Alert", nil}} {
+		for _, value := range v.Query[l.name] {
+			if value != "" {
+				out = append(out, Chip{l.text + ": " + optionLabel(l.options, value), with(NotificationsURL(v.Tenant), without(v.Query, l.name, value))})
+			}
+		}
+	}
+	return out
+}
+
+// notificationLooks are the words for the states of a notification.
+var notificationLooks = map[string]Look{
+	models.NotificationSent:       {ToneOK, "check", "Sent"},
+	models.NotificationFailed:     {ToneBad, "x", "Failed"},
+	models.NotificationSuppressed: {ToneMute, "bell-off", "Suppressed"},
+	models.NotificationQueued:     {ToneInfo, "send", "Being sent"},
+	models.NotificationWaiting:    {ToneInfo, "clock", "Waits for a digest"},
+}
+
+func notificationLook(n *models.Notification) Look {
+	if n.Status == models.NotificationQueued && n.Tries > 0 {
+		return Look{ToneWarn, "rotate-ccw", "Retrying"}
+	}
+	if n.Status == models.NotificationSuppressed && n.DigestKey != nil {
+		return Look{ToneOK, "check", "Told in a digest"}
+	}
+	return notificationLooks[n.Status]
+}
+
+func notificationOptions() []Option {
+	var out []Option
+	for _, s := range models.NotificationStatuses {
+		out = append(out, Option{Value: s, Label: notificationLooks[s].Word})
+	}
+	return out
+}
+
+var noticeOptions = []Option{{Value: models.NoticeOpened, Label: "Opened"}, {Value: models.NoticeRepeated, Label: "Reminder, or worse"},
+	{Value: models.NoticeAcknowledged, Label: "Acknowledged"}, {Value: models.NoticeResolved, Label: "Resolved"}, {Value: models.NoticeTest, Label: "Test"}}
+
+// notificationNote is what one should know of a notification in a line.
+func notificationNote(n *models.Notification) string {
+	switch {
+	case n.Status == models.NotificationQueued && n.Tries > 0 && n.DueAt != nil:
+		return n.Error + " Next try at " + n.DueAt.UTC().Format("15:04:05") + " UTC."
+	case n.Error != "":
+		return n.Error
+	case n.Reason != "":
+		return n.Reason
+	}
+	return n.Answer
+}
+
+func (v Notification) facts() []Fact {
+	n := v.Notification
+	facts := []Fact{{Label: "Channel", Text: n.ChannelName}, {Label: "Kind", Text: optionLabel(noticeOptions, n.Kind)}, {Label: "Created", Time: n.CreatedAt}}
+	if v.Channel != nil {
+		facts[0].URL = ChannelURL(v.Tenant, v.Channel.ID)
+	}
+	if n.AlertKey != nil {
+		id := (&models.Alert{Key: *n.AlertKey}).ID()
+		facts = append(facts, Fact{Label: "Alert", Text: n.Notice.Summary, URL: AlertURL(v.Tenant, id)})
+	}
+	if n.DigestKey != nil {
+		id := (&models.Notification{Key: *n.DigestKey}).ID()
+		facts = append(facts, Fact{Label: "Digest", Text: id, URL: NotificationURL(v.Tenant, id), Mono: true})
+	}
+	if n.Reason != "" {
+		facts = append(facts, Fact{Label: "Note", Text: n.Reason})
+	}
+	if n.Tries > 0 {
+		facts = append(facts, Fact{Label: "Tries", Text: count(n.Tries)})
+	}
+	if n.DueAt != nil && n.Status == models.NotificationQueued {
+		facts = append(facts, Fact{Label: "Next try", Time: *n.DueAt})
+	}
+	if n.SentAt != nil {
+		facts = append(facts, Fact{Label: "Sent", Time: *n.SentAt})
+	}
+	if n.Code != 0 {
+		facts = append(facts, Fact{Label: "Code", Text: fmt.Sprint(n.Code)})
+	}
+	if n.Answer != "" {
+		facts = append(facts, Fact{Label: "Answer", Text: n.Answer})
+	}
+	if n.Error != "" {
+		facts = append(facts, Fact{Label: "Error", Text: n.Error})
+	}
+	if n.Advice != "" {
+		facts = append(facts, Fact{Label: "What to do", Text: n.Advice})
+	}
+	if n.Actor != "" {
+		facts = append(facts, Fact{Label: "Asked for by", Text: n.Actor})
+	}
+	return append(facts, Fact{Label: "ID", Text: n.ID(), Mono: true, Copy: true})
+}
+
+// noticeText is what was told, as JSON for people.
+func noticeText(n models.Notice) string {
+	b, _ := json.MarshalIndent(n, "", "  ") // made of texts and numbers
+	return string(b)
+}

@@ -1,0 +1,125 @@
+package views
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// Health is how a destination does, for the first of its pages.
+type Health struct {
+	Health  *models.Health
+	Off     bool // the destination is disabled
+	Limit   int  // deliveries in a row after which it is disabled; 0 for never
+	Day     models.Rates
+	History []models.HealthBucket // the last 24 hours by the hour, without the empty ones
+	Changes []models.StateChange
+	Alerts  []*models.Alert // open ones
+	Now     time.Time
+}
+
+// sentence says in a line how the destination does: "98.2 % delivered at first try in 24 h; 3 deliveries in a row failed".
+func (v Health) sentence() string {
+	s := "Nothing was sent in the last 24 hours"
+	if v.Day.Deliveries > 0 {
+		s = fmt.Sprintf("%.1f %% of %s in the last 24 hours arrived with the first attempt", v.Day.DeliveredPercent(), plural(v.Day.Deliveries, "delivery"))
+	}
+	h := v.Health
+	if h.Failures == 0 {
+		if h.LastSuccess != nil {
+			s += "; the last attempt succeeded"
+		}
+		return s + "."
+	}
+	s += fmt.Sprintf("; %s in a row failed (%s) since %s UTC", plural(h.Failures, "delivery"), plural(h.Attempts, "attempt"), clock(*h.Since))
+	if v.Limit > 0 && !v.Off {
+		s += fmt.Sprintf(", and it is disabled at %s", count(v.Limit))
+	}
+	return s + "."
+}
+
+func (v Health) facts() []Fact {
+	var facts []Fact
+	h := v.Health
+	if h.LastSuccess != nil {
+		facts = append(facts, Fact{Label: "Last success", Time: *h.LastSuccess})
+	}
+	if h.LastFailure != nil {
+		facts = append(facts, Fact{Label: "Last failure", Time: *h.LastFailure})
+	}
+	if h.Failures > 0 && h.Error != "" {
+		facts = append(facts, Fact{Label: "Last error", Text: h.Error})
+		if h.Advice != "" {
+			facts = append(facts, Fact{Label: "What to do", Text: h.Advice})
+		}
+	}
+	return facts
+}
+
+// healthBar is an hour of the chart: heights of its two parts, and what they stand for.
+type healthBar struct {
+	x, okY, okHeight, badY, badHeight string
+}
+
+// The chart's measures.
+const (
+	healthBarWidth = 12
+	healthHeight   = 48
+)
+
+// bars are the hours of the last day, the oldest first.
+func (v Health) bars() []healthBar {
+	most := 1
+	for _, b := range v.History {
+		most = max(most, b.Deliveries)
+	}
+	start := v.Now.UTC().Truncate(time.Hour).Add(-23 * time.Hour)
+	var out []healthBar
+	for _, b := range v.History {
+		hour := int(b.Start.Sub(start) / time.Hour)
+		if hour < 0 || b.Deliveries == 0 {
+			continue
+		}
+		bad := float64(b.Failed) / float64(most) * healthHeight
+		ok := float64(b.Deliveries-b.Failed) / float64(most) * healthHeight
+		f := func(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) }
+		out = append(out, healthBar{x: strconv.Itoa(hour*(healthBarWidth+2) + 1), okY: f(healthHeight - ok), okHeight: f(ok), badY: f(healthHeight - ok - bad), badHeight: f(bad)})
+	}
+	return out
+}
+
+func (v Health) chartTitle() string {
+	return fmt.Sprintf("Deliveries of the last 24 hours by the hour: %s, %s failed at first", count(v.Day.Deliveries), count(v.Day.Failed))
+}
+
+func healthViewBox() string {
+	return fmt.Sprintf("0 0 %d %d", 24*(healthBarWidth+2), healthHeight)
+}
+
+// changeText says what has happened to a destination.
+func changeText(c models.StateChange) string {
+	switch {
+	case !c.Disabled:
+		return "Enabled by " + c.Actor
+	case c.Actor == "Waybill":
+		return "Disabled automatically"
+	}
+	return "Disabled by " + c.Actor
+}
+
+func changeLook(c models.StateChange) Look {
+	if c.Disabled {
+		return Look{ToneHold, "pause", "Disabled"}
+	}
+	return Look{ToneOK, "power", "Enabled"}
+}
+
+// disableAfterText says when a destination is disabled by itself.
+func disableAfterText(limit int) string {
+	if limit == 0 {
+		return "Never by itself"
+	}
+	return plural(limit, "failing delivery") + " in a row"
+}
