@@ -72,7 +72,7 @@ func Run(ctx context.Context, store *models.Store, opts Options, log *slog.Logge
 			// A worker that has run before does not give up because the database is away for a while.
 			log.Error("the worker could not start anew and tries again", "error", err)
 			if _ = pause(ctx, time.Now().Add(time.Second)); ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // it was to stop anyway
 			}
 		case err != nil || !again:
 			return err
