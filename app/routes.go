@@ -107,6 +107,10 @@ func (a *App) apiRoutes() []route {
 		{get, "/attempts", models.MayRead, asJSON(a, models.MayRead, a.listAttempts)},
 		{get, "/attempts/:attempt", models.MayRead, asJSON(a, models.MayRead, a.getAttempt)},
 
+		{post, "/filters/test", models.MayRead, asJSON(a, models.MayRead, a.testFilter)},
+		{post, "/filters/convert", models.MayRead, asJSON(a, models.MayRead, a.convertFilter)},
+		{post, "/transforms/test", models.MayRead, asJSON(a, models.MayRead, a.testTransform)},
+
 		{get, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.listAPIKeys)},
 		{post, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.createAPIKey)},
 		{del, "/api-keys/:key", models.MayAdmin, asJSON(a, models.MayAdmin, a.revokeAPIKey)},

@@ -32,6 +32,8 @@ type Destination struct {
 	TimeoutMS        *int              `gorm:"column:timeout_ms"`
 	MaxInFlight      *int
 	Signature        string
+	Transform        string // expression that makes the body of its messages; empty for the payload as it is
+	TransformKey     *int64 // the row of destination_transforms in force
 	Format           string // adapters.FormatPayload or one of the CloudEvents formats
 	DisabledAt       *time.Time
 	DisabledReason   string
@@ -151,6 +153,9 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 			return err
 		}
 		d.Filter = filter
+		if err := saveTransform(ctx, tx, d); err != nil {
+			return err
+		}
 		return saveFilter(ctx, tx, d)
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
@@ -260,9 +265,14 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 		if err := bad.err(); err != nil {
 			return err
 		}
-		before, blocking := string(d.Filter), d.OnExhausted == ExhaustedBlock
+		before, transform, blocking := string(d.Filter), d.Transform, d.OnExhausted == ExhaustedBlock
 		if err := s.merge(ctx, d, &in); err != nil {
 			return err
+		}
+		if d.Transform != transform {
+			if err := saveTransform(ctx, tx, d); err != nil {
+				return err
+			}
 		}
 		if blocking && d.OnExhausted != ExhaustedBlock {
 			if err := s.unblock(ctx, tx.Pgx, d.Key); err != nil {

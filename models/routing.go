@@ -188,17 +188,18 @@ func (r *routes) match(in *PublishInput, doc func() *filter.Doc) (to []verdict, 
 	return to, filteredBy
 }
 
-// checkFilter checks a filter that somebody wrote and returns it as it is stored; nil for none.
-func checkFilter(raw json.RawMessage, bad problems) json.RawMessage {
+// checkFilter checks a filter that somebody wrote and returns it as it is stored; nil for none. at is where the mistake
+// is, if it has a place.
+func checkFilter(raw json.RawMessage, bad problems) (checked json.RawMessage, at *Position) {
 	f, err := filter.Parse(raw)
 	if err != nil {
 		bad.add("filter", filterMessage(err))
-		return nil
+		return nil, filterPosition(err)
 	}
 	if f.IsEmpty() {
-		return nil
+		return nil, nil
 	}
-	return raw
+	return raw, nil
 }
 
 // filterMessage is what is wrong with a filter, with its place.
