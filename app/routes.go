@@ -82,6 +82,8 @@ func (a *App) apiRoutes() []route {
 		{put, destination + "/enable", models.MayWrite, asJSON(a, models.MayWrite, a.enableDestination)},
 		{put, destination + "/disable", models.MayWrite, asJSON(a, models.MayWrite, a.disableDestination)},
 		{post, destination + "/backlog", models.MayWrite, asJSON(a, models.MayWrite, a.actOnBacklog)},
+		{get, destination + "/filter", models.MayRead, asJSON(a, models.MayRead, a.getDestinationFilter)},
+		{post, destination + "/filtered", models.MayRetry, asJSON(a, models.MayRetry, a.sendFiltered)},
 		{post, destination + "/secrets/rotate", models.MayWrite, asJSON(a, models.MayWrite, a.rotateSecret)},
 		{post, destination + "/secrets/reveal", models.MayWrite, asJSON(a, models.MayWrite, a.revealSecret)},
 		{post, destination + "/test", models.MayWrite, asJSON(a, models.MayWrite, a.sendTest)},

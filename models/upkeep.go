@@ -39,5 +39,8 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 			return dropped, err
 		}
 	}
+	if _, err := conn.Exec(ctx, "delete from filter_counts where hour < $1", now.Add(-s.Retention)); err != nil {
+		return dropped, err
+	}
 	return dropped, s.dropLines(ctx, now.Add(-s.Retention))
 }
