@@ -202,3 +202,17 @@ func withAny(options []Option, values []string) []Option {
 	}
 	return out
 }
+
+// filterable are the destinations whose filters can be tried on the event: those that are not deleted.
+func (v Event) filterable() []*models.Destination {
+	var out []*models.Destination
+	for _, d := range v.Deliveries {
+		if d.Destination != nil && d.Destination.DeletedAt == nil {
+			out = append(out, d.Destination)
+		}
+	}
+	for _, s := range v.Skipped {
+		out = append(out, s.Destination)
+	}
+	return out
+}

@@ -74,9 +74,10 @@ func markdownBlocks(text string) []block {
 
 // tableCells cuts a row of a table into its cells.
 func tableCells(row string) []string {
-	cells := strings.Split(strings.Trim(row, "| "), "|")
+	const escaped = "\x00" // a bar within a cell
+	cells := strings.Split(strings.Trim(strings.ReplaceAll(row, `\|`, escaped), "| "), "|")
 	for i := range cells {
-		cells[i] = strings.TrimSpace(cells[i])
+		cells[i] = strings.ReplaceAll(strings.TrimSpace(cells[i]), escaped, "|")
 	}
 	return cells
 }
