@@ -258,11 +258,7 @@ func (a *App) saveFilter(ctx context.Context, p *pageCtx, d *models.Destination,
 	if now.filter.IsEmpty() {
 		flash = said("The filter is gone: every event of the destination's topics is delivered.")
 	}
-	counts, err := a.countsOf(ctx, d, time.Time{})
-	if err != nil {
-		return err
-	}
-	if counts.Total > 0 && p.call.Actor.Can(models.MayRetry) {
+	if views.HasFilter(d) && p.call.Actor.Can(models.MayRetry) {
 		flash.LinkText, flash.LinkURL = "Send what was filtered out before", views.DestinationURL(p.tenant.ID, d.ID, "filter/send")
 	}
 	to := views.DestinationURL(p.tenant.ID, d.ID, "filter")

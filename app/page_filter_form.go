@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,7 +164,8 @@ func (st *filterState) rawText() (json.RawMessage, error) {
 
 func (st *filterState) parseRows(fields []models.SuggestedField, lenient bool) parsed {
 	var out parsed
-	bad := map[string]string{}
+	bad, titles := map[string]string{}, views.RowTitles(st.rows)
+	leaveOut := func(name string) { out.notes = append(out.notes, titles[name]+" is not finished and was left out.") }
 	rules := filter.Rules{Match: filter.Group(st.match)}
 	for i, r := range st.rows {
 		name := views.RowName("", i)
@@ -175,17 +175,17 @@ func (st *filterState) parseRows(fields []models.SuggestedField, lenient bool) p
 				if c, ok := parseRow(child, r, fields, views.RowName(name, j), bad); ok {
 					row.Rules = append(row.Rules, c)
 				} else {
-					out.notes = append(out.notes, fmt.Sprintf("Rule %d.%d is not finished and was left out.", i+1, j+1))
+					leaveOut(views.RowName(name, j))
 				}
 			}
 			if len(row.Rules) == 0 && len(r.Rows) > 0 {
 				continue
 			}
 			if finished = noteRow(row, name, bad); !finished {
-				out.notes = append(out.notes, fmt.Sprintf("Group %d is not finished and was left out.", i+1))
+				leaveOut(name)
 			}
 		} else if !finished {
-			out.notes = append(out.notes, fmt.Sprintf("Rule %d is not finished and was left out.", i+1))
+			leaveOut(name)
 		}
 		if finished {
 			rules.Rules = append(rules.Rules, row)
@@ -254,6 +254,9 @@ func noteRow(row filter.Row, name string, bad map[string]string) bool {
 		part = "group"
 	}
 	bad[name+"."+part] = message
+	if row.Group == "" && row.Field == "" && part == "condition" {
+		bad[name+".field"] = "choose a field, such as customer.email"
+	}
 	return false
 }
 

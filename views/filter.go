@@ -42,7 +42,7 @@ const (
 )
 
 var filterTypes = []Option{
-	{Value: "", Label: "As it looks"}, {Value: AsText, Label: "Text"}, {Value: AsNumber, Label: "Number"}, {Value: AsBool, Label: "True or false"},
+	{Value: "", Label: "As it looks"}, {Value: AsText, Label: "Text"}, {Value: AsNumber, Label: "Number"}, {Value: AsBool, Label: "True/false"},
 	{Value: AsNull, Label: "Nothing (null)"}, {Value: AsField, Label: "Another field"}, {Value: AsJSON, Label: "JSON"},
 }
 
@@ -165,29 +165,53 @@ func rowPlace(name string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(name, "rules["), "]")
 }
 
-// rowTitle is what people call a row: "Rule 2", "Group 3", "Rule 3.1".
-func rowTitle(parent string, i int, r FilterRow) string {
-	if parent != "" {
-		n, _ := strconv.Atoi(rowPlace(parent))
-		return fmt.Sprintf("Rule %d.%d", n+1, i+1)
+// RowTitles are what people call the rows, by their names: "Rule 2", "Group 1". Rules have the numbers that verdicts and
+// counts give them, so that rules in groups are counted on, and one about an element of a list counts once.
+func RowTitles(rows []FilterRow) map[string]string {
+	titles := map[string]string{}
+	rules, groups := 0, 0
+	for i, r := range rows {
+		name := RowName("", i)
+		switch r.Group {
+		case "", string(filter.GroupOne):
+			rules++
+			titles[name] = fmt.Sprintf("Rule %d", rules)
+		default:
+			groups++
+			titles[name] = fmt.Sprintf("Group %d", groups)
+		}
+		for j := range r.Rows {
+			if r.Group == string(filter.GroupOne) {
+				titles[RowName(name, j)] = fmt.Sprintf("Rule %d.%d", rules, j+1)
+				continue
+			}
+			rules++
+			titles[RowName(name, j)] = fmt.Sprintf("Rule %d", rules)
+		}
 	}
-	if r.Group != "" {
-		return fmt.Sprintf("Group %d", i+1)
+	return titles
+}
+
+func (v FilterBuilder) titles() map[string]string { return RowTitles(v.Rows) }
+
+// reason is why an event does not match, with the number of the rule unless rules were left out, which changes numbers.
+func (v FilterBuilder) reason(d filter.Verdict) string {
+	if d.Rule == 0 || d.Failed || len(v.Trial.Notes) > 0 {
+		return d.Reason
 	}
-	return fmt.Sprintf("Rule %d", i+1)
+	return fmt.Sprintf("Rule %d: %s", d.Rule, d.Reason)
 }
 
 // labels name the controls of the page, for the summary of what is wrong.
 func (v FilterBuilder) labels() []Label {
-	out := []Label{{"filter", "Filter"}}
+	out, titles := []Label{{"filter", "Filter"}}, v.titles()
 	var add func(parent string, rows []FilterRow)
 	add = func(parent string, rows []FilterRow) {
 		for i, r := range rows {
-			name, title := RowName(parent, i), rowTitle(parent, i, r)
-			for _, part := range []string{"field", "condition", "value", "ref", "rules"} {
-				if part != "rules" || r.Group != "" {
-					out = append(out, Label{name + "." + part, title})
-				}
+			name := RowName(parent, i)
+			title := titles[name]
+			for _, part := range []string{"group", "field", "condition", "value"} {
+				out = append(out, Label{name + "." + part, title})
 			}
 			add(name, r.Rows)
 		}
@@ -496,10 +520,9 @@ func (v FilterBuilder) rowAttributes(name string) templ.OrderedAttributes {
 	return a
 }
 
-// groupNumber is what people count a group as.
-func groupNumber(name string) string {
-	n, _ := strconv.Atoi(rowPlace(name))
-	return strconv.Itoa(n + 1)
+// SeenType is the type that a row's field has in recent events, in the words of the builder; empty for unknown.
+func SeenType(fields []models.SuggestedField, group, r FilterRow) string {
+	return FilterBuilder{Fields: fields}.field(full(group, r)).Type
 }
 
 // FilterHelpURL is the description of the filter language.
@@ -509,9 +532,4 @@ func FilterHelpURL(tenant string) string { return path("t", tenant, "docs", "fil
 func filterHelp() string {
 	_, text, _ := strings.Cut(docs.Filters, "\n")
 	return text
-}
-
-// SeenType is the type that a row's field has in recent events, in the words of the builder; empty for unknown.
-func SeenType(fields []models.SuggestedField, group, r FilterRow) string {
-	return FilterBuilder{Fields: fields}.field(full(group, r)).Type
 }
