@@ -73,12 +73,12 @@ func explain(raw string, doc *filter.Doc) string {
 func (s *Store) withFiltered(ctx context.Context, scope Scope, dq DeliveryQuery, keys []int64, k *keyset, list []*Delivery) ([]*Delivery, error) {
 	q := newQuery()
 	lo, hi := idRange(dq.Since, dq.Until)
-	if dq.EventID != "" {
-		e, err := s.event(ctx, scope, dq.EventID)
+	if len(dq.EventIDs) > 0 {
+		events, err := s.eventKeys(ctx, scope, dq.EventIDs)
 		if err != nil {
 			return nil, err
 		}
-		q.and("e.id = ?", e.Key)
+		q.and("e.id = any(?)", events)
 	}
 	var after DeliveryKey
 	if k.decode(&after) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,21 +22,30 @@ const MaxTrialEvents = 1000
 // trialScan is among how many of a tenant's newest events those of certain topics are looked for.
 const trialScan = 20_000
 
-// RecentEvents lists the newest events of the topics, without their deliveries, newest first. No topics, or AllTopics
-// among them, mean all. Rare topics are looked for among the newest events only, so that it takes bounded time.
+// RecentEvents lists the newest events that subscriptions to topics take, without their deliveries, newest first. No subscriptions
+// mean all. Rare topics are looked for among the newest events only, so that it takes bounded time.
 func (s *Store) RecentEvents(ctx context.Context, scope Scope, topics []string, limit int) ([]*Event, error) {
 	q := newQuery()
 	scope.where(q, "e.tenant_key")
 	q.and("t.deleted_at is null")
 	sql := eventSelect + q.sql() + " order by e.id desc"
 	if len(topics) > 0 && !slices.Contains(topics, AllTopics) {
-		sql = "select * from (" + sql + q.limit(trialScan) + ") x where x.topic = any(" + q.bind("?", topics) + ")"
+		sql = "select * from (" + sql + q.limit(trialScan) + ") x where x.topic like any(" + q.bind("?", likePatterns(topics)) + ")"
 	}
 	rows, err := s.Pool.Query(ctx, sql+q.limit(limit), q.args...)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, scanEvent)
+}
+
+// likePatterns are subscriptions as SQL's LIKE takes them.
+func likePatterns(subscriptions []string) []string {
+	out := make([]string, len(subscriptions))
+	for i, s := range subscriptions {
+		out[i] = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`, "*", "%").Replace(s)
+	}
+	return out
 }
 
 // Try evaluates a filter on the event and says which rule decided.
