@@ -216,3 +216,45 @@ func (v Event) filterable() []*models.Destination {
 	}
 	return out
 }
+
+// searchedText says how far a search got: which events were looked at, and whether there are others.
+func (v Events) searchedText() string {
+	s := v.List.Searched
+	which := ""
+	switch r := v.Query.Get("range"); {
+	case r != "":
+		which = " of the " + strings.ToLower(optionLabel(Ranges, r))
+	case v.Query.Get("since") != "" || v.Query.Get("until") != "":
+		which = " of the chosen time"
+	}
+	order := "newest first"
+	if v.List.Dir == "asc" {
+		order = "oldest first"
+	}
+	text := "Searched " + plural(s.Events, "event") + which + "."
+	switch {
+	case s.Stopped:
+		text = "Stopped after " + plural(s.Events, "event") + "; " + order + ". Narrow the time range, or go on with the next ones."
+	case !s.Complete:
+		text = "There are more matches on the next page; searched " + order + which + "."
+	case v.Query.Get("next") != "" || v.Query.Get("prev") != "":
+		text = "Searched the last " + plural(s.Events, "event") + which + "."
+	}
+	if s.Note != "" {
+		text += " This was looked for as a text, since " + ended(s.Note)
+	}
+	return text
+}
+
+// nothingText says what to do when no event matches.
+func (v Events) nothingText() string {
+	if v.List.Searched != nil && v.List.Searched.Stopped {
+		return "None of those that were searched."
+	}
+	return "Remove a filter above, or choose a longer time."
+}
+
+// nextURL is the list's next page.
+func (v Events) nextURL() string {
+	return CursorsOf(v.List, v.Since).url(EventsURL(v.Tenant), v.Query, "next", v.List.Next)
+}
