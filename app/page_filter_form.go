@@ -391,13 +391,14 @@ func showRows(rows []filter.Row) []views.FilterRow {
 		if r.Ref != "" {
 			out[i].As, out[i].Value = views.AsField, r.Ref
 		} else {
-			out[i].As, out[i].Value = showValue(r.Value)
+			out[i].As, out[i].Value = showValue(r.Value, strings.Contains(views.ConditionInfo(string(r.Condition)).Takes, "list"))
 		}
 	}
 	return out
 }
 
-func showValue(v filter.Value) (as, text string) {
+// showValue makes the type and the text of a value. lists tells that the condition takes a list as one value a line.
+func showValue(v filter.Value, lists bool) (as, text string) {
 	switch v.Kind() {
 	case filter.KindNone:
 		return "", ""
@@ -412,9 +413,12 @@ func showValue(v filter.Value) (as, text string) {
 			return views.AsText, text
 		}
 	case filter.KindList:
+		if !lists {
+			break // it is compared as a whole
+		}
 		var texts []string
 		for _, item := range v.Items() {
-			kind, text := showValue(item)
+			kind, text := showValue(item, false)
 			if as == "" {
 				as = kind
 			}

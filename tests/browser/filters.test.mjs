@@ -202,3 +202,26 @@ journey(site, 'from an event to a filter, and what it held back is sent after al
   await v.open(`/t/${tenant}/docs/filters`);
   await v.sees('How values are compared');
 });
+
+journey(site, 'events are searched by a path, a text and an ID', async (v) => {
+  const { tenant } = await shop({ orders: 12 });
+  const ids = () => v.main.locator('tbody tr td:nth-child(2) a').evaluateAll((links) => links.map((a) => a.title));
+  const search = async (text, options) => {
+    await v.field('Text in the payload, an event ID, or a filter').fill(text);
+    await v.press('Apply', { exact: true, ...options });
+  };
+  await v.open(`/t/${tenant}/events?range=24h`);
+  await search('customer.email:c3@* OR total:>=110');
+  assert.deepEqual(await ids(), ['order-12', 'order-11', 'order-3']);
+  await v.sees('Searched 12 events of the last 24 hours.');
+  await search('album-7');
+  assert.deepEqual(await ids(), ['order-7']);
+  await search('order-5');
+  assert.deepEqual(await ids(), ['order-5']);
+  await search('{"lines": {"sku": {"$startsWith": "album"}, "price": {"$gte": 11}}}');
+  assert.deepEqual(await ids(), ['order-12', 'order-11']);
+  await search('status:lost');
+  await v.sees('No event matches');
+  await search('{"status": {"$nope": 1}}', { status: 422 });
+  await v.sees('there is no operator');
+});
