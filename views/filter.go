@@ -204,7 +204,14 @@ func (v FilterBuilder) reason(d filter.Verdict) string {
 
 // labels name the controls of the page, for the summary of what is wrong.
 func (v FilterBuilder) labels() []Label {
-	out, titles := []Label{{"filter", "Filter"}}, v.titles()
+	switch {
+	case v.ReadOnly != "":
+		return nil
+	case v.textual():
+		return []Label{{"filter", "Filter"}}
+	}
+	titles := v.titles()
+	var out []Label
 	var add func(parent string, rows []FilterRow)
 	add = func(parent string, rows []FilterRow) {
 		for i, r := range rows {
