@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,10 +167,13 @@ func (a *App) tryFilter(ctx context.Context, p *pageCtx, st *filterState, now pa
 	}
 	if st.pinned != "" {
 		e, err := a.store.Event(ctx, p.call.Scope(), st.pinned)
-		if err != nil && !models.IsKind(err, models.KindNotFound) {
+		if models.IsKind(err, models.KindNotFound) {
+			e, err = nil, nil // its day is over
+		}
+		if err != nil {
 			return t, err
 		}
-		if err == nil {
+		if e != nil {
 			t.Items = append(t.Items, views.TrialItem{Event: e, Label: "The event you came from", Verdict: e.Try(now.filter)})
 		}
 	}
@@ -192,19 +196,22 @@ func (a *App) tryFilter(ctx context.Context, p *pageCtx, st *filterState, now pa
 	return t, nil
 }
 
+// eventKeys are what an event has, as it is published and as the API shows it.
+var eventKeys = strings.Fields("id topic time metadata data tenant_id eligible_for_retry received_at matched_destination_ids deliveries")
+
 // ownEvent reads what somebody pasted: a payload, or a whole event with its data.
 func ownEvent(text string) (*models.Event, error) {
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &keys); err != nil || keys == nil {
-		var any json.RawMessage
-		if err := json.Unmarshal([]byte(text), &any); err != nil {
+		var payload json.RawMessage // which need not be an object
+		if err := json.Unmarshal([]byte(text), &payload); err != nil {
 			return nil, jsonProblem([]byte(text), err)
 		}
-		return &models.Event{Data: any, Time: time.Now()}, nil
+		return &models.Event{Data: payload, Time: time.Now()}, nil
 	}
 	whole := keys["data"] != nil
 	for k := range keys {
-		whole = whole && strings.Contains(" id topic time metadata data tenant_id eligible_for_retry received_at matched_destination_ids deliveries ", " "+k+" ")
+		whole = whole && slices.Contains(eventKeys, k)
 	}
 	if !whole {
 		return &models.Event{Data: []byte(text), Time: time.Now()}, nil

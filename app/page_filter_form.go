@@ -216,7 +216,8 @@ func parseRow(r, group views.FilterRow, fields []models.SuggestedField, name str
 		return row, true
 	}
 	info := views.ConditionInfo(r.Condition)
-	switch problem := ""; {
+	var problem string
+	switch {
 	case info.Takes == "":
 	case r.As == views.AsField:
 		row.Ref = strings.TrimSpace(r.Value)

@@ -89,7 +89,7 @@ func (c *filterCounts) write() {
 	}
 	// In one order, so that two processes never wait for each other in a circle.
 	_, err := c.s.Pool.Exec(ctx, `insert into filter_counts (filter_key, hour, rule, events)
-		select * from unnest($1::bigint[], $2::timestamptz[], $3::int[], $4::bigint[]) order by 1, 2, 3
+		select f, h, r, n from unnest($1::bigint[], $2::timestamptz[], $3::int[], $4::bigint[]) x(f, h, r, n) order by f, h, r
 		on conflict (filter_key, hour, rule) do update set events = filter_counts.events + excluded.events`, filters, hours, rules, counts)
 	if err != nil {
 		c.log.Warn("what filters held back could not be counted; it is tried again", "error", err)

@@ -146,7 +146,7 @@ func (w *searching) run(ctx context.Context) error {
 	defer cancel()
 	for {
 		began := time.Now()
-		n, last, err := w.window(bounded, min(portion, w.most-w.said.Events))
+		n, last, err := w.s.eventWindow(bounded, w.scope, w.lo, w.hi, w.k.order(), min(portion, w.most-w.said.Events))
 		if err == nil && n > 0 {
 			err = w.look(bounded, last)
 		}
@@ -181,14 +181,15 @@ func (w *searching) run(ctx context.Context) error {
 	}
 }
 
-// window finds the next events to look at: how many they are, and the last of them. It reads an index only.
-func (w *searching) window(ctx context.Context, most int) (n int, last uuid.UUID, err error) {
+// eventWindow finds the first events in an order, asc or desc: how many they are, up to a limit, and the last of them. It
+// reads an index only.
+func (s *Store) eventWindow(ctx context.Context, scope Scope, lo, hi uuid.UUID, order string, most int) (n int, last uuid.UUID, err error) {
 	q := newQuery()
-	w.scope.where(q, "e.tenant_key")
-	q.and("e.id >= ?", w.lo)
-	q.and("e.id < ?", w.hi)
-	err = w.s.Pool.QueryRow(ctx, `select count(*), coalesce((array_agg(x.id))[count(*)], '00000000-0000-0000-0000-000000000000')
-		from (select e.id from events e`+q.sql()+" order by e.id "+w.k.order()+q.limit(most)+") x", q.args...).Scan(&n, &last)
+	scope.where(q, "e.tenant_key")
+	q.and("e.id >= ?", lo)
+	q.and("e.id < ?", hi)
+	err = s.Pool.QueryRow(ctx, `select count(*), coalesce((array_agg(x.id))[count(*)], '00000000-0000-0000-0000-000000000000')
+		from (select e.id from events e`+q.sql()+" order by e.id "+order+q.limit(most)+") x", q.args...).Scan(&n, &last)
 	return n, last, err
 }
 

@@ -40,7 +40,7 @@ func TestParseSearch(t *testing.T) {
 		`{"total": {"$nope": 10}}`: "error", `{"total": `: "error",
 	} {
 		what, err := parseSearch(text)
-		got := ""
+		var got string
 		switch {
 		case err != nil:
 			got = "error"

@@ -70,7 +70,7 @@ func (d *Destination) computing() (c computing) {
 func (e *Endpoint) Compute(ev *Event) (body []byte, computed map[string]string, err error) {
 	c := &e.computing
 	if c.err != nil {
-		return nil, nil, fmt.Errorf("An expression of the destination cannot be read by this version of the server: %w.", c.err) //nolint:staticcheck // a sentence for people
+		return nil, nil, fmt.Errorf("An expression of the destination cannot be read by this version of the server: %w.", c.err)
 	}
 	if c.transform == nil && len(c.fields) == 0 {
 		return ev.Data, nil, nil
@@ -78,13 +78,13 @@ func (e *Endpoint) Compute(ev *Event) (body []byte, computed map[string]string, 
 	doc := ev.doc()
 	if body = ev.Data; c.transform != nil {
 		if body, err = c.transform.Body(doc); err != nil {
-			return nil, nil, fmt.Errorf("The transform failed: %w.", err) //nolint:staticcheck // a sentence for people
+			return nil, nil, fmt.Errorf("The transform failed: %w.", err)
 		}
 	}
 	for _, f := range c.fields {
 		value, err := f.value.Text(doc)
 		if err != nil {
-			return nil, nil, fmt.Errorf("The expression of “%s” failed: %w.", f.label, err) //nolint:staticcheck // a sentence for people
+			return nil, nil, fmt.Errorf("The expression of “%s” failed: %w.", f.label, err)
 		}
 		if computed == nil {
 			computed = make(map[string]string, len(c.fields))

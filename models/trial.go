@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/models/filter"
@@ -28,11 +29,15 @@ func (s *Store) RecentEvents(ctx context.Context, scope Scope, topics []string, 
 	q := newQuery()
 	scope.where(q, "e.tenant_key")
 	q.and("t.deleted_at is null")
-	sql := eventSelect + q.sql() + " order by e.id desc"
 	if len(topics) > 0 && !slices.Contains(topics, AllTopics) {
-		sql = "select * from (" + sql + q.limit(trialScan) + ") x where x.topic like any(" + q.bind("?", likePatterns(topics)) + ")"
+		_, oldest, err := s.eventWindow(ctx, scope, uuid.UUID{}, highestUUID, "desc", trialScan)
+		if err != nil {
+			return nil, err
+		}
+		q.and("e.id >= ?", oldest)
+		q.and("e.topic like any(?)", likePatterns(topics))
 	}
-	rows, err := s.Pool.Query(ctx, sql+q.limit(limit), q.args...)
+	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+" order by e.id desc"+q.limit(limit), q.args...)
 	if err != nil {
 		return nil, err
 	}

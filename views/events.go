@@ -34,7 +34,7 @@ var Ranges = []Option{
 
 // filterLabels name the conditions of lists, as controls and as chips.
 var filterLabels = []Label{
-	{"q", "Text"}, {"range", "Time"}, {"since", "From"}, {"until", "To"}, {"status", "Status"}, {"destination_id", "Destination"},
+	{"q", "Search"}, {"range", "Time"}, {"since", "From"}, {"until", "To"}, {"status", "Status"}, {"destination_id", "Destination"},
 	{"topic", "Topic"}, {"code", "Response code"}, {"error_class", "Error"}, {"type", "Type"}, {"topics", "Topic"}, {"state", "State"},
 	{"limit", "Rows"}, {"dir", "Order"},
 }

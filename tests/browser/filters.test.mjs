@@ -138,7 +138,7 @@ journey(site, 'from rules to JSON, to a search, and back', async (v) => {
 
   // What rows cannot show is shown for reading, with the reason, and can be changed where it can be said.
   await v.press('Rules', { exact: true });
-  await v.sees('The Rules view shows this filter for reading only: rows cannot show a group inside a group.');
+  await v.sees('rows cannot show a group inside a group.');
   await v.sees('is at least 2.00');
   await v.press('Expression', { exact: true });
   await v.sees('The Expression view shows this filter for reading only');
