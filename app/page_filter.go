@@ -154,7 +154,7 @@ func (a *App) tryFilter(ctx context.Context, p *pageCtx, st *filterState, now pa
 	t := views.FilterTrial{Notes: now.notes}
 	if now.err != nil {
 		t.Problem = strings.Join(now.err.Problems(), "; ")
-		return t, nil
+		return t, nil //nolint:nilerr // that it was not tried is the answer
 	}
 	if st.sample = strings.TrimSpace(st.sample); st.sample != "" {
 		item := views.TrialItem{Label: "Your event"}
