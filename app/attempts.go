@@ -64,6 +64,7 @@ type requestJSON struct {
 	Method  string            `json:"method"`
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers"`
+	Body    string            `json:"body,omitempty"` // what a transform made of the payload; empty for the payload as it is
 }
 
 type responseJSON struct {
@@ -86,7 +87,7 @@ func attemptToJSON(at *models.Attempt, in includes) attemptJSON {
 		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, AttemptNumber: at.Number,
 		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, StartedAt: at.StartedAt,
 		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS), ms(at.Timing.FirstByte)},
-		Request: requestJSON{at.Method, at.URL, headerMap(at.RequestHeader)}}
+		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader)}}
 	if at.Code != 0 {
 		j.Code = strconv.Itoa(at.Code)
 	} else if at.ErrorClass != "" {
@@ -230,6 +231,17 @@ func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Re
 	j := attemptToJSON(at, in)
 	if err := a.include(ctx, c, at, &j, in); err != nil {
 		return nil, err
+	}
+	if at.TransformKey != nil {
+		e, err := a.store.EventOf(ctx, scope, at)
+		if err != nil {
+			return nil, err
+		}
+		sent, _, err := a.store.SentBody(ctx, at, e)
+		if err != nil {
+			return nil, err
+		}
+		j.Request.Body = string(sent)
 	}
 	return &Reply{Body: j}, nil
 }

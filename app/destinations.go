@@ -20,6 +20,7 @@ type destinationJSON struct {
 	Name             string              `json:"name"`
 	Topics           models.Topics       `json:"topics"`
 	Filter           json.RawMessage     `json:"filter"`
+	Transform        *string             `json:"transform"`
 	Config           map[string]string   `json:"config"`
 	Credentials      map[string]string   `json:"credentials"`
 	DeliveryMetadata map[string]string   `json:"delivery_metadata"`
@@ -69,6 +70,9 @@ func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 	j.Ordered, j.OnExhausted = d.Ordered, models.ExhaustedSkip
 	if d.OnExhausted != "" {
 		j.OnExhausted = d.OnExhausted
+	}
+	if d.Transform != "" {
+		j.Transform = &d.Transform
 	}
 	if d.RatePerSecond != nil {
 		j.RateLimit = &models.RateLimit{PerSecond: d.RatePerSecond}
@@ -363,13 +367,14 @@ type fieldJSON struct {
 	Pattern     string            `json:"pattern,omitempty"`
 	MinLength   int               `json:"minlength,omitempty"`
 	MaxLength   int               `json:"maxlength,omitempty"`
+	Expression  bool              `json:"expression,omitempty"`
 	Options     []adapters.Option `json:"options,omitempty"`
 }
 
 func fieldsToJSON(list []adapters.Field) []fieldJSON {
 	out := make([]fieldJSON, 0, len(list))
 	for _, f := range list {
-		out = append(out, fieldJSON{f.Key, string(f.Type), f.Label, f.Help, f.Required, f.Default, f.Sensitive, f.Pattern, f.MinLength, f.MaxLength, f.Options})
+		out = append(out, fieldJSON{f.Key, string(f.Type), f.Label, f.Help, f.Required, f.Default, f.Sensitive, f.Pattern, f.MinLength, f.MaxLength, f.Expression, f.Options})
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -118,12 +119,14 @@ func sendJSON(c *fiber.Ctx, call *Call, r *Reply) error {
 			return c.SendStatus(fiber.StatusNotModified)
 		}
 	}
-	b, err := json.Marshal(r.Body)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // payloads and filters are shown as they were written; nothing takes this for HTML
+	if err := e.Encode(r.Body); err != nil {
 		return fmt.Errorf("print the answer: %w", err)
 	}
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
-	return c.Status(status).Send(b)
+	return c.Status(status).Send(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
 // etagMatches reads If-None-Match (RFC 9110, section 13.1.2).

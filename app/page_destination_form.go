@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/filter"
 	"github.com/waybill-dev/waybill/views"
 )
 
@@ -73,12 +74,14 @@ func (a *App) createDestinationPage(ctx context.Context, p *pageCtx) error {
 	}
 	form := p.form()
 	then := form.Value("then")
+	var shown *views.Transformed
 	again := func(status int, e *models.Error, preview *models.RetryPolicy) error {
 		form.Err = e
 		v, err := a.newForm(ctx, p, r, form)
 		if err != nil {
 			return err
 		}
+		v.Transformed = shown
 		v.Preview, v.Invalid = preview, e != nil
 		return p.render(ctx, status, views.DestinationFormPage(v))
 	}
@@ -86,6 +89,11 @@ func (a *App) createDestinationPage(ctx context.Context, p *pageCtx) error {
 	err := readDestination(form, r, nil, &in)
 	if err == nil && then == views.ThenPreview {
 		return again(http.StatusOK, nil, policyOf(in))
+	}
+	if err == nil && then == views.ThenTransform {
+		if shown, err = a.showTransform(ctx, p, form, in); err == nil {
+			return again(http.StatusOK, nil, nil)
+		}
 	}
 	var reply *Reply
 	if err == nil {
@@ -109,6 +117,28 @@ func (a *App) createDestinationPage(ctx context.Context, p *pageCtx) error {
 		return p.done(views.DestinationURL(p.tenant.ID, id, "test"), flash)
 	}
 	return p.done(views.DestinationURL(p.tenant.ID, id), flash)
+}
+
+// showTransform makes what the form's transform makes of the newest event of the form's topics.
+func (a *App) showTransform(ctx context.Context, p *pageCtx, form views.Form, in models.DestinationInput) (*views.Transformed, error) {
+	source := strings.TrimSpace(form.Value("transform"))
+	if source == "" {
+		return nil, models.Invalid("transform", "is empty, so that the payload is sent as it is")
+	}
+	tr, err := filter.ParseProjection(source)
+	if err != nil {
+		return nil, models.FilterError("transform", err)
+	}
+	var topics []string
+	if in.Topics != nil {
+		topics = *in.Topics
+	}
+	list, err := a.store.RecentEvents(ctx, p.call.Scope(), topics, 1)
+	if err != nil || len(list) == 0 {
+		return &views.Transformed{}, err
+	}
+	out := transformed(list[0], tr)
+	return &views.Transformed{EventID: out.EventID, Body: out.Body, Problem: out.Error}, nil
 }
 
 func policyOf(in models.DestinationInput) *models.RetryPolicy {
@@ -148,12 +178,14 @@ func (a *App) saveDestination(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	form := p.form()
+	var shown *views.Transformed
 	again := func(status int, e *models.Error, preview *models.RetryPolicy) error {
 		form.Err = e
 		v, err := a.settingsForm(ctx, p, d, form)
 		if err != nil {
 			return err
 		}
+		v.Transformed = shown
 		v.Preview, v.Invalid = preview, e != nil
 		return p.render(ctx, status, views.DestinationFormPage(v))
 	}
@@ -166,6 +198,11 @@ func (a *App) saveDestination(ctx context.Context, p *pageCtx) error {
 	err = readDestination(form, r, d, &in)
 	if err == nil && form.Value("then") == views.ThenPreview {
 		return again(http.StatusOK, nil, policyOf(in))
+	}
+	if err == nil && form.Value("then") == views.ThenTransform {
+		if shown, err = a.showTransform(ctx, p, form, in); err == nil {
+			return again(http.StatusOK, nil, nil)
+		}
 	}
 	if err == nil {
 		p.call.IfMatch = form.Value("version")
@@ -208,6 +245,9 @@ func readDestination(form views.Form, r *adapters.Registration, d *models.Destin
 	}
 	if f := formFilter(form.Value("filter")); f != "" || d != nil && views.HasFilter(d) {
 		body["filter"] = f
+	}
+	if t := strings.TrimSpace(form.Value("transform")); t != "" || d != nil && d.Transform != "" {
+		body["transform"] = t
 	}
 	if order, given := form.Values["order"]; given {
 		body["ordered"], body["on_exhausted"] = order[0] != "", order[0]

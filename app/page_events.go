@@ -109,6 +109,9 @@ func (a *App) attemptPage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	v.Delivery.Destination = v.Destination
+	if v.Sent, v.Transformed, err = a.store.SentBody(ctx, at, v.Event); err != nil {
+		return err
+	}
 	if at.Number > 1 {
 		v.Older = views.AttemptURL(p.tenant.ID, at.AttemptID(at.Number-1))
 	}

@@ -84,6 +84,8 @@ func (a *App) apiRoutes() []route {
 		{put, destination + "/disable", models.MayWrite, asJSON(a, models.MayWrite, a.disableDestination)},
 		{get, destination + "/health", models.MayRead, asJSON(a, models.MayRead, a.getHealth)},
 		{post, destination + "/backlog", models.MayWrite, asJSON(a, models.MayWrite, a.actOnBacklog)},
+		{get, destination + "/filter", models.MayRead, asJSON(a, models.MayRead, a.getDestinationFilter)},
+		{post, destination + "/filtered", models.MayRetry, asJSON(a, models.MayRetry, a.sendFiltered)},
 		{post, destination + "/secrets/rotate", models.MayWrite, asJSON(a, models.MayWrite, a.rotateSecret)},
 		{post, destination + "/secrets/reveal", models.MayWrite, asJSON(a, models.MayWrite, a.revealSecret)},
 		{post, destination + "/test", models.MayWrite, asJSON(a, models.MayWrite, a.sendTest)},
@@ -108,6 +110,10 @@ func (a *App) apiRoutes() []route {
 		{post, "/retry", models.MayRetry, asJSON(a, models.MayRetry, a.retry)},
 		{get, "/attempts", models.MayRead, asJSON(a, models.MayRead, a.listAttempts)},
 		{get, "/attempts/:attempt", models.MayRead, asJSON(a, models.MayRead, a.getAttempt)},
+
+		{post, "/filters/test", models.MayRead, asJSON(a, models.MayRead, a.testFilter)},
+		{post, "/filters/convert", models.MayRead, asJSON(a, models.MayRead, a.convertFilter)},
+		{post, "/transforms/test", models.MayRead, asJSON(a, models.MayRead, a.testTransform)},
 
 		{get, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.listAPIKeys)},
 		{post, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.createAPIKey)},

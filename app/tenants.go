@@ -31,6 +31,16 @@ type pageJSON[T any] struct {
 	Models     []T            `json:"models"`
 	Pagination paginationJSON `json:"pagination"`
 	Count      *int           `json:"count,omitempty"`
+	Searched   *searchedJSON  `json:"searched,omitempty"`
+}
+
+// searchedJSON says how far a search among payloads got. The next page goes on where it ended.
+type searchedJSON struct {
+	As       string `json:"as"` // text or filter
+	Note     string `json:"note,omitempty"`
+	Events   int    `json:"events"`
+	Complete bool   `json:"complete"`
+	Stopped  bool   `json:"stopped"`
 }
 
 type paginationJSON struct {
@@ -45,6 +55,9 @@ func pageToJSON[T, U any](p *models.Page[T], f func(T) U) pageJSON[U] {
 	out := pageJSON[U]{Models: make([]U, len(p.Items)), Pagination: paginationJSON{OrderBy: p.OrderBy, Dir: p.Dir, Limit: p.Limit}}
 	for i, it := range p.Items {
 		out.Models[i] = f(it)
+	}
+	if s := p.Searched; s != nil {
+		out.Searched = &searchedJSON{s.As, s.Note, s.Events, s.Complete, s.Stopped}
 	}
 	if p.Next != "" {
 		out.Pagination.Next = &p.Next

@@ -220,11 +220,16 @@ func (r *run) send(d *models.Ready) (adapters.Receipt, error) {
 	if r.openErr != nil {
 		return adapters.Receipt{}, r.openErr
 	}
+	e := d.Event
+	body, computed, err := r.endpoint.Compute(e)
+	if err != nil {
+		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: err.Error(),
+			Advice: "Nothing was sent, not even the payload as it is. Correct the expression in the destination's settings; the next attempt uses it."}
+	}
 	ctx, cancel := context.WithTimeout(r.ctx, r.endpoint.Timeout)
 	defer cancel()
-	e := d.Event
 	return r.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
-		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: e.Data, Attempt: d.Attempts + 1})
+		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed})
 }
 
 // outcome turns an attempt into what is recorded.
@@ -236,7 +241,8 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	key := models.DeliveryKey{EventID: d.EventID, Destination: r.endpoint.Key}
 	a := &models.Attempt{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Number: d.Attempts + 1, StartedAt: started, Duration: took,
 		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor, Method: rc.Method, URL: rc.URL,
-		RequestHeader: rc.ReqHeader, ResponseHeader: rc.RespHeader, ResponseBody: rc.Body, Truncated: rc.Truncated}
+		RequestHeader: rc.ReqHeader, ResponseHeader: rc.RespHeader, ResponseBody: rc.Body, Truncated: rc.Truncated,
+		TransformKey: r.endpoint.TransformKey}
 	t := tried{policy: r.endpoint.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code, asked: rc.Retry, random: rand.Float64()}
 	throttled := false
 	if err != nil {

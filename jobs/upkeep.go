@@ -10,7 +10,7 @@ import (
 	"github.com/waybill-dev/waybill/models"
 )
 
-// releaseArgs are the arguments of a job that acts upon held deliveries.
+// releaseArgs are the arguments of a job that acts upon deliveries that are held or were filtered out.
 type releaseArgs struct {
 	models.Release
 }
@@ -32,9 +32,13 @@ func (*releaseWorker) NextRetry(*river.Job[releaseArgs]) time.Time {
 
 // Work moves the deliveries, in portions.
 func (w *releaseWorker) Work(ctx context.Context, job *river.Job[releaseArgs]) error {
-	n, err := w.store.ReleaseHeld(ctx, job.Args.Release)
+	r, act := job.Args.Release, w.store.ReleaseHeld
+	if r.Action == models.ReleaseFiltered || r.Action == models.ReleaseFilteredAll {
+		act = w.store.ReleaseFilteredEvents
+	}
+	n, err := act(ctx, r)
 	if n > 0 {
-		w.log.Info("acted upon held deliveries", "action", job.Args.Action, "deliveries", n, "destination_key", job.Args.Release.Destination)
+		w.log.Info("acted upon deliveries that were held or filtered out", "action", job.Args.Action, "deliveries", n, "destination_key", r.Destination)
 	}
 	return err
 }

@@ -21,8 +21,9 @@ type acceptWriter struct {
 	events, deliveries pgcopy.Rows
 	jobs               map[jobKey][]Item
 	order              []jobKey
-	health             healthDeltas  // filters that failed
-	ordered            []orderedItem // in the order in which they were handed over
+	health             healthDeltas          // filters that failed
+	ordered            []orderedItem         // in the order in which they were handed over
+	held               map[filterCount]int64 // what filters held back
 }
 
 type jobKey struct {
@@ -33,6 +34,7 @@ type jobKey struct {
 // write accepts a group in one transaction, in two round trips where it can: the first begins it and reads what routing
 // needs, the second writes and commits.
 func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWriter) error {
+	clear(w.held)
 	for i, p := range group {
 		p.err, p.res, p.place = nil, PublishResult{}, i
 	}
@@ -83,6 +85,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 	})
 	if err == nil {
 		committed()
+		a.counts.add(w.held)
 	}
 	return err
 }
@@ -246,7 +249,7 @@ type callerID struct {
 
 // preview is where an event of this group will go, for a duplicate of it in the same group.
 func (a *Accepter) preview(p *publishing, tenants map[string]*accepting) []string {
-	to, _ := tenants[p.in.TenantID].routes.match(p.in, p.document())
+	to, _ := tenants[p.in.TenantID].routes.match(p.in, p.document(), nil)
 	ids := make([]string, len(to))
 	for i, v := range to {
 		ids[i] = v.to.id
@@ -317,7 +320,9 @@ func (p *publishing) document() func() *filter.Doc {
 
 // place routes an event and writes its rows.
 func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
-	to, filteredBy := t.routes.match(p.in, p.document())
+	to, filteredBy := t.routes.match(p.in, p.document(), func(d *route, rule int) {
+		w.held[filterCount{d.filterKey, rule, p.received.Unix() / 3600 * 3600}]++
+	})
 	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
 	e := &w.events
 	e.Row(9)

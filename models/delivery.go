@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/waybill-dev/waybill/models/filter"
 )
 
 // The states of a delivery.
@@ -104,8 +102,8 @@ type DeliveryQuery struct {
 	Page         PageQuery
 }
 
-// Deliveries lists deliveries by the time their event was received. What a filter held back is listed per event, see
-// EventDeliveries.
+// Deliveries lists deliveries by the time their event was received. What a filter held back is among them only when its
+// status is asked for.
 func (s *Store) Deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (*Page[*Delivery], error) {
 	k, err := dq.Page.keyset("deliveries", scope.keys(), dq.EventIDs, dq.Destinations, dq.Topics, dq.Statuses, dq.Code, dq.ErrorClass, dq.Since, dq.Until)
 	if err != nil {
@@ -158,6 +156,11 @@ func (s *Store) Deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (
 	if err != nil {
 		return nil, err
 	}
+	if slices.Contains(dq.Statuses, StatusFilteredOut) && dq.Code == 0 && dq.ErrorClass == "" {
+		if list, err = s.withFiltered(ctx, scope, dq, keys, k, list); err != nil {
+			return nil, err
+		}
+	}
 	return newPage(k, "created_at", list, func(d *Delivery) any { return d.DeliveryKey }), nil
 }
 
@@ -197,62 +200,6 @@ func (s *Store) deliveryByKey(ctx context.Context, scope Scope, k DeliveryKey) (
 		return s.filteredDelivery(ctx, scope, k)
 	}
 	return d, err
-}
-
-// filteredDelivery makes the delivery that a filter held back, which has no row of its own.
-func (s *Store) filteredDelivery(ctx context.Context, scope Scope, k DeliveryKey) (*Delivery, error) {
-	e, err := s.eventByKey(ctx, scope, k.EventID)
-	if err != nil {
-		return nil, err
-	}
-	list, err := s.filteredOut(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range list {
-		if d.DeliveryKey == k {
-			return d, nil
-		}
-	}
-	return nil, notFound("There is no delivery %q.", k.ID())
-}
-
-// filteredOut lists the deliveries of an event that filters held back, each with the rule that decided.
-func (s *Store) filteredOut(ctx context.Context, e *Event) ([]*Delivery, error) {
-	if len(e.FilteredBy) == 0 {
-		return nil, nil
-	}
-	rows, err := s.Pool.Query(ctx, `select f.destination_key, f.filter, d.id from destination_filters f join destinations d on d.key = f.destination_key
-		where f.key = any($1) and not exists (select 1 from deliveries x where x.event_id = $2 and x.destination_key = f.destination_key)
-		order by f.destination_key`, e.FilteredBy, e.Key)
-	if err != nil {
-		return nil, err
-	}
-	doc := e.doc()
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Delivery, error) {
-		d := &Delivery{TenantKey: e.TenantKey, TenantID: e.TenantID, PublicEventID: e.ID, Topic: e.Topic, Status: StatusFilteredOut,
-			CreatedAt: e.Received, UpdatedAt: e.Received}
-		d.EventID = e.Key
-		var raw string
-		if err := row.Scan(&d.DeliveryKey.Destination, &raw, &d.DestinationID); err != nil {
-			return nil, err
-		}
-		d.Reason = explain(raw, doc)
-		return d, nil
-	})
-}
-
-// explain says in a sentence why a filter does not let a document through.
-func explain(raw string, doc *filter.Doc) string {
-	f, err := filter.Parse([]byte(raw))
-	if err != nil || f == nil {
-		return "A filter that was in force then held it back."
-	}
-	v := f.Explain(doc)
-	if v.Rule > 0 {
-		return fmt.Sprintf("Rule %d: %s", v.Rule, v.Reason)
-	}
-	return v.Reason
 }
 
 // Considered is the whole answer to "where did this event go, and why not there".

@@ -33,6 +33,8 @@ type Destination struct {
 	MaxInFlight      *int
 	DisableAfter     *int // failing deliveries in a row after which it is disabled; nil for the server's default, 0 for never
 	Signature        string
+	Transform        string // expression that makes the body of its messages; empty for the payload as it is
+	TransformKey     *int64 // the row of destination_transforms in force
 	Format           string // adapters.FormatPayload or one of the CloudEvents formats
 	DisabledAt       *time.Time
 	DisabledReason   string
@@ -162,6 +164,9 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 		}
 		d.Filter = filter
 		d.Health = &Health{Destination: d.Key, TenantKey: d.TenantKey}
+		if err := saveTransform(ctx, tx, d); err != nil {
+			return err
+		}
 		return saveFilter(ctx, tx, d)
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
@@ -290,9 +295,14 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 		if err := bad.err(); err != nil {
 			return err
 		}
-		before, blocking := string(d.Filter), d.OnExhausted == ExhaustedBlock
+		before, transform, blocking := string(d.Filter), d.Transform, d.OnExhausted == ExhaustedBlock
 		if err := s.merge(ctx, d, &in); err != nil {
 			return err
+		}
+		if d.Transform != transform {
+			if err := saveTransform(ctx, tx, d); err != nil {
+				return err
+			}
 		}
 		if blocking && d.OnExhausted != ExhaustedBlock {
 			if err := s.unblock(ctx, tx.Pgx, d.Key); err != nil {

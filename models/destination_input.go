@@ -45,7 +45,8 @@ type DestinationInput struct {
 	Type             *string         `json:"type"` // cannot be changed
 	Name             *string         `json:"name"`
 	Topics           *Topics         `json:"topics"`
-	Filter           json.RawMessage `json:"filter"` // {}, "" or null for none; absent leaves it as it is
+	Filter           json.RawMessage `json:"filter"`    // {}, "" or null for none; absent leaves it as it is
+	Transform        json.RawMessage `json:"transform"` // expression; "" or null for none; absent leaves it as it is
 	Config           Values          `json:"config"`
 	Credentials      Values          `json:"credentials"`
 	DeliveryMetadata StringPatch     `json:"delivery_metadata"`
@@ -119,6 +120,7 @@ const MaxDisableAfter = 1_000_000
 // merge writes the input into d and reports what is wrong with the result.
 func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput) error {
 	bad := problems{}
+	var at *Position // of the mistake in an expression or a filter
 	if in.Name != nil {
 		d.Name = strings.TrimSpace(*in.Name)
 		checkText("name", d.Name, maxNameLength, bad)
@@ -127,7 +129,10 @@ func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput)
 		d.Topics = s.checkTopics(ctx, *in.Topics, bad)
 	}
 	if in.Filter != nil {
-		d.Filter = checkFilter(in.Filter, bad)
+		d.Filter, at = checkFilter(in.Filter, bad)
+	}
+	if in.Transform != nil {
+		d.Transform = readTransform(in.Transform, bad)
 	}
 	d.DeliveryMetadata = in.DeliveryMetadata.apply(d.DeliveryMetadata)
 	checkMetadata("delivery_metadata", d.DeliveryMetadata, bad)
@@ -136,7 +141,12 @@ func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput)
 	s.mergeDelivery(d, in, bad)
 	in.mergePace(d, bad)
 	s.mergeSettings(d, in, bad)
-	return bad.err()
+	err := bad.err()
+	var e *Error
+	if errors.As(err, &e) {
+		e.Position = at
+	}
+	return err
 }
 
 func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems) {
@@ -212,6 +222,7 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 		bad.add(fe.Key, fe.Message)
 	}
 	d.Config, d.Credentials = set.Config, set.Credentials
+	d.checkExpressions(bad)
 }
 
 // maxStars is how many * a pattern of topics may have.

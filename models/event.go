@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -106,7 +107,7 @@ type EventQuery struct {
 	Statuses     []string // with a delivery in one of these
 	Code         int      // with a delivery whose last answer had this status; 0 for any
 	ErrorClass   string
-	Text         string    // part of the payload, or of the id
+	Text         string    // an id, a filter in JSON or search notation, or a part of the payload
 	Since, Until time.Time // received within; zero for open
 	Page         PageQuery
 }
@@ -126,8 +127,22 @@ func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*
 	if err != nil {
 		return nil, err
 	}
-	q := newQuery()
 	lo, hi := idRange(eq.Since, eq.Until)
+	if eq.Text = strings.TrimSpace(eq.Text); eq.Text != "" {
+		named, err := s.namedEvent(ctx, scope, eq.Text)
+		if err != nil {
+			return nil, err
+		}
+		if named == nil {
+			what, err := parseSearch(eq.Text)
+			if err != nil {
+				return nil, err
+			}
+			return s.searchEvents(ctx, scope, what, k, lo, hi, func(q *query) { eq.conditions(q, scope, keys) })
+		}
+		lo, hi = maxUUID(lo, named.Key), minUUID(hi, next(named.Key))
+	}
+	q := newQuery()
 	var after uuid.UUID
 	if k.decode(&after) {
 		q.and("e.id "+k.op()+" ?", after)
@@ -156,13 +171,6 @@ func (eq EventQuery) conditions(q *query, scope Scope, keys []int64) {
 	}
 	if len(eq.Topics) > 0 {
 		q.and("e.topic = any(?)", eq.Topics)
-	}
-	if eq.Text != "" {
-		if id, ok := parseEventID(eq.Text); ok {
-			q.and("e.id = ?", id)
-		} else {
-			q.and("(position(lower(?) in lower(e.data)) > 0 or e.caller_id = ?)", eq.Text, eq.Text)
-		}
 	}
 	if len(keys) == 0 && len(eq.Statuses) == 0 && eq.Code == 0 && eq.ErrorClass == "" {
 		return

@@ -1,6 +1,8 @@
 package models
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/hex"
@@ -51,6 +53,11 @@ func parseEventID(s string) (id uuid.UUID, ok bool) {
 type DeliveryKey struct {
 	EventID     uuid.UUID
 	Destination int64 // the destination's key
+}
+
+// compare orders deliveries as lists do: by event, then by destination.
+func (k DeliveryKey) compare(other DeliveryKey) int {
+	return cmp.Or(bytes.Compare(k.EventID[:], other.EventID[:]), cmp.Compare(k.Destination, other.Destination))
 }
 
 // ID is the delivery's public id.

@@ -18,7 +18,8 @@ type Endpoint struct {
 	Timeout     time.Duration // of one attempt
 	InFlight    int           // attempts under way at once, per worker process
 	TenantGone  bool
-	UnusableErr error // why it cannot be used at all (credentials that cannot be opened)
+	computing   computing // what it computes from each event
+	UnusableErr error     // why it cannot be used at all (credentials that cannot be opened)
 }
 
 // Rate is how many deliveries may be sent to the destination in a second; 0 for any number.
@@ -203,6 +204,7 @@ func (s *Store) loadEndpoints(ctx context.Context, keys []int64) ([]*Endpoint, e
 		e := &Endpoint{TenantGone: t.DeletedAt != nil}
 		e.UnusableErr = s.open(d, t.ID)
 		e.Destination = *d
+		e.computing = d.computing()
 		e.Policy = s.Retry
 		if d.Retry != nil {
 			e.Policy = d.Retry.Or(s.Retry)

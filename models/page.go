@@ -33,6 +33,8 @@ type Page[T any] struct {
 	Limit   int
 	Next    string // cursor of the page after; empty at the end
 	Prev    string // cursor of the page before; empty at the start
+
+	Searched *Searched // of a search among payloads: how far it got; nil for other lists
 }
 
 // keyset is a checked PageQuery.

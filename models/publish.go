@@ -98,6 +98,7 @@ type Accepter struct {
 	s      *Store
 	log    *slog.Logger
 	routes routeCache
+	counts *filterCounts
 	recent *Recent // nil where no worker runs in this process
 	in     chan *publishing
 	// ordered are the events with an ordering key. Only one of the committers takes them, so that those of one request
@@ -118,7 +119,8 @@ const (
 
 // NewAccepter starts to take events in. recent, which may be nil, remembers payloads for the workers of this process.
 func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
-	a := &Accepter{s: s, log: log, recent: recent, in: make(chan *publishing, maxWaiting), ordered: make(chan *publishing, maxWaiting)}
+	a := &Accepter{s: s, log: log, recent: recent, in: make(chan *publishing, maxWaiting), ordered: make(chan *publishing, maxWaiting),
+		counts: newFilterCounts(s, log)}
 	for i := range committers {
 		a.wg.Add(1)
 		go func() {
@@ -136,13 +138,17 @@ func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
 // Close waits until everything that was handed over is committed.
 func (a *Accepter) Close() {
 	a.mu.Lock()
-	if !a.closed {
+	first := !a.closed
+	if first {
 		a.closed = true
 		close(a.in)
 		close(a.ordered)
 	}
 	a.mu.Unlock()
 	a.wg.Wait()
+	if first {
+		a.counts.close()
+	}
 }
 
 // Publish accepts one event. When it returns without an error, the event and the jobs that deliver it are committed.
@@ -235,7 +241,7 @@ func (a *Accepter) hand(p *publishing) error {
 func (a *Accepter) run(ordered chan *publishing) {
 	in := a.in
 	group := make([]*publishing, 0, maxGroup)
-	w := &acceptWriter{}
+	w := &acceptWriter{held: map[filterCount]int64{}}
 	// next takes the next event; ok is false when there is none, now or for good.
 	next := func(wait bool) (p *publishing, ok bool) {
 		for in != nil || ordered != nil {

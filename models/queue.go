@@ -40,14 +40,20 @@ type Batch struct {
 const MaxBatch = 50
 
 // Release is the work that follows when a destination is enabled or deleted, or its backlog is acted upon: to do
-// something with the deliveries that are held.
+// something with the deliveries that are held. It is also that of sending what a filter held back after all.
 type Release struct {
 	Destination int64  // its key
-	Action      string // BacklogDeliver or BacklogDrop
+	Action      string // BacklogDeliver, BacklogDrop, ReleaseFiltered or ReleaseFilteredAll
 	Actor       string
 	Since       time.Time // only events received at or after; zero for no limit
 	Until       time.Time // only events received before; zero for no limit
 }
+
+// Actions of a Release besides those on a backlog: to send what the destination's filters held back.
+const (
+	ReleaseFiltered    = "filtered"     // if the filter lets it through as it is now
+	ReleaseFilteredAll = "filtered_all" // whatever the filter says
+)
 
 // Queue is what the models need of the job queue. Package jobs implements it.
 type Queue interface {

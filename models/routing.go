@@ -148,8 +148,9 @@ type verdict struct {
 }
 
 // match decides where an event goes. The destinations that a filter held back are returned as the keys of those
-// filters. A test goes to its destination whatever that subscribes to.
-func (r *routes) match(in *PublishInput, doc func() *filter.Doc) (to []verdict, filteredBy []int64) {
+// filters. A test goes to its destination whatever that subscribes to. count, which may be nil, is told of each
+// destination whose filter does not let the event through, with the rule that decided, or 0 when the filter failed.
+func (r *routes) match(in *PublishInput, doc func() *filter.Doc, count func(d *route, rule int)) (to []verdict, filteredBy []int64) {
 	consider := func(d *route) {
 		if d.filter == nil || in.Trigger == TriggerTest {
 			to = append(to, verdict{to: d})
@@ -159,10 +160,14 @@ func (r *routes) match(in *PublishInput, doc func() *filter.Doc) (to []verdict, 
 		switch {
 		case res.Failed != nil:
 			to = append(to, verdict{d, "The filter failed: " + res.Failed.Error()})
+			res.Rule = 0
 		case res.Match:
 			to = append(to, verdict{to: d})
 		default:
 			filteredBy = append(filteredBy, d.filterKey)
+		}
+		if !res.Match && count != nil {
+			count(d, res.Rule)
 		}
 	}
 	if in.DestinationID != "" {
@@ -188,17 +193,18 @@ func (r *routes) match(in *PublishInput, doc func() *filter.Doc) (to []verdict, 
 	return to, filteredBy
 }
 
-// checkFilter checks a filter that somebody wrote and returns it as it is stored; nil for none.
-func checkFilter(raw json.RawMessage, bad problems) json.RawMessage {
+// checkFilter checks a filter that somebody wrote and returns it as it is stored; nil for none. at is where the mistake
+// is, if it has a place.
+func checkFilter(raw json.RawMessage, bad problems) (checked json.RawMessage, at *Position) {
 	f, err := filter.Parse(raw)
 	if err != nil {
 		bad.add("filter", filterMessage(err))
-		return nil
+		return nil, filterPosition(err)
 	}
 	if f.IsEmpty() {
-		return nil
+		return nil, nil
 	}
-	return raw
+	return raw, nil
 }
 
 // filterMessage is what is wrong with a filter, with its place.

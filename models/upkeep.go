@@ -40,6 +40,7 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 		}
 	}
 	for _, sql := range []string{
+		"delete from filter_counts where hour < $1",
 		"delete from notifications where created_at < $1",
 		"delete from alerts where status = 'resolved' and resolved_at < $1",
 	} {

@@ -17,6 +17,8 @@ type Attempt struct {
 	Delivery    *models.Delivery    // as it is now
 	Newer       string              // addresses of the delivery's neighbouring attempts; empty for none
 	Older       string
+	Sent        []byte // the body that was sent
+	Transformed bool   // the destination's transform made it
 }
 
 func (v Attempt) destinationName() string {

@@ -28,7 +28,7 @@ func (v NewDestination) options() []Option {
 }
 
 // DestinationForm is the second step to a destination, and the form that changes one. Its controls are named like the
-// API's fields: name, config.*, credentials.*, topics_mode and topics, filter, delivery_metadata, metadata, timeout,
+// API's fields: name, config.*, credentials.*, topics_mode and topics, filter, transform, delivery_metadata, metadata, timeout,
 // max_in_flight, disable_after, rate_limit.per_second, order, signature, format, retry.initial, retry.multiplier, retry.max_interval, retry.max_attempts, retry.schedule,
 // retry.retry_on.
 type DestinationForm struct {
@@ -40,6 +40,19 @@ type DestinationForm struct {
 	Defaults    models.Rules
 	Preview     *models.RetryPolicy // whose times were asked for; nil for the destination's own
 	Open        bool                // the delivery settings are unfolded
+	Transformed *Transformed        // what the transform makes of an event; nil when it was not asked for
+}
+
+// Transformed is what a transform makes of an event.
+type Transformed struct {
+	EventID string // empty when there is none to show it on
+	Body    []byte
+	Problem string // why an attempt would fail; a sentence
+}
+
+// transforms reports whether the expression for another body is shown.
+func (v DestinationForm) transforms() bool {
+	return v.Form.Value("transform") != "" || v.Form.Problem("transform") != "" || v.Transformed != nil
 }
 
 // orderOptions are how a destination keeps order: the values of on_exhausted, or none.
@@ -65,6 +78,8 @@ const (
 	ThenTest     = "test"     // go on to a test event
 	ThenDisabled = "disabled" // save without starting to deliver
 	ThenPreview  = "preview"  // save nothing, show the times of the attempts
+	// ThenTransform saves nothing and shows what the transform makes of the newest event.
+	ThenTransform = "transform"
 )
 
 func (v DestinationForm) action() string {
@@ -136,7 +151,7 @@ func (v DestinationForm) labels() []Label {
 	for _, f := range v.Type.Spec.Credentials {
 		out = append(out, Label{"credentials." + f.Key, f.Label})
 	}
-	return append(out, Label{"topics", "Topics"}, Label{"filter", "Filter"}, Label{"timeout", "Timeout"}, Label{"max_in_flight", "Attempts at once"}, Label{"disable_after", "Disable after failures in a row"},
+	return append(out, Label{"topics", "Topics"}, Label{"filter", "Filter"}, Label{"transform", "Body"}, Label{"timeout", "Timeout"}, Label{"max_in_flight", "Attempts at once"}, Label{"disable_after", "Disable after failures in a row"},
 		Label{"rate_limit.per_second", "Deliveries a second"}, Label{"order", "Order"}, Label{"signature", "Signature"}, Label{"format", "Message format"}, Label{"retry.initial", "First wait"}, Label{"retry.multiplier", "Multiplier"},
 		Label{"retry.max_interval", "Longest wait"}, Label{"retry.max_attempts", "Attempts"}, Label{"retry.schedule", "Waits"},
 		Label{"retry.retry_on", "Retry on"}, Label{"retry", "Retries"}, Label{"delivery_metadata", "Sent with every event"}, Label{"metadata", "Notes"})
@@ -217,7 +232,7 @@ func NewDestinationValues(r *adapters.Registration) map[string][]string {
 // DestinationValues are what the form of an existing destination starts with. Sensitive values are left
 // out, or masked where the store takes a masked value for the one that is stored.
 func DestinationValues(d *models.Destination) map[string][]string {
-	values := map[string][]string{"name": {d.Name}, "filter": {filterText(d)}, "signature": {d.Signature}, "format": {d.Format},
+	values := map[string][]string{"name": {d.Name}, "filter": {filterText(d)}, "transform": {d.Transform}, "signature": {d.Signature}, "format": {d.Format},
 		"version": {strconv.FormatInt(d.Version, 10)}}
 	if d.TakesAll() {
 		values["topics_mode"] = []string{TopicsAll}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/filter"
 )
 
 // Destinations is the list of a tenant's destinations. Query holds type, topics, state, q and sort, as in the address.
@@ -69,7 +70,11 @@ func filterWord(d *models.Destination) string {
 	if !HasFilter(d) {
 		return "None"
 	}
-	return "Yes"
+	f, err := filter.Parse(d.Filter)
+	if err != nil || f.Notation() == filter.NotationExpression {
+		return "Expression"
+	}
+	return plural(len(f.Rules()), "rule")
 }
 
 // targetText is where a destination's events go, in one line.
@@ -110,7 +115,7 @@ func hasSecret(d *models.Destination) bool {
 
 // destinationTabs are the pages of one destination.
 func destinationTabs(p Page, d *models.Destination, current string) []Tab {
-	all := []struct{ label, tail string }{{"Overview", ""}, {"Deliveries", "deliveries"}}
+	all := []struct{ label, tail string }{{"Overview", ""}, {"Deliveries", "deliveries"}, {"Filter", "filter"}}
 	if hasSecret(d) && p.Viewer.Write {
 		all = append(all, struct{ label, tail string }{"Secrets", "secrets"})
 	}

@@ -34,7 +34,7 @@ var Ranges = []Option{
 
 // filterLabels name the conditions of lists, as controls and as chips.
 var filterLabels = []Label{
-	{"q", "Text"}, {"range", "Time"}, {"since", "From"}, {"until", "To"}, {"status", "Status"}, {"destination_id", "Destination"},
+	{"q", "Search"}, {"range", "Time"}, {"since", "From"}, {"until", "To"}, {"status", "Status"}, {"destination_id", "Destination"},
 	{"topic", "Topic"}, {"code", "Response code"}, {"error_class", "Error"}, {"type", "Type"}, {"topics", "Topic"}, {"state", "State"},
 	{"limit", "Rows"}, {"dir", "Order"},
 }
@@ -201,4 +201,60 @@ func withAny(options []Option, values []string) []Option {
 		}
 	}
 	return out
+}
+
+// filterable are the destinations whose filters can be tried on the event: those that are not deleted.
+func (v Event) filterable() []*models.Destination {
+	var out []*models.Destination
+	for _, d := range v.Deliveries {
+		if d.Destination != nil && d.Destination.DeletedAt == nil {
+			out = append(out, d.Destination)
+		}
+	}
+	for _, s := range v.Skipped {
+		out = append(out, s.Destination)
+	}
+	return out
+}
+
+// searchedText says how far a search got: which events were looked at, and whether there are others.
+func (v Events) searchedText() string {
+	s := v.List.Searched
+	which := ""
+	switch r := v.Query.Get("range"); {
+	case r != "":
+		which = " of the " + strings.ToLower(optionLabel(Ranges, r))
+	case v.Query.Get("since") != "" || v.Query.Get("until") != "":
+		which = " of the chosen time"
+	}
+	order := "newest first"
+	if v.List.Dir == "asc" {
+		order = "oldest first"
+	}
+	text := "Searched " + plural(s.Events, "event") + which + "."
+	switch {
+	case s.Stopped:
+		text = "Stopped after " + plural(s.Events, "event") + "; " + order + ". Narrow the time range, or go on with the next ones."
+	case !s.Complete:
+		text = "There are more matches on the next page; searched " + order + which + "."
+	case v.Query.Get("next") != "" || v.Query.Get("prev") != "":
+		text = "Searched the last " + plural(s.Events, "event") + which + "."
+	}
+	if s.Note != "" {
+		text += " This was looked for as a text, since " + ended(s.Note)
+	}
+	return text
+}
+
+// nothingText says what to do when no event matches.
+func (v Events) nothingText() string {
+	if v.List.Searched != nil && v.List.Searched.Stopped {
+		return "None of those that were searched."
+	}
+	return "Remove a filter above, or choose a longer time."
+}
+
+// nextURL is the list's next page.
+func (v Events) nextURL() string {
+	return CursorsOf(v.List, v.Since).url(EventsURL(v.Tenant), v.Query, "next", v.List.Next)
 }

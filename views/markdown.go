@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/a-h/templ"
@@ -11,8 +12,9 @@ import (
 
 // block is a piece of a Markdown text.
 type block struct {
-	kind  string // p, h, ul, ol, table or pre
+	kind  string // p, h (a heading), h3 (one below another), ul, ol, table or pre
 	lines []string
+	label string // of a table, unlike that of any other
 }
 
 var (
@@ -25,11 +27,11 @@ var (
 func markdownBlocks(text string) []block {
 	var out []block
 	add := func(kind, line string) {
-		if n := len(out); n > 0 && out[n-1].kind == kind && kind != "h" {
+		if n := len(out); n > 0 && out[n-1].kind == kind && kind[0] != 'h' {
 			out[n-1].lines = append(out[n-1].lines, line)
 			return
 		}
-		out = append(out, block{kind, []string{line}})
+		out = append(out, block{kind: kind, lines: []string{line}})
 	}
 	fenced, fresh := false, true
 	for _, raw := range strings.Split(strings.TrimSpace(text), "\n") {
@@ -47,6 +49,8 @@ func markdownBlocks(text string) []block {
 		case line == "":
 			fresh = true
 			continue
+		case strings.HasPrefix(line, "###"):
+			add("h3", strings.TrimLeft(line, "# "))
 		case strings.HasPrefix(line, "#"):
 			add("h", strings.TrimLeft(line, "# "))
 		case strings.HasPrefix(line, "|"):
@@ -64,19 +68,29 @@ func markdownBlocks(text string) []block {
 				last := &out[n-1].lines[len(out[n-1].lines)-1]
 				*last += " " + line
 			default:
-				out = append(out, block{"p", []string{line}})
+				out = append(out, block{kind: "p", lines: []string{line}})
 			}
 		}
 		fresh = false
+	}
+	labels := map[string]int{}
+	for i := range out {
+		if b := &out[i]; b.kind == "table" {
+			b.label = "Table of " + strings.Join(tableCells(b.lines[0]), ", ")
+			if labels[b.label]++; labels[b.label] > 1 {
+				b.label += " (" + strconv.Itoa(labels[b.label]) + ")"
+			}
+		}
 	}
 	return out
 }
 
 // tableCells cuts a row of a table into its cells.
 func tableCells(row string) []string {
-	cells := strings.Split(strings.Trim(row, "| "), "|")
+	const escaped = "\x00" // a bar within a cell
+	cells := strings.Split(strings.Trim(strings.ReplaceAll(row, `\|`, escaped), "| "), "|")
 	for i := range cells {
-		cells[i] = strings.TrimSpace(cells[i])
+		cells[i] = strings.ReplaceAll(strings.TrimSpace(cells[i]), escaped, "|")
 	}
 	return cells
 }
@@ -103,6 +117,17 @@ func markdownLine(line string) templ.Component {
 		}
 		b.WriteString(templ.EscapeString(line[rest:]))
 		_, err := io.WriteString(w, b.String())
+		return err
+	})
+}
+
+var codeMark = regexp.MustCompile("`([^`]+)`")
+
+// codeLine shows a sentence with what stands between backquotes as code. Everything else stays text, for the sentence may
+// quote strangers.
+func codeLine(line string) templ.Component {
+	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
+		_, err := io.WriteString(w, codeMark.ReplaceAllString(templ.EscapeString(line), `<code class="font-mono text-xs">$1</code>`))
 		return err
 	})
 }

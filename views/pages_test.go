@@ -16,6 +16,7 @@ import (
 	_ "github.com/waybill-dev/waybill/adapters/echo"
 	_ "github.com/waybill-dev/waybill/adapters/webhook"
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/filter"
 	"github.com/waybill-dev/waybill/static"
 )
 
@@ -52,6 +53,18 @@ func hostileDeliveries() []*models.Delivery {
 		d.Destination = hostileDestination(d.Status == models.StatusHeld)
 	}
 	return list
+}
+
+// hostileFilter is the page of a filter in one of its views; reason makes it one for reading.
+func hostileFilter(view, reason string) FilterBuilder {
+	verdict := filter.Verdict{Rule: 1, Path: hostile, Reason: hostile}
+	rows := []FilterRow{{Field: hostile, Condition: "equals", As: hostile, Value: hostile}, {Group: "one", Field: hostile, Rows: []FilterRow{{Field: hostile, Condition: "gte", Value: hostile}}},
+		{Group: "any", Rows: []FilterRow{{Condition: hostile}, {Field: hostile, Condition: "exists"}}}}
+	return FilterBuilder{Page: hostilePage("Filter"), Destination: hostileDestination(false), View: view, Match: hostile, Rows: rows, Form: hostileForm("filter", "rules[0].value", "rules[1].rules[0].field"),
+		Keep: `{"a":"` + strings.ReplaceAll(hostile, `"`, `\"`) + `"}`, ReadOnly: reason, Words: []filter.Rule{{Number: 1, Words: hostile}}, SavedRules: []filter.Rule{{Number: 1, Words: hostile}}, Seen: 2,
+		Fields: []models.SuggestedField{{SeenField: filter.SeenField{Path: hostile, Type: "text", Example: hostile, List: true}, Events: 1}}, Counts: &models.FilterCounts{Total: 1, Failed: 1},
+		Trial:  FilterTrial{Notes: []string{hostile}, Total: 2, Compared: true, Stopped: 1, Started: 1, Items: []TrialItem{{Event: hostileEvent(), Label: hostile, Verdict: verdict, Changed: true}, {Label: hostile, Problem: hostile}}},
+		Pinned: hostile, Sample: hostile, Version: hostile}
 }
 
 func hostileAttempt(ok bool) *models.Attempt {
@@ -143,6 +156,14 @@ func pages() map[string]templ.Component {
 		"secrets revealed":        SecretsPage(Secrets{Page: hostilePage("Secrets"), Destination: d, Revealed: true}),
 		"test":                    TestPage(Test{hostilePage("Send test event"), d, []string{hostile}, hostileForm("topic", "data")}),
 		"check":                   CheckPage(Check{hostilePage("Connection check"), d, false, []adapters.Stage{{Name: hostile, Message: hostile, Advice: hostile}, {Name: "dns", OK: true, Took: time.Second}}}),
+		"filter":                  FilterPage(hostileFilter("rules", "")),
+		"filter as text":          FilterPage(hostileFilter("json", "")),
+		"filter for reading":      FilterPage(hostileFilter("search", hostile)),
+		"filter without rules":    FilterPage(FilterBuilder{Page: hostilePage("Filter"), Destination: d, View: "rules", Counts: &models.FilterCounts{}}),
+		"filter's impact":         FilterImpactPage(FilterImpact{Page: hostilePage("Save the filter?"), Destination: d, Events: 10, Dropped: 9, Filter: hostile}),
+		"send filtered":           SendFilteredPage(SendFiltered{Page: hostilePage("Send filtered events"), Destination: d, Form: hostileForm("since", "until"), Plan: &models.FilteredPlan{Events: 2, Matching: 1, Sample: []*models.Event{hostileEvent()}}}),
+		"filter help":             FilterHelpPage(hostilePage("Filters")),
+		"events searched":         EventsPage(Events{Page: hostilePage("Events"), Query: query("q"), List: &models.Page[*models.Event]{Next: "x", Searched: &models.Searched{Stopped: true, Note: hostile}}, Any: true}),
 		"events":                  EventsPage(Events{Page: hostilePage("Events"), Query: query("q", "status", "topic", "destination_id", "since"), List: events, Destinations: []Option{{Value: hostile, Label: hostile}}, Topics: []string{hostile}, Notice: hostile, Any: true}),
 		"no events":               EventsPage(Events{Page: hostilePage("Events"), List: &models.Page[*models.Event]{}}),
 		"no such events":          EventsPage(Events{Page: hostilePage("Events"), Query: query("q"), List: &models.Page[*models.Event]{}, Any: true}),

@@ -120,6 +120,27 @@ func benchmarkFilters(b *testing.B, filters []*Filter) {
 	}
 }
 
+// One event against 10,000 destinations of one tenant, each with a filter of five or six rules of its own. On one core of
+// a shared Xeon: see docs/filters.md and the note at the end of this file.
+func BenchmarkTenThousandDestinations(b *testing.B) {
+	var filters []*Filter
+	for range 200 {
+		filters = append(filters, fifty(b)...)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		doc, matched := benchDoc(), 0
+		for _, f := range filters {
+			if f.Match(doc).Match {
+				matched++
+			}
+		}
+		if matched != 5000 {
+			b.Fatalf("%d matched", matched)
+		}
+	}
+}
+
 func BenchmarkParse(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

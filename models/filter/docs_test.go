@@ -16,15 +16,32 @@ func TestDocumentation(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(page)
-	_, rest, _ := strings.Cut(text, "```json\n")
-	payload, _, found := strings.Cut(rest, "```")
-	if !found {
-		t.Fatal("the example event is gone")
-	}
-	doc := NewDoc("evt_1", "order.created", time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC), map[string]string{"source": "shop", "attempt": "3"}, []byte(payload))
+	var doc, first *Doc // the event of the last block of JSON, and of the first one
+	payload := ""
+	within := false
 	tried := map[string]int{}
 	heading := ""
 	for _, line := range strings.Split(text, "\n") {
+		switch {
+		case line == "```json":
+			within, payload = true, ""
+			continue
+		case within && line == "```":
+			within = false
+			doc = NewDoc("evt_1", "order.created", time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC), map[string]string{"source": "shop", "attempt": "3"}, []byte(payload))
+			if doc.root(atData) < 0 {
+				t.Fatalf("no JSON: %s", payload)
+			}
+			if first == nil {
+				first = doc
+			}
+			continue
+		case within:
+			payload += line + "\n"
+			continue
+		case strings.HasPrefix(line, "## "):
+			doc = first
+		}
 		if strings.HasPrefix(line, "#") {
 			heading = line
 		}
@@ -38,6 +55,11 @@ func TestDocumentation(t *testing.T) {
 		}
 		source := strings.ReplaceAll(strings.Trim(strings.TrimPrefix(cells[0], "| "), "`"), "\x00", "|")
 		answer := strings.TrimSuffix(cells[1], " |")
+		if heading == "## Another body, and keys" {
+			checkProjection(t, doc, source, strings.Trim(answer, "`"))
+			tried[heading]++
+			continue
+		}
 		var f *Filter
 		var parseErr error
 		if strings.HasPrefix(source, "{") {
@@ -71,10 +93,22 @@ func TestDocumentation(t *testing.T) {
 		}
 		tried[heading]++
 	}
-	for _, heading := range []string{"## Fields", "## Operators", "### How values are compared", "### Missing fields", "## Lists", "## JSON notation", "## Search notation", "## Expressions", "## What a refusal says", "## Why an event was not sent"} {
+	for _, heading := range []string{"## Fields", "## Operators", "### How values are compared", "### Missing fields", "## Lists", "## JSON notation", "## Search notation", "## Expressions", "## Another body, and keys", "## Examples from real payloads", "## What a refusal says", "## Why an event was not sent"} {
 		if tried[heading] < 5 {
 			t.Errorf("%d examples below %q", tried[heading], heading)
 		}
+	}
+}
+
+func checkProjection(t *testing.T, doc *Doc, source, gives string) {
+	t.Helper()
+	p, err := ParseProjection(source)
+	if err != nil {
+		t.Errorf("%s: %v", source, err)
+		return
+	}
+	if got, err := p.Body(doc); err != nil || string(got) != gives {
+		t.Errorf("%s gives %s (%v), but the page says %s", source, got, err, gives)
 	}
 }
 

@@ -75,7 +75,16 @@ func ParseExpression(source string) (*Filter, error) {
 	if strings.TrimSpace(source) == "" {
 		return nil, &Error{Message: "the expression is empty; it has to be true or false, as in `data.total >= 10`"}
 	}
-	options := []expr.Option{expr.Env(expressionTypes()), expr.AsBool(), expr.MaxNodes(maxNodes)}
+	compiled, err := compileExpression(source, false, expr.AsBool())
+	if err != nil {
+		return nil, err
+	}
+	return &Filter{notation: NotationExpression, expression: compiled}, nil
+}
+
+// compileExpression reads an expression; more says what it has to give. objects allows it to make objects.
+func compileExpression(source string, objects bool, more ...expr.Option) (*expression, error) {
+	options := append([]expr.Option{expr.Env(expressionTypes()), expr.MaxNodes(maxNodes)}, more...)
 	config := conf.CreateNew()
 	for _, option := range options {
 		option(config)
@@ -84,7 +93,7 @@ func ParseExpression(source string) (*Filter, error) {
 	if err != nil {
 		return nil, expressionError(err)
 	}
-	refused, usesData := guard(tree.Node)
+	refused, usesData := guard(tree.Node, objects)
 	if refused != nil {
 		line, column := position(source, byteOffset(source, refused.offset))
 		return nil, &Error{Message: refused.message, Line: line, Column: column}
@@ -97,8 +106,7 @@ func ParseExpression(source string) (*Filter, error) {
 	if err != nil {
 		return nil, expressionError(err)
 	}
-	compiled := &expression{source: source, program: program, usesData: usesData}
-	return &Filter{notation: NotationExpression, expression: compiled}, nil
+	return &expression{source: source, program: program, usesData: usesData}, nil
 }
 
 // Expression returns the text of an expression, and nothing for the other notations.
@@ -145,6 +153,9 @@ func expressionError(err error) *Error {
 	if name, ok := strings.CutPrefix(message, "unknown name "); ok {
 		message += "; there are id, topic, time, metadata and data, and a field of the payload is written data." + name
 	}
+	if message == `unexpected token Operator(":")` {
+		message = "`:` cannot stand here; an object inside of map() and its like has two pairs of braces, as in `map(data.lines, {{\"sku\": .sku}})`"
+	}
 	if strings.Contains(message, "maximum allowed nodes") {
 		message = "the expression has more than " + strconv.Itoa(maxNodes) + " parts"
 	}
@@ -156,19 +167,28 @@ func expressionError(err error) *Error {
 
 // match runs the expression against a document.
 func (e *expression) match(d *Doc) Result {
-	env, err := d.environment(e.usesData)
+	out, err := e.run(d)
 	if err != nil {
 		return Result{Rule: 1, Failed: err}
-	}
-	env.clock = clock{meter: meter{left: maxWork}, deadline: time.Now().Add(maxTime)}
-	out, err := env.vm.Run(e.program, env.values)
-	if err != nil {
-		return Result{Rule: 1, Failed: runError(err)}
 	}
 	if verdict, _ := out.(bool); !verdict { // the program ends with a conversion, so that it is a bool
 		return Result{Rule: 1}
 	}
 	return Result{Match: true}
+}
+
+// run returns what the expression gives for a document. The error is a sentence for whoever wrote it.
+func (e *expression) run(d *Doc) (any, error) {
+	env, err := d.environment(e.usesData)
+	if err != nil {
+		return nil, err
+	}
+	env.clock = clock{meter: meter{left: maxWork}, deadline: time.Now().Add(maxTime)}
+	out, err := env.vm.Run(e.program, env.values)
+	if err != nil {
+		return nil, runError(err)
+	}
+	return out, nil
 }
 
 // environment offers the document to an expression. The payload is converted once, for the first expression

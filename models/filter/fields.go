@@ -9,6 +9,8 @@ type SeenField struct {
 	Type string `json:"type"`
 	// Numeric tells of a text that it is compared as a number where a rule asks for one.
 	Numeric bool `json:"numeric,omitempty"`
+	// List tells that the path leads through a list, of which any element counts.
+	List bool `json:"list,omitempty"`
 	// Example is the first value seen, as JSON, shortened.
 	Example string `json:"example"`
 }
@@ -19,7 +21,7 @@ func (d *Doc) Fields(most int) []SeenField {
 	s := seer{doc: d, most: most, seen: map[string]bool{}}
 	for _, name := range []string{rootData, rootTopic, rootID, rootTime, rootMetadata} {
 		if root := d.root(rootNumber(name)); root >= 0 {
-			s.walk([]string{name}, root)
+			s.walk([]string{name}, root, false)
 		}
 	}
 	return s.fields
@@ -32,7 +34,7 @@ type seer struct {
 	fields []SeenField
 }
 
-func (s *seer) walk(path []string, value at) {
+func (s *seer) walk(path []string, value at, list bool) {
 	items := s.doc.tape.items
 	it := &items[value]
 	switch {
@@ -40,13 +42,13 @@ func (s *seer) walk(path []string, value at) {
 		return
 	case it.kind == kindList && it.bits > 0:
 		for e := value + 1; e < it.end && len(s.fields) < s.most; e = items[e].end {
-			s.walk(path, e)
+			s.walk(path, e, true)
 		}
 		return
 	case it.kind == kindObject && it.bits > 0:
 		for k := value + 1; k < it.end && len(s.fields) < s.most; k = items[k+1].end {
 			if items[k].text != "" {
-				s.walk(joinPath(path, []string{items[k].text}), k+1)
+				s.walk(joinPath(path, []string{items[k].text}), k+1, list)
 			}
 		}
 		return
@@ -56,7 +58,7 @@ func (s *seer) walk(path []string, value at) {
 		return
 	}
 	s.seen[name] = true
-	field := SeenField{Path: name, Type: typeOf(it.kind), Example: shorten(string(s.doc.tape.append(nil, value)))}
+	field := SeenField{Path: name, Type: typeOf(it.kind), List: list, Example: shorten(string(s.doc.tape.append(nil, value)))}
 	if it.kind == kindText {
 		_, field.Numeric = s.doc.tape.number(value)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// allowedFunctions are the functions of the expression language that a filter may call. All of them are free
+// allowedFunctions are the functions of the expression language that may be called. All of them are free
 // of side effects, give the same answer every time, and take time in proportion to their argument at most.
 // What makes or walks through large values (toJSON, repeat, sort, flatten, ...) and what looks at the
 // outside (now, timezone) is left out.
@@ -19,10 +19,10 @@ var allowedFunctions = []string{
 	"int", "float", "string", "abs", "ceil", "floor", "round", "date", "duration", "type",
 }
 
-// allowedMethods are the methods of a time or a duration that a filter may call.
+// allowedMethods are the methods of a time or a duration that may be called.
 var allowedMethods = []string{
 	"Year", "Month", "Day", "Hour", "Minute", "Second", "YearDay", "Weekday", "Unix", "UnixMilli",
-	"Before", "After", "Equal", "Sub", "Add", "UTC", "IsZero", "Hours", "Minutes", "Seconds",
+	"Before", "After", "Equal", "Sub", "Add", "UTC", "IsZero", "Hours", "Minutes", "Seconds", "Format",
 }
 
 // refusal says what an expression may not contain, and where, in characters from 0.
@@ -32,14 +32,15 @@ type refusal struct {
 }
 
 // guard refuses expressions whose cost or outcome nobody could foresee. usesData tells whether the expression
-// looks at the payload.
-func guard(root ast.Node) (refused *refusal, usesData bool) {
-	var g guardian
+// looks at the payload. objects allows it to make objects.
+func guard(root ast.Node, objects bool) (refused *refusal, usesData bool) {
+	g := guardian{objects: objects}
 	g.walk(root, 0)
 	return g.refused, g.usesData
 }
 
 type guardian struct {
+	objects  bool
 	refused  *refusal
 	usesData bool
 }
@@ -94,17 +95,27 @@ func (g *guardian) walk(n ast.Node, loops int) {
 		for _, element := range x.Nodes {
 			g.walk(element, loops)
 		}
+	case *ast.MapNode:
+		if !g.objects {
+			g.refuse(x, "a filter is true or false, and makes no objects")
+		}
+		for _, pair := range x.Pairs {
+			g.walk(pair, loops)
+		}
+	case *ast.PairNode:
+		g.walk(x.Key, loops)
+		g.walk(x.Value, loops)
 	default:
-		g.refuse(n, "a filter cannot use this part of the expression language")
+		g.refuse(n, "an expression cannot use this part of the expression language")
 	}
 }
 
 func (g *guardian) function(x *ast.BuiltinNode, loops int) {
 	switch {
 	case !slices.Contains(allowedFunctions, x.Name):
-		g.refuse(x, "a filter cannot call `"+x.Name+"`; it can call "+strings.Join(allowedFunctions, ", "))
+		g.refuse(x, "an expression cannot call `"+x.Name+"`; it can call "+strings.Join(allowedFunctions, ", "))
 	case x.Name == "date" && len(x.Arguments) > 2:
-		g.refuse(x, "a filter calls `date` with a text and at most a layout")
+		g.refuse(x, "an expression calls `date` with a text and at most a layout")
 	}
 	for _, argument := range x.Arguments {
 		g.walk(argument, loops)
@@ -114,13 +125,18 @@ func (g *guardian) function(x *ast.BuiltinNode, loops int) {
 func (g *guardian) call(x *ast.CallNode, loops int) {
 	member, ok := x.Callee.(*ast.MemberNode)
 	if !ok {
-		g.refuse(x, "there is no such function; a filter can call "+strings.Join(allowedFunctions, ", "))
+		g.refuse(x, "there is no such function; an expression can call "+strings.Join(allowedFunctions, ", "))
 		return
 	}
 	name, ok := member.Property.(*ast.StringNode)
 	if !ok || !slices.Contains(allowedMethods, name.Value) {
-		g.refuse(x, "a filter can call of a time or a duration only "+strings.Join(allowedMethods, ", "))
+		g.refuse(x, "an expression can call of a time or a duration only "+strings.Join(allowedMethods, ", "))
 		return
+	}
+	if name.Value == "Format" && len(x.Arguments) == 1 {
+		if _, written := x.Arguments[0].(*ast.StringNode); !written {
+			g.refuse(x, "the layout of `Format` has to be a text in quotes, such as \"2006-01-02\"")
+		}
 	}
 	g.walk(member.Node, loops)
 	for _, argument := range x.Arguments {

@@ -3,8 +3,10 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/expr-lang/expr"
@@ -26,6 +28,8 @@ const (
 	meteredMatches = " matches"
 	meteredString  = " string"
 	meteredNumbers = " numbers"
+	meteredKeys    = " keys"
+	meteredValues  = " values"
 )
 
 // pattern is a compiled pattern with what it costs to look at one byte.
@@ -46,6 +50,8 @@ func metered() []expr.Option {
 		expr.Function(meteredMatches, matches, two),
 		expr.Function(meteredString, text, new(func(*clock, any) string)),
 		expr.Function(meteredNumbers, numbers, new(func(*clock, string, ...any) any)),
+		expr.Function(meteredKeys, keysOf, new(func(*clock, any) []any)),
+		expr.Function(meteredValues, valuesOf, new(func(*clock, any) []any)),
 	}
 }
 
@@ -88,6 +94,10 @@ func (meteringVisitor) Visit(node *ast.Node) {
 		switch n.Name {
 		case "string":
 			ast.Patch(node, call(meteredString, n.Arguments...))
+		case "keys":
+			ast.Patch(node, call(meteredKeys, n.Arguments...))
+		case "values":
+			ast.Patch(node, call(meteredValues, n.Arguments...))
 		case "sum", "min", "max", "mean":
 			arguments := n.Arguments
 			if len(arguments) == 2 {
@@ -298,4 +308,44 @@ func numbers(params ...any) (any, error) {
 		return runtime.Divide(result, len(list)), nil
 	}
 	return result, nil
+}
+
+// keysOf lists the keys of an object in the order of the alphabet, so that an expression gives the same every time.
+func keysOf(params ...any) (any, error) {
+	c := params[0].(*clock)
+	var names []string
+	switch object := params[1].(type) {
+	case map[string]any:
+		names = slices.Sorted(maps.Keys(object))
+	case map[string]string:
+		names = slices.Sorted(maps.Keys(object))
+	default:
+		return nil, errors.New("`keys` and `values` need an object, not " + typeWord(params[1]))
+	}
+	if !c.charge(tickUnits * len(names)) {
+		return nil, c.failed
+	}
+	list := make([]any, len(names))
+	for i, name := range names {
+		list[i] = name
+	}
+	return list, nil
+}
+
+// valuesOf lists the values of an object in the order of its keys.
+func valuesOf(params ...any) (any, error) {
+	list, err := keysOf(params...)
+	if err != nil {
+		return nil, err
+	}
+	names := list.([]any)
+	for i, name := range names {
+		switch object := params[1].(type) {
+		case map[string]any:
+			names[i] = object[name.(string)]
+		case map[string]string:
+			names[i] = object[name.(string)]
+		}
+	}
+	return names, nil
 }

@@ -56,7 +56,7 @@ journey(site, 'a search for text in payloads and for an id', async (v) => {
   for (const text of ['needle@', needle.id]) {
     await v.open(`/t/${tenant}/events?q=${text}`);
     assert.deepEqual(await ids(v), [needle.id], text);
-    assert.deepEqual(await chips(v), [`Text: ${text}`]);
+    assert.deepEqual(await chips(v), [`Search: ${text}`]);
   }
 });
 
@@ -309,7 +309,7 @@ journey(site, 'text of strangers stays text', async (v) => {
   await site.api('PUT', `/tenants/${tenant}/destinations/hook/disable`, { reason: script });
   const [attempt] = (await site.api('GET', `/attempts?tenant_id=${tenant}`)).models;
   const event = `/t/${tenant}/events/${encodeURIComponent(id)}`;
-  for (const path of ['', '/destinations', '/destinations/hook', '/destinations/hook/settings', '/destinations/hook/deliveries', '/destinations/hook/delete', '/destinations/hook/enable', '/events', `/attempts/${attempt.id}`, `/events?q=${encodeURIComponent('<img src=x>')}&topic=${encodeURIComponent('"><b>x')}`]) {
+  for (const path of ['', '/destinations', '/destinations/hook', '/destinations/hook/settings', '/destinations/hook/filter', '/destinations/hook/filter?view=json', '/destinations/hook/deliveries', '/destinations/hook/delete', '/destinations/hook/enable', '/events', `/attempts/${attempt.id}`, `/events?q=${encodeURIComponent('<img src=x>')}&topic=${encodeURIComponent('"><b>x')}`]) {
     await v.open(`/t/${tenant}${path}`);
     assert.equal(await v.page.evaluate(() => window.broken), undefined, path);
     assert.equal(await v.page.locator('img, main script').count(), 0, path);

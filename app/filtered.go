@@ -1,0 +1,106 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/filter"
+)
+
+type destinationFilterRequest struct {
+	Tenant      string    `path:"tenant"`
+	Destination string    `path:"destination"`
+	Since       time.Time `query:"since"` // 24 hours ago when missing
+}
+
+type filterRuleJSON struct {
+	filter.Rule
+	FilteredOut int64 `json:"filtered_out"` // events that this rule held back since
+}
+
+// countsOf returns what a destination's filters held back since a time, by default within the last 24 hours.
+func (a *App) countsOf(ctx context.Context, d *models.Destination, since time.Time) (*models.FilterCounts, error) {
+	if since.IsZero() {
+		since = time.Now().Add(-24 * time.Hour)
+	}
+	return a.store.FilterCounts(ctx, d, since)
+}
+
+// getDestinationFilter tells a destination's filter in words, with how much each rule held back.
+func (a *App) getDestinationFilter(ctx context.Context, c *Call, req *destinationFilterRequest) (*Reply, error) {
+	d, err := a.store.Destination(ctx, c.Scope(), req.Tenant, req.Destination)
+	if err != nil {
+		return nil, err
+	}
+	f, err := filter.Parse(d.Filter)
+	if err != nil {
+		return nil, models.FilterError("filter", err)
+	}
+	counts, err := a.countsOf(ctx, d, req.Since)
+	if err != nil {
+		return nil, err
+	}
+	rules := []filterRuleJSON{}
+	for _, r := range f.Rules() {
+		rules = append(rules, filterRuleJSON{r, counts.Rules[r.Number]})
+	}
+	return &Reply{Body: map[string]any{"filter": destinationToJSON(d, false).Filter, "notation": f.Notation(), "rules": rules,
+		"since": counts.Since, "filtered_out": counts.Total, "failed": counts.Failed}}, nil
+}
+
+type filteredRequest struct {
+	Tenant      string `path:"tenant"`
+	Destination string `path:"destination"`
+	Body        struct {
+		Since *time.Time `json:"since"`
+		Until *time.Time `json:"until"`
+		All   bool       `json:"all"`  // also what the filter, as it is now, would hold back again
+		Plan  bool       `json:"plan"` // only say what would be sent
+	} `body:"json"`
+}
+
+func (r *filteredRequest) query() models.FilteredQuery {
+	q := models.FilteredQuery{All: r.Body.All}
+	if r.Body.Since != nil {
+		q.Since = *r.Body.Since
+	}
+	if r.Body.Until != nil {
+		q.Until = *r.Body.Until
+	}
+	return q
+}
+
+// sendFiltered sends events that a destination's filter held back after all, or says what that would be.
+func (a *App) sendFiltered(ctx context.Context, c *Call, req *filteredRequest) (*Reply, error) {
+	var plan *models.FilteredPlan
+	var err error
+	status := http.StatusAccepted
+	if req.Body.Plan {
+		var d *models.Destination
+		if d, err = a.store.Destination(ctx, c.Scope(), req.Tenant, req.Destination); err != nil {
+			return nil, err
+		}
+		status = http.StatusOK
+		plan, err = a.store.PlanFiltered(ctx, d, req.query())
+	} else {
+		plan, err = a.store.SendFiltered(ctx, c.Scope(), req.Tenant, req.Destination, c.Actor.Name, req.query())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !req.Body.Plan {
+		d, err := a.store.Destination(ctx, c.Scope(), req.Tenant, req.Destination)
+		if err != nil {
+			return nil, err
+		}
+		a.auditDestination(ctx, c, d, "destination.send_filtered", map[string]any{"since": req.Body.Since, "until": req.Body.Until, "all": req.Body.All, "count": plan.Count(req.Body.All)})
+	}
+	sample := []string{}
+	for _, e := range plan.Sample {
+		sample = append(sample, e.ID)
+	}
+	return &Reply{Status: status, Body: map[string]any{"count": plan.Count(req.Body.All), "filtered_out": plan.Events, "matching": plan.Matching,
+		"more": plan.More, "sample": sample}}, nil
+}

@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/filter"
+)
+
+// trialParams say on what a filter or a transform is tried: on an event of the caller's, or on recent events.
+type trialParams struct {
+	Event  *models.TrialEvent
+	Tenant string
+	Topics models.Topics // of the recent events; all when missing
+	Limit  int           // of recent events; 0 for models.TrialEvents
+}
+
+// trialEvents are those to try on; given says that the caller gave the one event.
+func (a *App) trialEvents(ctx context.Context, c *Call, p trialParams) (list []*models.Event, given bool, err error) {
+	if p.Event != nil {
+		return []*models.Event{p.Event.Event()}, true, nil
+	}
+	limit := p.Limit
+	if limit == 0 {
+		limit = models.TrialEvents
+	}
+	switch {
+	case p.Tenant == "" && c.Actor.TenantID == "":
+		return nil, false, models.Invalid("event", "is required, or else tenant_id for recent events of that tenant")
+	case limit < 1 || limit > models.MaxTrialEvents:
+		return nil, false, models.Invalid("limit", fmt.Sprintf("must be between 1 and %d", models.MaxTrialEvents))
+	}
+	scope, err := a.store.Of(ctx, c.Scope(), p.Tenant)
+	if err != nil {
+		return nil, false, err
+	}
+	list, err = a.store.RecentEvents(ctx, scope, p.Topics, limit)
+	return list, false, err
+}
+
+type testFilterRequest struct {
+	Body struct {
+		Filter json.RawMessage    `json:"filter"`
+		Event  *models.TrialEvent `json:"event"`
+		Tenant string             `json:"tenant_id"`
+		Topics models.Topics      `json:"topics"`
+		Limit  int                `json:"limit"`
+	} `body:"json"`
+}
+
+type verdictJSON struct {
+	EventID string `json:"event_id,omitempty"`
+	Match   bool   `json:"match"`
+	Reason  string `json:"reason"`
+	Rule    int    `json:"rule,omitempty"` // that decided against the event, from 1
+	Path    string `json:"path,omitempty"`
+	Failed  bool   `json:"failed,omitempty"` // the filter could not be evaluated
+}
+
+// testFilter tells what a filter would do: to an event in the request, or to recent events.
+func (a *App) testFilter(ctx context.Context, c *Call, req *testFilterRequest) (*Reply, error) {
+	b := &req.Body
+	f, err := filter.Parse(b.Filter)
+	if err != nil {
+		return nil, models.FilterError("filter", err)
+	}
+	list, given, err := a.trialEvents(ctx, c, trialParams{b.Event, b.Tenant, b.Topics, b.Limit})
+	if err != nil {
+		return nil, err
+	}
+	results, matched := make([]verdictJSON, len(list)), 0
+	for i, e := range list {
+		v := e.Try(f)
+		results[i] = verdictJSON{e.ID, v.Match, v.Reason, v.Rule, v.Path, v.Failed}
+		if v.Match {
+			matched++
+		}
+	}
+	if given {
+		return &Reply{Body: results[0]}, nil
+	}
+	return &Reply{Body: map[string]any{"matched": matched, "total": len(list), "results": results}}, nil
+}
+
+type convertFilterRequest struct {
+	Body struct {
+		Filter json.RawMessage `json:"filter"`
+		Rules  *filter.Rules   `json:"rules"` // instead of filter: rows as the filter builder edits them
+		To     filter.Notation `json:"to"`
+	} `body:"json"`
+}
+
+// convertFilter writes a filter in another notation.
+func (a *App) convertFilter(_ context.Context, _ *Call, req *convertFilterRequest) (*Reply, error) {
+	b := &req.Body
+	var f *filter.Filter
+	var err error
+	field := "filter"
+	if b.Rules != nil {
+		field = "rules"
+		f, err = filter.FromRules(*b.Rules)
+	} else {
+		f, err = filter.Parse(b.Filter)
+	}
+	if err != nil {
+		return nil, models.FilterError(field, err)
+	}
+	out, lossless, reason, err := f.Convert(b.To)
+	if err != nil {
+		return nil, models.Invalid("to", "must be json, search, expression or rules")
+	}
+	return &Reply{Body: struct {
+		Filter   json.RawMessage `json:"filter"` // null when the notation cannot say anything similar
+		Lossless bool            `json:"lossless"`
+		Reason   string          `json:"reason,omitempty"`
+	}{out, lossless, reason}}, nil
+}
+
+type testTransformRequest struct {
+	Body struct {
+		Transform string             `json:"transform"`
+		Event     *models.TrialEvent `json:"event"`
+		Tenant    string             `json:"tenant_id"`
+		Topics    models.Topics      `json:"topics"`
+		Limit     int                `json:"limit"`
+	} `body:"json"`
+}
+
+type transformedJSON struct {
+	EventID string          `json:"event_id,omitempty"`
+	Body    json.RawMessage `json:"body,omitempty"`
+	Error   string          `json:"error,omitempty"` // why an attempt would fail
+}
+
+// testTransform shows the bodies that a transform would make: of an event in the request, or of recent events.
+func (a *App) testTransform(ctx context.Context, c *Call, req *testTransformRequest) (*Reply, error) {
+	b := &req.Body
+	p, err := filter.ParseProjection(b.Transform)
+	if err != nil {
+		return nil, models.FilterError("transform", err)
+	}
+	list, given, err := a.trialEvents(ctx, c, trialParams{b.Event, b.Tenant, b.Topics, b.Limit})
+	if err != nil {
+		return nil, err
+	}
+	results := make([]transformedJSON, len(list))
+	for i, e := range list {
+		results[i] = transformed(e, p)
+	}
+	if given {
+		return &Reply{Body: results[0]}, nil
+	}
+	return &Reply{Body: map[string]any{"total": len(list), "results": results}}, nil
+}
+
+func transformed(e *models.Event, p *filter.Projection) transformedJSON {
+	body, err := e.Transform(p)
+	if err != nil {
+		return transformedJSON{EventID: e.ID, Error: "The transform failed: " + err.Error() + "."}
+	}
+	return transformedJSON{EventID: e.ID, Body: body}
+}
