@@ -106,6 +106,8 @@ func (a *App) apiRoutes() []route {
 		{post, "/retry", models.MayRetry, asJSON(a, models.MayRetry, a.retry)},
 		{get, "/attempts", models.MayRead, asJSON(a, models.MayRead, a.listAttempts)},
 		{get, "/attempts/:attempt", models.MayRead, asJSON(a, models.MayRead, a.getAttempt)},
+		{get, "/metrics/events", models.MayRead, asJSON(a, models.MayRead, a.measureEvents)},
+		{get, "/metrics/attempts", models.MayRead, asJSON(a, models.MayRead, a.measureAttempts)},
 
 		{get, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.listAPIKeys)},
 		{post, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.createAPIKey)},
