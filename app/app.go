@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/jobs"
+	"github.com/waybill-dev/waybill/metrics"
 	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
@@ -27,6 +28,7 @@ type App struct {
 	cfg           *Config
 	log           *slog.Logger
 	store         *models.Store
+	metrics       *metrics.Metrics
 	accepter      *models.Accepter // nil in a process without web
 	recent        *models.Recent   // nil unless web and worker share the process
 	env           adapters.Env
@@ -50,7 +52,8 @@ const recentBytes = 32 << 20
 // New connects to the database (starting and migrating a private one where the configuration says so) and gets
 // everything ready to run. Close must be called, also when Run was not.
 func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error) {
-	a := &App{cfg: cfg, log: log, env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version, HostCredentials: cfg.HostCreds}}
+	a := &App{cfg: cfg, log: log, metrics: metrics.New(Version),
+		env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version, HostCredentials: cfg.HostCreds}}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -75,7 +78,7 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
 	}
-	a.store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules()})
+	a.store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics})
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +90,7 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	}
 	a.queueCtx, a.endQueue = context.WithCancel(context.Background())
 	a.store.SetQueue(jobs.NewQueue(a.queueCtx, a.store.Jobs, log))
+	jobs.WatchQueue(a.store)
 	if cfg.Role == "serve" {
 		a.recent = models.NewRecent(recentBytes)
 	}
@@ -131,6 +135,13 @@ func (a *App) Listen() (addr string, err error) {
 // Run works until ctx ends, then stops gracefully: no new requests, no new jobs, what is under way finishes or is
 // handed back. started is called once when everything is up.
 func (a *App) Run(ctx context.Context, started func()) error {
+	var measured net.Listener
+	if a.cfg.MetricsAddr != "" {
+		var err error
+		if measured, err = net.Listen("tcp", a.cfg.MetricsAddr); err != nil {
+			return fmt.Errorf("METRICS_ADDR: cannot listen on %s (every process of a machine needs an address of its own): %w", a.cfg.MetricsAddr, err)
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	var ready sync.WaitGroup
 	if a.cfg.Role != "web" {
@@ -150,6 +161,9 @@ func (a *App) Run(ctx context.Context, started func()) error {
 			<-ctx.Done()
 			return a.http.ShutdownWithTimeout(15 * time.Second)
 		})
+	}
+	if measured != nil {
+		g.Go(func() error { return a.serveMetrics(ctx, measured) })
 	}
 	g.Go(func() error {
 		a.keepPartitionsKnown(ctx)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/mail"
 	"net/netip"
 	"net/url"
@@ -51,6 +52,7 @@ type Config struct {
 	LogFormat   string // text or json
 	Proxies     []string
 	SMTP        notify.SMTP // without a server when SMTP_URL is not given; meant for notify.Env
+	MetricsAddr string // where metrics are served without a key; empty for nowhere
 
 	NewAPIKey bool // the API key was made up just now
 	KeyInFile bool // the API key is kept in DataDir
@@ -210,6 +212,13 @@ func variables() []variable {
 				r.SMTP, err = r.SMTP.From(v)
 			}
 			return err
+		}},
+		{"METRICS_ADDR", "", "where metrics and health are served without a key, also by work: 127.0.0.1:9464 or :9464; keep it inside your network", func(r *reader, v string) error {
+			if _, port, err := net.SplitHostPort(v); v != "" && (err != nil || port == "") {
+				return errors.New("must be an address and a port like 127.0.0.1:9464, or :9464 for every address of the machine")
+			}
+			r.MetricsAddr = v
+			return nil
 		}},
 		{"LOG_LEVEL", "info", "debug, info, warn or error", func(r *reader, v string) error {
 			if r.LogLevel.UnmarshalText([]byte(v)) != nil {

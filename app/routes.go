@@ -46,8 +46,9 @@ func (a *App) routes() *fiber.App {
 		ProxyHeader:             fiber.HeaderXForwardedFor,
 		ServerHeader:            "",
 	})
-	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.prepare)
+	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare)
 	f.Get("/healthz", a.healthz)
+	f.Get("/metrics", a.scrape())
 	f.Get("/readyz", a.readyz)
 	f.Get(static.Prefix+"*", a.serveStatic)
 	for _, r := range a.apiRoutes() {

@@ -88,7 +88,7 @@ func unusable(e *models.Endpoint) (status, reason string) {
 func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, reason string) []models.Outcome {
 	out := make([]models.Outcome, len(ready))
 	for i, r := range ready {
-		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Turn: r.Turn,
+		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Type: e.Type, Turn: r.Turn,
 			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, Passes: e.Passes(status)}
 	}
 	return out
@@ -97,6 +97,7 @@ func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, 
 // putOff gives a job back to the queue, to be taken up later. Nothing of it has been done, so its deliveries stay as they
 // are.
 func (w *Worker) putOff(ctx context.Context, job *river.Job[deliverArgs], wait time.Duration) error {
+	w.store.Metrics.PutOff(len(job.Args.Items))
 	return w.store.Postpone(ctx, w.process.ID, job.ID, wait)
 }
 
@@ -247,7 +248,8 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	now := started.Add(took)
 	r.lane.learn(now, took, err != nil, throttled, max(t.asked, afterOf(t.err)))
 	dec := decide(t)
-	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Passes: r.endpoint.Passes(dec.status)}
+	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Type: r.endpoint.Type, Due: due(r.job), Turn: d.Turn,
+		Attempt: a, Status: dec.status, Reason: dec.reason, Passes: r.endpoint.Passes(dec.status)}
 	if dec.status == models.StatusRetrying {
 		o.Next = now.Add(dec.wait)
 	}
@@ -256,6 +258,14 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	}
 	r.w.logAttempt(r.ctx, r.endpoint, d, &o)
 	return o
+}
+
+// due is when a job was to be done. Jobs for now are written with a time that lies a little in the past.
+func due(job *river.Job[deliverArgs]) time.Time {
+	if job.CreatedAt.After(job.ScheduledAt) {
+		return job.CreatedAt
+	}
+	return job.ScheduledAt
 }
 
 func afterOf(e *adapters.Error) time.Duration {

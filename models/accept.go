@@ -21,7 +21,9 @@ type acceptWriter struct {
 	events, deliveries pgcopy.Rows
 	jobs               map[jobKey][]Item
 	order              []jobKey
-	ordered            []orderedItem // in the order in which they were handed over
+	ordered            []orderedItem  // in the order in which they were handed over
+	routed             map[string]int // deliveries by the status with which they begin
+	filtered           int            // that filters held back
 }
 
 type jobKey struct {
@@ -35,6 +37,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 	for i, p := range group {
 		p.err, p.res, p.place = nil, PublishResult{}, i
 	}
+	w.routed, w.filtered = map[string]int{}, 0
 	committed := func() {}
 	err := a.s.inHotTx(ctx, func(conn *pgx.Conn) error {
 		tenants, catalogue, err := a.lookup(ctx, conn, group)
@@ -309,6 +312,7 @@ func (p *publishing) document() func() *filter.Doc {
 // place routes an event and writes its rows.
 func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	to, filteredBy := t.routes.match(p.in, p.document())
+	w.filtered += len(filteredBy)
 	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
 	e := &w.events
 	e.Row(9)
@@ -357,6 +361,7 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	case v.to.held != "":
 		status, reason = StatusHeld, v.to.held
 	}
+	w.routed[status]++
 	d := &w.deliveries
 	d.Row(5)
 	d.UUID(p.id)

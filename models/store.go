@@ -15,6 +15,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/waybill-dev/waybill/metrics"
 	"github.com/waybill-dev/waybill/models/seal"
 )
 
@@ -30,6 +31,7 @@ type Store struct {
 	DB   *gorm.DB // over SQL
 	Keys *seal.Keyring
 	Rules
+	Metrics    *metrics.Metrics // nil where nobody counts
 	queue      Queue
 	known      knownKeys
 	partitions partitionNames
@@ -61,6 +63,7 @@ type Options struct {
 	JobConns int    // of the job queue's pool; 0 for 8
 	Keys     *seal.Keyring
 	Rules    Rules
+	Metrics  *metrics.Metrics // nil for none
 }
 
 // hotSettings keep the planner of the hot path on the indexes: its statements always touch few rows of big tables, and
@@ -101,7 +104,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		jobs.Close()
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules}
+	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics}
+	s.watch()
 	return s, nil
 }
 
