@@ -92,7 +92,7 @@ func TestMetrics(t *testing.T) {
 		`waybill_queue_wait_seconds_count{queue="retry"}`:                           2,
 		`waybill_attempts_in_flight`:                                                0,
 		`waybill_attempts_in_flight_limit`:                                          1000,
-		`waybill_partitions_ahead_days`:                                             7,
+		`waybill_partitions_ahead`:                                             7,
 		`waybill_table_partitions{table="events"}`:                                  9,
 		`waybill_retention_seconds`:                                                 30 * 86400,
 		`waybill_processes{role="serve"}`:                                           1,
@@ -128,6 +128,8 @@ func TestMetrics(t *testing.T) {
 	if strings.Contains(text, "secret") {
 		t.Errorf("what callers choose is in a label:\n%s", regexp.MustCompile(`.*secret.*`).FindAllString(text, 5))
 	}
+
+	checkDeploy(t, text)
 
 	// The same at the port that everybody reaches, for those with a key.
 	for key, status := range map[string]int{"": 401, "wrong": 401, testKey: 200, a.want(200, "GET", "/tenants/secret-tenant/token", nil).str("token"): 403} {

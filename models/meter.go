@@ -101,7 +101,7 @@ func (s *Store) watch() {
 	s.Metrics.WatchSlow("store", []metrics.Desc{
 		{Name: "waybill_table_size_bytes", Help: "What a table takes up with its indexes, all days together.", Labels: table},
 		{Name: "waybill_table_partitions", Help: "How many days of a table are kept, those made in advance included.", Labels: table},
-		{Name: "waybill_partitions_ahead_days", Help: "For how many days after today the partitions are there, of the table with the fewest."},
+		{Name: "waybill_partitions_ahead", Help: "For how many days after today the partitions are there, of the table with the fewest."},
 		{Name: "waybill_oldest_partition_age_seconds", Help: "How long ago the oldest day that is kept ended."},
 		{Name: "waybill_retention_seconds", Help: "How long events are kept (RETENTION_DAYS)."},
 		{Name: "waybill_processes", Help: "Worker processes that are alive, by role.", Labels: []string{"role"}},
@@ -139,7 +139,8 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 			}
 		}
 	}
-	add("partitions_ahead_days", float64(ahead))
+	add("partitions_ahead", float64(ahead))
+	alive := map[string]float64{"serve": 0, "work": 0} // zeros, for an alert cannot see what is not there
 	add("oldest_partition_age_seconds", max(0, now.Sub(oldest.AddDate(0, 0, 1)).Seconds()))
 	for _, r := range []struct{ name, sql string }{
 		{"table_size_bytes", `select coalesce(p.inhparent, c.oid)::regclass::text, sum(pg_total_relation_size(c.oid)) from pg_class c
@@ -162,12 +163,19 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 				return struct{}{}, err
 			}
 			err := row.Scan(&label, &v)
-			add(r.name, v, label)
+			if r.name == "processes" {
+				alive[label] = v
+			} else {
+				add(r.name, v, label)
+			}
 			return struct{}{}, err
 		})
 		if err != nil {
 			return nil, err
 		}
+	}
+	for role, n := range alive {
+		add("processes", n, role)
 	}
 	return out, nil
 }
