@@ -251,7 +251,7 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 			problems = append(problems, fmt.Sprintf("%s: %v", v.name, err))
 		}
 	}
-	if c.DatabaseURL == "" && role != "serve" {
+	if c.DatabaseURL == "" && role != "serve" && role != "doctor" {
 		problems = append(problems, "DATABASE_URL: is required (only `waybill serve` brings its own PostgreSQL)")
 	}
 	if c.SecretKey == "" && (role == "web" || role == "work") {
@@ -281,13 +281,16 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	return c, nil
 }
 
+// secretKeyFile is where serve keeps the key that it made up, in DataDir.
+const secretKeyFile = "secret_key"
+
 // Secrets makes up the secrets that serve was not given, and keeps them in DataDir so that the next start has the same.
 func (c *Config) Secrets() error {
 	for _, s := range []struct {
 		name, file, prefix string
 		value              *string
 	}{
-		{"SECRET_KEY", "secret_key", "", &c.SecretKey},
+		{"SECRET_KEY", secretKeyFile, "", &c.SecretKey},
 		{"API_KEY", "api_key", models.KeyPrefix, &c.APIKey},
 	} {
 		if *s.value != "" {

@@ -92,7 +92,7 @@ func TestMetrics(t *testing.T) {
 		`waybill_queue_wait_seconds_count{queue="retry"}`:                           2,
 		`waybill_attempts_in_flight`:                                                0,
 		`waybill_attempts_in_flight_limit`:                                          1000,
-		`waybill_partitions_ahead`:                                             7,
+		`waybill_partitions_ahead`:                                                  7,
 		`waybill_table_partitions{table="events"}`:                                  9,
 		`waybill_retention_seconds`:                                                 30 * 86400,
 		`waybill_processes{role="serve"}`:                                           1,

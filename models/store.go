@@ -58,13 +58,20 @@ func DefaultRules() Rules {
 // Options says how to open a Store.
 type Options struct {
 	URL      string // PostgreSQL connection string
-	MaxConns int    // of the pool for everything but the hot path; 0 for 10
-	HotConns int    // of the hot path's pool; 0 for 8
-	JobConns int    // of the job queue's pool; 0 for 8
+	MaxConns int    // of the pool for everything but the hot path; 0 for poolConns
+	HotConns int    // of the hot path's pool; 0 for hotConns
+	JobConns int    // of the job queue's pool; 0 for jobConns
 	Keys     *seal.Keyring
 	Rules    Rules
 	Metrics  *metrics.Metrics // nil for none
 }
+
+// How many connections the pools open at most, unless told otherwise.
+const (
+	poolConns = 10
+	hotConns  = 8
+	jobConns  = 8
+)
 
 // hotSettings keep the planner of the hot path on the indexes: its statements always touch few rows of big tables, and
 // statistics of a table that was empty a minute ago would tell it otherwise.
@@ -75,18 +82,18 @@ var hotSettings = map[string]string{
 
 // Open connects to the database. It does not migrate.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	pool, err := newPool(ctx, o.URL, o.MaxConns, 10, map[string]string{"jit": "off"})
+	pool, err := newPool(ctx, o.URL, o.MaxConns, poolConns, map[string]string{"jit": "off"})
 	if err != nil {
 		return nil, err
 	}
-	hot, err := newPool(ctx, o.URL, o.HotConns, 8, hotSettings)
+	hot, err := newPool(ctx, o.URL, o.HotConns, hotConns, hotSettings)
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
 	queueSettings := maps.Clone(hotSettings)
 	queueSettings["synchronous_commit"] = "off"
-	jobs, err := newPool(ctx, o.URL, o.JobConns, 8, queueSettings)
+	jobs, err := newPool(ctx, o.URL, o.JobConns, jobConns, queueSettings)
 	if err != nil {
 		pool.Close()
 		hot.Close()
