@@ -36,6 +36,8 @@ const (
 	AttributeEventID   = "event-id"
 	AttributeTopic     = "topic"
 	AttributeTimestamp = "timestamp" // when the event happened, RFC 3339 in UTC
+	// AttributeTrace is the trace context (W3C Trace Context), also as the CloudEvents extension for distributed tracing.
+	AttributeTrace = "traceparent"
 )
 
 // Encoded is a message as a system with message attributes carries it.

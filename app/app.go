@@ -21,6 +21,7 @@ import (
 	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
+	"github.com/waybill-dev/waybill/traces"
 )
 
 // App is one process: the web part, the worker, or both.
@@ -29,6 +30,7 @@ type App struct {
 	log           *slog.Logger
 	store         *models.Store
 	metrics       *metrics.Metrics
+	traces        *traces.Tracer   // nil unless OTEL_EXPORTER_OTLP_ENDPOINT is set
 	accepter      *models.Accepter // nil in a process without web
 	recent        *models.Recent   // nil unless web and worker share the process
 	env           adapters.Env
@@ -78,7 +80,14 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
 	}
-	a.store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics})
+	if cfg.OTLPEndpoint != "" {
+		a.traces, err = traces.Start(ctx, traces.Options{Endpoint: cfg.OTLPEndpoint, Headers: cfg.OTLPHeaders, Version: Version, Role: cfg.Role,
+			OnError: func(err error) { log.Warn("traces could not be sent; deliveries go on without them", "error", err) }})
+		if err != nil {
+			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
+		}
+	}
+	a.store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics, Traces: a.traces})
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +221,11 @@ func (a *App) Close() {
 		}
 		if a.endQueue != nil {
 			a.endQueue()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		if err := a.traces.Stop(ctx); err != nil {
+			a.log.Warn("the last traces could not be sent", "error", err)
 		}
 		if a.store != nil {
 			a.store.Close()

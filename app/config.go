@@ -19,6 +19,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
@@ -28,31 +30,33 @@ import (
 type Config struct {
 	Role string // the command: serve, web or work
 
-	Host        string
-	Port        int
-	DatabaseURL string // empty for a private PostgreSQL in DataDir (serve only)
-	DataDir     string
-	APIKey      string
-	SecretKey   string
-	OlderKeys   []string
-	AdminEmail  string
-	AdminPass   string
-	BaseURL     string
-	Topics      []string
-	EgressAllow []netip.Prefix
-	HostCreds   bool // destinations may use the credentials of this machine
-	Retry       models.RetryPolicy
-	ManualLimit int
-	Retention   time.Duration
-	Timeout     time.Duration
-	MaxInFlight int
-	PerDest     int
-	MaxPayload  int
-	LogLevel    slog.Level
-	LogFormat   string // text or json
-	Proxies     []string
-	SMTP        notify.SMTP // without a server when SMTP_URL is not given; meant for notify.Env
-	MetricsAddr string // where metrics are served without a key; empty for nowhere
+	Host         string
+	Port         int
+	DatabaseURL  string // empty for a private PostgreSQL in DataDir (serve only)
+	DataDir      string
+	APIKey       string
+	SecretKey    string
+	OlderKeys    []string
+	AdminEmail   string
+	AdminPass    string
+	BaseURL      string
+	Topics       []string
+	EgressAllow  []netip.Prefix
+	HostCreds    bool // destinations may use the credentials of this machine
+	Retry        models.RetryPolicy
+	ManualLimit  int
+	Retention    time.Duration
+	Timeout      time.Duration
+	MaxInFlight  int
+	PerDest      int
+	MaxPayload   int
+	LogLevel     slog.Level
+	LogFormat    string // text or json
+	Proxies      []string
+	SMTP         notify.SMTP       // without a server when SMTP_URL is not given; meant for notify.Env
+	OTLPHeaders  map[string]string // of requests to the collector
+	OTLPEndpoint string            // base address of an OpenTelemetry collector; empty for no traces
+	MetricsAddr  string            // where metrics are served without a key; empty for nowhere
 
 	NewAPIKey bool // the API key was made up just now
 	KeyInFile bool // the API key is kept in DataDir
@@ -218,6 +222,28 @@ func variables() []variable {
 				return errors.New("must be an address and a port like 127.0.0.1:9464, or :9464 for every address of the machine")
 			}
 			r.MetricsAddr = v
+			return nil
+		}},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "", "OpenTelemetry collector (OTLP over HTTP) for traces: http://collector:4318; OTEL_TRACES_SAMPLER and OTEL_RESOURCE_ATTRIBUTES work, too", func(r *reader, v string) error {
+			u, err := url.Parse(v)
+			if v != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+				return errors.New("must be an address like http://collector:4318")
+			}
+			r.OTLPEndpoint = v
+			return nil
+		}},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "", "headers for the collector, comma-separated, values URL-encoded: authorization=Bearer%20…", func(r *reader, v string) error {
+			for _, h := range list(v) {
+				name, value, ok := strings.Cut(h, "=")
+				value, err := url.QueryUnescape(value)
+				if !ok || err != nil || !httpguts.ValidHeaderFieldName(strings.TrimSpace(name)) || !httpguts.ValidHeaderFieldValue(value) {
+					return errors.New("must be names and values like name=value,other=value")
+				}
+				if r.OTLPHeaders == nil {
+					r.OTLPHeaders = map[string]string{}
+				}
+				r.OTLPHeaders[strings.TrimSpace(name)] = strings.TrimSpace(value)
+			}
 			return nil
 		}},
 		{"LOG_LEVEL", "info", "debug, info, warn or error", func(r *reader, v string) error {

@@ -21,6 +21,7 @@ type Call struct {
 	Prefer    prefer
 	IfMatch   string // version of a resource that the caller read; empty for any
 	Page      bool   // from the dashboard, not from the API
+	Trace     string // the caller's checked traceparent; empty for none
 }
 
 // Scope is whose rows the caller may see.

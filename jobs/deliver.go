@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -185,13 +184,16 @@ func (r *run) one(i int) {
 		return
 	}
 	started := time.Now()
-	receipt, err := r.send(d)
+	span := r.trace(d, started)
+	receipt, err := r.send(d, span.Parent)
 	took := time.Since(started)
 	if err != nil && r.ctx.Err() != nil {
 		r.fail(r.ctx.Err()) // the process is stopping; the attempt was cut off and is made again
 		return
 	}
-	r.add(r.outcome(d, started, took, receipt, err))
+	o := r.outcome(d, started, took, receipt, err)
+	r.tell(d, &o, span)
+	r.add(o)
 }
 
 // await waits for the destination's next sending time, if it has a rate limit or keeps failing.
@@ -213,7 +215,7 @@ func (r *run) await() error {
 	return pause(r.ctx, at)
 }
 
-func (r *run) send(d *models.Ready) (adapters.Receipt, error) {
+func (r *run) send(d *models.Ready, traceparent string) (adapters.Receipt, error) {
 	if r.endpoint.UnusableErr != nil {
 		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: "The destination's credentials cannot be opened with this server's key.",
 			Advice: "Ask the operator to check SECRET_KEY and SECRET_KEY_PREVIOUS, or enter the credentials again."}
@@ -225,7 +227,7 @@ func (r *run) send(d *models.Ready) (adapters.Receipt, error) {
 	defer cancel()
 	e := d.Event
 	return r.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
-		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: e.Data, Attempt: d.Attempts + 1})
+		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: e.Data, Attempt: d.Attempts + 1, TraceParent: traceparent})
 }
 
 // outcome turns an attempt into what is recorded.
@@ -256,7 +258,6 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	if dec.disable != "" {
 		r.w.disable(r.endpoint, dec.disable)
 	}
-	r.w.logAttempt(r.ctx, r.endpoint, d, &o)
 	return o
 }
 
@@ -273,20 +274,6 @@ func afterOf(e *adapters.Error) time.Duration {
 		return 0
 	}
 	return e.After
-}
-
-func (w *Worker) logAttempt(ctx context.Context, e *models.Endpoint, d *models.Ready, o *models.Outcome) {
-	level := slog.LevelDebug
-	if !o.Attempt.OK {
-		level = slog.LevelInfo
-	}
-	if !w.log.Enabled(ctx, level) {
-		return
-	}
-	a := o.Attempt
-	w.log.LogAttrs(ctx, level, "attempt", slog.String("tenant", e.TenantID), slog.String("destination", e.ID), slog.String("event", d.Event.ID),
-		slog.Int("number", a.Number), slog.Bool("ok", a.OK), slog.Int("code", a.Code), slog.Duration("took", a.Duration),
-		slog.String("status", o.Status), slog.String("error_class", a.ErrorClass), slog.String("error", a.Error), slog.Time("next", o.Next))
 }
 
 // add takes note of an outcome. Those that are known are reported together when the job is through, or after a short

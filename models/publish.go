@@ -28,6 +28,8 @@ type PublishInput struct {
 	OrderingKey string          `json:"ordering_key"`
 	Data        json.RawMessage `json:"data"` // a JSON object, kept byte for byte
 
+	TraceParent string `json:"-"` // checked W3C trace context that the event belongs to; empty for none
+
 	Trigger string `json:"-"` // TriggerTest for a test event
 	Actor   string `json:"-"` // who sent a test event
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/waybill-dev/waybill/metrics"
 	"github.com/waybill-dev/waybill/models/seal"
+	"github.com/waybill-dev/waybill/traces"
 )
 
 // Store is the way to the database. One pool of connections serves GORM, pgx and the job queue, so that one
@@ -32,6 +33,7 @@ type Store struct {
 	Keys *seal.Keyring
 	Rules
 	Metrics    *metrics.Metrics // nil where nobody counts
+	Traces     *traces.Tracer   // nil where nobody traces
 	queue      Queue
 	known      knownKeys
 	partitions partitionNames
@@ -64,6 +66,7 @@ type Options struct {
 	Keys     *seal.Keyring
 	Rules    Rules
 	Metrics  *metrics.Metrics // nil for none
+	Traces   *traces.Tracer   // nil for none
 }
 
 // How many connections the pools open at most, unless told otherwise.
@@ -111,7 +114,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		jobs.Close()
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics}
+	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces}
 	s.watch()
 	return s, nil
 }
