@@ -1,11 +1,14 @@
 package app
 
 import (
+	"context"
 	"net/url"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // span is the parameters of a span around now.
@@ -131,6 +134,22 @@ func TestMeasuresRefused(t *testing.T) {
 	}
 	a.want(400, "GET", "/metrics/events?measures=count&filters[colour]=red&"+span(), nil)
 	a.want(404, "GET", "/metrics/events?measures=count&tenant_id=nobody&"+span(), nil)
+
+	// A count that takes too long is given up, and says what to do.
+	conn, err := pgx.Connect(t.Context(), a.cfg.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "begin; lock table attempts in access exclusive mode"); err != nil {
+		t.Fatal(err)
+	}
+	if o := a.want(503, "GET", "/metrics/attempts?measures=count&"+span(), nil); !strings.Contains(o.str("message"), "shorter span") || o.header.Get("Retry-After") == "" {
+		t.Errorf("a count that takes too long: %s", o.raw)
+	}
+	if _, err := conn.Exec(t.Context(), "rollback"); err != nil {
+		t.Fatal(err)
+	}
 
 	// A tenant's token counts that tenant's, and cannot ask for others.
 	own := a.as(a.want(200, "GET", "/tenants/acme/token", nil).str("token"))

@@ -99,6 +99,8 @@ func TestMetrics(t *testing.T) {
 		`waybill_destinations{state="disabled",type="echo"}`:                        1,
 		`waybill_queue_jobs{queue="deliver",state="due"}`:                           0,
 		`waybill_read_success{source="store"}`:                                      1,
+		`waybill_queue_oldest_due_seconds{queue="deliver"}`:                         0,
+		`waybill_read_success{source="queue_age"}`:                                  1,
 		`waybill_read_success{source="queue"}`:                                      1,
 		`waybill_db_pool_max_connections{pool="hot"}`:                               8,
 		`waybill_build_info{version="dev"}`:                                         1,

@@ -45,7 +45,7 @@ func (m *Metrics) Recorded(outcomes []Outcome) {
 	for i := range outcomes {
 		o := &outcomes[i]
 		if o.Final {
-			m.finished.WithLabelValues(o.Type, o.Status).Inc()
+			m.end(o.Type, o.Status).Inc()
 		}
 		if !o.Attempted {
 			continue
@@ -63,6 +63,15 @@ func (m *Metrics) Recorded(outcomes []Outcome) {
 			s.latency.Observe(o.Latency.Seconds())
 		}
 	}
+}
+
+// end finds the counter of deliveries that ended so. The lock is held.
+func (m *Metrics) end(destination, status string) prometheus.Counter {
+	k := [2]string{destination, status}
+	if m.ends[k] == nil {
+		m.ends[k] = m.finished.WithLabelValues(destination, status)
+	}
+	return m.ends[k]
 }
 
 // series finds the series of a kind of attempts. The lock is held.

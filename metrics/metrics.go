@@ -37,6 +37,7 @@ type Metrics struct {
 
 	mu    sync.Mutex
 	known map[attemptKey]*attemptSeries
+	ends  map[[2]string]prometheus.Counter // of finished, by type and status
 }
 
 // Buckets, in seconds. The shortest are those of a receiver on the same machine, the longest those of a delivery that was
@@ -49,7 +50,7 @@ var (
 
 // New makes the metrics of a process of this version.
 func New(version string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), known: map[attemptKey]*attemptSeries{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), known: map[attemptKey]*attemptSeries{}, ends: map[[2]string]prometheus.Counter{}}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 		m.registry.MustRegister(c)
@@ -88,9 +89,9 @@ func New(version string) *Metrics {
 	return m
 }
 
-// Handler answers a scrape.
+// Handler answers a scrape. It needs no deadline of its own: whatever may take long is read with one.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 15 * time.Second})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }
 
 // Accepted counts a committed group of events.
