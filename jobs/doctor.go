@@ -23,8 +23,9 @@ const maxExamples = 5
 type doctor struct {
 	tx       pgx.Tx
 	findings []models.Finding
-	lost     []models.Lost // deliveries that nobody will touch again
-	dead     []string      // workers that are gone, with jobs that nobody takes over
+	lost     []models.Lost        // deliveries that nobody will touch again
+	dead     []string             // workers that are gone, with jobs that nobody takes over
+	stuck    []models.DeliveryKey // deliveries at their end that others with their ordering key wait behind
 }
 
 // Diagnose checks the queue against the deliveries. With repair it also queues what was lost, and makes the jobs of dead
@@ -33,7 +34,7 @@ func Diagnose(ctx context.Context, store *models.Store, repair bool) ([]models.F
 	d := &doctor{}
 	err := pgx.BeginTxFunc(ctx, store.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		d.tx = tx
-		for _, check := range []func(context.Context) error{d.unpack, d.workers, d.deliveries, d.jobs} {
+		for _, check := range []func(context.Context) error{d.unpack, d.workers, d.deliveries, d.order, d.jobs} {
 			if err := check(ctx); err != nil {
 				return err
 			}
@@ -113,11 +114,15 @@ func (d *doctor) workers(ctx context.Context) error {
 	return nil
 }
 
-// deliveries looks for those that are not at their end, and that no job carries at their turn.
+// deliveries looks for those that are not at their end, and that no job carries at their turn. One that waits behind
+// another with its ordering key gets its job when it is first.
 func (d *doctor) deliveries(ctx context.Context) error {
 	rows, err := d.tx.Query(ctx, `select v.event_id, v.destination_key, v.turn, v.status from deliveries v
 		where v.status in ('pending', 'delivering', 'retrying') and not exists (
 			select 1 from queued q where q.event_id = v.event_id and q.destination_key = v.destination_key and q.turn = v.turn)
+			and not (v.status = 'pending' and exists (select 1 from ordered_deliveries me join ordered_deliveries x
+				on x.destination_key = me.destination_key and x.ordering_key = me.ordering_key and x.seq < me.seq
+				where me.destination_key = v.destination_key and me.event_id = v.event_id))
 		order by v.event_id`)
 	if err != nil {
 		return err
@@ -146,6 +151,37 @@ func (d *doctor) deliveries(ctx context.Context) error {
 	}
 	d.add("deliveries", models.LevelFail, fmt.Sprintf("%d deliveries are on their way, and no job will touch them again (%v).", len(d.lost), byStatus),
 		"Run `waybill doctor -repair`, which queues them again, and report this: it must not happen.", examples...)
+	return nil
+}
+
+// order looks for deliveries that wait behind one with their ordering key which is at its end.
+func (d *doctor) order(ctx context.Context) error {
+	rows, err := d.tx.Query(ctx, `select h.event_id, h.destination_key from (
+			select distinct on (destination_key, ordering_key) * from ordered_deliveries order by destination_key, ordering_key, seq) h
+		join destinations n on n.key = h.destination_key
+		left join deliveries v on v.event_id = h.event_id and v.destination_key = h.destination_key
+		where v.status is null or v.status in ('delivered', 'cancelled', 'filtered_out') or v.status = 'failed' and n.on_exhausted <> $1
+		order by h.seq`, models.ExhaustedBlock)
+	if err != nil {
+		return err
+	}
+	var k models.DeliveryKey
+	var examples []string
+	if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination}, func() error {
+		d.stuck = append(d.stuck, k)
+		if len(examples) < maxExamples {
+			examples = append(examples, k.ID())
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if len(d.stuck) > 0 {
+		d.add("order", models.LevelFail, fmt.Sprintf("%d deliveries are at their end, and others with their ordering key still wait behind them.", len(d.stuck)),
+			"Run `waybill doctor -repair`, which lets those go on, and report this: it must not happen.", examples...)
+		return nil
+	}
+	d.add("order", models.LevelOK, "No delivery waits behind one with its ordering key that is at its end.", "")
 	return nil
 }
 
@@ -226,6 +262,13 @@ func (d *doctor) repair(ctx context.Context, store *models.Store) error {
 			return err
 		}
 		d.add("repair", models.LevelOK, fmt.Sprintf("%d deliveries were queued again.", n), "")
+	}
+	if len(d.stuck) > 0 {
+		n, err := store.PassOn(ctx, d.stuck)
+		if err != nil {
+			return err
+		}
+		d.add("repair", models.LevelOK, fmt.Sprintf("%d deliveries that waited for their order were queued.", n), "")
 	}
 	n, err := store.CancelHeldOfDeleted(ctx)
 	if n > 0 {

@@ -100,3 +100,23 @@ func (s *Store) CancelHeldOfDeleted(ctx context.Context) (cancelled int, err err
 	}
 	return cancelled, nil
 }
+
+// PassOn takes deliveries that are at their end out of the lines of their ordering keys, and queues those that are first
+// then. It returns how many those are.
+func (s *Store) PassOn(ctx context.Context, finished []DeliveryKey) (queued int, err error) {
+	committed := func() {}
+	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		jobs, err := passOn(ctx, tx, finished)
+		if err != nil || len(jobs) == 0 {
+			return err
+		}
+		queued = len(jobs)
+		committed, err = s.queue.Enqueue(ctx, tx, jobs)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	committed()
+	return queued, nil
+}

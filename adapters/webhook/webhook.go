@@ -200,8 +200,8 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 	} else {
 		s.standardHeaders(h, m, s.now())
 	}
-	if m.TraceParent != "" && !s.ownTrace {
-		h.AddPublic(adapters.AttributeTrace, m.TraceParent)
+	if !s.ownTrace {
+		httpevent.AddTrace(h, m)
 	}
 	return s.client.Deliver(ctx, outbound.Request{Header: h, Body: m.Data, Timeout: s.timeout})
 }
