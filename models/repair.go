@@ -27,8 +27,7 @@ func (s *Store) Requeue(ctx context.Context, lost []Lost) (queued int, err error
 }
 
 func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error) {
-	committed := func() {}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.queueIn(ctx, func(tx pgx.Tx) (jobs []Batch, err error) {
 		items := map[int64][]Item{}
 		for _, l := range lost {
 			var turn int32
@@ -39,26 +38,34 @@ func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error
 				continue
 			}
 			if err != nil {
-				return err
+				return nil, err
 			}
 			items[l.Destination] = append(items[l.Destination], Item{l.EventID, turn})
 			queued++
 		}
-		var jobs []Batch
 		for destination, list := range items {
 			jobs = append(jobs, batches(Batch{Destination: destination, Retry: true}, list)...)
 		}
-		if len(jobs) == 0 {
-			return nil
+		return jobs, nil
+	})
+	return queued, err
+}
+
+// queueIn adds the jobs that fn returns in the transaction in which fn works, and wakes the workers.
+func (s *Store) queueIn(ctx context.Context, fn func(tx pgx.Tx) ([]Batch, error)) error {
+	committed := func() {}
+	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		jobs, err := fn(tx)
+		if err != nil || len(jobs) == 0 {
+			return err
 		}
 		committed, err = s.queue.Enqueue(ctx, tx, jobs)
 		return err
 	})
-	if err != nil {
-		return 0, err
+	if err == nil {
+		committed()
 	}
-	committed()
-	return queued, nil
+	return err
 }
 
 // Abandon makes the jobs of workers available again that are gone for good, and returns how many. One that has been seen
@@ -104,19 +111,10 @@ func (s *Store) CancelHeldOfDeleted(ctx context.Context) (cancelled int, err err
 // PassOn takes deliveries that are at their end out of the lines of their ordering keys, and queues those that are first
 // then. It returns how many those are.
 func (s *Store) PassOn(ctx context.Context, finished []DeliveryKey) (queued int, err error) {
-	committed := func() {}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.queueIn(ctx, func(tx pgx.Tx) ([]Batch, error) {
 		jobs, err := passOn(ctx, tx, finished)
-		if err != nil || len(jobs) == 0 {
-			return err
-		}
 		queued = len(jobs)
-		committed, err = s.queue.Enqueue(ctx, tx, jobs)
-		return err
+		return jobs, err
 	})
-	if err != nil {
-		return 0, err
-	}
-	committed()
-	return queued, nil
+	return queued, err
 }

@@ -160,7 +160,7 @@ func encode(spans []sdktrace.ReadOnlySpan) otlpRequest {
 func attributes(list []attribute.KeyValue) []otlpAttribute {
 	out := make([]otlpAttribute, 0, len(list))
 	for _, a := range list {
-		v := map[string]any{"stringValue": a.Value.Emit()}
+		v := map[string]any{"stringValue": a.Value.String()}
 		switch a.Value.Type() {
 		case attribute.INT64:
 			v = map[string]any{"intValue": strconv.FormatInt(a.Value.AsInt64(), 10)}
