@@ -69,6 +69,7 @@ type Message struct {
 	DeliveryMetadata map[string]string // the destination's own, static; nil when there is none
 	Data             []byte            // payload, byte for byte as published; must not be modified
 	Attempt          int               // from 1, counting every attempt of this delivery
+	TraceParent      string            // W3C trace context to pass on (header or attribute "traceparent"); empty for none
 	Computed         map[string]string // what the fields with Field.Expression gave for this event, by field key; nil for none
 }
 

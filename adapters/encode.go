@@ -36,6 +36,8 @@ const (
 	AttributeEventID   = "event-id"
 	AttributeTopic     = "topic"
 	AttributeTimestamp = "timestamp" // when the event happened, RFC 3339 in UTC
+	// AttributeTrace is the trace context (W3C Trace Context), also as the CloudEvents extension for distributed tracing.
+	AttributeTrace = "traceparent"
 )
 
 // Encoded is a message as a system with message attributes carries it.
@@ -62,11 +64,14 @@ func (m *Message) Encode(s *Settings, prefix string) Encoded {
 	if m.Topic != "" {
 		e.Attributes = append(e.Attributes, Attribute{AttributeTopic, m.Topic})
 	}
+	if m.TraceParent != "" {
+		e.Attributes = append(e.Attributes, Attribute{AttributeTrace, m.TraceParent})
+	}
 	if s.Format == FormatStructured {
 		e.Body = m.envelope(s)
 		return e // the metadata is in the envelope
 	}
-	taken := map[string]bool{AttributeEventID: true, AttributeTopic: true, AttributeTimestamp: true}
+	taken := map[string]bool{AttributeEventID: true, AttributeTopic: true, AttributeTimestamp: true, AttributeTrace: m.TraceParent != ""}
 	e.Attributes = m.metadata(e.Attributes, taken, strings.ToLower)
 	return e
 }
@@ -94,6 +99,9 @@ func (m *Message) cloudEvent(s *Settings) []Attribute {
 	}
 	out := []Attribute{{"specversion", "1.0"}, {"id", m.EventID}, {"source", "/tenants/" + s.TenantID}, {"type", kind},
 		{"time", m.Time.UTC().Format(time.RFC3339Nano)}}
+	if m.TraceParent != "" {
+		out = append(out, Attribute{AttributeTrace, m.TraceParent})
+	}
 	taken := map[string]bool{"data": true, "database64": true, "datacontenttype": true, "dataschema": true, "subject": true}
 	for _, a := range out {
 		taken[a.Name] = true

@@ -15,7 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/internal/metrics"
 	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/jobs"
 	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/migrations"
@@ -28,7 +30,9 @@ type App struct {
 	cfg           *Config
 	log           *slog.Logger
 	store         *models.Store
-	accepter      *models.Accepter
+	metrics       *metrics.Metrics
+	traces        *traces.Tracer   // nil unless OTEL_EXPORTER_OTLP_ENDPOINT is set
+	accepter      *models.Accepter // nil in a process without web
 	notices       *jobs.Notices
 	recent        *models.Recent // nil unless web and worker share the process
 	env           adapters.Env
@@ -52,7 +56,8 @@ const recentBytes = 32 << 20
 // New connects to the database (starting and migrating a private one where the configuration says so) and gets
 // everything ready to run. Close must be called, also when Run was not.
 func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error) {
-	a := &App{cfg: cfg, log: log, env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version, HostCredentials: cfg.HostCreds}}
+	a := &App{cfg: cfg, log: log, metrics: metrics.New(Version),
+		env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version, HostCredentials: cfg.HostCreds}}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -77,7 +82,14 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
 	}
-	a.store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules()})
+	if cfg.OTLPEndpoint != "" {
+		a.traces, err = traces.Start(ctx, traces.Options{Endpoint: cfg.OTLPEndpoint, Headers: cfg.OTLPHeaders, Version: Version, Role: cfg.Role,
+			OnError: func(err error) { log.Warn("traces could not be sent; deliveries go on without them", "error", err) }})
+		if err != nil {
+			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
+		}
+	}
+	a.store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics, Traces: a.traces})
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +102,7 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	a.queueCtx, a.endQueue = context.WithCancel(context.Background())
 	a.store.SetQueue(jobs.NewQueue(a.queueCtx, a.store.Jobs, log))
 	a.store.SetChannelTypes(jobs.ChannelTypes{})
+	jobs.WatchQueue(a.store)
 	if cfg.Role == "serve" {
 		a.recent = models.NewRecent(recentBytes)
 	}
@@ -137,6 +150,13 @@ func (a *App) Listen() (addr string, err error) {
 // Run works until ctx ends, then stops gracefully: no new requests, no new jobs, what is under way finishes or is
 // handed back. started is called once when everything is up.
 func (a *App) Run(ctx context.Context, started func()) error {
+	var measured net.Listener
+	if a.cfg.MetricsAddr != "" {
+		var err error
+		if measured, err = net.Listen("tcp", a.cfg.MetricsAddr); err != nil {
+			return fmt.Errorf("METRICS_ADDR: cannot listen on %s (every process of a machine needs an address of its own): %w", a.cfg.MetricsAddr, err)
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	var ready sync.WaitGroup
 	if a.cfg.Role != "web" {
@@ -156,6 +176,9 @@ func (a *App) Run(ctx context.Context, started func()) error {
 			<-ctx.Done()
 			return a.http.ShutdownWithTimeout(15 * time.Second)
 		})
+	}
+	if measured != nil {
+		g.Go(func() error { return a.serveMetrics(ctx, measured) })
 	}
 	g.Go(func() error {
 		a.keepPartitionsKnown(ctx)
@@ -204,6 +227,11 @@ func (a *App) Close() {
 		}
 		if a.endQueue != nil {
 			a.endQueue()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		if err := a.traces.Stop(ctx); err != nil {
+			a.log.Warn("the last traces could not be sent", "error", err)
 		}
 		if a.store != nil {
 			a.store.Close()

@@ -41,6 +41,12 @@ func newTestApp(t testing.TB, change func(*Config)) *testApp {
 	if change != nil {
 		change(cfg)
 	}
+	return newProcessOf(t, cfg)
+}
+
+// newProcessOf starts a process with this configuration.
+func newProcessOf(t testing.TB, cfg *Config) *testApp {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := New(ctx, cfg, log)

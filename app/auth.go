@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -19,7 +20,8 @@ const tokenLength = 24 * time.Hour
 
 // apiCall finds out who calls the API and whether they may.
 func (a *App) apiCall(ctx context.Context, c *fiber.Ctx, perm models.Permission) (*Call, error) {
-	call := &Call{RequestID: requestID(c), IP: c.IP(), Prefer: parsePrefer(c.Get("Prefer")), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `)}
+	call := &Call{RequestID: requestID(c), IP: c.IP(), Prefer: parsePrefer(c.Get("Prefer")), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
+		Trace: traces.Context(c.Get("traceparent"))}
 	scheme, key, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
 	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "Bearer") || key == "" {
 		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "Give an API key or a tenant's token: Authorization: Bearer <key>."}

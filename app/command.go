@@ -20,6 +20,7 @@ Usage: waybill <command>
   web           the dashboard and the API
   work          a worker
   migrate       bring the database up to this version
+  doctor        check a live database and say what is wrong (see waybill doctor -h)
   check-config  read the environment and report every problem
   bench         measure this machine: accept, deliver, latency (see waybill bench -h)
   version       print the version
@@ -41,6 +42,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		err = serve(ctx, command, stdout)
 	case "migrate":
 		err = migrate(ctx, stdout)
+	case "doctor":
+		err = doctor(ctx, args[1:], os.Getenv, stdout)
 	case "check-config":
 		err = checkConfig(args[1:], stdout)
 	case "bench":
@@ -54,7 +57,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "waybill:", err)
+		if err != errUnwell {
+			fmt.Fprintln(stderr, "waybill:", err)
+		}
 		return 1
 	}
 	return 0

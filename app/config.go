@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/mail"
 	"net/netip"
 	"net/url"
@@ -17,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/models"
@@ -27,33 +30,36 @@ import (
 type Config struct {
 	Role string // the command: serve, web or work
 
-	Host        string
-	Port        int
-	DatabaseURL string // empty for a private PostgreSQL in DataDir (serve only)
-	DataDir     string
-	APIKey      string
-	SecretKey   string
-	OlderKeys   []string
-	AdminEmail  string
-	AdminPass   string
-	BaseURL     string
-	Topics      []string
-	EgressAllow []netip.Prefix
-	HostCreds   bool // destinations may use the credentials of this machine
-	Retry       models.RetryPolicy
-	ManualLimit int
-	DisableN    int           // failing deliveries in a row after which a destination is disabled; 0 for never
-	DisableMin  time.Duration // and only when they lasted so long
-	ProbeAfter  time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
-	Retention   time.Duration
-	Timeout     time.Duration
-	MaxInFlight int
-	PerDest     int
-	MaxPayload  int
-	LogLevel    slog.Level
-	LogFormat   string // text or json
-	Proxies     []string
-	SMTP        notify.SMTP // without a server when SMTP_URL is not given; meant for notify.Env
+	Host         string
+	Port         int
+	DatabaseURL  string // empty for a private PostgreSQL in DataDir (serve only)
+	DataDir      string
+	APIKey       string
+	SecretKey    string
+	OlderKeys    []string
+	AdminEmail   string
+	AdminPass    string
+	BaseURL      string
+	Topics       []string
+	EgressAllow  []netip.Prefix
+	HostCreds    bool // destinations may use the credentials of this machine
+	Retry        models.RetryPolicy
+	ManualLimit  int
+	DisableN     int           // failing deliveries in a row after which a destination is disabled; 0 for never
+	DisableMin   time.Duration // and only when they lasted so long
+	ProbeAfter   time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
+	Retention    time.Duration
+	Timeout      time.Duration
+	MaxInFlight  int
+	PerDest      int
+	MaxPayload   int
+	LogLevel     slog.Level
+	LogFormat    string // text or json
+	Proxies      []string
+	SMTP         notify.SMTP       // without a server when SMTP_URL is not given; meant for notify.Env
+	OTLPHeaders  map[string]string // of requests to the collector
+	OTLPEndpoint string            // base address of an OpenTelemetry collector; empty for no traces
+	MetricsAddr  string            // where metrics are served without a key; empty for nowhere
 
 	NewAPIKey bool // the API key was made up just now
 	KeyInFile bool // the API key is kept in DataDir
@@ -229,6 +235,35 @@ func variables() []variable {
 			}
 			return err
 		}},
+		{"METRICS_ADDR", "", "where metrics and health are served without a key, also by work: 127.0.0.1:9464 or :9464; keep it inside your network", func(r *reader, v string) error {
+			if _, port, err := net.SplitHostPort(v); v != "" && (err != nil || port == "") {
+				return errors.New("must be an address and a port like 127.0.0.1:9464, or :9464 for every address of the machine")
+			}
+			r.MetricsAddr = v
+			return nil
+		}},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "", "OpenTelemetry collector (OTLP over HTTP) for traces: http://collector:4318; OTEL_TRACES_SAMPLER and OTEL_RESOURCE_ATTRIBUTES work, too", func(r *reader, v string) error {
+			u, err := url.Parse(v)
+			if v != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+				return errors.New("must be an address like http://collector:4318")
+			}
+			r.OTLPEndpoint = v
+			return nil
+		}},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "", "headers for the collector, comma-separated, values URL-encoded: authorization=Bearer%20…", func(r *reader, v string) error {
+			for _, h := range list(v) {
+				name, value, ok := strings.Cut(h, "=")
+				value, err := url.QueryUnescape(value)
+				if !ok || err != nil || !httpguts.ValidHeaderFieldName(strings.TrimSpace(name)) || !httpguts.ValidHeaderFieldValue(value) {
+					return errors.New("must be names and values like name=value,other=value")
+				}
+				if r.OTLPHeaders == nil {
+					r.OTLPHeaders = map[string]string{}
+				}
+				r.OTLPHeaders[strings.TrimSpace(name)] = strings.TrimSpace(value)
+			}
+			return nil
+		}},
 		{"LOG_LEVEL", "info", "debug, info, warn or error", func(r *reader, v string) error {
 			if r.LogLevel.UnmarshalText([]byte(v)) != nil {
 				return errors.New("must be debug, info, warn or error")
@@ -260,7 +295,7 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 			problems = append(problems, fmt.Sprintf("%s: %v", v.name, err))
 		}
 	}
-	if c.DatabaseURL == "" && role != "serve" {
+	if c.DatabaseURL == "" && role != "serve" && role != "doctor" {
 		problems = append(problems, "DATABASE_URL: is required (only `waybill serve` brings its own PostgreSQL)")
 	}
 	if c.SecretKey == "" && (role == "web" || role == "work") {
@@ -290,13 +325,16 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	return c, nil
 }
 
+// secretKeyFile is where serve keeps the key that it made up, in DataDir.
+const secretKeyFile = "secret_key"
+
 // Secrets makes up the secrets that serve was not given, and keeps them in DataDir so that the next start has the same.
 func (c *Config) Secrets() error {
 	for _, s := range []struct {
 		name, file, prefix string
 		value              *string
 	}{
-		{"SECRET_KEY", "secret_key", "", &c.SecretKey},
+		{"SECRET_KEY", secretKeyFile, "", &c.SecretKey},
 		{"API_KEY", "api_key", models.KeyPrefix, &c.APIKey},
 	} {
 		if *s.value != "" {

@@ -244,7 +244,8 @@ func (l *ledger) setUp(base string) {
 // what arrives twice was under way when a worker died.
 func TestKilledProcesses(t *testing.T) {
 	t.Parallel()
-	db := "DATABASE_URL=" + modelstest.DB(t)
+	url := modelstest.DB(t)
+	db := "DATABASE_URL=" + url
 	l := newLedger(t)
 	web := startProcess(t, "web", db)
 	l.setUp(web.base)
@@ -271,6 +272,7 @@ func TestKilledProcesses(t *testing.T) {
 	took := l.settle(web.base)
 	accepted, _, twice := l.count()
 	t.Logf("%d accepted, 0 lost, %d arrived twice, settled %v after the last publish", accepted, twice, took)
+	wellAgain(t, map[string]string{"DATABASE_URL": url})
 	if most := kills * 200; twice > most {
 		t.Errorf("%d arrived twice; at most %d were under way at the %d kills", twice, most, kills)
 	}
@@ -354,6 +356,7 @@ func TestKilledServe(t *testing.T) {
 	stop()
 	publishers.Wait()
 	took := l.settle(serve.base)
+	wellAgain(t, map[string]string{"DATA_DIR": dir}) // the doctor finds the private PostgreSQL by itself
 	accepted, _, twice := l.count()
 	t.Logf("%d accepted, 0 lost, %d arrived twice, settled %v after the last publish", accepted, twice, took)
 }

@@ -22,6 +22,7 @@ type Call struct {
 	Prefer    prefer
 	IfMatch   string // version of a resource that the caller read; empty for any
 	Page      bool   // from the dashboard, not from the API
+	Trace     string // the caller's checked traceparent; empty for none
 }
 
 // Scope is whose rows the caller may see.
@@ -146,7 +147,7 @@ func etagMatches(header, tag string) bool {
 // binder fills a request's struct from the path, the query and the body, as its tags say:
 //
 //	path:"tenant"     a part of the path
-//	query:"limit"     a parameter of the query; lists as k=a&k=b, k[]=a or k[0]=a
+//	query:"limit"     a parameter of the query; lists as k=a&k=b, k[]=a or k[0]=a (k itself may be like filters[topic])
 //	body:"json"       the whole body
 type binder struct {
 	fields []boundField
@@ -218,7 +219,7 @@ func (b *binder) query(c *fiber.Ctx) (map[string][]string, error) {
 	for k, v := range c.Context().QueryArgs().All() {
 		name := string(k)
 		if !b.known[name] {
-			if i := strings.IndexByte(name, '['); i > 0 && strings.HasSuffix(name, "]") {
+			if i := strings.LastIndexByte(name, '['); i > 0 && strings.HasSuffix(name, "]") {
 				if inner := name[i+1 : len(name)-1]; inner == "" || isDigits(inner) {
 					name = name[:i]
 				}

@@ -159,7 +159,10 @@ func TestDatabaseFaults(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	publishers := l.publish(ctx, 8)
 	a := &testApp{TB: t, base: web.base, key: testKey}
-	l.await(func() bool { _, received, _ := l.count(); return received > 0 && a.do("GET", "/healthz", nil).workers() == 2 })
+	l.await(func() bool {
+		_, received, _ := l.count()
+		return received > 0 && a.do("GET", "/healthz", nil).workers() == 2
+	})
 	more := func(n int) {
 		before, _, _ := l.count()
 		l.await(func() bool { now, _, _ := l.count(); return now > before+n })

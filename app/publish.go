@@ -67,7 +67,7 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	if err := scopePublish(call, in); err != nil {
 		return nil, err
 	}
-	res, err := a.accepter.Publish(ctx, in)
+	res, err := a.acceptTraced(ctx, call, in)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +91,22 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	}
 	r.Status, r.Body = http.StatusOK, out
 	return r, nil
+}
+
+// acceptTraced accepts an event within a span, to which its attempts will belong.
+func (a *App) acceptTraced(ctx context.Context, call *Call, in *models.PublishInput) (*models.PublishResult, error) {
+	span := a.traces.Publish(call.Trace, in.TenantID, 1)
+	in.TraceParent = span.Parent
+	res, err := a.accepter.Publish(ctx, in)
+	if err != nil {
+		e := models.AsError(err)
+		span.Failed(e.Code(), e.Message)
+		span.End(e.Status(), "")
+		return nil, err
+	}
+	span.Event(res.ID)
+	span.End(http.StatusAccepted, "")
+	return res, nil
 }
 
 // scopePublish keeps a caller with one tenant to that tenant.
@@ -173,7 +189,12 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 		}
 		ins, places = append(ins, in), append(places, i)
 	}
+	span := a.traces.Publish(call.Trace, call.Actor.TenantID, len(ins))
+	for _, in := range ins {
+		in.TraceParent = span.Parent
+	}
 	res, errs := a.accepter.PublishAll(ctx, ins)
+	span.End(http.StatusAccepted, "")
 	for k, i := range places {
 		if errs[k] != nil {
 			refuse(i, errs[k])
@@ -236,7 +257,7 @@ func (a *App) sendTest(ctx context.Context, c *Call, req *testRequest) (*Reply, 
 	}
 	never := false
 	in.EligibleForRetry = &never
-	res, err := a.accepter.Publish(ctx, in)
+	res, err := a.acceptTraced(ctx, c, in)
 	if err != nil {
 		return nil, err
 	}

@@ -47,8 +47,9 @@ func (a *App) routes() *fiber.App {
 		ProxyHeader:             fiber.HeaderXForwardedFor,
 		ServerHeader:            "",
 	})
-	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.prepare)
+	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare)
 	f.Get("/healthz", a.healthz)
+	f.Get("/metrics", a.scrape())
 	f.Get("/readyz", a.readyz)
 	f.Get(static.Prefix+"*", a.serveStatic)
 	for _, r := range a.apiRoutes() {
@@ -110,6 +111,8 @@ func (a *App) apiRoutes() []route {
 		{post, "/retry", models.MayRetry, asJSON(a, models.MayRetry, a.retry)},
 		{get, "/attempts", models.MayRead, asJSON(a, models.MayRead, a.listAttempts)},
 		{get, "/attempts/:attempt", models.MayRead, asJSON(a, models.MayRead, a.getAttempt)},
+		{get, "/metrics/events", models.MayRead, asJSON(a, models.MayRead, a.measureEvents)},
+		{get, "/metrics/attempts", models.MayRead, asJSON(a, models.MayRead, a.measureAttempts)},
 
 		{post, "/filters/test", models.MayRead, asJSON(a, models.MayRead, a.testFilter)},
 		{post, "/filters/convert", models.MayRead, asJSON(a, models.MayRead, a.convertFilter)},

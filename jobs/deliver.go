@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -88,7 +87,7 @@ func unusable(e *models.Endpoint, trigger string) (status, reason string) {
 func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, reason string) []models.Outcome {
 	out := make([]models.Outcome, len(ready))
 	for i, r := range ready {
-		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Turn: r.Turn,
+		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Type: e.Type, Turn: r.Turn,
 			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, Passes: e.Passes(status)}
 	}
 	return out
@@ -97,6 +96,7 @@ func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, 
 // putOff gives a job back to the queue, to be taken up later. Nothing of it has been done, so its deliveries stay as they
 // are.
 func (w *Worker) putOff(ctx context.Context, job *river.Job[deliverArgs], wait time.Duration) error {
+	w.store.Metrics.PutOff(len(job.Args.Items))
 	return w.store.Postpone(ctx, w.process.ID, job.ID, wait)
 }
 
@@ -184,13 +184,16 @@ func (r *run) one(i int) {
 		return
 	}
 	started := time.Now()
-	receipt, err := r.send(d)
+	span := r.trace(d, started)
+	receipt, err := r.send(d, span.Parent)
 	took := time.Since(started)
 	if err != nil && r.ctx.Err() != nil {
 		r.fail(r.ctx.Err()) // the process is stopping; the attempt was cut off and is made again
 		return
 	}
-	r.add(r.outcome(d, started, took, receipt, err))
+	o := r.outcome(d, started, took, receipt, err)
+	r.tell(d, &o, span)
+	r.add(o)
 }
 
 // await waits for the destination's next sending time, if it has a rate limit or keeps failing.
@@ -212,7 +215,7 @@ func (r *run) await() error {
 	return pause(r.ctx, at)
 }
 
-func (r *run) send(d *models.Ready) (adapters.Receipt, error) {
+func (r *run) send(d *models.Ready, traceparent string) (adapters.Receipt, error) {
 	if r.endpoint.UnusableErr != nil {
 		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: "The destination's credentials cannot be opened with this server's key.",
 			Advice: "Ask the operator to check SECRET_KEY and SECRET_KEY_PREVIOUS, or enter the credentials again."}
@@ -229,7 +232,7 @@ func (r *run) send(d *models.Ready) (adapters.Receipt, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.endpoint.Timeout)
 	defer cancel()
 	return r.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
-		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed})
+		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: traceparent})
 }
 
 // outcome turns an attempt into what is recorded.
@@ -253,7 +256,7 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	now := started.Add(took)
 	r.lane.learn(now, took, err != nil, throttled, max(t.asked, afterOf(t.err)))
 	dec := decide(t)
-	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous}
+	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Type: r.endpoint.Type, Due: due(r.job), Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous}
 	if err != nil && trigger == models.TriggerProbe && r.endpoint.DisabledAt != nil {
 		o.Status, o.Reason = models.StatusHeld, "A probe of the disabled destination failed: "+a.Error
 	}
@@ -264,8 +267,15 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	if dec.disable != "" {
 		r.w.disable(r.endpoint, dec.disable)
 	}
-	r.w.logAttempt(r.ctx, r.endpoint, d, &o)
 	return o
+}
+
+// due is when a job was to be done. Jobs for now are written with a time that lies a little in the past.
+func due(job *river.Job[deliverArgs]) time.Time {
+	if job.CreatedAt.After(job.ScheduledAt) {
+		return job.CreatedAt
+	}
+	return job.ScheduledAt
 }
 
 func afterOf(e *adapters.Error) time.Duration {
@@ -273,20 +283,6 @@ func afterOf(e *adapters.Error) time.Duration {
 		return 0
 	}
 	return e.After
-}
-
-func (w *Worker) logAttempt(ctx context.Context, e *models.Endpoint, d *models.Ready, o *models.Outcome) {
-	level := slog.LevelDebug
-	if !o.Attempt.OK {
-		level = slog.LevelInfo
-	}
-	if !w.log.Enabled(ctx, level) {
-		return
-	}
-	a := o.Attempt
-	w.log.LogAttrs(ctx, level, "attempt", slog.String("tenant", e.TenantID), slog.String("destination", e.ID), slog.String("event", d.Event.ID),
-		slog.Int("number", a.Number), slog.Bool("ok", a.OK), slog.Int("code", a.Code), slog.Duration("took", a.Duration),
-		slog.String("status", o.Status), slog.String("error_class", a.ErrorClass), slog.String("error", a.Error), slog.Time("next", o.Next))
 }
 
 // add takes note of an outcome. Those that are known are reported together when the job is through, or after a short

@@ -60,13 +60,15 @@ func Run(ctx context.Context, store *models.Store, opts Options, log *slog.Logge
 	if opts.StopWait == 0 {
 		opts.StopWait = 20 * time.Second
 	}
+	var now atomic.Pointer[Worker]
+	watchWorker(store.Metrics, &now)
 	once := false
 	first := func() {
 		once = true
 		started()
 	}
 	for {
-		again, err := runOnce(ctx, store, opts, log, first)
+		again, err := runOnce(ctx, store, opts, log, first, &now)
 		switch {
 		case err != nil && once && ctx.Err() == nil:
 			// A worker that has run before does not give up because the database is away for a while.
@@ -81,7 +83,7 @@ func Run(ctx context.Context, store *models.Store, opts Options, log *slog.Logge
 	}
 }
 
-func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.Logger, started func()) (again bool, err error) {
+func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.Logger, started func(), now *atomic.Pointer[Worker]) (again bool, err error) {
 	// Background work that must outlast ctx, until the last attempt is recorded.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -92,6 +94,7 @@ func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.L
 	w := &Worker{store: store, opts: opts, log: log, process: process, loader: models.NewLoader(life, store, opts.Recent),
 		recorder: models.NewRecorder(store, process.ID, log), senders: senders{env: opts.Env},
 		slots: make(chan struct{}, opts.MaxInFlight), slowOnes: make(chan struct{}, max(1, int(float64(opts.MaxInFlight)*slowShare)))}
+	now.Store(w)
 	if err := w.start(life); err != nil {
 		return false, err
 	}

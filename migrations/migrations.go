@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -33,21 +35,21 @@ const riverVersion = 8
 const lockKey = 7_241_907_315
 
 // queueSettings keep river_job healthy: its rows live for milliseconds, so that the defaults would vacuum and analyze
-// it far too late, and its GIN indexes serve searches that nothing here makes.
-const queueSettings = `
-alter table river.river_job set (
-  autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
-  autovacuum_analyze_scale_factor = 0.05, autovacuum_analyze_threshold = 1000,
-  autovacuum_vacuum_insert_scale_factor = 0.1,
-  autovacuum_vacuum_cost_delay = 1);
-drop index if exists river.river_job_args_index;
-drop index if exists river.river_job_metadata_index;`
+// it far too late.
+var queueSettings = []string{
+	"autovacuum_vacuum_scale_factor=0.02", "autovacuum_vacuum_threshold=1000",
+	"autovacuum_analyze_scale_factor=0.05", "autovacuum_analyze_threshold=1000",
+	"autovacuum_vacuum_insert_scale_factor=0.1", "autovacuum_vacuum_cost_delay=1",
+}
+
+// queueUnused are indexes of river_job that serve searches which nothing here makes.
+var queueUnused = []string{"river_job_args_index", "river_job_metadata_index"}
 
 // Hash identifies the schema: the same for the same migrations, different after any change. Tests name their
 // template database by it.
 func Hash() string {
 	h := sha256.New()
-	fmt.Fprintln(h, riverVersion, queueSettings)
+	fmt.Fprintln(h, riverVersion, queueSettings, queueUnused, partitionedIndexes)
 	names, _ := fs.Glob(files, "*.sql")
 	for _, n := range names {
 		b, _ := files.ReadFile(n)
@@ -57,32 +59,95 @@ func Hash() string {
 	return hex.EncodeToString(h.Sum(nil))[:12]
 }
 
+// lockTimeout is how long a statement of a migration waits for a lock. While it waits, everybody who comes after it
+// waits as well, so that it rather gives up and tries again.
+const lockTimeout = 900 * time.Millisecond
+
+// patience is for how long a migration tries to get its locks.
+const patience = 2 * time.Minute
+
 // Apply brings the database at url up to this build's schema and makes the partitions of the coming days. Processes
-// that start at once wait for each other. It never locks a table for longer than a few seconds: a statement that does
-// not get its lock within five fails, and the whole can be run again.
+// that start at once wait for each other. It never holds up others for longer than a second: a statement that does not
+// get its lock within that time gives up its place and is tried again, for two minutes. The whole can be run again.
 func Apply(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "select pg_advisory_lock($1)", int64(lockKey)); err != nil {
-		return fmt.Errorf("wait for another migration: %w", err)
+	if err := waitForOthers(ctx, conn); err != nil {
+		return err
 	}
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return err
 	}
 	cfg.MaxConns = 4
-	cfg.ConnConfig.RuntimeParams["lock_timeout"] = "5s"
+	cfg.ConnConfig.RuntimeParams["lock_timeout"] = fmt.Sprint(lockTimeout.Milliseconds())
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if err := applyOurs(ctx, pool); err != nil {
-		return err
+	for _, step := range []func(context.Context, *pgxpool.Pool) error{
+		applyOurs, applyRiver, tuneQueue, ensureIndexes,
+		func(ctx context.Context, pool *pgxpool.Pool) error {
+			return EnsurePartitions(ctx, pool, time.Now(), PartitionsAhead)
+		},
+	} {
+		if err := untilLocked(ctx, func() error { return step(ctx, pool) }); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// waitForOthers waits until no other process migrates the database, and keeps the next one waiting until conn is
+// closed. It asks again and again: CREATE INDEX CONCURRENTLY waits for every older statement to end, and would wait for
+// ever for one that waits for its own process.
+func waitForOthers(ctx context.Context, conn *pgx.Conn) error {
+	for {
+		var ours bool
+		if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", int64(lockKey)).Scan(&ours); err != nil {
+			return fmt.Errorf("wait for another migration: %w", err)
+		}
+		if ours {
+			return nil
+		}
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("wait for another migration: %w", err)
+		}
+	}
+}
+
+// untilLocked runs a step of the migration again when it did not get a lock.
+func untilLocked(ctx context.Context, step func() error) error {
+	for deadline := time.Now().Add(patience); ; {
+		err := step()
+		var pe *pgconn.PgError
+		if !errors.As(err, &pe) || pe.Code != "55P03" { // lock_not_available
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("a table stayed locked for %v; end what holds it (see pg_stat_activity) and run the migration again: %w", patience, err)
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// pause lets those go on who queued up behind us.
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(200 * time.Millisecond):
+		return nil
+	}
+}
+
+func applyRiver(ctx context.Context, pool *pgxpool.Pool) error {
 	if _, err := pool.Exec(ctx, "create schema if not exists "+RiverSchema); err != nil {
 		return err
 	}
@@ -93,16 +158,39 @@ func Apply(ctx context.Context, url string) error {
 	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{TargetVersion: riverVersion}); err != nil {
 		return fmt.Errorf("migrate the job queue: %w", err)
 	}
-	if _, err := pool.Exec(ctx, queueSettings); err != nil {
+	return nil
+}
+
+// tuneQueue gives the job queue's table our settings, unless it has them: that needs a lock which a vacuum may hold.
+func tuneQueue(ctx context.Context, pool *pgxpool.Pool) error {
+	tuned, err := QueueTuned(ctx, pool)
+	if err != nil || tuned {
+		return err
+	}
+	sql := "alter table " + RiverSchema + ".river_job set (" + strings.Join(queueSettings, ", ") + ")"
+	for _, name := range queueUnused {
+		sql += "; drop index if exists " + RiverSchema + "." + name
+	}
+	if _, err := pool.Exec(ctx, sql); err != nil {
 		return fmt.Errorf("tune the job queue: %w", err)
 	}
-	return EnsurePartitions(ctx, pool, time.Now(), PartitionsAhead)
+	return nil
+}
+
+// QueueTuned reports whether the job queue's table has our settings.
+func QueueTuned(ctx context.Context, db Querier) (tuned bool, err error) {
+	rows, err := db.Query(ctx, `select coalesce(c.reloptions @> $1, false) and not exists (select 1 from pg_class i where i.relnamespace = c.relnamespace and i.relname = any($2))
+		from pg_class c where c.oid = to_regclass($3)`, queueSettings, queueUnused, RiverSchema+".river_job")
+	if err != nil {
+		return false, err
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowTo[bool])
 }
 
 func applyOurs(ctx context.Context, pool *pgxpool.Pool) error {
 	db := stdlib.OpenDBFromPool(pool)
 	defer db.Close()
-	p, err := goose.NewProvider(goose.DialectPostgres, db, files)
+	p, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithAllowOutofOrder(true))
 	if err != nil {
 		return err
 	}

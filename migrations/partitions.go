@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -128,4 +129,32 @@ func PartitionName(table string, day time.Time) string {
 func LowestID(t time.Time) string {
 	ms := t.UnixMilli()
 	return fmt.Sprintf("%08x-%04x-0000-0000-000000000000", uint64(ms)>>16, uint64(ms)&0xffff)
+}
+
+// Days lists the days that have a partition, oldest first, by table.
+func Days(ctx context.Context, db Querier) (map[string][]time.Time, error) {
+	days := map[string][]time.Time{}
+	for _, table := range Partitioned {
+		have, err := partitions(ctx, db, table)
+		if err != nil {
+			return nil, err
+		}
+		days[table] = []time.Time{}
+		for name := range have {
+			if day, err := time.Parse(table+"_20060102", name); err == nil {
+				days[table] = append(days[table], day)
+			}
+		}
+		slices.SortFunc(days[table], time.Time.Compare)
+	}
+	return days, nil
+}
+
+// Ahead is for how many days after today there is a partition without a gap; -1 when even today has none.
+func Ahead(days []time.Time, now time.Time) int {
+	n := -1
+	for day := now.UTC().Truncate(24 * time.Hour); slices.Contains(days, day); day = day.AddDate(0, 0, 1) {
+		n++
+	}
+	return n
 }

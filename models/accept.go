@@ -24,6 +24,8 @@ type acceptWriter struct {
 	health             healthDeltas          // filters that failed
 	ordered            []orderedItem         // in the order in which they were handed over
 	held               map[filterCount]int64 // what filters held back
+	routed             map[string]int        // deliveries by the status with which they begin
+	filtered           int                   // that filters held back
 }
 
 type jobKey struct {
@@ -38,6 +40,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 	for i, p := range group {
 		p.err, p.res, p.place = nil, PublishResult{}, i
 	}
+	w.routed, w.filtered = map[string]int{}, 0
 	committed := func() {}
 	err := a.s.inHotTx(ctx, func(conn *pgx.Conn) error {
 		tenants, catalogue, err := a.lookup(ctx, conn, group)
@@ -68,7 +71,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		for _, k := range w.order {
 			jobs = append(jobs, batches(Batch{Destination: k.destination, Trigger: k.trigger, Actor: k.actor}, w.jobs[k])...)
 		}
-		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events", ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data) from stdin binary`,
+		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events", ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent) from stdin binary`,
 			Rows: &w.events}}
 		if !w.deliveries.Empty() {
 			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries", ids...) + ` (event_id, destination_key, tenant_key, status, reason) from stdin binary`,
@@ -323,9 +326,10 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	to, filteredBy := t.routes.match(p.in, p.document(), func(d *route, rule int) {
 		w.held[filterCount{d.filterKey, rule, p.received.Unix() / 3600 * 3600}]++
 	})
+	w.filtered += len(filteredBy)
 	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
 	e := &w.events
-	e.Row(9)
+	e.Row(10)
 	e.UUID(p.id)
 	e.Int8(t.key)
 	e.TextOrNull(p.in.ID)
@@ -344,6 +348,7 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 		e.Null()
 	}
 	e.Bytes(p.in.Data)
+	e.TextOrNull(p.in.TraceParent)
 
 	p.res = PublishResult{ID: p.publicID(), DestinationIDs: make([]string, 0, len(to))}
 	for _, v := range to {
@@ -352,7 +357,7 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	}
 	if a.recent != nil && len(to) > 0 {
 		a.recent.add(&Event{Key: p.id, ID: p.publicID(), TenantKey: t.key, Topic: p.in.Topic, Time: p.time(), Received: p.received,
-			Retry: retry, Metadata: p.in.Metadata, Data: p.in.Data})
+			Retry: retry, Metadata: p.in.Metadata, Data: p.in.Data, TraceParent: p.in.TraceParent})
 	}
 }
 
@@ -372,6 +377,7 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	case v.to.held != "":
 		status, reason = StatusHeld, v.to.held
 	}
+	w.routed[status]++
 	d := &w.deliveries
 	d.Row(5)
 	d.UUID(p.id)

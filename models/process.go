@@ -200,6 +200,7 @@ func (s *Store) KeepTakingOver(ctx context.Context, log *slog.Logger) {
 			log.Warn("cannot look for dead processes", "error", err)
 		}
 		if n > 0 {
+			s.Metrics.TookOver(jobs)
 			log.Warn("took over the work of processes that died", "processes", n, "jobs", jobs)
 		}
 		select {

@@ -28,6 +28,8 @@ type PublishInput struct {
 	OrderingKey string          `json:"ordering_key"`
 	Data        json.RawMessage `json:"data"` // a JSON object, kept byte for byte
 
+	TraceParent string `json:"-"` // checked W3C trace context that the event belongs to; empty for none
+
 	Trigger string `json:"-"` // TriggerTest for a test event
 	Actor   string `json:"-"` // who sent a test event
 }
@@ -192,6 +194,7 @@ func (a *Accepter) publishRound(ctx context.Context, ins []*PublishInput, todo [
 			taken[id] = true
 		}
 		if errs[i] = in.check(a.s.MaxPayload); errs[i] != nil {
+			a.s.meterRefused(errs[i])
 			continue
 		}
 		p := &publishing{in: in, id: newEventID(), received: time.Now(), done: make(chan error, 1)}
@@ -204,6 +207,8 @@ func (a *Accepter) publishRound(ctx context.Context, ins []*PublishInput, todo [
 		}
 		if errs[i] = a.hand(p); errs[i] == nil {
 			waiting, places = append(waiting, p), append(places, i)
+		} else {
+			a.s.meterRefused(errs[i])
 		}
 	}
 	for k, p := range waiting {
@@ -297,6 +302,7 @@ func (a *Accepter) run(ordered chan *publishing) {
 func (a *Accepter) commit(group []*publishing, w *acceptWriter) {
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()
+	began := time.Now()
 	err := a.write(ctx, group, w)
 	var pe *pgconn.PgError
 	if err != nil && len(group) > 1 && errors.As(err, &pe) && (pe.Code[:2] == "22" || pe.Code[:2] == "23") {
@@ -305,6 +311,7 @@ func (a *Accepter) commit(group []*publishing, w *acceptWriter) {
 		}
 		return
 	}
+	a.meter(group, w, time.Since(began), err)
 	if err != nil {
 		a.log.Error("events were not accepted", "events", len(group), "error", err)
 		err = &Error{Kind: KindUnavailable, Message: "The database did not take the event. Try again; with the same id it is never accepted twice.",

@@ -18,6 +18,8 @@ import (
 type Outcome struct {
 	DeliveryKey
 	TenantKey int64
+	Type      string    // of the destination; for metrics
+	Due       time.Time // when its job was to be done; for metrics
 	Turn      int32
 	Attempt   *Attempt  // nil when nothing was sent
 	Status    string    // the delivery's new state
@@ -103,8 +105,10 @@ func (r *Recorder) run() {
 			break
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
+		began := time.Now()
 		err := r.write(ctx, group, w)
 		cancel()
+		r.meter(w, time.Since(began), err)
 		if err != nil {
 			r.log.Error("outcomes were not recorded; their jobs will run again", "reports", len(group), "error", err)
 		}
@@ -121,6 +125,7 @@ type recordWriter struct {
 	requeue  map[requeueKey][]Item
 	health   healthDeltas
 	finished []DeliveryKey // those behind which others may wait
+	recorded []*Outcome    // what is written
 }
 
 type requeueKey struct {
@@ -224,12 +229,14 @@ func (w *recordWriter) reset() {
 	w.requeue = map[requeueKey][]Item{}
 	clear(w.health)
 	w.finished = w.finished[:0]
+	w.recorded = w.recorded[:0]
 }
 
 // requeueGrain is to what the due times of deliveries are rounded up that share a job.
 const requeueGrain = 50 * time.Millisecond
 
 func (w *recordWriter) add(s *Store, o *Outcome) {
+	w.recorded = append(w.recorded, o)
 	if o.Attempt != nil {
 		table := s.partitions.of("attempts", o.EventID)
 		rows := w.attempts[table]

@@ -15,6 +15,8 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/waybill-dev/waybill/internal/metrics"
+	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models/seal"
 )
 
@@ -30,6 +32,8 @@ type Store struct {
 	DB   *gorm.DB // over SQL
 	Keys *seal.Keyring
 	Rules
+	Metrics      *metrics.Metrics // nil where nobody counts
+	Traces       *traces.Tracer   // nil where nobody traces
 	queue        Queue
 	channelTypes ChannelTypes
 	known        knownKeys
@@ -60,12 +64,21 @@ func DefaultRules() Rules {
 // Options says how to open a Store.
 type Options struct {
 	URL      string // PostgreSQL connection string
-	MaxConns int    // of the pool for everything but the hot path; 0 for 10
-	HotConns int    // of the hot path's pool; 0 for 8
-	JobConns int    // of the job queue's pool; 0 for 8
+	MaxConns int    // of the pool for everything but the hot path; 0 for poolConns
+	HotConns int    // of the hot path's pool; 0 for hotConns
+	JobConns int    // of the job queue's pool; 0 for jobConns
 	Keys     *seal.Keyring
 	Rules    Rules
+	Metrics  *metrics.Metrics // nil for none
+	Traces   *traces.Tracer   // nil for none
 }
+
+// How many connections the pools open at most, unless told otherwise.
+const (
+	poolConns = 10
+	hotConns  = 8
+	jobConns  = 8
+)
 
 // hotSettings keep the planner of the hot path on the indexes: its statements always touch few rows of big tables, and
 // statistics of a table that was empty a minute ago would tell it otherwise.
@@ -76,18 +89,18 @@ var hotSettings = map[string]string{
 
 // Open connects to the database. It does not migrate.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	pool, err := newPool(ctx, o.URL, o.MaxConns, 10, map[string]string{"jit": "off"})
+	pool, err := newPool(ctx, o.URL, o.MaxConns, poolConns, map[string]string{"jit": "off"})
 	if err != nil {
 		return nil, err
 	}
-	hot, err := newPool(ctx, o.URL, o.HotConns, 8, hotSettings)
+	hot, err := newPool(ctx, o.URL, o.HotConns, hotConns, hotSettings)
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
 	queueSettings := maps.Clone(hotSettings)
 	queueSettings["synchronous_commit"] = "off"
-	jobs, err := newPool(ctx, o.URL, o.JobConns, 8, queueSettings)
+	jobs, err := newPool(ctx, o.URL, o.JobConns, jobConns, queueSettings)
 	if err != nil {
 		pool.Close()
 		hot.Close()
@@ -105,7 +118,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		jobs.Close()
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules}
+	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces}
+	s.watch()
 	return s, nil
 }
 

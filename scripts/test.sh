@@ -32,6 +32,9 @@ go_tests() {
 		race=()
 		missing+=("the race detector: it needs a C compiler (apt-get install gcc libc6-dev)")
 	fi
+	if ! command -v promtool >/dev/null; then
+		missing+=("the alert rules in deploy/: they need promtool (apt-get install prometheus)")
+	fi
 	# macOS's bash takes an empty array for an unset variable, hence the spelling. ARGS and PKG are lists of words.
 	# shellcheck disable=SC2086
 	go test ${race[@]+"${race[@]}"} -timeout 20m ${ARGS:-} ${PKG:-./...} || failed=1

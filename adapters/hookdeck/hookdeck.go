@@ -154,6 +154,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 		base64.StdEncoding.AppendEncode(append(sigBuf[:0], "v0="...), s.signer.Sum(sumBuf[:0], nil, m.Data)))
 	httpevent.AddOutpost(h, m, time.Now())
 	httpevent.AddMetadata(h, m, true)
+	httpevent.AddTrace(h, m)
 	r, err := s.client.Deliver(ctx, outbound.Request{Header: h, Body: m.Data, Timeout: s.settings.Limit()})
 	if err != nil {
 		return r, s.explain(r.Code, err)

@@ -45,6 +45,13 @@ func AddOutpost(h *outbound.Header, m *adapters.Message, now time.Time) {
 	}
 }
 
+// AddTrace passes the trace context on that the event belongs to, if there is one (W3C Trace Context, section 3.2).
+func AddTrace(h *outbound.Header, m *adapters.Message) {
+	if m.TraceParent != "" {
+		h.AddPublic(adapters.AttributeTrace, m.TraceParent)
+	}
+}
+
 // AddMetadata adds the metadata, under names that begin with MetaPrefix or, with outpost, OutpostPrefix. The publisher's
 // wins over the destination's own where both have a key: it is about this event, and the other about all of them.
 func AddMetadata(h *outbound.Header, m *adapters.Message, outpost bool) {

@@ -140,6 +140,7 @@ type sender struct {
 	base     outbound.Header // the lines that every request has
 	signers  []signer        // the current secret's first
 	outpost  bool
+	ownTrace bool // the destination's custom headers have a trace context
 	timeout  time.Duration
 	now      func() time.Time
 }
@@ -177,6 +178,7 @@ func (s *sender) addHeaders(env adapters.Env, custom []customHeader) (secrets []
 	if !replaced["content-type"] {
 		s.base.AddPublic("Content-Type", adapters.ContentType(s.settings.Format))
 	}
+	s.ownTrace = replaced[adapters.AttributeTrace]
 	for _, h := range custom {
 		if h.secret() {
 			s.base.AddSecret(h.name, h.value)
@@ -197,6 +199,9 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 		s.outpostHeaders(h, m, s.now())
 	} else {
 		s.standardHeaders(h, m, s.now())
+	}
+	if !s.ownTrace {
+		httpevent.AddTrace(h, m)
 	}
 	return s.client.Deliver(ctx, outbound.Request{Header: h, Body: m.Data, Timeout: s.timeout})
 }

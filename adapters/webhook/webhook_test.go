@@ -210,6 +210,23 @@ func TestMetadataHeaders(t *testing.T) {
 	}
 }
 
+// TestTraceparent passes the trace context on, unless the destination's owner sets one.
+func TestTraceparent(t *testing.T) {
+	t.Parallel()
+	sink := adaptertest.NewSink(t)
+	const sent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for custom, want := range map[string]string{"": sent, `{"Traceparent":"mine"}`: "mine"} {
+		for _, signature := range []string{"", "outpost"} {
+			set := settings(sink)
+			set.Config["custom_headers"], set.Signature = custom, signature
+			receipt := mustSend(t, open(t, Type{}, set), adapters.Message{EventID: "evt_1", Data: []byte(`{}`), TraceParent: sent})
+			if n := strings.Count(strings.ToLower(receipt.ReqHeader), "traceparent:"); n != 1 || !strings.Contains(receipt.ReqHeader, ": "+want) {
+				t.Errorf("custom headers %q: %s", custom, receipt.ReqHeader)
+			}
+		}
+	}
+}
+
 func TestCustomHeaders(t *testing.T) {
 	t.Parallel()
 	s := adaptertest.NewSink(t, adaptertest.Answer{Repeat: true, Status: 500})

@@ -24,6 +24,9 @@ func Find(context.Context, string, []string) (Binaries, error) { return Binaries
 // StartTemporary always fails on this system.
 func StartTemporary(context.Context) (*Server, error) { return nil, errUnsupported }
 
+// Running always fails on this system.
+func Running(string) (string, error) { return "", errUnsupported }
+
 // Pid returns 0.
 func (*Server) Pid() int { return 0 }
 

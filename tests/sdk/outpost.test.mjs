@@ -384,10 +384,64 @@ test('destinations: patterns of topics', async () => {
   assert.deepEqual((await outpost.publish({ tenantId: 'sdk-patterns', topic: 'user.created', data: {} })).destinationIds, []);
 });
 
-difference('metrics', 'not built yet', async () => {
+test('metrics: events and attempts', async () => {
+  const tenantId = 'sdk-metrics';
+  await outpost.tenants.upsert(tenantId);
+  await outpost.destinations.create(tenantId, webhook({ id: 'hook' }));
+  await outpost.destinations.create(tenantId, webhook({ id: 'paid', topics: ['order.paid'] }));
+  receiver.answers(500, 'broken');
+  await outpost.publish({ id: 'sdk-metrics-1', tenantId, topic: 'order.created', data: {} });
+  await attempts(tenantId, 'hook', 3);
+  receiver.answers(200, 'ok');
+  await outpost.retry({ eventId: 'sdk-metrics-1', destinationId: 'hook' });
+  await attempts(tenantId, 'hook', 4);
+  await outpost.publish({ tenantId, topic: 'order.paid', data: {} });
+  await attempts(tenantId, 'hook', 5);
+  await attempts(tenantId, 'paid', 1);
+
   const time = { start: new Date(Date.now() - 3600_000), end: new Date(Date.now() + 60_000) };
-  const events = await outpost.metrics.getEventMetrics({ time, measures: ['count'], granularity: '1h' });
-  assert.ok(events.data.length > 0);
-  const tried = await outpost.metrics.getAttemptMetrics({ time, measures: ['count', 'successful_count'], dimensions: ['destination_id'] });
-  assert.ok(tried.data.length > 0);
+  const filtersTenantId = tenantId;
+  const events = await outpost.metrics.getEventMetrics({ time, measures: ['count', 'rate'], granularity: '1h', filtersTenantId });
+  assert.equal(events.metadata.granularity, '1h');
+  assert.equal(events.metadata.rowCount, events.data.length);
+  assert.ok(events.metadata.rowLimit >= 1000 && !events.metadata.truncated && Number.isInteger(events.metadata.queryTimeMs));
+  assert.ok(events.data.length >= 2, 'an hour without events has its bucket too');
+  assert.equal(events.data.reduce((n, p) => n + p.metrics.count, 0), 2);
+  for (const [i, point] of events.data.entries()) {
+    assert.ok(point.timeBucket instanceof Date && point.timeBucket % 3600_000 === 0);
+    assert.deepEqual(point.dimensions, {});
+    if (i > 0) assert.equal(point.timeBucket - events.data[i - 1].timeBucket, 3600_000);
+  }
+  const byTopic = await outpost.metrics.getEventMetrics({ time, measures: 'count', dimensions: ['topic', 'destination_id'], filtersTenantId: [tenantId, 'sdk-nobody'] });
+  assert.deepEqual(byTopic.data, [
+    { dimensions: { destination_id: 'hook', topic: 'order.created' }, metrics: { count: 1 } },
+    { dimensions: { destination_id: 'hook', topic: 'order.paid' }, metrics: { count: 1 } },
+    { dimensions: { destination_id: 'paid', topic: 'order.paid' }, metrics: { count: 1 } },
+  ]);
+  assert.equal(byTopic.metadata.granularity, undefined);
+
+  const all = ['count', 'successful_count', 'failed_count', 'error_rate', 'first_attempt_count', 'retry_count', 'manual_retry_count', 'avg_attempt_number'];
+  const tried = await outpost.metrics.getAttemptMetrics({ time, measures: all, dimensions: ['destination_id', 'destination_type'], filtersTenantId });
+  assert.deepEqual(tried.data, [
+    { dimensions: { destination_id: 'hook', destination_type: 'webhook' }, metrics: {
+      count: 5, successful_count: 2, failed_count: 3, error_rate: 0.6, first_attempt_count: 2, retry_count: 3, manual_retry_count: 1, avg_attempt_number: 11 / 5 } },
+    { dimensions: { destination_id: 'paid', destination_type: 'webhook' }, metrics: {
+      count: 1, successful_count: 1, failed_count: 0, error_rate: 0, first_attempt_count: 1, retry_count: 0, manual_retry_count: 0, avg_attempt_number: 1 } },
+  ]);
+  const count = async (how) => {
+    const { data } = await outpost.metrics.getAttemptMetrics({ time, measures: ['count', 'rate', 'successful_rate', 'failed_rate'], filtersTenantId, ...how });
+    return data.map((p) => [...Object.values(p.dimensions), p.metrics.count].join(' '));
+  };
+  assert.deepEqual(await count({}), ['6']);
+  assert.deepEqual(await count({ dimensions: ['status', 'code'] }), ['200 success 3', '500 failed 3']);
+  assert.deepEqual(await count({ dimensions: 'manual' }), ['false 5', 'true 1']);
+  assert.deepEqual(await count({ dimensions: ['attempt_number'], filtersDestinationId: 'hook', filtersStatus: 'failed' }), ['1 1', '2 1', '3 1']);
+  assert.deepEqual(await count({ filtersTopic: ['order.paid'], filtersCode: ['200', '500'], filtersManual: 'false', filtersAttemptNumber: '1' }), ['2']);
+  assert.deepEqual(await count({ filtersDestinationType: ['aws_sqs'] }), ['0']);
+
+  await assert.rejects(outpost.metrics.getEventMetrics({ time, measures: 'count', granularity: '90x' }), (e) => e.statusCode === 422 && /granularity/.test(e.body));
+  await assert.rejects(outpost.metrics.getEventMetrics({ time: { start: time.end, end: time.start }, measures: 'count' }), (e) => e.statusCode === 422 && /time\[end\]/.test(e.body));
+  const own = client((await outpost.tenants.getToken(tenantId)).token);
+  assert.deepEqual((await own.metrics.getEventMetrics({ time, measures: ['count'] })).data, [{ dimensions: {}, metrics: { count: 2 } }]);
+  await assert.rejects(own.metrics.getAttemptMetrics({ time, measures: 'count', dimensions: ['tenant_id'] }), (e) => e.statusCode === 403);
 });

@@ -1,0 +1,129 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/jobs"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/seal"
+)
+
+// errUnwell is how the doctor ends when something is wrong, which it has said already.
+var errUnwell = errors.New("")
+
+// doctor checks a live database and says what is wrong.
+func doctor(ctx context.Context, args []string, env func(string) string, stdout io.Writer) error {
+	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
+	fs.SetOutput(stdout)
+	asJSON := fs.Bool("json", false, "print the findings as JSON")
+	repair := fs.Bool("repair", false, "also queue again what was lost, and make the jobs of dead processes available")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	cfg, err := ReadConfig("doctor", env)
+	if err != nil {
+		return fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	found, err := examine(ctx, cfg, *repair)
+	if err != nil {
+		return err
+	}
+	unwell := slices.ContainsFunc(found, func(f models.Finding) bool { return f.Level == models.LevelFail })
+	if *asJSON {
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		if err := e.Encode(struct {
+			OK     bool             `json:"ok"`
+			Checks []models.Finding `json:"checks"`
+		}{!unwell, found}); err != nil {
+			return err
+		}
+	} else {
+		printFindings(stdout, found, unwell)
+	}
+	if unwell {
+		return errUnwell
+	}
+	return nil
+}
+
+// examine makes all checks. Where one finds that others cannot be made it is the only one.
+func examine(ctx context.Context, cfg *Config, repair bool) ([]models.Finding, error) {
+	if cfg.Private() {
+		url, err := postgres.Running(cfg.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		cfg.DatabaseURL = url
+		if cfg.SecretKey == "" {
+			b, err := os.ReadFile(filepath.Join(cfg.DataDir, secretKeyFile))
+			if err != nil {
+				return nil, fmt.Errorf("SECRET_KEY: %w", err)
+			}
+			cfg.SecretKey = strings.TrimSpace(string(b))
+		}
+	}
+	secrets := cfg.SecretKey != ""
+	key := cfg.SecretKey
+	if !secrets {
+		key = strings.Repeat("no key", seal.MinSecret) // opens nothing, and is not asked to
+	}
+	keys, err := seal.New(key, cfg.OlderKeys...)
+	if err != nil {
+		return nil, fmt.Errorf("SECRET_KEY: %w", err)
+	}
+	store, err := models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), MaxConns: 2, HotConns: 1, JobConns: 1})
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	schema := models.CheckSchema(ctx, store)
+	found := []models.Finding{schema}
+	if schema.Level != models.LevelOK {
+		return found, nil
+	}
+	store.SetQueue(jobs.NewQueue(ctx, store.Jobs, slog.New(slog.DiscardHandler)))
+	for _, check := range []func() ([]models.Finding, error){
+		func() ([]models.Finding, error) { return store.Diagnose(ctx, time.Now(), secrets) },
+		func() ([]models.Finding, error) { return jobs.Diagnose(ctx, store, repair) },
+	} {
+		more, err := check()
+		found = append(found, more...)
+		if err != nil {
+			return found, fmt.Errorf("a check could not be made: %w", err)
+		}
+	}
+	return found, nil
+}
+
+func printFindings(w io.Writer, found []models.Finding, unwell bool) {
+	for _, f := range found {
+		fmt.Fprintf(w, "%-4s  %-13s %s\n", f.Level, f.Check, f.Message)
+		for _, e := range f.Examples {
+			fmt.Fprintf(w, "%20s - %s\n", "", e)
+		}
+		if f.Advice != "" {
+			fmt.Fprintf(w, "%20s %s\n", "", f.Advice)
+		}
+	}
+	if unwell {
+		fmt.Fprintln(w, "\nSomething is wrong: see the lines that begin with \"fail\".")
+	} else {
+		fmt.Fprintln(w, "\nThe database is well.")
+	}
+}

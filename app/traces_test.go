@@ -1,0 +1,264 @@
+package app
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waybill-dev/waybill/models/modelstest"
+)
+
+// otlpSpan is a span as a collector is sent it, in JSON.
+type otlpSpan struct {
+	TraceID      string `json:"traceId"`
+	SpanID       string `json:"spanId"`
+	ParentSpanID string `json:"parentSpanId"`
+	Name         string
+	Kind         int
+	Start        string `json:"startTimeUnixNano"`
+	End          string `json:"endTimeUnixNano"`
+	Status       struct{ Code int }
+	Attributes   []struct {
+		Key   string
+		Value map[string]any
+	}
+}
+
+// spans is an OpenTelemetry collector that keeps what it is sent. At first it is busy.
+type spans struct {
+	*httptest.Server
+	mu   sync.Mutex
+	busy bool
+	got  []otlpSpan
+	raw  string
+}
+
+func newSpans(t *testing.T) *spans {
+	s := &spans{busy: true}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.busy {
+			s.busy = false
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		var req struct {
+			ResourceSpans []struct {
+				ScopeSpans []struct{ Spans []otlpSpan }
+			}
+		}
+		zip, err := gzip.NewReader(r.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		b, err := io.ReadAll(zip)
+		if err == nil {
+			err = json.Unmarshal(b, &req)
+		}
+		if err != nil || r.URL.Path != "/v1/traces" || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Authorization") != "Bearer of the collector" {
+			t.Errorf("%s %v: %v", r.URL, r.Header, err)
+		}
+		s.raw += string(b)
+		for _, rs := range req.ResourceSpans {
+			for _, ss := range rs.ScopeSpans {
+				s.got = append(s.got, ss.Spans...)
+			}
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// await returns the spans when there are n.
+func (s *spans) await(t *testing.T, n int) []otlpSpan {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); ; <-time.After(20 * time.Millisecond) {
+		s.mu.Lock()
+		got := s.got
+		s.mu.Unlock()
+		if len(got) >= n {
+			return got
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d spans came, want %d", len(got), n)
+		}
+	}
+}
+
+// attribute is the text of a span's attribute.
+func attribute(s otlpSpan, key string) string {
+	for _, a := range s.Attributes {
+		if a.Key == key {
+			v, _ := a.Value["stringValue"].(string)
+			return v
+		}
+	}
+	return ""
+}
+
+// newReceiver takes webhooks and tells their headers; the first one fails.
+func newReceiver(t *testing.T) (url string, headers chan http.Header) {
+	headers = make(chan http.Header, 10)
+	first := true
+	var mu sync.Mutex
+	r := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if first {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		first = false
+		headers <- r.Header.Clone()
+	}))
+	t.Cleanup(r.Close)
+	return r.URL, headers
+}
+
+// processes starts web, lets it publish, and then starts a worker that has to read everything from the database.
+func processes(t *testing.T, endpoint, url, traceparent string, log *slog.Logger) {
+	t.Helper()
+	env := map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough", "RETRY_SCHEDULE": "1ms,1ms",
+		"HOST": "127.0.0.1", "BASE_URL": "http://localhost", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+		"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20of%20the%20collector"}
+	read := func(role string) *Config {
+		cfg, err := ReadConfig(role, func(name string) string { return env[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Port, cfg.EgressAllow = 0, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		return cfg
+	}
+	web := newProcessOf(t, read("web"))
+	web.want(201, "PUT", "/tenants/acme", nil)
+	web.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*", "config": map[string]any{"url": url}})
+	web.want(202, "POST", "/publish", map[string]any{"id": "traced", "tenant_id": "acme", "topic": "order.created", "data": map[string]any{"secret": "payload"}}, "traceparent", traceparent)
+	work := read("work")
+	a, err := New(t.Context(), work, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- a.Run(t.Context(), func() {}) }()
+	t.Cleanup(func() {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		a.Close()
+	})
+}
+
+const callers = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+// TestTraces follows an event from its publisher through the server to its receiver.
+func TestTraces(t *testing.T) {
+	t.Parallel()
+	to := newSpans(t)
+	url, headers := newReceiver(t)
+	var log syncBuffer
+	processes(t, to.URL, url, callers, slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	first, second := (<-headers).Get("traceparent"), (<-headers).Get("traceparent")
+	got := to.await(t, 3)
+	byName := map[string][]otlpSpan{}
+	for _, s := range got {
+		byName[s.Name] = append(byName[s.Name], s)
+		if id := s.TraceID; id != callers[3:35] {
+			t.Errorf("span %s is of trace %s", s.Name, id)
+		}
+	}
+	if len(byName["publish"]) != 1 || len(byName["deliver webhook"]) != 2 {
+		t.Fatalf("spans: %v", byName)
+	}
+	publish, attempts := byName["publish"][0], byName["deliver webhook"]
+	if publish.ParentSpanID != callers[36:52] || attribute(publish, "messaging.message.id") != "traced" {
+		t.Errorf("publish: %v", publish)
+	}
+	for i, header := range []string{first, second} {
+		s := attempts[i]
+		if s.ParentSpanID != publish.SpanID || header != "00-"+s.TraceID+"-"+s.SpanID+"-01" {
+			t.Errorf("attempt %d belongs to %s (publish is %s), and the receiver was told %s", i+1, s.ParentSpanID, publish.SpanID, header)
+		}
+		if failed := s.Status.Code == 2; failed != (i == 0) || attribute(s, "waybill.destination") != "hook" {
+			t.Errorf("attempt %d: %v", i+1, s)
+		}
+	}
+	if strings.Contains(to.raw, "payload") || !strings.Contains(to.raw, `"service.name"`) {
+		t.Error("a span tells of the payload, or not of the service")
+	}
+
+	// The line of each attempt in the log leads to its trace.
+	var lines []map[string]any
+	for deadline := time.Now().Add(5 * time.Second); len(lines) < 2 && time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
+		lines = nil
+		for line := range strings.Lines(log.String()) {
+			var m map[string]any
+			if json.Unmarshal([]byte(line), &m) == nil && m["msg"] == "attempt" {
+				lines = append(lines, m)
+			}
+		}
+	}
+	if len(lines) != 2 {
+		t.Fatalf("%d lines about attempts in:\n%s", len(lines), log.String())
+	}
+	for key, want := range map[string]any{"tenant": "acme", "destination": "hook", "type": "webhook", "event": "traced", "topic": "order.created", "number": 1.0, "trigger": "automatic",
+		"status": "retrying", "ok": false, "code": 500.0, "error_class": "server", "trace_id": callers[3:35], "level": "INFO", "bytes": 20.0} {
+		if lines[0][key] != want {
+			t.Errorf("%s is %v, want %v", key, lines[0][key], want)
+		}
+	}
+	for _, key := range []string{"took_ms", "waited_ms", "since_event_ms", "next", "error", "attempt", "job"} {
+		if lines[0][key] == nil {
+			t.Errorf("nothing about %s in %v", key, lines[0])
+		}
+	}
+	if lines[1]["status"] != "delivered" || lines[1]["level"] != "DEBUG" || strings.Contains(log.String(), "payload") {
+		t.Errorf("the second line: %v", lines[1])
+	}
+}
+
+// TestTraceparentPassesThrough has no collector: the publisher's context reaches the receiver as it is, and a broken one
+// does not.
+func TestTraceparentPassesThrough(t *testing.T) {
+	t.Parallel()
+	for sent, want := range map[string]string{callers: callers, "00-broken": ""} {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			url, headers := newReceiver(t)
+			processes(t, "", url, sent, slog.New(slog.DiscardHandler))
+			for range 2 {
+				if got := (<-headers).Get("traceparent"); got != want {
+					t.Errorf("%q arrives, want %q", got, want)
+				}
+			}
+		})
+	}
+}
+
+// syncBuffer can be written and read at once.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}

@@ -1,0 +1,151 @@
+// Package metrics counts what a process does and tells Prometheus. Names and units follow its conventions: seconds,
+// bytes, counters that end in _total. No label ever holds what callers choose (tenants, destinations, topics): there would
+// be no end to the series.
+//
+// It imports nothing of ours. Every method works on a nil *Metrics too, and then does nothing.
+package metrics
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are the metrics of one process.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	accepted, duplicate prometheus.Counter
+	refused             *prometheus.CounterVec // reason
+	routed              *prometheus.CounterVec // status
+	filtered            prometheus.Counter
+	batch               *prometheus.HistogramVec // of
+	commit              *prometheus.HistogramVec // of, result
+	finished            *prometheus.CounterVec   // type, status
+	attempts            *prometheus.CounterVec   // type, outcome, error_class
+	retries             *prometheus.CounterVec   // type, trigger
+	took                *prometheus.HistogramVec // type, outcome
+	wait                *prometheus.HistogramVec // queue
+	latency             *prometheus.HistogramVec // type
+	putOff              prometheus.Counter
+	takenOver           prometheus.Counter
+	requests            *prometheus.HistogramVec // part, code
+
+	mu    sync.Mutex
+	known map[attemptKey]*attemptSeries
+	ends  map[[2]string]prometheus.Counter // of finished, by type and status
+}
+
+// Buckets, in seconds. The shortest are those of a receiver on the same machine, the longest those of a delivery that was
+// retried for a day.
+var (
+	shortTimes = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
+	longTimes  = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 21600, 86400}
+	batchSizes = []float64{1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000}
+)
+
+// New makes the metrics of a process of this version.
+func New(version string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), known: map[attemptKey]*attemptSeries{}, ends: map[[2]string]prometheus.Counter{}}
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		m.registry.MustRegister(c)
+		return c
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	histograms := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+		m.registry.MustRegister(h)
+		return h
+	}
+	m.accepted = counter("waybill_events_accepted_total", "Events accepted: committed together with the jobs that deliver them.")
+	m.duplicate = counter("waybill_events_duplicate_total", "Events published again with an id that was accepted before.")
+	m.refused = counters("waybill_events_refused_total", "Events not accepted, by the kind of error; unavailable is back-pressure or the database.", "reason")
+	m.routed = counters("waybill_deliveries_routed_total", "Deliveries that accepted events were given, by the status with which they began.", "status")
+	m.filtered = counter("waybill_deliveries_filtered_total", "Events that a destination's filter held back, once per destination.")
+	m.finished = counters("waybill_deliveries_finished_total", "Deliveries that workers brought to an end (delivered, failed, cancelled) or put on hold (held).", "type", "status")
+	m.attempts = counters("waybill_attempts_total", "Attempts recorded, by destination type, outcome (success, failed) and kind of error.", "type", "outcome", "error_class")
+	m.retries = counters("waybill_attempt_retries_total", "Attempts recorded that were not a delivery's first, by who asked for them (automatic, manual, bulk).", "type", "trigger")
+	m.putOff = counter("waybill_deliveries_put_off_total", "Deliveries given back to the queue because their destination was slow or asked to wait.")
+	m.takenOver = counter("waybill_jobs_taken_over_total", "Jobs of dead processes that this process made available again.")
+	m.took = histograms("waybill_attempt_duration_seconds", "How long attempts took, from the first byte out to the answer.", shortTimes, "type", "outcome")
+	m.wait = histograms("waybill_queue_wait_seconds", "How long deliveries that were due waited until their attempt began.", longTimes, "queue")
+	m.latency = histograms("waybill_delivery_latency_seconds", "From the receipt of an event until a destination acknowledged it, retries included; without those by hand.", longTimes, "type")
+	m.batch = histograms("waybill_commit_batch_size", "Events in one accepting transaction, and outcomes in one recording transaction.", batchSizes, "of")
+	m.commit = histograms("waybill_commit_duration_seconds", "How long accepting (events) and recording (outcomes) transactions took.", shortTimes, "of", "result")
+	m.requests = histograms("waybill_http_request_duration_seconds", "How long HTTP requests took to be answered, by part of the server and class of status.", shortTimes, "part", "code")
+
+	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "waybill_build_info", Help: "The version that runs; the value is always 1.", ConstLabels: prometheus.Labels{"version": version}})
+	info.Set(1)
+	m.registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler answers a scrape. It needs no deadline of its own: whatever may take long is read with one.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// Accepted counts a committed group of events.
+func (m *Metrics) Accepted(accepted, duplicates, filtered int, routed map[string]int) {
+	if m == nil {
+		return
+	}
+	m.accepted.Add(float64(accepted))
+	m.duplicate.Add(float64(duplicates))
+	m.filtered.Add(float64(filtered))
+	for status, n := range routed {
+		m.routed.WithLabelValues(status).Add(float64(n))
+	}
+}
+
+// Refused counts an event that was not accepted; reason is the code of an error's kind.
+func (m *Metrics) Refused(reason string) {
+	if m != nil {
+		m.refused.WithLabelValues(reason).Inc()
+	}
+}
+
+// Committed counts a transaction that wrote size events or outcomes.
+func (m *Metrics) Committed(of string, size int, took time.Duration, err error) {
+	if m == nil {
+		return
+	}
+	result := "ok"
+	if err != nil {
+		result = "error"
+	}
+	m.batch.WithLabelValues(of).Observe(float64(size))
+	m.commit.WithLabelValues(of, result).Observe(took.Seconds())
+}
+
+// PutOff counts deliveries that were given back to the queue.
+func (m *Metrics) PutOff(deliveries int) {
+	if m != nil {
+		m.putOff.Add(float64(deliveries))
+	}
+}
+
+// TookOver counts jobs of dead processes.
+func (m *Metrics) TookOver(jobs int) {
+	if m != nil {
+		m.takenOver.Add(float64(jobs))
+	}
+}
+
+// Request counts an HTTP request that was answered with this status.
+func (m *Metrics) Request(part string, status int, took time.Duration) {
+	if m != nil && status >= 100 && status < 600 {
+		m.requests.WithLabelValues(part, statusClasses[status/100]).Observe(took.Seconds())
+	}
+}
+
+var statusClasses = [...]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}

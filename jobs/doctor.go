@@ -1,0 +1,278 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/migrations"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// open are the states of a job that somebody will still run.
+const open = "state in ('available', 'running', 'retryable', 'scheduled', 'pending')"
+
+// maxExamples is how many of what is wrong a finding names.
+const maxExamples = 5
+
+// A doctor checks what the path of events promises: that somebody will touch every delivery again that is not at its end,
+// and nobody twice. It looks at one snapshot of the database, in which the promises hold at any instant.
+type doctor struct {
+	tx       pgx.Tx
+	findings []models.Finding
+	lost     []models.Lost        // deliveries that nobody will touch again
+	dead     []string             // workers that are gone, with jobs that nobody takes over
+	stuck    []models.DeliveryKey // deliveries at their end that others with their ordering key wait behind
+}
+
+// Diagnose checks the queue against the deliveries. With repair it also queues what was lost, and makes the jobs of dead
+// workers available again. It reads all deliveries that are kept; with a hundred million that takes minutes.
+func Diagnose(ctx context.Context, store *models.Store, repair bool) ([]models.Finding, error) {
+	d := &doctor{}
+	err := pgx.BeginTxFunc(ctx, store.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+		d.tx = tx
+		for _, check := range []func(context.Context) error{d.unpack, d.workers, d.deliveries, d.order, d.jobs} {
+			if err := check(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || !repair {
+		return d.findings, err
+	}
+	return d.findings, d.repair(ctx, store)
+}
+
+func (d *doctor) add(check, level, message, advice string, examples ...string) {
+	d.findings = append(d.findings, models.Finding{Check: check, Level: level, Message: message, Advice: advice, Examples: examples})
+}
+
+// unpack makes a table of all deliveries that jobs carry. PostgreSQL unpacks them itself and keeps them on its disk, so
+// that a backlog of millions fits.
+func (d *doctor) unpack(ctx context.Context) error {
+	const item = packedSize
+	_, err := d.tx.Exec(ctx, fmt.Sprintf(`create temporary table queued on commit drop as
+		select j.id job, (j.args->>'d')::bigint destination_key, encode(substring(b from %[1]d * i + 1 for 16), 'hex')::uuid event_id,
+			('x' || encode(substring(b from %[1]d * i + 17 for 4), 'hex'))::bit(32)::int turn
+		from %[2]s.river_job j cross join lateral (select decode(j.args->>'i', 'base64') b) x cross join lateral generate_series(0, length(b) / %[1]d - 1) i
+		where j.kind = 'deliver' and %[3]s`, item, schema, open))
+	if err == nil {
+		_, err = d.tx.Exec(ctx, "analyze queued")
+	}
+	return err
+}
+
+// workers looks for jobs that a worker has taken which is gone.
+func (d *doctor) workers(ctx context.Context) error {
+	var alive, due int
+	if err := d.tx.QueryRow(ctx, `select (select count(*) from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds'),
+		(select count(*) from (select 1 from `+schema+`.river_job where state = 'available' and scheduled_at < now() - interval '1 minute' limit 100000) x)`).Scan(&alive, &due); err != nil {
+		return err
+	}
+	switch {
+	case alive == 0 && due > 0:
+		d.add("workers", models.LevelFail, fmt.Sprintf("No worker is alive, and %d jobs have been due for more than a minute.", due), "Start `waybill work` (or `serve`), and see why the last one ended.")
+	case alive == 0:
+		d.add("workers", models.LevelWarn, "No worker is alive; nothing is due.", "Start `waybill work` (or `serve`).")
+	case due > 0:
+		d.add("workers", models.LevelWarn, fmt.Sprintf("%d workers are alive, and %d jobs have been due for more than a minute.", alive, due),
+			"Destinations may be slow, or there are too few workers: see docs/monitoring.md, WaybillDeliveriesLate.")
+	default:
+		d.add("workers", models.LevelOK, fmt.Sprintf("%d workers are alive, and no job has been due for more than a minute.", alive), "")
+	}
+	// A worker takes the jobs of another over that is among the processes. What names none of them, or one that has been
+	// silent for longer than any takeover takes, nobody looks after.
+	rows, err := d.tx.Query(ctx, `select coalesce(j.attempted_by[array_upper(j.attempted_by, 1)], ''), count(*) from `+schema+`.river_job j
+		where j.state = 'running' and not exists (select 1 from processes p where p.id = j.attempted_by[array_upper(j.attempted_by, 1)] and p.seen_at > now() - interval '30 seconds')
+		group by 1 order by 2 desc`)
+	if err != nil {
+		return err
+	}
+	var worker string
+	var n, all int
+	var examples []string
+	if _, err := pgx.ForEachRow(rows, []any{&worker, &n}, func() error {
+		all += n
+		d.dead = append(d.dead, worker)
+		if len(examples) < maxExamples {
+			examples = append(examples, fmt.Sprintf("process %s: %d", worker, n))
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if all == 0 {
+		d.add("dead workers", models.LevelOK, "Every job that runs belongs to a process that is alive.", "")
+		return nil
+	}
+	d.add("dead workers", models.LevelFail, fmt.Sprintf("%d jobs belong to processes that are gone.", all),
+		"Start a worker, which takes over what it can within seconds; if they stay, run `waybill doctor -repair`, which makes them available again.", examples...)
+	return nil
+}
+
+// deliveries looks for those that are not at their end, and that no job carries at their turn. One that waits behind
+// another with its ordering key gets its job when it is first.
+func (d *doctor) deliveries(ctx context.Context) error {
+	rows, err := d.tx.Query(ctx, `select v.event_id, v.destination_key, v.turn, v.status from deliveries v
+		where v.status in ('pending', 'delivering', 'retrying') and not exists (
+			select 1 from queued q where q.event_id = v.event_id and q.destination_key = v.destination_key and q.turn = v.turn)
+			and not (v.status = 'pending' and exists (select 1 from ordered_deliveries me join ordered_deliveries x
+				on x.destination_key = me.destination_key and x.ordering_key = me.ordering_key and x.seq < me.seq
+				where me.destination_key = v.destination_key and me.event_id = v.event_id))
+		order by v.event_id`)
+	if err != nil {
+		return err
+	}
+	byStatus := map[string]int{}
+	var examples []string
+	var l models.Lost
+	var status string
+	if _, err := pgx.ForEachRow(rows, []any{&l.EventID, &l.Destination, &l.Turn, &status}, func() error {
+		d.lost = append(d.lost, l)
+		byStatus[status]++
+		if len(examples) < maxExamples {
+			examples = append(examples, l.ID()+" ("+status+")")
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if len(d.lost) == 0 {
+		var unfinished int
+		if err := d.tx.QueryRow(ctx, "select count(*) from (select 1 from queued limit 1000000) x").Scan(&unfinished); err != nil {
+			return err
+		}
+		d.add("deliveries", models.LevelOK, fmt.Sprintf("Every delivery that is not at its end has its job (%d are on their way).", unfinished), "")
+		return nil
+	}
+	d.add("deliveries", models.LevelFail, fmt.Sprintf("%d deliveries are on their way, and no job will touch them again (%v).", len(d.lost), byStatus),
+		"Run `waybill doctor -repair`, which queues them again, and report this: it must not happen.", examples...)
+	return nil
+}
+
+// order looks for deliveries that wait behind one with their ordering key which is at its end.
+func (d *doctor) order(ctx context.Context) error {
+	rows, err := d.tx.Query(ctx, `select h.event_id, h.destination_key from (
+			select distinct on (destination_key, ordering_key) * from ordered_deliveries order by destination_key, ordering_key, seq) h
+		join destinations n on n.key = h.destination_key
+		left join deliveries v on v.event_id = h.event_id and v.destination_key = h.destination_key
+		where v.status is null or v.status in ('delivered', 'cancelled', 'filtered_out') or v.status = 'failed' and n.on_exhausted <> $1
+		order by h.seq`, models.ExhaustedBlock)
+	if err != nil {
+		return err
+	}
+	var k models.DeliveryKey
+	var examples []string
+	if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination}, func() error {
+		d.stuck = append(d.stuck, k)
+		if len(examples) < maxExamples {
+			examples = append(examples, k.ID())
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if len(d.stuck) > 0 {
+		d.add("order", models.LevelFail, fmt.Sprintf("%d deliveries are at their end, and others with their ordering key still wait behind them.", len(d.stuck)),
+			"Run `waybill doctor -repair`, which lets those go on, and report this: it must not happen.", examples...)
+		return nil
+	}
+	d.add("order", models.LevelOK, "No delivery waits behind one with its ordering key that is at its end.", "")
+	return nil
+}
+
+// jobs looks for those that carry what there is not, or what another carries as well.
+func (d *doctor) jobs(ctx context.Context) error {
+	bad := len(d.findings)
+	oldest, err := d.oldestDay(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		sql             string
+		args            []any
+		message, advice string
+	}{
+		{`select q.event_id, q.destination_key, q.job from queued q where q.event_id >= $1 and not exists (
+				select 1 from deliveries v where v.event_id = q.event_id and v.destination_key = q.destination_key)`, []any{oldest},
+			"jobs carry deliveries that do not exist", "They end by themselves when they run. Report this: it must not happen."},
+		{`select q.event_id, q.destination_key, q.job from queued q join deliveries v on v.event_id = q.event_id and v.destination_key = q.destination_key
+			where q.turn > v.turn`, nil,
+			"jobs are for a turn that their delivery has not had", "They do nothing when they run; the delivery itself is checked apart. Report this: it must not happen."},
+		{`select event_id, destination_key, min(job) from queued group by event_id, destination_key, turn having count(*) > 1`, nil,
+			"deliveries are in several jobs at the same turn, so that they could be sent twice at once", "Cancel those that are named, or let them go out twice. Report this: it must not happen."},
+	} {
+		rows, err := d.tx.Query(ctx, c.sql, c.args...)
+		if err != nil {
+			return err
+		}
+		var k models.DeliveryKey
+		var job int64
+		n := 0
+		var examples []string
+		if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination, &job}, func() error {
+			if n++; n <= maxExamples {
+				examples = append(examples, fmt.Sprintf("%s in job %d", k.ID(), job))
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if n > 0 {
+			d.add("jobs", models.LevelFail, fmt.Sprintf("%d %s.", n, c.message), c.advice, examples...)
+		}
+	}
+	if len(d.findings) == bad {
+		d.add("jobs", models.LevelOK, "Every job carries deliveries that exist, and none that another carries too.", "")
+	}
+	return nil
+}
+
+// oldestDay is the lowest id of the oldest day that is kept. What a job carries of earlier days was dropped with them.
+func (d *doctor) oldestDay(ctx context.Context) (id uuid.UUID, err error) {
+	days, err := migrations.Days(ctx, d.tx)
+	if err != nil {
+		return id, err
+	}
+	oldest := time.Unix(0, 0)
+	for _, list := range days {
+		if len(list) > 0 && list[0].After(oldest) {
+			oldest = list[0]
+		}
+	}
+	return uuid.Parse(migrations.LowestID(oldest))
+}
+
+// repair queues what was lost and makes the jobs of dead workers available again.
+func (d *doctor) repair(ctx context.Context, store *models.Store) error {
+	if len(d.dead) > 0 {
+		jobs, err := store.Abandon(ctx, d.dead)
+		if err != nil {
+			return err
+		}
+		d.add("repair", models.LevelOK, fmt.Sprintf("%d jobs of dead processes were made available again.", jobs), "")
+	}
+	if len(d.lost) > 0 {
+		n, err := store.Requeue(ctx, d.lost)
+		if err != nil {
+			return err
+		}
+		d.add("repair", models.LevelOK, fmt.Sprintf("%d deliveries were queued again.", n), "")
+	}
+	if len(d.stuck) > 0 {
+		n, err := store.PassOn(ctx, d.stuck)
+		if err != nil {
+			return err
+		}
+		d.add("repair", models.LevelOK, fmt.Sprintf("%d deliveries that waited for their order were queued.", n), "")
+	}
+	n, err := store.CancelHeldOfDeleted(ctx)
+	if n > 0 {
+		d.add("repair", models.LevelOK, fmt.Sprintf("%d deliveries on hold for deleted destinations were cancelled.", n), "")
+	}
+	return err
+}

@@ -1,0 +1,68 @@
+package migrations
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// partitionedIndex is an index that came after the first release, on a table that is partitioned by day. CREATE INDEX
+// would keep everybody from writing while it reads all days, and cannot run concurrently on such a table. So the days
+// get theirs one by one, concurrently, and are then attached to the table's; days to come get theirs with the table.
+type partitionedIndex struct {
+	name, table, def string
+}
+
+var partitionedIndexes = []partitionedIndex{
+	// Attempts are written in the order of their start, so that a summary of each range of pages finds a span of time,
+	// over all tenants, and takes a few pages itself.
+	{"attempts_started", "attempts", "using brin (started_at)"},
+}
+
+// ensureIndexes makes the partitioned indexes that are missing. What a run that was cut off left behind is made anew.
+func ensureIndexes(ctx context.Context, pool *pgxpool.Pool) error {
+	for _, x := range partitionedIndexes {
+		if err := x.ensure(ctx, pool); err != nil {
+			return fmt.Errorf("make index %s: %w", x.name, err)
+		}
+	}
+	return nil
+}
+
+func (x partitionedIndex) ensure(ctx context.Context, pool *pgxpool.Pool) error {
+	if _, err := pool.Exec(ctx, fmt.Sprintf("create index if not exists %s on only %s %s", x.name, x.table, x.def)); err != nil {
+		return err
+	}
+	// The days without an index that is attached to ours.
+	rows, err := pool.Query(ctx, `select i.inhrelid::regclass::text from pg_inherits i where i.inhparent = $1::regclass and not exists (
+			select 1 from pg_inherits a join pg_index p on p.indexrelid = a.inhrelid where a.inhparent = $2::regclass and p.indrelid = i.inhrelid)
+		order by 1`, x.table, x.name)
+	if err != nil {
+		return err
+	}
+	days, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, day := range days {
+		name := day + strings.TrimPrefix(x.name, x.table)
+		var broken bool
+		err := pool.QueryRow(ctx, "select coalesce((select not indisvalid from pg_index where indexrelid = to_regclass($1)), false)", name).Scan(&broken)
+		if err == nil && broken {
+			_, err = pool.Exec(ctx, "drop index concurrently if exists "+name)
+		}
+		if err == nil {
+			_, err = pool.Exec(ctx, fmt.Sprintf("create index concurrently if not exists %s on %s %s", name, day, x.def))
+		}
+		if err == nil {
+			_, err = pool.Exec(ctx, fmt.Sprintf("alter index %s attach partition %s", x.name, name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

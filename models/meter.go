@@ -1,0 +1,196 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/waybill-dev/waybill/internal/metrics"
+	"github.com/waybill-dev/waybill/migrations"
+)
+
+// What a transaction writes, as metrics call it.
+const (
+	meterEvents   = "events"
+	meterOutcomes = "outcomes"
+)
+
+// meter tells the metrics what became of a group of events.
+func (a *Accepter) meter(group []*publishing, w *acceptWriter, took time.Duration, err error) {
+	m := a.s.Metrics
+	m.Committed(meterEvents, len(group), took, err)
+	if err != nil {
+		for range group {
+			m.Refused(codes[KindUnavailable])
+		}
+		return
+	}
+	accepted, duplicates := 0, 0
+	for _, p := range group {
+		switch {
+		case p.err != nil:
+			a.s.meterRefused(p.err)
+		case p.res.Duplicate:
+			duplicates++
+		default:
+			accepted++
+		}
+	}
+	m.Accepted(accepted, duplicates, w.filtered, w.routed)
+}
+
+func (s *Store) meterRefused(err error) { s.Metrics.Refused(AsError(err).Code()) }
+
+// meter tells the metrics what was recorded.
+func (r *Recorder) meter(w *recordWriter, took time.Duration, err error) {
+	m := r.s.Metrics
+	m.Committed(meterOutcomes, len(w.recorded), took, err)
+	if m == nil || err != nil {
+		return
+	}
+	out := make([]metrics.Outcome, len(w.recorded))
+	for i, o := range w.recorded {
+		out[i] = o.metered()
+	}
+	m.Recorded(out)
+}
+
+func (o *Outcome) metered() metrics.Outcome {
+	c := metrics.Outcome{Type: o.Type, Status: o.Status}
+	switch o.Status {
+	case StatusDelivered, StatusFailed, StatusCancelled, StatusHeld:
+		c.Final = true
+	}
+	a := o.Attempt
+	if a == nil {
+		return c
+	}
+	c.Attempted, c.OK, c.Class, c.Number, c.Trigger, c.Took = true, a.OK, a.ErrorClass, a.Number, a.Trigger, a.Duration
+	c.Wait = max(0, a.StartedAt.Sub(o.Due)) // by two clocks
+	if a.OK && a.Trigger == TriggerAutomatic {
+		sec, nsec := o.EventID.Time().UnixTime()
+		c.Latency = max(time.Microsecond, a.StartedAt.Add(a.Duration).Sub(time.Unix(sec, nsec)))
+	}
+	return c
+}
+
+// watch adds the metrics that are read when somebody asks.
+func (s *Store) watch() {
+	pool := []string{"pool"}
+	s.Metrics.Watch([]metrics.Desc{
+		{Name: "waybill_db_pool_connections", Help: "Connections to PostgreSQL that are in use or idle, by pool.", Labels: []string{"pool", "state"}},
+		{Name: "waybill_db_pool_max_connections", Help: "The most connections that a pool opens.", Labels: pool},
+		{Name: "waybill_db_pool_acquires_total", Help: "How often a connection was taken out of a pool.", Labels: pool, Counter: true},
+		{Name: "waybill_db_pool_waits_total", Help: "How often there was none and somebody had to wait.", Labels: pool, Counter: true},
+		{Name: "waybill_db_pool_wait_seconds_total", Help: "How long they waited in all.", Labels: pool, Counter: true},
+	}, func() (out []metrics.Sample) {
+		for name, p := range map[string]*pgxpool.Pool{"pages": s.Pool, "hot": s.Hot, "jobs": s.Jobs} {
+			st := p.Stat()
+			for n, v := range map[string]float64{"max_connections": float64(st.MaxConns()), "acquires_total": float64(st.AcquireCount()),
+				"waits_total": float64(st.EmptyAcquireCount()), "wait_seconds_total": st.EmptyAcquireWaitTime().Seconds()} {
+				out = append(out, metrics.Sample{Name: "waybill_db_pool_" + n, Value: v, Labels: []string{name}})
+			}
+			out = append(out, metrics.Sample{Name: "waybill_db_pool_connections", Value: float64(st.AcquiredConns()), Labels: []string{name, "in_use"}},
+				metrics.Sample{Name: "waybill_db_pool_connections", Value: float64(st.IdleConns()), Labels: []string{name, "idle"}})
+		}
+		return out
+	})
+	table := []string{"table"}
+	s.Metrics.WatchSlow("store", []metrics.Desc{
+		{Name: "waybill_table_size_bytes", Help: "What a table takes up with its indexes, all days together.", Labels: table},
+		{Name: "waybill_table_partitions", Help: "How many days of a table are kept, those made in advance included.", Labels: table},
+		{Name: "waybill_partitions_ahead", Help: "For how many days after today the partitions are there, of the table with the fewest."},
+		{Name: "waybill_oldest_partition_age_seconds", Help: "How long ago the oldest day that is kept ended."},
+		{Name: "waybill_retention_seconds", Help: "How long events are kept (RETENTION_DAYS)."},
+		{Name: "waybill_processes", Help: "Worker processes that are alive, by role.", Labels: []string{"role"}},
+		{Name: "waybill_destinations", Help: "Destinations by type and state.", Labels: []string{"type", "state"}},
+		{Name: "waybill_clock_skew_seconds", Help: "By how much the database's clock is ahead of this process's."},
+	}, s.vitals)
+}
+
+// vitals reads how the database is.
+func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
+	add := func(name string, v float64, labels ...string) {
+		out = append(out, metrics.Sample{Name: "waybill_" + name, Value: v, Labels: labels})
+	}
+	now := time.Now()
+	skew, err := s.clockSkew(ctx)
+	if err != nil {
+		return nil, err
+	}
+	add("clock_skew_seconds", skew.Seconds())
+	add("retention_seconds", s.Retention.Seconds())
+	days, err := migrations.Days(ctx, s.Pool)
+	if err != nil {
+		return nil, err
+	}
+	var oldest time.Time
+	ahead := -1
+	for table, list := range days {
+		add("table_partitions", float64(len(list)), table)
+		if n := migrations.Ahead(list, now); ahead < 0 || n < ahead {
+			ahead = n
+		}
+		for _, d := range list {
+			if oldest.IsZero() || d.Before(oldest) {
+				oldest = d
+			}
+		}
+	}
+	add("partitions_ahead", float64(ahead))
+	alive := map[string]float64{"serve": 0, "work": 0} // zeros, for an alert cannot see what is not there
+	add("oldest_partition_age_seconds", max(0, now.Sub(oldest.AddDate(0, 0, 1)).Seconds()))
+	for _, r := range []struct{ name, sql string }{
+		{"table_size_bytes", `select coalesce(p.inhparent, c.oid)::regclass::text, sum(pg_total_relation_size(c.oid)) from pg_class c
+			left join pg_inherits p on p.inhrelid = c.oid and c.relkind = 'r'
+			where c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, '` + migrations.RiverSchema + `'::regnamespace) and (p.inhparent is not null or c.relname in ('river_job', 'audit'))
+			group by 1`},
+		{"processes", "select role, count(*)::numeric from processes where seen_at > now() - interval '5 seconds' group by 1"},
+		{"destinations", "select type, count(*)::numeric, case when disabled_at is null then 'active' else 'disabled' end from destinations where deleted_at is null group by 1, 3"},
+	} {
+		rows, err := s.Pool.Query(ctx, r.sql)
+		if err != nil {
+			return nil, err
+		}
+		_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+			var label, second string
+			var v float64
+			if len(row.FieldDescriptions()) == 3 {
+				err := row.Scan(&label, &v, &second)
+				add(r.name, v, label, second)
+				return struct{}{}, err
+			}
+			err := row.Scan(&label, &v)
+			if r.name == "processes" {
+				alive[label] = v
+			} else {
+				add(r.name, v, label)
+			}
+			return struct{}{}, err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for role, n := range alive {
+		add("processes", n, role)
+	}
+	return out, nil
+}
+
+// clockSkew is by how much the database's clock is ahead of ours, as far as can be told within the time of an answer.
+func (s *Store) clockSkew(ctx context.Context) (time.Duration, error) {
+	var there time.Time
+	began := time.Now()
+	if err := s.Pool.QueryRow(ctx, "select clock_timestamp()").Scan(&there); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	skew := there.Sub(began.Add(took / 2))
+	if skew.Abs() <= took/2 {
+		return 0, nil
+	}
+	return skew, nil
+}

@@ -1,0 +1,120 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Lost is a delivery on its way that no job carries.
+type Lost struct {
+	DeliveryKey
+	Turn int32
+}
+
+// Requeue queues lost deliveries again, in portions, and returns how many. What has moved since it was found stays.
+func (s *Store) Requeue(ctx context.Context, lost []Lost) (queued int, err error) {
+	for len(lost) > 0 {
+		n := min(len(lost), releasePortion)
+		done, err := s.requeue(ctx, lost[:n])
+		if queued += done; err != nil {
+			return queued, err
+		}
+		lost = lost[n:]
+	}
+	return queued, nil
+}
+
+func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error) {
+	err = s.queueIn(ctx, func(tx pgx.Tx) (jobs []Batch, err error) {
+		items := map[int64][]Item{}
+		for _, l := range lost {
+			var turn int32
+			err := tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, next_attempt_at = null
+				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'delivering', 'retrying') returning turn`,
+				l.EventID, l.Destination, l.Turn).Scan(&turn)
+			if err == pgx.ErrNoRows {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			items[l.Destination] = append(items[l.Destination], Item{l.EventID, turn})
+			queued++
+		}
+		for destination, list := range items {
+			jobs = append(jobs, batches(Batch{Destination: destination, Retry: true}, list)...)
+		}
+		return jobs, nil
+	})
+	return queued, err
+}
+
+// queueIn adds the jobs that fn returns in the transaction in which fn works, and wakes the workers.
+func (s *Store) queueIn(ctx context.Context, fn func(tx pgx.Tx) ([]Batch, error)) error {
+	committed := func() {}
+	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		jobs, err := fn(tx)
+		if err != nil || len(jobs) == 0 {
+			return err
+		}
+		committed, err = s.queue.Enqueue(ctx, tx, jobs)
+		return err
+	})
+	if err == nil {
+		committed()
+	}
+	return err
+}
+
+// Abandon makes the jobs of workers available again that are gone for good, and returns how many. One that has been seen
+// within the last half minute is left alone.
+func (s *Store) Abandon(ctx context.Context, workers []string) (jobs int, err error) {
+	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		for _, id := range workers {
+			var alive bool
+			if err := tx.QueryRow(ctx, "select exists (select 1 from processes where id = $1 and seen_at > now() - interval '30 seconds')", id).Scan(&alive); err != nil || alive {
+				return err
+			}
+			n, err := s.queue.Takeover(ctx, tx, id)
+			if err != nil {
+				return err
+			}
+			jobs += n
+		}
+		return nil
+	})
+	return jobs, err
+}
+
+// CancelHeldOfDeleted cancels deliveries that are on hold for destinations which were deleted, and returns how many.
+func (s *Store) CancelHeldOfDeleted(ctx context.Context) (cancelled int, err error) {
+	rows, err := s.Pool.Query(ctx, `select n.key from destinations n where n.deleted_at < $1 and exists (
+		select 1 from deliveries d where d.destination_key = n.key and d.attention = 'held')`, time.Now())
+	if err != nil {
+		return 0, err
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, err
+	}
+	for _, key := range keys {
+		n, err := s.ReleaseHeld(ctx, Release{Destination: key, Action: BacklogDrop, Until: time.Now()})
+		if cancelled += n; err != nil {
+			return cancelled, err
+		}
+	}
+	return cancelled, nil
+}
+
+// PassOn takes deliveries that are at their end out of the lines of their ordering keys, and queues those that are first
+// then. It returns how many those are.
+func (s *Store) PassOn(ctx context.Context, finished []DeliveryKey) (queued int, err error) {
+	err = s.queueIn(ctx, func(tx pgx.Tx) ([]Batch, error) {
+		jobs, err := passOn(ctx, tx, finished)
+		queued = len(jobs)
+		return jobs, err
+	})
+	return queued, err
+}
