@@ -24,11 +24,8 @@ create table filter_counts (
 create index filter_counts_hour on filter_counts (hour);
 create index destination_filters_destination on destination_filters (destination_key, key);
 
--- What a filter held back is looked for by tenant and time.
-create index events_filtered on events (tenant_key, id) where filtered_by is not null;
-
 -- +goose Down
-drop index events_filtered, destination_filters_destination;
+drop index destination_filters_destination;
 drop table filter_counts;
 alter table attempts drop column transform_key;
 drop table destination_transforms;

@@ -20,6 +20,8 @@ var partitionedIndexes = []partitionedIndex{
 	// Attempts are written in the order of their start, so that a summary of each range of pages finds a span of time,
 	// over all tenants, and takes a few pages itself.
 	{"attempts_started", "attempts", "using brin (started_at)"},
+	// What a filter held back is looked for by tenant and time.
+	{"events_filtered", "events", "(tenant_key, id) where filtered_by is not null"},
 }
 
 // ensureIndexes makes the partitioned indexes that are missing. What a run that was cut off left behind is made anew.

@@ -58,7 +58,7 @@ func TestApplyUnderLoad(t *testing.T) {
 		return c
 	}
 	reader, writer := connect(), connect()
-	if _, err := reader.Exec(ctx, `alter table events drop column traceparent; delete from goose_db_version where version_id = 4; drop index attempts_started`); err != nil {
+	if _, err := reader.Exec(ctx, `alter table events drop column traceparent; delete from goose_db_version where version_id = 6; drop index attempts_started`); err != nil {
 		t.Fatal(err)
 	}
 	tx, err := reader.Begin(ctx)
