@@ -3,6 +3,7 @@ package filter
 import (
 	"regexp"
 	"slices"
+	"unique"
 )
 
 // program is a tree in the form in which it is evaluated. It is immutable.
@@ -11,20 +12,21 @@ type program struct {
 	rules []Field // the rules in the order of their numbers, from 1
 	// negated tells for each rule whether it counts against the event when it holds.
 	negated []bool
+	shared  []unique.Handle[string] // texts that it shares with other programs, see pack
 }
 
 // matcher is one node of a program.
 type matcher struct {
 	what matcherKind
+	root uint8 // of a field at the top
 	// rule is the number of the first rule in this node. Set only at the top, where rules are.
-	rule int
-	kids []*matcher
+	rule int32
+	// depth is the number of keys above this node, root included: where a list met here stands.
+	depth int32
+	test  *test
 	// path holds the keys of a field. At the top, its first part is in root instead.
 	path []string
-	root int
-	// depth is the number of keys above this node, root included: where a list met here stands.
-	depth int
-	test  *test
+	kids []*matcher
 }
 
 type matcherKind uint8
@@ -40,16 +42,20 @@ const (
 
 // test is a comparison with its operand prepared.
 type test struct {
-	op      Op
-	literal *tape // the operand, at literalRoot
-	root    at
-	kind    kind // of the operand
-
-	number    number // of a number
-	text      string // of a text
-	instant   instant
+	op        opcode
+	kind      kind // of the operand
 	isInstant bool
+	root      at
+	text      string // of a text
+	number    number // of a number
+	literal   *tape  // the operand, at root
+	ref       *reference
+	instant   instant
+	more      *operands // of comparisons with several values, and of patterns
+}
 
+// operands are what few comparisons need. They are kept apart, so that the others take less memory to look at.
+type operands struct {
 	texts    []string            // the alternatives of contains, startsWith, endsWith and in
 	textSet  map[string]struct{} // the same, where there are many
 	instants []instant           // those of the texts that are times
@@ -58,9 +64,29 @@ type test struct {
 
 	regex     *regexp.Regexp
 	regexSize int
-
-	ref *reference
 }
+
+// opcode is a comparison as a number, which is compared faster than its text.
+type opcode uint8
+
+const (
+	codeEq opcode = iota
+	codeSame
+	codeGt
+	codeGte
+	codeLt
+	codeLte
+	codeIn
+	codeContains
+	codeStartsWith
+	codeEndsWith
+	codeRegex
+	codeExist
+	codeFilled
+)
+
+var opcodes = map[Op]opcode{OpEq: codeEq, OpSame: codeSame, OpGt: codeGt, OpGte: codeGte, OpLt: codeLt, OpLte: codeLte, OpIn: codeIn, OpContains: codeContains,
+	OpStartsWith: codeStartsWith, OpEndsWith: codeEndsWith, OpRegex: codeRegex, OpExist: codeExist, OpFilled: codeFilled}
 
 // reference is a field to compare with.
 type reference struct {
@@ -78,6 +104,7 @@ func compile(tree Node) (*program, error) {
 	if c.err != "" {
 		return nil, &Error{Message: c.err}
 	}
+	c.program.pack()
 	return c.program, nil
 }
 
@@ -89,7 +116,7 @@ type compiler struct {
 
 // top compiles the groups and fields of the top, and numbers the rules.
 func (c *compiler) top(n Node) *matcher {
-	m := &matcher{rule: len(c.program.rules) + 1}
+	m := &matcher{rule: int32(len(c.program.rules) + 1)}
 	switch n := n.(type) {
 	case And:
 		m.what = matchAnd
@@ -109,7 +136,7 @@ func (c *compiler) top(n Node) *matcher {
 	case Field:
 		c.program.rules = append(c.program.rules, n)
 		c.program.negated = append(c.program.negated, c.negated)
-		m.what, m.root, m.path, m.depth = matchField, rootNumber(n.Path[0]), n.Path[1:], 1
+		m.what, m.root, m.path, m.depth = matchField, uint8(rootNumber(n.Path[0])), n.Path[1:], 1
 		m.kids = []*matcher{c.pattern(n.Node, n.Path)}
 	}
 	return m
@@ -117,7 +144,7 @@ func (c *compiler) top(n Node) *matcher {
 
 // pattern compiles what stands below the keys of above.
 func (c *compiler) pattern(n Node, above []string) *matcher {
-	m := &matcher{depth: len(above)}
+	m := &matcher{depth: int32(len(above))}
 	switch n := n.(type) {
 	case And:
 		m.what, m.kids = matchAnd, c.patterns(n, above)
@@ -148,7 +175,7 @@ func (c *compiler) patterns(nodes []Node, above []string) []*matcher {
 const manyTexts = 9
 
 func (c *compiler) test(n Test, above []string) *test {
-	t := &test{op: n.Op}
+	t := &test{op: opcodes[n.Op]}
 	if n.Ref != "" {
 		t.ref = c.reference(n.Ref, above)
 		return t
@@ -164,14 +191,17 @@ func (c *compiler) test(n Test, above []string) *test {
 	case kindText:
 		t.text = t.literal.items[t.root].text
 		t.instant, t.isInstant = parseInstant(t.text)
-		t.texts = []string{t.text}
+		if n.Op == OpIn {
+			t.more = &operands{texts: []string{t.text}}
+		}
 	case kindList:
 		c.members(t)
 	}
 	c.readNumbers(t.literal)
 	if n.Op == OpRegex {
 		var message string
-		t.regex, t.regexSize, message = compileRegex(t.text)
+		t.more = &operands{}
+		t.more.regex, t.more.regexSize, message = compileRegex(t.text)
 		if message != "" {
 			c.err = message
 		}
@@ -188,24 +218,25 @@ func (c *compiler) readNumbers(t *tape) {
 }
 
 func (c *compiler) members(t *test) {
-	items := t.literal.items
+	items, m := t.literal.items, &operands{}
+	t.more = m
 	for i := t.root + 1; i < items[t.root].end; i = items[i].end {
 		switch items[i].kind {
 		case kindText:
-			t.texts = append(t.texts, items[i].text)
+			m.texts = append(m.texts, items[i].text)
 			if moment, ok := parseInstant(items[i].text); ok {
-				t.instants = append(t.instants, moment)
+				m.instants = append(m.instants, moment)
 			}
 		case kindList:
-			t.lists = append(t.lists, i)
+			m.lists = append(m.lists, i)
 		default:
-			t.others = append(t.others, i)
+			m.others = append(m.others, i)
 		}
 	}
-	if len(t.texts) >= manyTexts {
-		t.textSet = make(map[string]struct{}, len(t.texts))
-		for _, text := range t.texts {
-			t.textSet[text] = struct{}{}
+	if len(m.texts) >= manyTexts {
+		m.textSet = make(map[string]struct{}, len(m.texts))
+		for _, text := range m.texts {
+			m.textSet[text] = struct{}{}
 		}
 	}
 }

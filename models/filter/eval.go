@@ -60,19 +60,19 @@ func (d *Doc) top(m *matcher) bool {
 	case matchNot:
 		verdict = !d.top(m.kids[0])
 	case matchField:
-		value := d.root(m.root)
+		value := d.root(int(m.root))
 		if value == broken {
 			d.run.failed = errNoJSON
 		} else {
 			verdict = d.walk(m, 0, value)
 		}
 		if d.run.failed != nil {
-			d.run.rule = m.rule
+			d.run.rule = int(m.rule)
 			return false
 		}
 	}
 	if !verdict && d.run.failed == nil {
-		d.run.rule = m.rule
+		d.run.rule = int(m.rule)
 	}
 	return verdict
 }
@@ -94,7 +94,7 @@ func (d *Doc) walk(m *matcher, i int, value at) bool {
 		}
 		return d.walk(m, i+1, d.tape.get(value, m.path[i]))
 	case kindList:
-		return d.walkList(m, i, value, m.depth+i)
+		return d.walkList(m, i, value, int(m.depth)+i)
 	}
 	return d.level(m.kids[0], missing)
 }
@@ -125,7 +125,7 @@ func (d *Doc) level(m *matcher, value at) bool {
 		return d.body(m, value, value)
 	}
 	// A list without elements still satisfies what speaks of the list itself, so that it is tried as well.
-	return d.each(m, value, value, m.depth) || d.body(m, nothing, value)
+	return d.each(m, value, value, int(m.depth)) || d.body(m, nothing, value)
 }
 
 // each looks for an element that satisfies the pattern, also in lists within the list.
@@ -181,7 +181,7 @@ func (d *Doc) covers(m *matcher, list at) bool {
 	end := d.tape.items[list].end
 	for _, kid := range m.kids {
 		found := false
-		d.run.loops = append(d.run.loops, loop{depth: m.depth})
+		d.run.loops = append(d.run.loops, loop{depth: int(m.depth)})
 		for e := list + 1; e < end && !found && d.run.charge(1); e = d.tape.items[e].end {
 			found = d.level(kid, e)
 			d.run.loops[len(d.run.loops)-1].index++
@@ -199,7 +199,7 @@ func (d *Doc) test(t *test, element, whole at) bool {
 	if !d.run.charge(1) {
 		return false
 	}
-	if t.op == OpExist {
+	if t.op == codeExist {
 		return whole >= 0
 	}
 	if t.ref != nil {
@@ -213,10 +213,10 @@ func (d *Doc) test(t *test, element, whole at) bool {
 		}
 		return d.refer(t, 0, root, element, whole)
 	}
-	if t.op == OpIn && len(t.lists) > 0 && whole >= 0 && d.isAnyOf(t, t.lists, whole) {
+	if t.op == codeIn && len(t.more.lists) > 0 && whole >= 0 && d.isAnyOf(t, t.more.lists, whole) {
 		return true
 	}
-	if t.op == OpEq && t.kind == kindList {
+	if t.op == codeEq && t.kind == kindList {
 		return whole >= 0 && equal(&d.tape, whole, t.literal, t.root, &d.run.meter)
 	}
 	if element < 0 {
@@ -224,20 +224,29 @@ func (d *Doc) test(t *test, element, whole at) bool {
 	}
 	it := &d.tape.items[element]
 	switch t.op {
-	case OpEq:
-		if t.kind == kindText {
+	case codeEq:
+		switch t.kind {
+		case kindText:
 			return it.kind == kindText && (it.text == t.text || t.isInstant && sameInstant(it.text, t.instant))
+		case kindNull, kindTrue, kindFalse:
+			return it.kind == t.kind
+		case kindNumber:
+			if it.kind != kindNumber {
+				return false
+			}
+			n, _ := d.tape.number(element)
+			return n.compare(t.number) == 0
 		}
 		return equal(&d.tape, element, t.literal, t.root, &d.run.meter)
-	case OpSame:
+	case codeSame:
 		n, ok := d.tape.number(element)
 		return ok && n.compare(t.number) == 0
-	case OpGt, OpGte, OpLt, OpLte:
+	case codeGt, codeGte, codeLt, codeLte:
 		order, ok := d.order(t, element)
 		return ok && holds(t.op, order)
-	case OpIn:
+	case codeIn:
 		return d.isIn(t, element)
-	case OpFilled:
+	case codeFilled:
 		return filled(it)
 	}
 	return it.kind == kindText && d.run.charge(len(it.text)/64) && d.textTest(t, it.text)
@@ -282,13 +291,13 @@ func (d *Doc) order(t *test, element at) (order int, ok bool) {
 	return strings.Compare(it.text, t.text), true
 }
 
-func holds(op Op, order int) bool {
+func holds(op opcode, order int) bool {
 	switch op {
-	case OpGt:
+	case codeGt:
 		return order > 0
-	case OpGte:
+	case codeGte:
 		return order >= 0
-	case OpLt:
+	case codeLt:
 		return order < 0
 	}
 	return order <= 0
@@ -297,18 +306,18 @@ func holds(op Op, order int) bool {
 func (d *Doc) isIn(t *test, element at) bool {
 	it := &d.tape.items[element]
 	if it.kind != kindText {
-		return d.isAnyOf(t, t.others, element)
+		return d.isAnyOf(t, t.more.others, element)
 	}
-	if t.textSet != nil {
-		if _, ok := t.textSet[it.text]; ok {
+	if t.more.textSet != nil {
+		if _, ok := t.more.textSet[it.text]; ok {
 			return true
 		}
-	} else if slices.Contains(t.texts, it.text) {
+	} else if slices.Contains(t.more.texts, it.text) {
 		return true
 	}
-	if len(t.instants) > 0 {
+	if len(t.more.instants) > 0 {
 		if moment, ok := parseInstant(it.text); ok {
-			return slices.Contains(t.instants, moment)
+			return slices.Contains(t.more.instants, moment)
 		}
 	}
 	return false
@@ -325,10 +334,13 @@ func (d *Doc) isAnyOf(t *test, members []at, value at) bool {
 
 // textTest runs the comparisons that only texts can satisfy.
 func (d *Doc) textTest(t *test, text string) bool {
-	if t.op == OpRegex {
-		return d.run.charge(t.regexSize*len(text)/2) && t.regex.MatchString(text)
+	if t.op == codeRegex {
+		return d.run.charge(t.more.regexSize*len(text)/2) && t.more.regex.MatchString(text)
 	}
-	for _, part := range t.texts {
+	if t.more == nil {
+		return textHolds(t.op, text, t.text)
+	}
+	for _, part := range t.more.texts {
 		if textHolds(t.op, text, part) {
 			return true
 		}
@@ -336,11 +348,11 @@ func (d *Doc) textTest(t *test, text string) bool {
 	return false
 }
 
-func textHolds(op Op, text, part string) bool {
+func textHolds(op opcode, text, part string) bool {
 	switch op {
-	case OpStartsWith:
+	case codeStartsWith:
 		return strings.HasPrefix(text, part)
-	case OpEndsWith:
+	case codeEndsWith:
 		return strings.HasSuffix(text, part)
 	}
 	return strings.Contains(text, part)
@@ -394,21 +406,21 @@ func (d *Doc) place(depth int) int {
 }
 
 // relation compares an element, or the whole list that it is in, with another field of the document.
-func (d *Doc) relation(op Op, element, whole, other at) bool {
+func (d *Doc) relation(op opcode, element, whole, other at) bool {
 	a := &d.tape
 	it := &a.items[other]
 	switch op {
-	case OpEq:
+	case codeEq:
 		if it.kind == kindList {
 			return equal(a, whole, a, other, &d.run.meter)
 		}
 		return element >= 0 && equal(a, element, a, other, &d.run.meter)
-	case OpIn:
+	case codeIn:
 		if it.kind == kindList {
 			return d.memberOf(element, whole, other)
 		}
-		op = OpContains
-	case OpGt, OpGte, OpLt, OpLte:
+		op = codeContains
+	case codeGt, codeGte, codeLt, codeLte:
 		if element < 0 {
 			return false
 		}

@@ -222,7 +222,7 @@ func (n *naive) compareValue(op string, operand, element, whole any, literal boo
 			}
 		}
 		order, ok := naiveOrder(element, operand)
-		return ok && holds(Op(op), order)
+		return ok && holds(opcodes[Op(op)], order)
 	}
 	text, ok := element.(string)
 	if !ok {
