@@ -103,6 +103,8 @@ func TestMetrics(t *testing.T) {
 		`waybill_read_success{source="queue_age"}`:                                  1,
 		`waybill_read_success{source="queue"}`:                                      1,
 		`waybill_db_pool_max_connections{pool="hot"}`:                               8,
+		`waybill_alerts{status="open"}`:                                             0,
+		`waybill_notifications_last_hour{status="failed"}`:                          0,
 		`waybill_build_info{version="dev"}`:                                         1,
 		`waybill_commit_duration_seconds_count{of="events",result="ok"}`:            3,
 		`waybill_http_request_duration_seconds_count{code="2xx",part="publish"}`:    1,

@@ -106,6 +106,8 @@ func (s *Store) watch() {
 		{Name: "waybill_retention_seconds", Help: "How long events are kept (RETENTION_DAYS)."},
 		{Name: "waybill_processes", Help: "Worker processes that are alive, by role.", Labels: []string{"role"}},
 		{Name: "waybill_destinations", Help: "Destinations by type and state.", Labels: []string{"type", "state"}},
+		{Name: "waybill_alerts", Help: "Alerts on destinations that are not resolved, by status.", Labels: []string{"status"}},
+		{Name: "waybill_notifications_last_hour", Help: "Notifications of alerts that were made within the last hour, by status.", Labels: []string{"status"}},
 		{Name: "waybill_clock_skew_seconds", Help: "By how much the database's clock is ahead of this process's."},
 	}, s.vitals)
 }
@@ -140,7 +142,9 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		}
 	}
 	add("partitions_ahead", float64(ahead))
-	alive := map[string]float64{"serve": 0, "work": 0} // zeros, for an alert cannot see what is not there
+	// Zeros, for an alert cannot see what is not there.
+	always := map[string]map[string]float64{"processes": {"serve": 0, "work": 0}, "alerts": {"open": 0, "acknowledged": 0},
+		"notifications_last_hour": {"queued": 0, "sent": 0, "failed": 0, "suppressed": 0}}
 	add("oldest_partition_age_seconds", max(0, now.Sub(oldest.AddDate(0, 0, 1)).Seconds()))
 	for _, r := range []struct{ name, sql string }{
 		{"table_size_bytes", `select coalesce(p.inhparent, c.oid)::regclass::text, sum(pg_total_relation_size(c.oid)) from pg_class c
@@ -149,6 +153,8 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 			group by 1`},
 		{"processes", "select role, count(*)::numeric from processes where seen_at > now() - interval '5 seconds' group by 1"},
 		{"destinations", "select type, count(*)::numeric, case when disabled_at is null then 'active' else 'disabled' end from destinations where deleted_at is null group by 1, 3"},
+		{"alerts", "select status, count(*)::numeric from alerts where status <> 'resolved' group by 1"},
+		{"notifications_last_hour", "select status, count(*)::numeric from notifications where id >= '" + migrations.LowestID(now.Add(-time.Hour)) + "' group by 1"},
 	} {
 		rows, err := s.Pool.Query(ctx, r.sql)
 		if err != nil {
@@ -163,8 +169,8 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 				return struct{}{}, err
 			}
 			err := row.Scan(&label, &v)
-			if r.name == "processes" {
-				alive[label] = v
+			if m := always[r.name]; m != nil {
+				m[label] = v
 			} else {
 				add(r.name, v, label)
 			}
@@ -174,8 +180,10 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 			return nil, err
 		}
 	}
-	for role, n := range alive {
-		add("processes", n, role)
+	for name, values := range always {
+		for label, n := range values {
+			add(name, n, label)
+		}
 	}
 	return out, nil
 }
