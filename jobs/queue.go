@@ -192,32 +192,23 @@ func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, r models.Release)
 
 // Settle implements models.Queue. A job that is done is deleted rather than kept as completed: the attempts are the
 // log, and each version of a row in River's table costs several index entries.
-func (q *Queue) Settle(ctx context.Context, tx pgx.Tx, worker string, done, partial []int64) (map[int64]bool, error) {
+func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned map[int64]bool) {
 	// The state is compared as text so that only the index on id can serve.
 	const mine = " and state::text = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2"
-	owned := make(map[int64]bool, len(done)+len(partial))
-	collect := func(rows pgx.Rows, err error) error {
-		if err != nil {
-			return err
-		}
+	collect := func(rows pgx.Rows) error {
 		var id int64
-		_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
 			owned[id] = true
 			return nil
 		})
 		return err
 	}
 	if len(done) > 0 {
-		if err := collect(tx.Query(ctx, "delete from "+schema+".river_job where id = any($1)"+mine+" returning id", done, worker)); err != nil {
-			return nil, err
-		}
+		b.Queue("delete from "+schema+".river_job where id = any($1)"+mine+" returning id", done, worker).Query(collect)
 	}
 	if len(partial) > 0 {
-		if err := collect(tx.Query(ctx, "update "+schema+`.river_job set metadata = metadata || '{"`+begun+`": true}' where id = any($1)`+mine+" returning id", partial, worker)); err != nil {
-			return nil, err
-		}
+		b.Queue("update "+schema+`.river_job set metadata = metadata || '{"`+begun+`": true}' where id = any($1)`+mine+" returning id", partial, worker).Query(collect)
 	}
-	return owned, nil
 }
 
 // Postpone implements models.Queue.

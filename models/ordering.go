@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/tidwall/gjson"
 )
 
@@ -124,8 +125,15 @@ const headOnly = ` and not exists (select 1 from ordered_deliveries me join orde
 	on x.destination_key = me.destination_key and x.ordering_key = me.ordering_key and x.seq < me.seq
 	where me.destination_key = $2 and me.event_id = $1)`
 
+// sender is a transaction, however it was begun.
+type sender interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
 // passOn takes finished deliveries out of their lines and returns the jobs of those that are first now.
-func passOn(ctx context.Context, tx pgx.Tx, finished []DeliveryKey) ([]Batch, error) {
+func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]Batch, error) {
 	type place struct {
 		DeliveryKey
 		key string
@@ -170,7 +178,7 @@ func passOn(ctx context.Context, tx pgx.Tx, finished []DeliveryKey) ([]Batch, er
 
 // firstInLine finds the delivery of an ordering key that may go now, if there is one. What needs no attempt any more is
 // taken out on the way. The key's lock is held.
-func firstInLine(ctx context.Context, tx pgx.Tx, destination int64, key string) (it Item, ok bool, err error) {
+func firstInLine(ctx context.Context, tx sender, destination int64, key string) (it Item, ok bool, err error) {
 	for {
 		var status *string
 		var policy string

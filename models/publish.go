@@ -103,9 +103,10 @@ type Accepter struct {
 	counts *filterCounts
 	recent *Recent // nil where no worker runs in this process
 	in     chan *publishing
-	// ordered are the events with an ordering key. Only one of the committers takes them, so that those of one request
-	// stay in their order.
+	// ordered are the events with an ordering key. They are never relieved, so that those of one request stay in their
+	// order.
 	ordered chan *publishing
+	relief  *relief
 	wg      sync.WaitGroup
 
 	mu     sync.RWMutex
@@ -113,7 +114,6 @@ type Accepter struct {
 }
 
 const (
-	committers     = 2    // transactions at once
 	maxGroup       = 500  // events in one transaction
 	maxWaiting     = 4096 // events that wait for a committer; past it the API answers 503
 	publishTimeout = 10 * time.Second
@@ -122,18 +122,9 @@ const (
 // NewAccepter starts to take events in. recent, which may be nil, remembers payloads for the workers of this process.
 func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
 	a := &Accepter{s: s, log: log, recent: recent, in: make(chan *publishing, maxWaiting), ordered: make(chan *publishing, maxWaiting),
-		counts: newFilterCounts(s, log)}
-	for i := range committers {
-		a.wg.Add(1)
-		go func() {
-			defer a.wg.Done()
-			ordered := a.ordered
-			if i > 0 {
-				ordered = nil
-			}
-			a.run(ordered)
-		}()
-	}
+		counts: newFilterCounts(s, log), relief: newRelief()}
+	a.wg.Go(a.run)
+	a.wg.Go(a.relieve)
 	return a
 }
 
@@ -145,6 +136,7 @@ func (a *Accepter) Close() {
 		a.closed = true
 		close(a.in)
 		close(a.ordered)
+		close(a.relief.wake)
 	}
 	a.mu.Unlock()
 	a.wg.Wait()
@@ -236,65 +228,62 @@ func (a *Accepter) hand(p *publishing) error {
 	}
 	select {
 	case in <- p:
+		a.relief.check()
 		return nil
 	default:
 		return &Error{Kind: KindUnavailable, Message: "The server is taking in events as fast as it can. Try again.", RetryAfter: time.Second}
 	}
 }
 
-// run commits what queues up in a.in and in ordered, which may be nil, until both are closed.
-func (a *Accepter) run(ordered chan *publishing) {
-	in := a.in
+// run commits what queues up until both channels are closed.
+func (a *Accepter) run() {
 	group := make([]*publishing, 0, maxGroup)
 	w := &acceptWriter{held: map[filterCount]int64{}}
-	// next takes the next event; ok is false when there is none, now or for good.
-	next := func(wait bool) (p *publishing, ok bool) {
-		for in != nil || ordered != nil {
-			select {
-			case p, ok = <-in:
-				if !ok {
-					in = nil
-				}
-			case p, ok = <-ordered:
-				if !ok {
-					ordered = nil
-				}
-			default:
-				if !wait {
-					return nil, false
-				}
-				select {
-				case p, ok = <-in:
-					if !ok {
-						in = nil
-					}
-				case p, ok = <-ordered:
-					if !ok {
-						ordered = nil
-					}
-				}
-			}
-			if ok {
-				return p, true
-			}
-		}
-		return nil, false
-	}
-	for {
-		first, ok := next(true)
-		if !ok {
-			return
-		}
-		group = append(group[:0], first)
-		for len(group) < maxGroup {
-			p, ok := next(false)
+	for in, ordered := a.in, a.ordered; in != nil || ordered != nil; {
+		var p *publishing
+		var ok bool
+		select {
+		case p, ok = <-in:
 			if !ok {
-				break
+				in = nil
+			}
+		case p, ok = <-ordered:
+			if !ok {
+				ordered = nil
+			}
+		}
+		if !ok {
+			continue
+		}
+		group = fill(fill(append(group[:0], p), a.ordered), a.in)
+		a.relief.during(func() { a.commit(group, w) })
+	}
+}
+
+// relieve commits what queues up while the other committer is held up. It leaves the events with an ordering key to it.
+func (a *Accepter) relieve() {
+	w := &acceptWriter{held: map[filterCount]int64{}}
+	for range a.relief.wake {
+		if group := fill(nil, a.in); len(group) > 0 {
+			a.commit(group, w)
+		}
+	}
+}
+
+// fill takes what is in the channel, as much as a group has room for.
+func fill(group []*publishing, in chan *publishing) []*publishing {
+	for len(group) < maxGroup {
+		select {
+		case p, ok := <-in:
+			if !ok {
+				return group
 			}
 			group = append(group, p)
+		default:
+			return group
 		}
-		a.commit(group, w)
 	}
+	return group
 }
 
 // commit writes a group and answers its publishers. When the database refuses a group for what is in it, each event is

@@ -66,9 +66,9 @@ type Queue interface {
 	EnqueueRelease(ctx context.Context, tx pgx.Tx, r Release) error
 	// EnqueueNotices adds a job for each of these notifications within tx.
 	EnqueueNotices(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (committed func(), err error)
-	// Settle checks within tx which of a worker's jobs still belong to it, locks those and deletes the ones that are
-	// done. A job that another worker has taken over is not in the answer.
-	Settle(ctx context.Context, tx pgx.Tx, worker string, done, partial []int64) (owned map[int64]bool, err error)
+	// Settle adds statements to b that check which of a worker's jobs still belong to it, lock those and delete the
+	// ones that are done. Once b was sent they are in owned; a job that another worker has taken over is not.
+	Settle(b *pgx.Batch, worker string, done, partial []int64, owned map[int64]bool)
 	// Postpone gives a running job of a worker back, to be taken up after a while, as if it had never been taken.
 	Postpone(ctx context.Context, db Execer, worker string, job int64, wait time.Duration) error
 	// Takeover makes the running jobs of a dead worker available again within tx.

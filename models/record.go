@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -45,6 +46,7 @@ type Recorder struct {
 	worker string
 	log    *slog.Logger
 	in     chan *recording
+	relief *relief
 	wg     sync.WaitGroup
 }
 
@@ -54,27 +56,22 @@ type recording struct {
 }
 
 const (
-	recorders      = 2
 	maxRecordGroup = 100 // reports in one transaction, up to MaxBatch outcomes each
 	recordTimeout  = 30 * time.Second
 )
 
 // NewRecorder starts to write for the worker with this id.
 func NewRecorder(s *Store, worker string, log *slog.Logger) *Recorder {
-	r := &Recorder{s: s, worker: worker, log: log, in: make(chan *recording, 1024)}
-	for range recorders {
-		r.wg.Add(1)
-		go func() {
-			defer r.wg.Done()
-			r.run()
-		}()
-	}
+	r := &Recorder{s: s, worker: worker, log: log, in: make(chan *recording, 1024), relief: newRelief()}
+	r.wg.Go(r.run)
+	r.wg.Go(r.relieve)
 	return r
 }
 
 // Close waits until everything that was handed over is written. Nothing may be recorded afterwards.
 func (r *Recorder) Close() {
 	close(r.in)
+	close(r.relief.wake)
 	r.wg.Wait()
 }
 
@@ -83,6 +80,7 @@ func (r *Recorder) Record(ctx context.Context, rep Report) error {
 	rec := &recording{rep, make(chan error, 1)}
 	select {
 	case r.in <- rec:
+		r.relief.check()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -92,29 +90,49 @@ func (r *Recorder) Record(ctx context.Context, rep Report) error {
 func (r *Recorder) run() {
 	w := &recordWriter{}
 	for first := range r.in {
-		group := []*recording{first}
-		for len(group) < maxRecordGroup {
-			select {
-			case rec, ok := <-r.in:
-				if ok {
-					group = append(group, rec)
-					continue
-				}
-			default:
+		group := r.fill([]*recording{first})
+		r.relief.during(func() { r.commit(group, w) })
+	}
+}
+
+// relieve records what queues up while the other one is held up.
+func (r *Recorder) relieve() {
+	w := &recordWriter{}
+	for range r.relief.wake {
+		if group := r.fill(nil); len(group) > 0 {
+			r.commit(group, w)
+		}
+	}
+}
+
+// fill takes what has queued up, as much as a group has room for.
+func (r *Recorder) fill(group []*recording) []*recording {
+	for len(group) < maxRecordGroup {
+		select {
+		case rec, ok := <-r.in:
+			if !ok {
+				return group
 			}
-			break
+			group = append(group, rec)
+		default:
+			return group
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
-		began := time.Now()
-		err := r.write(ctx, group, w)
-		cancel()
-		r.meter(w, time.Since(began), err)
-		if err != nil {
-			r.log.Error("outcomes were not recorded; their jobs will run again", "reports", len(group), "error", err)
-		}
-		for _, rec := range group {
-			rec.done <- err
-		}
+	}
+	return group
+}
+
+// commit writes a group and answers those who handed it over.
+func (r *Recorder) commit(group []*recording, w *recordWriter) {
+	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
+	defer cancel()
+	began := time.Now()
+	err := r.write(ctx, group, w)
+	r.meter(w, time.Since(began), err)
+	if err != nil {
+		r.log.Error("outcomes were not recorded; their jobs will run again", "reports", len(group), "error", err)
+	}
+	for _, rec := range group {
+		rec.done <- err
 	}
 }
 
@@ -134,81 +152,115 @@ type requeueKey struct {
 	trigger, actor string
 }
 
+// errOthersJob ends a transaction that has written outcomes of jobs which belong to others now.
+var errOthersJob = errors.New("jobs were taken over")
+
+// write records a group in one transaction, in two round trips where it can: the first settles the jobs and updates the
+// deliveries, the second writes the attempts and commits. Should a job turn out to be another worker's, because this
+// process was stopped for too long, it starts over without what that job's outcomes are: the other makes those deliveries
+// again, and what it finds counts.
 func (r *Recorder) write(ctx context.Context, group []*recording, w *recordWriter) error {
 	committed := func() {}
-	err := pgx.BeginFunc(ctx, r.s.Hot, func(tx pgx.Tx) error {
-		var done, partial []int64
-		for _, rec := range group {
-			if rec.Done {
-				done = append(done, rec.Job)
-			} else {
-				partial = append(partial, rec.Job)
-			}
-		}
-		owned, err := r.s.queue.Settle(ctx, tx, r.worker, done, partial)
-		if err != nil {
-			return fmt.Errorf("settle jobs: %w", err)
-		}
-		w.reset()
-		for _, rec := range group {
-			if !owned[rec.Job] {
-				// Another worker has taken the job over, for example because this process was stopped for too long.
-				// It makes these deliveries again, and what it finds counts.
-				r.log.Warn("a job was taken over before its outcome was recorded", "job", rec.Job, "deliveries", len(rec.Outcomes))
-				continue
-			}
-			for i := range rec.Outcomes {
-				o := &rec.Outcomes[i]
-				if o.Status == StatusHeld {
-					if err := r.stillHeld(ctx, tx, o); err != nil {
-						return err
-					}
-				}
-				w.add(r.s, o)
-			}
-		}
-		for table, rows := range w.attempts {
-			if err := rows.Send(ctx, tx, "copy "+table+" ("+attemptColumns+") from stdin binary"); err != nil {
-				return fmt.Errorf("write attempts: %w", err)
-			}
-		}
-		w.health.queue(w.updates)
-		if err := w.send(ctx, tx); err != nil {
+	for lost := map[int64]bool{}; ; {
+		err := r.s.inHotTx(ctx, func(conn *pgx.Conn) (err error) {
+			committed, err = r.attempt(ctx, conn, group, w, lost)
+			return err
+		})
+		switch {
+		case err == nil:
+			committed()
+			return nil
+		case !errors.Is(err, errOthersJob):
+			r.s.forgetPartitions(err)
 			return err
 		}
-		jobs := w.jobs()
-		if len(w.finished) > 0 {
-			next, err := passOn(ctx, tx, w.finished)
-			if err != nil {
-				return err
-			}
-			jobs = append(jobs, next...)
-		}
-		if len(jobs) > 0 {
-			committed, err = r.s.queue.Enqueue(ctx, tx, jobs)
-		}
-		return err
-	})
-	if err == nil {
-		committed()
-	} else {
-		r.s.forgetPartitions(err)
 	}
-	return err
 }
 
-// stillHeld makes sure that a delivery is not put on hold just after its destination was enabled and its backlog
-// released: then nobody would touch it again.
-func (r *Recorder) stillHeld(ctx context.Context, tx pgx.Tx, o *Outcome) error {
-	var disabled, deleted *time.Time
-	err := tx.QueryRow(ctx, "select disabled_at, deleted_at from destinations where key = $1 for share", o.DeliveryKey.Destination).Scan(&disabled, &deleted)
+// attempt is one try of write. lost are the jobs of others; it adds to them when it returns errOthersJob.
+func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recording, w *recordWriter, lost map[int64]bool) (committed func(), err error) {
+	w.reset()
+	w.updates.Queue("begin")
+	var done, partial []int64
+	for _, rec := range group {
+		if rec.Done {
+			done = append(done, rec.Job)
+		} else {
+			partial = append(partial, rec.Job)
+		}
+	}
+	owned := make(map[int64]bool, len(group))
+	r.s.queue.Settle(w.updates, r.worker, done, partial, owned)
+	if w.checkHeld(group) {
+		// What becomes of the deliveries depends on the answers.
+		if err := w.send(ctx, conn); err != nil {
+			return nil, err
+		}
+	}
+	for _, rec := range group {
+		if !lost[rec.Job] {
+			for i := range rec.Outcomes {
+				w.add(r.s, &rec.Outcomes[i])
+			}
+		}
+	}
+	w.health.queue(w.updates)
+	if err := w.send(ctx, conn); err != nil {
+		return nil, err
+	}
+	for _, rec := range group {
+		if !owned[rec.Job] && !lost[rec.Job] {
+			r.log.Warn("a job was taken over before its outcome was recorded", "job", rec.Job, "deliveries", len(rec.Outcomes))
+			lost[rec.Job], err = true, errOthersJob
+		}
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if disabled == nil || deleted != nil {
-		o.Status, o.Reason, o.Next = StatusPending, "", time.Time{}
+	jobs := w.jobs()
+	if len(w.finished) > 0 {
+		next, err := passOn(ctx, conn, w.finished)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, next...)
 	}
-	return nil
+	copies := make([]pgcopy.Copy, 0, len(w.attempts)+1)
+	for table, rows := range w.attempts {
+		copies = append(copies, pgcopy.Copy{SQL: "copy " + table + " (" + attemptColumns + ") from stdin binary", Rows: rows})
+	}
+	committed = func() {}
+	if len(jobs) > 0 {
+		var c pgcopy.Copy
+		if c, committed, err = r.s.queue.Copy(jobs); err != nil {
+			return nil, err
+		}
+		copies = append(copies, c)
+	}
+	return committed, pgcopy.Commit(ctx, conn, copies)
+}
+
+// checkHeld makes sure that no delivery is put on hold just after its destination was enabled and its backlog released:
+// then nobody would touch it again. It reports whether there is anything to check.
+func (w *recordWriter) checkHeld(group []*recording) (any bool) {
+	for _, rec := range group {
+		for i := range rec.Outcomes {
+			o := &rec.Outcomes[i]
+			if o.Status != StatusHeld {
+				continue
+			}
+			any = true
+			w.updates.Queue("select disabled_at, deleted_at from destinations where key = $1 for share", o.DeliveryKey.Destination).QueryRow(func(row pgx.Row) error {
+				var disabled, deleted *time.Time
+				err := row.Scan(&disabled, &deleted)
+				if err == nil && (disabled == nil || deleted != nil) {
+					o.Status, o.Reason, o.Next = StatusPending, "", time.Time{}
+				}
+				return err
+			})
+		}
+	}
+	return any
 }
 
 // jobs are those with which the deliveries go on that are not finished.
@@ -294,11 +346,11 @@ func (w *recordWriter) update(table string, o *Outcome) {
 	}
 }
 
-func (w *recordWriter) send(ctx context.Context, tx pgx.Tx) error {
-	if w.updates.Len() == 0 {
-		return nil
-	}
-	if err := tx.SendBatch(ctx, w.updates).Close(); err != nil {
+// send runs what has queued up, in one round trip.
+func (w *recordWriter) send(ctx context.Context, conn *pgx.Conn) error {
+	b := w.updates
+	w.updates = &pgx.Batch{}
+	if err := conn.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("update deliveries: %w", err)
 	}
 	return nil
