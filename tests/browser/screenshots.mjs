@@ -65,6 +65,8 @@ const pages = {
   'destination-disabled': `${t}/destinations/crm`,
   'destination-deliveries': `${t}/destinations/billing/deliveries`,
   'destination-settings': `${t}/destinations/warehouse/settings`,
+  'destination-filter': `${t}/destinations/large-orders/filter`,
+  'destination-new-kafka': `${t}/destinations/new?type=kafka`,
   'destination-secrets': `${t}/destinations/warehouse/secrets`,
   'destination-new': `${t}/destinations/new`,
   'destination-new-webhook': `${t}/destinations/new?type=webhook`,
