@@ -218,6 +218,23 @@ func (q *Queue) Postpone(ctx context.Context, db models.Execer, worker string, j
 	return err
 }
 
+// Running implements models.Queue.
+func (q *Queue) Running(ctx context.Context, db models.Querier, worker string, longer time.Duration) ([]int64, error) {
+	rows, err := db.Query(ctx, "select id from "+schema+`.river_job where state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $1
+		and attempted_at < now() - $2 * interval '1 second'`, worker, longer.Seconds())
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
+}
+
+// MakeAvailable implements models.Queue.
+func (q *Queue) MakeAvailable(ctx context.Context, db models.Execer, worker string, jobs []int64) error {
+	_, err := db.Exec(ctx, "update "+schema+`.river_job set state = 'available', scheduled_at = now()
+		where id = any($1) and state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2`, jobs, worker)
+	return err
+}
+
 // Takeover implements models.Queue.
 func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx, worker string) (int, error) {
 	tag, err := tx.Exec(ctx, "update "+schema+`.river_job set state = 'available', scheduled_at = now()

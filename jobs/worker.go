@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/models"
@@ -37,6 +38,7 @@ type Worker struct {
 	recorder *models.Recorder
 	senders  senders
 	lanes    lanes
+	tracker  tracker
 	slots    chan struct{} // one token per attempt under way in this process
 	slowOnes chan struct{} // of those, to destinations that are slow
 	jobs     atomic.Int64  // jobs under way or waiting for their turn
@@ -92,7 +94,7 @@ func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.L
 		return false, err
 	}
 	w := &Worker{store: store, opts: opts, log: log, process: process, loader: models.NewLoader(life, store, opts.Recent),
-		recorder: models.NewRecorder(store, process.ID, log), senders: senders{env: opts.Env},
+		recorder: models.NewRecorder(store, process.ID, log), senders: senders{env: opts.Env}, tracker: tracker{working: map[int64]bool{}},
 		slots: make(chan struct{}, opts.MaxInFlight), slowOnes: make(chan struct{}, max(1, int(float64(opts.MaxInFlight)*slowShare)))}
 	now.Store(w)
 	if err := w.start(life); err != nil {
@@ -101,6 +103,7 @@ func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.L
 	takeover, stopTakeover := context.WithCancel(life)
 	go store.KeepTakingOver(takeover, log)
 	go w.sweep(takeover)
+	go w.adopt(takeover)
 	go w.watch(takeover)
 	started()
 	select {
@@ -136,6 +139,7 @@ func (w *Worker) start(ctx context.Context) error {
 		DiscardedJobRetentionPeriod: 24 * time.Hour,
 		ReindexerIndexNames:         []string{"river_job_kind", "river_job_prioritized_fetching_index", "river_job_state_and_finalized_at_index"},
 		Workers:                     workers,
+		Middleware:                  []rivertype.Middleware{w.tracker.middleware()},
 		PeriodicJobs:                []*river.PeriodicJob{hourly},
 		Queues: map[string]river.QueueConfig{
 			queueDeliver: {MaxWorkers: maxJobs, FetchCooldown: 3 * time.Millisecond},

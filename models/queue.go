@@ -71,6 +71,10 @@ type Queue interface {
 	Settle(b *pgx.Batch, worker string, done, partial []int64, owned map[int64]bool)
 	// Postpone gives a running job of a worker back, to be taken up after a while, as if it had never been taken.
 	Postpone(ctx context.Context, db Execer, worker string, job int64, wait time.Duration) error
+	// Running lists the jobs that a worker has been working on for longer than a while, as far as the database knows.
+	Running(ctx context.Context, db Querier, worker string, longer time.Duration) ([]int64, error)
+	// MakeAvailable makes running jobs of a worker available again.
+	MakeAvailable(ctx context.Context, db Execer, worker string, jobs []int64) error
 	// Takeover makes the running jobs of a dead worker available again within tx.
 	Takeover(ctx context.Context, tx pgx.Tx, worker string) (jobs int, err error)
 }
@@ -81,6 +85,21 @@ func (s *Store) SetQueue(q Queue) { s.queue = q }
 // Execer runs a statement.
 type Execer interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// Querier runs a query.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// RunningJobs lists the jobs that a worker has been working on for longer than a while, as far as the database knows.
+func (s *Store) RunningJobs(ctx context.Context, worker string, longer time.Duration) ([]int64, error) {
+	return s.queue.Running(ctx, s.Pool, worker, longer)
+}
+
+// MakeAvailable makes running jobs of a worker available again.
+func (s *Store) MakeAvailable(ctx context.Context, worker string, jobs []int64) error {
+	return s.queue.MakeAvailable(ctx, s.Pool, worker, jobs)
 }
 
 // Postpone gives a running job of a worker back to the queue, to be taken up after a while.

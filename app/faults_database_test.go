@@ -1,0 +1,198 @@
+//go:build faults
+
+// These tests break the database in ways that take long to recover from: go test -tags faults ./app -run Faults
+
+package app
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/postgres"
+	"github.com/waybill-dev/waybill/migrations"
+)
+
+// faultyDatabase is a PostgreSQL of one test's own, reached through a proxy that stays where it is while the server dies
+// and comes back elsewhere.
+type faultyDatabase struct {
+	t      *testing.T
+	dir    string
+	server *postgres.Server
+	url    string // through the proxy
+	target atomic.Value
+	mu     sync.Mutex
+	open   map[net.Conn]bool
+}
+
+func newFaultyDatabase(t *testing.T) *faultyDatabase {
+	dir := filepath.Join(t.TempDir(), "pg")
+	for d := filepath.Dir(dir); d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
+		_ = os.Chmod(d, 0o755) // so that the database's account can reach it
+	}
+	f := &faultyDatabase{t: t, dir: dir, open: map[net.Conn]bool{}}
+	f.start()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go f.pass(c)
+		}
+	}()
+	t.Cleanup(func() {
+		ln.Close()
+		f.cut()
+		if err := f.server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	u, err := url.Parse(f.server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = ln.Addr().String()
+	f.url = u.String()
+	return f
+}
+
+func (f *faultyDatabase) start() {
+	f.t.Helper()
+	s, err := postgres.Start(context.Background(), postgres.Options{Dir: f.dir})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.server = s
+	f.target.Store(u.Host)
+}
+
+func (f *faultyDatabase) pass(c net.Conn) {
+	defer c.Close()
+	s, err := net.Dial("tcp4", f.target.Load().(string))
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	f.mu.Lock()
+	f.open[c], f.open[s] = true, true
+	f.mu.Unlock()
+	go func() { _, _ = io.Copy(s, c); s.Close() }()
+	_, _ = io.Copy(c, s)
+	f.mu.Lock()
+	delete(f.open, c)
+	delete(f.open, s)
+	f.mu.Unlock()
+}
+
+// cut closes every connection to the database.
+func (f *faultyDatabase) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.open {
+		c.Close()
+	}
+}
+
+// crash kills the server as a power cut would, and starts it again.
+func (f *faultyDatabase) crash() {
+	f.t.Helper()
+	for _, pid := range f.processes() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	<-f.server.Done()
+	f.start()
+}
+
+// signal sends a signal to the server and all its processes.
+func (f *faultyDatabase) signal(sig syscall.Signal) {
+	for _, pid := range f.processes() {
+		_ = syscall.Kill(pid, sig)
+	}
+}
+
+func (f *faultyDatabase) processes() []int {
+	pids := []int{f.server.Pid()}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if s := procStat(pid); len(s) > 1 && s[1] == strconv.Itoa(f.server.Pid()) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// TestDatabaseFaults cuts the connections, stops PostgreSQL for a while and kills it, under load. Nothing that was answered
+// with 202 is lost, and nothing stays in a state that nobody touches again.
+func TestDatabaseFaults(t *testing.T) {
+	t.Parallel()
+	f := newFaultyDatabase(t)
+	db := "DATABASE_URL=" + f.url
+	if err := migrations.Apply(context.Background(), f.url); err != nil {
+		t.Fatal(err)
+	}
+	l := newLedger(t)
+	web := startProcess(t, "web", db)
+	l.setUp(web.base)
+	startProcess(t, "work", db)
+	startProcess(t, "work", db)
+	ctx, stop := context.WithCancel(context.Background())
+	publishers := l.publish(ctx, 8)
+	a := &testApp{TB: t, base: web.base, key: testKey}
+	l.await(func() bool {
+		_, received, _ := l.count()
+		return received > 0 && a.do("GET", "/healthz", nil).workers() == 2
+	})
+	more := func(n int) {
+		before, _, _ := l.count()
+		l.await(func() bool { now, _, _ := l.count(); return now > before+n })
+	}
+	for _, fault := range []struct {
+		name string
+		do   func()
+	}{
+		{"connections cut", f.cut},
+		{"connections cut again", f.cut},
+		{"server stopped for 6 s", func() {
+			f.signal(syscall.SIGSTOP)
+			<-time.After(6 * time.Second)
+			f.signal(syscall.SIGCONT)
+		}},
+		{"server killed", f.crash},
+		{"connections cut after the crash", f.cut},
+		{"server killed again", f.crash},
+	} {
+		more(80)
+		at := time.Now()
+		fault.do()
+		more(1)
+		t.Logf("%s: accepting again after %v", fault.name, time.Since(at).Round(time.Millisecond))
+	}
+	more(50)
+	stop()
+	publishers.Wait()
+	took := l.settle(web.base)
+	accepted, _, twice := l.count()
+	t.Logf("%d accepted, 0 lost, %d arrived twice, settled %v after the last publish", accepted, twice, took)
+}
