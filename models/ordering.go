@@ -109,12 +109,11 @@ func (w *acceptWriter) lineUp(ctx context.Context, conn *pgx.Conn) error {
 	}
 	first := map[line]bool{}
 	for i, o := range w.ordered {
-		if l := (line{o.destination, o.key}); !behind[i] && !first[l] && o.job.destination != 0 {
-			first[l] = true
+		l := line{o.destination, o.key}
+		if !behind[i] && !first[l] && o.job.destination != 0 {
 			w.enqueue(o.job, o.event)
-		} else {
-			first[l] = true
 		}
+		first[l] = true
 	}
 	return nil
 }
