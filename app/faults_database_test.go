@@ -1,7 +1,3 @@
-//go:build faults
-
-// These tests break the database in ways that take long to recover from: go test -tags faults ./app -run Faults
-
 package app
 
 import (
@@ -144,7 +140,8 @@ func (f *faultyDatabase) processes() []int {
 }
 
 // TestDatabaseFaults cuts the connections, stops PostgreSQL for a while and kills it, under load. Nothing that was answered
-// with 202 is lost, and nothing stays in a state that nobody touches again.
+// with 202 is lost, nothing stays in a state that nobody touches again, and the workers, who live through all of it, still
+// know what they have sent.
 func TestDatabaseFaults(t *testing.T) {
 	t.Parallel()
 	f := newFaultyDatabase(t)
@@ -195,4 +192,8 @@ func TestDatabaseFaults(t *testing.T) {
 	took := l.settle(web.base)
 	accepted, _, twice := l.count()
 	t.Logf("%d accepted, 0 lost, %d arrived twice, settled %v after the last publish", accepted, twice, took)
+	wellAgain(t, map[string]string{"DATABASE_URL": f.url})
+	if most := 40; twice > most {
+		t.Errorf("%d arrived twice; no more than the %d attempts that were under way at some fault may", twice, most)
+	}
 }

@@ -23,15 +23,34 @@ type deliverWorker struct {
 // Timeout is off: each attempt has its own deadline, and a job may wait for its destination's turn.
 func (*deliverWorker) Timeout(*river.Job[deliverArgs]) time.Duration { return -1 }
 
-// NextRetry applies to a job that failed because the database did; the deliveries' own retries are jobs of their own.
-func (*deliverWorker) NextRetry(job *river.Job[deliverArgs]) time.Time {
-	return time.Now().Add(min(time.Second*time.Duration(job.Attempt), 10*time.Second))
-}
-
 var errNotAlive = errors.New("this process has not been seen by the database for too long and must not send")
 
-// Work runs one job.
+// Work runs one job and sees to what becomes of it; River has nothing more to do with it.
 func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
+	if err := d.work(ctx, job); err != nil {
+		d.w.giveBack(ctx, job, err)
+	}
+	d.w.ending.add(job.ID)
+	return nil
+}
+
+// giveBack has a job done again that could not be done, because the database was away or the process stops. Should the
+// database not take that either, the job is found by whoever looks for jobs that nobody works on (adopt, takeOver).
+func (w *Worker) giveBack(ctx context.Context, job *river.Job[deliverArgs], reason error) {
+	wait := min(time.Second*time.Duration(job.Attempt), 10*time.Second)
+	if ctx.Err() != nil {
+		wait = 0
+	} else {
+		w.log.Warn("a job could not be done and is done again", "job", job.ID, "deliveries", len(job.Args.Items), "error", reason)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := w.store.MakeAvailable(ctx, w.process.ID, []int64{job.ID}, wait); err != nil {
+		w.log.Warn("a job could not be given back; it is looked for within seconds", "job", job.ID, "error", err)
+	}
+}
+
+func (d *deliverWorker) work(ctx context.Context, job *river.Job[deliverArgs]) error {
 	w, args := d.w, job.Args
 	lane := w.lanes.get(args.Destination)
 	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2); !ok {

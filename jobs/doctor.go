@@ -24,7 +24,7 @@ type doctor struct {
 	tx       pgx.Tx
 	findings []models.Finding
 	lost     []models.Lost        // deliveries that nobody will touch again
-	dead     []string             // workers that are gone, with jobs that nobody takes over
+	dead     bool                 // workers are gone that have jobs which nobody took over
 	stuck    []models.DeliveryKey // deliveries at their end that others with their ordering key wait behind
 }
 
@@ -97,7 +97,6 @@ func (d *doctor) workers(ctx context.Context) error {
 	var examples []string
 	if _, err := pgx.ForEachRow(rows, []any{&worker, &n}, func() error {
 		all += n
-		d.dead = append(d.dead, worker)
 		if len(examples) < maxExamples {
 			examples = append(examples, fmt.Sprintf("process %s: %d", worker, n))
 		}
@@ -109,6 +108,7 @@ func (d *doctor) workers(ctx context.Context) error {
 		d.add("dead workers", models.LevelOK, "Every job that runs belongs to a process that is alive.", "")
 		return nil
 	}
+	d.dead = true
 	d.add("dead workers", models.LevelFail, fmt.Sprintf("%d jobs belong to processes that are gone.", all),
 		"Start a worker, which takes over what it can within seconds; if they stay, run `waybill doctor -repair`, which makes them available again.", examples...)
 	return nil
@@ -249,8 +249,8 @@ func (d *doctor) oldestDay(ctx context.Context) (id uuid.UUID, err error) {
 
 // repair queues what was lost and makes the jobs of dead workers available again.
 func (d *doctor) repair(ctx context.Context, store *models.Store) error {
-	if len(d.dead) > 0 {
-		jobs, err := store.Abandon(ctx, d.dead)
+	if d.dead {
+		jobs, err := store.Abandon(ctx)
 		if err != nil {
 			return err
 		}

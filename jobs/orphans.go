@@ -52,7 +52,7 @@ func (t *tracker) orphans(jobs []int64) (orphans []int64) {
 }
 
 // lookForOrphans is how often a process looks for jobs that it should be working on and is not.
-const lookForOrphans = 4 * time.Second
+const lookForOrphans = 1500 * time.Millisecond
 
 // adopt makes such jobs available again, until ctx ends.
 func (w *Worker) adopt(ctx context.Context) {
@@ -68,7 +68,7 @@ func (w *Worker) adopt(ctx context.Context) {
 		if err == nil {
 			if orphans := w.tracker.orphans(jobs); len(orphans) > 0 {
 				w.log.Warn("jobs of this process that it does not know of are made available again", "jobs", len(orphans))
-				err = w.store.MakeAvailable(ctx, w.process.ID, orphans)
+				err = w.store.MakeAvailable(ctx, w.process.ID, orphans, 0)
 			}
 		}
 		if err != nil && ctx.Err() == nil {

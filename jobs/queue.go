@@ -193,8 +193,9 @@ func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, r models.Release)
 // Settle implements models.Queue. A job that is done is deleted rather than kept as completed: the attempts are the
 // log, and each version of a row in River's table costs several index entries.
 func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned map[int64]bool) {
-	// The state is compared as text so that only the index on id can serve.
-	const mine = " and state::text = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2"
+	// A job that is available under this id is the worker's too: that it was taken was undone by a crash of PostgreSQL
+	// (fetching does not wait for the disk). The state is compared as text so that only the index on id can serve.
+	const ours = "id = any($1) and (state::text = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2 or state::text = 'available')"
 	collect := func(rows pgx.Rows) error {
 		var id int64
 		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
@@ -204,17 +205,39 @@ func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned
 		return err
 	}
 	if len(done) > 0 {
-		b.Queue("delete from "+schema+".river_job where id = any($1)"+mine+" returning id", done, worker).Query(collect)
+		b.Queue("delete from "+schema+".river_job where "+ours+" returning id", done, worker).Query(collect)
 	}
 	if len(partial) > 0 {
-		b.Queue("update "+schema+`.river_job set metadata = metadata || '{"`+begun+`": true}' where id = any($1)`+mine+" returning id", partial, worker).Query(collect)
+		b.Queue("update "+schema+`.river_job set metadata = metadata || '{"`+begun+`": true}', state = 'running', attempted_at = coalesce(attempted_at, now()),
+			attempted_by = case when state::text = 'running' then attempted_by else array_append(attempted_by, $2) end
+			where `+ours+" returning id", partial, worker).Query(collect)
 	}
 }
 
+// again is what gives running jobs back to the queue: they go on as new ones, due after $1 seconds. Were they the same
+// rows, a worker that is through with a job and has lost it meanwhile could end it for the one that has it now: River
+// writes a job's end later, under its id, to whatever then runs under it.
+func again(attempt, which string) string {
+	return "with gone as (delete from " + schema + ".river_job where state = 'running' and " + which + ` returning *)
+		insert into ` + schema + `.river_job (args, attempt, created_at, errors, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags, unique_key, unique_states)
+		select args, ` + attempt + `, created_at, errors, kind, max_attempts, metadata, priority, queue, now() + $1 * interval '1 second', 'available', tags, unique_key, unique_states
+		from gone`
+}
+
+// mine says that jobs named $2 are those of the worker $3.
+const mine = "id = any($2) and attempted_by[array_upper(attempted_by, 1)] = $3"
+
+var (
+	// postpone undoes that a job was taken. The attempt that is given back tells that nothing of it was done.
+	postpone      = again("greatest(attempt - 1, 0)", mine)
+	makeAvailable = again("attempt", mine)
+	// takeover takes the jobs of processes that nobody knows of, or not any more.
+	takeover = again("attempt", "not exists (select 1 from processes p where p.id = attempted_by[array_upper(attempted_by, 1)])")
+)
+
 // Postpone implements models.Queue.
 func (q *Queue) Postpone(ctx context.Context, db models.Execer, worker string, job int64, wait time.Duration) error {
-	_, err := db.Exec(ctx, "update "+schema+`.river_job set state = 'available', scheduled_at = now() + $3 * interval '1 second', attempt = greatest(attempt - 1, 0),
-		attempted_by = null where id = $1 and state::text = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2`, job, worker, wait.Seconds())
+	_, err := db.Exec(ctx, postpone, wait.Seconds(), []int64{job}, worker)
 	return err
 }
 
@@ -229,21 +252,21 @@ func (q *Queue) Running(ctx context.Context, db models.Querier, worker string, l
 }
 
 // MakeAvailable implements models.Queue.
-func (q *Queue) MakeAvailable(ctx context.Context, db models.Execer, worker string, jobs []int64) error {
-	_, err := db.Exec(ctx, "update "+schema+`.river_job set state = 'available', scheduled_at = now()
-		where id = any($1) and state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2`, jobs, worker)
+func (q *Queue) MakeAvailable(ctx context.Context, db models.Execer, worker string, jobs []int64, wait time.Duration) error {
+	_, err := db.Exec(ctx, makeAvailable, wait.Seconds(), jobs, worker)
 	return err
 }
 
 // Takeover implements models.Queue.
-func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx, worker string) (int, error) {
-	tag, err := tx.Exec(ctx, "update "+schema+`.river_job set state = 'available', scheduled_at = now()
-		where state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $1`, worker)
+func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx) (int, error) {
+	tag, err := tx.Exec(ctx, takeover, 0.0)
 	if err != nil {
 		return 0, err
 	}
-	for i := range q.wake {
-		q.wake[i].wake() // perhaps too early; the workers look again soon
+	if tag.RowsAffected() > 0 {
+		for i := range q.wake {
+			q.wake[i].wake() // perhaps too early; the workers look again soon
+		}
 	}
 	return int(tag.RowsAffected()), nil
 }

@@ -33,6 +33,7 @@ type Process struct {
 	role     string
 	log      *slog.Logger
 	lastSeen atomic.Int64 // unix nanoseconds of the last proof that reached the database
+	back     atomic.Int64 // unix nanoseconds of the first proof after a silence; 0 when there was none
 	lost     chan struct{}
 }
 
@@ -81,7 +82,7 @@ func (p *Process) connect(ctx context.Context) (*pgx.Conn, error) {
 		conn.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
-	p.lastSeen.Store(time.Now().UnixNano())
+	p.seen(time.Now())
 	return conn, nil
 }
 
@@ -135,8 +136,21 @@ func (p *Process) beat(ctx context.Context, conn *pgx.Conn) error {
 	if tag.RowsAffected() == 0 {
 		return errTakenOver
 	}
-	p.lastSeen.Store(at.UnixNano())
+	p.seen(at)
 	return nil
+}
+
+// seen takes note of a proof.
+func (p *Process) seen(at time.Time) {
+	if last := p.lastSeen.Swap(at.UnixNano()); last != 0 && at.UnixNano()-last > int64(deadAfter) {
+		p.back.Store(at.UnixNano())
+	}
+}
+
+// steady reports whether this process has proven for a while, without a gap, that it is alive.
+func (p *Process) steady() bool {
+	now := time.Now().UnixNano()
+	return now-p.lastSeen.Load() < int64(deadAfter) && now-p.back.Load() > int64(deadAfter+heartbeat)
 }
 
 // reconnect takes the lock again after the connection was lost, unless the work has been taken over meanwhile.
@@ -159,49 +173,50 @@ func (p *Process) Unregister(ctx context.Context) error {
 	return err
 }
 
-// TakeOver makes the jobs of dead processes available again and returns how many processes and jobs those were. Any
-// process may call it, as often as it likes.
-func (s *Store) TakeOver(ctx context.Context) (processes, jobs int, err error) {
-	err = pgx.BeginFunc(ctx, s.Hot, func(tx pgx.Tx) error {
+// takeOver makes the jobs of dead processes available again and returns how many processes and jobs those were. It also
+// looks for jobs that processes have which are not on the list any more: one that was given up may fetch some before it
+// notices. That is asked for now and then only, or when somebody has died.
+func (p *Process) takeOver(ctx context.Context, all bool) (processes, jobs int, err error) {
+	err = pgx.BeginFunc(ctx, p.s.Hot, func(tx pgx.Tx) error {
 		// A dead process's lock is free; holding it to the end of the transaction keeps others from the same work.
-		rows, err := tx.Query(ctx, `select id from processes
-			where seen_at < now() - $2::interval and pg_try_advisory_xact_lock($1, lock_key) or seen_at < now() - $3::interval
-			for update skip locked`, int32(lockProcess), deadAfter, leaseLength)
+		tag, err := tx.Exec(ctx, `delete from processes where id in (select id from processes
+			where id <> $1 and (seen_at < now() - $3::interval and pg_try_advisory_xact_lock($2, lock_key) or seen_at < now() - $4::interval)
+			for update skip locked)`, p.ID, int32(lockProcess), deadAfter, leaseLength)
 		if err != nil {
 			return err
 		}
-		ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			return err
+		processes = int(tag.RowsAffected())
+		if processes > 0 || all {
+			jobs, err = p.s.queue.Takeover(ctx, tx)
 		}
-		for _, id := range ids {
-			n, err := s.queue.Takeover(ctx, tx, id)
-			if err != nil {
-				return err
-			}
-			jobs += n
-			if _, err := tx.Exec(ctx, "delete from processes where id = $1", id); err != nil {
-				return err
-			}
+		if err == nil && !p.steady() {
+			return errUnsteady // the database has been away in the meantime
 		}
-		processes = len(ids)
-		return nil
+		return err
 	})
+	if errors.Is(err, errUnsteady) {
+		return 0, 0, nil
+	}
 	return processes, jobs, err
 }
 
-// KeepTakingOver looks for dead processes until ctx ends.
-func (s *Store) KeepTakingOver(ctx context.Context, log *slog.Logger) {
+var errUnsteady = errors.New("unsteady")
+
+// KeepTakingOver looks for dead processes until ctx ends. It does not while this process cannot prove well that it is
+// alive itself: after the database was away all are silent, and those that live need a moment to say so.
+func (p *Process) KeepTakingOver(ctx context.Context) {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
-	for {
-		n, jobs, err := s.TakeOver(ctx)
-		if err != nil && ctx.Err() == nil {
-			log.Warn("cannot look for dead processes", "error", err)
-		}
-		if n > 0 {
-			s.Metrics.TookOver(jobs)
-			log.Warn("took over the work of processes that died", "processes", n, "jobs", jobs)
+	for i := 0; ; i++ {
+		if p.steady() {
+			n, jobs, err := p.takeOver(ctx, i%4 == 0)
+			if err != nil && ctx.Err() == nil {
+				p.log.Warn("cannot look for dead processes", "error", err)
+			}
+			if n > 0 || jobs > 0 {
+				p.s.Metrics.TookOver(jobs)
+				p.log.Warn("took over the work of processes that died", "processes", n, "jobs", jobs)
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -69,14 +69,15 @@ type Queue interface {
 	// Settle adds statements to b that check which of a worker's jobs still belong to it, lock those and delete the
 	// ones that are done. Once b was sent they are in owned; a job that another worker has taken over is not.
 	Settle(b *pgx.Batch, worker string, done, partial []int64, owned map[int64]bool)
-	// Postpone gives a running job of a worker back, to be taken up after a while, as if it had never been taken.
+	// Postpone gives a running job of a worker back, to be taken up after a while under a new id, as if it had never been
+	// taken.
 	Postpone(ctx context.Context, db Execer, worker string, job int64, wait time.Duration) error
 	// Running lists the jobs that a worker has been working on for longer than a while, as far as the database knows.
 	Running(ctx context.Context, db Querier, worker string, longer time.Duration) ([]int64, error)
-	// MakeAvailable makes running jobs of a worker available again.
-	MakeAvailable(ctx context.Context, db Execer, worker string, jobs []int64) error
-	// Takeover makes the running jobs of a dead worker available again within tx.
-	Takeover(ctx context.Context, tx pgx.Tx, worker string) (jobs int, err error)
+	// MakeAvailable has running jobs of a worker done again after a while, under new ids.
+	MakeAvailable(ctx context.Context, db Execer, worker string, jobs []int64, wait time.Duration) error
+	// Takeover makes running jobs of workers that are not among the processes available again within tx, under new ids.
+	Takeover(ctx context.Context, tx pgx.Tx) (jobs int, err error)
 }
 
 // SetQueue connects the store to the job queue. It is called once, before the store is used.
@@ -97,9 +98,9 @@ func (s *Store) RunningJobs(ctx context.Context, worker string, longer time.Dura
 	return s.queue.Running(ctx, s.Pool, worker, longer)
 }
 
-// MakeAvailable makes running jobs of a worker available again.
-func (s *Store) MakeAvailable(ctx context.Context, worker string, jobs []int64) error {
-	return s.queue.MakeAvailable(ctx, s.Pool, worker, jobs)
+// MakeAvailable has running jobs of a worker done again after a while.
+func (s *Store) MakeAvailable(ctx context.Context, worker string, jobs []int64, wait time.Duration) error {
+	return s.queue.MakeAvailable(ctx, s.Hot, worker, jobs, wait)
 }
 
 // Postpone gives a running job of a worker back to the queue, to be taken up after a while.

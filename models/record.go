@@ -58,6 +58,7 @@ type recording struct {
 const (
 	maxRecordGroup = 100 // reports in one transaction, up to MaxBatch outcomes each
 	recordTimeout  = 30 * time.Second
+	recordPause    = 100 * time.Millisecond // before another try, when the database is away
 )
 
 // NewRecorder starts to write for the worker with this id.
@@ -121,12 +122,24 @@ func (r *Recorder) fill(group []*recording) []*recording {
 	return group
 }
 
-// commit writes a group and answers those who handed it over.
+// commit writes a group and answers those who handed it over. While the database is away it tries again: what is known
+// of attempts that were made would be lost otherwise, and they would be made once more. A transaction of which nobody
+// knows whether it was committed does no harm: then its jobs are gone, or its attempts are there already.
 func (r *Recorder) commit(group []*recording, w *recordWriter) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()
 	began := time.Now()
 	err := r.write(ctx, group, w)
+	for tries := 1; err != nil && isTransient(err) && ctx.Err() == nil; tries++ {
+		if tries == 1 {
+			r.log.Warn("outcomes are not recorded yet; the database is away", "reports", len(group), "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(recordPause):
+			err = r.write(ctx, group, w)
+		}
+	}
 	r.meter(w, time.Since(began), err)
 	if err != nil {
 		r.log.Error("outcomes were not recorded; their jobs will run again", "reports", len(group), "error", err)

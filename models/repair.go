@@ -70,20 +70,13 @@ func (s *Store) queueIn(ctx context.Context, fn func(tx pgx.Tx) ([]Batch, error)
 
 // Abandon makes the jobs of workers available again that are gone for good, and returns how many. One that has been seen
 // within the last half minute is left alone.
-func (s *Store) Abandon(ctx context.Context, workers []string) (jobs int, err error) {
+func (s *Store) Abandon(ctx context.Context) (jobs int, err error) {
 	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
-		for _, id := range workers {
-			var alive bool
-			if err := tx.QueryRow(ctx, "select exists (select 1 from processes where id = $1 and seen_at > now() - interval '30 seconds')", id).Scan(&alive); err != nil || alive {
-				return err
-			}
-			n, err := s.queue.Takeover(ctx, tx, id)
-			if err != nil {
-				return err
-			}
-			jobs += n
+		if _, err := tx.Exec(ctx, "delete from processes where seen_at < now() - interval '30 seconds'"); err != nil {
+			return err
 		}
-		return nil
+		jobs, err = s.queue.Takeover(ctx, tx)
+		return err
 	})
 	return jobs, err
 }
