@@ -153,6 +153,7 @@ func (r *Recorder) commit(group []*recording, w *recordWriter) {
 type recordWriter struct {
 	attempts map[string]*pgcopy.Rows // by the table they go to
 	updates  *pgx.Batch
+	done     map[string]*deliveredRows // by their table
 	requeue  map[requeueKey][]Item
 	health   healthDeltas
 	finished []DeliveryKey // those behind which others may wait
@@ -217,9 +218,21 @@ func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recordi
 			}
 		}
 	}
+	for _, d := range w.done {
+		d.queue(w.updates)
+	}
 	w.health.queue(w.updates)
 	if err := w.send(ctx, conn); err != nil {
 		return nil, err
+	}
+	missed := false
+	for _, d := range w.done {
+		missed = d.queueMissed(w.updates) || missed
+	}
+	if missed {
+		if err := w.send(ctx, conn); err != nil {
+			return nil, err
+		}
 	}
 	for _, rec := range group {
 		if !owned[rec.Job] && !lost[rec.Job] {
@@ -295,6 +308,7 @@ func (w *recordWriter) reset() {
 	clear(w.health)
 	w.finished = w.finished[:0]
 	w.recorded = w.recorded[:0]
+	w.done = map[string]*deliveredRows{}
 }
 
 // requeueGrain is to what the due times of deliveries are rounded up that share a job.
@@ -327,13 +341,9 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 	w.requeue[q] = append(w.requeue[q], Item{o.EventID, o.Turn + 1})
 }
 
-// One statement for each delivery, all sent at once. Fewer statements with lists of ids would leave the planner a choice,
-// which it makes once, while the day's table is still empty: to look at every row of the destination.
+// One statement for each delivery that is not delivered yet, all sent at once. Statements with lists of ids would leave the
+// planner a choice, which it makes once, while the day's table is still empty: to look at every row of the destination.
 const (
-	// When the destination has acknowledged an event, the delivery is delivered, whatever somebody did to it meanwhile.
-	updateDelivered = ` set status = 'delivered', attempts = greatest(attempts, $3), last_attempt_at = $4, last_code = $5,
-			error_class = null, error = null, advice = null, reason = null, next_attempt_at = null
-		where event_id = $1 and destination_key = $2`
 	// What somebody did to a delivery meanwhile (its turn has changed) stays.
 	updateTried = ` set attempts = greatest(attempts, $4), last_attempt_at = $5, last_code = $6, error_class = $7, error = $8, advice = $9,
 			status = case when turn = $3 then $10::delivery_status else status end,
@@ -345,12 +355,17 @@ const (
 		where event_id = $1 and destination_key = $2 and turn = $3`
 )
 
-// update queues the UPDATE of a delivery.
+// update queues the UPDATE of a delivery, or sees to it that it is done with the others that are delivered.
 func (w *recordWriter) update(table string, o *Outcome) {
 	a := o.Attempt
 	switch {
 	case o.Status == StatusDelivered:
-		w.updates.Queue("update "+table+updateDelivered, o.EventID, o.DeliveryKey.Destination, int32(a.Number), a.StartedAt, int32(a.Code))
+		d := w.done[table]
+		if d == nil {
+			d = &deliveredRows{table: table}
+			w.done[table] = d
+		}
+		d.add(o)
 	case a != nil:
 		w.updates.Queue("update "+table+updateTried, o.EventID, o.DeliveryKey.Destination, o.Turn, int32(a.Number), a.StartedAt, int32(a.Code),
 			textOrNil(a.ErrorClass), textOrNil(a.Error), textOrNil(a.Advice), o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
