@@ -224,6 +224,32 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+// A broker whose quota is used up confirms, and tells for how long it takes no more.
+func TestThrottled(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, []string{"events"})
+	f.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		req := kreq.(*kmsg.ProduceRequest)
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		resp.ThrottleMillis = 2000
+		st := kmsg.NewProduceResponseTopic()
+		st.Topic, st.TopicID = req.Topics[0].Topic, req.Topics[0].TopicID
+		sp := kmsg.NewProduceResponseTopicPartition()
+		sp.Partition = req.Topics[0].Partitions[0].Partition
+		st.Partitions, resp.Topics = append(st.Partitions, sp), append(resp.Topics, st)
+		return resp, nil, true
+	})
+	snd := open(t, f.settings("events"))
+	mustSend(t, snd, message("evt_1"))
+	adaptertest.Eventually(t, "the client to read the wait", func() bool { return snd.(*sender).cluster.throttled.Load() > 0 })
+	_, err := send(t, snd, message("evt_2"), 500*time.Millisecond)
+	wantError(t, err, adapters.KindThrottled, adapters.ClassThrottled, "quota")
+	if err != nil && (err.After < 500*time.Millisecond || err.After > 2*time.Second) {
+		t.Errorf("the wait is %v", err.After)
+	}
+	mustSend(t, snd, message("evt_3")) // waits as it was asked to
+}
+
 // A message whose fate is not known is a timeout, and is not sent when its time is over.
 func TestNothingIsSentAfterTheDeadline(t *testing.T) {
 	t.Parallel()
