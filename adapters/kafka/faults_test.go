@@ -245,7 +245,10 @@ func TestThrottled(t *testing.T) {
 	if err != nil && (err.After < 500*time.Millisecond || err.After > 2*time.Second) {
 		t.Errorf("the wait is %v", err.After)
 	}
-	mustSend(t, snd, message("evt_2")) // waits as it was asked to
+	adaptertest.Eventually(t, "the cluster to take messages again", func() bool {
+		_, err := send(t, snd, message("evt_2"), long)
+		return err == nil
+	})
 }
 
 // A message whose fate is not known is a timeout, and is not sent when its time is over.
