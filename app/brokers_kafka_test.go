@@ -222,6 +222,6 @@ func TestKafkaCredentialsChangedWhileBusy(t *testing.T) {
 	s.rotated(func() {
 		f.password("second-password")
 		f.cut()
-	}, map[string]string{"password": "second-password"})
+	}, map[string]any{"credentials": map[string]string{"password": "second-password"}})
 	s.settled()
 }

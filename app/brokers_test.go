@@ -28,7 +28,7 @@ func newStream(t *testing.T, destination map[string]any) *stream {
 	t.Helper()
 	db := "DATABASE_URL=" + modelstest.DB(t)
 	s := &stream{ledger: newLedger(t)}
-	s.pause = 10 * time.Millisecond
+	s.pause = 25 * time.Millisecond
 	web := startProcess(t, "web", db)
 	s.a = &testApp{TB: t, base: web.base, key: testKey}
 	s.base.Store(web.base)
@@ -87,12 +87,12 @@ type streamDelivery struct {
 
 // rotated holds a stream against what a change of credentials promises: while the old ones are refused deliveries wait,
 // and the next message after the change uses the new ones.
-func (s *stream) rotated(refuse func(), credentials map[string]string) {
+func (s *stream) rotated(refuse func(), change map[string]any) {
 	s.t.Helper()
 	s.more(50)
 	refuse()
 	s.failing("auth")
-	s.a.want(200, "PATCH", "/tenants/acme/destinations/hook", map[string]any{"credentials": credentials})
+	s.a.want(200, "PATCH", "/tenants/acme/destinations/hook", change)
 	s.one("after-the-change", `{"n":1}`)
 	if d := s.delivery("after-the-change"); d.Status != "delivered" || d.Attempts != 1 {
 		s.t.Errorf("the first event after the change: %+v", d)
