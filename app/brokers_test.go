@@ -144,3 +144,21 @@ func (c *connections) cut() {
 		delete(c.open, nc)
 	}
 }
+
+// RabbitMQ confirms many messages together, so more of them may be under way than attempts elsewhere; a destination's own
+// number goes before that.
+func TestMoreAtOnceForRabbitMQ(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	a.want(201, "PUT", "/tenants/acme", nil)
+	v := a.visitor()
+	for id, more := range map[string]string{"100 attempts": "", "7 attempts": `,"max_in_flight":7`} {
+		id, want := strings.Fields(id)[0], id
+		a.want(201, "POST", "/tenants/acme/destinations", `{"id":"`+id+`","type":"rabbitmq","topics":"*","config":{"server_url":"127.0.0.1:5672"},
+			"credentials":{"username":"u","password":"a password"}`+more+`}`)
+		v.get("/t/acme/destinations/" + id).says(want)
+	}
+	if p := v.get("/t/acme/destinations/new?type=rabbitmq"); p.Find(`[name="max_in_flight"]`).AttrOr("placeholder", "") != "100" {
+		t.Error("the form does not tell how many there are unless one says so")
+	}
+}

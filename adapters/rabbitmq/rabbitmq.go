@@ -87,7 +87,11 @@ func (Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 
 // Target implements adapters.Type.
 func (Type) Target(s adapters.Settings) (label, url string) {
-	return exchangeName(s.Config["exchange"]) + " on " + s.Config["server_url"], ""
+	exchange := s.Config["exchange"]
+	if exchange == "" {
+		exchange = "Default exchange"
+	}
+	return exchange + " on " + s.Config["server_url"], ""
 }
 
 // exchangeName is how an exchange is called within a sentence.
