@@ -42,11 +42,10 @@ if wants rabbitmq && [ -n "${WAYBILL_TEST_RABBITMQ:-}" ]; then
 fi
 if wants kafka; then
 	address=${WAYBILL_TEST_KAFKA:-}
+	go build -o bin/kafka ./tests/kafka
 	if [ -n "$address" ]; then
-		java -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$WAYBILL_TEST_KAFKA_LIBS/*" org.apache.kafka.tools.TopicCommand \
-			--bootstrap-server "$address" --create --topic events --partitions 6 >/dev/null
+		bin/kafka "$address"
 	elif [ "${KAFKA:-}" != real ]; then
-		go build -o bin/kafka ./tests/kafka
 		coproc bin/kafka
 		read -r address <&"${COPROC[0]}"
 	fi

@@ -7,7 +7,6 @@
 #   WAYBILL_TEST_KAFKA_MTLS    host:port with TLS that asks for a client certificate
 #   WAYBILL_TEST_KAFKA_CA      file with the authority of the certificates, PEM
 #   WAYBILL_TEST_KAFKA_CERT, WAYBILL_TEST_KAFKA_KEY   files with a client certificate and its key, PEM
-#   WAYBILL_TEST_KAFKA_LIBS    directory with Kafka's programs
 #   WAYBILL_TEST_KAFKA_PID     file with the process id of the node. Killed, it comes back by itself.
 
 # shellcheck shell=bash disable=SC2034
@@ -104,7 +103,7 @@ start_kafka() {
 		echo "the node did not start" >&2
 		return 1
 	fi
-	export WAYBILL_TEST_KAFKA_LIBS=$kafka_libs WAYBILL_TEST_KAFKA=127.0.0.1:$plain WAYBILL_TEST_KAFKA_SASL=127.0.0.1:$sasl
+	export WAYBILL_TEST_KAFKA=127.0.0.1:$plain WAYBILL_TEST_KAFKA_SASL=127.0.0.1:$sasl
 	export WAYBILL_TEST_KAFKA_TLS=localhost:$tls WAYBILL_TEST_KAFKA_MTLS=localhost:$mtls WAYBILL_TEST_KAFKA_PID=$dir/pid
 	export WAYBILL_TEST_KAFKA_CA=$dir/ca.pem WAYBILL_TEST_KAFKA_CERT=$dir/client.pem WAYBILL_TEST_KAFKA_KEY=$dir/client.key
 }
