@@ -49,7 +49,7 @@ test-brokers: ## runs the tests of destination types against real brokers, bring
 .PHONY: bench
 bench: build ## measures throughput and latency on this machine; ARGS are passed on
 	@scripts/ensure-postgres.sh
-	@bin/waybill bench $(ARGS)
+	@scripts/bench.sh $(ARGS)
 
 .PHONY: lint
 lint: $(GOLANGCI) ## checks format and code, for macOS too, and known vulnerabilities

@@ -16,6 +16,9 @@ type Spec struct {
 	Config       []Field // shown and stored in clear text
 	Credentials  []Field // sealed at rest
 	FieldOrder   int     // position among the types in pickers, low first
+	// Window is how many times as many attempts as for others may be under way at once, unless the destination says how
+	// many: for systems that write many messages to disk together and confirm them together. 0 means 1.
+	Window int
 }
 
 // FieldType is how a field is entered.

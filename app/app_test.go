@@ -29,6 +29,17 @@ type testApp struct {
 
 func newTestApp(t testing.TB, change func(*Config)) *testApp {
 	t.Helper()
+	return newProcessOf(t, testConfig(t, change))
+}
+
+// newLoggedApp is newTestApp with another log.
+func newLoggedApp(t testing.TB, log *slog.Logger) *testApp {
+	t.Helper()
+	return newProcessLogging(t, testConfig(t, nil), log)
+}
+
+func testConfig(t testing.TB, change func(*Config)) *Config {
+	t.Helper()
 	cfg, err := ReadConfig("serve", func(name string) string {
 		return map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough",
 			"RETRY_SCHEDULE": "1ms,1ms", "HOST": "127.0.0.1", "BASE_URL": "http://localhost"}[name]
@@ -41,13 +52,17 @@ func newTestApp(t testing.TB, change func(*Config)) *testApp {
 	if change != nil {
 		change(cfg)
 	}
-	return newProcessOf(t, cfg)
+	return cfg
 }
 
 // newProcessOf starts a process with this configuration.
 func newProcessOf(t testing.TB, cfg *Config) *testApp {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return newProcessLogging(t, cfg, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+}
+
+func newProcessLogging(t testing.TB, cfg *Config, log *slog.Logger) *testApp {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := New(ctx, cfg, log)
 	if err != nil {

@@ -24,6 +24,8 @@ type benchCase struct {
 	filtered   int                                                             // further destinations, whose filters hold the event back
 	batch      int                                                             // events in one request; 0 for single ones
 	run        func(context.Context, *bencher, benchCase) (benchResult, error) // nil for measure
+	broker     bool                                                            // needs a destination that the caller describes
+	to         string                                                          // that destination, as the API takes it
 }
 
 var benchCases = []benchCase{
@@ -38,6 +40,8 @@ var benchCases = []benchCase{
 	{name: "fair", about: "50 events a second, while one tenant's endpoint hangs with 2,000 queued and another's fails with 100,000", publishers: 16, events: 1_500, rate: 50, fanOut: 1, run: measureFairness},
 	{name: "backlog", about: "as one, with 1,000,000 deliveries held or waiting for a retry", publishers: 64, events: 40_000, fanOut: 1, run: measureWithBacklog},
 	{name: "spread", about: "10,000 destinations of 1,000 tenants", publishers: 64, events: 40_000, fanOut: 1, run: measureSpread},
+	{name: "rabbitmq", about: "64 publishers, one RabbitMQ exchange", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true},
+	{name: "kafka", about: "64 publishers, one Kafka topic", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true},
 }
 
 // bench measures this machine: it starts a server of its own as a child process with a private PostgreSQL, a sink, and
@@ -53,13 +57,19 @@ func bench(ctx context.Context, args []string, stdout io.Writer) error {
 	runs := fs.Int("runs", 1, "runs of each case; medians are printed when there are several")
 	scale := fs.Float64("scale", 1, "number of events, as a multiple of the usual")
 	limits := fs.Bool("limits", false, "first measure what this machine can do: commits, jobs and posts that carry nothing")
+	brokers := map[string]string{}
+	fs.Func("destination", "measure a destination of your own, of any type, as `NAME=JSON`: NAME is a case then, and JSON what POST …/destinations takes", func(text string) error {
+		name, body, err := parseBenchDestination(text)
+		brokers[name] = body
+		return err
+	})
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
 		}
 		return err
 	}
-	cases, err := chosenCases(*names)
+	cases, err := chosenCases(*names, brokers)
 	if err != nil {
 		return err
 	}
@@ -77,6 +87,10 @@ func bench(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	fmt.Fprintf(stdout, "\n%-8s %10s %11s %12s %27s %17s %9s %8s\n", "case", "publishers", "accepted/s", "delivered/s", "end to end p50/p95/p99/max", "publish p50/p99", "CPU/event", "memory")
 	for _, c := range cases {
+		if c.broker && c.to == "" {
+			fmt.Fprintf(stdout, "%-8s not measured, for it needs a broker: make bench starts one, or name yours with -destination '%s={\"type\": \"%s\", …}'\n", c.name, c.name, c.name)
+			continue
+		}
 		c.events = max(1, int(float64(c.events)**scale))
 		if c.run == nil {
 			c.run = measure
@@ -97,17 +111,30 @@ func bench(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-func chosenCases(names string) ([]benchCase, error) {
+// chosenCases are those of names. brokers are the destinations that the caller describes, by case.
+func chosenCases(names string, brokers map[string]string) ([]benchCase, error) {
+	known := slices.Clone(benchCases)
+	for name, body := range brokers {
+		i := slices.IndexFunc(known, func(c benchCase) bool { return c.name == name })
+		switch {
+		case i < 0:
+			known = append(known, benchCase{name: name, publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true, to: body})
+		case known[i].broker:
+			known[i].to = body
+		default:
+			return nil, fmt.Errorf("-destination: %q is a case already that needs none; give it another name", name)
+		}
+	}
 	if names == "all" {
-		return benchCases, nil
+		return known, nil
 	}
 	var cases []benchCase
 	for _, n := range strings.Split(names, ",") {
-		i := slices.IndexFunc(benchCases, func(c benchCase) bool { return c.name == n })
+		i := slices.IndexFunc(known, func(c benchCase) bool { return c.name == n })
 		if i < 0 {
 			return nil, fmt.Errorf("there is no case %q", n)
 		}
-		cases = append(cases, benchCases[i])
+		cases = append(cases, known[i])
 	}
 	return cases, nil
 }

@@ -223,7 +223,7 @@ func variables() []variable {
 			return err
 		}},
 		{"MAX_IN_FLIGHT", "1000", "attempts under way at once in one worker process", func(r *reader, v string) error { return intIn(&r.MaxInFlight, v, 1, 100000) }},
-		{"MAX_IN_FLIGHT_PER_DESTINATION", "20", "of those, to one destination", func(r *reader, v string) error { return intIn(&r.PerDest, v, 1, 1000) }},
+		{"MAX_IN_FLIGHT_PER_DESTINATION", "20", "of those, to one destination; five times as many to RabbitMQ, which confirms many messages together", func(r *reader, v string) error { return intIn(&r.PerDest, v, 1, 1000) }},
 		{"MAX_PAYLOAD", "262144", "bytes of an event's data", func(r *reader, v string) error { return intIn(&r.MaxPayload, v, 1024, 16<<20) }},
 		{"SMTP_URL", "", "where alert mails are handed in: smtp://user:password@host:587 (STARTTLS) or smtps://…; without it they are written to the notifications log only", func(r *reader, v string) (err error) {
 			r.SMTP, err = notify.ParseSMTP(v)

@@ -120,7 +120,8 @@ type ledger struct {
 	accepted map[string]bool
 	base     atomic.Value // string: where to publish; empty while nobody listens
 	n        atomic.Int64
-	hold     atomic.Value // chan struct{}: answers wait for it
+	hold     atomic.Value  // chan struct{}: answers wait for it
+	pause    time.Duration // of each publisher between two events
 }
 
 func newLedger(t *testing.T) *ledger {
@@ -131,9 +132,7 @@ func newLedger(t *testing.T) *ledger {
 	l.hold.Store(open)
 	l.srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		l.mu.Lock()
-		l.got[r.Header.Get("webhook-id")]++
-		l.mu.Unlock()
+		l.arrived(r.Header.Get("webhook-id"))
 		select {
 		case <-l.hold.Load().(chan struct{}):
 		case <-r.Context().Done():
@@ -141,6 +140,20 @@ func newLedger(t *testing.T) *ledger {
 	}))
 	t.Cleanup(l.srv.Close)
 	return l
+}
+
+// arrived notes that an event has arrived.
+func (l *ledger) arrived(id string) {
+	l.mu.Lock()
+	l.got[id]++
+	l.mu.Unlock()
+}
+
+// accept notes that an event was accepted.
+func (l *ledger) accept(id string) {
+	l.mu.Lock()
+	l.accepted[id] = true
+	l.mu.Unlock()
 }
 
 func (l *ledger) received(id string) int {
@@ -185,10 +198,9 @@ func (l *ledger) publish(ctx context.Context, publishers int) *sync.WaitGroup {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				resp.Body.Close()
 				if resp.StatusCode == 202 {
-					l.mu.Lock()
-					l.accepted[id] = true
-					l.mu.Unlock()
+					l.accept(id)
 				}
+				<-time.After(l.pause)
 			}
 		}()
 	}
@@ -208,6 +220,13 @@ func (l *ledger) settle(base string) time.Duration {
 			l.t.Fatalf("%d of %d accepted events arrived; %d deliveries are not delivered", received, accepted, l.open(base))
 		}
 	}
+}
+
+// more waits until so many further events have arrived.
+func (l *ledger) more(n int) {
+	l.t.Helper()
+	_, before, _ := l.count()
+	l.await(func() bool { _, now, _ := l.count(); return now >= before+n })
 }
 
 // open counts deliveries that are not delivered.
@@ -311,9 +330,7 @@ func TestTakeover(t *testing.T) {
 	} else {
 		t.Logf("taken over after %v", took)
 	}
-	l.mu.Lock()
-	l.accepted["one"] = true
-	l.mu.Unlock()
+	l.accept("one")
 	l.settle(web.base)
 }
 

@@ -48,7 +48,7 @@ var onlyIn = map[string][]string{
 	"github.com/a-h/templ":          {"views", "app"},
 	"github.com/standard-webhooks/": {"adapters/webhook"},
 	"github.com/rabbitmq/":          {"adapters/rabbitmq"},
-	"github.com/twmb/":              {"adapters/kafka"},
+	"github.com/twmb/":              {"adapters/kafka", "tests/kafka"},
 }
 
 // TestImports holds the code against the rules on who may import whom.

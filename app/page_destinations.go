@@ -77,16 +77,13 @@ func (a *App) destinationPage(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return err
 	}
-	v := views.Destination{Page: p.destinationFrame(d, ""), Destination: d, Policy: a.store.Retry, Timeout: a.store.Timeout, MaxInFlight: a.store.MaxInFlight}
+	v := views.Destination{Page: p.destinationFrame(d, ""), Destination: d, Policy: a.store.Retry, Timeout: a.store.Timeout, MaxInFlight: a.store.InFlight(d)}
 	v.API = apiCallOf("GET", "", destinationTail(d))
 	if d.Retry != nil {
 		v.Policy = d.Retry.Or(a.store.Retry)
 	}
 	if d.TimeoutMS != nil {
 		v.Timeout = time.Duration(*d.TimeoutMS) * time.Millisecond
-	}
-	if d.MaxInFlight != nil {
-		v.MaxInFlight = *d.MaxInFlight
 	}
 	if v.Held, v.HeldMore, err = a.held(ctx, d); err != nil {
 		return err

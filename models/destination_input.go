@@ -170,7 +170,7 @@ func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems
 		d.MaxInFlight = in.MaxInFlight
 		if *in.MaxInFlight == 0 {
 			d.MaxInFlight = nil
-		} else if *in.MaxInFlight < 1 || *in.MaxInFlight > 1000 {
+		} else if *in.MaxInFlight < 1 || *in.MaxInFlight > maxInFlight {
 			bad.add("max_in_flight", "must be between 1 and 1000")
 		}
 	}

@@ -210,10 +210,7 @@ func (s *Store) loadEndpoints(ctx context.Context, keys []int64) ([]*Endpoint, e
 			e.Policy = d.Retry.Or(s.Retry)
 		}
 		e.Timeout = d.timeout(s.Timeout)
-		e.InFlight = s.MaxInFlight
-		if d.MaxInFlight != nil {
-			e.InFlight = *d.MaxInFlight
-		}
+		e.InFlight = s.InFlight(d)
 		out[i] = e
 	}
 	return out, nil

@@ -18,6 +18,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/internal/metrics"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models/seal"
@@ -63,6 +64,25 @@ func DefaultRules() Rules {
 	return Rules{Retry: DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, ManualRetryLimit: 10, DisableAfter: 100, DisableLeast: 10 * time.Minute,
 		MaxPayload: 256 << 10, Retention: 30 * 24 * time.Hour, BaseURL: "http://localhost:3000"}
 }
+
+// InFlight is how many attempts to a destination each worker may have under way at once.
+func (r Rules) InFlight(d *Destination) int {
+	if d.MaxInFlight != nil {
+		return *d.MaxInFlight
+	}
+	return r.InFlightOf(d.Registration())
+}
+
+// InFlightOf is InFlight for a destination of a type that does not say how many. The type may be nil.
+func (r Rules) InFlightOf(t *adapters.Registration) int {
+	if t == nil {
+		return r.MaxInFlight
+	}
+	return min(r.MaxInFlight*max(t.Spec.Window, 1), maxInFlight)
+}
+
+// maxInFlight is how many attempts to one destination may be under way at once at most.
+const maxInFlight = 1000
 
 // Options says how to open a Store.
 type Options struct {

@@ -5,6 +5,7 @@
 #
 #   test-brokers.sh                 all
 #   test-brokers.sh rabbitmq moto   these
+#   test-brokers.sh rabbitmq -- COMMAND …   runs the command with these brokers instead of the tests
 #
 # ARGS is passed to go test (ARGS='-v'), PKG replaces the packages. With START_ONLY=1 no tests are run: the addresses
 # are printed, and the brokers stay until Enter or Ctrl-C.
@@ -12,6 +13,8 @@
 # To add a backend, add a file scripts/brokers/NAME.sh (letters, digits and _); nothing here needs an edit. It defines
 #
 #   packages_NAME="./adapters/…"  the packages whose tests need it
+#   after_NAME="./app"            optional: packages that are tested when those are through, one after the other, because
+#                                 they disturb the backend too
 #   install_NAME                  brings the programs; silent and quick when they are there
 #   start_NAME                    starts it in the directory "$1", waits until it answers, and exports its address
 #                                 as WAYBILL_TEST_…
@@ -19,7 +22,7 @@
 # A function that fails prints one line that says why to standard error. The file uses what is between the marks below,
 # and whatever it starts with `background` is stopped at the end. Tests are named TestBroker… in files *_broker_test.go
 # with "//go:build brokers"; without their address they fail, for the packages of a backend that is not there are not
-# run.
+# run. A package that several backends share has files for each, with "//go:build brokers && NAME".
 set -uo pipefail
 cd "$(dirname "$0")/.."
 say() { printf '%s\n' "$*" >&2; }
@@ -110,7 +113,11 @@ certificates() (
 
 # --- End of what backends may use ----------------------------------------------------------------------------------------
 
-names=("$@")
+names=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+	names+=("$1")
+	shift
+done
 if [ ${#names[@]} = 0 ]; then
 	for f in scripts/brokers/*.sh; do
 		f=${f##*/}
@@ -119,6 +126,8 @@ if [ ${#names[@]} = 0 ]; then
 fi
 
 packages=()
+after=()
+tags=brokers
 missing=()
 for name in "${names[@]}"; do
 	if ! [ -f "scripts/brokers/$name.sh" ]; then
@@ -133,6 +142,10 @@ for name in "${names[@]}"; do
 		list=packages_$name
 		read -ra more <<<"${!list}"
 		packages+=("${more[@]}")
+		list=after_$name
+		read -ra more <<<"${!list:-}"
+		after+=(${more[@]+"${more[@]}"})
+		tags+=",$name"
 		say "$name is ready."
 	else
 		missing+=("$name: $(tail -n 1 "$work/$name.why")")
@@ -146,25 +159,46 @@ if [ "${START_ONLY:-}" = 1 ]; then
 	exit 0
 fi
 
+# told names what could not be had.
+told() {
+	if [ ${#missing[@]} -gt 0 ]; then
+		say
+		say "$1, for it could not be had on this machine:"
+		printf '  %s\n' "${missing[@]}" >&2
+	fi
+}
+
+if [ "${1:-}" = -- ]; then
+	shift
+	told "Without a broker"
+	"$@"
+	exit
+fi
+
+# tests runs those of these packages. Options of go test come first.
+race=(-race)
+cc=$(go env CC)
+have "${cc%% *}" || race=()
 failed=0
+tests() {
+	# shellcheck disable=SC2086
+	go test ${race[@]+"${race[@]}"} -tags "$tags" -count=1 -timeout 15m -run '^TestBroker' ${ARGS:-} "$@" || failed=1
+}
+
 if [ -n "${PKG:-}" ]; then
 	read -ra packages <<<"$PKG"
+	after=()
 fi
 if [ ${#packages[@]} = 0 ]; then
 	say "No broker could be started."
 	failed=1
 else
-	race=(-race)
-	cc=$(go env CC)
-	have "${cc%% *}" || race=()
 	read -ra packages <<<"$(printf '%s\n' "${packages[@]}" | sort -u | tr '\n' ' ')"
-	# shellcheck disable=SC2086
-	go test ${race[@]+"${race[@]}"} -tags brokers -count=1 -timeout 15m -run '^TestBroker' ${ARGS:-} "${packages[@]}" || failed=1
+	tests "${packages[@]}"
+	if [ ${#after[@]} -gt 0 ]; then
+		read -ra after <<<"$(printf '%s\n' "${after[@]}" | sort -u | tr '\n' ' ')"
+		tests -p 1 "${after[@]}"
+	fi
 fi
-
-if [ ${#missing[@]} -gt 0 ]; then
-	say
-	say "Not tested, for it could not be had on this machine:"
-	printf '  %s\n' "${missing[@]}" >&2
-fi
+told "Not tested"
 exit $failed

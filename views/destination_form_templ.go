@@ -864,7 +864,7 @@ func deliverySettings(v DestinationForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = Input(v.Form, Control{Name: "max_in_flight", Label: "Attempts at once", Hint: "1 to 1,000.", Placeholder: strconv.Itoa(v.Defaults.MaxInFlight), InputMode: "numeric", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = Input(v.Form, Control{Name: "max_in_flight", Label: "Attempts at once", Hint: "1 to 1,000.", Placeholder: strconv.Itoa(v.Defaults.InFlightOf(v.Type)), InputMode: "numeric", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

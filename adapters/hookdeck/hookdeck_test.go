@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,7 +37,8 @@ var typ = Type{base: func(source string) (events, api string) {
 	return base.(string), base.(string)
 }}
 
-// fake is Hookdeck. It knows tokens whose key is ours, and answers by the last part of the source's id.
+// fake is Hookdeck. It knows tokens whose key is ours, refuses what does not have the form that its managed sources get from
+// Outpost, and answers by the last part of the source's id.
 type fake struct {
 	*adaptertest.Sink
 	release chan struct{}
@@ -46,7 +48,7 @@ func newFake(t testing.TB) *fake {
 	f := &fake{Sink: adaptertest.NewSink(t), release: make(chan struct{})}
 	first := make(chan bool, 1)
 	first <- true
-	f.AnswerWith(func(r *adaptertest.SinkRequest) adaptertest.Answer {
+	answer := func(r *adaptertest.SinkRequest) adaptertest.Answer {
 		if rest, ok := strings.CutPrefix(r.Target, "/2025-01-01/sources/"); ok {
 			id, ok := strings.CutSuffix(rest, "/managed/verify")
 			if !ok || r.Method != "GET" || r.Header.Get("X-Hookdeck-Source-Token") != tokenOf(id, key) {
@@ -55,6 +57,9 @@ func newFake(t testing.TB) *fake {
 			return adaptertest.Answer{Body: `{"name":"orders","disabled_at":null}`}
 		}
 		answer := adaptertest.Answer{Body: r.Header.Get("X-Outpost-Event-Id")}
+		if status, why := wrong(r); why != "" {
+			return adaptertest.Answer{Status: status, Body: why}
+		}
 		switch what := r.Target[strings.LastIndex(r.Target, "_")+1:]; what {
 		case "hang":
 			answer.Hang = true
@@ -70,8 +75,30 @@ func newFake(t testing.TB) *fake {
 			answer.Status, _ = strconv.Atoi(what)
 		}
 		return answer
-	})
+	}
+	f.AnswerWith(func(*adaptertest.SinkRequest) adaptertest.Answer { return adaptertest.Answer{Read: answer} }) // once the body is there
 	return f
+}
+
+// wrong says what is wrong with an event's request, and how that is answered.
+func wrong(r *adaptertest.SinkRequest) (status int, why string) {
+	mac := hmac.New(sha256.New, []byte(tokenOf(strings.TrimPrefix(r.Target, "/"), key)))
+	mac.Write(r.Body)
+	at, err := strconv.ParseInt(r.Header.Get("X-Outpost-Timestamp"), 10, 64)
+	contentType := r.Header.Get("Content-Type")
+	switch {
+	case r.Method != "POST" || strings.Contains(strings.TrimPrefix(r.Target, "/"), "/"):
+		return 405, "events are posted to /<source id>"
+	case !slices.Equal(r.Header.Values("X-Hookdeck-Signature"), []string{"v0=" + base64.StdEncoding.EncodeToString(mac.Sum(nil))}):
+		return 401, "the signature is not the body's"
+	case contentType != "application/json" && contentType != adapters.ContentType(adapters.FormatStructured):
+		return 415, "the content type is " + contentType
+	case len(r.Header.Values("X-Outpost-Event-Id")) != 1 || len(r.Header.Values("X-Outpost-Timestamp")) != 1 || len(r.Header.Values("X-Outpost-Topic")) > 1:
+		return 400, "the event's id, topic or time is missing, or there twice"
+	case err != nil || time.Since(time.Unix(at, 0)).Abs() > time.Minute:
+		return 400, "the time is not that of this attempt"
+	}
+	return 0, ""
 }
 
 func tokenOf(source, key string) string {

@@ -45,7 +45,8 @@ type cluster struct {
 	name   string        // who we are, for the cluster's operators
 	redact outbound.Redactor
 
-	notIdempotent atomic.Bool // the cluster does not let us be
+	notIdempotent atomic.Bool  // the cluster does not let us be
+	throttled     atomic.Int64 // until when brokers have asked us to send nothing, in Unix nanoseconds
 
 	mu     sync.Mutex
 	faults map[string]*adapters.Error // why brokers cannot be reached at present, by address
@@ -142,6 +143,17 @@ func (c *cluster) fault() *adapters.Error {
 	return nil
 }
 
+// OnBrokerThrottle implements kgo.HookBrokerThrottle. A broker whose quota is used up confirms what it got and tells for how
+// long it will take no more (KIP-219); the client then waits.
+func (c *cluster) OnBrokerThrottle(_ kgo.BrokerMetadata, wait time.Duration, after bool) {
+	if until := time.Now().Add(wait).UnixNano(); after && until > c.throttled.Load() {
+		c.throttled.Store(until)
+	}
+}
+
+// throttledSince reports whether a broker had us wait at that time or later.
+func (c *cluster) throttledSince(begun time.Time) bool { return c.throttled.Load() > begun.UnixNano() }
+
 // firstTiming keeps how long the first connection took.
 type firstTiming struct {
 	once  sync.Once
@@ -190,7 +202,7 @@ func (c *cluster) options(batch int32, timing *firstTiming) []kgo.Opt {
 		kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
 			return c.dial(ctx, network, address, timing)
 		}),
-		kgo.DisableClientMetrics(),
+		kgo.DisableClientMetrics(), kgo.WithHooks(c),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),

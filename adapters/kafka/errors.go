@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -42,6 +43,13 @@ func (c *cluster) ended(err error, when string) *adapters.Error {
 	return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassTimeout, Raw: err.Error(),
 		Message: "The time for this attempt was over " + when + ".",
 		Advice:  "Check the load of the brokers and whether all replicas are in sync, or raise the destination's timeout."}
+}
+
+// throttledError is the error of an attempt that a throttled broker kept waiting until its time was over.
+func (c *cluster) throttledError() *adapters.Error {
+	return &adapters.Error{Kind: adapters.KindThrottled, Class: adapters.ClassThrottled, After: max(0, time.Until(time.Unix(0, c.throttled.Load()))),
+		Message: "The cluster's quota for this user is used up, and it asked to wait for longer than this attempt may take.",
+		Advice:  "Raise the quota (producer_byte_rate or request_percentage), or lower the destination's rate limit."}
 }
 
 // checkError is explain, for a check whose time may be over.

@@ -224,6 +224,33 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+// A broker whose quota is used up tells for how long it takes no more.
+func TestThrottled(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, []string{"events"})
+	f.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		req := kreq.(*kmsg.ProduceRequest)
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		resp.ThrottleMillis = 2000
+		st := kmsg.NewProduceResponseTopic()
+		st.Topic, st.TopicID = req.Topics[0].Topic, req.Topics[0].TopicID
+		sp := kmsg.NewProduceResponseTopicPartition()
+		sp.Partition, sp.ErrorCode = req.Topics[0].Partitions[0].Partition, kerr.NotEnoughReplicas.Code // which the client tries again
+		st.Partitions, resp.Topics = append(st.Partitions, sp), append(resp.Topics, st)
+		return resp, nil, true
+	})
+	snd := open(t, f.settings("events"))
+	_, err := send(t, snd, message("evt_1"), 500*time.Millisecond)
+	wantError(t, err, adapters.KindThrottled, adapters.ClassThrottled, "quota")
+	if err != nil && (err.After < 500*time.Millisecond || err.After > 2*time.Second) {
+		t.Errorf("the wait is %v", err.After)
+	}
+	adaptertest.Eventually(t, "the cluster to take messages again", func() bool {
+		_, err := send(t, snd, message("evt_2"), long)
+		return err == nil
+	})
+}
+
 // A message whose fate is not known is a timeout, and is not sent when its time is over.
 func TestNothingIsSentAfterTheDeadline(t *testing.T) {
 	t.Parallel()

@@ -128,7 +128,10 @@ func (s *sender) produce(ctx context.Context, from *outbound.Shared[*session], r
 		}{s.cluster.topic, answer.Message, answer.Code, answer.Description})
 	}
 	var e *adapters.Error
+	timeOver := !errors.Is(ctx.Err(), context.Canceled) && (errors.Is(said, context.DeadlineExceeded) || errors.Is(said, kgo.ErrRecordTimeout))
 	switch {
+	case timeOver && s.cluster.throttledSince(begun):
+		e = s.cluster.throttledError()
 	case ctx.Err() != nil:
 		e = s.cluster.ended(ctx.Err(), "before the cluster had confirmed the message")
 	case errors.Is(said, context.Canceled), errors.Is(said, context.DeadlineExceeded):

@@ -17,7 +17,7 @@ import (
 // BenchmarkSend measures how many events of 1 KiB a second a local broker confirms, into one durable queue.
 func BenchmarkSend(b *testing.B) {
 	n := node(b)
-	for _, at := range []int{1, 20, 200} {
+	for _, at := range []int{1, 20, 100, 200} {
 		b.Run(fmt.Sprintf("%d_at_once", at), func(b *testing.B) {
 			queue := n.queue(b, nil)
 			set := n.settings("")

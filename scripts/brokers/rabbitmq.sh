@@ -8,6 +8,7 @@
 
 # shellcheck shell=bash disable=SC2034
 packages_rabbitmq="./adapters/rabbitmq"
+after_rabbitmq="./app"
 
 # The programs in PATH are wrappers of the package's that insist on the machine's own node.
 rabbitmq_bin() {
