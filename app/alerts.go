@@ -48,6 +48,7 @@ type alertJSON struct {
 	MutedBy        string             `json:"muted_by,omitempty"`
 	ResolvedAt     *time.Time         `json:"resolved_at"`
 	Resolution     string             `json:"resolution,omitempty"`
+	Response       *string            `json:"response_excerpt,omitempty"` // of one alert only: the receiver's answer to the last failure
 }
 
 func alertToJSON(x *models.Alert) alertJSON {
@@ -102,7 +103,15 @@ func (a *App) getAlert(ctx context.Context, c *Call, req *alertRequest) (*Reply,
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: alertToJSON(x)}, nil
+	j := alertToJSON(x)
+	answer, err := a.store.AlertResponse(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	if answer != "" {
+		j.Response = &answer
+	}
+	return &Reply{Body: j}, nil
 }
 
 func (a *App) acknowledgeAlert(ctx context.Context, c *Call, req *alertRequest) (*Reply, error) {

@@ -75,6 +75,9 @@ func (a *App) showAlert(ctx context.Context, p *pageCtx, form views.Form) error 
 		return err
 	}
 	v.Told = told.Items
+	if v.Response, err = a.store.AlertResponse(ctx, x); err != nil {
+		return err
+	}
 	return p.render(ctx, listStatus(form.Err), views.AlertPage(v))
 }
 

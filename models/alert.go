@@ -38,6 +38,7 @@ type Alert struct {
 
 	RuleID, RuleName                         string
 	RuleKind                                 string
+	RuleDeleted                              bool
 	TenantID, DestinationID, DestinationType string
 	DestinationName                          string // as the owner calls it; may be empty
 }
@@ -59,6 +60,8 @@ type AlertDetail struct {
 	Window       Duration   `json:"window,omitempty"`
 	Counts       string     `json:"counts"` // what the condition counts: deliveries or attempts
 	DisabledBy   string     `json:"disabled_by,omitempty"`
+
+	CertificateEnds *time.Time `json:"certificate_expires_at,omitempty"`
 }
 
 // The prefixes of public ids.
@@ -100,6 +103,8 @@ func detailOf(c Condition, d *subject) AlertDetail {
 		x.Rate, x.Window = &r, c.Window
 	case RuleBacklog:
 		x.BacklogAge = Duration(d.backlog.Truncate(time.Second))
+	case RuleCertificate:
+		x.CertificateEnds = h.CertificateEnds
 	}
 	return x
 }

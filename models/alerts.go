@@ -13,13 +13,13 @@ import (
 )
 
 const alertSelect = `select a.id, a.owner_key, a.rule_key, a.tenant_key, a.destination_key, a.status, a.step, a.severity, a.summary, a.detail, a.opened_at, a.updated_at,
-	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, r.id, r.name, r.kind, t.id, d.id, d.type, d.name
+	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, r.id, r.name, r.kind, r.deleted_at is not null, t.id, d.id, d.type, d.name
 	from alerts a join alert_rules r on r.key = a.rule_key join tenants t on t.key = a.tenant_key join destinations d on d.key = a.destination_key`
 
 func scanAlert(row pgx.CollectableRow) (*Alert, error) {
 	a := &Alert{}
 	err := row.Scan(&a.Key, &a.OwnerKey, &a.RuleKey, &a.TenantKey, &a.DestinationKey, &a.Status, &a.Step, &a.Severity, &a.Summary, &a.Detail, &a.OpenedAt, &a.UpdatedAt,
-		&a.AcknowledgedAt, &a.AcknowledgedBy, &a.MutedUntil, &a.MutedBy, &a.ResolvedAt, &a.Resolution, &a.RuleID, &a.RuleName, &a.RuleKind, &a.TenantID, &a.DestinationID,
+		&a.AcknowledgedAt, &a.AcknowledgedBy, &a.MutedUntil, &a.MutedBy, &a.ResolvedAt, &a.Resolution, &a.RuleID, &a.RuleName, &a.RuleKind, &a.RuleDeleted, &a.TenantID, &a.DestinationID,
 		&a.DestinationType, &a.DestinationName)
 	return a, err
 }

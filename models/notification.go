@@ -59,6 +59,15 @@ func (s *Store) NotificationToSend(ctx context.Context, id uuid.UUID) (*Notifica
 	return n, c, err
 }
 
+// AlertResponse is the beginning of what the receiver answered to the last attempt that failed while an alert was open;
+// empty when it answered nothing, or the attempt is kept no more.
+func (s *Store) AlertResponse(ctx context.Context, a *Alert) (string, error) {
+	if a.Detail.LastFailure == nil {
+		return "", nil
+	}
+	return s.responseExcerpt(ctx, a.DestinationKey, *a.Detail.LastFailure)
+}
+
 // responseExcerpt is the beginning of what the receiver answered to the attempt that failed last.
 func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.Time) (string, error) {
 	const most = 1000

@@ -174,3 +174,27 @@ func (p *pass) backlog(ctx context.Context, keys map[int64]bool) (map[int64]time
 	})
 	return out, err
 }
+
+// certificates adds the destinations to keys whose certificate ends so soon that a rule may be about it.
+func (p *pass) certificates(ctx context.Context, keys map[int64]bool) error {
+	most := time.Duration(0)
+	for _, r := range p.rules {
+		if r.Kind == RuleCertificate && !r.Disabled {
+			most = max(most, time.Duration(r.Condition.CertificateExpires))
+		}
+	}
+	if most == 0 {
+		return nil
+	}
+	rows, err := p.tx.Query(ctx, `select h.destination_key from destination_health h join destinations d on d.key = h.destination_key
+		where h.certificate_ends <= $1 and d.deleted_at is null`, p.now.Add(most))
+	if err != nil {
+		return err
+	}
+	var k int64
+	_, err = pgx.ForEachRow(rows, []any{&k}, func() error {
+		keys[k] = true
+		return nil
+	})
+	return err
+}

@@ -46,6 +46,7 @@ type cluster struct {
 	redact outbound.Redactor
 
 	notIdempotent atomic.Bool // the cluster does not let us be
+	certificates  outbound.Certificates
 
 	mu     sync.Mutex
 	faults map[string]*adapters.Error // why brokers cannot be reached at present, by address
@@ -107,6 +108,7 @@ func (c *cluster) dial(ctx context.Context, network, address string, timing *fir
 		service.TLS = c.tls
 		nc, opened, err = c.dialer.Open(ctx, service)
 		timing.set(opened.Timing)
+		c.certificates.Saw(address, opened.CertificateEnds)
 	}
 	if err == nil {
 		c.note(address, nil)

@@ -79,6 +79,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 
 // produce sends rec with a session of from. refused is the cluster's error behind err, or nil.
 func (s *sender) produce(ctx context.Context, from *outbound.Shared[*session], rec *kgo.Record, head string) (r adapters.Receipt, err, refused error) {
+	defer func() { r.CertificateEnds = s.cluster.certificates.Take() }()
 	var sess *session
 	for {
 		var fresh bool
