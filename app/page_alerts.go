@@ -182,6 +182,7 @@ func (a *App) alertPageRoutes(page, api string) []pageRoute {
 		{post, alerts + "/channels/new", write, twin("POST /channels"), a.createChannelPage},
 		{get, alerts + "/channels/:channel", write, twin("PATCH /channels/:channel"), a.channelPage},
 		{post, alerts + "/channels/:channel", write, twin("PATCH /channels/:channel"), a.updateChannelPage},
+		{post, alerts + "/channels/:channel/subscribe", write, twin("POST /channels/:channel/subscribe"), a.subscribePage},
 		{post, alerts + "/channels/:channel/test", write, twin("POST /channels/:channel/test"), a.testChannelPage},
 		{get, alerts + "/channels/:channel/delete", write, twin("DELETE /channels/:channel"), a.deleteChannelPage},
 		{post, alerts + "/channels/:channel/delete", write, twin("DELETE /channels/:channel"), a.doDeleteChannel},

@@ -147,6 +147,7 @@ func (a *App) alertRoutes(owner string) []route {
 		{get, channels + "/:channel", models.MayRead, asJSON(a, models.MayRead, a.getChannel)},
 		{patch, channels + "/:channel", models.MayWrite, asJSON(a, models.MayWrite, a.updateChannel)},
 		{del, channels + "/:channel", models.MayWrite, asJSON(a, models.MayWrite, a.deleteChannel)},
+		{post, channels + "/:channel/subscribe", models.MayWrite, asJSON(a, models.MayWrite, a.subscribe)},
 		{post, channels + "/:channel/test", models.MayWrite, asJSON(a, models.MayWrite, a.testChannel)},
 
 		{get, notifications, models.MayRead, asJSON(a, models.MayRead, a.listNotifications)},

@@ -55,7 +55,6 @@ type Notice struct {
 	DestinationURL string `json:"destination_url"`
 	DeliveriesURL  string `json:"deliveries_url"`
 	AlertURL       string `json:"alert_url"`
-	UnsubscribeURL string `json:"unsubscribe_url"`
 
 	Others int `json:"others"` // further alerts that this notice stands for
 
