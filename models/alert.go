@@ -104,7 +104,9 @@ func detailOf(c Condition, d *subject) AlertDetail {
 	case RuleBacklog:
 		x.BacklogAge = Duration(d.backlog.Truncate(time.Second))
 	case RuleCertificate:
-		x.CertificateEnds = h.CertificateEnds
+		// What its deliveries do is not what the alert is about.
+		x = AlertDetail{DisableAfter: d.limit, Counts: c.counted(), CertificateEnds: h.CertificateEnds,
+			Advice: "Renew the receiver's certificate. The alert ends by itself once a connection has seen the new one."}
 	}
 	return x
 }

@@ -47,6 +47,8 @@ type Notice struct {
 	OpenedAt     time.Time `json:"opened_at,omitzero"`
 	ResolvedAt   time.Time `json:"resolved_at,omitzero"`
 
+	CertificateEnds time.Time `json:"certificate_expires_at,omitzero"`
+
 	ErrorClass      string `json:"error_class"`
 	Error           string `json:"error"`
 	Advice          string `json:"advice"`

@@ -132,6 +132,9 @@ func (v Alert) facts() []Fact {
 	if d.BacklogAge > 0 {
 		facts = append(facts, Fact{Label: "Oldest event", Text: "has waited for " + span(time.Duration(d.BacklogAge))})
 	}
+	if d.CertificateEnds != nil {
+		facts = append(facts, Fact{Label: "Certificate ends", Time: *d.CertificateEnds})
+	}
 	if d.FirstFailure != nil {
 		facts = append(facts, Fact{Label: "First failure", Time: *d.FirstFailure})
 	}

@@ -55,6 +55,8 @@ type Notice struct {
 
 	FirstFailure, LastFailure, OpenedAt, ResolvedAt time.Time
 
+	CertificateEnds time.Time // of the destination's TLS certificate, where that is what the notice is about
+
 	ErrorClass      string // one of adapters' classes
 	Error           string // the last one, in one sentence
 	Advice          string // what to do about it
