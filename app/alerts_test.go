@@ -276,6 +276,10 @@ func TestAlertPages(t *testing.T) {
 	}
 	v.post(alert+"/mute", "for", "nonsense").refused(422, "for", "must be one of these")
 	v.post(alert+"/mute", "for", "4h").says("Notices about this alert are held back for 4h.")
+	v.post(alert+"/resolve", "message", strings.Repeat("x", 501)).refused(422, "message", "at most 500")
+	p = v.post(alert+"/resolve", "message", "the receiver is being rebuilt")
+	p.says("Resolved. No other alert begins in its place")
+	p.says("Resolved by Ann: the receiver is being rebuilt.")
 
 	// The log, and sending again.
 	p = v.get("/t/acme/alerts/notifications?status=sent&kind=opened")

@@ -93,6 +93,19 @@ func (a *App) acknowledgePage(ctx context.Context, p *pageCtx) error {
 	return p.done(to, said("Acknowledged: you take care of it, and there are no reminders."))
 }
 
+func (a *App) resolvePage(ctx context.Context, p *pageCtx) error {
+	form := p.form()
+	req := &resolveRequest{Tenant: p.tenantID(), Alert: p.Params("alert")}
+	req.Body.Message = form.Value("message")
+	if _, err := a.resolveAlert(ctx, p.call, req); err != nil {
+		if form.Err = refusal(err); form.Err == nil {
+			return err
+		}
+		return a.showAlert(ctx, p, form)
+	}
+	return p.done(views.AlertURL(p.tenantID(), req.Alert), said("Resolved. No other alert begins in its place before the condition was over once, unless it becomes worse."))
+}
+
 func (a *App) mutePage(ctx context.Context, p *pageCtx) error {
 	form := p.form()
 	req := &muteRequest{Tenant: p.tenantID(), Alert: p.Params("alert")}
@@ -190,6 +203,7 @@ func (a *App) alertPageRoutes(page, api string) []pageRoute {
 		{get, alerts + "/notifications/:notification", read, twin("GET /notifications/:notification"), a.notificationPageOne},
 		{post, alerts + "/notifications/:notification/resend", write, twin("POST /notifications/:notification/resend"), a.resendPage},
 		{get, alerts + "/:alert", read, twin("GET /alerts/:alert"), a.alertPageOne},
+		{post, alerts + "/:alert/resolve", write, twin("POST /alerts/:alert/resolve"), a.resolvePage},
 		{post, alerts + "/:alert/acknowledge", write, twin("POST /alerts/:alert/acknowledge"), a.acknowledgePage},
 		{post, alerts + "/:alert/mute", write, twin("POST /alerts/:alert/mute"), a.mutePage},
 	}

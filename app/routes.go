@@ -133,6 +133,7 @@ func (a *App) alertRoutes(owner string) []route {
 		{get, alerts, models.MayRead, asJSON(a, models.MayRead, a.listAlerts)},
 		{get, alerts + "/:alert", models.MayRead, asJSON(a, models.MayRead, a.getAlert)},
 		{post, alerts + "/:alert/acknowledge", models.MayWrite, asJSON(a, models.MayWrite, a.acknowledgeAlert)},
+		{post, alerts + "/:alert/resolve", models.MayWrite, asJSON(a, models.MayWrite, a.resolveAlert)},
 		{post, alerts + "/:alert/mute", models.MayWrite, asJSON(a, models.MayWrite, a.muteAlert)},
 
 		{get, rules, models.MayRead, asJSON(a, models.MayRead, a.listRules)},

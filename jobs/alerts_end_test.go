@@ -212,3 +212,80 @@ func TestRuleEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestResolvedByHand: what somebody has ended stays ended until it was over once, or becomes worse.
+func TestResolvedByHand(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, nil)
+	told := newPager(t)
+	e.channel("acme", told)
+	d := e.destination("d", nil, nil)
+	steps := e.rule("acme", models.RuleSteps)
+	every := models.Duration(0)
+	r, err := e.store.CreateAlertRule(t.Context(), models.AllTenants(), "acme", models.AlertRuleInput{When: &models.Condition{ConsecutiveFailures: 3}, Every: &every})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	step := func(failures int, ok bool) {
+		t.Helper()
+		now = now.Add(time.Second)
+		e.recorded(now, failures, ok, d)
+		e.pass(now)
+	}
+	open := func(rule *models.AlertRule) (out []*models.Alert) {
+		t.Helper()
+		for _, a := range e.alerts("acme", models.AlertOpen) {
+			if a.RuleID == rule.ID {
+				out = append(out, a)
+			}
+		}
+		return out
+	}
+	resolve := func(rule *models.AlertRule, message string) *models.Alert {
+		t.Helper()
+		list := open(rule)
+		if len(list) != 1 {
+			t.Fatalf("%d open alerts of %s", len(list), rule.Name)
+		}
+		a, err := e.store.ResolveAlert(t.Context(), models.AllTenants(), "acme", list[0].ID(), "ann", message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	want := func(rule *models.AlertRule, n int, when string) {
+		t.Helper()
+		if got := len(open(rule)); got != n {
+			t.Errorf("%s: %d open alerts of %s, want %d", when, got, rule.Name, n)
+		}
+	}
+	step(3, false)
+	a := resolve(r, "the receiver is being rebuilt")
+	if a.Status != models.AlertResolved || a.ResolvedBy != "ann" || a.Resolution != "Resolved by ann: the receiver is being rebuilt." {
+		t.Errorf("%+v", a)
+	}
+	if _, err := e.store.ResolveAlert(t.Context(), models.AllTenants(), "acme", a.ID(), "ann", ""); !models.IsKind(err, models.KindConflict) {
+		t.Errorf("resolving it again: %v", err)
+	}
+	if _, err := e.store.ResolveAlert(t.Context(), models.AllTenants(), "acme", a.ID(), "ann", strings.Repeat("x", 501)); !models.IsKind(err, models.KindInvalid) {
+		t.Errorf("a message of 501 characters: %v", err)
+	}
+	log, err := e.store.Notifications(t.Context(), models.AllTenants(), "acme", models.NotificationQuery{AlertID: a.ID(), Page: models.PageQuery{Asc: true}})
+	if err != nil || len(log.Items) != 2 || log.Items[1].Kind != models.NoticeResolved || log.Items[1].Status != models.NotificationQueued || log.Items[1].Notice.Summary != a.Resolution {
+		t.Errorf("%+v %v", log, err)
+	}
+	step(5, false)
+	want(r, 0, "it goes on failing")
+	step(1, true)
+	step(3, false)
+	want(r, 1, "it fails again after it had worked")
+
+	step(50, false)
+	want(steps, 1, "half of the limit")
+	resolve(steps, "")
+	step(5, false)
+	want(steps, 0, "58 of 100")
+	step(15, false)
+	want(steps, 1, "73 of 100")
+}

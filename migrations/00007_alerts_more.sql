@@ -18,7 +18,12 @@ create table channel_unsubscribes (
   primary key (channel_key, address)
 );
 
+-- Alerts that somebody ended although their condition was still met: until it is over none begins in their place.
+alter table alerts add column resolved_by text not null default '', add column quiet boolean not null default false;
+create unique index alerts_quiet on alerts (rule_key, destination_key) where quiet;
+
 -- +goose Down
+alter table alerts drop column resolved_by, drop column quiet;
 drop table channel_unsubscribes;
 delete from alert_rules where kind = 'certificate_expires';
 alter table destination_health drop column certificate_ends, drop column certificate_at;

@@ -35,6 +35,7 @@ type Alert struct {
 	MutedBy        string
 	ResolvedAt     *time.Time
 	Resolution     string // how it ended
+	ResolvedBy     string // who ended it; empty when it ended by itself
 
 	RuleID, RuleName                         string
 	RuleKind                                 string

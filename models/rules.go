@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 )
@@ -86,9 +87,9 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		switch {
 		case was.Kind != r.Kind:
 			// What is open was about another condition.
-			committed, err = s.endAlerts(ctx, tx.Pgx, &was, "The rule was changed.")
+			committed, _, err = s.endAlerts(ctx, tx.Pgx, &was, nil, "The rule was changed.")
 		case r.Disabled && !was.Disabled:
-			committed, err = s.endAlerts(ctx, tx.Pgx, &was, "The rule was switched off.")
+			committed, _, err = s.endAlerts(ctx, tx.Pgx, &was, nil, "The rule was switched off.")
 		}
 		if err != nil {
 			return err
@@ -109,7 +110,7 @@ func (s *Store) DeleteAlertRule(ctx context.Context, scope Scope, tenantID, id s
 	}
 	committed := func() {}
 	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
-		if committed, err = s.endAlerts(ctx, tx.Pgx, r, "The rule was deleted."); err != nil {
+		if committed, _, err = s.endAlerts(ctx, tx.Pgx, r, nil, "The rule was deleted."); err != nil {
 			return err
 		}
 		return tx.DB.Model(&AlertRule{}).Where("key = ?", r.Key).Update("deleted_at", time.Now()).Error
@@ -120,36 +121,36 @@ func (s *Store) DeleteAlertRule(ctx context.Context, scope Scope, tenantID, id s
 	return err
 }
 
-// endAlerts ends the open alerts of a rule that is no more in force, and tells the channels that were told of them: an
-// incident in PagerDuty would otherwise stay open for ever. It keeps watchers away until the transaction ends, for they
-// decide about the same alerts and the same digests.
-func (s *Store) endAlerts(ctx context.Context, tx pgx.Tx, r *AlertRule, why string) (committed func(), err error) {
+// endAlerts ends the open alerts of a rule, or the one with this id, and returns how many those were. The channels that
+// were told of them are told that: an incident in PagerDuty would otherwise stay open for ever. It keeps watchers away
+// until the transaction ends, for they decide about the same alerts and the same digests.
+func (s *Store) endAlerts(ctx context.Context, tx pgx.Tx, r *AlertRule, only *uuid.UUID, why string) (committed func(), n int, err error) {
 	committed = func() {}
 	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1, 0)", int32(lockWatch)); err != nil {
-		return committed, err
+		return committed, 0, err
 	}
 	p := &pass{s: s, tx: tx, now: time.Now(), rules: map[int64]*AlertRule{r.Key: r}}
-	keys := map[int64]bool{}
-	if err := p.loadOpen(ctx, true, keys); err != nil {
-		return committed, err
+	if err := p.loadOpen(ctx, true, map[int64]bool{}); err != nil {
+		return committed, 0, err
 	}
-	clear(keys)
+	keys := map[int64]bool{}
 	for _, a := range p.open {
-		if a.RuleKey == r.Key {
+		if a.RuleKey == r.Key && (only == nil || a.Key == *only) {
 			keys[a.DestinationKey] = true
 			p.resolve(r, a, why)
 		}
 	}
 	if len(p.changes) == 0 {
-		return committed, nil
+		return committed, 0, nil
 	}
 	if err := p.loadSubjects(ctx, keys, false); err != nil {
-		return committed, err
+		return committed, 0, err
 	}
 	if err := tx.SendBatch(ctx, &p.writes).Close(); err != nil {
-		return committed, err
+		return committed, 0, err
 	}
-	return p.tell(ctx, false)
+	committed, err = p.tell(ctx, false)
+	return committed, len(p.changes), err
 }
 
 // checkRule reports names in the rule of what does not exist.

@@ -99,6 +99,7 @@ type pass struct {
 	rules    map[int64]*AlertRule
 	byOwner  map[int64][]*AlertRule // those that can be met in this pass
 	open     map[[2]int64]*Alert    // by rule and destination
+	quiet    map[[2]int64]*Alert    // those that somebody ended while their condition was met
 	changes  []transition
 	writes   pgx.Batch
 }
@@ -175,6 +176,25 @@ func (p *pass) judge(all bool) {
 			}
 		}
 	}
+	for key, a := range p.quiet {
+		r, d := p.rules[a.RuleKey], p.subjects[a.DestinationKey]
+		if d == nil || r != nil && slices.Contains(slowKinds, r.Kind) && !all {
+			continue
+		}
+		over := r == nil || r.Disabled || !r.concerns(d)
+		if !over {
+			_, over = r.Condition.over(d, a.OpenedAt)
+		}
+		if over {
+			p.loud(key)
+		}
+	}
+}
+
+// loud lets alerts begin again where somebody had ended one.
+func (p *pass) loud(key [2]int64) {
+	p.writes.Queue("update alerts set quiet = false where id = $1", p.quiet[key].Key)
+	delete(p.quiet, key)
 }
 
 // apply opens an alert of the rule, makes the open one worse, or brings its figures up to date.
@@ -185,6 +205,12 @@ func (p *pass) apply(r *AlertRule, d *subject) {
 	}
 	key := [2]int64{r.Key, d.key}
 	a := p.open[key]
+	if q := p.quiet[key]; q != nil {
+		if f.step <= q.Step && severityRank[f.severity] >= severityRank[q.Severity] {
+			return
+		}
+		p.loud(key)
+	}
 	switch {
 	case a == nil:
 		a = &Alert{Key: uuid.Must(uuid.NewV7()), OwnerKey: r.OwnerKey, RuleKey: r.Key, TenantKey: d.tenant, DestinationKey: d.key, Status: AlertOpen, OpenedAt: p.now}

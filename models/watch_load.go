@@ -29,7 +29,10 @@ func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) erro
 		p.open[[2]int64{a.RuleKey, a.DestinationKey}] = a
 		keys[a.DestinationKey] = true
 	}
-	if err != nil || !all {
+	if err != nil {
+		return err
+	}
+	if err := p.loadQuiet(ctx, all, keys); err != nil || !all {
 		return err
 	}
 	// A rule may be younger than the failures.
@@ -42,6 +45,25 @@ func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) erro
 		keys[k] = true
 		return nil
 	})
+	return err
+}
+
+// loadQuiet reads the alerts that somebody ended while their condition was met, of the same destinations as loadOpen.
+func (p *pass) loadQuiet(ctx context.Context, all bool, keys map[int64]bool) error {
+	rows, err := p.tx.Query(ctx, "select id, rule_key, destination_key, step, severity, opened_at from alerts where quiet and ($1 or destination_key = any($2))",
+		all, slices.Collect(maps.Keys(p.touched)))
+	if err != nil {
+		return err
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Alert, error) {
+		a := &Alert{}
+		return a, row.Scan(&a.Key, &a.RuleKey, &a.DestinationKey, &a.Step, &a.Severity, &a.OpenedAt)
+	})
+	p.quiet = make(map[[2]int64]*Alert, len(list))
+	for _, a := range list {
+		p.quiet[[2]int64{a.RuleKey, a.DestinationKey}] = a
+		keys[a.DestinationKey] = true
+	}
 	return err
 }
 
