@@ -58,6 +58,8 @@ type Stage struct {
 	Took    time.Duration // how long it took
 	Message string        // what was found, in one sentence
 	Advice  string        // what to do about it; empty when OK
+
+	CertificateEnds time.Time // with tls, what Receipt.CertificateEnds would tell; zero for nothing
 }
 
 // Message is one event on its way to one destination.

@@ -339,7 +339,13 @@ func (a *App) check(ctx context.Context, c *Call, req *destinationRequest) (ok b
 	if !can {
 		return true, []adapters.Stage{{Name: "publish", OK: true, Message: "There is nothing to connect to. Send a test event to see an answer."}}, nil
 	}
+	began := time.Now()
 	stages = checker.Check(ctx)
+	for _, s := range stages {
+		if err := a.store.SawCertificate(ctx, d, s.CertificateEnds, began); err != nil {
+			return false, nil, err
+		}
+	}
 	for _, s := range stages {
 		if !s.OK {
 			return false, stages, nil

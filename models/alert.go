@@ -107,7 +107,7 @@ func detailOf(c Condition, d *subject) AlertDetail {
 	case RuleCertificate:
 		// What its deliveries do is not what the alert is about.
 		x = AlertDetail{DisableAfter: d.limit, Counts: c.counted(), CertificateEnds: h.CertificateEnds,
-			Advice: "Renew the receiver's certificate. The alert ends by itself once a connection has seen the new one."}
+			Advice: "Renew the receiver's certificate. The alert ends by itself once a new connection has seen the new one; checking the connection on the destination's page makes one."}
 	}
 	return x
 }

@@ -119,13 +119,6 @@ func resetHealth(ctx context.Context, tx pgx.Tx, destination int64) error {
 	return tx.SendBatch(ctx, b).Close()
 }
 
-// forgetCertificate forgets a destination's certificate, because its address may be another one now. What attempts see that
-// are under way does not count.
-func forgetCertificate(ctx context.Context, tx pgx.Tx, destination int64) error {
-	_, err := tx.Exec(ctx, "update destination_health set certificate_ends = null, certificate_at = $2 where destination_key = $1", destination, time.Now())
-	return err
-}
-
 // StateChange is one time at which a destination was disabled or enabled.
 type StateChange struct {
 	At       time.Time

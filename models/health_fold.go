@@ -142,13 +142,6 @@ func (h *Health) take(deltas []*healthDelta, minutes map[healthMinute]*minuteCou
 	c.peak, c.atEnd = int32(h.Peak), int32(h.Failures)
 }
 
-// showed takes note of the certificate that the destination showed, unless a later one is known.
-func (h *Health) showed(c certificate) {
-	if !c.seen.IsZero() && (h.CertificateAt == nil || !c.seen.Before(*h.CertificateAt)) {
-		h.CertificateEnds, h.CertificateAt = &c.ends, &c.seen
-	}
-}
-
 const healthColumns = `destination_key, tenant_key, failures, attempts, given_up, since, last_failure_at, last_success_at, code, error_class, error,
 	advice, lag_ms, lag_at, filter_failures, filter_error, filter_failed_at, reset_at, probes, probe_at, certificate_ends, certificate_at`
 

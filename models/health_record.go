@@ -23,11 +23,6 @@ type healthDelta struct {
 	certificate                         certificate
 }
 
-// certificate is what a handshake showed.
-type certificate struct {
-	ends, seen time.Time // zero for none
-}
-
 // healthDeltas are those of one transaction, by destination.
 type healthDeltas map[int64]*healthDelta
 
