@@ -253,6 +253,11 @@ func TestAlertPages(t *testing.T) {
 	p.says("The rule is in force.")
 	p.says("When 3 deliveries in a row failed")
 	rule := p.Find(`td a:contains("Three")`).AttrOr("href", "")
+	v.post("/t/acme/alerts/rules/new", "name", "Own certificate", "when", "certificate_expires", "when.certificate_expires", "10d", "scope_mode", "all", "channels_mode", "all", "every", "").says("When the certificate expires within 10 days")
+	own := v.get("/t/acme/alerts/rules").Find(`td a:contains("Own certificate")`).AttrOr("href", "")
+	if p = v.get(own); p.value("when.certificate_expires") != "10d" || p.value("every") != "24h" {
+		t.Errorf("%q, every %q", p.value("when.certificate_expires"), p.value("every"))
+	}
 	if p = v.get(rule); p.value("when.consecutive_failures") != "3" || p.value("every") != "1h" {
 		t.Error("the form does not show the rule")
 	}

@@ -131,8 +131,11 @@ func ruleBody(form views.Form) (map[string]any, error) {
 	case models.RuleDisabled, models.RuleExhausted, models.RuleFilter:
 		when[kind] = true
 	}
-	body := map[string]any{"name": form.Value("name"), "when": when, "every": orElse(form.Value("every"), "0s"), "resolve": form.Has("resolve", "true"),
+	body := map[string]any{"name": form.Value("name"), "when": when, "resolve": form.Has("resolve", "true"),
 		"disabled": form.Has("disabled", "true"), "destination_ids": nil, "topics": nil, "channel_ids": nil}
+	if every := form.Value("every"); every != "" {
+		body["every"] = every
+	}
 	switch form.Value("scope_mode") {
 	case views.ScopeDestinations:
 		body["destination_ids"] = manyWords(form.Values["destination_ids"])

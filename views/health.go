@@ -68,9 +68,9 @@ func certificateText(ends, now time.Time) string {
 	case left <= 0:
 		return "Ended on " + at
 	case left < 24*time.Hour:
-		return "Valid until " + at + ", less than a day"
+		return "Valid until " + at + ", for less than a day"
 	default:
-		return "Valid until " + at + ", " + plural(int(left/(24*time.Hour)), "day")
+		return "Valid until " + at + ", for " + span(left.Truncate(24*time.Hour))
 	}
 }
 

@@ -60,7 +60,7 @@ func (v Rule) channelOptions() []Option {
 func NewRuleValues() map[string][]string {
 	return map[string][]string{"when": {models.RuleFailures}, "when.disable_steps": {"50, 70, 90, 100"}, "when.consecutive_failures": {"10"}, "when.failure_rate": {"20"},
 		"when.window": {"15m"}, "when.min_attempts": {"20"}, "when.backlog_age": {"10m"}, "when.certificate_expires": {"14d"}, "when.count": {models.CountDeliveries}, "scope_mode": {ScopeAll},
-		"channels_mode": {ChannelsAll}, "every": {"1h"}, "resolve": {"true"}, "when.failures_count": {models.CountDeliveries}}
+		"channels_mode": {ChannelsAll}, "resolve": {"true"}, "when.failures_count": {models.CountDeliveries}}
 }
 
 // RuleValues are what the form of an existing rule starts with.

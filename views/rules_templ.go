@@ -691,7 +691,7 @@ func RulePage(v Rule) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = Input(v.Form, Control{Name: "every", Label: "At most every", Hint: "For each destination, like 10m or 1h; also how often it reminds of what is still open. 0s for each time, without reminders.", Mono: true, Required: true}).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = Input(v.Form, Control{Name: "every", Label: "At most every", Hint: "For each destination, like 10m or 1h; also how often it reminds of what is still open. 0s for each time, without reminders. Left empty, a new rule takes 1h, and 24h for certificates.", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
