@@ -58,6 +58,8 @@ type Stage struct {
 	Took    time.Duration // how long it took
 	Message string        // what was found, in one sentence
 	Advice  string        // what to do about it; empty when OK
+
+	CertificateEnds time.Time // with tls, what Receipt.CertificateEnds would tell; zero for nothing
 }
 
 // Message is one event on its way to one destination.
@@ -116,6 +118,11 @@ type Receipt struct {
 	Truncated  bool          // the answer was longer than Body
 	Timing     Timing        // zero where the connection was reused
 	Retry      time.Duration // the other side asked to wait this long before the next attempt; 0 when it did not
+	// CertificateEnds is until when the other side's TLS certificate is valid (RFC 5280, section 4.1.2.5: notAfter). It is
+	// told by the attempt that saw the certificate, in the handshake of a new connection, also when the handshake failed
+	// because the certificate has expired; the zero time means that none was seen. Types whose certificates are no
+	// business of the destination's owner (a cloud provider's own endpoints) never tell it.
+	CertificateEnds time.Time
 }
 
 // Timing is how long the stages of one exchange took. DNS, Connect and TLS are zero on a reused connection.

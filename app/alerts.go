@@ -48,12 +48,14 @@ type alertJSON struct {
 	MutedBy        string             `json:"muted_by,omitempty"`
 	ResolvedAt     *time.Time         `json:"resolved_at"`
 	Resolution     string             `json:"resolution,omitempty"`
+	ResolvedBy     string             `json:"resolved_by,omitempty"`
+	Response       *string            `json:"response_excerpt,omitempty"` // of one alert only: the receiver's answer to the last failure
 }
 
 func alertToJSON(x *models.Alert) alertJSON {
 	j := alertJSON{ID: x.ID(), RuleID: x.RuleID, RuleName: x.RuleName, TenantID: x.TenantID, DestinationID: x.DestinationID, Status: x.Status, Severity: x.Severity,
 		Summary: x.Summary, Detail: x.Detail, OpenedAt: x.OpenedAt, UpdatedAt: x.UpdatedAt, AcknowledgedAt: x.AcknowledgedAt, AcknowledgedBy: x.AcknowledgedBy,
-		MutedUntil: x.MutedUntil, MutedBy: x.MutedBy, ResolvedAt: x.ResolvedAt, Resolution: x.Resolution}
+		MutedUntil: x.MutedUntil, MutedBy: x.MutedBy, ResolvedAt: x.ResolvedAt, Resolution: x.Resolution, ResolvedBy: x.ResolvedBy}
 	if x.Step > 0 {
 		j.Step = &x.Step
 	}
@@ -102,7 +104,15 @@ func (a *App) getAlert(ctx context.Context, c *Call, req *alertRequest) (*Reply,
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: alertToJSON(x)}, nil
+	j := alertToJSON(x)
+	answer, err := a.store.AlertResponse(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	if answer != "" {
+		j.Response = &answer
+	}
+	return &Reply{Body: j}, nil
 }
 
 func (a *App) acknowledgeAlert(ctx context.Context, c *Call, req *alertRequest) (*Reply, error) {
@@ -115,6 +125,28 @@ func (a *App) acknowledgeAlert(ctx context.Context, c *Call, req *alertRequest) 
 		return nil, err
 	}
 	a.audit(ctx, c, scope, "alert.acknowledge", req.Alert, nil)
+	return &Reply{Body: alertToJSON(x)}, nil
+}
+
+type resolveRequest struct {
+	Tenant string `path:"tenant"`
+	Alert  string `path:"alert"`
+	Body   struct {
+		Message string `json:"message"` // why; may be empty
+	} `body:"json"`
+}
+
+// resolveAlert ends an alert by hand.
+func (a *App) resolveAlert(ctx context.Context, c *Call, req *resolveRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	x, err := a.store.ResolveAlert(ctx, scope, req.Tenant, req.Alert, c.Actor.Name, req.Body.Message)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "alert.resolve", req.Alert, map[string]any{"message": req.Body.Message})
 	return &Reply{Body: alertToJSON(x)}, nil
 }
 

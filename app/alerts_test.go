@@ -253,6 +253,11 @@ func TestAlertPages(t *testing.T) {
 	p.says("The rule is in force.")
 	p.says("When 3 deliveries in a row failed")
 	rule := p.Find(`td a:contains("Three")`).AttrOr("href", "")
+	v.post("/t/acme/alerts/rules/new", "name", "Own certificate", "when", "certificate_expires", "when.certificate_expires", "10d", "scope_mode", "all", "channels_mode", "all", "every", "").says("When the certificate expires within 10 days")
+	own := v.get("/t/acme/alerts/rules").Find(`td a:contains("Own certificate")`).AttrOr("href", "")
+	if p = v.get(own); p.value("when.certificate_expires") != "10d" || p.value("every") != "24h" {
+		t.Errorf("%q, every %q", p.value("when.certificate_expires"), p.value("every"))
+	}
 	if p = v.get(rule); p.value("when.consecutive_failures") != "3" || p.value("every") != "1h" {
 		t.Error("the form does not show the rule")
 	}
@@ -276,6 +281,10 @@ func TestAlertPages(t *testing.T) {
 	}
 	v.post(alert+"/mute", "for", "nonsense").refused(422, "for", "must be one of these")
 	v.post(alert+"/mute", "for", "4h").says("Notices about this alert are held back for 4h.")
+	v.post(alert+"/resolve", "message", strings.Repeat("x", 501)).refused(422, "message", "at most 500")
+	p = v.post(alert+"/resolve", "message", "the receiver is being rebuilt")
+	p.says("Resolved. No other alert begins in its place")
+	p.says("Resolved by Ann: the receiver is being rebuilt.")
 
 	// The log, and sending again.
 	p = v.get("/t/acme/alerts/notifications?status=sent&kind=opened")

@@ -108,7 +108,7 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	}
 	// A worker accepts events too: notices that go to destinations.
 	a.accepter = models.NewAccepter(a.store, a.recent, log)
-	a.notices = &jobs.Notices{Store: a.store, Links: a.noticeLinks, Log: log, Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.env.UserAgent, SMTP: cfg.SMTP,
+	a.notices = &jobs.Notices{Store: a.store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Log: log, Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.env.UserAgent, SMTP: cfg.SMTP,
 		BaseURL: cfg.BaseURL, Publish: a.publishNotice}}
 	a.bootstrap = &models.Actor{Name: "API_KEY", Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}}
 	a.bootstrapHash = sha256.Sum256([]byte(cfg.APIKey))

@@ -11,18 +11,30 @@ import (
 )
 
 type channelJSON struct {
-	ID        string            `json:"id"`
-	TenantID  string            `json:"tenant_id,omitempty"`
-	Name      string            `json:"name"`
-	Type      string            `json:"type"`
-	Config    map[string]string `json:"config"`
-	Target    string            `json:"target"`
-	CreatedAt time.Time         `json:"created_at"`
-	UpdatedAt time.Time         `json:"updated_at"`
+	ID       string            `json:"id"`
+	TenantID string            `json:"tenant_id,omitempty"`
+	Name     string            `json:"name"`
+	Type     string            `json:"type"`
+	Config   map[string]string `json:"config"`
+	Target   string            `json:"target"`
+
+	Unsubscribed []unsubscribedJSON `json:"unsubscribed,omitempty"` // addresses that are sent nothing, because they have asked for that
+
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+type unsubscribedJSON struct {
+	Address string    `json:"address"`
+	At      time.Time `json:"at"`
 }
 
 func (a *App) channelToJSON(c *models.Channel, secrets bool) channelJSON {
-	return channelJSON{ID: c.ID, TenantID: c.OwnerID, Name: c.Name, Type: c.Type, Config: a.store.Shown(c, secrets), Target: c.Target, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
+	j := channelJSON{ID: c.ID, TenantID: c.OwnerID, Name: c.Name, Type: c.Type, Config: a.store.Shown(c, secrets), Target: c.Target, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
+	for _, u := range c.Unsubscribed {
+		j.Unsubscribed = append(j.Unsubscribed, unsubscribedJSON{u.Address, u.CreatedAt})
+	}
+	return j
 }
 
 func (a *App) listChannels(ctx context.Context, c *Call, req *ownerRequest) (*Reply, error) {
@@ -112,6 +124,28 @@ func (a *App) deleteChannel(ctx context.Context, c *Call, req *channelRequest) (
 	return &Reply{Body: success}, nil
 }
 
+type subscribeRequest struct {
+	Tenant  string `path:"tenant"`
+	Channel string `path:"channel"`
+	Body    struct {
+		Address string `json:"address"`
+	} `body:"json"`
+}
+
+// subscribe sends a channel's notices again to an address that had unsubscribed.
+func (a *App) subscribe(ctx context.Context, c *Call, req *subscribeRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	x, err := a.store.Subscribe(ctx, scope, req.Tenant, req.Channel, req.Body.Address)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "channel.subscribe", x.ID, map[string]any{"address": req.Body.Address})
+	return &Reply{Body: a.channelToJSON(x, c.Actor.SeesSecrets())}, nil
+}
+
 type channelTestJSON struct {
 	OK             bool   `json:"ok"`
 	NotificationID string `json:"notification_id"`
@@ -119,6 +153,7 @@ type channelTestJSON struct {
 	Answer         string `json:"answer"`
 	Error          string `json:"error,omitempty"`
 	Advice         string `json:"advice,omitempty"`
+	Note           string `json:"note,omitempty"` // who was left out
 	MS             int64  `json:"ms"`
 }
 
@@ -143,7 +178,8 @@ func (a *App) testChannel(ctx context.Context, c *Call, req *channelRequest) (*R
 		n.Status, n.Error, n.Advice = models.NotificationFailed, e.Message, e.Advice
 	} else {
 		now := time.Now()
-		n.SentAt = &now
+		n.SentAt, n.Reason = &now, x.SilentNote()
+		out.Note = n.Reason
 	}
 	if err := a.store.LogTest(ctx, n); err != nil {
 		return nil, err

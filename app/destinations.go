@@ -53,6 +53,8 @@ type destinationStatus struct {
 	Attempts     int        `json:"failed_attempts_in_a_row"`
 	FailingSince *time.Time `json:"failing_since"`
 	LastError    *errorJSON `json:"last_error"`
+	// Until when the TLS certificate is valid that it showed last; null without TLS, and before the first connection.
+	CertificateEnds *time.Time `json:"certificate_expires_at"`
 }
 
 func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
@@ -62,7 +64,7 @@ func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 		Signature: d.Signature, Format: d.Format, Target: target, Version: d.Version, DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 		Status: destinationStatus{State: d.State(), Reason: d.DisabledReason, Since: d.CreatedAt, Actor: d.DisabledBy}}
 	if h := d.Health; h != nil {
-		j.Status.Failures, j.Status.Attempts, j.Status.FailingSince = h.Failures, h.Attempts, h.Since
+		j.Status.Failures, j.Status.Attempts, j.Status.FailingSince, j.Status.CertificateEnds = h.Failures, h.Attempts, h.Since, h.CertificateEnds
 		if h.Failures > 0 && h.ErrorClass != "" {
 			j.Status.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
 		}
@@ -337,7 +339,13 @@ func (a *App) check(ctx context.Context, c *Call, req *destinationRequest) (ok b
 	if !can {
 		return true, []adapters.Stage{{Name: "publish", OK: true, Message: "There is nothing to connect to. Send a test event to see an answer."}}, nil
 	}
+	began := time.Now()
 	stages = checker.Check(ctx)
+	for _, s := range stages {
+		if err := a.store.SawCertificate(ctx, d, s.CertificateEnds, began); err != nil {
+			return false, nil, err
+		}
+	}
 	for _, s := range stages {
 		if !s.OK {
 			return false, stages, nil

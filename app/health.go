@@ -40,9 +40,15 @@ type destinationHealthJSON struct {
 	LastFailure  *time.Time           `json:"last_failure_at"`
 	LastSuccess  *time.Time           `json:"last_success_at"`
 	LastError    *errorJSON           `json:"last_error"`
+	Certificate  *certificateJSON     `json:"certificate"`   // null without TLS, and before the first connection
 	DisableAfter int                  `json:"disable_after"` // in force; 0 for never
 	Rates        map[string]ratesJSON `json:"rates"`         // by window: 15m, 1h, 24h
 	History      []healthBucketJSON   `json:"history"`       // the last 24 hours by the hour, without empty ones
+}
+
+type certificateJSON struct {
+	ExpiresAt time.Time `json:"expires_at"`
+	SeenAt    time.Time `json:"seen_at"` // when the attempt was started whose connection showed it
 }
 
 // healthWindows are the windows for which rates are told.
@@ -59,6 +65,9 @@ func (a *App) getHealth(ctx context.Context, c *Call, req *destinationRequest) (
 		DisableAfter: d.DisableLimit(a.store.DisableAfter), Rates: map[string]ratesJSON{}, History: []healthBucketJSON{}}
 	if h.ErrorClass != "" {
 		out.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
+	}
+	if h.CertificateEnds != nil {
+		out.Certificate = &certificateJSON{*h.CertificateEnds, *h.CertificateAt}
 	}
 	for name, window := range healthWindows {
 		r, err := a.store.RatesOf(ctx, d.Key, now.Add(-window))

@@ -21,7 +21,11 @@ func (a *App) noticeLinks(owner string, n *models.Notice) {
 	} else {
 		n.AlertURL = base + views.AlertsURL(owner)
 	}
-	n.UnsubscribeURL = base + views.ChannelsURL(owner)
+}
+
+// unsubscribeLink is the link with which an address ends a channel's notices to it.
+func (a *App) unsubscribeLink(channelID, address string) string {
+	return a.cfg.BaseURL + views.UnsubscribeURL(a.store.UnsubscribeToken(channelID, address))
 }
 
 // publishNotice accepts a notice as an event of a tenant.

@@ -75,6 +75,9 @@ func (a *App) showAlert(ctx context.Context, p *pageCtx, form views.Form) error 
 		return err
 	}
 	v.Told = told.Items
+	if v.Response, err = a.store.AlertResponse(ctx, x); err != nil {
+		return err
+	}
 	return p.render(ctx, listStatus(form.Err), views.AlertPage(v))
 }
 
@@ -88,6 +91,19 @@ func (a *App) acknowledgePage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	return p.done(to, said("Acknowledged: you take care of it, and there are no reminders."))
+}
+
+func (a *App) resolvePage(ctx context.Context, p *pageCtx) error {
+	form := p.form()
+	req := &resolveRequest{Tenant: p.tenantID(), Alert: p.Params("alert")}
+	req.Body.Message = form.Value("message")
+	if _, err := a.resolveAlert(ctx, p.call, req); err != nil {
+		if form.Err = refusal(err); form.Err == nil {
+			return err
+		}
+		return a.showAlert(ctx, p, form)
+	}
+	return p.done(views.AlertURL(p.tenantID(), req.Alert), said("Resolved. No other alert begins in its place before the condition was over once, unless it becomes worse."))
 }
 
 func (a *App) mutePage(ctx context.Context, p *pageCtx) error {
@@ -179,6 +195,7 @@ func (a *App) alertPageRoutes(page, api string) []pageRoute {
 		{post, alerts + "/channels/new", write, twin("POST /channels"), a.createChannelPage},
 		{get, alerts + "/channels/:channel", write, twin("PATCH /channels/:channel"), a.channelPage},
 		{post, alerts + "/channels/:channel", write, twin("PATCH /channels/:channel"), a.updateChannelPage},
+		{post, alerts + "/channels/:channel/subscribe", write, twin("POST /channels/:channel/subscribe"), a.subscribePage},
 		{post, alerts + "/channels/:channel/test", write, twin("POST /channels/:channel/test"), a.testChannelPage},
 		{get, alerts + "/channels/:channel/delete", write, twin("DELETE /channels/:channel"), a.deleteChannelPage},
 		{post, alerts + "/channels/:channel/delete", write, twin("DELETE /channels/:channel"), a.doDeleteChannel},
@@ -186,6 +203,7 @@ func (a *App) alertPageRoutes(page, api string) []pageRoute {
 		{get, alerts + "/notifications/:notification", read, twin("GET /notifications/:notification"), a.notificationPageOne},
 		{post, alerts + "/notifications/:notification/resend", write, twin("POST /notifications/:notification/resend"), a.resendPage},
 		{get, alerts + "/:alert", read, twin("GET /alerts/:alert"), a.alertPageOne},
+		{post, alerts + "/:alert/resolve", write, twin("POST /alerts/:alert/resolve"), a.resolvePage},
 		{post, alerts + "/:alert/acknowledge", write, twin("POST /alerts/:alert/acknowledge"), a.acknowledgePage},
 		{post, alerts + "/:alert/mute", write, twin("POST /alerts/:alert/mute"), a.mutePage},
 	}

@@ -218,7 +218,7 @@ func (a *App) showChannelTest(ctx context.Context, p *pageCtx, id string) error 
 	}
 	r := reply.Body.(channelTestJSON)
 	v := views.ChannelTest{Page: p.alertFrame("Test of "+c.Name, views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}), Channel: c, OK: r.OK, Code: r.Code,
-		Answer: r.Answer, Error: r.Error, Advice: r.Advice, NotificationID: r.NotificationID, Took: (time.Duration(r.MS) * time.Millisecond).String()}
+		Answer: r.Answer, Error: r.Error, Advice: r.Advice, NotificationID: r.NotificationID, Note: r.Note, Took: (time.Duration(r.MS) * time.Millisecond).String()}
 	v.Here = views.ChannelsURL(p.tenantID())
 	v.API = p.ownerCall("POST", "", "", "channels", c.ID, "test")
 	p.Set("Cache-Control", "no-store")

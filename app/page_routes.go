@@ -21,6 +21,8 @@ func (a *App) publicPages() []pageRoute {
 		{get, views.LoginURL(), "", nil, a.loginPage},
 		{post, views.LoginURL(), "", nil, a.doLogin},
 		{get, "/p/:token", "", nil, a.usePortalLink},
+		{get, views.UnsubscribeURL(":token"), "", nil, a.unsubscribePage},
+		{post, views.UnsubscribeURL(":token"), "", nil, a.doUnsubscribe},
 		{post, views.PreferencesURL(), "", nil, a.setPreferences},
 	}
 	if Version == "dev" {

@@ -126,11 +126,16 @@ func ruleBody(form views.Form) (map[string]any, error) {
 		}
 	case models.RuleBacklog:
 		when[kind] = form.Value("when.backlog_age")
+	case models.RuleCertificate:
+		when[kind] = form.Value("when.certificate_expires")
 	case models.RuleDisabled, models.RuleExhausted, models.RuleFilter:
 		when[kind] = true
 	}
-	body := map[string]any{"name": form.Value("name"), "when": when, "every": orElse(form.Value("every"), "0s"), "resolve": form.Has("resolve", "true"),
+	body := map[string]any{"name": form.Value("name"), "when": when, "resolve": form.Has("resolve", "true"),
 		"disabled": form.Has("disabled", "true"), "destination_ids": nil, "topics": nil, "channel_ids": nil}
+	if every := form.Value("every"); every != "" {
+		body["every"] = every
+	}
 	switch form.Value("scope_mode") {
 	case views.ScopeDestinations:
 		body["destination_ids"] = manyWords(form.Values["destination_ids"])
@@ -167,7 +172,7 @@ func (a *App) deleteRulePage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	v := views.Confirm{Page: p.alertFrame("Delete rule", views.Crumb{Label: "Rules", URL: views.RulesURL(p.tenantID())}), Question: "Delete the rule " + r.Name + "?",
-		Effects: []string{"Its open alerts end, without a notice.", "What it has found in the past stays in the lists."},
+		Effects: []string{"Its open alerts end. Channels that were told of them are told that.", "What it has found in the past stays in the lists."},
 		Action:  views.RuleURL(p.tenantID(), r.ID, "delete"), Submit: "Delete rule", Back: views.RuleURL(p.tenantID(), r.ID)}
 	v.API = p.ownerCall("DELETE", "", "", "alert-rules", r.ID)
 	return p.render(ctx, http.StatusOK, views.ConfirmPage(v))

@@ -133,6 +133,7 @@ func (a *App) alertRoutes(owner string) []route {
 		{get, alerts, models.MayRead, asJSON(a, models.MayRead, a.listAlerts)},
 		{get, alerts + "/:alert", models.MayRead, asJSON(a, models.MayRead, a.getAlert)},
 		{post, alerts + "/:alert/acknowledge", models.MayWrite, asJSON(a, models.MayWrite, a.acknowledgeAlert)},
+		{post, alerts + "/:alert/resolve", models.MayWrite, asJSON(a, models.MayWrite, a.resolveAlert)},
 		{post, alerts + "/:alert/mute", models.MayWrite, asJSON(a, models.MayWrite, a.muteAlert)},
 
 		{get, rules, models.MayRead, asJSON(a, models.MayRead, a.listRules)},
@@ -147,6 +148,7 @@ func (a *App) alertRoutes(owner string) []route {
 		{get, channels + "/:channel", models.MayRead, asJSON(a, models.MayRead, a.getChannel)},
 		{patch, channels + "/:channel", models.MayWrite, asJSON(a, models.MayWrite, a.updateChannel)},
 		{del, channels + "/:channel", models.MayWrite, asJSON(a, models.MayWrite, a.deleteChannel)},
+		{post, channels + "/:channel/subscribe", models.MayWrite, asJSON(a, models.MayWrite, a.subscribe)},
 		{post, channels + "/:channel/test", models.MayWrite, asJSON(a, models.MayWrite, a.testChannel)},
 
 		{get, notifications, models.MayRead, asJSON(a, models.MayRead, a.listNotifications)},

@@ -274,7 +274,7 @@ func TestOnceInAWhile(t *testing.T) {
 	e.channel("acme", p)
 	d := e.destination("d", nil, nil)
 	rules, err := e.store.AlertRules(t.Context(), models.AllTenants(), "acme")
-	if err != nil || len(rules) != 2 {
+	if err != nil || len(rules) != 3 {
 		t.Fatal(rules, err)
 	}
 	for _, r := range rules {

@@ -264,7 +264,7 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	a := &models.Attempt{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Number: d.Attempts + 1, StartedAt: started, Duration: took,
 		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor, Method: rc.Method, URL: rc.URL,
 		RequestHeader: rc.ReqHeader, ResponseHeader: rc.RespHeader, ResponseBody: rc.Body, Truncated: rc.Truncated,
-		TransformKey: r.endpoint.TransformKey}
+		TransformKey: r.endpoint.TransformKey, CertificateEnds: rc.CertificateEnds}
 	t := tried{policy: r.endpoint.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code, asked: rc.Retry, random: rand.Float64()}
 	throttled := false
 	if err != nil {

@@ -301,12 +301,13 @@ func TestGoneDisables(t *testing.T) {
 	if d := e.delivery(e.publish(models.PublishInput{}).ID, "d", is(models.StatusFailed)); d.Attempts != 1 {
 		t.Errorf("%+v", d)
 	}
-	e.delivery(e.publish(models.PublishInput{}).ID, "d", func(d *models.Delivery) bool {
-		return d.Status == models.StatusHeld || d.Status == models.StatusFailed && d.Attempts == 1
-	})
-	dest, err := e.store.Destination(context.Background(), models.AllTenants(), "acme", "d")
-	if err != nil || dest.DisabledAt == nil || dest.DisabledReason == "" {
-		t.Fatalf("%+v %v", dest, err)
+	// The destination is disabled beside the recording of the attempt, and may be a moment later.
+	eventually(t, "the destination is disabled", func() bool { return e.get("d").DisabledAt != nil })
+	if d := e.get("d"); d.DisabledBy != "Waybill" || d.DisabledReason == "" {
+		t.Errorf("disabled by %q: %q", d.DisabledBy, d.DisabledReason)
+	}
+	if d := e.delivery(e.publish(models.PublishInput{}).ID, "d", is(models.StatusHeld)); d.Attempts != 0 {
+		t.Errorf("%+v", d)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,7 +32,9 @@ type Notices struct {
 	Env   notify.Env // for all channels; TenantID is filled in
 	// Links completes a notice with the addresses of the pages about what it tells; nil leaves them out.
 	Links func(owner string, n *models.Notice)
-	Log   *slog.Logger
+	// Unsubscribe makes the link with which an address ends a channel's notices to it; nil leaves it out.
+	Unsubscribe func(channelID, address string) string
+	Log         *slog.Logger
 }
 
 // ChannelTypes tells the models which kinds of channels there are. It implements models.ChannelTypes.
@@ -57,6 +60,11 @@ func (ChannelTypes) Check(owner, kind string, config, secrets map[string]string)
 // Target implements models.ChannelTypes.
 func (ChannelTypes) Target(kind string, config map[string]string) string {
 	return notify.Target(kind, config)
+}
+
+// Recipients implements models.ChannelTypes.
+func (ChannelTypes) Recipients(kind string, config map[string]string) []string {
+	return notify.Recipients(kind, config)
 }
 
 // noticeArgs are the arguments of a job that sends a notification.
@@ -113,6 +121,9 @@ func (s *Notices) Try(ctx context.Context, id uuid.UUID) (again time.Duration, e
 	if c == nil {
 		return 0, s.Store.NotificationDropped(ctx, id, "The channel was deleted before it was sent.")
 	}
+	if c.AllSilent() {
+		return 0, s.Store.NotificationDropped(ctx, id, "Everybody whom the channel names has unsubscribed.")
+	}
 	n.Notice.Try, n.Notice.At = n.Tries+1, n.CreatedAt
 	res, err := s.Send(ctx, c, &n.Notice)
 	n.Notice.Skip = append(n.Notice.Skip, res.Reached...)
@@ -123,7 +134,7 @@ func (s *Notices) Try(ctx context.Context, id uuid.UUID) (again time.Duration, e
 	rec, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err == nil {
-		return 0, s.Store.NotificationSent(rec, id, n.Notice, res.Code, res.Answer)
+		return 0, s.Store.NotificationSent(rec, id, n.Notice, res.Code, res.Answer, c.SilentNote())
 	}
 	e := adapters.AsError(err)
 	if e.Kind != adapters.KindPermanent && e.Kind != adapters.KindGone && n.Tries < len(noticeWaits) {
@@ -135,8 +146,15 @@ func (s *Notices) Try(ctx context.Context, id uuid.UUID) (again time.Duration, e
 
 // Send sends a notice over a channel, without recording anything. The error is an *adapters.Error.
 func (s *Notices) Send(ctx context.Context, c *models.Channel, n *models.Notice) (notify.Result, error) {
+	if c.AllSilent() {
+		return notify.Result{}, &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassConfig,
+			Message: "Everybody whom the channel names has unsubscribed, so nothing was sent.", Advice: "Subscribe an address again on the channel's page, or name another one."}
+	}
 	env := s.Env
 	env.TenantID = c.OwnerID
+	if s.Unsubscribe != nil {
+		env.Unsubscribe = func(address string) string { return s.Unsubscribe(c.ID, address) }
+	}
 	channel, err := notify.Open(env, c.Type, c.Config, c.Secrets)
 	if err != nil {
 		return notify.Result{}, err
@@ -147,5 +165,6 @@ func (s *Notices) Send(ctx context.Context, c *models.Channel, n *models.Notice)
 	ctx, cancel := context.WithTimeout(ctx, noticeTimeout)
 	defer cancel()
 	out := notify.Notice(*n)
+	out.Skip = slices.Concat(n.Skip, c.Silent())
 	return channel.Send(ctx, &out)
 }

@@ -35,9 +35,11 @@ type Alert struct {
 	MutedBy        string
 	ResolvedAt     *time.Time
 	Resolution     string // how it ended
+	ResolvedBy     string // who ended it; empty when it ended by itself
 
 	RuleID, RuleName                         string
 	RuleKind                                 string
+	RuleDeleted                              bool
 	TenantID, DestinationID, DestinationType string
 	DestinationName                          string // as the owner calls it; may be empty
 }
@@ -59,6 +61,8 @@ type AlertDetail struct {
 	Window       Duration   `json:"window,omitempty"`
 	Counts       string     `json:"counts"` // what the condition counts: deliveries or attempts
 	DisabledBy   string     `json:"disabled_by,omitempty"`
+
+	CertificateEnds *time.Time `json:"certificate_expires_at,omitempty"`
 }
 
 // The prefixes of public ids.
@@ -100,6 +104,10 @@ func detailOf(c Condition, d *subject) AlertDetail {
 		x.Rate, x.Window = &r, c.Window
 	case RuleBacklog:
 		x.BacklogAge = Duration(d.backlog.Truncate(time.Second))
+	case RuleCertificate:
+		// What its deliveries do is not what the alert is about.
+		x = AlertDetail{DisableAfter: d.limit, Counts: c.counted(), CertificateEnds: h.CertificateEnds,
+			Advice: "Renew the receiver's certificate. The alert ends by itself once a new connection has seen the new one; checking the connection on the destination's page makes one."}
 	}
 	return x
 }

@@ -13,13 +13,13 @@ import (
 )
 
 const alertSelect = `select a.id, a.owner_key, a.rule_key, a.tenant_key, a.destination_key, a.status, a.step, a.severity, a.summary, a.detail, a.opened_at, a.updated_at,
-	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, r.id, r.name, r.kind, t.id, d.id, d.type, d.name
+	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, a.resolved_by, r.id, r.name, r.kind, r.deleted_at is not null, t.id, d.id, d.type, d.name
 	from alerts a join alert_rules r on r.key = a.rule_key join tenants t on t.key = a.tenant_key join destinations d on d.key = a.destination_key`
 
 func scanAlert(row pgx.CollectableRow) (*Alert, error) {
 	a := &Alert{}
 	err := row.Scan(&a.Key, &a.OwnerKey, &a.RuleKey, &a.TenantKey, &a.DestinationKey, &a.Status, &a.Step, &a.Severity, &a.Summary, &a.Detail, &a.OpenedAt, &a.UpdatedAt,
-		&a.AcknowledgedAt, &a.AcknowledgedBy, &a.MutedUntil, &a.MutedBy, &a.ResolvedAt, &a.Resolution, &a.RuleID, &a.RuleName, &a.RuleKind, &a.TenantID, &a.DestinationID,
+		&a.AcknowledgedAt, &a.AcknowledgedBy, &a.MutedUntil, &a.MutedBy, &a.ResolvedAt, &a.Resolution, &a.ResolvedBy, &a.RuleID, &a.RuleName, &a.RuleKind, &a.RuleDeleted, &a.TenantID, &a.DestinationID,
 		&a.DestinationType, &a.DestinationName)
 	return a, err
 }
@@ -151,6 +151,49 @@ func (s *Store) tellAcknowledged(ctx context.Context, a *Alert) error {
 		committed()
 	}
 	return err
+}
+
+// ResolveAlert ends an alert by hand, and tells so. No other begins in its place before its condition was over once, unless
+// it becomes worse. message says why, in up to 500 characters; it may be empty.
+func (s *Store) ResolveAlert(ctx context.Context, scope Scope, tenantID, id, actor, message string) (*Alert, error) {
+	bad := problems{}
+	message = strings.TrimSpace(message)
+	checkText("message", message, 500, bad)
+	if err := bad.err(); err != nil {
+		return nil, err
+	}
+	a, err := s.Alert(ctx, scope, tenantID, id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := alertRule(s.DB.WithContext(ctx), a.OwnerKey, a.RuleID)
+	if IsKind(err, KindNotFound) {
+		return nil, conflict("The alert is resolved already.") // with its rule
+	}
+	if err != nil {
+		return nil, err
+	}
+	why := "Resolved by " + actorName(actor) + "."
+	if message != "" {
+		why = "Resolved by " + actorName(actor) + ": " + message + ended(message)
+	}
+	committed := func() {}
+	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		var n int
+		if committed, n, err = s.endAlerts(ctx, tx, r, &a.Key, why); err != nil {
+			return err
+		}
+		if n == 0 {
+			return conflict("The alert is resolved already.")
+		}
+		_, err := tx.Exec(ctx, "update alerts set resolved_by = $2, quiet = true where id = $1", a.Key, actorName(actor))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	committed()
+	return s.Alert(ctx, scope, tenantID, id)
 }
 
 // MaxMute is for how long an alert can be muted at most.

@@ -36,6 +36,8 @@ type Attempt struct {
 	ResponseBody    []byte
 	Truncated       bool   // the answer was longer than ResponseBody
 	TransformKey    *int64 // the row of destination_transforms that made the body; nil for the payload as it is
+
+	CertificateEnds time.Time // of the receiver, where it was seen; kept with the destination's health and not with the attempt
 }
 
 // AttemptTiming is how long the stages of an attempt took; zero where a connection was reused.

@@ -25,6 +25,8 @@ type ChannelTypes interface {
 	Check(owner, kind string, config, secrets map[string]string) []adapters.FieldError
 	// Target says in one line where notices go, without a secret.
 	Target(kind string, config map[string]string) string
+	// Recipients lists the addresses that notices go to, of kinds of channels where each may unsubscribe; nil for others.
+	Recipients(kind string, config map[string]string) []string
 }
 
 // SetChannelTypes tells the store which kinds of channels there are. It is called once, before the store is used.
@@ -48,6 +50,9 @@ type Channel struct {
 	OwnerID string            `gorm:"-"` // the tenant's public id; empty for the operators
 	Secrets map[string]string `gorm:"-"` // in clear text; never shown but by Shown
 	Target  string            `gorm:"-"` // where notices go, in one line
+
+	Recipients   []string      `gorm:"-"` // the addresses among it that may unsubscribe; nil for kinds without
+	Unsubscribed []Unsubscribe `gorm:"-"` // those of them that have
 }
 
 // ChannelInput is what a caller may say of a channel; as a merge patch (RFC 7396), what is nil stays as it is. Config
@@ -81,7 +86,7 @@ func (c *Channel) sealContext() string { return fmt.Sprintf("channel %d %s", c.O
 
 func (s *Store) openChannel(c *Channel, ownerID string) error {
 	c.OwnerID, c.Secrets = ownerID, map[string]string{}
-	c.Target = s.channelTypes.Target(c.Type, c.Config)
+	c.Target, c.Recipients = s.channelTypes.Target(c.Type, c.Config), s.channelTypes.Recipients(c.Type, c.Config)
 	if len(c.SealedCreds) == 0 {
 		return nil
 	}
@@ -128,7 +133,7 @@ func (s *Store) Channels(ctx context.Context, scope Scope, tenantID string) ([]*
 			return nil, err
 		}
 	}
-	return list, nil
+	return list, addUnsubscribed(s.DB.WithContext(ctx), list...)
 }
 
 // Channel returns one channel.
@@ -149,7 +154,10 @@ func (s *Store) channel(db *gorm.DB, owner int64, ownerID, id string) (*Channel,
 	if err != nil {
 		return nil, err
 	}
-	return &c, s.openChannel(&c, ownerID)
+	if err := s.openChannel(&c, ownerID); err != nil {
+		return nil, err
+	}
+	return &c, addUnsubscribed(db, &c)
 }
 
 // CreateChannel creates a channel of a tenant, or of the operators when the id is empty.
@@ -235,7 +243,7 @@ func (s *Store) mergeChannel(c *Channel, in *ChannelInput) error {
 	if err := bad.err(); err != nil || !known {
 		return err
 	}
-	c.Target = s.channelTypes.Target(c.Type, c.Config)
+	c.Target, c.Recipients = s.channelTypes.Target(c.Type, c.Config), s.channelTypes.Recipients(c.Type, c.Config)
 	if c.Name == "" {
 		c.Name = cut(c.Target, maxNameLength-4)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -295,7 +296,7 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 		if err := bad.err(); err != nil {
 			return err
 		}
-		before, transform, blocking := string(d.Filter), d.Transform, d.OnExhausted == ExhaustedBlock
+		before, transform, blocking, config := string(d.Filter), d.Transform, d.OnExhausted == ExhaustedBlock, maps.Clone(d.Config)
 		if err := s.merge(ctx, d, &in); err != nil {
 			return err
 		}
@@ -306,6 +307,11 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 		}
 		if blocking && d.OnExhausted != ExhaustedBlock {
 			if err := s.unblock(ctx, tx.Pgx, d.Key); err != nil {
+				return err
+			}
+		}
+		if !maps.Equal(d.Config, config) {
+			if err := forgetCertificate(ctx, tx.Pgx, d.Key); err != nil {
 				return err
 			}
 		}

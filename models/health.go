@@ -38,6 +38,9 @@ type Health struct {
 	Probes  int        // attempts to find out whether it works again, since it was disabled by itself
 	ProbeAt *time.Time // when the next of these is due; nil for none
 
+	CertificateEnds *time.Time // until when the certificate is valid that it showed last; nil for none, or not known yet
+	CertificateAt   *time.Time // when that attempt was started, or the address changed; what was seen before does not count
+
 	// Peak is the greatest that Failures was while the last results were folded in, and GaveUp how many of these deliveries
 	// failed for good. They are kept with each minute, and not here.
 	Peak, GaveUp int
@@ -118,7 +121,8 @@ func (h *Health) failed(r result) {
 // reset forgets the failures, because the destination was enabled.
 func (h *Health) reset(now time.Time) {
 	*h = Health{Destination: h.Destination, TenantKey: h.TenantKey, LastFailure: h.LastFailure, LastSuccess: h.LastSuccess, Code: h.Code,
-		ErrorClass: h.ErrorClass, Error: h.Error, Advice: h.Advice, Lag: h.Lag, LagAt: h.LagAt, ResetAt: &now}
+		ErrorClass: h.ErrorClass, Error: h.Error, Advice: h.Advice, Lag: h.Lag, LagAt: h.LagAt, ResetAt: &now,
+		CertificateEnds: h.CertificateEnds, CertificateAt: h.CertificateAt}
 }
 
 // Lasted is for how long the destination has been failing: from the first to the last failure. An endpoint to which

@@ -26,7 +26,7 @@ type minuteCounts struct {
 // of it, it commits or does not.
 func takeDeltas(ctx context.Context, tx pgx.Tx) ([]*healthDelta, error) {
 	rows, err := tx.Query(ctx, `delete from health_deltas returning destination_key, tenant_key, minute, deliveries, failed_deliveries, attempts,
-		failed_attempts, lag_ms, outcomes, code, coalesce(error_class, ''), coalesce(error, ''), coalesce(advice, ''), filter_failures, coalesce(filter_error, '')`)
+		failed_attempts, lag_ms, outcomes, code, coalesce(error_class, ''), coalesce(error, ''), coalesce(advice, ''), filter_failures, coalesce(filter_error, ''), certificate_ends, certificate_at`)
 	if err != nil {
 		return nil, err
 	}
@@ -34,8 +34,12 @@ func takeDeltas(ctx context.Context, tx pgx.Tx) ([]*healthDelta, error) {
 		d := &healthDelta{}
 		var lag int64
 		var packed []byte
+		var ends, seen *time.Time
 		err := row.Scan(&d.destination, &d.tenant, &d.minute, &d.deliveries, &d.failedDeliveries, &d.attempts, &d.failedAttempts, &lag, &packed,
-			&d.code, &d.errorClass, &d.err, &d.advice, &d.filterFailures, &d.filterFail)
+			&d.code, &d.errorClass, &d.err, &d.advice, &d.filterFailures, &d.filterFail, &ends, &seen)
+		if ends != nil {
+			d.certificate = certificate{*ends, *seen}
+		}
 		d.lag = time.Duration(lag) * time.Millisecond
 		d.results = unpackResults(packed)
 		for _, r := range d.results {
@@ -108,6 +112,7 @@ func (h *Health) take(deltas []*healthDelta, minutes map[healthMinute]*minuteCou
 	}
 	h.Lag, h.LagAt = 0, nil
 	for _, d := range deltas {
+		h.showed(d.certificate)
 		if d.deliveries > 0 {
 			h.Lag = max(h.Lag, d.lag)
 			if at := d.minute; h.LagAt == nil || at.After(*h.LagAt) {
@@ -138,13 +143,13 @@ func (h *Health) take(deltas []*healthDelta, minutes map[healthMinute]*minuteCou
 }
 
 const healthColumns = `destination_key, tenant_key, failures, attempts, given_up, since, last_failure_at, last_success_at, code, error_class, error,
-	advice, lag_ms, lag_at, filter_failures, filter_error, filter_failed_at, reset_at, probes, probe_at`
+	advice, lag_ms, lag_at, filter_failures, filter_error, filter_failed_at, reset_at, probes, probe_at, certificate_ends, certificate_at`
 
 func scanHealth(row pgx.CollectableRow) (*Health, error) {
 	h := &Health{}
 	var lag int64
 	err := row.Scan(&h.Destination, &h.TenantKey, &h.Failures, &h.Attempts, &h.GivenUp, &h.Since, &h.LastFailure, &h.LastSuccess, &h.Code, &h.ErrorClass,
-		&h.Error, &h.Advice, &lag, &h.LagAt, &h.FilterFailures, &h.FilterError, &h.FilterFailedAt, &h.ResetAt, &h.Probes, &h.ProbeAt)
+		&h.Error, &h.Advice, &lag, &h.LagAt, &h.FilterFailures, &h.FilterError, &h.FilterFailedAt, &h.ResetAt, &h.Probes, &h.ProbeAt, &h.CertificateEnds, &h.CertificateAt)
 	h.Lag = time.Duration(lag) * time.Millisecond
 	return h, err
 }
@@ -170,14 +175,15 @@ func collectHealth(rows pgx.Rows) (map[int64]*Health, error) {
 // queue adds the statement that saves the health to a batch.
 func (h *Health) queue(b *pgx.Batch) {
 	b.Queue(`insert into destination_health (`+healthColumns+`)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 		on conflict (destination_key) do update set failures = excluded.failures, attempts = excluded.attempts, given_up = excluded.given_up,
 			since = excluded.since, last_failure_at = excluded.last_failure_at, last_success_at = excluded.last_success_at, code = excluded.code,
 			error_class = excluded.error_class, error = excluded.error, advice = excluded.advice, lag_ms = excluded.lag_ms, lag_at = excluded.lag_at,
 			filter_failures = excluded.filter_failures, filter_error = excluded.filter_error, filter_failed_at = excluded.filter_failed_at,
-			reset_at = excluded.reset_at, probes = excluded.probes, probe_at = excluded.probe_at`,
+			reset_at = excluded.reset_at, probes = excluded.probes, probe_at = excluded.probe_at,
+			certificate_ends = excluded.certificate_ends, certificate_at = excluded.certificate_at`,
 		h.Destination, h.TenantKey, h.Failures, h.Attempts, h.GivenUp, h.Since, h.LastFailure, h.LastSuccess, h.Code, h.ErrorClass, h.Error, h.Advice,
-		h.Lag.Milliseconds(), h.LagAt, h.FilterFailures, h.FilterError, h.FilterFailedAt, h.ResetAt, h.Probes, h.ProbeAt)
+		h.Lag.Milliseconds(), h.LagAt, h.FilterFailures, h.FilterError, h.FilterFailedAt, h.ResetAt, h.Probes, h.ProbeAt, h.CertificateEnds, h.CertificateAt)
 }
 
 func (c *minuteCounts) queue(b *pgx.Batch, m healthMinute) {

@@ -20,6 +20,7 @@ type healthDelta struct {
 	lastFailure                         time.Time
 	code, filterFailures                int32
 	errorClass, err, advice, filterFail string
+	certificate                         certificate
 }
 
 // healthDeltas are those of one transaction, by destination.
@@ -43,7 +44,17 @@ func (h *healthDeltas) of(destination, tenant int64, at time.Time) *healthDelta 
 // attempt takes note of an attempt and of what follows from it.
 func (h *healthDeltas) attempt(o *Outcome) {
 	a := o.Attempt
-	if a == nil || !counts(a) {
+	if a == nil {
+		return
+	}
+	if !a.CertificateEnds.IsZero() {
+		// Whatever became of the attempt, and of tests too.
+		d := h.of(o.DeliveryKey.Destination, o.TenantKey, a.StartedAt)
+		if !a.StartedAt.Before(d.certificate.seen) {
+			d.certificate = certificate{a.CertificateEnds, a.StartedAt}
+		}
+	}
+	if !counts(a) {
 		return
 	}
 	d := h.of(o.DeliveryKey.Destination, o.TenantKey, a.StartedAt)
@@ -91,6 +102,7 @@ func (h healthDeltas) queue(b *pgx.Batch) {
 	deliveries, failedDeliveries, attempts, failedAttempts := make([]int32, 0, n), make([]int32, 0, n), make([]int32, 0, n), make([]int32, 0, n)
 	lag, packed, code, filterFailures := make([]int64, 0, n), make([][]byte, 0, n), make([]int32, 0, n), make([]int32, 0, n)
 	class, err, advice, filterError := make([]*string, 0, n), make([]*string, 0, n), make([]*string, 0, n), make([]*string, 0, n)
+	ends, seen := make([]*time.Time, 0, n), make([]*time.Time, 0, n)
 	for _, d := range h {
 		destination, tenant, minute = append(destination, d.destination), append(tenant, d.tenant), append(minute, d.minute)
 		deliveries, failedDeliveries = append(deliveries, d.deliveries), append(failedDeliveries, d.failedDeliveries)
@@ -98,11 +110,12 @@ func (h healthDeltas) queue(b *pgx.Batch) {
 		lag, packed, code = append(lag, d.lag.Milliseconds()), append(packed, packResults(d.results)), append(code, d.code)
 		class, err, advice = append(class, textOrNil(d.errorClass)), append(err, textOrNil(d.err)), append(advice, textOrNil(d.advice))
 		filterFailures, filterError = append(filterFailures, d.filterFailures), append(filterError, textOrNil(d.filterFail))
+		ends, seen = append(ends, timeOrNil(d.certificate.ends)), append(seen, timeOrNil(d.certificate.seen))
 	}
 	b.Queue(`insert into health_deltas (destination_key, tenant_key, minute, deliveries, failed_deliveries, attempts, failed_attempts,
-			lag_ms, outcomes, code, error_class, error, advice, filter_failures, filter_error)
-		select d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe from unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::integer[], $5::integer[], $6::integer[], $7::integer[],
-			$8::bigint[], $9::bytea[], $10::integer[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[])
-			x (d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe)`,
-		destination, tenant, minute, deliveries, failedDeliveries, attempts, failedAttempts, lag, packed, code, class, err, advice, filterFailures, filterError)
+			lag_ms, outcomes, code, error_class, error, advice, filter_failures, filter_error, certificate_ends, certificate_at)
+		select d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe, ce, ca from unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::integer[], $5::integer[], $6::integer[], $7::integer[],
+			$8::bigint[], $9::bytea[], $10::integer[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[], $16::timestamptz[], $17::timestamptz[])
+			x (d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe, ce, ca)`,
+		destination, tenant, minute, deliveries, failedDeliveries, attempts, failedAttempts, lag, packed, code, class, err, advice, filterFailures, filterError, ends, seen)
 }

@@ -27,6 +27,7 @@ type subject struct {
 	health         *Health
 	backlog        time.Duration // how long the oldest event has waited
 	rates          map[Duration]Rates
+	now            time.Time // of the pass
 }
 
 // finding is what a condition finds out about a destination.
@@ -95,8 +96,38 @@ func (c Condition) met(d *subject) (finding, bool) {
 	case RuleFilter:
 		return finding{severity: SeverityError, summary: fmt.Sprintf("%s could not be filtered, and failed. %s", countOf(h.FilterFailures, "event", "events"), h.FilterError)},
 			d.filtered && filterFails(h, time.Now())
+	case RuleCertificate:
+		if h.CertificateEnds == nil {
+			return finding{}, false
+		}
+		left := h.CertificateEnds.Sub(d.now)
+		return finding{severity: certificateSeverity(left), summary: certificateSummary(*h.CertificateEnds, left)}, left <= time.Duration(c.CertificateExpires)
 	}
 	return finding{}, false
+}
+
+// certificateSeverity rises as the end comes nearer. Three days leave a weekend to renew it.
+func certificateSeverity(left time.Duration) string {
+	switch {
+	case left <= 0:
+		return SeverityCritical
+	case left <= 3*24*time.Hour:
+		return SeverityError
+	}
+	return SeverityWarning
+}
+
+// certificateSummary says when a certificate ends. What is left is told in whole days, so that it changes once a day.
+func certificateSummary(ends time.Time, left time.Duration) string {
+	at := ends.UTC().Format("2 January 2006, 15:04 UTC")
+	switch days := int(left / (24 * time.Hour)); {
+	case left <= 0:
+		return "Its TLS certificate ended on " + at + ", and new connections fail."
+	case days == 0:
+		return "Its TLS certificate ends on " + at + ", in less than a day. New connections fail from then on."
+	default:
+		return fmt.Sprintf("Its TLS certificate ends on %s, in %s. New connections fail from then on.", at, countOf(days, "day", "days"))
+	}
 }
 
 // filterQuiet is after how long without a failure a filter counts as mended.
@@ -146,6 +177,12 @@ func (c Condition) over(d *subject, openedAt time.Time) (resolution string, yes 
 		return fmt.Sprintf("No event waits for longer than %s any more.", c.BacklogAge), d.backlog < time.Duration(c.BacklogAge)
 	case RuleFilter:
 		return "The filter works again, or was removed.", !d.filtered || !filterFails(h, time.Now())
+	case RuleCertificate:
+		if h.CertificateEnds == nil {
+			return "The destination was changed. What is known of its new certificate is told with the next connection.", true
+		}
+		return "A certificate was seen that is valid until " + h.CertificateEnds.UTC().Format("2 January 2006, 15:04 UTC") + ".",
+			h.CertificateEnds.Sub(d.now) > time.Duration(c.CertificateExpires)
 	}
 	return "The rule was changed.", true
 }

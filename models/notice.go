@@ -47,6 +47,8 @@ type Notice struct {
 	OpenedAt     time.Time `json:"opened_at,omitzero"`
 	ResolvedAt   time.Time `json:"resolved_at,omitzero"`
 
+	CertificateEnds time.Time `json:"certificate_expires_at,omitzero"`
+
 	ErrorClass      string `json:"error_class"`
 	Error           string `json:"error"`
 	Advice          string `json:"advice"`
@@ -55,7 +57,6 @@ type Notice struct {
 	DestinationURL string `json:"destination_url"`
 	DeliveriesURL  string `json:"deliveries_url"`
 	AlertURL       string `json:"alert_url"`
-	UnsubscribeURL string `json:"unsubscribe_url"`
 
 	Others int `json:"others"` // further alerts that this notice stands for
 

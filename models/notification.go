@@ -59,6 +59,15 @@ func (s *Store) NotificationToSend(ctx context.Context, id uuid.UUID) (*Notifica
 	return n, c, err
 }
 
+// AlertResponse is the beginning of what the receiver answered to the last attempt that failed while an alert was open;
+// empty when it answered nothing, or the attempt is kept no more.
+func (s *Store) AlertResponse(ctx context.Context, a *Alert) (string, error) {
+	if a.Detail.LastFailure == nil {
+		return "", nil
+	}
+	return s.responseExcerpt(ctx, a.DestinationKey, *a.Detail.LastFailure)
+}
+
 // responseExcerpt is the beginning of what the receiver answered to the attempt that failed last.
 func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.Time) (string, error) {
 	const most = 1000
@@ -71,10 +80,11 @@ func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.
 	return text(string(body)), err
 }
 
-// NotificationSent records that a notification was sent.
-func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice Notice, code int, answer string) error {
-	_, err := s.Pool.Exec(ctx, `update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null, sent_at = now(), notice = $4
-		where id = $1`, id, code, text(answer), notice)
+// NotificationSent records that a notification was sent. note is what one should know besides; empty for nothing.
+func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice Notice, code int, answer, note string) error {
+	_, err := s.Pool.Exec(ctx, `update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null, sent_at = now(), notice = $4,
+			reason = trim(reason || ' ' || $5)
+		where id = $1`, id, code, text(answer), notice, note)
 	return err
 }
 
@@ -218,8 +228,8 @@ func (s *Store) TestNotice(c *Channel, actor string) *Notification {
 
 // LogTest records a test that was sent, or was not.
 func (s *Store) LogTest(ctx context.Context, n *Notification) error {
-	_, err := s.Pool.Exec(ctx, `insert into notifications (id, owner_key, channel_key, kind, status, notice, tries, code, answer, error, advice, actor, created_at, sent_at)
-		values ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, $13)`,
-		n.Key, n.OwnerKey, n.ChannelKey, n.Kind, n.Status, n.Notice, n.Code, text(n.Answer), text(n.Error), text(n.Advice), n.Actor, n.CreatedAt, n.SentAt)
+	_, err := s.Pool.Exec(ctx, `insert into notifications (id, owner_key, channel_key, kind, status, notice, tries, code, answer, error, advice, actor, created_at, sent_at, reason)
+		values ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		n.Key, n.OwnerKey, n.ChannelKey, n.Kind, n.Status, n.Notice, n.Code, text(n.Answer), text(n.Error), text(n.Advice), n.Actor, n.CreatedAt, n.SentAt, n.Reason)
 	return err
 }

@@ -54,9 +54,12 @@ func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, i
 	add := func(d *subject, at time.Time) {
 		fired = append(fired, PreviewTime{at, d.tenantID, d.id, names[d.key]})
 	}
-	if r.Kind == RuleDisabled {
+	switch r.Kind {
+	case RuleDisabled:
 		err = s.pastDisables(ctx, p.Since, subjects, add)
-	} else {
+	case RuleCertificate:
+		err = s.pastCertificates(ctx, r.Condition, p, subjects, add)
+	default:
 		err = s.pastMinutes(ctx, r, p.Since, subjects, func(d *subject, minutes []pastMinute) {
 			for _, at := range r.Condition.replay(d, minutes) {
 				add(d, at)
@@ -69,6 +72,8 @@ func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, i
 	slices.SortFunc(fired, func(a, b PreviewTime) int { return b.At.Compare(a.At) })
 	p.Count, p.Times = len(fired), fired[:min(len(fired), previewTimes)]
 	switch {
+	case r.Kind == RuleCertificate:
+		p.Note = "Only the certificates that were seen last are known, and not those that were renewed meanwhile. What began to be met earlier counts as of the first of the 7 days."
 	case r.Kind == RuleBacklog:
 		p.Note = "Of the past, only waits for first attempts are known; events that were held or retried are not among them."
 	case r.Kind == RuleFailures && r.Condition.counted() == CountAttempts:
@@ -116,6 +121,27 @@ func (s *Store) pastDisables(ctx context.Context, since time.Time, subjects map[
 	_, err = pgx.ForEachRow(rows, []any{&id, &n.tenant, &n.id}, func() error {
 		if d := byName[n]; d != nil {
 			add(d, timeInID(id))
+		}
+		return nil
+	})
+	return err
+}
+
+// pastCertificates calls add for the destinations whose certificate, as it was seen last, meets the condition: when it began to.
+func (s *Store) pastCertificates(ctx context.Context, c Condition, p *Preview, subjects map[int64]*subject, add func(*subject, time.Time)) error {
+	rows, err := s.Pool.Query(ctx, "select destination_key, certificate_ends from destination_health where certificate_ends <= $1", p.Until.Add(time.Duration(c.CertificateExpires)))
+	if err != nil {
+		return err
+	}
+	var k int64
+	var ends time.Time
+	_, err = pgx.ForEachRow(rows, []any{&k, &ends}, func() error {
+		if d := subjects[k]; d != nil {
+			at := ends.Add(-time.Duration(c.CertificateExpires))
+			if at.Before(p.Since) {
+				at = p.Since
+			}
+			add(d, at)
 		}
 		return nil
 	})

@@ -204,3 +204,32 @@ func ParseDuration(s string) (Duration, error) {
 	}
 	return Duration(d), nil
 }
+
+// Days is a Duration of which whole days print as such: "14d".
+type Days Duration
+
+// MarshalJSON implements json.Marshaler.
+func (d Days) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
+
+// UnmarshalJSON reads what Duration reads.
+func (d *Days) UnmarshalJSON(b []byte) error { return (*Duration)(d).UnmarshalJSON(b) }
+
+func (d Days) String() string {
+	if n, whole := d.whole(); whole {
+		return fmt.Sprintf("%dd", n)
+	}
+	return Duration(d).String()
+}
+
+// Words are the days in a sentence: "14 days".
+func (d Days) Words() string {
+	if n, whole := d.whole(); whole {
+		return countOf(n, "day", "days")
+	}
+	return Duration(d).String()
+}
+
+func (d Days) whole() (int, bool) {
+	const day = 24 * time.Hour
+	return int(time.Duration(d) / day), d != 0 && time.Duration(d)%day == 0
+}

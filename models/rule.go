@@ -17,10 +17,12 @@ const (
 	RuleExhausted = "retries_exhausted"
 	RuleBacklog   = "backlog_age"
 	RuleFilter    = "filter_failing"
+
+	RuleCertificate = "certificate_expires"
 )
 
 // RuleKinds lists the kinds of conditions in the order in which forms show them.
-var RuleKinds = []string{RuleSteps, RuleFailures, RuleRate, RuleDisabled, RuleExhausted, RuleBacklog, RuleFilter}
+var RuleKinds = []string{RuleSteps, RuleFailures, RuleRate, RuleDisabled, RuleExhausted, RuleBacklog, RuleFilter, RuleCertificate}
 
 // What a rate counts.
 const (
@@ -40,6 +42,7 @@ type Condition struct {
 	RetriesExhausted    bool     `json:"retries_exhausted,omitempty"`    // a delivery failed for good
 	BacklogAge          Duration `json:"backlog_age,omitempty"`          // an event has waited for so long
 	FilterFailing       bool     `json:"filter_failing,omitempty"`       // the filter fails on events (an expression with an error at run time)
+	CertificateExpires  Days     `json:"certificate_expires,omitempty"`  // the destination's TLS certificate ends within this time, or has ended
 }
 
 // Kind is the condition's kind; empty for none.
@@ -52,7 +55,7 @@ func (c Condition) Kind() string {
 
 func (c Condition) kinds() (kinds []string) {
 	for kind, given := range map[string]bool{RuleSteps: len(c.DisableSteps) > 0, RuleFailures: c.ConsecutiveFailures != 0, RuleRate: c.FailureRate != 0,
-		RuleDisabled: c.Disabled, RuleExhausted: c.RetriesExhausted, RuleBacklog: c.BacklogAge != 0, RuleFilter: c.FilterFailing} {
+		RuleDisabled: c.Disabled, RuleExhausted: c.RetriesExhausted, RuleBacklog: c.BacklogAge != 0, RuleFilter: c.FilterFailing, RuleCertificate: c.CertificateExpires != 0} {
 		if given {
 			kinds = append(kinds, kind)
 		}
@@ -86,6 +89,9 @@ func (c *Condition) check(bad problems) {
 	}
 	if c.BacklogAge != 0 && (time.Duration(c.BacklogAge) < time.Minute || time.Duration(c.BacklogAge) > 30*24*time.Hour) {
 		bad.add("when.backlog_age", "must be between 1m and 720h")
+	}
+	if c.CertificateExpires != 0 && (time.Duration(c.CertificateExpires) < time.Hour || time.Duration(c.CertificateExpires) > 365*24*time.Hour) {
+		bad.add("when.certificate_expires", "must be between 1h and 365d")
 	}
 }
 
@@ -142,6 +148,8 @@ func (c Condition) Sentence() string {
 		return fmt.Sprintf("an event has waited for longer than %s", c.BacklogAge)
 	case RuleFilter:
 		return "the filter fails"
+	case RuleCertificate:
+		return "the certificate expires within " + c.CertificateExpires.Words()
 	}
 	return ""
 }
@@ -163,6 +171,14 @@ type AlertRule struct {
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 	DeletedAt      *time.Time
+}
+
+// defaultEvery is how often a rule tells at most unless it says otherwise. A certificate takes days to be renewed.
+func (c Condition) defaultEvery() time.Duration {
+	if c.Kind() == RuleCertificate {
+		return 24 * time.Hour
+	}
+	return time.Hour
 }
 
 // maxEvery is the longest time between two notices that a rule can ask for.
@@ -191,6 +207,7 @@ func defaultRules(owner int64) []*AlertRule {
 	return []*AlertRule{
 		{OwnerKey: owner, Name: "Failures in a row", Condition: Condition{DisableSteps: []int{50, 70, 90, 100}}},
 		{OwnerKey: owner, Name: "Destination disabled", Condition: Condition{Disabled: true}},
+		{OwnerKey: owner, Name: "Certificate expiring", Condition: Condition{CertificateExpires: Days(14 * 24 * time.Hour)}},
 	}
 }
 
@@ -241,6 +258,9 @@ func (r *AlertRule) merge(in *AlertRuleInput) error {
 	list("destination_ids", in.DestinationIDs, &r.DestinationIDs, false)
 	list("topics", in.Topics, &r.Topics, false)
 	list("channel_ids", in.ChannelIDs, &r.ChannelIDs, true)
+	if in.Every == nil && r.Key == 0 {
+		r.EverySeconds = int64(r.Condition.defaultEvery() / time.Second)
+	}
 	if in.Every != nil {
 		r.EverySeconds = int64(time.Duration(*in.Every) / time.Second)
 		if r.EverySeconds < 0 || time.Duration(*in.Every) > maxEvery {

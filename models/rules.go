@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 )
@@ -46,7 +47,7 @@ func (s *Store) NewAlertRule(ctx context.Context, scope Scope, tenantID string, 
 	if err != nil {
 		return nil, err
 	}
-	r := &AlertRule{OwnerKey: owner, ID: randomID(rulePrefix), EverySeconds: 3600, Resolve: true}
+	r := &AlertRule{OwnerKey: owner, ID: randomID(rulePrefix), Resolve: true}
 	if err := r.merge(&in); err != nil {
 		return nil, err
 	}
@@ -68,6 +69,7 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 	if err != nil {
 		return nil, err
 	}
+	committed := func() {}
 	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Pgx.Exec(ctx, "select 1 from alert_rules where owner_key = $1 and id = $2 for update", owner, id); err != nil {
 			return err
@@ -75,42 +77,80 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		if r, err = alertRule(tx.DB, owner, id); err != nil {
 			return err
 		}
-		before := r.Kind
+		was := *r
 		if err := r.merge(&in); err != nil {
 			return err
 		}
 		if err := s.checkRule(ctx, scope, tenantID, r); err != nil {
 			return err
 		}
-		if before != r.Kind {
+		switch {
+		case was.Kind != r.Kind:
 			// What is open was about another condition.
-			if err := endAlerts(ctx, tx.Pgx, r.Key, "The rule was changed."); err != nil {
-				return err
-			}
+			committed, _, err = s.endAlerts(ctx, tx.Pgx, &was, nil, "The rule was changed.")
+		case r.Disabled && !was.Disabled:
+			committed, _, err = s.endAlerts(ctx, tx.Pgx, &was, nil, "The rule was switched off.")
+		}
+		if err != nil {
+			return err
 		}
 		return tx.DB.Save(r).Error
 	})
+	if err == nil {
+		committed()
+	}
 	return r, err
 }
 
-// DeleteAlertRule deletes a rule and ends its alerts.
+// DeleteAlertRule deletes a rule and ends its alerts; channels that were told of them are told that.
 func (s *Store) DeleteAlertRule(ctx context.Context, scope Scope, tenantID, id string) error {
 	r, err := s.AlertRule(ctx, scope, tenantID, id)
 	if err != nil {
 		return err
 	}
-	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
-		if err := endAlerts(ctx, tx.Pgx, r.Key, "The rule was deleted."); err != nil {
+	committed := func() {}
+	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		if committed, _, err = s.endAlerts(ctx, tx.Pgx, r, nil, "The rule was deleted."); err != nil {
 			return err
 		}
 		return tx.DB.Model(&AlertRule{}).Where("key = ?", r.Key).Update("deleted_at", time.Now()).Error
 	})
+	if err == nil {
+		committed()
+	}
+	return err
 }
 
-func endAlerts(ctx context.Context, tx pgx.Tx, rule int64, why string) error {
-	_, err := tx.Exec(ctx, `update alerts set status = 'resolved', resolved_at = now(), updated_at = now(), resolution = $2
-		where rule_key = $1 and status <> 'resolved'`, rule, why)
-	return err
+// endAlerts ends the open alerts of a rule, or the one with this id, and returns how many those were. The channels that
+// were told of them are told that: an incident in PagerDuty would otherwise stay open for ever. It keeps watchers away
+// until the transaction ends, for they decide about the same alerts and the same digests.
+func (s *Store) endAlerts(ctx context.Context, tx pgx.Tx, r *AlertRule, only *uuid.UUID, why string) (committed func(), n int, err error) {
+	committed = func() {}
+	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1, 0)", int32(lockWatch)); err != nil {
+		return committed, 0, err
+	}
+	p := &pass{s: s, tx: tx, now: time.Now(), rules: map[int64]*AlertRule{r.Key: r}}
+	if err := p.loadOpen(ctx, true, map[int64]bool{}); err != nil {
+		return committed, 0, err
+	}
+	keys := map[int64]bool{}
+	for _, a := range p.open {
+		if a.RuleKey == r.Key && (only == nil || a.Key == *only) {
+			keys[a.DestinationKey] = true
+			p.resolve(r, a, why)
+		}
+	}
+	if len(p.changes) == 0 {
+		return committed, 0, nil
+	}
+	if err := p.loadSubjects(ctx, keys, false); err != nil {
+		return committed, 0, err
+	}
+	if err := tx.SendBatch(ctx, &p.writes).Close(); err != nil {
+		return committed, 0, err
+	}
+	committed, err = p.tell(ctx, false)
+	return committed, len(p.changes), err
 }
 
 // checkRule reports names in the rule of what does not exist.
@@ -150,7 +190,7 @@ func (s *Store) checkRule(ctx context.Context, scope Scope, tenantID string, r *
 func addDefaultRules(db *gorm.DB, owner int64) error {
 	list := defaultRules(owner)
 	for _, r := range list {
-		r.ID, r.Kind, r.EverySeconds, r.Resolve = randomID(rulePrefix), r.Condition.Kind(), 3600, true
+		r.ID, r.Kind, r.EverySeconds, r.Resolve = randomID(rulePrefix), r.Condition.Kind(), int64(r.Condition.defaultEvery()/time.Second), true
 	}
 	return db.Create(list).Error
 }

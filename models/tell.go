@@ -152,7 +152,8 @@ func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, 
 			continue // the rule is gone
 		}
 		for _, c := range channels {
-			if c.OwnerKey != t.alert.OwnerKey || t.rule.ChannelIDs != nil && !slices.Contains(t.rule.ChannelIDs, c.ID) {
+			// Who was told that it began is told that it is over, although the rule may name other channels by now.
+			if c.OwnerKey != t.alert.OwnerKey || t.kind != NoticeResolved && t.rule.ChannelIDs != nil && !slices.Contains(t.rule.ChannelIDs, c.ID) {
 				continue
 			}
 			n := p.notification(c, t, notices[noticeKey{t.alert.Key, t.kind}])

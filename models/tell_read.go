@@ -175,6 +175,9 @@ func (p *pass) notices(ctx context.Context) (map[noticeKey]Notice, error) {
 		if a.Detail.LastFailure != nil {
 			n.LastFailure = *a.Detail.LastFailure
 		}
+		if a.Detail.CertificateEnds != nil {
+			n.CertificateEnds = *a.Detail.CertificateEnds
+		}
 		if a.ResolvedAt != nil && t.kind == NoticeResolved {
 			n.ResolvedAt, n.Summary = *a.ResolvedAt, a.Resolution
 		}

@@ -99,6 +99,7 @@ type pass struct {
 	rules    map[int64]*AlertRule
 	byOwner  map[int64][]*AlertRule // those that can be met in this pass
 	open     map[[2]int64]*Alert    // by rule and destination
+	quiet    map[[2]int64]*Alert    // those that somebody ended while their condition was met
 	changes  []transition
 	writes   pgx.Batch
 }
@@ -127,12 +128,15 @@ func (p *pass) look(ctx context.Context, all bool) error {
 		if backlog, err = p.backlog(ctx, keys); err != nil {
 			return err
 		}
+		if err := p.certificates(ctx, keys); err != nil {
+			return err
+		}
 	}
 	if err := p.loadSubjects(ctx, keys, all); err != nil {
 		return err
 	}
 	for k, d := range p.subjects {
-		d.backlog = backlog[k]
+		d.backlog, d.now = backlog[k], p.now
 		d.rates = map[Duration]Rates{}
 		for w, byKey := range rates {
 			d.rates[w] = byKey[k]
@@ -146,7 +150,7 @@ func (p *pass) look(ctx context.Context, all bool) error {
 }
 
 // slowKinds are the conditions that are looked at with all destinations only, since time alone may meet or end them.
-var slowKinds = []string{RuleRate, RuleDisabled, RuleBacklog}
+var slowKinds = []string{RuleRate, RuleDisabled, RuleBacklog, RuleCertificate}
 
 func (p *pass) judge(all bool) {
 	for _, d := range p.subjects {
@@ -164,12 +168,33 @@ func (p *pass) judge(all bool) {
 		case d == nil || slices.Contains(slowKinds, r.Kind) && !all:
 		case r.Disabled:
 			p.resolve(r, a, "The rule was switched off.")
+		case !d.gone && !r.concerns(d):
+			p.resolve(r, a, "The rule is not about this destination any more.")
 		default:
 			if why, over := r.Condition.over(d, a.OpenedAt); over {
 				p.resolve(r, a, why)
 			}
 		}
 	}
+	for key, a := range p.quiet {
+		r, d := p.rules[a.RuleKey], p.subjects[a.DestinationKey]
+		if d == nil || r != nil && slices.Contains(slowKinds, r.Kind) && !all {
+			continue
+		}
+		over := r == nil || r.Disabled || !r.concerns(d)
+		if !over {
+			_, over = r.Condition.over(d, a.OpenedAt)
+		}
+		if over {
+			p.loud(key)
+		}
+	}
+}
+
+// loud lets alerts begin again where somebody had ended one.
+func (p *pass) loud(key [2]int64) {
+	p.writes.Queue("update alerts set quiet = false where id = $1", p.quiet[key].Key)
+	delete(p.quiet, key)
 }
 
 // apply opens an alert of the rule, makes the open one worse, or brings its figures up to date.
@@ -180,6 +205,12 @@ func (p *pass) apply(r *AlertRule, d *subject) {
 	}
 	key := [2]int64{r.Key, d.key}
 	a := p.open[key]
+	if q := p.quiet[key]; q != nil {
+		if f.step <= q.Step && severityRank[f.severity] >= severityRank[q.Severity] {
+			return
+		}
+		p.loud(key)
+	}
 	switch {
 	case a == nil:
 		a = &Alert{Key: uuid.Must(uuid.NewV7()), OwnerKey: r.OwnerKey, RuleKey: r.Key, TenantKey: d.tenant, DestinationKey: d.key, Status: AlertOpen, OpenedAt: p.now}
@@ -189,8 +220,8 @@ func (p *pass) apply(r *AlertRule, d *subject) {
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)`,
 			a.Key, a.OwnerKey, a.RuleKey, a.TenantKey, a.DestinationKey, a.Status, a.Step, a.Severity, a.Summary, a.Detail, a.OpenedAt)
 		p.changes = append(p.changes, transition{rule: r, alert: a, kind: NoticeOpened})
-	case f.step > a.Step || p.now.Sub(a.UpdatedAt) >= alertRefresh && p.touched[d.key] != nil:
-		worse := f.step > a.Step
+	case f.step > a.Step || p.now.Sub(a.UpdatedAt) >= alertRefresh && p.touched[d.key] != nil || r.Kind == RuleCertificate && f.summary != a.Summary:
+		worse := f.step > a.Step || r.Kind == RuleCertificate && severityRank[f.severity] < severityRank[a.Severity]
 		f.step = max(f.step, a.Step)
 		p.figures(a, r, d, f)
 		p.writes.Queue("update alerts set step = $2, severity = $3, summary = $4, detail = $5, updated_at = $6 where id = $1",

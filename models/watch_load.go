@@ -29,7 +29,10 @@ func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) erro
 		p.open[[2]int64{a.RuleKey, a.DestinationKey}] = a
 		keys[a.DestinationKey] = true
 	}
-	if err != nil || !all {
+	if err != nil {
+		return err
+	}
+	if err := p.loadQuiet(ctx, all, keys); err != nil || !all {
 		return err
 	}
 	// A rule may be younger than the failures.
@@ -42,6 +45,25 @@ func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) erro
 		keys[k] = true
 		return nil
 	})
+	return err
+}
+
+// loadQuiet reads the alerts that somebody ended while their condition was met, of the same destinations as loadOpen.
+func (p *pass) loadQuiet(ctx context.Context, all bool, keys map[int64]bool) error {
+	rows, err := p.tx.Query(ctx, "select id, rule_key, destination_key, step, severity, opened_at from alerts where quiet and ($1 or destination_key = any($2))",
+		all, slices.Collect(maps.Keys(p.touched)))
+	if err != nil {
+		return err
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Alert, error) {
+		a := &Alert{}
+		return a, row.Scan(&a.Key, &a.RuleKey, &a.DestinationKey, &a.Step, &a.Severity, &a.OpenedAt)
+	})
+	p.quiet = make(map[[2]int64]*Alert, len(list))
+	for _, a := range list {
+		p.quiet[[2]int64{a.RuleKey, a.DestinationKey}] = a
+		keys[a.DestinationKey] = true
+	}
 	return err
 }
 
@@ -173,4 +195,28 @@ func (p *pass) backlog(ctx context.Context, keys map[int64]bool) (map[int64]time
 		return nil
 	})
 	return out, err
+}
+
+// certificates adds the destinations to keys whose certificate ends so soon that a rule may be about it.
+func (p *pass) certificates(ctx context.Context, keys map[int64]bool) error {
+	most := time.Duration(0)
+	for _, r := range p.rules {
+		if r.Kind == RuleCertificate && !r.Disabled {
+			most = max(most, time.Duration(r.Condition.CertificateExpires))
+		}
+	}
+	if most == 0 {
+		return nil
+	}
+	rows, err := p.tx.Query(ctx, `select h.destination_key from destination_health h join destinations d on d.key = h.destination_key
+		where h.certificate_ends <= $1 and d.deleted_at is null`, p.now.Add(most))
+	if err != nil {
+		return err
+	}
+	var k int64
+	_, err = pgx.ForEachRow(rows, []any{&k}, func() error {
+		keys[k] = true
+		return nil
+	})
+	return err
 }

@@ -23,9 +23,12 @@ type Alerts struct {
 type Alert struct {
 	Page
 	Alert *models.Alert
-	Told  []*models.Notification // what channels were told, newest first
-	Form  Form
-	Now   time.Time
+
+	Response string // the receiver's answer to the last failure; empty for none
+
+	Told []*models.Notification // what channels were told, newest first
+	Form Form
+	Now  time.Time
 }
 
 // alertTabs are the pages about alerts.
@@ -94,13 +97,21 @@ func mutedText(a *models.Alert, now time.Time) string {
 // muteOptions are for how long an alert can be muted with one click.
 var muteOptions = []Option{{Value: "1h", Label: "1 hour"}, {Value: "4h", Label: "4 hours"}, {Value: "24h", Label: "1 day"}, {Value: "168h", Label: "1 week"}}
 
+// ruleURL leads those to the alert's rule who may see its form, as long as there is one.
+func (v Alert) ruleURL() string {
+	if v.Alert.RuleDeleted || !v.Viewer.Write {
+		return ""
+	}
+	return RuleURL(v.Tenant, v.Alert.RuleID)
+}
+
 func (v Alert) facts() []Fact {
 	a := v.Alert
 	facts := []Fact{{Label: "Destination", Text: alertName(a), URL: DestinationURL(a.TenantID, a.DestinationID)}}
 	if v.Tenant == "" {
 		facts = append(facts, Fact{Label: "Tenant", Text: a.TenantID, URL: OverviewURL(a.TenantID)})
 	}
-	facts = append(facts, Fact{Label: "Rule", Text: a.RuleName, URL: RuleURL(v.Tenant, a.RuleID)}, Fact{Label: "Since", Time: a.OpenedAt})
+	facts = append(facts, Fact{Label: "Rule", Text: a.RuleName, URL: v.ruleURL()}, Fact{Label: "Since", Time: a.OpenedAt})
 	if a.ResolvedAt != nil {
 		facts = append(facts, Fact{Label: "Resolved", Time: *a.ResolvedAt}, Fact{Label: "How it ended", Text: a.Resolution})
 	}
@@ -121,6 +132,9 @@ func (v Alert) facts() []Fact {
 	if d.BacklogAge > 0 {
 		facts = append(facts, Fact{Label: "Oldest event", Text: "has waited for " + span(time.Duration(d.BacklogAge))})
 	}
+	if d.CertificateEnds != nil {
+		facts = append(facts, Fact{Label: "Certificate ends", Time: *d.CertificateEnds})
+	}
 	if d.FirstFailure != nil {
 		facts = append(facts, Fact{Label: "First failure", Time: *d.FirstFailure})
 	}
@@ -129,6 +143,9 @@ func (v Alert) facts() []Fact {
 	}
 	if d.Error != "" {
 		facts = append(facts, Fact{Label: "Last error", Text: d.Error})
+	}
+	if v.Response != "" {
+		facts = append(facts, Fact{Label: "Its answer", Text: v.Response, Mono: true})
 	}
 	if d.Advice != "" {
 		facts = append(facts, Fact{Label: "What to do", Text: d.Advice})

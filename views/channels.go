@@ -52,6 +52,7 @@ type ChannelTest struct {
 	Answer         string
 	Error, Advice  string
 	Took           string
+	Note           string // who was left out
 	NotificationID string
 }
 
@@ -99,6 +100,10 @@ func (v ChannelTest) facts() []Fact {
 	if v.Code != 0 {
 		facts = append(facts, Fact{Label: "Code", Text: count(v.Code)})
 	}
-	return append(facts, Fact{Label: "Answer", Text: v.Answer}, Fact{Label: "Took", Text: v.Took},
+	facts = append(facts, Fact{Label: "Answer", Text: v.Answer})
+	if v.Note != "" {
+		facts = append(facts, Fact{Label: "Note", Text: v.Note})
+	}
+	return append(facts, Fact{Label: "Took", Text: v.Took},
 		Fact{Label: "Log", Text: v.NotificationID, URL: NotificationURL(v.Tenant, v.NotificationID), Mono: true})
 }

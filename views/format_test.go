@@ -194,3 +194,18 @@ func TestDisabledBy(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestCertificateText(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for left, want := range map[time.Duration]string{
+		-time.Hour:                   "Ended on 1 March 2026, 11:00 UTC",
+		time.Hour:                    "Valid until 1 March 2026, 13:00 UTC, for less than a day",
+		25 * time.Hour:               "Valid until 2 March 2026, 13:00 UTC, for 1 day",
+		4*24*time.Hour + time.Minute: "Valid until 5 March 2026, 12:01 UTC, for 4 days",
+	} {
+		if got := certificateText(now.Add(left), now); got != want {
+			t.Errorf("%v: %q, want %q", left, got, want)
+		}
+	}
+}

@@ -55,7 +55,23 @@ func (v Health) facts() []Fact {
 			facts = append(facts, Fact{Label: "What to do", Text: h.Advice})
 		}
 	}
+	if h.CertificateEnds != nil {
+		facts = append(facts, Fact{Label: "Certificate", Text: certificateText(*h.CertificateEnds, v.Now)})
+	}
 	return facts
+}
+
+// certificateText says until when a certificate is valid.
+func certificateText(ends, now time.Time) string {
+	at := ends.UTC().Format("2 January 2006, 15:04 UTC")
+	switch left := ends.Sub(now); {
+	case left <= 0:
+		return "Ended on " + at
+	case left < 24*time.Hour:
+		return "Valid until " + at + ", for less than a day"
+	default:
+		return "Valid until " + at + ", for " + span(left.Truncate(24*time.Hour))
+	}
 }
 
 // healthBar is an hour of the chart: heights of its two parts, and what they stand for.

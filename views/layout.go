@@ -257,6 +257,9 @@ func ChannelURL(tenant, id string, tail ...string) string {
 	return alertPath(tenant, append([]string{"channels", id}, tail...)...)
 }
 
+// UnsubscribeURL is the page on which an address ends a channel's notices to it. The token is a part of a URL already.
+func UnsubscribeURL(token string) string { return "/unsubscribe/" + token }
+
 // NotificationsURL is the log of what channels were told; NotificationURL one entry of it, or with tail "resend".
 func NotificationsURL(tenant string) string { return alertPath(tenant, "notifications") }
 func NotificationURL(tenant, id string, tail ...string) string {

@@ -38,7 +38,7 @@ const (
 )
 
 var ruleLabels = []Label{{"when", "When"}, {"when.disable_steps", "Steps"}, {"when.consecutive_failures", "Failures in a row"}, {"when.failure_rate", "Failure rate"},
-	{"when.window", "Window"}, {"when.min_attempts", "Least number"}, {"when.count", "Count"}, {"when.backlog_age", "Wait"}, {"destination_ids", "Destinations"},
+	{"when.window", "Window"}, {"when.min_attempts", "Least number"}, {"when.count", "Count"}, {"when.backlog_age", "Wait"}, {"when.certificate_expires", "Expires within"}, {"destination_ids", "Destinations"},
 	{"topics", "Topics"}, {"channel_ids", "Channels"}, {"every", "At most every"}, {"name", "Name"}}
 
 func (v Rule) action() string {
@@ -59,8 +59,8 @@ func (v Rule) channelOptions() []Option {
 // NewRuleValues are what the form of a new rule starts with.
 func NewRuleValues() map[string][]string {
 	return map[string][]string{"when": {models.RuleFailures}, "when.disable_steps": {"50, 70, 90, 100"}, "when.consecutive_failures": {"10"}, "when.failure_rate": {"20"},
-		"when.window": {"15m"}, "when.min_attempts": {"20"}, "when.backlog_age": {"10m"}, "when.count": {models.CountDeliveries}, "scope_mode": {ScopeAll},
-		"channels_mode": {ChannelsAll}, "every": {"1h"}, "resolve": {"true"}, "when.failures_count": {models.CountDeliveries}}
+		"when.window": {"15m"}, "when.min_attempts": {"20"}, "when.backlog_age": {"10m"}, "when.certificate_expires": {"14d"}, "when.count": {models.CountDeliveries}, "scope_mode": {ScopeAll},
+		"channels_mode": {ChannelsAll}, "resolve": {"true"}, "when.failures_count": {models.CountDeliveries}}
 }
 
 // RuleValues are what the form of an existing rule starts with.
@@ -87,6 +87,8 @@ func RuleValues(r *models.AlertRule) map[string][]string {
 		}
 	case models.RuleBacklog:
 		values["when.backlog_age"] = []string{c.BacklogAge.String()}
+	case models.RuleCertificate:
+		values["when.certificate_expires"] = []string{c.CertificateExpires.String()}
 	}
 	if r.DestinationIDs != nil {
 		values["scope_mode"], values["destination_ids"] = []string{ScopeDestinations}, r.DestinationIDs
@@ -190,12 +192,13 @@ func previewName(p Page, t models.PreviewTime) string {
 
 // conditionFields are the inputs of each kind of condition.
 var conditionFields = map[string][]string{models.RuleSteps: {"when.disable_steps"}, models.RuleFailures: {"when.consecutive_failures"},
-	models.RuleRate: {"when.failure_rate", "when.window", "when.min_attempts", "when.count"}, models.RuleBacklog: {"when.backlog_age"}}
+	models.RuleRate: {"when.failure_rate", "when.window", "when.min_attempts", "when.count"}, models.RuleBacklog: {"when.backlog_age"},
+	models.RuleCertificate: {"when.certificate_expires"}}
 
 func conditionLabel(kind string) string {
 	return map[string]string{models.RuleSteps: "Steps towards being disabled", models.RuleFailures: "Failures in a row", models.RuleRate: "Failure rate",
 		models.RuleDisabled: "The destination is disabled", models.RuleExhausted: "A delivery has used up its retries", models.RuleBacklog: "Events wait",
-		models.RuleFilter: "The filter fails on an event"}[kind]
+		models.RuleFilter: "The filter fails on an event", models.RuleCertificate: "A TLS certificate expires"}[kind]
 }
 
 func labelOf(labels []Label, name string) string {

@@ -47,6 +47,7 @@ type cluster struct {
 
 	notIdempotent atomic.Bool  // the cluster does not let us be
 	throttled     atomic.Int64 // until when brokers have asked us to send nothing, in Unix nanoseconds
+	certificates  outbound.Certificates
 
 	mu     sync.Mutex
 	faults map[string]*adapters.Error // why brokers cannot be reached at present, by address
@@ -108,6 +109,7 @@ func (c *cluster) dial(ctx context.Context, network, address string, timing *fir
 		service.TLS = c.tls
 		nc, opened, err = c.dialer.Open(ctx, service)
 		timing.set(opened.Timing)
+		c.certificates.Saw(address, opened.CertificateEnds)
 	}
 	if err == nil {
 		c.note(address, nil)

@@ -238,3 +238,13 @@ func TestValidate(t *testing.T) {
 func open(tb testing.TB, set *adapters.Settings) adapters.Sender {
 	return adaptertest.Open(tb, Type{}, *set)
 }
+
+// TestCertificateIsTold: the first message over a connection tells until when the brokers' certificates are valid.
+func TestCertificateIsTold(t *testing.T) {
+	t.Parallel()
+	ends := time.Now().Add(5 * 24 * time.Hour).Truncate(time.Second)
+	cert := adaptertest.Certificate{NotAfter: ends}.Issue(t)
+	set := newFake(t, []string{"good"}, kfake.TLS(cert.Config)).settings("good")
+	set.Config["sasl_mechanism"], set.Config["tls"], set.Config["ca_certificate"] = "none", "true", cert.Authority
+	adaptertest.TellsCertificate(t, Type{}, *set, ends)
+}

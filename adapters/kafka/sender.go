@@ -79,6 +79,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 
 // produce sends rec with a session of from. refused is the cluster's error behind err, or nil.
 func (s *sender) produce(ctx context.Context, from *outbound.Shared[*session], rec *kgo.Record, head string) (r adapters.Receipt, err, refused error) {
+	defer func() { r.CertificateEnds = s.cluster.certificates.Take() }()
 	var sess *session
 	for {
 		var fresh bool
@@ -194,10 +195,17 @@ func (s *sender) Close() error {
 }
 
 // Check implements adapters.Checker. It uses connections of its own.
-func (s *sender) Check(ctx context.Context) []adapters.Stage {
+func (s *sender) Check(ctx context.Context) (stages []adapters.Stage) {
+	defer func() {
+		for i := range stages {
+			if !stages[i].CertificateEnds.IsZero() {
+				stages[i].CertificateEnds = s.cluster.certificates.Take() // of all brokers that were connected to
+			}
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, min(s.settings.Limit(), dialLimit))
 	defer cancel()
-	stages := s.cluster.bootstrap(ctx)
+	stages = s.cluster.bootstrap(ctx)
 	if !stages[len(stages)-1].OK {
 		return stages
 	}
@@ -243,6 +251,7 @@ func (c *cluster) bootstrap(ctx context.Context) (stages []adapters.Stage) {
 		service.TLS = c.tls
 		nc, opened, err := c.dialer.Open(ctx, service)
 		stages = opened.Stages
+		c.certificates.Saw(service.String(), opened.CertificateEnds)
 		if err == nil {
 			nc.Close()
 			return stages

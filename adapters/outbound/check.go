@@ -19,7 +19,13 @@ func (c *Client) Check(ctx context.Context) []adapters.Stage {
 	if cn != nil {
 		cn.nc.Close()
 	}
-	return o.stages(c.endpoint.Host, c.tls != nil, err)
+	stages := o.stages(c.endpoint.Host, c.tls != nil, err)
+	for i := range stages {
+		if !c.certificate {
+			stages[i].CertificateEnds = time.Time{}
+		}
+	}
+	return stages
 }
 
 // stages tells how opening a connection to host went; err is what it ended with. The last one is the stage that failed,
@@ -33,7 +39,7 @@ func (o *opening) stages(host string, withTLS bool, err *adapters.Error) []adapt
 		all[0].Message = host + " is an address; there is no name to look up."
 	}
 	if withTLS {
-		all = append(all, adapters.Stage{Name: "tls", Took: o.timing.TLS, Message: describeTLS(o.tls)})
+		all = append(all, adapters.Stage{Name: "tls", Took: o.timing.TLS, Message: describeTLS(o.tls), CertificateEnds: o.certificateEnds()})
 	}
 	for i := range all {
 		if err != nil && all[i].Name == o.stage {

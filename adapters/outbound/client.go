@@ -38,6 +38,7 @@ type Options struct {
 	IdleTimeout time.Duration  // how long a connection is kept unused; 0 means 30 s
 	MaxIdle     int            // how many connections are kept unused; 0 means 64
 	Redact      []string       // values that are cut out of receipts and errors, should the receiver repeat them
+	Certificate bool           // receipts tell until when the receiver's certificate is valid (Receipt.CertificateEnds)
 }
 
 // Client posts to one host. It is safe for concurrent use. The zero value is not usable; see New.
@@ -49,6 +50,7 @@ type Client struct {
 	idleTimeout time.Duration
 	maxIdle     int
 	hostLine    string // "Host: hooks.example.com"
+	certificate bool   // see Options
 
 	mu      sync.Mutex
 	idle    []*conn // a stack
@@ -60,7 +62,7 @@ type Client struct {
 // New makes a client for the host of e. It does not touch the network.
 func New(e *Endpoint, opt Options) *Client {
 	c := &Client{Dialer: NewDialer(opt.Egress), endpoint: e, tls: newTLSConfig(e, opt), redact: NewRedactor(opt.Redact),
-		idleTimeout: opt.IdleTimeout, maxIdle: opt.MaxIdle, hostLine: "Host: " + e.hostPort()}
+		idleTimeout: opt.IdleTimeout, maxIdle: opt.MaxIdle, hostLine: "Host: " + e.hostPort(), certificate: opt.Certificate}
 	if opt.Resolver != nil {
 		c.resolver = opt.Resolver
 	}
@@ -150,7 +152,7 @@ func (x *exchange) do(r Request) (Response, *adapters.Error) {
 	x.encode(r)
 	for {
 		if err := x.connect(); err != nil {
-			return Response{Receipt: adapters.Receipt{Timing: x.opening.timing}}, err
+			return Response{Receipt: adapters.Receipt{Timing: x.opening.timing, CertificateEnds: x.certificateEnds()}}, err
 		}
 		resp, again, err := x.roundTrip(r)
 		if !again {
@@ -184,6 +186,14 @@ func (x *exchange) connect() *adapters.Error {
 		return x.ended("while it was connecting")
 	}
 	return err
+}
+
+// certificateEnds is what the receipt tells of the receiver's certificate, when a connection was opened for it.
+func (x *exchange) certificateEnds() time.Time {
+	if !x.c.certificate || x.opening.timing.TLS == 0 {
+		return time.Time{}
+	}
+	return x.opening.certificateEnds()
 }
 
 // encode writes the request into x.out, but for a body too large to be copied.
@@ -242,7 +252,7 @@ func (x *exchange) roundTrip(r Request) (resp Response, again bool, err *adapter
 		return Response{}, true, nil
 	}
 	resp.Method, resp.URL, resp.ReqHeader = r.Method, x.shownURL(r), x.c.redact.Text(string(x.shown))
-	resp.Timing = x.opening.timing
+	resp.Timing, resp.CertificateEnds = x.opening.timing, x.certificateEnds()
 	x.opening.timing = adapters.Timing{}
 
 	// The answer is read although writing may have failed: a receiver that refuses a body says so and closes.

@@ -138,6 +138,9 @@ func (d *Dialer) open(ctx context.Context, host string, port uint16, cfg *tls.Co
 		return nil, nil, tlsError(ctx, o.cause, host, o)
 	}
 	o.tls = tc.ConnectionState()
+	if s, ok := cfg.ClientSessionCache.(*sessions); ok {
+		s.saw(o.certificateEnds())
+	}
 	return tcp, tc, nil
 }
 
@@ -273,11 +276,10 @@ func newTLSConfig(e *Endpoint, opt Options) *tls.Config {
 		return nil
 	}
 	return &tls.Config{
-		ServerName: strings.TrimSuffix(e.Host, "."),
-		MinVersion: tls.VersionTLS12,
-		RootCAs:    opt.RootCAs,
-		NextProtos: []string{"http/1.1"},
-		// A resumed session saves the receiver and us most of a handshake when connections come and go.
-		ClientSessionCache: tls.NewLRUClientSessionCache(8),
+		ServerName:         strings.TrimSuffix(e.Host, "."),
+		MinVersion:         tls.VersionTLS12,
+		RootCAs:            opt.RootCAs,
+		NextProtos:         []string{"http/1.1"},
+		ClientSessionCache: newSessions(),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
 )
@@ -42,7 +43,7 @@ func (s Service) String() string { return net.JoinHostPort(s.Host, strconv.Itoa(
 // TLSConfig is what brokers are spoken to with: TLS 1.2 or newer, trusting the system's authorities and those in the
 // PEM text authorities, which may be empty. The error is written to follow the field's name.
 func TLSConfig(authorities string) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(8)}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: newSessions()}
 	if strings.TrimSpace(authorities) == "" {
 		return cfg, nil
 	}
@@ -61,6 +62,8 @@ func TLSConfig(authorities string) (*tls.Config, error) {
 type Opened struct {
 	Timing adapters.Timing
 	Stages []adapters.Stage // dns, connect and, with TLS, tls; the last one is the one that failed, if one did
+
+	CertificateEnds time.Time // until when the service's certificate is valid, as in adapters.Receipt
 }
 
 // Open connects to a service, and makes the handshake of TLS where it has it. Errors are *adapters.Error.
@@ -72,7 +75,7 @@ func (d *Dialer) Open(ctx context.Context, s Service) (net.Conn, Opened, error) 
 	}
 	_, nc, err := d.open(ctx, s.Host, s.Port, s.TLS, &o)
 	if err == nil {
-		return nc, Opened{o.timing, o.stages(s.Host, s.TLS != nil, nil)}, nil
+		return nc, Opened{o.timing, o.stages(s.Host, s.TLS != nil, nil), o.certificateEnds()}, nil
 	}
 	var (
 		record  tls.RecordHeaderError
@@ -87,5 +90,5 @@ func (d *Dialer) Open(ctx context.Context, s Service) (net.Conn, Opened, error) 
 	case errors.As(o.cause, &name):
 		err.Advice = "Enter a name that the certificate is for, or add this one to it."
 	}
-	return nil, Opened{o.timing, o.stages(s.Host, s.TLS != nil, err)}, err
+	return nil, Opened{o.timing, o.stages(s.Host, s.TLS != nil, err), o.certificateEnds()}, err
 }

@@ -48,6 +48,10 @@ func newFake(tb testing.TB, password string) *fake {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return newFakeOn(tb, ln, password)
+}
+
+func newFakeOn(tb testing.TB, ln net.Listener, password string) *fake {
 	f := &fake{password: password, ln: ln, conns: map[*fakeConn]bool{}, answer: func(c *fakeConn, m *fakeMessage) { c.ack(m, false) }}
 	var running sync.WaitGroup
 	running.Go(func() {

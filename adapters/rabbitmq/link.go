@@ -32,6 +32,7 @@ type broker struct {
 	user, password  string
 	client, name    string // how the connection is shown to the broker's operators
 	redact          outbound.Redactor
+	certificates    outbound.Certificates
 }
 
 // link is one connection to the broker. A goroutine of its own writes what is published, so that a broker that stops
@@ -54,6 +55,7 @@ type link struct {
 // dial connects, and names itself to the broker. It is over when ctx is.
 func (b *broker) dial(ctx context.Context) (*link, outbound.Opened, error) {
 	nc, opened, err := b.dialer.Open(ctx, b.service)
+	b.certificates.Saw(b.service.Host, opened.CertificateEnds)
 	if err != nil {
 		return nil, opened, err
 	}

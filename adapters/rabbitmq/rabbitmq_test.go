@@ -2,8 +2,10 @@ package rabbitmq
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -250,4 +252,19 @@ func TestValidate(t *testing.T) {
 
 func open(tb testing.TB, set *adapters.Settings) adapters.Sender {
 	return adaptertest.Open(tb, Type{}, *set)
+}
+
+// TestCertificateIsTold: the first message over a connection tells until when the broker's certificate is valid.
+func TestCertificateIsTold(t *testing.T) {
+	t.Parallel()
+	ends := time.Now().Add(5 * 24 * time.Hour).Truncate(time.Second)
+	cert := adaptertest.Certificate{NotAfter: ends}.Issue(t)
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFakeOn(t, tls.NewListener(ln, cert.Config), password)
+	set := settings(f.ln.Addr().String(), "events")
+	set.Config["tls"], set.Config["ca_certificate"] = "true", cert.Authority
+	adaptertest.TellsCertificate(t, Type{}, *set, ends)
 }

@@ -29,7 +29,8 @@ type sender struct {
 }
 
 // Send implements adapters.Sender.
-func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receipt, error) {
+func (s *sender) Send(ctx context.Context, m *adapters.Message) (receipt adapters.Receipt, _ error) {
+	defer func() { receipt.CertificateEnds = s.broker.certificates.Take() }()
 	ctx, cancel := context.WithTimeout(ctx, s.settings.Limit())
 	defer cancel()
 	if err := ctx.Err(); err != nil {

@@ -126,7 +126,7 @@ func (t Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, erro
 	if err := snd.addSigners(s); err != nil {
 		return nil, adapters.ConfigError("The destination's signing secret " + err.Error() + ".")
 	}
-	opt := outbound.Options{Egress: env.Egress}
+	opt := outbound.Options{Egress: env.Egress, Certificate: true}
 	opt.Redact = snd.addHeaders(env, custom)
 	snd.client = outbound.New(endpoint, opt)
 	return snd, nil

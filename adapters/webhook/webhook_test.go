@@ -379,3 +379,20 @@ func BenchmarkSend(b *testing.B) {
 		})
 	}
 }
+
+// TestCertificateIsTold: also an attempt that fails because the receiver's certificate has ended tells when that was.
+func TestCertificateIsTold(t *testing.T) {
+	t.Parallel()
+	ends := time.Now().Add(-time.Hour).Truncate(time.Second)
+	sink := adaptertest.NewTLSSink(t, adaptertest.Certificate{NotAfter: ends})
+	sender, err := Type{}.Open(adaptertest.Env(), adapters.Settings{ID: "des_1", Version: 1, Config: map[string]string{"url": sink.URL("/")},
+		Credentials: map[string]string{"secret": NewSecret()}, Timeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sender.Close() })
+	r, err := sender.Send(t.Context(), &adapters.Message{EventID: "evt_1", Data: []byte("{}"), Attempt: 1})
+	if err == nil || !r.CertificateEnds.Equal(ends) {
+		t.Errorf("%v, want %v (%v)", r.CertificateEnds, ends, err)
+	}
+}

@@ -39,6 +39,10 @@ func emailKind() kind {
 			return nil
 		},
 		target: func(config map[string]string) string { return config["to"] },
+		recipients: func(config map[string]string) []string {
+			list, _ := recipients(config["to"]) // Check has accepted them
+			return list
+		},
 		open: func(env Env, config, _ map[string]string) (Channel, error) {
 			list, err := recipients(config["to"])
 			if err != nil {
@@ -99,22 +103,28 @@ func (m *email) Send(ctx context.Context, n *Notice) (Result, error) {
 		return Result{}, configError("No mail server is configured, so the notice is kept in the notifications log only.",
 			"Set SMTP_URL and MAIL_FROM in the server's environment, or ask the operator to.")
 	}
-	msg, err := m.message(ctx, n)
-	if err != nil {
-		return Result{}, adapters.AsError(err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, smtpTimeout)
 	defer cancel()
 	c, fault := converse(ctx, m.env)
 	defer c.close()
-	if fault == nil {
-		c.skip = n.Skip
-		if err := mail.Send(c, msg); err != nil {
-			if fault = c.failed; fault == nil { // what go-mail itself finds wrong with the message
-				fault = &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassInternal,
-					Message: "The mail could not be put together.", Advice: "This is a defect of this server; please report it.", Raw: c.redact(err.Error())}
-			}
+	for _, recipient := range m.to {
+		if fault != nil || c.lost {
+			break
 		}
+		if contains(n.Skip, recipient) {
+			continue
+		}
+		msg, err := m.message(ctx, n, recipient)
+		if err != nil {
+			return Result{}, adapters.AsError(err)
+		}
+		if err := mail.Send(c, msg); err != nil && c.failed == nil { // what go-mail itself finds wrong with the message
+			fault = &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassInternal,
+				Message: "The mail could not be put together.", Advice: "This is a defect of this server; please report it.", Raw: c.redact(err.Error())}
+		}
+	}
+	if fault == nil {
+		fault = c.failed
 	}
 	result := Result{Code: c.code, Answer: c.answer, Reached: c.reached}
 	if fault != nil {
@@ -123,13 +133,14 @@ func (m *email) Send(ctx context.Context, n *Notice) (Result, error) {
 	return result, nil
 }
 
-// message composes the mail. Everything but the boundary between its parts is the same on every try.
-func (m *email) message(ctx context.Context, n *Notice) (*mail.Message, error) {
+// message composes the mail to one recipient, whose link to unsubscribe it holds. Everything but the boundary between its
+// parts is the same on every try.
+func (m *email) message(ctx context.Context, n *Notice, recipient string) (*mail.Message, error) {
 	from := m.env.SMTP.from
 	_, domain, _ := strings.Cut(from.Address, "@")
 	msg := mail.NewMessage()
 	msg.SetAddressHeader("From", from.Address, from.Name)
-	msg.SetHeader("To", append([]string(nil), m.to...)...)
+	msg.SetHeader("To", recipient)
 	msg.SetHeader("Subject", "[Waybill] "+n.title(160))
 	msg.SetDateHeader("Date", n.made(m.env.Now()))
 	msg.SetHeader("Message-ID", "<"+idToken(n.ID)+"@"+domain+">")
@@ -140,10 +151,17 @@ func (m *email) message(ctx context.Context, n *Notice) (*mail.Message, error) {
 	msg.SetHeader("Auto-Submitted", "auto-generated") // RFC 3834: nobody's holiday notice shall answer
 	msg.SetHeader("X-Auto-Response-Suppress", "All")
 	msg.SetHeader("List-Id", "Waybill alerts <alerts."+listHost(m.env.BaseURL, domain)+">")
-	if to := link(n.UnsubscribeURL); to != "" {
-		msg.SetHeader("List-Unsubscribe", "<"+to+">")
-	}
 	v := mailView(n, m.env.BaseURL)
+	if m.env.Unsubscribe != nil {
+		v.UnsubscribeURL = link(m.env.Unsubscribe(recipient))
+	}
+	if v.UnsubscribeURL != "" {
+		msg.SetHeader("List-Unsubscribe", "<"+v.UnsubscribeURL+">")
+		if strings.HasPrefix(v.UnsubscribeURL, "https:") {
+			// RFC 8058, section 3.1: one click, by a POST of the mail program, and over HTTPS only.
+			msg.SetHeader("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
+		}
+	}
 	var text, html strings.Builder
 	ctx = context.WithoutCancel(ctx) // that the time is over is told by the conversation, in better words
 	if err := emails.Text(v).Render(ctx, &text); err != nil {
@@ -181,7 +199,7 @@ func listHost(base, domain string) string {
 
 func mailView(n *Notice, base string) emails.Notice {
 	v := emails.Notice{State: n.state(), Tone: tone(n), Summary: n.summary(), Error: n.failure(), Advice: oneLine(n.Advice, 1000),
-		Excerpt: block(n.ResponseExcerpt, 2000), Others: n.others(), BaseURL: link(base), UnsubscribeURL: link(n.UnsubscribeURL)}
+		Excerpt: block(n.ResponseExcerpt, 2000), Others: n.others(), BaseURL: link(base)}
 	for _, f := range n.facts() {
 		v.Facts = append(v.Facts, emails.Fact{Label: f.label, Value: f.value})
 	}

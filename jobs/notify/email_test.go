@@ -127,7 +127,7 @@ func TestMailHostile(t *testing.T) {
 	p := parse(t, got.raw)
 	for name := range p.header {
 		switch name {
-		case "Auto-Submitted", "Content-Type", "Date", "From", "List-Id", "List-Unsubscribe", "Message-Id", "Mime-Version",
+		case "Auto-Submitted", "Content-Type", "Date", "From", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "Message-Id", "Mime-Version",
 			"References", "Subject", "To", "X-Auto-Response-Suppress":
 		default:
 			t.Errorf("a header %s: %v", name, p.header[name])
@@ -424,4 +424,51 @@ func manyAddresses(n int) string {
 		list = append(list, fmt.Sprintf("a%d@example.com", i))
 	}
 	return strings.Join(list, ",")
+}
+
+// TestMailUnsubscribe: each recipient has a link of their own, in headers for the button of mail programs (RFC 8058), and
+// in the mail for everybody else.
+func TestMailUnsubscribe(t *testing.T) {
+	t.Parallel()
+	conf, trusting := certificate(t)
+	m := startMail(t, conf, false, nil)
+	env := trusting(m.env("smtp", mailUser))
+	long := strings.Repeat("x", 500)
+	send := func(base string) []parsed {
+		t.Helper()
+		env.Unsubscribe = nil
+		if base != "" {
+			env.Unsubscribe = func(address string) string { return base + "/unsubscribe/" + long + "." + address }
+		}
+		before := len(m.received())
+		mustSend(t, open(t, env, "email", map[string]string{"to": "oncall@example.com, ann@example.com"}, nil), failing())
+		var out []parsed
+		for _, r := range m.received()[before:] {
+			out = append(out, parse(t, r.raw))
+		}
+		if len(out) != 2 {
+			t.Fatalf("%d mails", len(out))
+		}
+		return out
+	}
+	for i, p := range send("https://waybill.example.com") {
+		to := []string{"oncall@example.com", "ann@example.com"}[i]
+		want := "https://waybill.example.com/unsubscribe/" + long + "." + to
+		if h := p.header; h.Get("To") != to || h.Get("List-Unsubscribe") != "<"+want+">" || h.Get("List-Unsubscribe-Post") != "List-Unsubscribe=One-Click" {
+			t.Errorf("%v", h)
+		}
+		if !strings.Contains(p.text, "Stop these mails: "+want) || !strings.Contains(p.html, `href="`+want+`"`) {
+			t.Errorf("the link is missing from the mail to %s:\n%s", to, p.text)
+		}
+	}
+	for _, p := range send("http://localhost:8080") {
+		if h := p.header; h.Get("List-Unsubscribe") == "" || h.Get("List-Unsubscribe-Post") != "" {
+			t.Errorf("without HTTPS there is no one-click: %v", h)
+		}
+	}
+	for _, p := range send("") {
+		if h := p.header; h.Get("List-Unsubscribe") != "" || h.Get("List-Unsubscribe-Post") != "" || strings.Contains(p.text, "Stop these mails") {
+			t.Errorf("%v", h)
+		}
+	}
 }

@@ -55,12 +55,14 @@ type Notice struct {
 
 	FirstFailure, LastFailure, OpenedAt, ResolvedAt time.Time
 
+	CertificateEnds time.Time // of the destination's TLS certificate, where that is what the notice is about
+
 	ErrorClass      string // one of adapters' classes
 	Error           string // the last one, in one sentence
 	Advice          string // what to do about it
 	ResponseExcerpt string // the beginning of the receiver's answer
 
-	DestinationURL, DeliveriesURL, AlertURL, UnsubscribeURL string
+	DestinationURL, DeliveriesURL, AlertURL string
 
 	Others int // further alerts that this notice stands for
 
@@ -95,6 +97,10 @@ type Env struct {
 	BaseURL   string         // address of the dashboard, without a slash at its end
 	TenantID  string         // whose channel it is; empty for the operator's
 
+	// Unsubscribe makes the link with which whoever has an address ends the notices of this channel to it, without
+	// logging in; nil for none. It is used by channels that go to people's addresses (e-mail).
+	Unsubscribe func(address string) string
+
 	// Publish accepts an event of a tenant for its destinations. The id is the caller's: accepting it again changes
 	// nothing. It is needed by channels of kind "destination" only. An *adapters.Error is passed on; any other error
 	// is worth another try.
@@ -124,7 +130,9 @@ type kind struct {
 	check func(owner string, config, secrets map[string]string) []adapters.FieldError
 	// target says in one line where notices go, without a secret.
 	target func(config map[string]string) string
-	open   func(env Env, config, secrets map[string]string) (Channel, error)
+	// recipients lists the addresses that notices go to each, of kinds where each may unsubscribe; nil for the others.
+	recipients func(config map[string]string) []string
+	open       func(env Env, config, secrets map[string]string) (Channel, error)
 }
 
 // kinds lists all kinds of channels, in the order in which pickers show them.
@@ -182,6 +190,14 @@ func Target(name string, config map[string]string) string {
 		return k.target(config)
 	}
 	return ""
+}
+
+// Recipients lists the addresses to which a channel's notices go and which may unsubscribe; nil for kinds without.
+func Recipients(name string, config map[string]string) []string {
+	if k, ok := find(name); ok && k.recipients != nil {
+		return k.recipients(config)
+	}
+	return nil
 }
 
 // Open makes the channel for one version of its settings, which Check has accepted. It does not touch the network. Errors

@@ -127,7 +127,7 @@ func dedupKey(n *Notice) string {
 }
 
 func (p *pagerDuty) trigger(n *Notice) pagerDutyEvent {
-	d := &pagerDutyDetail{Summary: clip(n.summary(), 1024), Severity: n.Severity, Component: oneLine(n.DestinationType, 255),
+	d := &pagerDutyDetail{Summary: clip(n.headline(), 1024), Severity: n.Severity, Component: oneLine(n.DestinationType, 255),
 		Group: oneLine(n.TenantID, 255), Class: oneLine(n.ErrorClass, 255), Custom: map[string]string{}}
 	if n.Kind == Test {
 		d.Severity = Info

@@ -32,6 +32,7 @@ type payloadData struct {
 	OpenedAt      *time.Time          `json:"opened_at,omitempty"`
 	ResolvedAt    *time.Time          `json:"resolved_at,omitempty"`
 	Error         *payloadError       `json:"error,omitempty"`
+	Certificate   *time.Time          `json:"certificate_expires_at,omitempty"`
 	AlertURL      string              `json:"alert_url,omitempty"`
 	DeliveriesURL string              `json:"deliveries_url,omitempty"`
 	Others        int                 `json:"others"`
@@ -72,7 +73,7 @@ func encode(n *Notice, now time.Time) ([]byte, error) {
 		Rule: payloadRule{n.RuleName, n.Condition}, TenantID: n.TenantID,
 		Failures: n.Failures, Attempts: n.Attempts,
 		FirstFailure: when(n.FirstFailure), LastFailure: when(n.LastFailure), OpenedAt: when(n.OpenedAt), ResolvedAt: when(n.ResolvedAt),
-		AlertURL: n.AlertURL, DeliveriesURL: n.DeliveriesURL, Others: n.Others,
+		Certificate: when(n.CertificateEnds), AlertURL: n.AlertURL, DeliveriesURL: n.DeliveriesURL, Others: n.Others,
 	}
 	if dest := (payloadDestination{n.DestinationID, n.DestinationName, n.DestinationType, n.Target, n.DestinationURL}); dest != (payloadDestination{}) {
 		d.Destination = &dest

@@ -105,11 +105,11 @@ type conversation struct {
 	client  *smtp.Client
 	stop    func() bool
 	redact  func(string) string
-	skip    []string
 	reached []string
 	code    int
 	answer  string
 	failed  *adapters.Error // the worst that happened to a recipient
+	lost    bool            // nothing more can be said
 }
 
 // farewell is how long the answer to QUIT is waited for.
@@ -238,9 +238,6 @@ func (a *loginAuth) Next(question []byte, more bool) ([]byte, error) {
 // put off takes nothing from the others. What became of each is in reached and failed.
 func (c *conversation) Send(from string, to []string, msg io.WriterTo) error {
 	for _, recipient := range to {
-		if contains(c.skip, recipient) {
-			continue
-		}
 		fault := c.deliver(from, recipient, msg)
 		if fault == nil {
 			c.reached = append(c.reached, recipient)
@@ -250,7 +247,7 @@ func (c *conversation) Send(from string, to []string, msg io.WriterTo) error {
 			c.failed = fault // One that is worth another try outweighs those that are not.
 		}
 		if err := c.client.Reset(); err != nil {
-			c.failed = fault
+			c.failed, c.lost = fault, true
 			if fault.Kind == adapters.KindPermanent {
 				c.failed = c.broken(err, "after a recipient was refused")
 			}

@@ -37,7 +37,6 @@ func failing() *Notice {
 		DestinationURL:  "https://waybill.example.com/tenants/acme/destinations/des_1",
 		DeliveriesURL:   "https://waybill.example.com/tenants/acme/deliveries?destination=des_1&status=failed",
 		AlertURL:        "https://waybill.example.com/alerts/alr_01hzy2",
-		UnsubscribeURL:  "https://waybill.example.com/channels/chn_1/unsubscribe?token=abc",
 	}
 }
 
@@ -63,7 +62,6 @@ func hostile() *Notice {
 	n.TenantID, n.Target, n.Error, n.Advice, n.ResponseExcerpt, n.ErrorClass, n.DestinationType = evil, evil, evil, evil, evil, evil, evil
 	n.AlertURL, n.DestinationURL = "javascript:alert(1)", "https://waybill.example.com/x>\r\nBcc: evil@example.com"
 	n.DeliveriesURL = `https://waybill.example.com/d?a=1&b="><script>|x`
-	n.UnsubscribeURL = "https://waybill.example.com/u?<script>"
 	return n
 }
 
@@ -83,7 +81,8 @@ func notices() map[string]*Notice {
 // testEnv lets channels reach this machine.
 func testEnv() Env {
 	return Env{UserAgent: "Waybill/test", BaseURL: "https://waybill.example.com", Now: func() time.Time { return noon },
-		Egress: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
+		Unsubscribe: func(address string) string { return "https://waybill.example.com/unsubscribe/" + address },
+		Egress:      []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 }
 
 // trust makes env trust a TLS server of httptest.

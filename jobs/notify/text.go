@@ -93,8 +93,23 @@ func (n *Notice) summary() string {
 	return s
 }
 
-// title is the summary with the state before it: a subject line, a header.
-func (n *Notice) title(most int) string { return clip(n.state()+": "+n.summary(), most) }
+// headline is the summary with the destination before it that it is about: for whoever reads one line.
+func (n *Notice) headline() string {
+	name, tenant := oneLine(n.DestinationName, 60), oneLine(n.TenantID, 60)
+	if name == "" {
+		name = oneLine(n.DestinationID, 60)
+	}
+	switch {
+	case name == "" || n.Others > 0: // A digest names them in its summary.
+		return n.summary()
+	case tenant != "":
+		name += " (" + tenant + ")"
+	}
+	return name + ": " + n.summary()
+}
+
+// title is the headline with the state before it: a subject line, a header.
+func (n *Notice) title(most int) string { return clip(n.state()+": "+n.headline(), most) }
 
 // others says that the notice stands for more than one alert.
 func (n *Notice) others() string {
@@ -146,6 +161,7 @@ func (n *Notice) facts() (out []fact) {
 	add("First failure", moment(n.FirstFailure))
 	add("Last failure", moment(n.LastFailure))
 	add("Opened", moment(n.OpenedAt))
+	add("Certificate ends", moment(n.CertificateEnds))
 	resolved := moment(n.ResolvedAt)
 	if resolved != "" && n.ResolvedAt.After(n.OpenedAt) && !n.OpenedAt.IsZero() {
 		resolved += ", after " + lasted(n.ResolvedAt.Sub(n.OpenedAt))

@@ -17,7 +17,7 @@ import (
 type Keyring struct {
 	current keyID
 	keys    map[keyID]cipher.AEAD
-	derive  []byte
+	derive  []string // the secrets, the one in force first
 }
 
 // keyID is the first bytes of a hash of the key, so that it needs no administration.
@@ -44,8 +44,8 @@ func New(secret string, older ...string) (*Keyring, error) {
 		k.keys[id] = aead
 		if i == 0 {
 			k.current = id
-			k.derive = []byte(s)
 		}
+		k.derive = append(k.derive, s)
 	}
 	return k, nil
 }
@@ -66,12 +66,19 @@ func newKey(secret string) (id keyID, aead cipher.AEAD, err error) {
 }
 
 // Derive returns 32 bytes for another purpose (signing tokens), different for each purpose.
-func (k *Keyring) Derive(purpose string) []byte {
-	b, err := hkdf.Key(sha256.New, k.derive, nil, "waybill "+purpose, 32)
-	if err != nil {
-		panic(err) // only for impossible lengths
+func (k *Keyring) Derive(purpose string) []byte { return k.DeriveAll(purpose)[0] }
+
+// DeriveAll returns what Derive does, and behind it the same of each older secret, for what has to outlive a rotation.
+func (k *Keyring) DeriveAll(purpose string) [][]byte {
+	out := make([][]byte, len(k.derive))
+	for i, secret := range k.derive {
+		b, err := hkdf.Key(sha256.New, []byte(secret), nil, "waybill "+purpose, 32)
+		if err != nil {
+			panic(err) // only for impossible lengths
+		}
+		out[i] = b
 	}
-	return b
+	return out
 }
 
 const version = 1

@@ -1,10 +1,13 @@
 // Alerts: a channel, a rule, what it finds, and what somebody does about it.
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
+import { startMailbox } from '../lib/mailbox.mjs';
 import { startReceiver } from '../lib/receiver.mjs';
 import { eventually, journey, openSite } from './harness.mjs';
 
-const site = await openSite({ env: { RETRY_SCHEDULE: '1ms' } });
+const mailbox = await startMailbox();
+after(() => mailbox.close());
+const site = await openSite({ env: { RETRY_SCHEDULE: '1ms', SMTP_URL: mailbox.url, MAIL_FROM: 'alerts@example.com' } });
 const pager = await startReceiver();
 after(() => pager.close());
 
@@ -75,6 +78,44 @@ journey(site, 'a rule is refused, previewed and saved, and finds what fails', as
   await v.press('End the mute');
   await v.sees('Notices about this alert are sent again.');
   assert.equal(await v.page.getByRole('navigation', { name: 'Main' }).getByText('open').count(), 0);
+});
+
+journey(site, 'an alert is resolved by hand', async (v) => {
+  const tenant = await dead(4);
+  await site.api('POST', `/tenants/${tenant}/alert-rules`, { name: 'Three', when: { consecutive_failures: 3 } });
+  await eventually(async () => (await site.api('GET', `/tenants/${tenant}/alerts`)).models.length === 1, 'the alert');
+  await v.open(`/t/${tenant}/alerts`);
+  await v.follow(/4 deliveries in a row failed/);
+  await v.field('Message').fill('x'.repeat(501));
+  await v.press('Resolve', { status: 422 });
+  await v.isRefused('message', /at most 500/);
+  await v.field('Message').fill('the receiver is being rebuilt');
+  await v.press('Resolve');
+  await v.sees('No other alert begins in its place');
+  await v.sees('Resolved by Ann Example: the receiver is being rebuilt.');
+  assert.equal(await v.main.getByRole('button', { name: 'Resolve' }).count(), 0);
+});
+
+journey(site, 'somebody unsubscribes, and is subscribed again', async (v, { js }) => {
+  const tenant = await site.tenant();
+  const address = js ? 'ann@example.com' : 'bob@example.com';
+  const channel = await site.api('POST', `/tenants/${tenant}/channels`, { name: 'On call', type: 'email', config: { to: address } });
+  await site.api('POST', `/tenants/${tenant}/channels/${channel.id}/test`);
+  const stranger = await site.visitor({ js, loggedIn: false });
+  await stranger.open(mailbox.unsubscribeLink(address));
+  await stranger.sees('will get no more notices of the channel');
+  await stranger.press('Unsubscribe');
+  await stranger.sees('You have unsubscribed');
+  stranger.assertQuiet();
+  await stranger.context.close();
+  await v.open(`/t/${tenant}/alerts/channels`);
+  await v.sees('1 unsubscribed');
+  await v.follow('On call');
+  await v.press('Send test notification');
+  await v.sees('Everybody whom the channel names has unsubscribed');
+  await v.follow('Change the channel');
+  await v.press(/^Subscribe again/);
+  await v.sees(`${address} gets the channel's notices again.`);
 });
 
 journey(site, 'the pages of the operators', { js: true }, async (v) => {
