@@ -11,6 +11,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -185,7 +186,7 @@ func (r *run) one(i int) {
 	}
 	started := time.Now()
 	span := r.trace(d, started)
-	receipt, err := r.send(d, span.Parent)
+	receipt, err := r.send(d, span)
 	took := time.Since(started)
 	if err != nil && r.ctx.Err() != nil {
 		r.fail(r.ctx.Err()) // the process is stopping; the attempt was cut off and is made again
@@ -215,7 +216,7 @@ func (r *run) await() error {
 	return pause(r.ctx, at)
 }
 
-func (r *run) send(d *models.Ready, traceparent string) (adapters.Receipt, error) {
+func (r *run) send(d *models.Ready, span traces.Span) (adapters.Receipt, error) {
 	if r.endpoint.UnusableErr != nil {
 		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: "The destination's credentials cannot be opened with this server's key.",
 			Advice: "Ask the operator to check SECRET_KEY and SECRET_KEY_PREVIOUS, or enter the credentials again."}
@@ -232,7 +233,7 @@ func (r *run) send(d *models.Ready, traceparent string) (adapters.Receipt, error
 	ctx, cancel := context.WithTimeout(r.ctx, r.endpoint.Timeout)
 	defer cancel()
 	return r.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
-		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: traceparent})
+		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: span.Parent, TraceState: span.State})
 }
 
 // outcome turns an attempt into what is recorded.
