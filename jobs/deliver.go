@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/internal/traces"
@@ -24,15 +25,43 @@ type deliverWorker struct {
 // Timeout is off: each attempt has its own deadline, and a job may wait for its destination's turn.
 func (*deliverWorker) Timeout(*river.Job[deliverArgs]) time.Duration { return -1 }
 
-// NextRetry applies to a job that failed because the database did; the deliveries' own retries are jobs of their own.
-func (*deliverWorker) NextRetry(job *river.Job[deliverArgs]) time.Time {
-	return time.Now().Add(min(time.Second*time.Duration(job.Attempt), 10*time.Second))
-}
-
 var errNotAlive = errors.New("this process has not been seen by the database for too long and must not send")
 
-// Work runs one job.
+// settled is the error with which a job ends whose row is as it should be, and which River therefore must not write. It
+// writes by the job's id alone: when the job has been taken over, or taken up again after PostgreSQL has forgotten in a
+// crash that it was begun, River would complete it under the hands of whoever runs it now, and its deliveries would be lost.
+// To River this is an error about several jobs, none of which it has to report.
+type settled struct{}
+
+func (settled) Error() string               { return "the job is settled" }
+func (settled) Jobs() []*rivertype.JobRow   { return nil }
+func (settled) ErrorsByID() map[int64]error { return nil }
+
+// giveBackTimeout bounds how long the database may take to be told that a job failed.
+const giveBackTimeout = 5 * time.Second
+
+// Work runs one job. One that fails, because the database did or the process stops, becomes available again if it still
+// is this worker's; the deliveries' own retries are jobs of their own.
 func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
+	err := d.deliver(ctx, job)
+	if err == nil {
+		return settled{}
+	}
+	wait := min(time.Second*time.Duration(job.Attempt), 10*time.Second)
+	if ctx.Err() != nil {
+		wait = 0 // for others
+	} else {
+		d.w.log.Warn("a job failed and runs again", "job", job.ID, "attempt", job.Attempt, "wait", wait, "error", err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
+	defer cancel()
+	if err := d.w.store.RunAgain(ctx, d.w.process.ID, job.ID, wait); err != nil {
+		d.w.log.Warn("a failed job could not be given back; it is found soon", "job", job.ID, "error", err) // by adopt, or by others
+	}
+	return settled{}
+}
+
+func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[deliverArgs]) error {
 	w, args := d.w, job.Args
 	lane := w.lanes.get(args.Destination)
 	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2); !ok {
@@ -342,8 +371,21 @@ func (r *run) finish() error {
 	}
 	// What was sent is recorded although the process is stopping.
 	ctx := context.WithoutCancel(r.ctx)
-	if rec := r.w.recorder.Record(ctx, models.Report{Job: r.job.ID, Done: err == nil, Outcomes: known}); rec != nil {
+	rec := r.w.recorder.Record(ctx, models.Report{Job: r.job.ID, Done: err == nil, Outcomes: known})
+	// While the database is away it is tried again rather than sent again. That can be done with the last report of a
+	// job, for it ends the job: should it have been committed after all, the job is nobody's any more.
+	until := time.Now().Add(recordFor)
+	for wait := 100 * time.Millisecond; rec != nil && err == nil && models.IsUnavailable(rec) && time.Now().Before(until); wait = min(2*wait, 2*time.Second) {
+		if pause(r.ctx, time.Now().Add(wait)) != nil {
+			break
+		}
+		rec = r.w.recorder.Record(ctx, models.Report{Job: r.job.ID, Done: true, Outcomes: known})
+	}
+	if rec != nil {
 		return rec
 	}
 	return err
 }
+
+// recordFor is how long outcomes are kept that the database does not take, before their job is given up.
+const recordFor = 5 * time.Minute

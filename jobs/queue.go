@@ -251,6 +251,13 @@ func (q *Queue) Postpone(ctx context.Context, db models.Execer, worker string, j
 	return err
 }
 
+// RunAgain implements models.Queue.
+func (q *Queue) RunAgain(ctx context.Context, db models.Execer, worker string, job int64, wait time.Duration) error {
+	_, err := db.Exec(ctx, "update "+schema+`.river_job set state = 'available', scheduled_at = now() + $3 * interval '1 second'
+		where id = $1 and state::text = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2`, job, worker, wait.Seconds())
+	return err
+}
+
 // Running implements models.Queue.
 func (q *Queue) Running(ctx context.Context, db models.Querier, worker string, longer time.Duration) ([]int64, error) {
 	rows, err := db.Query(ctx, "select id from "+schema+`.river_job where state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $1

@@ -106,6 +106,10 @@ func AsError(err error) *Error {
 	return &Error{Kind: KindInternal, Message: "Something went wrong on our side. The operator finds it in the log under this request id.", Err: err}
 }
 
+// IsUnavailable reports whether an error says that the database is away, stops or has no room: what could not be done may
+// be tried again.
+func IsUnavailable(err error) bool { return AsError(err).Kind == KindUnavailable }
+
 // databaseFault reports whether an error says that PostgreSQL was not there, did not answer in time or could not go on,
 // whatever it was asked for. The classes are those of appendix A of its manual.
 func databaseFault(err error) bool {

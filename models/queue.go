@@ -71,6 +71,8 @@ type Queue interface {
 	Settle(b *pgx.Batch, worker string, done, partial []int64, owned map[int64]bool)
 	// Postpone gives a running job of a worker back, to be taken up after a while, as if it had never been taken.
 	Postpone(ctx context.Context, db Execer, worker string, job int64, wait time.Duration) error
+	// RunAgain makes a running job of a worker available after a while, as one that was tried.
+	RunAgain(ctx context.Context, db Execer, worker string, job int64, wait time.Duration) error
 	// Running lists the jobs that a worker has been working on for longer than a while, as far as the database knows.
 	Running(ctx context.Context, db Querier, worker string, longer time.Duration) ([]int64, error)
 	// MakeAvailable makes running jobs of a worker available again.
@@ -106,6 +108,11 @@ func (s *Store) MakeAvailable(ctx context.Context, worker string, jobs []int64) 
 func (s *Store) Postpone(ctx context.Context, worker string, job int64, wait time.Duration) error {
 	// Not over s.Jobs: were it undone by a crash of PostgreSQL, the job would stay with a worker that has it no more.
 	return s.queue.Postpone(ctx, s.Hot, worker, job, wait)
+}
+
+// RunAgain makes a running job of a worker available again after a while.
+func (s *Store) RunAgain(ctx context.Context, worker string, job int64, wait time.Duration) error {
+	return s.queue.RunAgain(ctx, s.Hot, worker, job, wait)
 }
 
 func (s *Store) enqueueRelease(ctx context.Context, tx *Tx, r Release) error {
