@@ -287,3 +287,14 @@ func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx, worker string) (int, er
 	}
 	return int(tag.RowsAffected()), nil
 }
+
+// TakeStrays implements models.Queue. A time in the future is from before the database's clock was set back.
+func (q *Queue) TakeStrays(ctx context.Context, db models.Execer, after time.Duration) (int, error) {
+	tag, err := db.Exec(ctx, "update "+schema+`.river_job j set state = 'available', scheduled_at = now()
+		where state = 'running' and (attempted_at < now() - $1::interval or attempted_at > now())
+			and not exists (select from processes p where p.id = j.attempted_by[array_upper(j.attempted_by, 1)])`, after)
+	if err != nil {
+		return 0, err
+	}
+	return int(tag.RowsAffected()), nil
+}

@@ -102,6 +102,7 @@ func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.L
 	}
 	takeover, stopTakeover := context.WithCancel(life)
 	go store.KeepTakingOver(takeover, log)
+	go store.KeepTakingStrays(takeover, log)
 	go w.sweep(takeover)
 	go w.adopt(takeover)
 	go w.watch(takeover)

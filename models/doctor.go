@@ -116,7 +116,11 @@ func (s *Store) checkClock(ctx context.Context, f *findings, _ time.Time) error 
 func judgeClock(skew time.Duration) Finding {
 	c := Finding{Check: "clock", Level: LevelOK, Message: "This machine and the database have the same time."}
 	if skew.Abs() > maxSkew {
-		c.Level, c.Message = LevelWarn, fmt.Sprintf("The database's clock is %v ahead of this machine's.", skew.Round(time.Millisecond))
+		where := "ahead of"
+		if skew < 0 {
+			where = "behind"
+		}
+		c.Level, c.Message = LevelWarn, fmt.Sprintf("The database's clock is %v %s this machine's.", skew.Abs().Round(time.Millisecond), where)
 		c.Advice = "Let both follow NTP: jobs start by the database's clock, events and signatures carry this machine's. Deliveries go on, but a jump makes retries early or late by as much."
 	}
 	if skew.Abs() > brokenSkew {
