@@ -37,8 +37,8 @@ type ledger struct {
 }
 
 // underWay is how many deliveries of one destination may be under way, or sent and not yet recorded, in one worker when it
-// is killed: those in flight at once, and as many again whose outcomes wait for a commit, for each of two commits.
-const underWay = 3 * 20
+// is killed: those in flight at once, and as many again whose outcomes wait for a commit.
+const underWay = 2 * 20
 
 func newLedger(t *testing.T) *ledger {
 	l := &ledger{t: t, got: map[string]int{}, acked: map[string]int{}, accepted: map[string]bool{}, answers: map[int]int{}, expected: map[string]string{"hook": "delivered"}}

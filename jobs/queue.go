@@ -288,7 +288,11 @@ func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx, worker string) (int, er
 	return int(tag.RowsAffected()), nil
 }
 
-// TakeStrays implements models.Queue. A time in the future is from before the database's clock was set back.
+// longestPutOff is more than any first attempt is put off for.
+const longestPutOff = 2 * time.Minute
+
+// TakeStrays implements models.Queue. Times too far in the future are from before the database's clock was set back: of
+// when a job was taken, and of when a first attempt is due.
 func (q *Queue) TakeStrays(ctx context.Context, db models.Execer, after time.Duration) (int, error) {
 	tag, err := db.Exec(ctx, "update "+schema+`.river_job j set state = 'available', scheduled_at = now()
 		where state = 'running' and (attempted_at < now() - $1::interval or attempted_at > now())
@@ -296,5 +300,8 @@ func (q *Queue) TakeStrays(ctx context.Context, db models.Execer, after time.Dur
 	if err != nil {
 		return 0, err
 	}
-	return int(tag.RowsAffected()), nil
+	// All jobs have River's default priority; saying so lets the index find the last ones.
+	_, err = db.Exec(ctx, "update "+schema+`.river_job set scheduled_at = now()
+		where state = 'available' and queue = $1 and priority = 1 and scheduled_at > now() + $2::interval`, queueDeliver, longestPutOff)
+	return int(tag.RowsAffected()), err
 }

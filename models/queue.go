@@ -79,7 +79,8 @@ type Queue interface {
 	MakeAvailable(ctx context.Context, db Execer, worker string, jobs []int64) error
 	// Takeover makes the running jobs of a dead worker available again within tx.
 	Takeover(ctx context.Context, tx pgx.Tx, worker string) (jobs int, err error)
-	// TakeStrays makes running jobs available again that were taken a while ago by who is not among the processes.
+	// TakeStrays makes running jobs available again that were taken a while ago by who is not among the processes, and
+	// first attempts due that only a clock which was set back keeps waiting.
 	TakeStrays(ctx context.Context, db Execer, after time.Duration) (jobs int, err error)
 }
 
