@@ -141,8 +141,7 @@ func TestKilledProcesses(t *testing.T) {
 	}
 	stop()
 	publishers.Wait()
-	took := l.settle(web.base)
-	t.Logf("settled %v after the last publish", took)
+	t.Logf("settled %v after the last publish", l.finish(url))
 	wellAgain(t, map[string]string{"DATABASE_URL": url})
 	l.reckon(url, kills*underWay)
 }

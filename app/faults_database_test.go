@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -182,6 +183,31 @@ func (f *faultyDatabase) processes() []int {
 		}
 	}
 	return pids
+}
+
+// setUpMore adds a destination that is disabled and one that refuses everything, so that deliveries end in every way.
+func (l *ledger) setUpMore(base string) {
+	l.t.Helper()
+	a := &testApp{TB: l.t, base: base, key: testKey}
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "off", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL + "/off"}})
+	a.want(200, "PUT", "/tenants/acme/destinations/off/disable", nil)
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "bad", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL + "/bad"}})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expected["off"], l.expected["bad"] = "held", "failed"
+	l.refuse = func(path, _ string, _ int) int {
+		if path == "/bad" {
+			return http.StatusBadRequest
+		}
+		return http.StatusOK
+	}
+}
+
+// answered is how many publishes were answered with a status.
+func (l *ledger) answered(status int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.answers[status]
 }
 
 // TestDatabaseFaults cuts the connections, stops PostgreSQL for a while and kills it, under load. Nothing that was answered

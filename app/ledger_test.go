@@ -119,24 +119,6 @@ func (l *ledger) publish(ctx context.Context, publishers int) *sync.WaitGroup {
 	return &wg
 }
 
-// setUpMore adds a destination that is disabled and one that refuses everything, so that deliveries end in every way.
-func (l *ledger) setUpMore(base string) {
-	l.t.Helper()
-	a := &testApp{TB: l.t, base: base, key: testKey}
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "off", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL + "/off"}})
-	a.want(200, "PUT", "/tenants/acme/destinations/off/disable", nil)
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "bad", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL + "/bad"}})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.expected["off"], l.expected["bad"] = "held", "failed"
-	l.refuse = func(path, _ string, _ int) int {
-		if path == "/bad" {
-			return http.StatusBadRequest
-		}
-		return http.StatusOK
-	}
-}
-
 // finish waits until no delivery is on its way any more, and returns how long that took.
 func (l *ledger) finish(url string) time.Duration {
 	l.t.Helper()
@@ -181,13 +163,6 @@ func (l *ledger) note(id string, resp *http.Response) {
 			l.hasty++
 		}
 	}
-}
-
-// answered is how many publishes were answered with a status.
-func (l *ledger) answered(status int) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.answers[status]
 }
 
 // settle waits until everything that was accepted has arrived and is recorded, and returns how long that took.
