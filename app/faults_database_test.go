@@ -219,7 +219,6 @@ func TestDatabaseFaults(t *testing.T) {
 	l := newLedger(t)
 	web := startProcess(t, "web", db)
 	l.setUp(web.base)
-	l.setUpMore(web.base)
 	startProcess(t, "work", db)
 	startProcess(t, "work", db)
 	ctx, stop := context.WithCancel(context.Background())
@@ -259,5 +258,5 @@ func TestDatabaseFaults(t *testing.T) {
 	publishers.Wait()
 	t.Logf("settled %v after the last publish", l.finish(f.url))
 	wellAgain(t, map[string]string{"DATABASE_URL": f.url})
-	l.reckon(f.url, 6*2*2*underWay) // faults, workers, destinations
+	l.reckon(f.url, 6*2*underWay) // faults, workers
 }
