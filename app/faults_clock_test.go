@@ -45,7 +45,7 @@ func newMovedClock(t *testing.T) *movedClock {
 	for name, env := range map[string]string{"initdb": "", "postgres": "LD_PRELOAD=" + libraries[0] + " FAKETIME_TIMESTAMP_FILE=" + c.file +
 		" FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_DISABLE_SHM=1"} {
 		script := "#!/bin/sh\nexec env " + env + " " + filepath.Join(real.Dir, name) + " \"$@\"\n"
-		if err := os.WriteFile(filepath.Join(programs, name), []byte(script), 0o755); err != nil { //nolint:gosec // it is a program for another account
+		if err := os.WriteFile(filepath.Join(programs, name), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -57,7 +57,7 @@ func newMovedClock(t *testing.T) *movedClock {
 func (c *movedClock) move(t *testing.T, ahead time.Duration) {
 	t.Helper()
 	next := c.file + ".new"
-	if err := os.WriteFile(next, []byte(fmt.Sprintf("%+d\n", int(ahead.Seconds()))), 0o644); err != nil { //nolint:gosec // for another account
+	if err := os.WriteFile(next, []byte(fmt.Sprintf("%+d\n", int(ahead.Seconds()))), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(next, c.file); err != nil {
