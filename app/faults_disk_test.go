@@ -124,6 +124,9 @@ func TestFaultsDiskFull(t *testing.T) {
 	if err != nil || !strings.Contains(string(log), "No space left on device") {
 		t.Errorf("web's log does not say that there was no room (%v)", err)
 	}
+	if said, err := os.ReadFile(filepath.Join(f.opts.Dir, "postgres.log")); err != nil || !strings.Contains(string(said), "PANIC:") {
+		t.Errorf("PostgreSQL has not panicked for want of room (%v)", err)
+	}
 	t.Logf("settled %v after the last publish", l.finish(f.url).Round(time.Millisecond))
 	wellAgain(t, map[string]string{"DATABASE_URL": f.url})
 	l.reckon(f.url, 2*2*2*underWay) // faults, workers, destinations that answer
