@@ -34,6 +34,10 @@ test: ## runs all tests: Go with the race detector, a published client, then the
 test-go: ## runs the Go tests; PKG=./jobs/... for some, ARGS='-run Retry -v' for more
 	@scripts/test.sh go
 
+.PHONY: test-faults
+test-faults: ## runs the tests that take long: kill -9 for three minutes, a stopped database, a full disk, moved clocks, a deploy
+	@scripts/test.sh faults
+
 .PHONY: test-sdk
 test-sdk: ## runs a published client against a real server
 	@scripts/test.sh sdk

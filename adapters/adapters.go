@@ -72,6 +72,7 @@ type Message struct {
 	Data             []byte            // payload, byte for byte as published; must not be modified
 	Attempt          int               // from 1, counting every attempt of this delivery
 	TraceParent      string            // W3C trace context to pass on (header or attribute "traceparent"); empty for none
+	TraceState       string            // what tracing systems added to it ("tracestate"); empty for none, and without TraceParent
 	Computed         map[string]string // what the fields with Field.Expression gave for this event, by field key; nil for none
 }
 

@@ -37,7 +37,8 @@ const (
 	AttributeTopic     = "topic"
 	AttributeTimestamp = "timestamp" // when the event happened, RFC 3339 in UTC
 	// AttributeTrace is the trace context (W3C Trace Context), also as the CloudEvents extension for distributed tracing.
-	AttributeTrace = "traceparent"
+	AttributeTrace      = "traceparent"
+	AttributeTraceState = "tracestate"
 )
 
 // Encoded is a message as a system with message attributes carries it.
@@ -64,16 +65,26 @@ func (m *Message) Encode(s *Settings, prefix string) Encoded {
 	if m.Topic != "" {
 		e.Attributes = append(e.Attributes, Attribute{AttributeTopic, m.Topic})
 	}
-	if m.TraceParent != "" {
-		e.Attributes = append(e.Attributes, Attribute{AttributeTrace, m.TraceParent})
-	}
+	e.Attributes = m.trace(e.Attributes)
 	if s.Format == FormatStructured {
 		e.Body = m.envelope(s)
 		return e // the metadata is in the envelope
 	}
-	taken := map[string]bool{AttributeEventID: true, AttributeTopic: true, AttributeTimestamp: true, AttributeTrace: m.TraceParent != ""}
+	taken := map[string]bool{AttributeEventID: true, AttributeTopic: true, AttributeTimestamp: true, AttributeTrace: m.TraceParent != "", AttributeTraceState: m.TraceParent != ""}
 	e.Attributes = m.metadata(e.Attributes, taken, strings.ToLower)
 	return e
+}
+
+// trace appends the trace context to attrs, if there is one.
+func (m *Message) trace(attrs []Attribute) []Attribute {
+	if m.TraceParent == "" {
+		return attrs
+	}
+	attrs = append(attrs, Attribute{AttributeTrace, m.TraceParent})
+	if m.TraceState != "" {
+		attrs = append(attrs, Attribute{AttributeTraceState, m.TraceState})
+	}
+	return attrs
 }
 
 // metadata appends the metadata to attrs: the publisher's wins over the destination's own, and neither over what is
@@ -99,10 +110,8 @@ func (m *Message) cloudEvent(s *Settings) []Attribute {
 	}
 	out := []Attribute{{"specversion", "1.0"}, {"id", m.EventID}, {"source", "/tenants/" + s.TenantID}, {"type", kind},
 		{"time", m.Time.UTC().Format(time.RFC3339Nano)}}
-	if m.TraceParent != "" {
-		out = append(out, Attribute{AttributeTrace, m.TraceParent})
-	}
-	taken := map[string]bool{"data": true, "database64": true, "datacontenttype": true, "dataschema": true, "subject": true}
+	out = m.trace(out)
+	taken := map[string]bool{AttributeTraceState: m.TraceParent != "", "data": true, "database64": true, "datacontenttype": true, "dataschema": true, "subject": true}
 	for _, a := range out {
 		taken[a.Name] = true
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -41,6 +42,7 @@ type App struct {
 	http          *fiber.App
 	listener      net.Listener
 	logins        attemptLimiter
+	bodies        atomic.Int64     // bytes of the requests' bodies that are being answered
 	pg            *postgres.Server // the private PostgreSQL, nil otherwise
 	queueCtx      context.Context
 	endQueue      context.CancelFunc

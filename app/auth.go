@@ -18,14 +18,26 @@ import (
 // tokenLength is how long a tenant's token is valid.
 const tokenLength = 24 * time.Hour
 
+// authTimeout bounds how long the database may take to say who calls. While it does not answer, callers shall know soon.
+const authTimeout = 5 * time.Second
+
 // apiCall finds out who calls the API and whether they may.
 func (a *App) apiCall(ctx context.Context, c *fiber.Ctx, perm models.Permission) (*Call, error) {
 	call := &Call{RequestID: requestID(c), IP: c.IP(), Prefer: parsePrefer(c.Get("Prefer")), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
 		Trace: traces.Context(c.Get("traceparent"))}
+	if call.Trace != "" {
+		var state []string // the header may be there several times
+		for _, h := range c.Request().Header.PeekAll("tracestate") {
+			state = append(state, string(h))
+		}
+		call.TraceState = traces.State(call.Trace, state...)
+	}
 	scheme, key, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
 	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "Bearer") || key == "" {
 		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "Give an API key or a tenant's token: Authorization: Bearer <key>."}
 	}
+	ctx, cancel := context.WithTimeout(ctx, authTimeout)
+	defer cancel()
 	actor, err := a.whoIs(ctx, key)
 	if err != nil {
 		return nil, err

@@ -22,7 +22,8 @@ type Call struct {
 	Prefer    prefer
 	IfMatch   string // version of a resource that the caller read; empty for any
 	Page      bool   // from the dashboard, not from the API
-	Trace     string // the caller's checked traceparent; empty for none
+
+	Trace, TraceState string // the caller's checked traceparent and tracestate; empty for none
 }
 
 // Scope is whose rows the caller may see.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/migrations"
 )
@@ -22,7 +25,7 @@ import (
 // and comes back elsewhere.
 type faultyDatabase struct {
 	t      *testing.T
-	dir    string
+	opts   postgres.Options
 	server *postgres.Server
 	url    string // through the proxy
 	target atomic.Value
@@ -31,11 +34,22 @@ type faultyDatabase struct {
 }
 
 func newFaultyDatabase(t *testing.T) *faultyDatabase {
-	dir := filepath.Join(t.TempDir(), "pg")
-	for d := filepath.Dir(dir); d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
-		_ = os.Chmod(d, 0o755) // so that the database's account can reach it
+	t.Helper()
+	return startFaultyDatabase(t, postgres.Options{Dir: filepath.Join(openDir(t), "pg")})
+}
+
+// openDir is a directory of the test's own that the database's account can reach.
+func openDir(t *testing.T) string {
+	dir := t.TempDir()
+	for d := dir; d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
+		_ = os.Chmod(d, 0o755)
 	}
-	f := &faultyDatabase{t: t, dir: dir, open: map[net.Conn]bool{}}
+	return dir
+}
+
+func startFaultyDatabase(t *testing.T, opts postgres.Options) *faultyDatabase {
+	t.Helper()
+	f := &faultyDatabase{t: t, opts: opts, open: map[net.Conn]bool{}}
 	f.start()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -63,12 +77,15 @@ func newFaultyDatabase(t *testing.T) *faultyDatabase {
 	}
 	u.Host = ln.Addr().String()
 	f.url = u.String()
+	if err := migrations.Apply(context.Background(), f.url); err != nil {
+		t.Fatal(err)
+	}
 	return f
 }
 
 func (f *faultyDatabase) start() {
 	f.t.Helper()
-	s, err := postgres.Start(context.Background(), postgres.Options{Dir: f.dir})
+	s, err := postgres.Start(context.Background(), f.opts)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -117,6 +134,31 @@ func (f *faultyDatabase) crash() {
 	f.start()
 }
 
+// restartIfDead starts the server when it could not go on and ended, as an operator does. One that is in the middle of
+// ending gets the time for it.
+func (f *faultyDatabase) restartIfDead() {
+	f.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		select {
+		case <-f.server.Done():
+			f.start()
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		conn, err := pgx.Connect(ctx, f.url)
+		if err == nil {
+			_, err = conn.Exec(ctx, "create temporary table t as select 1")
+			conn.Close(ctx)
+		}
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+	f.t.Fatal("PostgreSQL neither ends nor answers")
+}
+
 // signal sends a signal to the server and all its processes.
 func (f *faultyDatabase) signal(sig syscall.Signal) {
 	for _, pid := range f.processes() {
@@ -146,9 +188,6 @@ func TestDatabaseFaults(t *testing.T) {
 	t.Parallel()
 	f := newFaultyDatabase(t)
 	db := "DATABASE_URL=" + f.url
-	if err := migrations.Apply(context.Background(), f.url); err != nil {
-		t.Fatal(err)
-	}
 	l := newLedger(t)
 	web := startProcess(t, "web", db)
 	l.setUp(web.base)
@@ -189,11 +228,7 @@ func TestDatabaseFaults(t *testing.T) {
 	more(50)
 	stop()
 	publishers.Wait()
-	took := l.settle(web.base)
-	accepted, _, twice := l.count()
-	t.Logf("%d accepted, 0 lost, %d arrived twice, settled %v after the last publish", accepted, twice, took)
+	t.Logf("settled %v after the last publish", l.finish(f.url))
 	wellAgain(t, map[string]string{"DATABASE_URL": f.url})
-	if most := 40; twice > most {
-		t.Errorf("%d arrived twice; no more than the %d attempts that were under way at some fault may", twice, most)
-	}
+	l.reckon(f.url, underWay) // the workers live on, and know what they have sent
 }

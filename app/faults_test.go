@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -57,4 +58,52 @@ func TestPausedWorker(t *testing.T) {
 	if n := strings.Count(attempts.raw, `"attempt_number"`); n != 50 {
 		t.Errorf("%d attempts are recorded of 50 deliveries", n)
 	}
+}
+
+// TestTakeoverByTwo kills a worker in the middle of its attempts and starts two others at once, which both look for dead
+// processes when they start. Every delivery that was under way is made once more and no more, the others once.
+func TestTakeoverByTwo(t *testing.T) {
+	t.Parallel()
+	url := modelstest.DB(t)
+	db := "DATABASE_URL=" + url
+	l := newLedger(t)
+	web := startProcess(t, "web", db)
+	l.setUp(web.base)
+	a := &testApp{TB: t, base: web.base, key: testKey}
+	dead := startProcess(t, "work", db)
+	hold := make(chan struct{})
+	l.hold.Store(hold)
+	const events = 100
+	for i := range events {
+		id := fmt.Sprint("e-", i)
+		a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"`+id+`","data":{}}`)
+		l.accepted[id] = true
+	}
+	l.await(func() bool { _, received, _ := l.count(); return received >= 20 })
+	dead.kill()
+	_, before, _ := l.count()
+	open := make(chan struct{})
+	close(open)
+	l.hold.Store(open)
+	var started sync.WaitGroup
+	for range 2 {
+		started.Go(func() { startProcess(t, "work", db) })
+	}
+	started.Wait()
+	l.settle(web.base)
+	close(hold)
+	if _, received, twice := l.count(); received != events || twice != before {
+		t.Errorf("%d of %d arrived, %d more than once; %d were under way", received, events, twice, before)
+	}
+	for i := range events {
+		if n := l.received(fmt.Sprint("e-", i)); n > 2 {
+			t.Errorf("event %d arrived %d times", i, n)
+		}
+	}
+	attempts := a.want(200, "GET", "/attempts?limit=1000&tenant_id=acme", nil)
+	if n := strings.Count(attempts.raw, `"attempt_number"`); n != events {
+		t.Errorf("%d attempts are recorded of %d deliveries", n, events)
+	}
+	wellAgain(t, map[string]string{"DATABASE_URL": url})
+	l.reckon(url, before)
 }

@@ -35,7 +35,7 @@ func (a *App) onError(c *fiber.Ctx, err error) error {
 	}
 	e := models.AsError(err)
 	id := requestID(c)
-	if e.Kind == models.KindInternal || e.Kind == models.KindUnavailable {
+	if e.Kind == models.KindInternal || e.Kind == models.KindUnavailable && e.Err != nil { // back-pressure is counted, not told
 		a.log.Error("request failed", slog.String("request_id", id), slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Any("error", err))
 	}
 	if e.RetryAfter > 0 {

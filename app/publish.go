@@ -99,8 +99,8 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 
 // acceptTraced accepts an event within a span, to which its attempts will belong.
 func (a *App) acceptTraced(ctx context.Context, call *Call, in *models.PublishInput) (*models.PublishResult, error) {
-	span := a.traces.Publish(call.Trace, in.TenantID, 1)
-	in.TraceParent = span.Parent
+	span := a.traces.Publish(call.Trace, call.TraceState, in.TenantID, 1)
+	in.TraceParent, in.TraceState = span.Parent, span.State
 	res, err := a.accepter.Publish(ctx, in)
 	if err != nil {
 		e := models.AsError(err)
@@ -193,9 +193,9 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 		}
 		ins, places = append(ins, in), append(places, i)
 	}
-	span := a.traces.Publish(call.Trace, call.Actor.TenantID, len(ins))
+	span := a.traces.Publish(call.Trace, call.TraceState, call.Actor.TenantID, len(ins))
 	for _, in := range ins {
-		in.TraceParent = span.Parent
+		in.TraceParent, in.TraceState = span.Parent, span.State
 	}
 	res, errs := a.accepter.PublishAll(ctx, ins)
 	span.End(http.StatusAccepted, "")

@@ -47,7 +47,7 @@ func (a *App) routes() *fiber.App {
 		ProxyHeader:             fiber.HeaderXForwardedFor,
 		ServerHeader:            "",
 	})
-	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare)
+	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare, a.bound)
 	f.Get("/healthz", a.healthz)
 	f.Get("/metrics", a.scrape())
 	f.Get("/readyz", a.readyz)
@@ -167,6 +167,28 @@ func (a *App) prepare(c *fiber.Ctx) error {
 	c.Set("X-Content-Type-Options", "nosniff")
 	if !readable(unescapedPath(c.Path())) || !readable(unescaped(c.Context().QueryArgs().QueryString())) {
 		return &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
+	}
+	return c.Next()
+}
+
+// What the bodies of requests may take up while they are answered, and from which size on a connection gives the memory
+// of a body back at once rather than keep it for its next one.
+const (
+	maxBodies = 128 << 20
+	largeBody = 64 << 10
+)
+
+// bound refuses requests while others with large bodies wait, so that a database that does not answer cannot fill the
+// memory with what callers wish to hand over.
+func (a *App) bound(c *fiber.Ctx) error {
+	size := int64(len(c.Request().Body()))
+	if size == 0 {
+		return c.Next()
+	}
+	defer c.Request().ReleaseBody(largeBody)
+	defer a.bodies.Add(-size)
+	if a.bodies.Add(size) > maxBodies {
+		return &models.Error{Kind: models.KindUnavailable, Message: "The server holds as many requests as it has room for. Try again.", RetryAfter: time.Second}
 	}
 	return c.Next()
 }

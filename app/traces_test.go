@@ -22,6 +22,7 @@ type otlpSpan struct {
 	TraceID      string `json:"traceId"`
 	SpanID       string `json:"spanId"`
 	ParentSpanID string `json:"parentSpanId"`
+	TraceState   string `json:"traceState"`
 	Name         string
 	Kind         int
 	Start        string `json:"startTimeUnixNano"`
@@ -127,7 +128,7 @@ func newReceiver(t *testing.T) (url string, headers chan http.Header) {
 }
 
 // processes starts web, lets it publish, and then starts a worker that has to read everything from the database.
-func processes(t *testing.T, endpoint, url, traceparent string, log *slog.Logger) {
+func processes(t *testing.T, endpoint, url, traceparent, tracestate string, log *slog.Logger) {
 	t.Helper()
 	env := map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough", "RETRY_SCHEDULE": "1ms,1ms",
 		"HOST": "127.0.0.1", "BASE_URL": "http://localhost", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
@@ -143,7 +144,7 @@ func processes(t *testing.T, endpoint, url, traceparent string, log *slog.Logger
 	web := newProcessOf(t, read("web"))
 	web.want(201, "PUT", "/tenants/acme", nil)
 	web.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*", "config": map[string]any{"url": url}})
-	web.want(202, "POST", "/publish", map[string]any{"id": "traced", "tenant_id": "acme", "topic": "order.created", "data": map[string]any{"secret": "payload"}}, "traceparent", traceparent)
+	web.want(202, "POST", "/publish", map[string]any{"id": "traced", "tenant_id": "acme", "topic": "order.created", "data": map[string]any{"secret": "payload"}}, "traceparent", traceparent, "tracestate", tracestate)
 	work := read("work")
 	a, err := New(t.Context(), work, log)
 	if err != nil {
@@ -167,14 +168,18 @@ func TestTraces(t *testing.T) {
 	to := newSpans(t)
 	url, headers := newReceiver(t)
 	var log syncBuffer
-	processes(t, to.URL, url, callers, slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	first, second := (<-headers).Get("traceparent"), (<-headers).Get("traceparent")
+	processes(t, to.URL, url, callers, "rojo=00f067aa0ba902b7", slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	one, two := <-headers, <-headers
+	first, second := one.Get("traceparent"), two.Get("traceparent")
+	if a, b := one.Get("tracestate"), two.Get("tracestate"); a != "rojo=00f067aa0ba902b7" || b != a {
+		t.Errorf("the receiver was told the states %q and %q", a, b)
+	}
 	got := to.await(t, 3)
 	byName := map[string][]otlpSpan{}
 	for _, s := range got {
 		byName[s.Name] = append(byName[s.Name], s)
-		if id := s.TraceID; id != callers[3:35] {
-			t.Errorf("span %s is of trace %s", s.Name, id)
+		if s.TraceID != callers[3:35] || s.TraceState != "rojo=00f067aa0ba902b7" {
+			t.Errorf("span %s is of trace %s with state %q", s.Name, s.TraceID, s.TraceState)
 		}
 	}
 	if len(byName["publish"]) != 1 || len(byName["deliver webhook"]) != 2 {
@@ -231,14 +236,18 @@ func TestTraces(t *testing.T) {
 // does not.
 func TestTraceparentPassesThrough(t *testing.T) {
 	t.Parallel()
-	for sent, want := range map[string]string{callers: callers, "00-broken": ""} {
+	const state = "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"
+	for _, c := range []struct{ parent, state, wantParent, wantState string }{
+		{callers, state, callers, state}, {callers, "broken state", callers, ""}, {"00-broken", state, "", ""},
+	} {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			url, headers := newReceiver(t)
-			processes(t, "", url, sent, slog.New(slog.DiscardHandler))
+			processes(t, "", url, c.parent, c.state, slog.New(slog.DiscardHandler))
 			for range 2 {
-				if got := (<-headers).Get("traceparent"); got != want {
-					t.Errorf("%q arrives, want %q", got, want)
+				h := <-headers
+				if parent, state := h.Get("traceparent"), h.Get("tracestate"); parent != c.wantParent || state != c.wantState {
+					t.Errorf("of %q and %q arrive %q and %q", c.parent, c.state, parent, state)
 				}
 			}
 		})

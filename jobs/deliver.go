@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -25,32 +27,45 @@ func (*deliverWorker) Timeout(*river.Job[deliverArgs]) time.Duration { return -1
 
 var errNotAlive = errors.New("this process has not been seen by the database for too long and must not send")
 
-// Work runs one job and sees to what becomes of it; River has nothing more to do with it.
+// settled is the error with which a job ends whose row is as it should be, and which River therefore must not write. It
+// writes a quarter of a second later, or when the database is back, and by the job's id alone: when the job has been taken
+// over meanwhile, or taken up again after PostgreSQL has forgotten in a crash that it was begun, River would complete it
+// under the hands of whoever runs it now, and its deliveries would be in a state that nobody touches again. To River this
+// is an error about several jobs, none of which it has to report.
+type settled struct{}
+
+func (settled) Error() string               { return "the job is settled" }
+func (settled) Jobs() []*rivertype.JobRow   { return nil }
+func (settled) ErrorsByID() map[int64]error { return nil }
+
+// Work runs one job and sees to what becomes of it.
 func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
-	if err := d.work(ctx, job); err != nil {
+	if err := d.deliver(ctx, job); err != nil {
 		d.w.giveBack(ctx, job, err)
 	}
-	d.w.ending.add(job.ID)
-	return nil
+	return settled{}
 }
+
+// giveBackTimeout bounds how long the database may take to be told that a job could not be done.
+const giveBackTimeout = 5 * time.Second
 
 // giveBack has a job done again that could not be done, because the database was away or the process stops. Should the
 // database not take that either, the job is found by whoever looks for jobs that nobody works on (adopt, takeOver).
 func (w *Worker) giveBack(ctx context.Context, job *river.Job[deliverArgs], reason error) {
 	wait := min(time.Second*time.Duration(job.Attempt), 10*time.Second)
 	if ctx.Err() != nil {
-		wait = 0
+		wait = 0 // for others
 	} else {
-		w.log.Warn("a job could not be done and is done again", "job", job.ID, "deliveries", len(job.Args.Items), "error", reason)
+		w.log.Warn("a job could not be done and is done again", "job", job.ID, "attempt", job.Attempt, "deliveries", len(job.Args.Items), "error", reason)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
 	defer cancel()
 	if err := w.store.MakeAvailable(ctx, w.process.ID, []int64{job.ID}, wait); err != nil {
 		w.log.Warn("a job could not be given back; it is looked for within seconds", "job", job.ID, "error", err)
 	}
 }
 
-func (d *deliverWorker) work(ctx context.Context, job *river.Job[deliverArgs]) error {
+func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[deliverArgs]) error {
 	w, args := d.w, job.Args
 	lane := w.lanes.get(args.Destination)
 	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2); !ok {
@@ -204,7 +219,7 @@ func (r *run) one(i int) {
 	}
 	started := time.Now()
 	span := r.trace(d, started)
-	receipt, err := r.send(d, span.Parent)
+	receipt, err := r.send(d, span)
 	took := time.Since(started)
 	if err != nil && r.ctx.Err() != nil {
 		r.fail(r.ctx.Err()) // the process is stopping; the attempt was cut off and is made again
@@ -234,7 +249,7 @@ func (r *run) await() error {
 	return pause(r.ctx, at)
 }
 
-func (r *run) send(d *models.Ready, traceparent string) (adapters.Receipt, error) {
+func (r *run) send(d *models.Ready, span traces.Span) (adapters.Receipt, error) {
 	if r.endpoint.UnusableErr != nil {
 		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: "The destination's credentials cannot be opened with this server's key.",
 			Advice: "Ask the operator to check SECRET_KEY and SECRET_KEY_PREVIOUS, or enter the credentials again."}
@@ -251,7 +266,7 @@ func (r *run) send(d *models.Ready, traceparent string) (adapters.Receipt, error
 	ctx, cancel := context.WithTimeout(r.ctx, r.endpoint.Timeout)
 	defer cancel()
 	return r.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
-		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: traceparent})
+		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: span.Parent, TraceState: span.State})
 }
 
 // outcome turns an attempt into what is recorded.

@@ -84,8 +84,8 @@ func (d *doctor) workers(ctx context.Context) error {
 	default:
 		d.add("workers", models.LevelOK, fmt.Sprintf("%d workers are alive, and no job has been due for more than a minute.", alive), "")
 	}
-	// A worker takes the jobs of another over that is among the processes. What names none of them, or one that has been
-	// silent for longer than any takeover takes, nobody looks after.
+	// A worker takes over the jobs of one that has been silent, and those that name nobody among the processes. What is
+	// left after that has nobody who looks after it, perhaps because no worker is there.
 	rows, err := d.tx.Query(ctx, `select coalesce(j.attempted_by[array_upper(j.attempted_by, 1)], ''), count(*) from `+schema+`.river_job j
 		where j.state = 'running' and not exists (select 1 from processes p where p.id = j.attempted_by[array_upper(j.attempted_by, 1)] and p.seen_at > now() - interval '30 seconds')
 		group by 1 order by 2 desc`)

@@ -9,6 +9,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,6 +43,7 @@ const maxAttempts = 10_000
 // Queue adds jobs to River's table, within the transactions of others. It implements models.Queue.
 type Queue struct {
 	wake [3]waker
+	skew atomic.Int64 // nanoseconds by which the database's clock is ahead of ours
 }
 
 var _ models.Queue = (*Queue)(nil)
@@ -51,7 +55,28 @@ func NewQueue(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) *Queue 
 		q.wake[i] = waker{queue: name, pool: pool, log: log, c: make(chan struct{}, 1)}
 		go q.wake[i].run(ctx)
 	}
+	go q.watchClock(ctx, pool)
 	return q
+}
+
+// clockWatch is how often a process compares its clock with the database's.
+const clockWatch = 2 * time.Second
+
+// watchClock keeps the difference of the clocks known, until ctx ends. The database's decides whether a job is due, and
+// without it a wait of seconds would last as long as the clocks are apart.
+func (q *Queue) watchClock(ctx context.Context, pool *pgxpool.Pool) {
+	tick := time.NewTicker(clockWatch)
+	defer tick.Stop()
+	for {
+		if skew, err := models.ClockSkew(ctx, pool); err == nil { // the next look may see more
+			q.skew.Store(int64(skew))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // deliverArgs are the arguments of a job that delivers. The items are packed into one string: River's table keeps
@@ -118,6 +143,13 @@ func (q *Queue) Copy(batches []models.Batch) (c pgcopy.Copy, committed func(), e
 	rows.Reset()
 	var due [2]bool // by queue, as wake
 	now := time.Now()
+	atOnce := func(b models.Batch) bool { return !b.At.After(now) }
+	// Those that are due at once leave their time to the database, whose clock decides. A COPY has one list of columns.
+	timed := slices.ContainsFunc(batches, func(b models.Batch) bool { return !atOnce(b) })
+	skew, columns := time.Duration(q.skew.Load()), "args, kind, max_attempts, queue, state"
+	if timed {
+		columns += ", scheduled_at"
+	}
 	for _, b := range batches {
 		args, err := json.Marshal(deliverArgs{b.Destination, b.Items, b.Retry, b.Trigger, b.Actor})
 		if err != nil {
@@ -127,20 +159,21 @@ func (q *Queue) Copy(batches []models.Batch) (c pgcopy.Copy, committed func(), e
 		if b.Retry {
 			name, i = queueRetry, 1
 		}
-		if at.IsZero() || at.Before(now) {
-			// A little before now, because the database's clock decides whether a job is due.
-			at = now.Add(-time.Second)
+		if atOnce(b) {
+			at = now.Add(-time.Second) // a little before now, for the difference of the clocks is an estimate
 			due[i] = true
 		}
-		rows.Row(6)
+		rows.Row(strings.Count(columns, ",") + 1)
 		rows.JSONB(args)
 		rows.Text("deliver")
 		rows.Int2(maxAttempts)
 		rows.Text(name)
 		rows.Text("available")
-		rows.Time(at)
+		if timed {
+			rows.Time(at.Add(skew))
+		}
 	}
-	c = pgcopy.Copy{SQL: "copy " + schema + ".river_job (args, kind, max_attempts, queue, state, scheduled_at) from stdin binary", Rows: rows}
+	c = pgcopy.Copy{SQL: "copy " + schema + ".river_job (" + columns + ") from stdin binary", Rows: rows}
 	return c, func() {
 		for i, d := range due {
 			if d {
@@ -257,10 +290,19 @@ func (q *Queue) MakeAvailable(ctx context.Context, db models.Execer, worker stri
 	return err
 }
 
+// longestPutOff is more than any first attempt is put off for. One that is due later waits for a time from before the
+// database's clock was set back.
+const longestPutOff = 2 * time.Minute
+
 // Takeover implements models.Queue.
 func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx) (int, error) {
 	tag, err := tx.Exec(ctx, takeover, 0.0)
 	if err != nil {
+		return 0, err
+	}
+	// All jobs have River's default priority; saying so lets the index find the last ones.
+	if _, err := tx.Exec(ctx, "update "+schema+`.river_job set scheduled_at = now()
+		where state = 'available' and queue = $1 and priority = 1 and scheduled_at > now() + $2::interval`, queueDeliver, longestPutOff); err != nil {
 		return 0, err
 	}
 	if tag.RowsAffected() > 0 {

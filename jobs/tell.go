@@ -11,7 +11,7 @@ import (
 // trace begins the span of an attempt, which belongs to that of its event's publish.
 func (r *run) trace(d *models.Ready, started time.Time) traces.Span {
 	e := r.endpoint
-	return r.w.store.Traces.Attempt(d.Event.TraceParent, traces.Attempt{Tenant: e.TenantID, Destination: e.ID, Type: e.Type,
+	return r.w.store.Traces.Attempt(d.Event.TraceParent, d.Event.TraceState, traces.Attempt{Tenant: e.TenantID, Destination: e.ID, Type: e.Type,
 		Event: d.Event.ID, Topic: d.Event.Topic, Number: d.Attempts + 1, Started: started})
 }
 

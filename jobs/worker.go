@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/waybill-dev/waybill/adapters"
@@ -38,7 +39,6 @@ type Worker struct {
 	senders  senders
 	lanes    lanes
 	tracker  tracker
-	ending   ending
 	slots    chan struct{} // one token per attempt under way in this process
 	slowOnes chan struct{} // of those, to destinations that are slow
 	jobs     atomic.Int64  // jobs under way or waiting for their turn
@@ -124,7 +124,7 @@ func (w *Worker) start(ctx context.Context) error {
 	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
 		return upkeepArgs{}, &river.InsertOpts{Queue: queueUpkeep, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
 	}, &river.PeriodicJobOpts{RunOnStart: true})
-	client, err := river.NewClient(w.ending.driver(w.store.Jobs), &river.Config{
+	client, err := river.NewClient(riverpgxv5.New(w.store.Jobs), &river.Config{
 		ID:     w.process.ID,
 		Schema: schema,
 		Logger: slog.New(&quieter{w.log.Handler()}),

@@ -71,7 +71,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		for _, k := range w.order {
 			jobs = append(jobs, batches(Batch{Destination: k.destination, Trigger: k.trigger, Actor: k.actor}, w.jobs[k])...)
 		}
-		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events", ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent) from stdin binary`,
+		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events", ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate) from stdin binary`,
 			Rows: &w.events}}
 		if !w.deliveries.Empty() {
 			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries", ids...) + ` (event_id, destination_key, tenant_key, status, reason) from stdin binary`,
@@ -329,7 +329,7 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	w.filtered += len(filteredBy)
 	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
 	e := &w.events
-	e.Row(10)
+	e.Row(11)
 	e.UUID(p.id)
 	e.Int8(t.key)
 	e.TextOrNull(p.in.ID)
@@ -349,6 +349,7 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	}
 	e.Bytes(p.in.Data)
 	e.TextOrNull(p.in.TraceParent)
+	e.TextOrNull(p.in.TraceState)
 
 	p.res = PublishResult{ID: p.publicID(), DestinationIDs: make([]string, 0, len(to))}
 	for _, v := range to {
@@ -357,7 +358,7 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	}
 	if a.recent != nil && len(to) > 0 {
 		a.recent.add(&Event{Key: p.id, ID: p.publicID(), TenantKey: t.key, Topic: p.in.Topic, Time: p.time(), Received: p.received,
-			Retry: retry, Metadata: p.in.Metadata, Data: p.in.Data, TraceParent: p.in.TraceParent})
+			Retry: retry, Metadata: p.in.Metadata, Data: p.in.Data, TraceParent: p.in.TraceParent, TraceState: p.in.TraceState})
 	}
 }
 

@@ -105,7 +105,7 @@ const (
 )
 
 func (s *Store) checkClock(ctx context.Context, f *findings, _ time.Time) error {
-	skew, err := s.clockSkew(ctx)
+	skew, err := ClockSkew(ctx, s.Pool)
 	if err != nil {
 		return err
 	}
@@ -116,8 +116,12 @@ func (s *Store) checkClock(ctx context.Context, f *findings, _ time.Time) error 
 func judgeClock(skew time.Duration) Finding {
 	c := Finding{Check: "clock", Level: LevelOK, Message: "This machine and the database have the same time."}
 	if skew.Abs() > maxSkew {
-		c.Level, c.Message = LevelWarn, fmt.Sprintf("The database's clock is %v ahead of this machine's.", skew.Round(time.Millisecond))
-		c.Advice = "Let both follow NTP: retries start by the database's clock, signatures carry this machine's."
+		where := "ahead of"
+		if skew < 0 {
+			where = "behind"
+		}
+		c.Level, c.Message = LevelWarn, fmt.Sprintf("The database's clock is %v %s this machine's.", skew.Abs().Round(time.Millisecond), where)
+		c.Advice = "Let both follow NTP: jobs start by the database's clock, events and signatures carry this machine's. Deliveries go on, but a jump makes retries early or late by as much."
 	}
 	if skew.Abs() > brokenSkew {
 		c.Level = LevelFail

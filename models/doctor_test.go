@@ -1,6 +1,7 @@
 package models
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -10,6 +11,9 @@ func TestDoctorJudges(t *testing.T) {
 	for skew, want := range map[time.Duration]string{0: LevelOK, -time.Second: LevelOK, 3 * time.Second: LevelWarn, -3 * time.Second: LevelWarn, time.Minute: LevelFail} {
 		if got := judgeClock(skew); got.Level != want || (got.Advice == "") != (want == LevelOK) {
 			t.Errorf("a clock %v ahead: %+v", skew, got)
+		}
+		if got := judgeClock(skew); skew == -3*time.Second && !strings.Contains(got.Message, "3s behind") || skew == time.Minute && !strings.Contains(got.Message, "1m0s ahead of") {
+			t.Errorf("a clock %v ahead: %s", skew, got.Message)
 		}
 	}
 	for _, c := range []struct {

@@ -3,12 +3,17 @@
 package models
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Kind says what went wrong, in the terms of whoever called.
@@ -88,13 +93,40 @@ func (e *Error) Problems() []string {
 	return out
 }
 
-// AsError returns err as an *Error; an unknown one becomes KindInternal with one fixed sentence.
+// AsError returns err as an *Error. An unknown one becomes KindUnavailable when the database did not answer or could not
+// do its work, and else KindInternal, with one fixed sentence each.
 func AsError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
 		return e
 	}
+	if databaseFault(err) {
+		return &Error{Kind: KindUnavailable, Message: "The database does not answer, or has no room. Try again.", RetryAfter: time.Second, Err: err}
+	}
 	return &Error{Kind: KindInternal, Message: "Something went wrong on our side. The operator finds it in the log under this request id.", Err: err}
+}
+
+// IsUnavailable reports whether an error says that the database is away, stops or has no room: what could not be done may
+// be tried again.
+func IsUnavailable(err error) bool { return AsError(err).Kind == KindUnavailable }
+
+// databaseFault reports whether an error says that PostgreSQL was not there, did not answer in time or could not go on,
+// whatever it was asked for. The classes are those of appendix A of its manual.
+func databaseFault(err error) bool {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		switch {
+		case strings.HasPrefix(pe.Code, "08"), // the connection
+			strings.HasPrefix(pe.Code, "53"),  // room on the disk, memory, connections
+			strings.HasPrefix(pe.Code, "57P"), // it stops, starts or crashed
+			strings.HasPrefix(pe.Code, "58"),  // the system underneath
+			pe.Code == "25006":                // it became a standby
+			return true
+		}
+		return false
+	}
+	var ne net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &ne) || pgconn.SafeToRetry(err)
 }
 
 // IsKind reports whether err is an *Error of kind k.

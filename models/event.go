@@ -25,7 +25,7 @@ type Event struct {
 	Metadata  map[string]string
 	Data      []byte // payload, byte for byte
 
-	TraceParent string // W3C trace context of its publish, for workers; empty for none
+	TraceParent, TraceState string // W3C trace context of its publish, for workers; empty for none
 
 	FilteredBy []int64  // destination_filters that held it back
 	Matched    []string // ids of the destinations it goes to
@@ -82,7 +82,7 @@ func (e *Event) finish(callerID *string, at *time.Time) {
 
 // readEvents reads payloads for workers into events.
 func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid.UUID]*Event) error {
-	rows, err := s.Hot.Query(ctx, "select id, caller_id, tenant_key, topic, time, retry, metadata, data, coalesce(traceparent, '') from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
+	rows, err := s.Hot.Query(ctx, "select id, caller_id, tenant_key, topic, time, retry, metadata, data, coalesce(traceparent, ''), coalesce(tracestate, '') from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
 	if err != nil {
 		s.forgetPartitions(err)
 		return err
@@ -92,7 +92,7 @@ func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid
 		e := &Event{}
 		var callerID *string
 		var at *time.Time
-		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data, &e.TraceParent); err != nil {
+		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data, &e.TraceParent, &e.TraceState); err != nil {
 			return err
 		}
 		e.finish(callerID, at)

@@ -118,7 +118,7 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		out = append(out, metrics.Sample{Name: "waybill_" + name, Value: v, Labels: labels})
 	}
 	now := time.Now()
-	skew, err := s.clockSkew(ctx)
+	skew, err := ClockSkew(ctx, s.Pool)
 	if err != nil {
 		return nil, err
 	}
@@ -188,11 +188,16 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 	return out, nil
 }
 
-// clockSkew is by how much the database's clock is ahead of ours, as far as can be told within the time of an answer.
-func (s *Store) clockSkew(ctx context.Context) (time.Duration, error) {
+// ClockSkew is by how much the database's clock is ahead of ours, as far as can be told within the time of an answer.
+func ClockSkew(ctx context.Context, pool *pgxpool.Pool) (time.Duration, error) {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
 	var there time.Time
 	began := time.Now()
-	if err := s.Pool.QueryRow(ctx, "select clock_timestamp()").Scan(&there); err != nil {
+	if err := conn.QueryRow(ctx, "select clock_timestamp()").Scan(&there); err != nil {
 		return 0, err
 	}
 	took := time.Since(began)

@@ -32,8 +32,8 @@ type Process struct {
 	s        *Store
 	role     string
 	log      *slog.Logger
-	lastSeen atomic.Int64 // unix nanoseconds of the last proof that reached the database
-	back     atomic.Int64 // unix nanoseconds of the first proof after a silence; 0 when there was none
+	lastSeen atomic.Pointer[time.Time] // when the last proof was sent that reached the database
+	back     atomic.Pointer[time.Time] // when the first proof after a silence was sent; nil when there was none
 	lost     chan struct{}
 }
 
@@ -54,7 +54,7 @@ func (p *Process) Lost() <-chan struct{} { return p.lost }
 
 // Alive reports whether this process may send: the others still count it among the living.
 func (p *Process) Alive() bool {
-	return time.Since(time.Unix(0, p.lastSeen.Load())) < sendLease
+	return passed(*p.lastSeen.Load(), time.Now()) < sendLease
 }
 
 // connect opens the connection that holds the process's lock, and takes the lock.
@@ -140,17 +140,23 @@ func (p *Process) beat(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// seen takes note of a proof.
-func (p *Process) seen(at time.Time) {
-	if last := p.lastSeen.Swap(at.UnixNano()); last != 0 && at.UnixNano()-last > int64(deadAfter) {
-		p.back.Store(at.UnixNano())
+// passed is how much time has passed, by the clock that says more: the one on the wall also knows how long the machine was
+// suspended, and nobody sets the other one back.
+func passed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
+}
+
+// seen takes note of a proof that was sent at a time and has reached the database.
+func (p *Process) seen(sent time.Time) {
+	if last := p.lastSeen.Swap(&sent); last != nil && passed(*last, sent) > deadAfter {
+		p.back.Store(&sent)
 	}
 }
 
 // steady reports whether this process has proven for a while, without a gap, that it is alive.
 func (p *Process) steady() bool {
-	now := time.Now().UnixNano()
-	return now-p.lastSeen.Load() < int64(deadAfter) && now-p.back.Load() > int64(deadAfter+heartbeat)
+	back := p.back.Load()
+	return passed(*p.lastSeen.Load(), time.Now()) < deadAfter && (back == nil || time.Since(*back) > deadAfter+heartbeat)
 }
 
 // reconnect takes the lock again after the connection was lost, unless the work has been taken over meanwhile.

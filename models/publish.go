@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -28,7 +29,9 @@ type PublishInput struct {
 	OrderingKey string          `json:"ordering_key"`
 	Data        json.RawMessage `json:"data"` // a JSON object, kept byte for byte
 
-	TraceParent string `json:"-"` // checked W3C trace context that the event belongs to; empty for none
+	// The checked W3C trace context that the event belongs to; empty for none.
+	TraceParent string `json:"-"`
+	TraceState  string `json:"-"`
 
 	Trigger string `json:"-"` // TriggerTest for a test event
 	Actor   string `json:"-"` // who sent a test event
@@ -87,6 +90,15 @@ type publishing struct {
 	done     chan error
 }
 
+// size is roughly how much memory the event takes up while it waits.
+func (p *publishing) size() int {
+	n := eventOverhead + len(p.in.Data)
+	for k, v := range p.in.Metadata {
+		n += len(k) + len(v)
+	}
+	return n
+}
+
 func (p *publishing) publicID() string {
 	if p.in.ID != "" {
 		return p.in.ID
@@ -107,6 +119,7 @@ type Accepter struct {
 	// order.
 	ordered chan *publishing
 	relief  *relief
+	waiting atomic.Int64 // bytes of the events that were handed over and are not answered yet
 	wg      sync.WaitGroup
 
 	mu     sync.RWMutex
@@ -114,8 +127,10 @@ type Accepter struct {
 }
 
 const (
-	maxGroup       = 500  // events in one transaction
-	maxWaiting     = 4096 // events that wait for a committer; past it the API answers 503
+	maxGroup       = 500      // events in one transaction
+	maxGroupBytes  = 8 << 20  // and about how much of them; the last one may go past it
+	maxWaiting     = 4096     // events that wait for a committer; past it the API answers 503
+	maxWaitBytes   = 64 << 20 // and how much of them; more than any request may carry
 	publishTimeout = 10 * time.Second
 )
 
@@ -226,13 +241,17 @@ func (a *Accepter) hand(p *publishing) error {
 	if p.key != "" {
 		in = a.ordered
 	}
-	select {
-	case in <- p:
-		a.relief.check()
-		return nil
-	default:
-		return &Error{Kind: KindUnavailable, Message: "The server is taking in events as fast as it can. Try again.", RetryAfter: time.Second}
+	size := int64(p.size())
+	if a.waiting.Add(size) <= maxWaitBytes {
+		select {
+		case in <- p:
+			a.relief.check()
+			return nil
+		default:
+		}
 	}
+	a.waiting.Add(-size)
+	return &Error{Kind: KindUnavailable, Message: "The server is taking in events as fast as it can. Try again.", RetryAfter: time.Second}
 }
 
 // run commits what queues up until both channels are closed.
@@ -272,13 +291,18 @@ func (a *Accepter) relieve() {
 
 // fill takes what is in the channel, as much as a group has room for.
 func fill(group []*publishing, in chan *publishing) []*publishing {
-	for len(group) < maxGroup {
+	size := 0
+	for _, p := range group {
+		size += p.size()
+	}
+	for len(group) < maxGroup && size < maxGroupBytes {
 		select {
 		case p, ok := <-in:
 			if !ok {
 				return group
 			}
 			group = append(group, p)
+			size += p.size()
 		default:
 			return group
 		}
@@ -307,6 +331,7 @@ func (a *Accepter) commit(group []*publishing, w *acceptWriter) {
 			RetryAfter: time.Second, Err: err}
 	}
 	for _, p := range group {
+		a.waiting.Add(-int64(p.size()))
 		if err == nil {
 			p.done <- p.err
 		} else {

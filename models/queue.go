@@ -76,7 +76,8 @@ type Queue interface {
 	Running(ctx context.Context, db Querier, worker string, longer time.Duration) ([]int64, error)
 	// MakeAvailable has running jobs of a worker done again after a while, under new ids.
 	MakeAvailable(ctx context.Context, db Execer, worker string, jobs []int64, wait time.Duration) error
-	// Takeover makes running jobs of workers that are not among the processes available again within tx, under new ids.
+	// Takeover makes running jobs of workers that are not among the processes available again within tx, under new ids, and
+	// first attempts that only a clock which was set back keeps waiting.
 	Takeover(ctx context.Context, tx pgx.Tx) (jobs int, err error)
 }
 

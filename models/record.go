@@ -56,9 +56,11 @@ type recording struct {
 }
 
 const (
-	maxRecordGroup = 100 // reports in one transaction, up to MaxBatch outcomes each
-	recordTimeout  = 30 * time.Second
-	recordPause    = 100 * time.Millisecond // before another try, when the database is away
+	maxRecordGroup = 100                    // reports in one transaction, up to MaxBatch outcomes each
+	recordTimeout  = 10 * time.Second       // of one transaction
+	recordFor      = 5 * time.Minute        // that outcomes are kept which the database does not take, before they are given up
+	recordPause    = 100 * time.Millisecond // before another try; twice as long before the next, up to
+	recordMaxPause = 2 * time.Second
 )
 
 // NewRecorder starts to write for the worker with this id.
@@ -126,19 +128,14 @@ func (r *Recorder) fill(group []*recording) []*recording {
 // of attempts that were made would be lost otherwise, and they would be made once more. A transaction of which nobody
 // knows whether it was committed does no harm: then its jobs are gone, or its attempts are there already.
 func (r *Recorder) commit(group []*recording, w *recordWriter) {
-	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
-	defer cancel()
 	began := time.Now()
-	err := r.write(ctx, group, w)
-	for tries := 1; err != nil && isTransient(err) && ctx.Err() == nil; tries++ {
-		if tries == 1 {
+	err := r.write(group, w)
+	for wait := recordPause; err != nil && IsUnavailable(err) && time.Since(began) < recordFor; wait = min(2*wait, recordMaxPause) {
+		if wait == recordPause {
 			r.log.Warn("outcomes are not recorded yet; the database is away", "reports", len(group), "error", err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(recordPause):
-			err = r.write(ctx, group, w)
-		}
+		<-time.After(wait)
+		err = r.write(group, w)
 	}
 	r.meter(w, time.Since(began), err)
 	if err != nil {
@@ -173,7 +170,9 @@ var errOthersJob = errors.New("jobs were taken over")
 // deliveries, the second writes the attempts and commits. Should a job turn out to be another worker's, because this
 // process was stopped for too long, it starts over without what that job's outcomes are: the other makes those deliveries
 // again, and what it finds counts.
-func (r *Recorder) write(ctx context.Context, group []*recording, w *recordWriter) error {
+func (r *Recorder) write(group []*recording, w *recordWriter) error {
+	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
+	defer cancel()
 	committed := func() {}
 	for lost := map[int64]bool{}; ; {
 		err := r.s.inHotTx(ctx, func(conn *pgx.Conn) (err error) {
@@ -197,6 +196,9 @@ func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recordi
 	w.updates.Queue("begin")
 	var done, partial []int64
 	for _, rec := range group {
+		if lost[rec.Job] {
+			continue // it may have become this worker's once more since the last try, for another run, which is not to lose it
+		}
 		if rec.Done {
 			done = append(done, rec.Job)
 		} else {

@@ -5,13 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
@@ -240,22 +237,6 @@ func (s *Store) inHotTx(ctx context.Context, fn func(conn *pgx.Conn) error) erro
 		_, _ = c.Exec(context.WithoutCancel(ctx), "rollback")
 	}
 	return err
-}
-
-// isTransient reports whether an error says that the database cannot be reached or cannot work just now, and not that it
-// refuses what it was given. The classes are those of PostgreSQL's documentation, appendix "Error Codes".
-func isTransient(err error) bool {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		switch refused.Code[:2] {
-		case "08", "40", "53", "57", "58": // connection, rolled back, out of resources, intervention, system
-			return true
-		}
-		return false
-	}
-	var network net.Error
-	var connect *pgconn.ConnectError
-	return errors.As(err, &network) || errors.As(err, &connect) || pgconn.SafeToRetry(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
 // txConn gives GORM only the query methods of *sql.Conn. It hides BeginTx, with which GORM would send a second BEGIN

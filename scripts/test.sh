@@ -2,6 +2,7 @@
 # Runs the tests, bringing what they need.
 #
 #   test.sh go                the Go tests, with the race detector
+#   test.sh faults            what takes minutes to break and to recover: processes, PostgreSQL, disk, clock, a deploy
 #   test.sh sdk               a published client against a real server
 #   test.sh browser           the browser journeys
 #   test.sh go sdk browser    all of them
@@ -38,6 +39,29 @@ go_tests() {
 	# macOS's bash takes an empty array for an unset variable, hence the spelling. ARGS and PKG are lists of words.
 	# shellcheck disable=SC2086
 	go test ${race[@]+"${race[@]}"} -timeout 20m ${ARGS:-} ${PKG:-./...} || failed=1
+}
+
+# Without the race detector: these tests run the server's processes under load, and count.
+fault_tests() {
+	local skip=()
+	if ! compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null; then
+		if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || ! scripts/apt-install.sh faketime; then
+			missing+=("a database whose clock moves: it needs libfaketime (apt-get install faketime)")
+			skip+=(FaultsClock)
+		fi
+	fi
+	# The test of a full disk mounts a small one, where nobody else sees it.
+	local run=(env)
+	if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
+		run=(unshare --mount)
+	else
+		missing+=("a full disk: it needs root, to mount a small one")
+		skip+=(FaultsDisk)
+	fi
+	local pattern
+	pattern=$(IFS='|' && echo "${skip[*]-}")
+	# shellcheck disable=SC2086
+	"${run[@]}" go test -tags faults -timeout 40m -count 1 -run Faults -skip "${pattern:-^$}" -v ${ARGS:-} ./app || failed=1
 }
 
 # with_node brings what the tests under tests/ need: Node, its packages and the program. Its argument names the tests.
@@ -85,10 +109,11 @@ browser_tests() {
 for what in "$@"; do
 	case $what in
 	go) go_tests ;;
+	faults) fault_tests ;;
 	sdk) sdk_tests ;;
 	browser) if [ -d tests/browser ]; then browser_tests; fi ;;
 	*)
-		say "usage: test.sh [go] [sdk] [browser]"
+		say "usage: test.sh [go] [faults] [sdk] [browser]"
 		exit 2
 		;;
 	esac

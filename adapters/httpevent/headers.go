@@ -45,10 +45,15 @@ func AddOutpost(h *outbound.Header, m *adapters.Message, now time.Time) {
 	}
 }
 
-// AddTrace passes the trace context on that the event belongs to, if there is one (W3C Trace Context, section 3.2).
+// AddTrace passes the trace context on that the event belongs to, if there is one (W3C Trace Context, sections 3.2 and
+// 3.3).
 func AddTrace(h *outbound.Header, m *adapters.Message) {
-	if m.TraceParent != "" {
-		h.AddPublic(adapters.AttributeTrace, m.TraceParent)
+	if m.TraceParent == "" {
+		return
+	}
+	h.AddPublic(adapters.AttributeTrace, m.TraceParent)
+	if m.TraceState != "" {
+		h.AddPublic(adapters.AttributeTraceState, m.TraceState)
 	}
 }
 

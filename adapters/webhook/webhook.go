@@ -178,7 +178,7 @@ func (s *sender) addHeaders(env adapters.Env, custom []customHeader) (secrets []
 	if !replaced["content-type"] {
 		s.base.AddPublic("Content-Type", adapters.ContentType(s.settings.Format))
 	}
-	s.ownTrace = replaced[adapters.AttributeTrace]
+	s.ownTrace = replaced[adapters.AttributeTrace] || replaced[adapters.AttributeTraceState]
 	for _, h := range custom {
 		if h.secret() {
 			s.base.AddSecret(h.name, h.value)

@@ -219,8 +219,9 @@ func TestTraceparent(t *testing.T) {
 		for _, signature := range []string{"", "outpost"} {
 			set := settings(sink)
 			set.Config["custom_headers"], set.Signature = custom, signature
-			receipt := mustSend(t, open(t, Type{}, set), adapters.Message{EventID: "evt_1", Data: []byte(`{}`), TraceParent: sent})
-			if n := strings.Count(strings.ToLower(receipt.ReqHeader), "traceparent:"); n != 1 || !strings.Contains(receipt.ReqHeader, ": "+want) {
+			receipt := mustSend(t, open(t, Type{}, set), adapters.Message{EventID: "evt_1", Data: []byte(`{}`), TraceParent: sent, TraceState: "rojo=1"})
+			if n := strings.Count(strings.ToLower(receipt.ReqHeader), "traceparent:"); n != 1 || !strings.Contains(receipt.ReqHeader, ": "+want) ||
+				strings.Contains(strings.ToLower(receipt.ReqHeader), "tracestate: rojo=1") != (custom == "") {
 				t.Errorf("custom headers %q: %s", custom, receipt.ReqHeader)
 			}
 		}

@@ -118,6 +118,7 @@ type (
 	otlpSpan struct {
 		TraceID      string          `json:"traceId"`
 		SpanID       string          `json:"spanId"`
+		TraceState   string          `json:"traceState,omitempty"`
 		ParentSpanID string          `json:"parentSpanId,omitempty"`
 		Flags        uint32          `json:"flags"`
 		Name         string          `json:"name"`
@@ -142,7 +143,7 @@ func encode(spans []sdktrace.ReadOnlySpan) otlpRequest {
 	out := make([]otlpSpan, len(spans))
 	for i, s := range spans {
 		sc := s.SpanContext()
-		out[i] = otlpSpan{TraceID: sc.TraceID().String(), SpanID: sc.SpanID().String(), Flags: uint32(sc.TraceFlags()), Name: s.Name(), Kind: int(s.SpanKind()),
+		out[i] = otlpSpan{TraceID: sc.TraceID().String(), SpanID: sc.SpanID().String(), TraceState: sc.TraceState().String(), Flags: uint32(sc.TraceFlags()), Name: s.Name(), Kind: int(s.SpanKind()),
 			Start: strconv.FormatInt(s.StartTime().UnixNano(), 10), End: strconv.FormatInt(s.EndTime().UnixNano(), 10), Attributes: attributes(s.Attributes()),
 			// OTLP counts OK as 1 and an error as 2, OpenTelemetry's API the other way round.
 			Status: otlpStatus{s.Status().Description, [...]int{0, 2, 1}[s.Status().Code]}}

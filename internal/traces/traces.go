@@ -69,16 +69,17 @@ func (t *Tracer) Stop(ctx context.Context) error {
 type Span struct {
 	span trace.Span
 	// Parent is the traceparent for whatever follows from the step: the span's own, or the one it was given when
-	// nothing is recorded.
-	Parent string
+	// nothing is recorded. State is the tracestate beside it.
+	Parent, State string
 }
 
-// Publish begins the span of a request that publishes events. parent is the caller's checked traceparent, empty for none.
-func (t *Tracer) Publish(parent, tenant string, events int) Span {
+// Publish begins the span of a request that publishes events. parent and state are the caller's checked traceparent and
+// tracestate, empty for none.
+func (t *Tracer) Publish(parent, state, tenant string, events int) Span {
 	if t == nil {
-		return Span{Parent: parent}
+		return Span{Parent: parent, State: state}
 	}
-	return t.begin(parent, "publish", trace.SpanKindServer, time.Now(), attribute.String("waybill.tenant", tenant), attribute.Int("messaging.batch.message_count", events))
+	return t.begin(parent, state, "publish", trace.SpanKindServer, time.Now(), attribute.String("waybill.tenant", tenant), attribute.Int("messaging.batch.message_count", events))
 }
 
 // Attempt is what the span of an attempt says of it.
@@ -88,28 +89,28 @@ type Attempt struct {
 	Started                                 time.Time
 }
 
-// Attempt begins the span of an attempt. parent is the traceparent that the event came with.
-func (t *Tracer) Attempt(parent string, a Attempt) Span {
+// Attempt begins the span of an attempt. parent and state are the trace context that the event came with.
+func (t *Tracer) Attempt(parent, state string, a Attempt) Span {
 	if t == nil {
-		return Span{Parent: parent}
+		return Span{Parent: parent, State: state}
 	}
-	return t.begin(parent, "deliver "+a.Type, trace.SpanKindProducer, a.Started,
+	return t.begin(parent, state, "deliver "+a.Type, trace.SpanKindProducer, a.Started,
 		attribute.String("waybill.tenant", a.Tenant), attribute.String("waybill.destination", a.Destination), attribute.String("waybill.destination_type", a.Type),
 		attribute.String("messaging.message.id", a.Event), attribute.String("waybill.topic", a.Topic), attribute.Int("waybill.attempt", a.Number))
 }
 
-func (t *Tracer) begin(parent, name string, kind trace.SpanKind, at time.Time, attributes ...attribute.KeyValue) Span {
+func (t *Tracer) begin(parent, state, name string, kind trace.SpanKind, at time.Time, attributes ...attribute.KeyValue) Span {
 	ctx := context.Background()
-	if sc := remote(parent); sc.IsValid() {
+	if sc := remote(parent, state); sc.IsValid() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, sc)
 	}
 	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithTimestamp(at), trace.WithAttributes(attributes...))
 	sc := span.SpanContext()
-	return Span{span, fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())}
+	return Span{span, fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags()), sc.TraceState().String()}
 }
 
-// remote reads a checked traceparent.
-func remote(parent string) trace.SpanContext {
+// remote reads a checked traceparent and tracestate.
+func remote(parent, state string) trace.SpanContext {
 	var cfg trace.SpanContextConfig
 	if len(parent) != 55 {
 		return trace.SpanContext{}
@@ -122,6 +123,7 @@ func remote(parent string) trace.SpanContext {
 	if err != nil || ferr != nil {
 		return trace.SpanContext{}
 	}
+	cfg.TraceState, _ = trace.ParseTraceState(state) // it was checked; a broken one is as good as none
 	cfg.TraceFlags, cfg.Remote = trace.TraceFlags(flags[0])&trace.FlagsSampled, true
 	return trace.NewSpanContext(cfg)
 }
