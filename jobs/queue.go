@@ -227,7 +227,7 @@ func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, r models.Release)
 // log, and each version of a row in River's table costs several index entries.
 func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned map[int64]bool) {
 	// A job that is available under this id is the worker's too: that it was taken was undone by a crash of PostgreSQL
-	// (fetching does not wait for the disk). The state is compared as text so that only the index on id can serve.
+	// (fetching does not wait for the disk).
 	const ours = "id = any($1) and (state::text = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2 or state::text = 'available')"
 	collect := func(rows pgx.Rows) error {
 		var id int64
@@ -251,21 +251,22 @@ func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned
 // rows, a worker that is through with a job and has lost it meanwhile could end it for the one that has it now: River
 // writes a job's end later, under its id, to whatever then runs under it.
 func again(attempt, which string) string {
-	return "with gone as (delete from " + schema + ".river_job where state = 'running' and " + which + ` returning *)
+	return "with gone as (delete from " + schema + ".river_job where " + which + ` returning *)
 		insert into ` + schema + `.river_job (args, attempt, created_at, errors, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags, unique_key, unique_states)
 		select args, ` + attempt + `, created_at, errors, kind, max_attempts, metadata, priority, queue, now() + $1 * interval '1 second', 'available', tags, unique_key, unique_states
 		from gone`
 }
 
-// mine says that jobs named $2 are those of the worker $3.
-const mine = "id = any($2) and attempted_by[array_upper(attempted_by, 1)] = $3"
+// mine says that jobs named $2 are those of the worker $3. The state is compared as text so that only the index on id can
+// serve.
+const mine = "id = any($2) and state::text = 'running' and attempted_by[array_upper(attempted_by, 1)] = $3"
 
 var (
 	// postpone undoes that a job was taken. The attempt that is given back tells that nothing of it was done.
 	postpone      = again("greatest(attempt - 1, 0)", mine)
 	makeAvailable = again("attempt", mine)
 	// takeover takes the jobs of processes that nobody knows of, or not any more.
-	takeover = again("attempt", "not exists (select 1 from processes p where p.id = attempted_by[array_upper(attempted_by, 1)])")
+	takeover = again("attempt", "state = 'running' and not exists (select 1 from processes p where p.id = attempted_by[array_upper(attempted_by, 1)])")
 )
 
 // Postpone implements models.Queue.
