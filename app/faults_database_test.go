@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,8 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/migrations"
@@ -132,31 +129,6 @@ func (f *faultyDatabase) crash() {
 	}
 	<-f.server.Done()
 	f.start()
-}
-
-// restartIfDead starts the server when it could not go on and ended, as an operator does. One that is in the middle of
-// ending gets the time for it.
-func (f *faultyDatabase) restartIfDead() {
-	f.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
-		select {
-		case <-f.server.Done():
-			f.start()
-			return
-		case <-time.After(100 * time.Millisecond):
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		conn, err := pgx.Connect(ctx, f.url)
-		if err == nil {
-			_, err = conn.Exec(ctx, "create temporary table t as select 1")
-			conn.Close(ctx)
-		}
-		cancel()
-		if err == nil {
-			return
-		}
-	}
-	f.t.Fatal("PostgreSQL neither ends nor answers")
 }
 
 // signal sends a signal to the server and all its processes.

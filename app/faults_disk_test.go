@@ -128,3 +128,28 @@ func TestFaultsDiskFull(t *testing.T) {
 	wellAgain(t, map[string]string{"DATABASE_URL": f.url})
 	l.reckon(f.url, 2*2*2*underWay) // faults, workers, destinations that answer
 }
+
+// restartIfDead starts the server when it could not go on and ended, as an operator does. One that is in the middle of
+// ending gets the time for it.
+func (f *faultyDatabase) restartIfDead() {
+	f.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		select {
+		case <-f.server.Done():
+			f.start()
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		conn, err := pgx.Connect(ctx, f.url)
+		if err == nil {
+			_, err = conn.Exec(ctx, "create temporary table t as select 1")
+			conn.Close(ctx)
+		}
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+	f.t.Fatal("PostgreSQL neither ends nor answers")
+}

@@ -5,6 +5,7 @@ package app
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"testing"
 	"time"
