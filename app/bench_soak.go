@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ type soakRun struct {
 
 func soakFlags(fs *flag.FlagSet) *soakRun {
 	s := &soakRun{}
-	fs.DurationVar(&s.time, "for", 30*time.Minute, "of the case soak: how long")
+	fs.DurationVar(&s.time, "for", 30*time.Minute, "of the case soak: how long, in whole steps of 10s")
 	fs.IntVar(&s.rate, "rate", 4000, "of the case soak: events a second")
 	fs.StringVar(&s.out, "out", "", "of the case soak: `FILE` for its rows (CSV)")
 	return s
@@ -92,9 +93,9 @@ func (s *soakRun) check(fs *flag.FlagSet, names string) (err error) {
 func (s *soakRun) run(ctx context.Context, stdout io.Writer) (err error) {
 	file := io.Discard
 	if s.out != "" {
-		f, err := os.Create(s.out)
-		if err != nil {
-			return fmt.Errorf("-out: %w", err)
+		f, openErr := os.Create(s.out)
+		if openErr != nil {
+			return fmt.Errorf("-out: %w", openErr)
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		file = f
@@ -208,7 +209,8 @@ func (s *soakRun) record(ctx context.Context, b *bencher, start time.Time, file,
 		if rows = append(rows, row); now.accepted > before.accepted {
 			silent = 0
 		} else if silent++; silent == perMinute {
-			return rows, errors.New("nothing was accepted for a minute")
+			log, _ := os.ReadFile(filepath.Join(b.dir, "server.log"))
+			return rows, fmt.Errorf("nothing was accepted for a minute; the server's log ends with: %s", log[max(0, len(log)-2000):])
 		}
 		before = now
 		if _, err := fmt.Fprintln(file, row.csv()); err != nil {

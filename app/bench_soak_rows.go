@@ -29,8 +29,8 @@ type soakColumn struct {
 	digits int    // after the point
 	get    func(*soakRow) *float64
 	title  string
-	unit   float64 // that the printed figure is in
-	how    func([]float64) float64
+	unit   float64                 // that the printed figure is in
+	how    func([]float64) float64 // makes one figure of several; nil for their median
 }
 
 var soakColumns = []soakColumn{
@@ -107,7 +107,7 @@ func (r *soakRow) line() string {
 	return b.String()
 }
 
-// soakSummary is one row for several: medians, but the longest of what counts by its worst and the sum of what is counted.
+// soakSummary is one row for several.
 func soakSummary(rows []soakRow) *soakRow {
 	var out soakRow
 	for _, c := range soakColumns {
