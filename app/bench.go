@@ -26,6 +26,8 @@ type benchCase struct {
 	run        func(context.Context, *bencher, benchCase) (benchResult, error) // nil for measure
 	broker     bool                                                            // needs a destination that the caller describes
 	to         string                                                          // that destination, as the API takes it
+	topic      func(k int64) string                                            // of the event k; nil for order.created
+	published  func(k int64, ms float64, accepted bool)                        // is told of each request; nil for publish to collect them
 }
 
 var benchCases = []benchCase{
@@ -53,10 +55,12 @@ func bench(ctx context.Context, args []string, stdout io.Writer) error {
 	for _, c := range benchCases {
 		fmt.Fprintf(&about, "\n  %-8s %s", c.name, c.about)
 	}
+	fmt.Fprintf(&about, "\n  %-8s %s", soakName, "a steady rate for long, recorded every ten seconds; alone, and not part of all")
 	names := fs.String("case", "one,fanout,steady", "cases to run, comma-separated, or all:"+about.String())
 	runs := fs.Int("runs", 1, "runs of each case; medians are printed when there are several")
 	scale := fs.Float64("scale", 1, "number of events, as a multiple of the usual")
 	limits := fs.Bool("limits", false, "first measure what this machine can do: commits, jobs and posts that carry nothing")
+	soak := soakFlags(fs)
 	brokers := map[string]string{}
 	fs.Func("destination", "measure a destination of your own, of any type, as `NAME=JSON`: NAME is a case then, and JSON what POST …/destinations takes", func(text string) error {
 		name, body, err := parseBenchDestination(text)
@@ -68,6 +72,12 @@ func bench(ctx context.Context, args []string, stdout io.Writer) error {
 			return nil
 		}
 		return err
+	}
+	if err := soak.check(fs, *names); err != nil {
+		return err
+	}
+	if *names == soakName {
+		return soak.run(ctx, stdout)
 	}
 	cases, err := chosenCases(*names, brokers)
 	if err != nil {

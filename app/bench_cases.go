@@ -97,7 +97,8 @@ func (b *bencher) load(ctx context.Context, c benchCase, tenant func(k int64) st
 	return r, nil
 }
 
-// publish returns how long the requests took, in milliseconds.
+// publish returns how long the requests took, in milliseconds. A case with published is told of each request instead, and
+// goes on when one fails.
 func (b *bencher) publish(ctx context.Context, c benchCase, tenant func(k int64) string) (took []float64, err error) {
 	var next, failures atomic.Int64
 	var mu sync.Mutex
@@ -129,13 +130,23 @@ func (b *bencher) publish(ctx context.Context, c benchCase, tenant func(k int64)
 				at := time.Now()
 				var body strings.Builder
 				for i := range min(int64(size), int64(c.events)-k) {
-					benchEvent(&body, tenant(k+i), k+i, at)
+					topic := "order.created"
+					if c.topic != nil {
+						topic = c.topic(k + i)
+					}
+					benchEvent(&body, tenant(k+i), topic, k+i, at)
 				}
 				req.SetBodyString(body.String())
-				if err := b.client.Do(req, resp); err != nil || resp.StatusCode() != 202 {
+				err := b.client.Do(req, resp)
+				accepted, ms := err == nil && resp.StatusCode() == 202, float64(time.Since(at).Microseconds())/1000
+				if c.published != nil {
+					c.published(k, ms, accepted)
+					continue
+				}
+				if !accepted {
 					failures.Add(1)
 				}
-				mine = append(mine, float64(time.Since(at).Microseconds())/1000)
+				mine = append(mine, ms)
 			}
 			mu.Lock()
 			took = append(took, mine...)
@@ -152,7 +163,7 @@ func (b *bencher) publish(ctx context.Context, c benchCase, tenant func(k int64)
 var benchPad = strings.Repeat("x", 830)
 
 // benchEvent appends an event of 1 KiB as a line of JSON.
-func benchEvent(out *strings.Builder, tenant string, k int64, at time.Time) {
+func benchEvent(out *strings.Builder, tenant, topic string, k int64, at time.Time) {
 	var b [32]byte
 	number := func(before string, n int64) {
 		out.WriteString(before)
@@ -160,7 +171,9 @@ func benchEvent(out *strings.Builder, tenant string, k int64, at time.Time) {
 	}
 	out.WriteString(`{"tenant_id":"`)
 	out.WriteString(tenant)
-	number(`","topic":"order.created","data":{"seq":`, k)
+	out.WriteString(`","topic":"`)
+	out.WriteString(topic)
+	number(`","data":{"seq":`, k)
 	number(`,"sent_at_ns":`, at.UnixNano())
 	number(`,"zone":`, k%benchGroups)
 	number(`,"total":`, k%1000)

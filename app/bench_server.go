@@ -205,8 +205,9 @@ func (b *bencher) must(status int, method, path string, body any) ([]byte, error
 	return out, nil
 }
 
-// processes calls see with the number of the server's process, PostgreSQL's, and of all that these have started.
-func (b *bencher) processes(see func(pid int)) {
+// processesBelow calls see with the number of every process that the one called root has started, of all that these have
+// started, and of root itself when it is not this process, which is the load.
+func processesBelow(root int, see func(pid int)) {
 	children := map[int][]int{}
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
@@ -228,7 +229,7 @@ func (b *bencher) processes(see func(pid int)) {
 			walk(child)
 		}
 	}
-	walk(os.Getpid()) // both are children of this one
+	walk(root)
 }
 
 // procStat is /proc/pid/stat from the third field on, the process's state; nil where there is no such process.
@@ -242,8 +243,11 @@ func procStat(pid int) []string {
 }
 
 // memory is the proportional set size of the server and PostgreSQL, in bytes; 0 where the kernel does not tell.
-func (b *bencher) memory() (total int64) {
-	b.processes(func(pid int) {
+func (b *bencher) memory() int64 { return memoryBelow(os.Getpid()) } // both are children of this one
+
+// memoryBelow is memory for the processes from root on.
+func memoryBelow(root int) (total int64) {
+	processesBelow(root, func(pid int) {
 		rollup, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 		for line := range strings.Lines(string(rollup)) {
 			if v, ok := strings.CutPrefix(line, "Pss:"); ok {
@@ -261,7 +265,7 @@ const clockTick = 10 * time.Millisecond
 // cpu is how much processor time the server and PostgreSQL have used so far; 0 where the kernel does not tell. It counts
 // also those of PostgreSQL's processes that have ended, through their parent.
 func (b *bencher) cpu() (total time.Duration) {
-	b.processes(func(pid int) {
+	processesBelow(os.Getpid(), func(pid int) {
 		if f := procStat(pid); len(f) > 14 {
 			for _, field := range f[11:15] { // utime, stime, cutime, cstime
 				ticks, _ := strconv.ParseInt(field, 10, 64)
