@@ -36,6 +36,7 @@ type bencher struct {
 	second   map[string]time.Time // when the second attempt of an event came to /again
 	first    map[string]bool
 	received atomic.Int64
+	refused  atomic.Int64 // what came to /mostly
 	last     atomic.Int64
 	tenants  int
 	closing  chan struct{}
@@ -131,7 +132,8 @@ func (b *bencher) stop() {
 }
 
 // receive is the sink. What comes to /hook is measured: the payload says when it was published. /hang answers after ten
-// seconds, /fail refuses, and /again refuses the first attempt of every event.
+// seconds, /fail refuses, /mostly does so 19 times of 20,
+// and /again refuses the first attempt of every event.
 func (b *bencher) receive(c *fasthttp.RequestCtx) {
 	now := time.Now()
 	switch string(c.Path()) {
@@ -143,6 +145,11 @@ func (b *bencher) receive(c *fasthttp.RequestCtx) {
 		return
 	case "/fail":
 		c.SetStatusCode(500)
+		return
+	case "/mostly":
+		if b.refused.Add(1)%20 > 0 {
+			c.SetStatusCode(500)
+		}
 		return
 	case "/again":
 		b.again(c, now)
