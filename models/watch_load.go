@@ -36,7 +36,12 @@ func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) erro
 		return err
 	}
 	// A rule may be younger than the failures.
-	rows, err = p.tx.Query(ctx, "select destination_key from destination_health where failures > 0 or filter_failed_at > $1", p.now.Add(-filterQuiet))
+	return p.addKeys(ctx, keys, "select destination_key from destination_health where failures > 0 or filter_failed_at > $1", p.now.Add(-filterQuiet))
+}
+
+// addKeys adds the destinations that a query finds.
+func (p *pass) addKeys(ctx context.Context, keys map[int64]bool, sql string, args ...any) error {
+	rows, err := p.tx.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
@@ -208,15 +213,6 @@ func (p *pass) certificates(ctx context.Context, keys map[int64]bool) error {
 	if most == 0 {
 		return nil
 	}
-	rows, err := p.tx.Query(ctx, `select h.destination_key from destination_health h join destinations d on d.key = h.destination_key
+	return p.addKeys(ctx, keys, `select h.destination_key from destination_health h join destinations d on d.key = h.destination_key
 		where h.certificate_ends <= $1 and d.deleted_at is null`, p.now.Add(most))
-	if err != nil {
-		return err
-	}
-	var k int64
-	_, err = pgx.ForEachRow(rows, []any{&k}, func() error {
-		keys[k] = true
-		return nil
-	})
-	return err
 }
