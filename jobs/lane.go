@@ -58,7 +58,7 @@ func (l *lane) enter(now time.Time, limit, deliveries int, crowded bool) (wait t
 		return wait, false
 	}
 	if rate := l.pacingLocked(); rate > 0 {
-		wait := l.pace.reserve(rate, deliveries)
+		wait := l.pace.reserve(now, rate, deliveries, l.jobs == 0)
 		if l.jobs >= maxWaitingOfSlow {
 			return wait, false
 		}

@@ -55,13 +55,17 @@ func (p *pace) take(ctx context.Context, rate float64, ask lease) (time.Time, er
 }
 
 // reserve takes note of n deliveries that this process has taken or put off, and returns for how long to put them off if
-// they are more than it takes for now: until those before them will have been sent.
-func (p *pace) reserve(rate float64, n int) time.Duration {
+// they are more than it takes for now: until those before them will have been sent. Jobs that come back and are put off
+// again are counted again, and others may have taken some. So idle, which says that nothing of the destination was under
+// way, halves what is believed to be ahead: too much was put off for too long.
+func (p *pace) reserve(now time.Time, rate float64, n int, idle bool) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
 	if p.ahead.Before(now) {
 		p.ahead = now
+	}
+	if idle {
+		p.ahead = now.Add(p.ahead.Sub(now) / 2)
 	}
 	wait := p.ahead.Sub(now)
 	p.ahead = p.ahead.Add(time.Duration(float64(n) / rate * float64(time.Second)))
