@@ -55,6 +55,9 @@ var Version = "dev"
 // recentBytes bounds the payloads that a process with web and worker remembers.
 const recentBytes = 32 << 20
 
+// stopWait is how long requests may take to be answered when the process stops, and connections to be closed.
+const stopWait = 15 * time.Second
+
 // New connects to the database (starting and migrating a private one where the configuration says so) and gets
 // everything ready to run. Close must be called, also when Run was not.
 func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error) {
@@ -176,7 +179,12 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		g.Go(func() error { return a.http.Listener(a.listener) })
 		g.Go(func() error {
 			<-ctx.Done()
-			return a.http.ShutdownWithTimeout(15 * time.Second)
+			err := a.http.ShutdownWithTimeout(stopWait)
+			if errors.Is(err, context.DeadlineExceeded) {
+				a.log.Warn("some connections were still open and are cut off", "after", stopWait)
+				err = nil
+			}
+			return err
 		})
 	}
 	if measured != nil {

@@ -151,7 +151,8 @@ func TestFaultsClock(t *testing.T) {
 	}
 	stop()
 	publishers.Wait()
-	// First attempts do not wait for a clock that was set back, only for the pace at which a failing destination is tried. Second ones may, for as long as it was set back.
+	// First attempts do not wait for a clock that was set back. Second ones may, for as long as it was, and a destination that
+	// refuses everything is tried at a pace of its own.
 	began, pending := time.Now(), 1
 	conn, err := pgx.Connect(context.Background(), c.url)
 	if err != nil {
@@ -159,7 +160,8 @@ func TestFaultsClock(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	for pending > 0 && time.Since(began) < 90*time.Second {
-		if err := conn.QueryRow(context.Background(), "select count(*) from deliveries where status in ('pending', 'delivering')").Scan(&pending); err != nil {
+		if err := conn.QueryRow(context.Background(), `select count(*) from deliveries d join destinations n on n.key = d.destination_key
+			where d.status in ('pending', 'delivering') and n.id <> 'bad'`).Scan(&pending); err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(50 * time.Millisecond)
