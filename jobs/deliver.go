@@ -90,7 +90,7 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[deliverArgs]
 	if err != nil {
 		return err
 	}
-	lane.permit(endpoint.InFlight, endpoint.Rate())
+	lane.permit(endpoint.Version, endpoint.InFlight, endpoint.Rate())
 	if status, reason := unusable(endpoint, args.Trigger); status != "" {
 		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(endpoint, ready, args, status, reason)})
 	}
@@ -289,6 +289,9 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	}
 	now := started.Add(took)
 	r.lane.learn(now, took, err != nil, throttled, max(t.asked, afterOf(t.err)))
+	if r.lane.recall(now) {
+		r.w.recall(r.lane, r.endpoint)
+	}
 	dec := decide(t)
 	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Type: r.endpoint.Type, Due: due(r.job), Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous}
 	if err != nil && trigger == models.TriggerProbe && r.endpoint.DisabledAt != nil {

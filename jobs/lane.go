@@ -23,6 +23,9 @@ type lane struct {
 	rate     float64 // attempts that the destination takes in a second; 0 for any number
 	failures int     // in a row
 	pace     pace
+	version  int64     // of the destination
+	late     bool      // jobs were put off for longer than the destination's state may last
+	recalled time.Time // when such jobs were last called back
 }
 
 const (
@@ -55,11 +58,13 @@ func (l *lane) enter(now time.Time, limit, deliveries int, crowded bool) (wait t
 		l.setLimit(limit)
 	}
 	if wait, full := l.full(now, crowded); full {
+		l.late = l.late || wait > minPutOff
 		return wait, false
 	}
 	if rate := l.pacingLocked(); rate > 0 {
 		wait := l.pace.reserve(now, rate, deliveries, l.jobs == 0)
 		if l.jobs >= maxWaitingOfSlow {
+			l.late = l.late || rate != l.rate
 			return wait, false
 		}
 	}
@@ -111,9 +116,13 @@ func (l *lane) setLimit(limit int) {
 	}
 }
 
-// permit takes over what the destination's current version permits.
-func (l *lane) permit(limit int, rate float64) {
+// permit takes over what the destination's current version permits. What was learned of another version says nothing about
+// this one.
+func (l *lane) permit(version int64, limit int, rate float64) {
 	l.mu.Lock()
+	if l.version < version {
+		l.version, l.failures, l.took, l.paused, l.allowed = version, 0, 0, time.Time{}, l.limit
+	}
 	l.setLimit(limit)
 	l.rate = rate
 	l.wakeNext()
@@ -232,7 +241,33 @@ func (l *lane) wait() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	wait, _ := l.full(time.Now(), true)
+	l.late = true
 	return wait
+}
+
+// recallEvery is how often jobs are called back at most, and recallAtOnce how many at a time.
+const (
+	recallEvery  = 250 * time.Millisecond
+	recallAtOnce = 1000
+)
+
+// recall reports, after an attempt that succeeded, whether to call jobs back that were put off: the destination is well
+// again, and this process has not much to do for it.
+func (l *lane) recall(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.late || l.failures > 0 || now.Before(l.paused) || l.isSlow(now) || l.jobs > maxJobsOfLane/2 || now.Sub(l.recalled) < recallEvery {
+		return false
+	}
+	l.late, l.recalled = false, now
+	return true
+}
+
+// remain takes note that there are jobs to be called back yet.
+func (l *lane) remain() {
+	l.mu.Lock()
+	l.late = true
+	l.mu.Unlock()
 }
 
 // slow reports whether attempts take long.

@@ -83,4 +83,9 @@ func TestLane(t *testing.T) {
 	if l.allowed != 2 {
 		t.Errorf("%d attempts at once after a success", l.allowed)
 	}
+	l.learn(later, 10*time.Millisecond, true, true, 30*time.Second)
+	l.permit(1, 2, 0) // of another version nothing is known
+	if wait, ok := l.enter(later, 2, 1, false); !ok || l.allowed != 2 {
+		t.Errorf("after a change of the destination: put off for %v, %d attempts at once", wait, l.allowed)
+	}
 }

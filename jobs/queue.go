@@ -36,6 +36,9 @@ const schema = "river"
 // cut off its attempt back, so that the number of attempts alone does not tell.
 const begun = "begun"
 
+// putOff is the key in a job's metadata that says that it was put off: it is due later than its deliveries are.
+const putOff = "put_off"
+
 // maxAttempts is how often River runs a job that fails. Attempts of deliveries are counted by us; a job only fails
 // when the database does.
 const maxAttempts = 10_000
@@ -250,10 +253,10 @@ func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned
 // again is what gives running jobs back to the queue: they go on as new ones, due after $1 seconds. Were they the same
 // rows, a worker that is through with a job and has lost it meanwhile could end it for the one that has it now: River
 // writes a job's end later, under its id, to whatever then runs under it.
-func again(attempt, which string) string {
+func again(attempt, metadata, which string) string {
 	return "with gone as (delete from " + schema + ".river_job where " + which + ` returning *)
 		insert into ` + schema + `.river_job (args, attempt, created_at, errors, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags, unique_key, unique_states)
-		select args, ` + attempt + `, created_at, errors, kind, max_attempts, metadata, priority, queue, now() + $1 * interval '1 second', 'available', tags, unique_key, unique_states
+		select args, ` + attempt + `, created_at, errors, kind, max_attempts, ` + metadata + `, priority, queue, now() + $1 * interval '1 second', 'available', tags, unique_key, unique_states
 		from gone`
 }
 
@@ -263,16 +266,35 @@ const mine = "id = any($2) and state::text = 'running' and attempted_by[array_up
 
 var (
 	// postpone undoes that a job was taken. The attempt that is given back tells that nothing of it was done.
-	postpone      = again("greatest(attempt - 1, 0)", mine)
-	makeAvailable = again("attempt", mine)
+	postpone      = again("greatest(attempt - 1, 0)", `metadata || '{"`+putOff+`": true}'`, mine)
+	makeAvailable = again("attempt", "metadata", mine)
 	// takeover takes the jobs of processes that nobody knows of, or not any more.
-	takeover = again("attempt", "state = 'running' and not exists (select 1 from processes p where p.id = attempted_by[array_upper(attempted_by, 1)])")
+	takeover = again("attempt", "metadata", "state = 'running' and not exists (select 1 from processes p where p.id = attempted_by[array_upper(attempted_by, 1)])")
 )
 
 // Postpone implements models.Queue.
 func (q *Queue) Postpone(ctx context.Context, db models.Execer, worker string, job int64, wait time.Duration) error {
 	_, err := db.Exec(ctx, postpone, wait.Seconds(), []int64{job}, worker)
 	return err
+}
+
+// recall has jobs that were put off done now, the first ones first. All jobs have River's default priority; saying so lets
+// its index find those that are due within the longest time that any is put off for.
+const recall = "update " + schema + `.river_job set scheduled_at = now() where id in (
+	select id from ` + schema + `.river_job where state = 'available' and queue = any($1) and priority = 1
+		and scheduled_at > now() and scheduled_at < now() + $2::interval and metadata ? '` + putOff + `' and (args->>'d')::bigint = $3
+	order by scheduled_at limit $4 for update skip locked)`
+
+// Recall implements models.Queue.
+func (q *Queue) Recall(ctx context.Context, db models.Execer, destination int64, limit int) (int, error) {
+	tag, err := db.Exec(ctx, recall, []string{queueDeliver, queueRetry}, longestPutOff, destination, limit)
+	if err != nil || tag.RowsAffected() == 0 {
+		return 0, err
+	}
+	for i := range 2 { // those of deliveries
+		q.wake[i].wake()
+	}
+	return int(tag.RowsAffected()), nil
 }
 
 // Running implements models.Queue.

@@ -43,7 +43,7 @@ type Worker struct {
 	slowOnes chan struct{} // of those, to destinations that are slow
 	jobs     atomic.Int64  // jobs under way or waiting for their turn
 	client   *river.Client[pgx.Tx]
-	disabled sync.WaitGroup
+	asides   sync.WaitGroup
 }
 
 // maxJobs is how many jobs a process takes at once. Most of them wait for their destination's turn.
@@ -171,7 +171,7 @@ func (w *Worker) stop(ctx context.Context) error {
 		}
 	}
 	w.recorder.Close()
-	w.disabled.Wait()
+	w.asides.Wait()
 	w.senders.sweep(time.Now().Add(time.Hour))
 	bye, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -223,15 +223,33 @@ func (w *Worker) freeSlot() { <-w.slots }
 // disable disables a destination whose receiver says that it is gone, beside the job: it waits for a lock that the
 // job's own recording may hold.
 func (w *Worker) disable(e *models.Endpoint, reason string) {
-	w.disabled.Add(1)
-	go func() {
-		defer w.disabled.Done()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
+	w.aside(func(ctx context.Context) {
 		if err := w.store.DisableGone(ctx, e, reason); err != nil {
 			w.log.Error("a destination that is gone could not be disabled; its next answer is another chance", "destination", e.ID, "error", err)
 		}
-	}()
+	})
+}
+
+// aside does something beside the job at hand. The worker does not stop before it is done.
+func (w *Worker) aside(do func(context.Context)) {
+	w.asides.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		do(ctx)
+	})
+}
+
+// recall has jobs done now that were put off because their destination failed or was slow, which it is not any more.
+func (w *Worker) recall(l *lane, e *models.Endpoint) {
+	w.aside(func(ctx context.Context) {
+		n, err := w.store.Recall(ctx, e.Key, recallAtOnce)
+		if err != nil || n == recallAtOnce {
+			l.remain()
+		}
+		if err != nil {
+			w.log.Warn("what was put off could not be called back; it comes back within a minute, or with the next success", "destination", e.ID, "error", err)
+		}
+	})
 }
 
 // quieter passes River's log on, but for what is no news.

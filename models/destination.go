@@ -332,6 +332,9 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 	})
 }
 
+// recallAfterChange is how many jobs that were put off are done at once after a change of their destination.
+const recallAfterChange = 5
+
 // change loads a destination under lock, lets fn change it, and saves it with the next version.
 func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, version int64,
 	fn func(context.Context, *Tx, *Destination) error) (d *Destination, err error) {
@@ -360,6 +363,9 @@ func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, ve
 	if err != nil {
 		return d, err
 	}
+	// What was put off because of how the destination was finds out at once how it is now. Some are enough: when they
+	// succeed the others follow, and without them all come back within a minute.
+	_, _ = s.Recall(ctx, d.Key, recallAfterChange)
 	return d, s.addHealth(ctx, d)
 }
 

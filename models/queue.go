@@ -72,6 +72,8 @@ type Queue interface {
 	// Postpone gives a running job of a worker back, to be taken up after a while under a new id, as if it had never been
 	// taken.
 	Postpone(ctx context.Context, db Execer, worker string, job int64, wait time.Duration) error
+	// Recall has jobs of a destination that were put off done now, limit of them at most, and returns how many.
+	Recall(ctx context.Context, db Execer, destination int64, limit int) (jobs int, err error)
 	// Running lists the jobs that a worker has been working on for longer than a while, as far as the database knows.
 	Running(ctx context.Context, db Querier, worker string, longer time.Duration) ([]int64, error)
 	// MakeAvailable has running jobs of a worker done again after a while, under new ids.
@@ -108,6 +110,11 @@ func (s *Store) MakeAvailable(ctx context.Context, worker string, jobs []int64, 
 func (s *Store) Postpone(ctx context.Context, worker string, job int64, wait time.Duration) error {
 	// Not over s.Jobs: were it undone by a crash of PostgreSQL, the job would stay with a worker that has it no more.
 	return s.queue.Postpone(ctx, s.Hot, worker, job, wait)
+}
+
+// Recall has jobs of a destination that were put off done now, limit of them at most, and returns how many.
+func (s *Store) Recall(ctx context.Context, destination int64, limit int) (jobs int, err error) {
+	return s.queue.Recall(ctx, s.Pool, destination, limit)
 }
 
 func (s *Store) enqueueRelease(ctx context.Context, tx *Tx, r Release) error {
