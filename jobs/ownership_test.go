@@ -106,3 +106,42 @@ func TestUndoneFetch(t *testing.T) {
 		t.Errorf("%d jobs are left, %v", left, err)
 	}
 }
+
+// TestClockJumps has the database's clock seem to be an hour ahead of the proofs that processes live. Those that go on
+// giving them are not given up; one that has stopped is, although it holds its lock. One whose last proof lies in the
+// future, because the clock was set back after it had died, is given up too.
+func TestClockJumps(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	register := func() *models.Process {
+		p, err := e.store.Register(ctx, "work", e.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	living, stopped := register(), register()
+	e.exec(`create function jump() returns trigger language plpgsql as $$ begin
+		new.seen_at := case when new.id = '` + stopped.ID + `' then timestamptz '2026-01-01' else clock_timestamp() - interval '1 hour' end;
+		return new; end $$`)
+	e.exec(`create trigger jump before update on processes for each row execute function jump()`)
+	e.exec(`update processes set seen_at = now()`)
+	e.exec(`insert into processes (id, role, host, pid, seen_at) values ('future', 'work', 'h', 1, now() + interval '1 hour')`)
+	e.startWorker()
+	select {
+	case <-stopped.Lost():
+	case <-time.After(20 * time.Second):
+		t.Error("the process that has stopped is not given up")
+	}
+	select {
+	case <-living.Lost():
+		t.Error("a process that lives was given up")
+	default:
+	}
+	var there []string
+	if err := e.store.Pool.QueryRow(ctx, "select array_agg(id) from processes where id = any($1)", []string{living.ID, "future"}).Scan(&there); err != nil || len(there) != 1 || there[0] != living.ID {
+		t.Errorf("of the living and the one of the future these are there: %v, %v", there, err)
+	}
+}

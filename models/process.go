@@ -35,6 +35,13 @@ type Process struct {
 	lastSeen atomic.Pointer[time.Time] // when the last proof was sent that reached the database
 	back     atomic.Pointer[time.Time] // when the first proof after a silence was sent; nil when there was none
 	lost     chan struct{}
+	silent   map[string]silence // the others that seem to have been silent for longer than leaseLength; for KeepTakingOver
+}
+
+// silence is what is known of a process that seems to be silent.
+type silence struct {
+	seen  time.Time // its last proof, by the database's clock
+	since time.Time // when that was first noticed, by this process's clock
 }
 
 // Register enters a process among the living, role for the curious, and starts to prove that it is alive until ctx
@@ -184,10 +191,14 @@ func (p *Process) Unregister(ctx context.Context) error {
 // notices. That is asked for now and then only, or when somebody has died.
 func (p *Process) takeOver(ctx context.Context, all bool) (processes, jobs int, err error) {
 	err = pgx.BeginFunc(ctx, p.s.Hot, func(tx pgx.Tx) error {
+		stopped, err := p.stopped(ctx, tx)
+		if err != nil {
+			return err
+		}
 		// A dead process's lock is free; holding it to the end of the transaction keeps others from the same work.
 		tag, err := tx.Exec(ctx, `delete from processes where id in (select id from processes
-			where id <> $1 and (seen_at < now() - $3::interval and pg_try_advisory_xact_lock($2, lock_key) or seen_at < now() - $4::interval)
-			for update skip locked)`, p.ID, int32(lockProcess), deadAfter, leaseLength)
+			where id <> $1 and (`+apart+` > $3 and pg_try_advisory_xact_lock($2, lock_key) or id = any($4))
+			for update skip locked)`, p.ID, int32(lockProcess), deadAfter, stopped)
 		if err != nil {
 			return err
 		}
@@ -204,6 +215,35 @@ func (p *Process) takeOver(ctx context.Context, all bool) (processes, jobs int, 
 		return 0, 0, nil
 	}
 	return processes, jobs, err
+}
+
+// apart is how far a process's last proof is from now, by the database's clock. It lies in the future when that clock was
+// set back.
+const apart = "greatest(now() - seen_at, seen_at - now())"
+
+// stopped returns the processes that are to be given up although they hold their locks: by the database's clock they have
+// been silent for leaseLength, and since that was noticed they have been, for long enough to know that it is not the clock
+// that has jumped.
+func (p *Process) stopped(ctx context.Context, tx pgx.Tx) (ids []string, err error) {
+	rows, err := tx.Query(ctx, "select id, seen_at from processes where id <> $1 and "+apart+" > $2", p.ID, leaseLength)
+	if err != nil {
+		return nil, err
+	}
+	now, silent := time.Now(), map[string]silence{}
+	var id string
+	var seen time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &seen}, func() error {
+		s, known := p.silent[id]
+		if !known || !s.seen.Equal(seen) {
+			s = silence{seen, now}
+		}
+		if silent[id] = s; now.Sub(s.since) > deadAfter {
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	p.silent = silent
+	return ids, err
 }
 
 var errUnsteady = errors.New("unsteady")
