@@ -165,7 +165,7 @@ func (a *testApp) tenant(id string) {
 // eventually asks until the answer is as wanted.
 func (a *testApp) eventually(path string, wanted func(answer) bool) answer {
 	a.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		out := a.do("GET", path, nil)
 		if wanted(out) {

@@ -195,7 +195,7 @@ func (l *ledger) note(id string, resp *http.Response) {
 func (l *ledger) settle(base string) time.Duration {
 	l.t.Helper()
 	start := time.Now()
-	for deadline := start.Add(60 * time.Second); ; <-time.After(10 * time.Millisecond) {
+	for deadline := start.Add(time.Minute); ; <-time.After(10 * time.Millisecond) {
 		accepted, received, _ := l.count()
 		if received == accepted && l.open(base) == 0 {
 			return time.Since(start)
@@ -319,7 +319,7 @@ func (l *ledger) reckon(url string, most int) {
 
 func (l *ledger) await(wanted func() bool) {
 	l.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !wanted(); <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !wanted(); <-time.After(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			l.t.Fatal("it did not get there")
 		}

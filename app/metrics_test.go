@@ -112,7 +112,7 @@ func TestMetrics(t *testing.T) {
 		`waybill_http_request_duration_seconds_count{code="2xx",part="waiting"}`:    1,
 	}
 	var text string
-	for deadline := time.Now().Add(10 * time.Second); ; { // counted after the commit that others can see
+	for deadline := time.Now().Add(time.Minute); ; { // counted after the commit that others can see
 		_, text = scrapeOf(t, open, "")
 		if value(text, `waybill_attempts_total{error_class="server",outcome="failed",type="echo"}`) == 3 || time.Now().After(deadline) {
 			break

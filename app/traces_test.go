@@ -85,7 +85,7 @@ func newSpans(t *testing.T) *spans {
 // await returns the spans when there are n.
 func (s *spans) await(t *testing.T, n int) []otlpSpan {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); ; <-time.After(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) {
 		s.mu.Lock()
 		got := s.got
 		s.mu.Unlock()
@@ -204,7 +204,7 @@ func TestTraces(t *testing.T) {
 
 	// The line of each attempt in the log leads to its trace.
 	var lines []map[string]any
-	for deadline := time.Now().Add(5 * time.Second); len(lines) < 2 && time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(lines) < 2 && time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
 		lines = nil
 		for line := range strings.Lines(log.String()) {
 			var m map[string]any

@@ -55,7 +55,7 @@ func (l *line) of(key string) []int {
 
 func (l *line) await(t *testing.T, key string, n int) []int {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
 		if got := l.of(key); len(got) >= n {
 			return got
 		}
@@ -127,7 +127,7 @@ func TestOrder(t *testing.T) {
 // waitEmpty waits until no line holds anybody any more.
 func waitEmpty(t *testing.T, e *engine) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
 		var n int
 		if err := e.store.Pool.QueryRow(context.Background(), "select count(*) from ordered_deliveries").Scan(&n); err != nil {
 			t.Fatal(err)
