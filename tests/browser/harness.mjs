@@ -22,7 +22,7 @@ const narrow = { width: 320, height: 640 };
 
 export const admin = { name: 'Ann Example', email: 'ann@example.com', password: 'a long sentence is fine' };
 
-const patience = 20_000;
+const patience = 60_000;
 
 export function launch() {
   const executablePath = process.env.CHROMIUM || execFileSync(join(root, 'scripts/ensure-chromium.sh'), { encoding: 'utf8' }).trim();
@@ -74,7 +74,7 @@ export async function openSite(options) {
 export function journey(site, name, options, body = options) {
   for (const js of options.js === undefined ? [true, false] : [options.js]) {
     const mode = options.js === undefined ? `, ${js ? 'with' : 'without'} JavaScript` : '';
-    test(name + mode, { timeout: 90_000 }, async () => {
+    test(name + mode, { timeout: 300_000 }, async () => {
       const visitor = await site.visitor({ ...options, js });
       try {
         await body(visitor, { js });

@@ -12,7 +12,7 @@ export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const apiKey = 'wb_key_of_the_tests_0123456789';
 
 // eventually asks until the answer is truthy, and returns it. What the asking throws counts as "not yet".
-export async function eventually(ask, what = 'the condition', limit = 20_000) {
+export async function eventually(ask, what = 'the condition', limit = 60_000) {
   const end = Date.now() + limit;
   let last;
   for (;;) {
@@ -125,7 +125,7 @@ export async function startServer({ env = {}, bin = program() } = {}) {
   await eventually(async () => {
     if (gone) return true;
     return out.includes('Publish a first event') && (await fetch(`${base}/readyz`)).ok;
-  }, 'the start of the server', 60_000);
+  }, 'the start of the server');
   if (gone) throw new Error(`The server has ended:\n${out}${log}`);
   return server;
 }
