@@ -51,7 +51,12 @@ func TestRateLimitIsShared(t *testing.T) {
 			t.Fatalf("%d of %d were sent", got, n)
 		}
 	}
-	// In no span of a second may there be more than the limit and a tenth, and what is leased at once.
+	if took := sent[n-1].Sub(sent[0]).Seconds(); (n-1)/took > rate*1.1 {
+		t.Errorf("%.0f were sent in a second", (n-1)/took)
+	}
+	// In no span of a second may there be more than the limit and a tenth, and those few that a busy machine holds up until
+	// just before it.
+	const heldUp = 20
 	for i, from := range sent {
 		in := 0
 		for _, at := range sent[i:] {
@@ -59,7 +64,7 @@ func TestRateLimitIsShared(t *testing.T) {
 				in++
 			}
 		}
-		if in > rate*1.1 {
+		if in > rate*1.1+heldUp {
 			t.Fatalf("%d were sent within a second", in)
 		}
 	}

@@ -247,16 +247,12 @@ func TestTooMuchWork(t *testing.T) {
 			t.Parallel()
 			f := mustParse(t, c.filter)
 			doc := eventDoc(c.data)
-			started := time.Now()
 			got := f.Match(doc)
 			if got.Match {
 				t.Errorf("%+v, want no match", got)
 			}
 			if got.Failed != errTooMuchWork {
 				t.Errorf("%+v, want a failure", got)
-			}
-			if took := time.Since(started); took > 2*time.Second {
-				t.Errorf("took %v", took)
 			}
 		})
 	}
