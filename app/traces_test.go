@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"io"
@@ -167,7 +166,7 @@ func TestTraces(t *testing.T) {
 	t.Parallel()
 	to := newSpans(t)
 	url, headers := newReceiver(t)
-	var log syncBuffer
+	var log lockedBuffer
 	processes(t, to.URL, url, callers, "rojo=00f067aa0ba902b7", slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	one, two := <-headers, <-headers
 	first, second := one.Get("traceparent"), two.Get("traceparent")
@@ -252,22 +251,4 @@ func TestTraceparentPassesThrough(t *testing.T) {
 			}
 		})
 	}
-}
-
-// syncBuffer can be written and read at once.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
