@@ -23,13 +23,13 @@ type stream struct {
 	halt   func() // stops the publishers and waits for them
 }
 
-// newStream starts the processes and makes the destination "hook".
-func newStream(t *testing.T, destination map[string]any) *stream {
+// newStream starts the processes, with these settings in their environment, and makes the destination "hook".
+func newStream(t *testing.T, destination map[string]any, env ...string) *stream {
 	t.Helper()
 	db := "DATABASE_URL=" + modelstest.DB(t)
 	s := &stream{ledger: newLedger(t)}
 	s.pause = 25 * time.Millisecond
-	web := startProcess(t, "web", db)
+	web := startProcess(t, "web", append(env, db)...)
 	s.a = &testApp{TB: t, base: web.base, key: testKey}
 	s.base.Store(web.base)
 	body := map[string]any{"id": "hook", "topics": "*", "disable_after": 0, "timeout": "3s",
@@ -37,7 +37,7 @@ func newStream(t *testing.T, destination map[string]any) *stream {
 	maps.Copy(body, destination)
 	s.a.want(201, "PUT", "/tenants/acme", nil)
 	s.a.want(201, "POST", "/tenants/acme/destinations", body)
-	s.worker = startProcess(t, "work", db)
+	s.worker = startProcess(t, "work", append(env, db)...)
 	return s
 }
 
