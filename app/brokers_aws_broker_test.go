@@ -213,39 +213,55 @@ func TestBrokerEventBridgeFaults(t *testing.T) {
 	c.suffers()
 }
 
+// bucket is one of S3.
+type bucket struct {
+	*s3.Client
+	name string
+}
+
+func bucketAt(cfg aws.Config, name string) bucket {
+	return bucket{s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), name}
+}
+
+func (b bucket) create(t *testing.T) {
+	t.Helper()
+	_, err := b.CreateBucket(context.Background(), &s3.CreateBucketInput{Bucket: &b.name,
+		CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: "eu-west-1"}})
+	must(t, err)
+}
+
+// receive takes objects out of the bucket, and returns the id of the event in each.
+func (b bucket) receive() (ids []string, err error) {
+	ctx := context.Background()
+	page, err := b.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &b.name})
+	if err != nil || len(page.Contents) == 0 {
+		return nil, err
+	}
+	var gone s3types.Delete
+	for _, o := range page.Contents {
+		gone.Objects = append(gone.Objects, s3types.ObjectIdentifier{Key: o.Key})
+		ids = append(ids, strings.TrimSuffix(path.Base(*o.Key), ".json"))
+	}
+	_, err = b.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &b.name, Delete: &gone})
+	return ids, err
+}
+
 func TestBrokerS3Faults(t *testing.T) {
 	t.Parallel()
 	url := moto(t, "WAYBILL_TEST_MOTO")
-	g, name, ctx := newGate(t, url), unique("orders"), context.Background()
-	api := s3.NewFromConfig(amazon(url, "a", "b"), func(o *s3.Options) { o.UsePathStyle = true })
-	c := &cloud{gate: g, missing: "not_found"}
+	g, name := newGate(t, url), unique("orders")
+	b := bucketAt(amazon(url, "a", "b"), name)
+	c := &cloud{gate: g, missing: "not_found", receive: b.receive}
 	c.throttled = func(w http.ResponseWriter) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = w.Write([]byte(`<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>`))
 	}
 	c.destination = map[string]any{"type": "aws_s3", "credentials": amazonKeys,
 		"config": map[string]string{"bucket": name, "region": "eu-west-1", "endpoint": g.url()}}
-	c.create = func() {
-		_, err := api.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name,
-			CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: "eu-west-1"}})
-		must(t, err)
-	}
+	c.create = func() { b.create(t) }
 	c.remove = func() {
-		_, err := api.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
+		_, err := b.DeleteBucket(context.Background(), &s3.DeleteBucketInput{Bucket: &name})
 		must(t, err)
-	}
-	c.receive = func() (ids []string, err error) {
-		page, err := api.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &name})
-		if err != nil || len(page.Contents) == 0 {
-			return nil, err
-		}
-		var gone s3types.Delete
-		for _, o := range page.Contents {
-			gone.Objects = append(gone.Objects, s3types.ObjectIdentifier{Key: o.Key})
-			ids = append(ids, strings.TrimSuffix(path.Base(*o.Key), ".json"))
-		}
-		_, err = api.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &name, Delete: &gone})
-		return ids, err
 	}
 	c.suffers()
 }
