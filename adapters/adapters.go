@@ -51,6 +51,14 @@ type Checker interface {
 	Check(ctx context.Context) []Stage
 }
 
+// Borrower is implemented by types whose destinations may use the credentials of the machine that this server runs on, where
+// Env.HostCredentials lets them. Elsewhere settings that need them are refused when they are entered.
+type Borrower interface {
+	// Borrows names the field that is empty because the machine's credentials are to be used ("credentials.key"). It is
+	// empty for settings that do not need them.
+	Borrows(Settings) string
+}
+
 // Stage is one step of a connection check.
 type Stage struct {
 	Name    string        // dns, connect, tls, auth or publish

@@ -162,3 +162,24 @@ func TestMoreAtOnceForRabbitMQ(t *testing.T) {
 		t.Error("the form does not tell how many there are unless one says so")
 	}
 }
+
+// Destinations without credentials are refused where they could only fail: at servers that do not lend their own.
+func TestCredentialsOfTheHost(t *testing.T) {
+	t.Parallel()
+	const sqs = `{"type":"aws_sqs","topics":"*","config":{"queue_url":"https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}}`
+	const topic = `{"type":"gcp_pubsub","topics":"*","config":{"project_id":"my-project","topic":"orders"}}`
+	own, lent := newTestApp(t, nil), newTestApp(t, func(c *Config) { c.HostCreds = true })
+	own.want(201, "PUT", "/tenants/acme", nil)
+	lent.want(201, "PUT", "/tenants/acme", nil)
+	for body, field := range map[string]string{sqs: "credentials.key", topic: "credentials.service_account_json"} {
+		lent.want(201, "POST", "/tenants/acme/destinations", body)
+		if o := own.want(422, "POST", "/tenants/acme/destinations", body); !strings.Contains(o.raw, field+" is required, because this server's operator") {
+			t.Error(o.raw)
+		}
+	}
+	own.want(201, "POST", "/tenants/acme/destinations", strings.Replace(topic, `"topic"`, `"endpoint":"localhost:8085","topic"`, 1))
+	// One that has them keeps them, until they are taken away.
+	own.want(201, "POST", "/tenants/acme/destinations", strings.Replace(sqs, `"topics"`, `"id":"q","credentials":{"key":"AKIAIOSFODNN7EXAMPLE","secret":"s"},"topics"`, 1))
+	own.want(200, "PATCH", "/tenants/acme/destinations/q", `{"config":{"message_group_template":"data.customer"}}`)
+	own.want(422, "PATCH", "/tenants/acme/destinations/q", `{"credentials":{"key":null,"secret":null}}`)
+}

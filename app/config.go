@@ -389,7 +389,7 @@ func writeNew(path string, b []byte) error {
 func (c *Config) Rules() models.Rules {
 	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit, DisableAfter: c.DisableN,
 		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
-		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL}
+		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds}
 }
 
 // EnvExample is the text of .env.example.

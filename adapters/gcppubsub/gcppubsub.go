@@ -146,6 +146,14 @@ func topicName(s adapters.Settings) string {
 	return "projects/" + s.Config["project_id"] + "/topics/" + s.Config["topic"]
 }
 
+// Borrows implements adapters.Borrower. What is not encrypted, an emulator, is sent no credentials.
+func (Type) Borrows(s adapters.Settings) string {
+	if s.Credentials["service_account_json"] == "" && !strings.HasPrefix(s.Config["endpoint"], "http://") {
+		return "credentials.service_account_json"
+	}
+	return ""
+}
+
 // Target implements adapters.Type.
 func (Type) Target(s adapters.Settings) (label, page string) {
 	project, topic := s.Config["project_id"], s.Config["topic"]
