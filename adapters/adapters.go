@@ -114,6 +114,9 @@ type Env struct {
 	// instance's role, a service account). False unless the operator says so: whoever may create destinations
 	// would otherwise act with the rights of the server.
 	HostCredentials bool
+	// GoogleKeyFile is the path of the service account key that is lent for Google Cloud; empty for the account of the
+	// machine, which its metadata server knows.
+	GoogleKeyFile string
 }
 
 // Receipt says what was sent and what came back. The zero value means that nothing was sent.

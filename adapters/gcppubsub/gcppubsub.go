@@ -17,6 +17,7 @@ import (
 	_ "embed"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -222,6 +223,17 @@ func (t Type) tokens(env adapters.Env, s adapters.Settings, e *outbound.Endpoint
 	case !strings.HasSuffix(e.Host, ownDomain):
 		// Whoever may create destinations could otherwise have the server's token sent to an address of their own.
 		return nil, nil, adapters.ConfigError("The server's own service account is used with Google's own endpoints only; enter a service account key.")
+	}
+	if env.GoogleKeyFile != "" {
+		text, err := os.ReadFile(env.GoogleKeyFile) // by every new sender, so that a key that was renewed is used
+		if err != nil {
+			return nil, nil, adapters.ConfigError("The key file of this server's own service account cannot be read; ask the operator to check GOOGLE_APPLICATION_CREDENTIALS.")
+		}
+		a, err := parseAccount(string(text))
+		if err != nil {
+			return nil, nil, adapters.ConfigError("The key file of this server's own service account (GOOGLE_APPLICATION_CREDENTIALS) " + err.Error() + ".")
+		}
+		return &signed{account: a, now: now}, []string{string(text), a.PrivateKey}, nil
 	}
 	host, err := newHostTokens(t.metadata, now)
 	if err != nil {
