@@ -18,8 +18,8 @@ type version struct {
 }
 
 const (
-	// lookAgain is how long a run takes the version that it has for the current one. Most runs are over before; one that
-	// takes longer asks for two numbers, together with the others of the process.
+	// lookAgain is how long a process takes the version of a destination that it last saw for the current one. Each job
+	// that begins sees it; only where none does one of those under way ask for two numbers.
 	lookAgain = 100 * time.Millisecond
 	// lookTimeout bounds how long attempts wait for that.
 	lookTimeout = time.Second
@@ -28,9 +28,8 @@ const (
 // current is the version that a run uses. A job may take minutes, when its destination is slow or takes few at once, and
 // what is changed meanwhile, credentials, an address, that it is disabled, is in force for the next attempt.
 type current struct {
-	mu     sync.Mutex
-	used   []*version // the last one is in force
-	looked time.Time
+	mu   sync.Mutex
+	used []*version // the last one is in force
 }
 
 // use makes a version the one in force.
@@ -41,7 +40,7 @@ func (r *run) use(e *models.Endpoint) {
 	} else {
 		v.sender, v.giveBack = sender, giveBack
 	}
-	r.current.used, r.current.looked = append(r.current.used, v), time.Now()
+	r.current.used = append(r.current.used, v)
 }
 
 // version returns the one in force, after a look at whether the destination was changed. When the database does not say,
@@ -51,13 +50,12 @@ func (r *run) version() *version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.used[len(c.used)-1]
-	if time.Since(c.looked) < lookAgain {
+	if !r.lane.outdated(v.endpoint.Version, time.Now()) {
 		return v
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, lookTimeout)
 	defer cancel()
 	e, _, err := r.w.loader.Load(ctx, v.endpoint.Key, nil, true)
-	c.looked = time.Now()
 	if err != nil || e.Version <= v.endpoint.Version {
 		return v
 	}
