@@ -51,6 +51,14 @@ type Checker interface {
 	Check(ctx context.Context) []Stage
 }
 
+// Borrower is implemented by types whose destinations may use the credentials of the machine that this server runs on, where
+// Env.HostCredentials lets them. Elsewhere settings that need them are refused when they are entered.
+type Borrower interface {
+	// Borrows names the field that is empty because the machine's credentials are to be used ("credentials.key"). It is
+	// empty for settings that do not need them.
+	Borrows(Settings) string
+}
+
 // Stage is one step of a connection check.
 type Stage struct {
 	Name    string        // dns, connect, tls, auth or publish
@@ -106,6 +114,9 @@ type Env struct {
 	// instance's role, a service account). False unless the operator says so: whoever may create destinations
 	// would otherwise act with the rights of the server.
 	HostCredentials bool
+	// GoogleKeyFile is the path of the service account key that is lent for Google Cloud; empty for the account of the
+	// machine, which its metadata server knows.
+	GoogleKeyFile string
 }
 
 // Receipt says what was sent and what came back. The zero value means that nothing was sent.

@@ -62,7 +62,7 @@ const stopWait = 15 * time.Second
 // everything ready to run. Close must be called, also when Run was not.
 func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error) {
 	a := &App{cfg: cfg, log: log, metrics: metrics.New(Version),
-		env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version, HostCredentials: cfg.HostCreds}}
+		env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version, HostCredentials: cfg.HostCreds, GoogleKeyFile: cfg.GoogleKeyFile}}
 	defer func() {
 		if err != nil {
 			a.Close()

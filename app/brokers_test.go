@@ -23,13 +23,13 @@ type stream struct {
 	halt   func() // stops the publishers and waits for them
 }
 
-// newStream starts the processes and makes the destination "hook".
-func newStream(t *testing.T, destination map[string]any) *stream {
+// newStream starts the processes, with these settings in their environment, and makes the destination "hook".
+func newStream(t *testing.T, destination map[string]any, env ...string) *stream {
 	t.Helper()
 	db := "DATABASE_URL=" + modelstest.DB(t)
 	s := &stream{ledger: newLedger(t)}
 	s.pause = 25 * time.Millisecond
-	web := startProcess(t, "web", db)
+	web := startProcess(t, "web", append(env, db)...)
 	s.a = &testApp{TB: t, base: web.base, key: testKey}
 	s.base.Store(web.base)
 	body := map[string]any{"id": "hook", "topics": "*", "disable_after": 0, "timeout": "3s",
@@ -37,7 +37,7 @@ func newStream(t *testing.T, destination map[string]any) *stream {
 	maps.Copy(body, destination)
 	s.a.want(201, "PUT", "/tenants/acme", nil)
 	s.a.want(201, "POST", "/tenants/acme/destinations", body)
-	s.worker = startProcess(t, "work", db)
+	s.worker = startProcess(t, "work", append(env, db)...)
 	return s
 }
 
@@ -161,4 +161,25 @@ func TestMoreAtOnceForRabbitMQ(t *testing.T) {
 	if p := v.get("/t/acme/destinations/new?type=rabbitmq"); p.Find(`[name="max_in_flight"]`).AttrOr("placeholder", "") != "100" {
 		t.Error("the form does not tell how many there are unless one says so")
 	}
+}
+
+// Destinations without credentials are refused where they could only fail: at servers that do not lend their own.
+func TestCredentialsOfTheHost(t *testing.T) {
+	t.Parallel()
+	const sqs = `{"type":"aws_sqs","topics":"*","config":{"queue_url":"https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}}`
+	const topic = `{"type":"gcp_pubsub","topics":"*","config":{"project_id":"my-project","topic":"orders"}}`
+	own, lent := newTestApp(t, nil), newTestApp(t, func(c *Config) { c.HostCreds = true })
+	own.want(201, "PUT", "/tenants/acme", nil)
+	lent.want(201, "PUT", "/tenants/acme", nil)
+	for body, field := range map[string]string{sqs: "credentials.key", topic: "credentials.service_account_json"} {
+		lent.want(201, "POST", "/tenants/acme/destinations", body)
+		if o := own.want(422, "POST", "/tenants/acme/destinations", body); !strings.Contains(o.raw, field+" is required, because this server's operator") {
+			t.Error(o.raw)
+		}
+	}
+	own.want(201, "POST", "/tenants/acme/destinations", strings.Replace(topic, `"topic"`, `"endpoint":"localhost:8085","topic"`, 1))
+	// One that has them keeps them, until they are taken away.
+	own.want(201, "POST", "/tenants/acme/destinations", strings.Replace(sqs, `"topics"`, `"id":"q","credentials":{"key":"AKIAIOSFODNN7EXAMPLE","secret":"s"},"topics"`, 1))
+	own.want(200, "PATCH", "/tenants/acme/destinations/q", `{"config":{"message_group_template":"data.customer"}}`)
+	own.want(422, "PATCH", "/tenants/acme/destinations/q", `{"credentials":{"key":null,"secret":null}}`)
 }

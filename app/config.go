@@ -30,36 +30,37 @@ import (
 type Config struct {
 	Role string // the command: serve, web or work
 
-	Host         string
-	Port         int
-	DatabaseURL  string // empty for a private PostgreSQL in DataDir (serve only)
-	DataDir      string
-	APIKey       string
-	SecretKey    string
-	OlderKeys    []string
-	AdminEmail   string
-	AdminPass    string
-	BaseURL      string
-	Topics       []string
-	EgressAllow  []netip.Prefix
-	HostCreds    bool // destinations may use the credentials of this machine
-	Retry        models.RetryPolicy
-	ManualLimit  int
-	DisableN     int           // failing deliveries in a row after which a destination is disabled; 0 for never
-	DisableMin   time.Duration // and only when they lasted so long
-	ProbeAfter   time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
-	Retention    time.Duration
-	Timeout      time.Duration
-	MaxInFlight  int
-	PerDest      int
-	MaxPayload   int
-	LogLevel     slog.Level
-	LogFormat    string // text or json
-	Proxies      []string
-	SMTP         notify.SMTP       // without a server when SMTP_URL is not given; meant for notify.Env
-	OTLPHeaders  map[string]string // of requests to the collector
-	OTLPEndpoint string            // base address of an OpenTelemetry collector; empty for no traces
-	MetricsAddr  string            // where metrics are served without a key; empty for nowhere
+	Host          string
+	Port          int
+	DatabaseURL   string // empty for a private PostgreSQL in DataDir (serve only)
+	DataDir       string
+	APIKey        string
+	SecretKey     string
+	OlderKeys     []string
+	AdminEmail    string
+	AdminPass     string
+	BaseURL       string
+	Topics        []string
+	EgressAllow   []netip.Prefix
+	HostCreds     bool   // destinations may use the credentials of this machine
+	GoogleKeyFile string // those for Google Cloud; empty for the metadata server's
+	Retry         models.RetryPolicy
+	ManualLimit   int
+	DisableN      int           // failing deliveries in a row after which a destination is disabled; 0 for never
+	DisableMin    time.Duration // and only when they lasted so long
+	ProbeAfter    time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
+	Retention     time.Duration
+	Timeout       time.Duration
+	MaxInFlight   int
+	PerDest       int
+	MaxPayload    int
+	LogLevel      slog.Level
+	LogFormat     string // text or json
+	Proxies       []string
+	SMTP          notify.SMTP       // without a server when SMTP_URL is not given; meant for notify.Env
+	OTLPHeaders   map[string]string // of requests to the collector
+	OTLPEndpoint  string            // base address of an OpenTelemetry collector; empty for no traces
+	MetricsAddr   string            // where metrics are served without a key; empty for nowhere
 
 	NewAPIKey bool // the API key was made up just now
 	KeyInFile bool // the API key is kept in DataDir
@@ -167,6 +168,10 @@ func variables() []variable {
 			if err != nil {
 				return errors.New("must be true or false")
 			}
+			return nil
+		}},
+		{"GOOGLE_APPLICATION_CREDENTIALS", "", "with HOST_CREDENTIALS: key file of the service account that Pub/Sub destinations use; without it, that of the Google Cloud machine", func(r *reader, v string) error {
+			r.GoogleKeyFile = v
 			return nil
 		}},
 		{"RETRY_INITIAL", "10s", "wait before the second attempt", func(r *reader, v string) error {
@@ -389,7 +394,7 @@ func writeNew(path string, b []byte) error {
 func (c *Config) Rules() models.Rules {
 	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit, DisableAfter: c.DisableN,
 		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
-		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL}
+		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds}
 }
 
 // EnvExample is the text of .env.example.

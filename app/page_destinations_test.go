@@ -3,6 +3,8 @@ package app
 import (
 	"encoding/json"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -303,6 +305,16 @@ func TestTestEventAndCheck(t *testing.T) {
 	p = v.post("/t/acme/destinations/closed/check")
 	p.says("Not reachable")
 	p.says("Nothing answered on 127.0.0.1:9")
+	// Somebody who answers that there is no such queue can be reached.
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"It does not exist."}`))
+	}))
+	t.Cleanup(srv.Close)
+	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"queue","type":"aws_sqs","topics":"*","config":{"queue_url":"`+srv.URL+`/1/orders"},"credentials":{"key":"AKIAIOSFODNN7EXAMPLE","secret":"s"}}`)
+	p = v.post("/t/acme/destinations/queue/check")
+	p.says("Not ready")
+	p.says("There is no queue orders")
 }
 
 func TestDestinationList(t *testing.T) {

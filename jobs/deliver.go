@@ -94,11 +94,9 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[deliverArgs]
 	if status, reason := unusable(endpoint, args.Trigger); status != "" {
 		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(endpoint, ready, args, status, reason)})
 	}
-	run := &run{w: w, ctx: ctx, job: job, lane: lane, endpoint: endpoint, ready: ready}
-	run.sender, run.giveBack, run.openErr = w.senders.get(endpoint)
-	if run.openErr == nil {
-		defer run.giveBack()
-	}
+	run := &run{w: w, ctx: ctx, job: job, lane: lane, ready: ready}
+	run.use(endpoint)
+	defer run.giveBack()
 	run.all()
 	placed = false
 	return run.finish()
@@ -136,15 +134,12 @@ func (w *Worker) putOff(ctx context.Context, job *river.Job[deliverArgs], wait t
 
 // run is one job under way.
 type run struct {
-	w        *Worker
-	ctx      context.Context
-	job      *river.Job[deliverArgs]
-	lane     *lane
-	endpoint *models.Endpoint
-	sender   adapters.Sender
-	giveBack func()
-	openErr  error
-	ready    []models.Ready
+	w       *Worker
+	ctx     context.Context
+	job     *river.Job[deliverArgs]
+	lane    *lane
+	ready   []models.Ready
+	current current
 
 	mu       sync.Mutex
 	next     int              // index of the delivery to be taken up next
@@ -217,29 +212,36 @@ func (r *run) one(i int) {
 		r.fail(errNotAlive)
 		return
 	}
+	v := r.version()
+	if status, reason := unusable(v.endpoint, r.job.Args.Trigger); status != "" {
+		r.add(unsent(v.endpoint, r.ready[i:i+1], r.job.Args, status, reason)[0])
+		return
+	}
 	started := time.Now()
-	span := r.trace(d, started)
-	receipt, err := r.send(d, span)
+	span := r.trace(v, d, started)
+	receipt, err := r.send(v, d, span)
 	took := time.Since(started)
 	if err != nil && r.ctx.Err() != nil {
 		r.fail(r.ctx.Err()) // the process is stopping; the attempt was cut off and is made again
 		return
 	}
-	o := r.outcome(d, started, took, receipt, err)
-	r.tell(d, &o, span)
+	o := r.outcome(v, d, started, took, receipt, err)
+	r.tell(v, d, &o, span)
 	r.add(o)
 }
 
 // await waits for the destination's next sending time, if it has a rate limit or keeps failing.
 func (r *run) await() error {
-	rate, limit := r.lane.pacing(), r.endpoint.Rate()
+	rate := r.lane.pacing()
 	if rate == 0 {
 		return nil
 	}
+	endpoint := r.version().endpoint
+	limit := endpoint.Rate()
 	var ask lease
 	if rate == limit {
 		ask = func(ctx context.Context, n int) (time.Duration, error) {
-			return r.w.store.LeaseRate(ctx, r.endpoint.Key, limit, n)
+			return r.w.store.LeaseRate(ctx, endpoint.Key, limit, n)
 		}
 	}
 	at, err := r.lane.pace.take(r.ctx, rate, ask)
@@ -249,38 +251,38 @@ func (r *run) await() error {
 	return pause(r.ctx, at)
 }
 
-func (r *run) send(d *models.Ready, span traces.Span) (adapters.Receipt, error) {
-	if r.endpoint.UnusableErr != nil {
+func (r *run) send(v *version, d *models.Ready, span traces.Span) (adapters.Receipt, error) {
+	if v.endpoint.UnusableErr != nil {
 		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: "The destination's credentials cannot be opened with this server's key.",
 			Advice: "Ask the operator to check SECRET_KEY and SECRET_KEY_PREVIOUS, or enter the credentials again."}
 	}
-	if r.openErr != nil {
-		return adapters.Receipt{}, r.openErr
+	if v.openErr != nil {
+		return adapters.Receipt{}, v.openErr
 	}
 	e := d.Event
-	body, computed, err := r.endpoint.Compute(e)
+	body, computed, err := v.endpoint.Compute(e)
 	if err != nil {
 		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: err.Error(),
 			Advice: "Nothing was sent, not even the payload as it is. Correct the expression in the destination's settings; the next attempt uses it."}
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, r.endpoint.Timeout)
+	ctx, cancel := context.WithTimeout(r.ctx, v.endpoint.Timeout)
 	defer cancel()
-	return r.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
-		DeliveryMetadata: r.endpoint.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: span.Parent, TraceState: span.State})
+	return v.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
+		DeliveryMetadata: v.endpoint.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: span.Parent, TraceState: span.State})
 }
 
 // outcome turns an attempt into what is recorded.
-func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc adapters.Receipt, err error) models.Outcome {
+func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.Duration, rc adapters.Receipt, err error) models.Outcome {
 	trigger := r.job.Args.Trigger
 	if trigger == "" {
 		trigger = models.TriggerAutomatic
 	}
-	key := models.DeliveryKey{EventID: d.EventID, Destination: r.endpoint.Key}
-	a := &models.Attempt{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Number: d.Attempts + 1, StartedAt: started, Duration: took,
+	key := models.DeliveryKey{EventID: d.EventID, Destination: v.endpoint.Key}
+	a := &models.Attempt{DeliveryKey: key, TenantKey: v.endpoint.TenantKey, Number: d.Attempts + 1, StartedAt: started, Duration: took,
 		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor, Method: rc.Method, URL: rc.URL,
 		RequestHeader: rc.ReqHeader, ResponseHeader: rc.RespHeader, ResponseBody: rc.Body, Truncated: rc.Truncated,
-		TransformKey: r.endpoint.TransformKey, CertificateEnds: rc.CertificateEnds}
-	t := tried{policy: r.endpoint.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code, asked: rc.Retry, random: rand.Float64()}
+		TransformKey: v.endpoint.TransformKey, CertificateEnds: rc.CertificateEnds}
+	t := tried{policy: v.endpoint.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code, asked: rc.Retry, random: rand.Float64()}
 	throttled := false
 	if err != nil {
 		t.err = adapters.AsError(err)
@@ -290,19 +292,19 @@ func (r *run) outcome(d *models.Ready, started time.Time, took time.Duration, rc
 	now := started.Add(took)
 	r.lane.learn(now, took, err != nil, throttled, max(t.asked, afterOf(t.err)))
 	if r.lane.recall(now) {
-		r.w.recall(r.lane, r.endpoint)
+		r.w.recall(r.lane, v.endpoint)
 	}
 	dec := decide(t)
-	o := models.Outcome{DeliveryKey: key, TenantKey: r.endpoint.TenantKey, Type: r.endpoint.Type, Due: due(r.job), Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous}
-	if err != nil && trigger == models.TriggerProbe && r.endpoint.DisabledAt != nil {
+	o := models.Outcome{DeliveryKey: key, TenantKey: v.endpoint.TenantKey, Type: v.endpoint.Type, Due: due(r.job), Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous}
+	if err != nil && trigger == models.TriggerProbe && v.endpoint.DisabledAt != nil {
 		o.Status, o.Reason = models.StatusHeld, "A probe of the disabled destination failed: "+a.Error
 	}
-	o.Passes = r.endpoint.Passes(o.Status)
+	o.Passes = v.endpoint.Passes(o.Status)
 	if o.Status == models.StatusRetrying {
 		o.Next = now.Add(dec.wait)
 	}
 	if dec.disable != "" {
-		r.w.disable(r.endpoint, dec.disable)
+		r.w.disable(v.endpoint, dec.disable)
 	}
 	return o
 }

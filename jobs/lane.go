@@ -24,6 +24,7 @@ type lane struct {
 	failures int     // in a row
 	pace     pace
 	version  int64     // of the destination
+	looked   time.Time // when that was seen
 	late     bool      // jobs were put off for longer than the destination's state may last
 	recalled time.Time // when such jobs were last called back
 }
@@ -123,10 +124,26 @@ func (l *lane) permit(version int64, limit int, rate float64) {
 	if l.version < version {
 		l.version, l.failures, l.took, l.paused, l.allowed = version, 0, 0, time.Time{}, l.limit
 	}
+	l.looked = time.Now()
 	l.setLimit(limit)
 	l.rate = rate
 	l.wakeNext()
 	l.mu.Unlock()
+}
+
+// outdated reports whether a version of the destination is not the current one, or whether that has to be looked at. One
+// of those who ask looks, for all.
+func (l *lane) outdated(version int64, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.version > version {
+		return true
+	}
+	if now.Sub(l.looked) < lookAgain {
+		return false
+	}
+	l.looked = now
+	return true
 }
 
 // errPutOff says that the destination has become slow while a job waited for a place.

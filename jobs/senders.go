@@ -44,14 +44,18 @@ func (s *senders) get(e *models.Endpoint) (adapters.Sender, func(), error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if o != nil {
-			s.retire(o)
+		// A job that has read the version before a change must not take the sender of the one after it from the others.
+		old := o
+		o = &openSender{Sender: sender, version: e.Version, retired: old != nil && old.version > e.Version}
+		if !o.retired {
+			if old != nil {
+				s.retire(old)
+			}
+			if s.m == nil {
+				s.m = map[int64]*openSender{}
+			}
+			s.m[e.Key] = o
 		}
-		o = &openSender{Sender: sender, version: e.Version}
-		if s.m == nil {
-			s.m = map[int64]*openSender{}
-		}
-		s.m[e.Key] = o
 	}
 	o.users++
 	o.lastUsed = time.Now()

@@ -221,6 +221,11 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 	for _, fe := range r.Check(&set) {
 		bad.add(fe.Key, fe.Message)
 	}
+	if b, can := r.Type.(adapters.Borrower); can && !s.HostCredentials && (d.Key == 0 || len(in.Config)+len(in.Credentials) > 0) {
+		if key := b.Borrows(set); key != "" {
+			bad.add(key, "is required, because this server's operator does not lend its own credentials to destinations")
+		}
+	}
 	d.Config, d.Credentials = set.Config, set.Credentials
 	d.checkExpressions(bad)
 }

@@ -84,7 +84,8 @@ func NewLoader(ctx context.Context, s *Store, recent *Recent) *Loader {
 }
 
 // Load returns the destination's current version and those of the items whose turn it is. fresh says that these are
-// first attempts which no worker has begun; their rows are only looked at when the destination asks for care.
+// first attempts which no worker has begun; their rows are only looked at when the destination asks for care. Without
+// items it only reads the version.
 func (l *Loader) Load(ctx context.Context, destination int64, items []Item, fresh bool) (*Endpoint, []Ready, error) {
 	r := &loadRequest{destination: destination, items: items, fresh: fresh, done: make(chan loadResult, 1)}
 	select {
@@ -226,7 +227,7 @@ func (l *Loader) fill(ctx context.Context, group []*loadRequest, endpoints map[i
 		if e == nil {
 			return fmt.Errorf("destination %d does not exist", r.destination)
 		}
-		if !r.fresh || e.Careful {
+		if len(r.items) > 0 && (!r.fresh || e.Careful) {
 			claim = append(claim, r)
 		}
 		for _, it := range r.items {

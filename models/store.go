@@ -54,6 +54,7 @@ type Rules struct {
 	Topics           []string      // catalogue from the environment; empty together with the table for any topic
 	Retention        time.Duration // how long events are kept
 	BaseURL          string        // of the dashboard, without a slash at the end
+	HostCredentials  bool          // destinations without credentials use those of the machine
 }
 
 // DefaultRules are the rules of a server whose environment says nothing.

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"slices"
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
@@ -141,6 +142,14 @@ func stageName(s adapters.Stage) string {
 		return n
 	}
 	return s.Name
+}
+
+// failure says what a failed check comes down to: nobody could be reached, or somebody was, who does not take the events.
+func (v Check) failure() string {
+	if n := len(v.Stages); n > 0 && slices.Contains([]string{"auth", "publish", "config"}, v.Stages[n-1].Name) {
+		return "Not ready"
+	}
+	return "Not reachable"
 }
 
 func stageLook(s adapters.Stage) Look {

@@ -873,7 +873,7 @@ func CheckPage(v Check) templ.Component {
 						return templ_7745c5c3_Err
 					}
 				} else {
-					templ_7745c5c3_Err = Badge(ToneBad, "x", "Not reachable").Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = Badge(ToneBad, "x", v.failure()).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -93,6 +93,9 @@ func name(bus string) string {
 	return bus
 }
 
+// Borrows implements adapters.Borrower.
+func (Type) Borrows(s adapters.Settings) string { return awsconf.Borrows(s) }
+
 // Target implements adapters.Type.
 func (Type) Target(s adapters.Settings) (label, page string) {
 	set, errs := read(&s)

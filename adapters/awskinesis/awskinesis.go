@@ -79,6 +79,9 @@ func (Type) Validate(s *adapters.Settings) []adapters.FieldError {
 // name is that of a stream, also when its ARN was given.
 func name(stream string) string { return stream[strings.LastIndexByte(stream, '/')+1:] }
 
+// Borrows implements adapters.Borrower.
+func (Type) Borrows(s adapters.Settings) string { return awsconf.Borrows(s) }
+
 // Target implements adapters.Type.
 func (Type) Target(s adapters.Settings) (label, page string) {
 	set, errs := awsconf.ReadNamed(&s, "stream_name")

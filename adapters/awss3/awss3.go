@@ -81,6 +81,9 @@ func (Type) Validate(s *adapters.Settings) []adapters.FieldError {
 	return errs
 }
 
+// Borrows implements adapters.Borrower.
+func (Type) Borrows(s adapters.Settings) string { return awsconf.Borrows(s) }
+
 // Target implements adapters.Type.
 func (Type) Target(s adapters.Settings) (label, page string) {
 	set, errs := awsconf.ReadNamed(&s, "bucket")

@@ -17,6 +17,7 @@ import (
 	_ "embed"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -146,6 +147,14 @@ func topicName(s adapters.Settings) string {
 	return "projects/" + s.Config["project_id"] + "/topics/" + s.Config["topic"]
 }
 
+// Borrows implements adapters.Borrower. What is not encrypted, an emulator, is sent no credentials.
+func (Type) Borrows(s adapters.Settings) string {
+	if s.Credentials["service_account_json"] == "" && !strings.HasPrefix(s.Config["endpoint"], "http://") {
+		return "credentials.service_account_json"
+	}
+	return ""
+}
+
 // Target implements adapters.Type.
 func (Type) Target(s adapters.Settings) (label, page string) {
 	project, topic := s.Config["project_id"], s.Config["topic"]
@@ -214,6 +223,17 @@ func (t Type) tokens(env adapters.Env, s adapters.Settings, e *outbound.Endpoint
 	case !strings.HasSuffix(e.Host, ownDomain):
 		// Whoever may create destinations could otherwise have the server's token sent to an address of their own.
 		return nil, nil, adapters.ConfigError("The server's own service account is used with Google's own endpoints only; enter a service account key.")
+	}
+	if env.GoogleKeyFile != "" {
+		text, err := os.ReadFile(env.GoogleKeyFile) // by every new sender, so that a key that was renewed is used
+		if err != nil {
+			return nil, nil, adapters.ConfigError("The key file of this server's own service account cannot be read; ask the operator to check GOOGLE_APPLICATION_CREDENTIALS.")
+		}
+		a, err := parseAccount(string(text))
+		if err != nil {
+			return nil, nil, adapters.ConfigError("The key file of this server's own service account (GOOGLE_APPLICATION_CREDENTIALS) " + err.Error() + ".")
+		}
+		return &signed{account: a, now: now}, []string{string(text), a.PrivateKey}, nil
 	}
 	host, err := newHostTokens(t.metadata, now)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -103,6 +105,40 @@ func TestHostCredentials(t *testing.T) {
 		} else if e := adapters.AsError(err); e.Class != adapters.ClassConfig {
 			t.Errorf("%s: %+v", name, e)
 		}
+	}
+}
+
+// A key file that the operator names is used in the metadata server's place, as it is when a sender is opened, and nothing of
+// it or of its path is told.
+func TestKeyFileOfTheHost(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "key.json")
+	s := at("", "orders")
+	s.Credentials = nil
+	for text, want := range map[string]string{keyFile(): "", `{"type": "authorized_user"}`: "must be the key file of a service account", "": "must be the whole JSON"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		snd, err := Type{}.Open(adapters.Env{HostCredentials: true, GoogleKeyFile: path}, *s)
+		if want != "" {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), path) {
+				t.Errorf("%q: %v", text, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if own, ok := snd.(*sender).tokens.(*signed); !ok || own.account.Email == "" {
+			t.Errorf("tokens come from %T", snd.(*sender).tokens)
+		}
+		snd.Close()
+	}
+	if _, err := (Type{}).Open(adapters.Env{HostCredentials: true, GoogleKeyFile: path + ".gone"}, *s); err == nil || !strings.Contains(err.Error(), "GOOGLE_APPLICATION_CREDENTIALS") || strings.Contains(err.Error(), path) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if _, err := (Type{}).Open(adapters.Env{GoogleKeyFile: path}, *s); err == nil || !strings.Contains(err.Error(), "does not lend") {
+		t.Errorf("nothing is lent: %v", err)
 	}
 }
 

@@ -170,7 +170,7 @@ func (Type) Target(s adapters.Settings) (label, url string) {
 	if rest != "" {
 		first += ", …"
 	}
-	return "the topic " + s.Config["topic"] + " on " + first, ""
+	return s.Config["topic"] + " on " + first, ""
 }
 
 // Open implements adapters.Type.

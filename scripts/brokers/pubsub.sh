@@ -2,6 +2,7 @@
 # Debian's packages.
 # shellcheck shell=bash
 packages_pubsub="./adapters/gcppubsub"
+after_pubsub="./app"
 
 pubsub_emulator() {
 	local dir

@@ -122,6 +122,14 @@ func (s Settings) credentials(fail func(key, message string)) {
 	}
 }
 
+// Borrows names the field that is empty where the host's credentials are to be used.
+func Borrows(s adapters.Settings) string {
+	if s.Credentials["key"] == "" {
+		return "credentials.key"
+	}
+	return ""
+}
+
 // AWSHost reports whether a host belongs to AWS, in any of its partitions.
 func AWSHost(host string) bool {
 	for _, domain := range []string{".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws", ".api.amazonwebservices.com.cn"} {

@@ -1,0 +1,72 @@
+package jobs
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// version is a destination as a run uses it, until the destination is changed.
+type version struct {
+	endpoint *models.Endpoint
+	sender   adapters.Sender
+	giveBack func()
+	openErr  error // why there is no sender
+}
+
+const (
+	// lookAgain is how long a process takes the version of a destination that it last saw for the current one. Each job
+	// that begins sees it; only where none does one of those under way ask for two numbers.
+	lookAgain = 100 * time.Millisecond
+	// lookTimeout bounds how long attempts wait for that.
+	lookTimeout = time.Second
+)
+
+// current is the version that a run uses. A job may take minutes, when its destination is slow or takes few at once, and
+// what is changed meanwhile, credentials, an address, that it is disabled, is in force for the next attempt.
+type current struct {
+	mu   sync.Mutex
+	used []*version // the last one is in force
+}
+
+// use makes a version the one in force.
+func (r *run) use(e *models.Endpoint) {
+	v := &version{endpoint: e, giveBack: func() {}}
+	if sender, giveBack, err := r.w.senders.get(e); err != nil {
+		v.openErr = err
+	} else {
+		v.sender, v.giveBack = sender, giveBack
+	}
+	r.current.used = append(r.current.used, v)
+}
+
+// version returns the one in force, after a look at whether the destination was changed. When the database does not say,
+// what is known goes on being used: a process that is cut off from it stops sending by itself.
+func (r *run) version() *version {
+	c := &r.current
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.used[len(c.used)-1]
+	if !r.lane.outdated(v.endpoint.Version, time.Now()) {
+		return v
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, lookTimeout)
+	defer cancel()
+	e, _, err := r.w.loader.Load(ctx, v.endpoint.Key, nil, true)
+	if err != nil || e.Version <= v.endpoint.Version {
+		return v
+	}
+	r.lane.permit(e.Version, e.InFlight, e.Rate())
+	r.use(e)
+	return c.used[len(c.used)-1]
+}
+
+// giveBack gives the senders back. No attempt is under way any more.
+func (r *run) giveBack() {
+	for _, v := range r.current.used {
+		v.giveBack()
+	}
+}
