@@ -236,7 +236,7 @@ func (a *App) createRule(ctx context.Context, c *Call, req *newRuleRequest) (*Re
 	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, scope, "alert_rule.create", r.ID, map[string]any{"name": r.Name, "when": r.Condition})
+	a.auditChanges(ctx, c, scope, "alert_rule.create", r.ID, r.Changes, nil)
 	return &Reply{Status: http.StatusCreated, Body: ruleToJSON(req.Tenant, r), Location: ownerPath(req.Tenant, "alert-rules", r.ID)}, nil
 }
 
@@ -299,7 +299,7 @@ func (a *App) updateRule(ctx context.Context, c *Call, req *updateRuleRequest) (
 	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, scope, "alert_rule.update", r.ID, map[string]any{"name": r.Name, "when": r.Condition, "disabled": r.Disabled})
+	a.auditChanges(ctx, c, scope, "alert_rule.update", r.ID, r.Changes, map[string]any{"name": r.Name})
 	return &Reply{Body: ruleToJSON(req.Tenant, r)}, nil
 }
 
@@ -308,9 +308,13 @@ func (a *App) deleteRule(ctx context.Context, c *Call, req *ruleRequest) (*Reply
 	if err != nil {
 		return nil, err
 	}
+	r, err := a.store.AlertRule(ctx, scope, req.Tenant, req.Rule)
+	if err != nil {
+		return nil, err
+	}
 	if err := a.store.DeleteAlertRule(ctx, scope, req.Tenant, req.Rule); err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, scope, "alert_rule.delete", req.Rule, nil)
+	a.audit(ctx, c, scope, "alert_rule.delete", req.Rule, map[string]any{"name": r.Name, "when": r.Condition.Sentence()})
 	return &Reply{Body: success}, nil
 }
