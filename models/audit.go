@@ -49,6 +49,8 @@ type AuditEntry struct {
 
 	Key      uuid.UUID // of an entry that was read
 	TenantID string    // of an entry that was read; empty for the whole server
+
+	TenantDeleted bool // since the entry was made; of an entry that was read
 }
 
 // ID is the entry's public id.
@@ -129,13 +131,13 @@ func withoutNUL(v any) any {
 	return v
 }
 
-const auditSelect = `select a.id, coalesce(t.id, ''), a.actor, a.actor_type, a.action, a.object, a.outcome, a.detail, a.ip, a.request_id
+const auditSelect = `select a.id, coalesce(t.id, ''), t.deleted_at is not null, a.actor, a.actor_type, a.action, a.object, a.outcome, a.detail, a.ip, a.request_id
 	from audit a left join tenants t on t.key = a.tenant_key`
 
 func scanAudit(row pgx.CollectableRow) (*AuditEntry, error) {
 	e := &AuditEntry{}
 	var detail []byte
-	if err := row.Scan(&e.Key, &e.TenantID, &e.Actor, &e.ActorKind, &e.Action, &e.Object, &e.Outcome, &detail, &e.IP, &e.RequestID); err != nil {
+	if err := row.Scan(&e.Key, &e.TenantID, &e.TenantDeleted, &e.Actor, &e.ActorKind, &e.Action, &e.Object, &e.Outcome, &detail, &e.IP, &e.RequestID); err != nil {
 		return nil, err
 	}
 	if e.Outcome == outcomeOK {
