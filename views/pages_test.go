@@ -366,7 +366,7 @@ func hostileHealth() Health {
 func hostileAlert() *models.Alert {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return &models.Alert{Status: models.AlertAcknowledged, Summary: hostile, RuleName: hostile, RuleID: hostile, TenantID: hostile, DestinationID: hostile, DestinationName: hostile,
-		OpenedAt: at, AcknowledgedAt: &at, AcknowledgedBy: hostile, Detail: models.AlertDetail{Error: hostile, Advice: hostile, Failures: 3, FirstFailure: &at}}
+		OpenedAt: at, AcknowledgedAt: &at, AcknowledgedBy: hostile, Acknowledged: hostile, Detail: models.AlertDetail{Error: hostile, Advice: hostile, Failures: 3, FirstFailure: &at}}
 }
 
 func hostileEntries() []*models.AuditEntry {
