@@ -169,7 +169,8 @@ func (a *App) sendAudit(ctx context.Context, c *fiber.Ctx, call *Call, req *expo
 	}
 	out, in := io.Pipe()
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), exportTimeout)
+		// The request's own time is over when its handler returns, and the answer is only begun then.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exportTimeout)
 		defer cancel()
 		err := a.writeExport(ctx, in, call, list, first, req.Format)
 		if err != nil && err != io.ErrClosedPipe { // the reader went away

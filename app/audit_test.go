@@ -271,6 +271,35 @@ func TestAuditOfOtherTenants(t *testing.T) {
 	}
 }
 
+// TestAuditSearchIsBounded looks for an entry behind a hundred thousand others: page by page, and in an export in one go.
+func TestAuditSearchIsBounded(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	_, err := a.store.Pool.Exec(t.Context(), `insert into audit (id, actor, action, object)
+		select ('01000000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 'ann', 'topic.update', case when i = 1 then 'needle' else 'hay' end from generate_series(1, 100050) i`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := a.want(200, "GET", "/audit?q=needle", nil)
+	if len(first.body["models"].([]any)) != 0 || first.str("pagination", "next") == "" {
+		t.Fatalf("%.300s", first.raw)
+	}
+	second := a.want(200, "GET", "/audit?q=needle&next="+first.str("pagination", "next"), nil)
+	if second.str("models", "0", "object") != "needle" || second.str("pagination", "next") != "" {
+		t.Errorf("%.300s", second.raw)
+	}
+	if back := a.want(200, "GET", "/audit?q=needle&prev="+second.str("pagination", "prev"), nil); len(back.body["models"].([]any)) != 0 || back.str("pagination", "prev") == "" {
+		t.Errorf("%.300s", back.raw)
+	}
+	if out := a.want(200, "GET", "/audit/export?q=needle", nil); strings.Count(out.raw, "\n") != 1 {
+		t.Errorf("%.300s", out.raw)
+	}
+	v := a.visitor()
+	p := v.get("/audit?q=needle")
+	p.says("None of the entries that were searched. There are older ones.")
+	v.get(p.Find(`main a:contains("Search older entries")`).AttrOr("href", "")).says("needle")
+}
+
 func TestAuditExport(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)

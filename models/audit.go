@@ -213,32 +213,64 @@ func (aq AuditQuery) conditions(q *query) error {
 	if aq.Text != "" {
 		// A detail is stored as JSON, where some characters are written otherwise than people write them.
 		quoted, _ := json.Marshal(aq.Text)
-		q.and(`position(lower(?) in lower(concat_ws(E'\n', t.id, a.actor, a.action, a.object, a.outcome, a.ip, a.request_id))) + position(lower(?) in lower(a.detail::text)) > 0`,
+		q.and(`position(lower(?) in lower(concat_ws(E'\n', t.id, a.actor, a.action, a.object, a.outcome, a.ip, a.request_id))) + position(lower(?) in lower(coalesce(a.detail::text, ''))) > 0`,
 			aq.Text, string(quoted[1:len(quoted)-1]))
 	}
+	return nil
+}
+
+// span adds the conditions on whose entries and when, which the indexes serve.
+func (aq AuditQuery) span(q *query, scope Scope, k *keyset) {
+	scope.where(q, "a.tenant_key")
 	if !aq.Since.IsZero() {
 		q.and("a.id >= ?", lowestUUID(aq.Since))
 	}
 	if !aq.Until.IsZero() {
 		q.and("a.id < ?", lowestUUID(aq.Until))
 	}
-	return nil
+	var after uuid.UUID
+	if k.decode(&after) {
+		q.and("a.id "+k.op()+" ?", after)
+	}
 }
 
-// AuditLog lists entries, newest first unless the page asks otherwise.
+// auditWindow is how many entries a search for a text looks at for one page, so that a page takes bounded time: a hundred
+// thousand take about a second on a slow machine.
+const auditWindow = 100_000
+
+// auditWindowEnd is the last entry that a search for a text looks at; nil when it looks at all that there are.
+func (s *Store) auditWindowEnd(ctx context.Context, scope Scope, aq AuditQuery, k *keyset) (*uuid.UUID, error) {
+	if aq.Text == "" {
+		return nil, nil
+	}
+	q := newQuery()
+	aq.span(q, scope, k)
+	var end uuid.UUID
+	err := s.Pool.QueryRow(ctx, "select a.id from audit a"+q.sql()+" order by a.id "+k.order()+q.bind(" offset ? limit 1", auditWindow-1), q.args...).Scan(&end)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return &end, err
+}
+
+// AuditLog lists entries, newest first unless the page asks otherwise. With a text, a page may hold fewer than it could, or
+// none, and have a next one all the same: that goes on where this one stopped to search.
 func (s *Store) AuditLog(ctx context.Context, scope Scope, aq AuditQuery) (*Page[*AuditEntry], error) {
 	k, err := aq.Page.keyset("audit", scope.keys(), aq.Actor, aq.ActorKind, aq.Actions, aq.Object, aq.Outcome, aq.IP, aq.RequestID, aq.Text, aq.Since, aq.Until)
 	if err != nil {
 		return nil, err
 	}
 	q := newQuery()
-	scope.where(q, "a.tenant_key")
+	aq.span(q, scope, k)
 	if err := aq.conditions(q); err != nil {
 		return nil, err
 	}
-	var after uuid.UUID
-	if k.decode(&after) {
-		q.and("a.id "+k.op()+" ?", after)
+	end, err := s.auditWindowEnd(ctx, scope, aq, k)
+	if err != nil {
+		return nil, err
+	}
+	if end != nil {
+		q.and("a.id "+map[bool]string{true: ">=", false: "<="}[k.descending()]+" ?", *end)
 	}
 	rows, err := s.Pool.Query(ctx, auditSelect+q.sql()+" order by a.id "+k.order()+q.limit(k.limit+1), q.args...)
 	if err != nil {
@@ -248,7 +280,15 @@ func (s *Store) AuditLog(ctx context.Context, scope Scope, aq AuditQuery) (*Page
 	if err != nil {
 		return nil, err
 	}
-	return newPage(k, "time", list, func(e *AuditEntry) any { return e.Key }), nil
+	page := newPage(k, "time", list, func(e *AuditEntry) any { return e.Key })
+	if end != nil && len(list) <= k.limit {
+		if k.back {
+			page.Prev = k.cursor(*end)
+		} else {
+			page.Next = k.cursor(*end)
+		}
+	}
+	return page, nil
 }
 
 // AuditEntry returns one entry.

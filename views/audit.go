@@ -324,3 +324,11 @@ func auditIntro(p Page) string {
 	}
 	return "Who did what in this tenant. Secrets are never part of it, and nobody can change it here."
 }
+
+// nothingText says what to do when no entry matches.
+func (v Audit) nothingText() string {
+	if v.pager().Older != "" {
+		return "None of the entries that were searched. There are older ones."
+	}
+	return "Remove a filter above, or choose a longer time."
+}
