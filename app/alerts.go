@@ -44,6 +44,7 @@ type alertJSON struct {
 	UpdatedAt      time.Time          `json:"updated_at"`
 	AcknowledgedAt *time.Time         `json:"acknowledged_at"`
 	AcknowledgedBy string             `json:"acknowledged_by,omitempty"`
+	Acknowledged   string             `json:"acknowledgement,omitempty"`
 	MutedUntil     *time.Time         `json:"muted_until"`
 	MutedBy        string             `json:"muted_by,omitempty"`
 	ResolvedAt     *time.Time         `json:"resolved_at"`
@@ -54,7 +55,7 @@ type alertJSON struct {
 
 func alertToJSON(x *models.Alert) alertJSON {
 	j := alertJSON{ID: x.ID(), RuleID: x.RuleID, RuleName: x.RuleName, TenantID: x.TenantID, DestinationID: x.DestinationID, Status: x.Status, Severity: x.Severity,
-		Summary: x.Summary, Detail: x.Detail, OpenedAt: x.OpenedAt, UpdatedAt: x.UpdatedAt, AcknowledgedAt: x.AcknowledgedAt, AcknowledgedBy: x.AcknowledgedBy,
+		Summary: x.Summary, Detail: x.Detail, OpenedAt: x.OpenedAt, UpdatedAt: x.UpdatedAt, AcknowledgedAt: x.AcknowledgedAt, AcknowledgedBy: x.AcknowledgedBy, Acknowledged: x.Acknowledged,
 		MutedUntil: x.MutedUntil, MutedBy: x.MutedBy, ResolvedAt: x.ResolvedAt, Resolution: x.Resolution, ResolvedBy: x.ResolvedBy}
 	if x.Step > 0 {
 		j.Step = &x.Step
@@ -115,20 +116,8 @@ func (a *App) getAlert(ctx context.Context, c *Call, req *alertRequest) (*Reply,
 	return &Reply{Body: j}, nil
 }
 
-func (a *App) acknowledgeAlert(ctx context.Context, c *Call, req *alertRequest) (*Reply, error) {
-	scope, err := ownedBy(ctx, a, c, req.Tenant)
-	if err != nil {
-		return nil, err
-	}
-	x, err := a.store.AcknowledgeAlert(ctx, scope, req.Tenant, req.Alert, c.Actor.Name)
-	if err != nil {
-		return nil, err
-	}
-	a.audit(ctx, c, scope, "alert.acknowledge", req.Alert, nil)
-	return &Reply{Body: alertToJSON(x)}, nil
-}
-
-type resolveRequest struct {
+// messageRequest does something to an alert.
+type messageRequest struct {
 	Tenant string `path:"tenant"`
 	Alert  string `path:"alert"`
 	Body   struct {
@@ -136,8 +125,21 @@ type resolveRequest struct {
 	} `body:"json"`
 }
 
+func (a *App) acknowledgeAlert(ctx context.Context, c *Call, req *messageRequest) (*Reply, error) {
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	x, err := a.store.AcknowledgeAlert(ctx, scope, req.Tenant, req.Alert, c.Actor.Name, req.Body.Message)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "alert.acknowledge", req.Alert, map[string]any{"message": req.Body.Message, "summary": x.Summary})
+	return &Reply{Body: alertToJSON(x)}, nil
+}
+
 // resolveAlert ends an alert by hand.
-func (a *App) resolveAlert(ctx context.Context, c *Call, req *resolveRequest) (*Reply, error) {
+func (a *App) resolveAlert(ctx context.Context, c *Call, req *messageRequest) (*Reply, error) {
 	scope, err := ownedBy(ctx, a, c, req.Tenant)
 	if err != nil {
 		return nil, err
@@ -146,7 +148,7 @@ func (a *App) resolveAlert(ctx context.Context, c *Call, req *resolveRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, scope, "alert.resolve", req.Alert, map[string]any{"message": req.Body.Message})
+	a.audit(ctx, c, scope, "alert.resolve", req.Alert, map[string]any{"message": req.Body.Message, "summary": x.Summary})
 	return &Reply{Body: alertToJSON(x)}, nil
 }
 
@@ -236,7 +238,7 @@ func (a *App) createRule(ctx context.Context, c *Call, req *newRuleRequest) (*Re
 	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, scope, "alert_rule.create", r.ID, map[string]any{"name": r.Name, "when": r.Condition})
+	a.auditChanges(ctx, c, scope, "alert_rule.create", r.ID, r.Changes, nil)
 	return &Reply{Status: http.StatusCreated, Body: ruleToJSON(req.Tenant, r), Location: ownerPath(req.Tenant, "alert-rules", r.ID)}, nil
 }
 
@@ -299,7 +301,7 @@ func (a *App) updateRule(ctx context.Context, c *Call, req *updateRuleRequest) (
 	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, scope, "alert_rule.update", r.ID, map[string]any{"name": r.Name, "when": r.Condition, "disabled": r.Disabled})
+	a.auditChanges(ctx, c, scope, "alert_rule.update", r.ID, r.Changes, map[string]any{"name": r.Name})
 	return &Reply{Body: ruleToJSON(req.Tenant, r)}, nil
 }
 
@@ -308,9 +310,13 @@ func (a *App) deleteRule(ctx context.Context, c *Call, req *ruleRequest) (*Reply
 	if err != nil {
 		return nil, err
 	}
+	r, err := a.store.AlertRule(ctx, scope, req.Tenant, req.Rule)
+	if err != nil {
+		return nil, err
+	}
 	if err := a.store.DeleteAlertRule(ctx, scope, req.Tenant, req.Rule); err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, scope, "alert_rule.delete", req.Rule, nil)
+	a.audit(ctx, c, scope, "alert_rule.delete", req.Rule, map[string]any{"name": r.Name, "when": r.Condition.Sentence()})
 	return &Reply{Body: success}, nil
 }

@@ -149,9 +149,16 @@ func TestAlertLife(t *testing.T) {
 	if out := a.want(200, "POST", "/alert-rules/preview", `{"when":{"consecutive_failures":5}}`); out.str("count") != "0" {
 		t.Errorf("%s", out.raw)
 	}
-	ack := a.want(200, "POST", "/tenants/acme/alerts/"+alert+"/acknowledge", nil)
-	if ack.str("status") != "acknowledged" || ack.str("acknowledged_by") != "API_KEY" {
+	a.want(422, "POST", "/tenants/acme/alerts/"+alert+"/acknowledge", map[string]string{"message": strings.Repeat("x", 501)})
+	ack := a.want(200, "POST", "/tenants/acme/alerts/"+alert+"/acknowledge", `{"message":"on it"}`)
+	if ack.str("status") != "acknowledged" || ack.str("acknowledged_by") != "API_KEY" || ack.str("acknowledgement") != "on it" {
 		t.Errorf("%s", ack.raw)
+	}
+	if again := a.want(200, "POST", "/tenants/acme/alerts/"+alert+"/acknowledge", nil); again.str("acknowledgement") != "on it" {
+		t.Errorf("%s", again.raw)
+	}
+	if e := a.entries("action=alert.acknowledge&outcome=ok"); len(e) != 2 || e[1].Detail["message"] != "on it" || e[1].Object != alert {
+		t.Errorf("the audit log: %+v", e)
 	}
 	a.want(422, "POST", "/tenants/acme/alerts/"+alert+"/mute", `{}`)
 	if out := a.want(200, "POST", "/tenants/acme/alerts/"+alert+"/mute", `{"for":"2h"}`); out.str("muted_until") == "" || out.str("muted_by") != "API_KEY" {
@@ -273,8 +280,10 @@ func TestAlertPages(t *testing.T) {
 	v.get("/t/acme").says("Dead end")
 	v.get("/t/acme").says("1 open alert")
 	v.get("/t/acme/destinations/dead").says("4 deliveries in a row failed (12 attempts)")
-	p = v.post(alert+"/acknowledge", "x", "y")
+	v.post(alert+"/acknowledge", "message", strings.Repeat("x", 501)).refused(422, "message", "at most 500")
+	p = v.post(alert+"/acknowledge", "message", "calling the receiver")
 	p.says("Acknowledged: you take care of it")
+	p.says("They saidcalling the receiver")
 	p.says("Acknowledged byAnn")
 	if got := p.text(`nav[aria-label="Main"]`); strings.Contains(got, "open") {
 		t.Errorf("it still counts: %q", got)

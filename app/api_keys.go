@@ -48,10 +48,19 @@ func (a *App) createAPIKey(ctx context.Context, c *Call, req *createAPIKeyReques
 	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, c.Scope(), "api_key.create", k.ID.String(), map[string]any{"name": k.Name, "scopes": k.Scopes})
+	a.auditKey(ctx, c, "api_key.create", k)
 	j := apiKeyToJSON(k)
 	j.Key = secret
 	return &Reply{Status: http.StatusCreated, Body: j, Location: apiPrefix + "/api-keys"}, nil
+}
+
+// auditKey adds what happened to a key to the audit log, of its tenant if it is for one.
+func (a *App) auditKey(ctx context.Context, c *Call, action string, k *models.APIKey) {
+	detail := map[string]any{"name": k.Name, "hint": k.Hint, "scopes": k.Scopes}
+	if k.ExpiresAt != nil {
+		detail["expires_at"] = k.ExpiresAt
+	}
+	a.audit(ctx, c, k.TenantScope(), action, k.ID.String(), detail)
 }
 
 type apiKeyRequest struct {
@@ -59,9 +68,10 @@ type apiKeyRequest struct {
 }
 
 func (a *App) revokeAPIKey(ctx context.Context, c *Call, req *apiKeyRequest) (*Reply, error) {
-	if err := a.store.RevokeAPIKey(ctx, c.Scope(), req.Key); err != nil {
+	k, err := a.store.RevokeAPIKey(ctx, c.Scope(), req.Key)
+	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, c.Scope(), "api_key.revoke", req.Key, nil)
+	a.auditKey(ctx, c, "api_key.revoke", k)
 	return &Reply{Body: success}, nil
 }

@@ -115,7 +115,7 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	a.accepter = models.NewAccepter(a.store, a.recent, log)
 	a.notices = &jobs.Notices{Store: a.store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Log: log, Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.env.UserAgent, SMTP: cfg.SMTP,
 		BaseURL: cfg.BaseURL, Publish: a.publishNotice}}
-	a.bootstrap = &models.Actor{Name: "API_KEY", Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}}
+	a.bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}}
 	a.bootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
 	if cfg.Role != "work" {
 		if err := a.firstUser(ctx); err != nil {
@@ -254,7 +254,7 @@ func (a *App) Close() {
 	})
 }
 
-// audit adds a line to the audit trail. That it could not be written is logged, and does not undo what was done.
+// audit adds an entry to the audit log. That it could not be written is logged, and does not undo what was done.
 func (a *App) audit(ctx context.Context, c *Call, scope models.Scope, action, object string, detail map[string]any) {
 	a.writeAudit(ctx, c, models.AuditEntry{Scope: scope, Action: action, Object: object, Detail: detail})
 }
@@ -264,13 +264,18 @@ func (a *App) auditFailure(ctx context.Context, c *Call, scope models.Scope, act
 }
 
 func (a *App) auditDestination(ctx context.Context, c *Call, d *models.Destination, action string, detail map[string]any) {
-	a.audit(ctx, c, d.TenantScope(), action, d.ID, detail)
+	a.auditChanges(ctx, c, d.TenantScope(), action, d.ID, d.Changes, detail)
+}
+
+// auditChanges is audit for what has altered something.
+func (a *App) auditChanges(ctx context.Context, c *Call, scope models.Scope, action, object string, changes []models.Change, detail map[string]any) {
+	a.writeAudit(ctx, c, models.AuditEntry{Scope: scope, Action: action, Object: object, Detail: detail, Changes: changes})
 }
 
 func (a *App) writeAudit(ctx context.Context, c *Call, e models.AuditEntry) {
-	e.Actor, e.IP, e.RequestID = c.Actor.Name, c.IP, c.RequestID
+	e.Actor, e.ActorKind, e.IP, e.RequestID = c.Actor.Name, c.Actor.Kind, c.IP, c.RequestID
 	if err := a.store.Audit(ctx, e); err != nil {
-		a.log.Error("audit trail", "action", e.Action, "object", e.Object, "error", err)
+		a.log.Error("audit log", "action", e.Action, "object", e.Object, "error", err)
 	}
 }
 

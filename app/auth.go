@@ -95,7 +95,7 @@ func (a *App) tokenActor(ctx context.Context, token string) (*models.Actor, erro
 	if err != nil {
 		return nil, err
 	}
-	return &models.Actor{Name: "token of " + t.ID, Scope: t.Scope(), TenantID: t.ID, May: []models.Permission{models.MayRead, models.MayWrite, models.MayRetry}}, nil
+	return &models.Actor{Name: "token of " + t.ID, Kind: models.ActorToken, Scope: t.Scope(), TenantID: t.ID, May: []models.Permission{models.MayRead, models.MayWrite, models.MayRetry}}, nil
 }
 
 // operatorsOnly refuses callers that see one tenant only, where a request concerns the whole server.

@@ -67,7 +67,7 @@ func (a *App) createChannel(ctx context.Context, c *Call, req *newChannelRequest
 	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, scope, "channel.create", x.ID, map[string]any{"name": x.Name, "type": x.Type})
+	a.auditChanges(ctx, c, scope, "channel.create", x.ID, x.Changes, nil)
 	// Whoever creates a channel sees the secret that was made for it, this once.
 	return &Reply{Status: http.StatusCreated, Body: a.channelToJSON(x, true), Location: ownerPath(req.Tenant, "channels", x.ID)}, nil
 }
@@ -108,7 +108,7 @@ func (a *App) updateChannel(ctx context.Context, c *Call, req *updateChannelRequ
 	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, scope, "channel.update", x.ID, map[string]any{"name": x.Name})
+	a.auditChanges(ctx, c, scope, "channel.update", x.ID, x.Changes, map[string]any{"name": x.Name})
 	return &Reply{Body: a.channelToJSON(x, c.Actor.SeesSecrets())}, nil
 }
 
@@ -117,10 +117,14 @@ func (a *App) deleteChannel(ctx context.Context, c *Call, req *channelRequest) (
 	if err != nil {
 		return nil, err
 	}
+	x, err := a.store.Channel(ctx, scope, req.Tenant, req.Channel)
+	if err != nil {
+		return nil, err
+	}
 	if err := a.store.DeleteChannel(ctx, scope, req.Tenant, req.Channel); err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, scope, "channel.delete", req.Channel, nil)
+	a.audit(ctx, c, scope, "channel.delete", req.Channel, map[string]any{"name": x.Name, "type": x.Type})
 	return &Reply{Body: success}, nil
 }
 
@@ -184,6 +188,11 @@ func (a *App) testChannel(ctx context.Context, c *Call, req *channelRequest) (*R
 	if err := a.store.LogTest(ctx, n); err != nil {
 		return nil, err
 	}
+	scope, err := ownedBy(ctx, a, c, req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "channel.test", x.ID, map[string]any{"name": x.Name, "arrived": out.OK, "notification": n.ID()})
 	return &Reply{Body: out}, nil
 }
 

@@ -89,7 +89,7 @@ func (a *App) cancelDelivery(ctx context.Context, c *Call, req *deliveryRequest)
 	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, d.TenantScope(), "delivery.cancel", d.ID(), nil)
+	a.audit(ctx, c, d.TenantScope(), "delivery.cancel", d.ID(), map[string]any{"event": d.PublicEventID, "destination": d.DestinationID})
 	return &Reply{Body: deliveryToJSON(d)}, nil
 }
 

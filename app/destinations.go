@@ -196,7 +196,7 @@ func (a *App) deleteDestination(ctx context.Context, c *Call, req *destinationRe
 	if err != nil {
 		return nil, err
 	}
-	a.auditDestination(ctx, c, d, "destination.delete", nil)
+	a.auditDestination(ctx, c, d, "destination.delete", map[string]any{"name": d.Title(), "type": d.Type})
 	return &Reply{Body: success}, nil
 }
 
@@ -263,10 +263,15 @@ type backlogRequest struct {
 }
 
 func (a *App) actOnBacklog(ctx context.Context, c *Call, req *backlogRequest) (*Reply, error) {
-	n, err := a.store.ActOnBacklog(ctx, c.Scope(), req.Tenant, req.Destination, c.Actor.Name, req.Body)
+	scope, err := a.store.Of(ctx, c.Scope(), req.Tenant)
 	if err != nil {
 		return nil, err
 	}
+	n, err := a.store.ActOnBacklog(ctx, scope, req.Tenant, req.Destination, c.Actor.Name, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, scope, "destination.backlog", req.Destination, map[string]any{"action": req.Body.Action, "since": req.Body.Since, "until": req.Body.Until, "count": n})
 	return &Reply{Status: http.StatusAccepted, Body: map[string]int{"count": n}}, nil
 }
 

@@ -266,14 +266,14 @@ const (
 	tryWindow = 10 * time.Minute
 )
 
-// allow counts a try under each key and returns when the next is possible, or the zero time when this one is.
-func (l *attemptLimiter) allow(now time.Time, keys ...string) time.Time {
+// allow counts a try under each key and returns when the next is possible, or the zero time when this one is. again says
+// that one before was refused already.
+func (l *attemptLimiter) allow(now time.Time, keys ...string) (wait time.Time, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.m == nil || len(l.m) > 10_000 {
 		l.m = map[string]*tries{}
 	}
-	var wait time.Time
 	for _, k := range keys {
 		t := l.m[k]
 		if t == nil || now.After(t.until) {
@@ -284,8 +284,9 @@ func (l *attemptLimiter) allow(now time.Time, keys ...string) time.Time {
 		if t.n > maxTries && t.until.After(wait) {
 			wait = t.until
 		}
+		again = again || t.n > maxTries+1
 	}
-	return wait
+	return wait, again
 }
 
 // forget takes the tries under the keys back, after one has succeeded.

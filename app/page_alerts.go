@@ -83,8 +83,15 @@ func (a *App) showAlert(ctx context.Context, p *pageCtx, form views.Form) error 
 
 func (a *App) acknowledgePage(ctx context.Context, p *pageCtx) error {
 	to := views.AlertURL(p.tenantID(), p.Params("alert"))
-	_, err := a.acknowledgeAlert(ctx, p.call, &alertRequest{Tenant: p.tenantID(), Alert: p.Params("alert")})
+	form := p.form()
+	req := &messageRequest{Tenant: p.tenantID(), Alert: p.Params("alert")}
+	req.Body.Message = form.Value("message")
+	_, err := a.acknowledgeAlert(ctx, p.call, req)
 	if e := refusal(err); e != nil {
+		if e.Kind == models.KindInvalid {
+			form.Err = e
+			return a.showAlert(ctx, p, form)
+		}
 		return p.done(to, &views.Flash{Tone: views.ToneInfo, Text: e.Message})
 	}
 	if err != nil {
@@ -95,7 +102,7 @@ func (a *App) acknowledgePage(ctx context.Context, p *pageCtx) error {
 
 func (a *App) resolvePage(ctx context.Context, p *pageCtx) error {
 	form := p.form()
-	req := &resolveRequest{Tenant: p.tenantID(), Alert: p.Params("alert")}
+	req := &messageRequest{Tenant: p.tenantID(), Alert: p.Params("alert")}
 	req.Body.Message = form.Value("message")
 	if _, err := a.resolveAlert(ctx, p.call, req); err != nil {
 		if form.Err = refusal(err); form.Err == nil {

@@ -99,7 +99,7 @@ func (p *pageCtx) createdKey(ctx context.Context, in models.APIKeyInput, title, 
 	if err != nil {
 		return err
 	}
-	p.app.audit(ctx, p.call, p.call.Scope(), "api_key.create", k.ID.String(), map[string]any{"name": k.Name, "scopes": k.Scopes})
+	p.app.auditKey(ctx, p.call, "api_key.create", k)
 	v := views.KeyCreated{Page: keyFrame(p, title), Key: k, Secret: secret, Next: next}
 	v.Here = next
 	if v.Section = views.SectionKeys; next == views.HomeURL() {

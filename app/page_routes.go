@@ -74,6 +74,7 @@ func (a *App) pageRoutes() []pageRoute {
 		{get, destination + "/secrets", write, twin("POST " + apiDestination + "/secrets/reveal"), a.secretsPage},
 		{post, destination + "/secrets/reveal", write, twin("POST " + apiDestination + "/secrets/reveal"), a.revealSecretPage},
 		{post, destination + "/secrets/rotate", write, twin("POST " + apiDestination + "/secrets/rotate"), a.rotateSecretPage},
+		{get, destination + "/activity", read, twin("GET /audit"), a.activityPage},
 		{get, destination + "/test", write, twin("POST " + apiDestination + "/test"), a.testPage},
 		{post, destination + "/test", write, twin("POST " + apiDestination + "/test"), a.sendTestPage},
 		{post, destination + "/check", write, twin("POST " + apiDestination + "/check"), a.checkPage},
@@ -102,7 +103,7 @@ func (a *App) pageRoutes() []pageRoute {
 		{post, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
 		{get, tenant + "/settings", read, nil, a.settingsPage},
-	}, slices.Concat(a.alertPageRoutes(tenant, apiTenant), a.alertPageRoutes("", ""))...)
+	}, slices.Concat(a.auditPageRoutes(tenant), a.auditPageRoutes(""), a.alertPageRoutes(tenant, apiTenant), a.alertPageRoutes("", ""))...)
 }
 
 // apiCallOf is the call of the API that a page tells about, with the tenant's and the object's ids filled in.

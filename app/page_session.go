@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"net/mail"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ func (a *App) doSetup(ctx context.Context, p *pageCtx) error {
 		}
 		return p.render(ctx, form.Err.Status(), views.SetupPage(views.Setup{Page: refused(p.frame("Set up Waybill", "")), Form: form}))
 	}
-	if err := p.limitTries("setup:" + p.IP()); err != nil {
+	if _, err := p.limitTries("setup:" + p.IP()); err != nil {
 		return err
 	}
 	ok, err := a.store.CheckSetupCode(ctx, strings.TrimSpace(form.Value("code")))
@@ -60,7 +61,7 @@ func (a *App) doSetup(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	p.setCookie(sessionCookie, token, models.SessionLength)
-	p.call.Actor = &models.Actor{Name: u.Name, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}, UserID: u.ID}
+	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}, UserID: u.ID}
 	a.audit(ctx, p.call, models.AllTenants(), "setup", u.Email, nil)
 	in := models.APIKeyInput{Name: "First key", Scopes: []models.Permission{models.MayPublish, models.MayRead, models.MayWrite, models.MayRetry}}
 	return p.createdKey(ctx, in, "Your first API key", views.HomeURL())
@@ -91,7 +92,7 @@ func (a *App) doLogin(ctx context.Context, p *pageCtx) error {
 	form := p.form()
 	email := strings.ToLower(strings.TrimSpace(form.Value("email")))
 	keys := []string{"ip:" + p.IP(), "email:" + email}
-	err := p.limitTries(keys...)
+	again, err := p.limitTries(keys...)
 	var u *models.User
 	if err == nil {
 		u, err = a.store.Login(ctx, email, form.Value("password"))
@@ -101,9 +102,12 @@ func (a *App) doLogin(ctx context.Context, p *pageCtx) error {
 		if form.Err == nil {
 			return err
 		}
-		p.call.Actor = &models.Actor{Name: email}
-		a.auditFailure(ctx, p.call, models.AllTenants(), "session.login", email, err)
-		p.call.Actor = &models.Actor{}
+		if !again {
+			name := loginName(email)
+			p.call.Actor = &models.Actor{Name: name, Kind: models.ActorVisitor}
+			a.auditFailure(ctx, p.call, models.AllTenants(), "session.login", name, err)
+			p.call.Actor = &models.Actor{}
+		}
 		delete(form.Values, "password")
 		return p.render(ctx, form.Err.Status(), views.LoginPage(views.Login{Page: refused(p.frame("Log in", "")), Form: form}))
 	}
@@ -113,19 +117,28 @@ func (a *App) doLogin(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	p.setCookie(sessionCookie, token, models.SessionLength)
-	p.call.Actor = &models.Actor{Name: u.Name}
+	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser}
 	a.audit(ctx, p.call, models.AllTenants(), "session.login", email, nil)
 	return p.Redirect(localPath(form.Value("return")), http.StatusSeeOther)
 }
 
-// limitTries counts a try of a password or code and says when the next is possible, if this one is not.
-func (p *pageCtx) limitTries(keys ...string) error {
-	now := time.Now()
-	wait := p.app.logins.allow(now, keys...)
-	if wait.IsZero() {
-		return nil
+// loginName is what the audit log keeps of what somebody typed for an e-mail address: what is none may be a password.
+func loginName(typed string) string {
+	if a, err := mail.ParseAddress(typed); err != nil || a.Address != typed {
+		return "not an e-mail address"
 	}
-	return &models.Error{Kind: models.KindLimited, RetryAfter: wait.Sub(now),
+	return typed
+}
+
+// limitTries counts a try of a password or code and says when the next is possible, if this one is not. again says that
+// this was said before: such tries are not worth an entry of the audit log each, which anybody could fill with them.
+func (p *pageCtx) limitTries(keys ...string) (again bool, err error) {
+	now := time.Now()
+	wait, again := p.app.logins.allow(now, keys...)
+	if wait.IsZero() {
+		return false, nil
+	}
+	return again, &models.Error{Kind: models.KindLimited, RetryAfter: wait.Sub(now),
 		Message: "Too many tries. Try again after " + wait.UTC().Format("15:04") + " UTC."}
 }
 
@@ -144,6 +157,12 @@ func (a *App) usePortalLink(ctx context.Context, p *pageCtx) error {
 	session, tenant, theme, err := a.store.UsePortalLink(ctx, p.Params("token"))
 	if err != nil {
 		return err
+	}
+	if p.call.Actor, err = a.store.Session(ctx, session); err != nil {
+		return err
+	}
+	if p.call.Actor != nil {
+		a.audit(ctx, p.call, p.call.Scope(), "session.portal", tenant, nil)
 	}
 	p.setCookie(sessionCookie, session, 24*time.Hour)
 	if theme != "" {

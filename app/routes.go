@@ -118,6 +118,9 @@ func (a *App) apiRoutes() []route {
 		{post, "/filters/convert", models.MayRead, asJSON(a, models.MayRead, a.convertFilter)},
 		{post, "/transforms/test", models.MayRead, asJSON(a, models.MayRead, a.testTransform)},
 
+		{get, "/audit", models.MayRead, asJSON(a, models.MayRead, a.listAudit)},
+		{get, "/audit/export", models.MayRead, a.exportAudit},
+		{get, "/audit/:entry", models.MayRead, asJSON(a, models.MayRead, a.getAuditEntry)},
 		{get, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.listAPIKeys)},
 		{post, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.createAPIKey)},
 		{del, "/api-keys/:key", models.MayAdmin, asJSON(a, models.MayAdmin, a.revokeAPIKey)},

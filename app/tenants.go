@@ -105,7 +105,7 @@ func (a *App) putTenant(ctx context.Context, c *Call, req *putTenantRequest) (*R
 	if c.Actor.TenantID != "" && c.Actor.TenantID != req.Tenant {
 		return nil, &models.Error{Kind: models.KindNotFound, Message: "There is no tenant of this id."}
 	}
-	_, created, err := a.store.PutTenant(ctx, req.Tenant, req.Body.Metadata)
+	put, created, err := a.store.PutTenant(ctx, req.Tenant, req.Body.Metadata)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,9 @@ func (a *App) putTenant(ctx context.Context, c *Call, req *putTenantRequest) (*R
 	r := &Reply{Body: tenantToJSON(t)}
 	if created {
 		r.Status = http.StatusCreated
-		a.audit(ctx, c, t.Scope(), "tenant.create", t.ID, nil)
+		a.auditChanges(ctx, c, t.Scope(), "tenant.create", t.ID, put.Changes, nil)
+	} else if len(put.Changes) > 0 { // platforms put their tenants again and again
+		a.auditChanges(ctx, c, t.Scope(), "tenant.update", t.ID, put.Changes, nil)
 	}
 	return r, nil
 }

@@ -35,10 +35,11 @@ func (a *App) putTopic(ctx context.Context, c *Call, req *putTopicRequest) (*Rep
 		return nil, err
 	}
 	t := models.Topic{Name: req.Topic, Description: req.Body.Description, Example: req.Body.Example}
-	if err := a.store.PutTopic(ctx, t); err != nil {
+	changes, created, err := a.store.PutTopic(ctx, t)
+	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, models.AllTenants(), "topic.put", t.Name, nil)
+	a.auditChanges(ctx, c, models.AllTenants(), map[bool]string{true: "topic.create", false: "topic.update"}[created], t.Name, changes, nil)
 	return &Reply{Body: map[string]any{"name": t.Name, "description": t.Description, "example": t.Example}}, nil
 }
 

@@ -331,7 +331,7 @@ func TestOnceInAWhile(t *testing.T) {
 	if len(open) != 1 || open[0].Detail.Failures != 4 || !strings.Contains(open[0].Summary, "4 deliveries in a row failed") {
 		t.Fatalf("%+v", open)
 	}
-	if _, err := e.store.AcknowledgeAlert(t.Context(), models.AllTenants(), "acme", open[0].ID(), "ann"); err != nil {
+	if _, err := e.store.AcknowledgeAlert(t.Context(), models.AllTenants(), "acme", open[0].ID(), "ann", "on it"); err != nil {
 		t.Fatal(err)
 	}
 	five = append(five, "repeated queued", "acknowledged queued")
@@ -343,10 +343,10 @@ func TestOnceInAWhile(t *testing.T) {
 	step(time.Minute, 1, true)
 	want(append(five, "resolved suppressed")...)
 	a, err := e.store.Alert(t.Context(), models.AllTenants(), "acme", open[0].ID())
-	if err != nil || a.Status != models.AlertResolved || a.AcknowledgedBy != "ann" || !strings.HasPrefix(a.Resolution, "Events are delivered again since") {
+	if err != nil || a.Status != models.AlertResolved || a.AcknowledgedBy != "ann" || a.Acknowledged != "on it" || !strings.HasPrefix(a.Resolution, "Events are delivered again since") {
 		t.Errorf("%+v %v", a, err)
 	}
-	if _, err := e.store.AcknowledgeAlert(t.Context(), models.AllTenants(), "acme", a.ID(), "ann"); !models.IsKind(err, models.KindConflict) {
+	if _, err := e.store.AcknowledgeAlert(t.Context(), models.AllTenants(), "acme", a.ID(), "ann", ""); !models.IsKind(err, models.KindConflict) {
 		t.Errorf("acknowledging what is over: %v", err)
 	}
 	if _, err := e.store.Alert(t.Context(), models.AllTenants(), "", a.ID()); !models.IsKind(err, models.KindNotFound) {

@@ -31,6 +31,7 @@ type Alert struct {
 	UpdatedAt      time.Time
 	AcknowledgedAt *time.Time
 	AcknowledgedBy string
+	Acknowledged   string // what they had to say; may be empty
 	MutedUntil     *time.Time
 	MutedBy        string
 	ResolvedAt     *time.Time

@@ -13,13 +13,13 @@ import (
 )
 
 const alertSelect = `select a.id, a.owner_key, a.rule_key, a.tenant_key, a.destination_key, a.status, a.step, a.severity, a.summary, a.detail, a.opened_at, a.updated_at,
-	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, a.resolved_by, r.id, r.name, r.kind, r.deleted_at is not null, t.id, d.id, d.type, d.name
+	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, a.resolved_by, a.acknowledgement, r.id, r.name, r.kind, r.deleted_at is not null, t.id, d.id, d.type, d.name
 	from alerts a join alert_rules r on r.key = a.rule_key join tenants t on t.key = a.tenant_key join destinations d on d.key = a.destination_key`
 
 func scanAlert(row pgx.CollectableRow) (*Alert, error) {
 	a := &Alert{}
 	err := row.Scan(&a.Key, &a.OwnerKey, &a.RuleKey, &a.TenantKey, &a.DestinationKey, &a.Status, &a.Step, &a.Severity, &a.Summary, &a.Detail, &a.OpenedAt, &a.UpdatedAt,
-		&a.AcknowledgedAt, &a.AcknowledgedBy, &a.MutedUntil, &a.MutedBy, &a.ResolvedAt, &a.Resolution, &a.ResolvedBy, &a.RuleID, &a.RuleName, &a.RuleKind, &a.RuleDeleted, &a.TenantID, &a.DestinationID,
+		&a.AcknowledgedAt, &a.AcknowledgedBy, &a.MutedUntil, &a.MutedBy, &a.ResolvedAt, &a.Resolution, &a.ResolvedBy, &a.Acknowledged, &a.RuleID, &a.RuleName, &a.RuleKind, &a.RuleDeleted, &a.TenantID, &a.DestinationID,
 		&a.DestinationType, &a.DestinationName)
 	return a, err
 }
@@ -105,16 +105,21 @@ func (s *Store) OpenAlerts(ctx context.Context, scope Scope, limit int) (n int, 
 }
 
 // AcknowledgeAlert says that somebody takes care of an alert: there are no reminders any more. The channels that were told
-// about it alone are told that too, so that whoever is on call need not ask.
-func (s *Store) AcknowledgeAlert(ctx context.Context, scope Scope, tenantID, id, actor string) (*Alert, error) {
+// about it alone are told that too, so that whoever is on call need not ask. message is for them, in up to 500 characters; it
+// may be empty. Acknowledging once more with a message says that one instead.
+func (s *Store) AcknowledgeAlert(ctx context.Context, scope Scope, tenantID, id, actor, message string) (*Alert, error) {
+	message, err := alertMessage(message)
+	if err != nil {
+		return nil, err
+	}
 	before, err := s.Alert(ctx, scope, tenantID, id)
 	if err != nil {
 		return nil, err
 	}
-	if before.Status == AlertAcknowledged {
+	if before.Status == AlertAcknowledged && message == "" {
 		return before, nil
 	}
-	a, err := s.changeAlert(ctx, scope, tenantID, id, "status = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2, updated_at = now()", actor)
+	a, err := s.changeAlert(ctx, scope, tenantID, id, "status = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2, acknowledgement = $3, updated_at = now()", actor, message)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +143,11 @@ func (s *Store) tellAcknowledged(ctx context.Context, a *Alert) error {
 				Status: NotificationQueued, Actor: a.AcknowledgedBy, CreatedAt: now, DueAt: &now}
 			err := row.Scan(&n.ChannelKey, &n.Notice)
 			n.Notice.ID, n.Notice.Kind, n.Notice.Skip = n.ID(), n.Kind, nil
-			n.Notice.Summary = actorName(a.AcknowledgedBy) + " takes care of it: " + n.Notice.Summary
+			note := ""
+			if a.Acknowledged != "" {
+				note = " (" + a.Acknowledged + ")"
+			}
+			n.Notice.Summary = actorName(a.AcknowledgedBy) + " takes care of it" + note + ": " + n.Notice.Summary
 			return n, err
 		})
 		if err != nil || len(list) == 0 {
@@ -153,13 +162,19 @@ func (s *Store) tellAcknowledged(ctx context.Context, a *Alert) error {
 	return err
 }
 
+// alertMessage checks what somebody says about an alert.
+func alertMessage(s string) (string, error) {
+	bad := problems{}
+	s = strings.TrimSpace(s)
+	checkText("message", s, 500, bad)
+	return s, bad.err()
+}
+
 // ResolveAlert ends an alert by hand, and tells so. No other begins in its place before its condition was over once, unless
 // it becomes worse. message says why, in up to 500 characters; it may be empty.
 func (s *Store) ResolveAlert(ctx context.Context, scope Scope, tenantID, id, actor, message string) (*Alert, error) {
-	bad := problems{}
-	message = strings.TrimSpace(message)
-	checkText("message", message, 500, bad)
-	if err := bad.err(); err != nil {
+	message, err := alertMessage(message)
+	if err != nil {
 		return nil, err
 	}
 	a, err := s.Alert(ctx, scope, tenantID, id)

@@ -34,7 +34,8 @@ var Permissions = []Permission{MayPublish, MayRead, MayWrite, MayRetry, MayAdmin
 
 // Actor is who calls: an API key, a tenant's token, a user, a portal session.
 type Actor struct {
-	Name     string // as the audit trail and attempts show it
+	Name     string // as the audit log and attempts show it
+	Kind     string // one of ActorKinds
 	Scope    Scope
 	TenantID string // of a caller that sees one tenant only; empty for operators
 	May      []Permission
@@ -62,6 +63,14 @@ type APIKey struct {
 	ExpiresAt  *time.Time
 	LastUsedAt *time.Time
 	RevokedAt  *time.Time
+}
+
+// TenantScope is the scope of the key's tenant, or of the operators for a key for all tenants.
+func (k *APIKey) TenantScope() Scope {
+	if k.TenantKey == nil {
+		return AllTenants()
+	}
+	return Scope{key: *k.TenantKey}
 }
 
 // State is "active", "expired" or "revoked".
@@ -151,21 +160,28 @@ func (s *Store) APIKeys(ctx context.Context, scope Scope) ([]*APIKey, error) {
 	return pgx.CollectRows(rows, scanAPIKey)
 }
 
-// RevokeAPIKey ends a key. Other processes notice within keyMemory.
-func (s *Store) RevokeAPIKey(ctx context.Context, scope Scope, id string) error {
+// RevokeAPIKey ends a key and returns it. Other processes notice within keyMemory.
+func (s *Store) RevokeAPIKey(ctx context.Context, scope Scope, id string) (*APIKey, error) {
 	u, err := uuid.Parse(id)
 	if err != nil {
-		return notFound("There is no API key %q.", cut(id, 80))
+		return nil, notFound("There is no API key %q.", cut(id, 80))
 	}
 	q := newQuery()
 	q.and("id = ?", u)
 	scope.where(q, "tenant_key")
 	tag, err := s.Pool.Exec(ctx, "update api_keys set revoked_at = coalesce(revoked_at, now())"+q.sql(), q.args...)
-	if err == nil && tag.RowsAffected() == 0 {
-		return notFound("There is no API key %q.", cut(id, 80))
+	if err != nil {
+		return nil, err
+	}
+	if tag.RowsAffected() == 0 {
+		return nil, notFound("There is no API key %q.", cut(id, 80))
 	}
 	s.known.forget()
-	return err
+	rows, err := s.Pool.Query(ctx, apiKeySelect+" where k.id = $1", u)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectExactlyOneRow(rows, scanAPIKey)
 }
 
 // keyMemory is for how long a key that was looked up counts as valid without being looked up again.
@@ -227,7 +243,7 @@ func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Actor{Name: "API key " + k.Name, Scope: AllTenants(), TenantID: k.TenantID, May: k.Scopes}
+	a := &Actor{Name: "API key " + k.Name, Kind: ActorKey, Scope: AllTenants(), TenantID: k.TenantID, May: k.Scopes}
 	if k.TenantKey != nil {
 		a.Scope = Scope{key: *k.TenantKey}
 	}

@@ -53,6 +53,7 @@ type Channel struct {
 
 	Recipients   []string      `gorm:"-"` // the addresses among it that may unsubscribe; nil for kinds without
 	Unsubscribed []Unsubscribe `gorm:"-"` // those of them that have
+	Changes      []Change      `gorm:"-"` // what the change that returned it has altered; nil otherwise
 }
 
 // ChannelInput is what a caller may say of a channel; as a merge patch (RFC 7396), what is nil stays as it is. Config
@@ -173,6 +174,8 @@ func (s *Store) CreateChannel(ctx context.Context, scope Scope, tenantID string,
 	if err := s.mergeChannel(c, &in); err != nil {
 		return nil, err
 	}
+	var nothing *snapshot
+	c.Changes = nothing.changes(s.channelSnapshot(c))
 	return c, s.DB.WithContext(ctx).Create(c).Error
 }
 
@@ -192,9 +195,11 @@ func (s *Store) UpdateChannel(ctx context.Context, scope Scope, tenantID, id str
 		if in.Type != nil && *in.Type != c.Type {
 			return Invalid("type", "cannot be changed: create another channel")
 		}
+		before := s.channelSnapshot(c)
 		if err := s.mergeChannel(c, &in); err != nil {
 			return err
 		}
+		c.Changes = before.changes(s.channelSnapshot(c))
 		c.Version++
 		return tx.DB.Save(c).Error
 	})

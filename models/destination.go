@@ -54,6 +54,7 @@ type Destination struct {
 	Config      map[string]string `gorm:"-"` // in clear text; never shown but by MaskedConfig
 	Credentials map[string]string `gorm:"-"` // in clear text; never shown but by Masked
 	Health      *Health           `gorm:"-"` // how it does; of what Destination and Destinations return, never nil there
+	Changes     []Change          `gorm:"-"` // what the change that returned it has altered; nil otherwise
 }
 
 // TakesAll reports whether the destination subscribes to every topic.
@@ -158,6 +159,8 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 	if err := s.seal(d); err != nil {
 		return nil, err
 	}
+	var nothing *snapshot
+	d.Changes = nothing.changes(d.snapshot())
 	err = s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
 		filter := d.Filter
 		if err := tx.DB.Create(d).Error; err != nil {
@@ -350,9 +353,11 @@ func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, ve
 		if version != 0 && version != d.Version {
 			return &Error{Kind: KindStale, Message: "The destination was changed since you read it. Read it again, then repeat the change."}
 		}
+		before := d.snapshot()
 		if err := fn(ctx, tx, d); err != nil {
 			return err
 		}
+		d.Changes = before.changes(d.snapshot())
 		if err := s.seal(d); err != nil {
 			return err
 		}

@@ -171,6 +171,8 @@ type AlertRule struct {
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 	DeletedAt      *time.Time
+
+	Changes []Change `gorm:"-"` // what the change that returned it has altered; nil otherwise
 }
 
 // defaultEvery is how often a rule tells at most unless it says otherwise. A certificate takes days to be renewed.

@@ -60,6 +60,8 @@ func (s *Store) CreateAlertRule(ctx context.Context, scope Scope, tenantID strin
 	if err != nil {
 		return nil, err
 	}
+	var nothing *snapshot
+	r.Changes = nothing.changes(r.snapshot())
 	return r, s.DB.WithContext(ctx).Create(r).Error
 }
 
@@ -77,10 +79,11 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		if r, err = alertRule(tx.DB, owner, id); err != nil {
 			return err
 		}
-		was := *r
+		was, before := *r, r.snapshot()
 		if err := r.merge(&in); err != nil {
 			return err
 		}
+		r.Changes = before.changes(r.snapshot())
 		if err := s.checkRule(ctx, scope, tenantID, r); err != nil {
 			return err
 		}

@@ -7,9 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // SetupCode returns the one-time code that protects the set-up page, and makes it on first use. It is empty when the
@@ -55,45 +53,5 @@ func (s *Store) SetSetting(ctx context.Context, key string, v any) error {
 		return err
 	}
 	_, err = s.Pool.Exec(ctx, "insert into settings (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value", key, raw)
-	return err
-}
-
-// AuditEntry is one line of the audit trail: who did what to what.
-type AuditEntry struct {
-	Scope     Scope // the tenant it concerns; AllTenants for the whole server
-	Actor     string
-	Action    string // "destination.create", "delivery.retry" …
-	Object    string // the id of what was acted upon
-	Outcome   string // empty for ok, otherwise why not
-	Detail    map[string]any
-	IP        string
-	RequestID string
-}
-
-// Audit adds a line to the audit trail.
-func (s *Store) Audit(ctx context.Context, e AuditEntry) error { return e.write(ctx, s.Pool) }
-
-// execer is a pool, a connection or a transaction.
-type execer interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-}
-
-func (e AuditEntry) write(ctx context.Context, db execer) error {
-	if e.Outcome == "" {
-		e.Outcome = "ok"
-	}
-	var tenantKey *int64
-	if e.Scope.key != 0 {
-		tenantKey = &e.Scope.key
-	}
-	var detail []byte
-	if e.Detail != nil {
-		var err error
-		if detail, err = json.Marshal(e.Detail); err != nil {
-			return err
-		}
-	}
-	_, err := db.Exec(ctx, `insert into audit (id, tenant_key, actor, action, object, outcome, detail, ip, request_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		uuid.Must(uuid.NewV7()), tenantKey, text(e.Actor), e.Action, text(cut(e.Object, 300)), text(cut(e.Outcome, 500)), detail, e.IP, e.RequestID)
 	return err
 }

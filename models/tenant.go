@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 )
 
 // Tenant is a customer of the platform: who owns destinations and receives events.
@@ -21,6 +22,8 @@ type Tenant struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	DeletedAt *time.Time
+
+	Changes []Change `gorm:"-"` // what the change that returned it has altered; nil otherwise
 }
 
 // TenantSummary is a tenant with what lists show of it.
@@ -79,6 +82,9 @@ func (s Scope) keys() []int64 {
 	return append([]int64{s.key}, s.more...)
 }
 
+// All reports whether the scope sees all tenants, and what concerns the whole server.
+func (s Scope) All() bool { return s.all }
+
 // where adds the scope's condition on column to q.
 func (s Scope) where(q *query, column string) {
 	switch {
@@ -124,6 +130,11 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 	}
 	t = &Tenant{}
 	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		var before Tenant
+		err := tx.DB.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ? and deleted_at is null", id).Take(&before).Error
+		if err != nil && !errors.Is(err, gorm.ErrRecordNotFound) {
+			return err
+		}
 		// An upsert that says whether it inserted: xmax is 0 in a new row.
 		row := tx.Pgx.QueryRow(ctx, `insert into tenants (id, metadata) values ($1, $2)
 			on conflict (id) where deleted_at is null do update
@@ -137,7 +148,11 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 				return err
 			}
 		}
-		return tx.DB.Take(t, "key = ?", t.Key).Error
+		if err := tx.DB.Take(t, "key = ?", t.Key).Error; err != nil {
+			return err
+		}
+		t.Changes = before.snapshot().changes(t.snapshot())
+		return nil
 	})
 	return t, created, err
 }

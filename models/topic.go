@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -57,8 +58,8 @@ func (s *Store) TopicNames(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// PutTopic adds a topic to the catalogue, or changes its description and example.
-func (s *Store) PutTopic(ctx context.Context, t Topic) error {
+// PutTopic adds a topic to the catalogue, or changes its description and example. It returns what is different now.
+func (s *Store) PutTopic(ctx context.Context, t Topic) (changes []Change, created bool, err error) {
 	bad := problems{}
 	if t.Name == "" {
 		bad.add("name", "is required")
@@ -70,16 +71,24 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) error {
 		bad.add("example", "must be JSON")
 	}
 	if err := bad.err(); err != nil {
-		return err
+		return nil, false, err
 	}
 	var example *string
 	if len(t.Example) > 0 {
 		e := string(t.Example)
 		example = &e
 	}
-	_, err := s.Pool.Exec(ctx, `insert into topics (name, description, example) values ($1, $2, $3)
-		on conflict (name) do update set description = excluded.description, example = excluded.example`, t.Name, t.Description, example)
-	return err
+	before := &Topic{}
+	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, "select description, example from topics where name = $1 for update", t.Name).Scan(&before.Description, &before.Example)
+		if created = errors.Is(err, pgx.ErrNoRows); err != nil && !created {
+			return err
+		}
+		_, err = tx.Exec(ctx, `insert into topics (name, description, example) values ($1, $2, $3)
+			on conflict (name) do update set description = excluded.description, example = excluded.example`, t.Name, t.Description, example)
+		return err
+	})
+	return before.snapshot().changes(t.snapshot()), created, err
 }
 
 // DeleteTopic takes a topic out of the catalogue. Subscriptions to it stay.

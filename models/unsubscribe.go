@@ -171,7 +171,7 @@ func (s *Store) Unsubscribe(ctx context.Context, token, ip, requestID string) (*
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		return AuditEntry{Scope: scope, Actor: u.Address, Action: "channel.unsubscribe", Object: u.Channel.ID, IP: ip, RequestID: requestID,
+		return AuditEntry{Scope: scope, Actor: u.Address, ActorKind: ActorRecipient, Action: "channel.unsubscribe", Object: u.Channel.ID, IP: ip, RequestID: requestID,
 			Detail: map[string]any{"address": u.Address}}.write(ctx, tx)
 	})
 	u.Done = err == nil

@@ -156,12 +156,12 @@ func (s *Store) Session(ctx context.Context, plain string) (*Actor, error) {
 		return nil, err
 	}
 	if userID != nil {
-		return &Actor{Name: *name, Scope: AllTenants(), May: []Permission{MayAdmin}, UserID: *userID}, nil
+		return &Actor{Name: *name, Kind: ActorUser, Scope: AllTenants(), May: []Permission{MayAdmin}, UserID: *userID}, nil
 	}
 	if tenantKey == nil || tenantID == nil {
 		return nil, nil // the tenant was deleted
 	}
-	return &Actor{Name: "portal of " + *tenantID, Scope: Scope{key: *tenantKey}, TenantID: *tenantID, May: []Permission{MayRead, MayWrite, MayRetry}}, nil
+	return &Actor{Name: "portal of " + *tenantID, Kind: ActorPortal, Scope: Scope{key: *tenantKey}, TenantID: *tenantID, May: []Permission{MayRead, MayWrite, MayRetry}}, nil
 }
 
 // portalLinkLength is how long a portal link waits to be used.

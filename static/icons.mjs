@@ -5,9 +5,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 // Keep the list in alphabetical order. views/icon_test.go fails when a page uses an icon that is not here.
 const names = [
   'activity', 'arrow-down', 'arrow-right', 'arrow-up', 'ban', 'bell', 'bell-off', 'building-2', 'check', 'chevron-down', 'chevron-left',
-  'chevron-right', 'circle-alert', 'circle-check', 'circle-slash', 'circle-x', 'clock', 'copy', 'ellipsis', 'external-link', 'eye', 'funnel',
+  'chevron-right', 'circle-alert', 'circle-check', 'circle-slash', 'circle-x', 'clock', 'copy', 'download', 'ellipsis', 'external-link', 'eye', 'funnel',
   'gauge', 'inbox', 'info',
-  'key-round', 'log-out', 'pause', 'pencil', 'plug-zap', 'plus', 'power', 'power-off', 'refresh-cw', 'rotate-ccw', 'search',
+  'key-round', 'log-out', 'pause', 'pencil', 'plug-zap', 'plus', 'power', 'power-off', 'refresh-cw', 'rotate-ccw', 'scroll-text', 'search',
   'send', 'settings', 'skip-forward', 'tags', 'terminal', 'trash-2', 'triangle-alert', 'waypoints', 'x',
 ];
 

@@ -117,6 +117,9 @@ func (v Alert) facts() []Fact {
 	}
 	if a.AcknowledgedAt != nil {
 		facts = append(facts, Fact{Label: "Acknowledged by", Text: a.AcknowledgedBy}, Fact{Label: "Acknowledged", Time: *a.AcknowledgedAt})
+		if a.Acknowledged != "" {
+			facts = append(facts, Fact{Label: "They said", Text: a.Acknowledged})
+		}
 	}
 	d := a.Detail
 	if d.Failures > 0 {

@@ -122,6 +122,7 @@ func destinationTabs(p Page, d *models.Destination, current string) []Tab {
 	if p.Viewer.Write {
 		all = append(all, struct{ label, tail string }{"Settings", "settings"})
 	}
+	all = append(all, struct{ label, tail string }{"Activity", "activity"})
 	out := make([]Tab, len(all))
 	for i, t := range all {
 		u := DestinationURL(p.Tenant, d.ID)

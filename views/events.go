@@ -36,6 +36,7 @@ var Ranges = []Option{
 var filterLabels = []Label{
 	{"q", "Search"}, {"range", "Time"}, {"since", "From"}, {"until", "To"}, {"status", "Status"}, {"destination_id", "Destination"},
 	{"topic", "Topic"}, {"code", "Response code"}, {"error_class", "Error"}, {"type", "Type"}, {"topics", "Topic"}, {"state", "State"},
+	{"action", "Action"}, {"actor", "Actor"}, {"actor_type", "Kind of actor"}, {"object", "Object"}, {"outcome", "Outcome"}, {"ip", "Source IP"}, {"request_id", "Request ID"},
 	{"limit", "Rows"}, {"dir", "Order"},
 }
 

@@ -52,6 +52,7 @@ const (
 	SectionTopics       Section = "topics"
 	SectionKeys         Section = "api-keys"
 	SectionAlerts       Section = "alerts"
+	SectionAudit        Section = "audit"
 	SectionSettings     Section = "settings"
 	SectionTenants      Section = "tenants"
 )
@@ -105,9 +106,10 @@ func (p Page) navigation() []navGroup {
 			{SectionTenants, "Tenants", "building-2", TenantsURL()},
 			{SectionAlerts, p.alertsLabel(), "bell", AlertsURL("")},
 			{SectionKeys, "API keys", "key-round", KeysURL("")},
+			{SectionAudit, "Audit log", "scroll-text", AuditURL("")},
 		}}}
 	}
-	manage := navGroup{"Manage", []navEntry{{SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
+	manage := navGroup{"Manage", []navEntry{{SectionAudit, "Audit log", "scroll-text", AuditURL(p.Tenant)}, {SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
 	if p.Viewer.Admin {
 		manage.entries = append([]navEntry{{SectionKeys, "API keys", "key-round", KeysURL(p.Tenant)}}, manage.entries...)
 	}
@@ -183,7 +185,7 @@ func TopicsURL(tenant string) string         { return path("t", tenant, "topics"
 func SettingsURL(tenant string) string       { return path("t", tenant, "settings") }
 
 // DestinationURL is the page of a destination, or with tail one of its other pages or actions: "deliveries", "secrets",
-// "secrets/reveal", "secrets/rotate", "settings", "test", "check", "enable", "disable", "delete".
+// "secrets/reveal", "secrets/rotate", "activity", "settings", "test", "check", "enable", "disable", "delete".
 func DestinationURL(tenant, id string, tail ...string) string {
 	u := path("t", tenant, "destinations", id)
 	for _, t := range tail {
@@ -217,6 +219,26 @@ func NewKeyURL(tenant string) string { return keyPath(tenant, "new") }
 
 // KeyURL is an action on an API key: "revoke".
 func KeyURL(tenant, id, action string) string { return keyPath(tenant, id, action) }
+
+// AuditURL is the audit log: of a tenant, or without one of the whole server.
+func AuditURL(tenant string) string { return auditPath(tenant) }
+
+// AuditEntryURL is one entry of the audit log.
+func AuditEntryURL(tenant, id string) string { return auditPath(tenant, id) }
+
+// AuditExportURL is the audit log as a file, of what the query selects.
+func AuditExportURL(tenant, format string, q url.Values) string {
+	out := firstPage(q)
+	out.Set("format", format)
+	return with(auditPath(tenant, "export"), out)
+}
+
+func auditPath(tenant string, parts ...string) string {
+	if tenant == "" {
+		return path(append([]string{"audit"}, parts...)...)
+	}
+	return path(append([]string{"t", tenant, "audit"}, parts...)...)
+}
 
 func keyPath(tenant string, parts ...string) string {
 	if tenant == "" {

@@ -115,6 +115,7 @@ func pages() map[string]templ.Component {
 	considered := models.Considered{Event: hostileEvent(), Deliveries: hostileDeliveries(), Skipped: []models.Skipped{{Destination: d, Reason: hostile}}}
 	steps := &Onboarding{Destinations: 1, First: d, Publish: APICall{Method: "POST", Path: "/api/v1/publish", Body: hostile}}
 	sent := &Onboarding{Destinations: 1, EventID: hostile, EventURL: EventURL(hostile, hostile)}
+	audit := &models.Page[*models.AuditEntry]{Items: hostileEntries(), Next: hostile, Prev: hostile}
 	return map[string]templ.Component{
 		"gallery":                 GalleryPage(Gallery{hostilePage("Components")}),
 		"setup":                   SetupPage(Setup{nobody, hostileForm("code", "name", "email", "password")}),
@@ -181,6 +182,15 @@ func pages() map[string]templ.Component {
 		"new key":                 NewKeyPage(NewKey{hostilePage("Create API key"), hostileForm("name", "scopes", "tenant_id", "expires_in")}),
 		"new key for all":         NewKeyPage(NewKey{server, hostileForm("tenant_id")}),
 		"key created":             KeyCreatedPage(KeyCreated{Page: hostilePage("API key created"), Key: key, Secret: hostile, Next: "/x", Try: APICall{Path: "/api/v1/topics"}}),
+		"audit log":               AuditPage(Audit{Page: hostilePage("Audit log"), Query: query("q", "action", "actor", "object", "since", "ip"), Actors: []string{hostile}, Export: query("q", "object"), Notice: hostile, List: audit}),
+		"audit log of all":        AuditPage(Audit{Page: server, List: audit}),
+		"empty audit log":         AuditPage(Audit{Page: hostilePage("Audit log"), List: &models.Page[*models.AuditEntry]{}}),
+		"no such entries":         AuditPage(Audit{Page: hostilePage("Audit log"), Query: query("q"), List: &models.Page[*models.AuditEntry]{}}),
+		"audit log refused":       AuditPage(Audit{Page: hostilePage("Audit log"), Query: query("since"), Err: failed}),
+		"audit entry":             AuditEntryPage(AuditEntry{Page: hostilePage(hostile), Entry: audit.Items[0]}),
+		"audit entry failed":      AuditEntryPage(AuditEntry{Page: server, Entry: audit.Items[1]}),
+		"activity":                ActivityPage(Activity{Page: hostilePage("Activity"), Destination: d, Query: query("next"), List: audit}),
+		"no activity":             ActivityPage(Activity{Page: hostilePage("Activity"), Destination: off, List: &models.Page[*models.AuditEntry]{}}),
 		"settings":                SettingsPage(Settings{Page: hostilePage("Settings"), Policy: models.DefaultRetryPolicy(), Settings: []Setting{{"Topics", hostile, "TOPICS", true}}}),
 		"problem":                 ProblemPage(Problem{Page: hostilePage("Not found"), Status: 404, Message: hostile, Fields: []string{hostile}, RequestID: hostile, Back: "/x", BackText: "Go to the start"}),
 		"problem for nobody":      ProblemPage(Problem{Page: nobody, Status: 500, Message: hostile, Back: "/", BackText: "Go to the start"}),
@@ -356,7 +366,20 @@ func hostileHealth() Health {
 func hostileAlert() *models.Alert {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return &models.Alert{Status: models.AlertAcknowledged, Summary: hostile, RuleName: hostile, RuleID: hostile, TenantID: hostile, DestinationID: hostile, DestinationName: hostile,
-		OpenedAt: at, AcknowledgedAt: &at, AcknowledgedBy: hostile, Detail: models.AlertDetail{Error: hostile, Advice: hostile, Failures: 3, FirstFailure: &at}}
+		OpenedAt: at, AcknowledgedAt: &at, AcknowledgedBy: hostile, Acknowledged: hostile, Detail: models.AlertDetail{Error: hostile, Advice: hostile, Failures: 3, FirstFailure: &at}}
+}
+
+func hostileEntries() []*models.AuditEntry {
+	key := uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f")
+	detail := map[string]any{"name": hostile, hostile: hostile, "list": []any{hostile, 1.5}, "map": map[string]any{hostile: hostile}, "event": hostile}
+	changes := []models.Change{{Field: hostile, From: hostile, To: []any{hostile}}, {Field: hostile, To: hostile, Secret: true}, {Field: "ordered", From: false, To: true}}
+	return []*models.AuditEntry{
+		{Key: key, TenantID: hostile, Actor: hostile, ActorKind: hostile, Action: "destination.update", Object: hostile, Detail: detail, Changes: changes, IP: hostile, RequestID: hostile},
+		{Key: key, TenantID: hostile, TenantDeleted: true, Actor: hostile, Action: hostile, Object: hostile, Outcome: hostile, Detail: detail, IP: hostile},
+		{Key: key, TenantID: hostile, Actor: hostile, Action: "delivery.retry", Object: hostile, Detail: detail},
+		{Key: key, Actor: hostile, Action: "destination.disable", Object: hostile, Detail: map[string]any{"reason": hostile}},
+		{Key: key, Actor: hostile, Action: "channel.update", Object: hostile, Changes: []models.Change{}},
+	}
 }
 
 func hostileNotification() *models.Notification {

@@ -70,8 +70,11 @@ journey(site, 'a rule is refused, previewed and saved, and finds what fails', as
   await v.sees(/4 deliveries in a row failed/);
   await v.open(`/t/${tenant}/alerts`);
   await v.sees('Alerts (1 open)', v.page.getByRole('navigation', { name: 'Main' }));
-  await v.press(/^Acknowledge/);
+  await v.follow(/4 deliveries in a row failed/);
+  await v.field('Message').fill('calling them');
+  await v.press('Acknowledge');
   await v.sees('Acknowledged: you take care of it');
+  await v.sees('calling them');
   await v.field('Mute for').selectOption('24h');
   await v.press('Mute');
   await v.sees('Notices about this alert are held back for 24h.');

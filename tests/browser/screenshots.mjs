@@ -58,6 +58,10 @@ await eventually(async () => {
 }, 'the failed delivery');
 const { models: [attempt] } = await api('GET', `/attempts?tenant_id=${tenant}&event_id=${failed}&destination_id=billing`);
 
+await api('PATCH', `/tenants/${tenant}/destinations/large-orders`, { topics: ['order.paid'], filter: { total: { $gte: 250 }, currency: 'EUR' }, timeout: '5s' });
+await api('PATCH', `/tenants/${tenant}/destinations/billing`, { config: { custom_headers: { Authorization: 'Bearer 0123456789abcdef' } } });
+const { models: [changed] } = await api('GET', `/audit?tenant_id=${tenant}&action=destination.update&object=large-orders`);
+
 const pages = {
   overview: t,
   destinations: `${t}/destinations`,
@@ -82,6 +86,10 @@ const pages = {
   'alert-channels': `${t}/alerts/channels`,
   'alert-channel-new': `${t}/alerts/channels/new?type=slack`,
   notifications: `${t}/alerts/notifications`,
+  audit: `${t}/audit`,
+  'audit-entry': `${t}/audit/${changed.id}`,
+  'audit-all': '/audit',
+  'destination-activity': `${t}/destinations/large-orders/activity`,
   topics: `${t}/topics`,
   'api-keys': '/api-keys',
   tenants: '/tenants',
