@@ -259,6 +259,15 @@ func (s *Store) DeliveryAttempts(ctx context.Context, scope Scope, k DeliveryKey
 	return pgx.CollectRows(rows, scanAttempt)
 }
 
+// FailuresOf lists attempts of a bulk retry that failed, newest first, at most limit.
+func (s *Store) FailuresOf(ctx context.Context, b *BulkRetry, limit int) ([]*Attempt, error) {
+	rows, err := s.Pool.Query(ctx, attemptSelect+" where a.retry_id = $1 and not a.ok order by a.started_at desc limit $2", b.Key, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanAttempt)
+}
+
 // EventAttempts lists all attempts of an event's deliveries, newest first, at most 1,000.
 func (s *Store) EventAttempts(ctx context.Context, scope Scope, event uuid.UUID) ([]*Attempt, error) {
 	q := newQuery()
