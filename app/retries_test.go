@@ -177,7 +177,7 @@ func TestBulkRetrySkips(t *testing.T) {
 	a.failures("off", 3)
 	a.failures("gone", 2)
 	a.failures("shop", 4)
-	a.want(200, "PATCH", "/tenants/acme/destinations/shop", `{"config":{"answer":"400"}}`)
+	a.want(200, "PATCH", "/tenants/acme/destinations/shop", `{"config":{"answer":"500"}}`)
 	once := a.want(200, "GET", "/deliveries?status=failed&tenant_id=acme&destination_id=shop", nil).str("models", "0", "event_id")
 	a.want(200, "POST", "/retry", `{"tenant_id":"acme","destination_id":"shop","event_id":"`+once+`"}`, "Prefer", "wait=20")
 	a.eventually("/deliveries?status=failed&tenant_id=acme&destination_id=shop", func(o answer) bool { return len(o.list()) == 4 })
@@ -202,6 +202,7 @@ func TestBulkRetrySkips(t *testing.T) {
 		t.Errorf("%s\n%s", plan.raw, end.raw)
 	}
 	// Each counts against its limit.
+	a.eventually("/deliveries?status=failed&tenant_id=acme&destination_id=shop", func(o answer) bool { return len(o.list()) == 4 })
 	if out := a.want(422, "POST", "/retries", `{"tenant_id":"acme","filter":{"destination_id":["shop"]}}`); !strings.Contains(out.raw, "4: retried by hand as often") {
 		t.Errorf("%s", out.raw)
 	}
