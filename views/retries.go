@@ -170,7 +170,7 @@ func choice(f models.RetryFilter, destinations []Option) []Fact {
 	if n := len(f.Events); n > 0 {
 		facts = append(facts, Fact{Label: "Events", Text: plural(n, "selected event")})
 	}
-	add("Status", f.Statuses, func(s string) string { return statusLook(s).Word })
+	add("Status before", f.Statuses, func(s string) string { return statusLook(s).Word })
 	add("Destination", f.Destinations, func(s string) string { return optionLabel(destinations, s) })
 	add("Topic", f.Topics, same)
 	add("Last error", f.ErrorClasses, className)
@@ -210,7 +210,9 @@ func shownOf(list []models.Share) (shown []models.Share, others int) {
 	return shown, others
 }
 
-func skipLine(s models.Skip) string { return count(s.Count) + ": " + models.SkipWords[s.Reason] }
+func skipLine(s models.Skip) string {
+	return plurals(s.Count, "delivery", "deliveries") + ": " + models.SkipWords[s.Reason]
+}
 
 // plurals counts things whose plural is not the singular with an s.
 func plurals(n int, one, many string) string {
