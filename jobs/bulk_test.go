@@ -296,3 +296,26 @@ func TestBulkRetryWithoutJob(t *testing.T) {
 		t.Errorf("%+v", b)
 	}
 }
+
+// TestBulkRetryGoesOnElsewhere stops the worker in the middle of a bulk retry: that does not hold the stop up, and the next
+// worker goes on.
+func TestBulkRetryGoesOnElsewhere(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, nil)
+	r := newReceiver(0)
+	e.destination("d", r.answer, nil)
+	e.failAll(40)
+	b := e.bulk(models.BulkInput{Rate: 20})
+	e.startWorker()
+	for len(r.times()) == 0 {
+		<-time.After(5 * time.Millisecond)
+	}
+	e.stopWorker()
+	if n := len(r.times()); n == 40 {
+		t.Error("the stop waited for the end of the bulk retry")
+	}
+	e.startWorker()
+	if b = e.over(b.ID()); b.Delivered != 40 || len(r.times()) != 40 {
+		t.Errorf("%d were sent: %+v", len(r.times()), b)
+	}
+}
