@@ -155,7 +155,7 @@ func (c *chosen) sql(q *query, after DeliveryKey, limit int) string {
 	for i, st := range statuses {
 		limbs[i] = "(" + c.limb(q, st, after, limit) + ")"
 	}
-	return "select * from (" + strings.Join(limbs, " union all ") + ") x order by event_id, destination_key" + q.limit(limit)
+	return "select event_id, destination_key, manual_retries, error_class, topic from (" + strings.Join(limbs, " union all ") + ") x order by event_id, destination_key" + q.limit(limit)
 }
 
 func (c *chosen) limb(q *query, status string, after DeliveryKey, limit int) string {
@@ -173,7 +173,7 @@ func (c *chosen) limb(q *query, status string, after DeliveryKey, limit int) str
 			k, _ := parseDeliveryID(id)
 			events[i], destinations[i] = k.EventID, k.Destination
 		}
-		from = sub.bind("(select distinct * from unnest(?::uuid[], ?::bigint[])) u (event_id, destination_key) join deliveries d using (event_id, destination_key)", events, destinations)
+		from = sub.bind("(select distinct e, k from unnest(?::uuid[], ?::bigint[]) x (e, k)) u (event_id, destination_key) join deliveries d using (event_id, destination_key)", events, destinations)
 		sub.and("d.status = any(?::delivery_status[])", Retryable)
 	}
 	switch {
