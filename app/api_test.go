@@ -231,7 +231,8 @@ func TestWhoMayCall(t *testing.T) {
 	tenant.want(403, "PUT", "/topics/x", `{}`)
 
 	// Every route with the ids of another tenant: not found, and never 403, which would tell that they exist.
-	ids := map[string]string{":tenant": "other", ":destination": "inbox", ":event": "theirs", ":delivery": res.str("deliveries", "0", "id"),
+	retry := a.want(202, "POST", "/retries", `{"tenant_id":"other","filter":{"status":["delivered"]}}`).str("id")
+	ids := map[string]string{":tenant": "other", ":retry": retry, ":destination": "inbox", ":event": "theirs", ":delivery": res.str("deliveries", "0", "id"),
 		":attempt": at.str("models", "0", "id"), ":type": "echo", ":topic": "t", ":key": "00000000-0000-0000-0000-000000000000"}
 	for _, r := range a.apiRoutes() {
 		if !strings.Contains(r.path, ":") || strings.Contains(r.path, ":type") || strings.Contains(r.path, ":topic") {
@@ -248,7 +249,7 @@ func TestWhoMayCall(t *testing.T) {
 			t.Errorf("%s %s with another tenant's ids: %d %s", r.method, path, out.status, out.raw)
 		}
 	}
-	for _, path := range []string{"/events", "/deliveries", "/attempts"} {
+	for _, path := range []string{"/events", "/deliveries", "/attempts", "/retries"} {
 		if out := tenant.want(200, "GET", path, nil); len(out.body["models"].([]any)) != 0 {
 			t.Errorf("GET %s shows another tenant's: %s", path, out.raw)
 		}

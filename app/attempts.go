@@ -42,6 +42,7 @@ type attemptJSON struct {
 	Manual          bool            `json:"manual"`
 	Trigger         string          `json:"trigger"`
 	Actor           string          `json:"actor,omitempty"`
+	RetryID         string          `json:"retry_id,omitempty"` // of the bulk retry that asked for it
 	StartedAt       time.Time       `json:"started_at"`
 	DurationMS      float64         `json:"duration_ms"`
 	Timing          timingJSON      `json:"timing"`
@@ -85,7 +86,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func attemptToJSON(at *models.Attempt, in includes) attemptJSON {
 	j := attemptJSON{ID: at.ID(), TenantID: at.TenantID, EventID: at.PublicEventID, DestinationID: at.DestinationID, DestinationType: at.DestinationType,
 		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, AttemptNumber: at.Number,
-		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, StartedAt: at.StartedAt,
+		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, RetryID: models.RetryID(at.RetryKey), StartedAt: at.StartedAt,
 		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS), ms(at.Timing.FirstByte)},
 		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader)}}
 	if at.Code != 0 {

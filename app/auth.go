@@ -24,7 +24,8 @@ const authTimeout = 5 * time.Second
 // apiCall finds out who calls the API and whether they may.
 func (a *App) apiCall(ctx context.Context, c *fiber.Ctx, perm models.Permission) (*Call, error) {
 	call := &Call{RequestID: requestID(c), IP: c.IP(), Prefer: parsePrefer(c.Get("Prefer")), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
-		Trace: traces.Context(c.Get("traceparent"))}
+		IdempotencyKey: strings.Trim(c.Get("Idempotency-Key"), `" `),
+		Trace:          traces.Context(c.Get("traceparent"))}
 	if call.Trace != "" {
 		var state []string // the header may be there several times
 		for _, h := range c.Request().Header.PeekAll("tracestate") {

@@ -46,6 +46,8 @@ type Config struct {
 	GoogleKeyFile string // those for Google Cloud; empty for the metadata server's
 	Retry         models.RetryPolicy
 	ManualLimit   int
+	BulkLimit     int
+	HourlyLimit   int
 	DisableN      int           // failing deliveries in a row after which a destination is disabled; 0 for never
 	DisableMin    time.Duration // and only when they lasted so long
 	ProbeAfter    time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
@@ -200,6 +202,8 @@ func variables() []variable {
 			return nil
 		}},
 		{"MANUAL_RETRY_LIMIT", "10", "manual retries of one delivery; 0 for no limit", func(r *reader, v string) error { return intIn(&r.ManualLimit, v, 0, 30000) }},
+		{"BULK_RETRY_LIMIT", "100000", "deliveries of one bulk retry", func(r *reader, v string) error { return intIn(&r.BulkLimit, v, 1, 1_000_000) }},
+		{"MANUAL_RETRIES_PER_HOUR", "0", "manual retries of one tenant in an hour, single and in bulk; 0 for no limit", func(r *reader, v string) error { return intIn(&r.HourlyLimit, v, 0, 100_000_000) }},
 		{"DISABLE_AFTER_FAILURES", "100", "a destination is disabled after so many failing deliveries in a row; 0 for never", func(r *reader, v string) error {
 			return intIn(&r.DisableN, v, 0, models.MaxDisableAfter)
 		}},
@@ -392,7 +396,7 @@ func writeNew(path string, b []byte) error {
 
 // Rules are the limits and defaults for the models.
 func (c *Config) Rules() models.Rules {
-	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit, DisableAfter: c.DisableN,
+	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit, BulkRetryLimit: c.BulkLimit, HourlyRetryLimit: c.HourlyLimit, DisableAfter: c.DisableN,
 		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
 		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds}
 }

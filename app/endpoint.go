@@ -23,6 +23,8 @@ type Call struct {
 	IfMatch   string // version of a resource that the caller read; empty for any
 	Page      bool   // from the dashboard, not from the API
 
+	IdempotencyKey string // of the request; empty for none
+
 	Trace, TraceState string // the caller's checked traceparent and tracestate; empty for none
 }
 

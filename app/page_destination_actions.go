@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,7 +94,12 @@ func (a *App) doEnable(ctx context.Context, p *pageCtx) error {
 	if req.Body.Probe && n > 0 {
 		return p.done(views.DestinationURL(p.tenant.ID, d.ID), said("One held delivery is being tried. The destination is enabled once it has arrived."))
 	}
-	return p.done(views.DestinationURL(p.tenant.ID, d.ID), said(enabledText(req.Body.Backlog, n, more)))
+	flash := said(enabledText(req.Body.Backlog, n, more))
+	failed, err := a.store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Destinations: []string{d.ID}, Statuses: []string{models.StatusFailed}, Page: models.PageQuery{Limit: 1}})
+	if err == nil && len(failed.Items) > 0 && p.call.Actor.Can(models.MayRetry) {
+		flash.LinkText, flash.LinkURL = "Retry what failed before", views.NewRetryURL(p.tenant.ID, url.Values{"destination_id": {d.ID}})
+	}
+	return p.done(views.DestinationURL(p.tenant.ID, d.ID), flash)
 }
 
 // enabledText says what enabling a destination has started.

@@ -91,6 +91,14 @@ func (a *App) pageRoutes() []pageRoute {
 		{post, delivery + "/retry", retry, twin("POST /retry"), a.retryDelivery},
 		{post, delivery + "/cancel", retry, twin("POST /deliveries/:delivery/cancel"), a.cancelDeliveryPage},
 
+		{get, tenant + "/retries", read, twin("GET /retries"), a.retriesPage},
+		{get, tenant + "/retries/new", retry, twin("POST /retries/plan"), a.newRetryPage},
+		{post, tenant + "/retries/new", retry, twin("POST /retries"), a.startRetryPage},
+		{get, tenant + "/retries/:retry", read, twin("GET /retries/:retry"), a.retryPage},
+		{post, tenant + "/retries/:retry/pause", retry, twin("POST /retries/:retry/pause"), a.pauseRetryPage},
+		{post, tenant + "/retries/:retry/resume", retry, twin("POST /retries/:retry/resume"), a.resumeRetryPage},
+		{post, tenant + "/retries/:retry/cancel", retry, twin("POST /retries/:retry/cancel"), a.cancelRetryPage},
+
 		{get, tenant + "/topics", read, twin("GET /topics"), a.topicsPage},
 		{post, tenant + "/topics", write, twin("PUT /topics/:topic"), a.saveTopic},
 		{get, tenant + "/topics/delete", write, twin("DELETE /topics/:topic"), a.deleteTopicPage},

@@ -54,6 +54,12 @@ func (a *App) serverSettings() []views.Setting {
 		limit = "No limit"
 	}
 	add("Manual retries of a delivery", "MANUAL_RETRY_LIMIT", limit, c.ManualLimit, plain.ManualLimit)
+	add("Deliveries of a bulk retry", "BULK_RETRY_LIMIT", strconv.Itoa(c.BulkLimit), c.BulkLimit, plain.BulkLimit)
+	hourly := strconv.Itoa(c.HourlyLimit)
+	if c.HourlyLimit == 0 {
+		hourly = "No limit"
+	}
+	add("Manual retries of a tenant in an hour", "MANUAL_RETRIES_PER_HOUR", hourly, c.HourlyLimit, plain.HourlyLimit)
 	add("Events are kept, in days", "RETENTION_DAYS", strconv.Itoa(int(c.Retention.Hours()/24)), c.Retention, plain.Retention)
 	add("Greatest payload, in bytes", "MAX_PAYLOAD", strconv.Itoa(c.MaxPayload), c.MaxPayload, plain.MaxPayload)
 	topics := "Any, unless the catalogue has some"

@@ -257,7 +257,7 @@ func TestForeignPages(t *testing.T) {
 	channel := a.want(201, "POST", "/tenants/globex/channels", `{"type":"email","config":{"to":"ops@example.com"}}`).str("id")
 	test := a.want(200, "POST", "/tenants/globex/channels/"+channel+"/test", nil).str("notification_id")
 	rule := a.want(200, "GET", "/tenants/globex/alert-rules", nil).str("models", "0", "id")
-	foreign := map[string]string{"channel": channel, "notification": test, "rule": rule, "alert": "alt_0123456789abcdef0123456789abcdef", "entry": a.entries("tenant_id=globex")[0].ID, "destination": "theirs", "event": event, "delivery": delivery, "attempt": attempt}
+	foreign := map[string]string{"retry": a.want(202, "POST", "/retries", `{"tenant_id":"globex","filter":{"status":["delivered"]}}`).str("id"), "channel": channel, "notification": test, "rule": rule, "alert": "alt_0123456789abcdef0123456789abcdef", "entry": a.entries("tenant_id=globex")[0].ID, "destination": "theirs", "event": event, "delivery": delivery, "attempt": attempt}
 	who := map[string]*visitor{"a portal visitor": a.portal("acme"), "an operator": a.visitor()}
 	for _, r := range a.pageRoutes() {
 		if !strings.HasPrefix(r.path, "/t/:tenant") || strings.Contains(r.path, ":key") {

@@ -120,7 +120,7 @@ func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, 
 	out := make([]models.Outcome, len(ready))
 	for i, r := range ready {
 		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Type: e.Type, Turn: r.Turn,
-			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, Passes: e.Passes(status)}
+			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, RetryID: args.RetryID, Passes: e.Passes(status)}
 	}
 	return out
 }
@@ -279,7 +279,7 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 	}
 	key := models.DeliveryKey{EventID: d.EventID, Destination: v.endpoint.Key}
 	a := &models.Attempt{DeliveryKey: key, TenantKey: v.endpoint.TenantKey, Number: d.Attempts + 1, StartedAt: started, Duration: took,
-		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor, Method: rc.Method, URL: rc.URL,
+		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor, RetryKey: r.job.Args.RetryID, Method: rc.Method, URL: rc.URL,
 		RequestHeader: rc.ReqHeader, ResponseHeader: rc.RespHeader, ResponseBody: rc.Body, Truncated: rc.Truncated,
 		TransformKey: v.endpoint.TransformKey, CertificateEnds: rc.CertificateEnds}
 	t := tried{policy: v.endpoint.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code, asked: rc.Retry, random: rand.Float64()}

@@ -25,6 +25,7 @@ type doctor struct {
 	findings []models.Finding
 	lost     []models.Lost        // deliveries that nobody will touch again
 	dead     bool                 // workers are gone that have jobs which nobody took over
+	idle     int                  // bulk retries that no job sees to
 	stuck    []models.DeliveryKey // deliveries at their end that others with their ordering key wait behind
 }
 
@@ -34,7 +35,7 @@ func Diagnose(ctx context.Context, store *models.Store, repair bool) ([]models.F
 	d := &doctor{}
 	err := pgx.BeginTxFunc(ctx, store.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		d.tx = tx
-		for _, check := range []func(context.Context) error{d.unpack, d.workers, d.deliveries, d.order, d.jobs} {
+		for _, check := range []func(context.Context) error{d.unpack, d.workers, d.deliveries, d.order, d.jobs, d.bulkRetries} {
 			if err := check(ctx); err != nil {
 				return err
 			}
@@ -232,6 +233,29 @@ func (d *doctor) jobs(ctx context.Context) error {
 	return nil
 }
 
+// bulkRetries looks for those that are not at their end and have no job.
+func (d *doctor) bulkRetries(ctx context.Context) error {
+	rows, err := d.tx.Query(ctx, withoutJob)
+	if err != nil {
+		return err
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return err
+	}
+	if d.idle = len(keys); d.idle == 0 {
+		d.add("bulk retries", models.LevelOK, "Every bulk retry that is not at its end has its job.", "")
+		return nil
+	}
+	var examples []string
+	for _, k := range keys[:min(d.idle, maxExamples)] {
+		examples = append(examples, models.RetryID(k))
+	}
+	d.add("bulk retries", models.LevelFail, fmt.Sprintf("%d bulk retries are not at their end, and no job sees to them.", d.idle),
+		"Workers look for them every hour; `waybill doctor -repair` gives them a job now.", examples...)
+	return nil
+}
+
 // oldestDay is the lowest id of the oldest day that is kept. What a job carries of earlier days was dropped with them.
 func (d *doctor) oldestDay(ctx context.Context) (id uuid.UUID, err error) {
 	days, err := migrations.Days(ctx, d.tx)
@@ -269,6 +293,13 @@ func (d *doctor) repair(ctx context.Context, store *models.Store) error {
 			return err
 		}
 		d.add("repair", models.LevelOK, fmt.Sprintf("%d deliveries that waited for their order were queued.", n), "")
+	}
+	if d.idle > 0 {
+		n, err := store.ResumeLost(ctx)
+		if err != nil {
+			return err
+		}
+		d.add("repair", models.LevelOK, fmt.Sprintf("%d bulk retries were given a job.", n), "")
 	}
 	n, err := store.CancelHeldOfDeleted(ctx)
 	if n > 0 {

@@ -90,6 +90,8 @@ type deliverArgs struct {
 	Retry       bool   `json:"r,omitempty"`
 	Trigger     string `json:"t,omitempty"`
 	Actor       string `json:"a,omitempty"`
+
+	RetryID uuid.UUID `json:"b,omitzero"` // of the bulk retry
 }
 
 func (deliverArgs) Kind() string { return "deliver" }
@@ -154,7 +156,7 @@ func (q *Queue) Copy(batches []models.Batch) (c pgcopy.Copy, committed func(), e
 		columns += ", scheduled_at"
 	}
 	for _, b := range batches {
-		args, err := json.Marshal(deliverArgs{b.Destination, b.Items, b.Retry, b.Trigger, b.Actor})
+		args, err := json.Marshal(deliverArgs{b.Destination, b.Items, b.Retry, b.Trigger, b.Actor, b.RetryID})
 		if err != nil {
 			return c, nil, err
 		}
@@ -221,8 +223,12 @@ func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, r models.Release)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, "insert into "+schema+".river_job (args, kind, max_attempts, queue) values ($1, $2, $3, $4)",
-		args, releaseArgs{}.Kind(), maxAttempts, queueUpkeep)
+	return enqueueOne(ctx, tx, releaseArgs{}.Kind(), queueUpkeep, args)
+}
+
+// enqueueOne adds a job that is due at once. Workers find it by themselves soon.
+func enqueueOne(ctx context.Context, tx pgx.Tx, kind, queue string, args []byte) error {
+	_, err := tx.Exec(ctx, "insert into "+schema+".river_job (args, kind, max_attempts, queue) values ($1, $2, $3, $4)", args, kind, maxAttempts, queue)
 	return err
 }
 

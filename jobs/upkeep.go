@@ -62,5 +62,12 @@ func (w *upkeepWorker) Work(ctx context.Context, _ *river.Job[upkeepArgs]) error
 	if len(dropped) > 0 {
 		w.log.Info("dropped what is past its retention", "partitions", dropped)
 	}
+	if err != nil {
+		return err
+	}
+	n, err := w.store.ResumeLost(ctx)
+	if n > 0 {
+		w.log.Warn("bulk retries had no job any more and go on", "retries", n)
+	}
 	return err
 }

@@ -44,6 +44,7 @@ type Worker struct {
 	jobs     atomic.Int64  // jobs under way or waiting for their turn
 	client   *river.Client[pgx.Tx]
 	asides   sync.WaitGroup
+	stopping chan struct{} // closed when no more work is to be begun
 }
 
 // maxJobs is how many jobs a process takes at once. Most of them wait for their destination's turn.
@@ -94,7 +95,7 @@ func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.L
 		return false, err
 	}
 	w := &Worker{store: store, opts: opts, log: log, process: process, loader: models.NewLoader(life, store, opts.Recent),
-		recorder: models.NewRecorder(store, process.ID, log), senders: senders{env: opts.Env}, tracker: tracker{working: map[int64]bool{}},
+		recorder: models.NewRecorder(store, process.ID, log), senders: senders{env: opts.Env}, tracker: tracker{working: map[int64]bool{}}, stopping: make(chan struct{}),
 		slots: make(chan struct{}, opts.MaxInFlight), slowOnes: make(chan struct{}, max(1, int(float64(opts.MaxInFlight)*slowShare)))}
 	now.Store(w)
 	if err := w.start(life); err != nil {
@@ -119,6 +120,7 @@ func (w *Worker) start(ctx context.Context) error {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &deliverWorker{w: w})
 	river.AddWorker(workers, &releaseWorker{store: w.store, log: w.log})
+	river.AddWorker(workers, &bulkWorker{store: w.store, log: w.log, stopping: w.stopping})
 	river.AddWorker(workers, &noticeWorker{notices: w.opts.Notices})
 	river.AddWorker(workers, &upkeepWorker{store: w.store, log: w.log})
 	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
@@ -145,6 +147,7 @@ func (w *Worker) start(ctx context.Context) error {
 			queueDeliver: {MaxWorkers: maxJobs, FetchCooldown: 3 * time.Millisecond},
 			queueRetry:   {MaxWorkers: maxJobs / 2, FetchCooldown: 10 * time.Millisecond},
 			queueNotify:  {MaxWorkers: 16, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
+			queueBulk:    {MaxWorkers: 32, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 250 * time.Millisecond},
 			queueUpkeep:  {MaxWorkers: 4, FetchCooldown: 100 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
 		},
 	})
@@ -160,6 +163,7 @@ func (w *Worker) start(ctx context.Context) error {
 
 // stop takes no new jobs, gives running attempts time to finish, hands back what did not, and signs off.
 func (w *Worker) stop(ctx context.Context) error {
+	close(w.stopping)
 	soft, cancel := context.WithTimeout(ctx, w.opts.StopWait)
 	defer cancel()
 	if err := w.client.Stop(soft); err != nil {

@@ -26,6 +26,7 @@ type Attempt struct {
 	OK              bool
 	Trigger         string
 	Actor           string
+	RetryKey        uuid.UUID // of the bulk retry that asked for it; zero for none
 	ErrorClass      string
 	Error           string // what happened
 	Advice          string // what to do
@@ -60,9 +61,9 @@ func (a *Attempt) Status() string {
 }
 
 const attemptColumns = `event_id, destination_key, tenant_key, started_at, number, duration_us, dns_us, connect_us, tls_us, first_byte_us,
-	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, request_header, response_header, response_body, transform_key`
+	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, request_header, response_header, response_body, transform_key, retry_id`
 
-const attemptColumnCount = 25
+const attemptColumnCount = 26
 
 // write appends the attempt to a COPY of attemptColumns.
 func (a *Attempt) write(c *pgcopy.Rows) {
@@ -97,23 +98,32 @@ func (a *Attempt) write(c *pgcopy.Rows) {
 	} else {
 		c.Null()
 	}
+	if a.RetryKey != uuid.Nil {
+		c.UUID(a.RetryKey)
+	} else {
+		c.Null()
+	}
 }
 
 const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.started_at, a.number, a.duration_us, a.dns_us, a.connect_us, a.tls_us,
 	a.first_byte_us, a.code, a.ok, a.truncated, a.trigger, a.actor, coalesce(a.error_class, ''), coalesce(a.error, ''), coalesce(a.advice, ''),
-	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, a.transform_key, t.id, e.caller_id, n.id, n.type
+	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, a.transform_key, a.retry_id, t.id, e.caller_id, n.id, n.type
 	from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key join destinations n on n.key = a.destination_key`
 
 func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 	a := &Attempt{}
 	var callerID *string
+	var retry *uuid.UUID
 	var duration, dns, connect, tls, first int64
 	err := row.Scan(&a.EventID, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
 		&a.Code, &a.OK, &a.Truncated, &a.Trigger, &a.Actor, &a.ErrorClass, &a.Error, &a.Advice, &a.RawError, &a.Method, &a.URL,
-		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &a.TenantID, &callerID, &a.DestinationID, &a.DestinationType)
+		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &retry, &a.TenantID, &callerID, &a.DestinationID, &a.DestinationType)
 	a.Duration = time.Duration(duration) * time.Microsecond
 	a.Timing = AttemptTiming{time.Duration(dns) * time.Microsecond, time.Duration(connect) * time.Microsecond,
 		time.Duration(tls) * time.Microsecond, time.Duration(first) * time.Microsecond}
+	if retry != nil {
+		a.RetryKey = *retry
+	}
 	e := Event{Key: a.EventID}
 	e.finish(callerID, nil)
 	a.PublicEventID = e.ID
@@ -243,6 +253,15 @@ func (s *Store) DeliveryAttempts(ctx context.Context, scope Scope, k DeliveryKey
 	q.and("a.destination_key = ?", k.Destination)
 	scope.where(q, "a.tenant_key")
 	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.number desc limit 1000", q.args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanAttempt)
+}
+
+// FailuresOf lists attempts of a bulk retry that failed, newest first, at most limit.
+func (s *Store) FailuresOf(ctx context.Context, b *BulkRetry, limit int) ([]*Attempt, error) {
+	rows, err := s.Pool.Query(ctx, attemptSelect+" where a.retry_id = $1 and not a.ok order by a.started_at desc limit $2", b.Key, limit)
 	if err != nil {
 		return nil, err
 	}

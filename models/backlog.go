@@ -118,7 +118,7 @@ func (s *Store) ReleaseHeld(ctx context.Context, r Release) (moved int, err erro
 func (s *Store) releasePortion(ctx context.Context, r Release, lo, hi uuid.UUID) (n int, last uuid.UUID, err error) {
 	committed := func() {}
 	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
-		set := "status = 'pending', reason = null"
+		set := "status = 'pending', reason = null, retry_id = null, retry_from = null"
 		if r.Action == BacklogDrop {
 			set = "status = 'cancelled', reason = 'Dropped from the backlog by '||$5"
 		}

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -316,7 +317,7 @@ func (s *Store) retryInTx(ctx context.Context, tx pgx.Tx, d *Delivery, trigger, 
 		}
 	}
 	var turn int32
-	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null, reason = null
+	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null, reason = null, retry_id = null, retry_from = null
 		where event_id = $1 and destination_key = $2 and status not in ('pending', 'delivering') and ($3 = 0 or manual_retries < $3)
 		returning turn`, d.EventID, d.DeliveryKey.Destination, s.ManualRetryLimit).Scan(&turn)
 	if err == pgx.ErrNoRows {
@@ -324,6 +325,10 @@ func (s *Store) retryInTx(ctx context.Context, tx pgx.Tx, d *Delivery, trigger, 
 	}
 	if err != nil {
 		return nil, err
+	}
+	if allowed, err := s.takeHourly(ctx, tx, d.TenantKey, 1); err != nil || allowed == 0 {
+		return nil, cmp.Or(err, error(&Error{Kind: KindLimited, RetryAfter: time.Minute, Message: fmt.Sprintf(
+			"%d deliveries were retried by hand within the last hour, which is the limit (MANUAL_RETRIES_PER_HOUR). Try again in a while.", s.HourlyRetryLimit)}))
 	}
 	return s.queue.Enqueue(ctx, tx, []Batch{{Destination: d.DeliveryKey.Destination, Items: []Item{{d.EventID, turn}}, Retry: true, Trigger: trigger, Actor: actor}})
 }

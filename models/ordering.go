@@ -164,43 +164,50 @@ func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]Batch, er
 	}
 	var jobs []Batch
 	for _, p := range places {
-		item, ok, err := firstInLine(ctx, tx, p.Destination, p.key)
+		job, ok, err := firstInLine(ctx, tx, p.Destination, p.key)
 		if err != nil {
 			return nil, err
 		}
 		if ok {
-			jobs = append(jobs, Batch{Destination: p.Destination, Items: []Item{item}})
+			jobs = append(jobs, job)
 		}
 	}
 	return jobs, nil
 }
 
-// firstInLine finds the delivery of an ordering key that may go now, if there is one. What needs no attempt any more is
-// taken out on the way. The key's lock is held.
-func firstInLine(ctx context.Context, tx sender, destination int64, key string) (it Item, ok bool, err error) {
+// firstInLine makes the job of the delivery of an ordering key that may go now, if there is one. What needs no attempt any
+// more is taken out on the way. The key's lock is held.
+func firstInLine(ctx context.Context, tx sender, destination int64, key string) (job Batch, ok bool, err error) {
 	for {
+		var it Item
 		var status *string
 		var policy string
 		err := tx.QueryRow(ctx, `select o.event_id, d.status::text, t.on_exhausted from ordered_deliveries o join destinations t on t.key = o.destination_key
 			left join deliveries d on d.event_id = o.event_id and d.destination_key = o.destination_key
 			where o.destination_key = $1 and o.ordering_key = $2 order by o.seq limit 1`, destination, key).Scan(&it.EventID, &status, &policy)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return it, false, nil
+			return job, false, nil
 		}
 		if err != nil {
-			return it, false, err
+			return job, false, err
 		}
 		switch {
 		case status != nil && *status == StatusPending:
-			err = tx.QueryRow(ctx, "update deliveries set turn = turn + 1, reason = null where event_id = $1 and destination_key = $2 returning turn",
-				it.EventID, destination).Scan(&it.Turn)
-			return it, err == nil, err
+			var retry *uuid.UUID
+			var actor *string
+			err = tx.QueryRow(ctx, `update deliveries set turn = turn + 1, reason = null where event_id = $1 and destination_key = $2
+				returning turn, retry_id, (select actor from bulk_retries b where b.id = retry_id)`, it.EventID, destination).Scan(&it.Turn, &retry, &actor)
+			job = Batch{Destination: destination, Items: []Item{it}}
+			if retry != nil && actor != nil {
+				job.Trigger, job.Actor, job.RetryID = TriggerBulk, *actor, *retry
+			}
+			return job, err == nil, err
 		case status != nil && (*status == StatusHeld || *status == StatusDelivering || *status == StatusRetrying),
 			status != nil && *status == StatusFailed && policy == ExhaustedBlock:
-			return it, false, nil // it is seen to elsewhere, or blocks
+			return job, false, nil // it is seen to elsewhere, or blocks
 		}
 		if _, err := tx.Exec(ctx, "delete from ordered_deliveries where destination_key = $1 and event_id = $2", destination, it.EventID); err != nil {
-			return it, false, err
+			return job, false, err
 		}
 	}
 }

@@ -34,6 +34,7 @@ type Batch struct {
 	Retry       bool      // not the first attempt: it goes through the queue of retries
 	Trigger     string    // "" for automatic
 	Actor       string    // who asked, with a trigger other than automatic
+	RetryID     uuid.UUID // of the bulk retry, with TriggerBulk; zero for none
 }
 
 // MaxBatch is how many deliveries one job carries at most.
@@ -64,6 +65,10 @@ type Queue interface {
 	Copy(batches []Batch) (c pgcopy.Copy, committed func(), err error)
 	// EnqueueRelease adds the job that acts upon held deliveries within tx.
 	EnqueueRelease(ctx context.Context, tx pgx.Tx, r Release) error
+	// EnqueueBulkRetry adds the job that works off a bulk retry within tx. run tells it from earlier ones.
+	EnqueueBulkRetry(ctx context.Context, tx pgx.Tx, key uuid.UUID, run int) error
+	// WithoutJob lists the bulk retries that somebody has to see to and no job does.
+	WithoutJob(ctx context.Context, db Querier) ([]uuid.UUID, error)
 	// EnqueueNotices adds a job for each of these notifications within tx.
 	EnqueueNotices(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (committed func(), err error)
 	// Settle adds statements to b that check which of a worker's jobs still belong to it, lock those and delete the

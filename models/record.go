@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/models/pgcopy"
@@ -28,6 +29,7 @@ type Outcome struct {
 	Next      time.Time // when it is due again, with StatusRetrying and StatusPending
 	Trigger   string    // of the job it goes on with
 	Actor     string
+	RetryID   uuid.UUID // of the bulk retry that the job belongs to; zero for none
 	Previous  time.Time // when the delivery's attempt before this one was started; zero when there was none
 	Passes    bool      // with its status the next delivery with its ordering key may go
 }
@@ -161,6 +163,7 @@ type requeueKey struct {
 	destination    int64
 	at             int64 // unix milliseconds, rounded; 0 for now
 	trigger, actor string
+	retry          uuid.UUID
 }
 
 // errOthersJob ends a transaction that has written outcomes of jobs which belong to others now.
@@ -294,7 +297,7 @@ func (w *recordWriter) checkHeld(group []*recording) (any bool) {
 // jobs are those with which the deliveries go on that are not finished.
 func (w *recordWriter) jobs() (jobs []Batch) {
 	for k, items := range w.requeue {
-		b := Batch{Destination: k.destination, Retry: true, Trigger: k.trigger, Actor: k.actor}
+		b := Batch{Destination: k.destination, Retry: true, Trigger: k.trigger, Actor: k.actor, RetryID: k.retry}
 		if k.at != 0 {
 			b.At = time.UnixMilli(k.at)
 		}
@@ -336,7 +339,7 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 	if o.Status != StatusRetrying && o.Status != StatusPending {
 		return
 	}
-	q := requeueKey{destination: o.DeliveryKey.Destination, trigger: o.Trigger, actor: o.Actor}
+	q := requeueKey{destination: o.DeliveryKey.Destination, trigger: o.Trigger, actor: o.Actor, retry: o.RetryID}
 	if !o.Next.IsZero() {
 		q.at = o.Next.Add(requeueGrain - 1).Truncate(requeueGrain).UnixMilli()
 	}

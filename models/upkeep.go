@@ -42,6 +42,7 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 		"delete from sessions where expires_at < now()",
 		"delete from portal_links where expires_at < now() - interval '1 day'",
 		"delete from rate_limits where free_at < now() - interval '1 day'",
+		"delete from retry_minutes where minute < now() - interval '1 day'",
 	} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return dropped, err
@@ -50,6 +51,7 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 	for _, sql := range []string{
 		"delete from filter_counts where hour < $1",
 		"delete from notifications where created_at < $1",
+		"delete from bulk_retries where finished_at < $1",
 		"delete from alerts where status = 'resolved' and resolved_at < $1",
 	} {
 		if _, err := conn.Exec(ctx, sql, now.Add(-s.Retention)); err != nil {

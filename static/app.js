@@ -62,8 +62,8 @@
     // A checkbox with data-check-all checks or clears every checkbox of its form with that name.
     var name = e.target.dataset.checkAll;
     if (!name) return;
-    (e.target.form || doc).querySelectorAll('input[type=checkbox][name="' + name + '"]').forEach(function (box) {
-      box.checked = e.target.checked;
+    doc.querySelectorAll('input[type=checkbox][name="' + name + '"]').forEach(function (box) {
+      if (box.form === e.target.form) box.checked = e.target.checked;
     });
   });
 

@@ -198,6 +198,11 @@ func (v DestinationDeliveries) base() string {
 	return DestinationURL(v.Tenant, v.Destination.ID, "deliveries")
 }
 
+// retryAll is the plan of retrying everything that the list shows.
+func (v DestinationDeliveries) retryAll() string {
+	return retryAllURL(v.Tenant, replaced(v.Query, "destination_id", v.Destination.ID), v.Since)
+}
+
 func (v DestinationDeliveries) chips() []Chip {
 	return chips(v.base(), v.Query, map[string][]Option{"range": Ranges, "status": statusOptions(), "error_class": classWords})
 }

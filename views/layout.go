@@ -51,6 +51,7 @@ const (
 	SectionDestinations Section = "destinations"
 	SectionTopics       Section = "topics"
 	SectionKeys         Section = "api-keys"
+	SectionRetries      Section = "retries"
 	SectionAlerts       Section = "alerts"
 	SectionAudit        Section = "audit"
 	SectionSettings     Section = "settings"
@@ -117,6 +118,7 @@ func (p Page) navigation() []navGroup {
 		{"Monitor", []navEntry{
 			{SectionOverview, "Overview", "gauge", OverviewURL(p.Tenant)},
 			{SectionEvents, "Events", "activity", EventsURL(p.Tenant)},
+			{SectionRetries, "Retries", "rotate-ccw", RetriesURL(p.Tenant)},
 			{SectionAlerts, p.alertsLabel(), "bell", AlertsURL(p.Tenant)},
 		}},
 		{"Configure", []navEntry{

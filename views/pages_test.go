@@ -172,6 +172,14 @@ func pages() map[string]templ.Component {
 		"event":                   EventPage(Event{Page: hostilePage("Event"), Considered: considered, Attempts: []*models.Attempt{hostileAttempt(true), hostileAttempt(false)}, Publish: APICall{Method: "POST", Path: "/api/v1/publish", Body: hostile}}),
 		"event raw":               EventPage(Event{Page: hostilePage("Event"), Considered: considered, Raw: true}),
 		"event nobody took":       EventPage(Event{Page: hostilePage("Event"), Considered: models.Considered{Event: hostileEvent()}}),
+		"retries":                 RetriesPage(Retries{Page: hostilePage("Retries"), Query: query("status"), List: &models.Page[*models.BulkRetry]{Items: []*models.BulkRetry{hostileBulk(models.BulkRunning)}, Next: "x"}}),
+		"no retries":              RetriesPage(Retries{Page: hostilePage("Retries"), List: &models.Page[*models.BulkRetry]{}}),
+		"retry plan":              NewRetryPage(hostilePlan()),
+		"retry plan refused":      NewRetryPage(NewRetry{Page: hostilePage("Retry deliveries"), Form: hostileForm("status", "destination_id", "topic", "code", "since", "until", "error_class")}),
+		"retry of selected":       NewRetryPage(NewRetry{Page: hostilePage("Retry deliveries"), Form: Form{Values: map[string][]string{"delivery_ids": {hostile}}}, Plan: &models.BulkPlan{Skipped: []models.Skip{{Reason: models.SkipLimit, Count: 1}}}}),
+		"retry":                   RetryPage(Retry{Page: hostilePage("Bulk retry"), BulkRetry: hostileBulk(models.BulkRunning), Failures: []*models.Attempt{hostileAttempt(false)}, Now: galleryTime.Add(time.Minute)}),
+		"retry paused":            RetryPage(Retry{Page: hostilePage("Bulk retry"), BulkRetry: hostileBulk(models.BulkPaused), Now: galleryTime}),
+		"retry cancelled":         RetryPage(Retry{Page: hostilePage("Bulk retry"), BulkRetry: hostileBulk(models.BulkCancelled), Now: galleryTime}),
 		"attempt failed":          AttemptPage(Attempt{Page: hostilePage("Attempt 2"), Attempt: hostileAttempt(false), Event: hostileEvent(), Destination: d, Delivery: hostileDeliveries()[3], Newer: "/x", Older: "/y"}),
 		"attempt succeeded":       AttemptPage(Attempt{Page: hostilePage("Attempt 2"), Attempt: hostileAttempt(true), Event: hostileEvent()}),
 		"topics":                  TopicsPage(Topics{Page: hostilePage("Topics"), List: []models.Topic{{Name: hostile, Description: hostile, Example: []byte(`"<b>"`)}, {Name: "env", FromEnv: true}}, Form: hostileForm("name", "description", "example")}),
@@ -195,6 +203,23 @@ func pages() map[string]templ.Component {
 		"problem":                 ProblemPage(Problem{Page: hostilePage("Not found"), Status: 404, Message: hostile, Fields: []string{hostile}, RequestID: hostile, Back: "/x", BackText: "Go to the start"}),
 		"problem for nobody":      ProblemPage(Problem{Page: nobody, Status: 500, Message: hostile, Back: "/", BackText: "Go to the start"}),
 	}
+}
+
+func hostileChoice() models.RetryFilter {
+	return models.RetryFilter{Statuses: []string{models.StatusFailed}, Destinations: []string{hostile}, Topics: []string{hostile}, ErrorClasses: []string{hostile}, Codes: []int{500},
+		Events: []string{hostile}, Since: &galleryTime, Until: &galleryTime}
+}
+
+func hostileBulk(status string) *models.BulkRetry {
+	return &models.BulkRetry{TenantID: hostile, Actor: hostile, ChangedBy: hostile, Status: status, Filter: hostileChoice(), Rate: 10, Total: 12, Queued: 8, Delivered: 4, Failed: 2,
+		Unsent: 1, Left: map[string]int{models.SkipDisabled: 1}, Note: "hourly_limit", CreatedAt: galleryTime, ChangedAt: galleryTime}
+}
+
+func hostilePlan() NewRetry {
+	share := []models.Share{{Key: hostile, Count: 3}, {Count: 1}}
+	return NewRetry{Page: hostilePage("Retry deliveries"), Form: hostileForm("rate"), Key: hostile, PerDelivery: 10, Hidden: []Label{{"topic", hostile}}, Topics: []string{hostile},
+		Destinations: []Option{{Value: hostile, Label: hostile}}, Plan: &models.BulkPlan{Filter: hostileChoice(), Count: 4, Limit: 100, ByDestination: share, ByErrorClass: share,
+			ByTopic: share, Skipped: []models.Skip{{Reason: models.SkipDeleted, Count: 1}}, Sample: hostileDeliveries(), HourlyLimit: 10, HourlyLeft: 3}}
 }
 
 func render(t *testing.T, c templ.Component) (string, *goquery.Document) {

@@ -144,7 +144,7 @@ journey(site, 'an event with its attempts, and an error in three parts', async (
   receiver.answers(200);
 
   await v.open(`/t/${tenant}/events`);
-  await v.follow(/…/);
+  await v.follow(/…/, { within: v.main.getByRole('table') });
   assert.equal(await v.heading.textContent(), 'Event order.created');
   assert.equal(await v.fact('Event ID').locator('span.font-mono').textContent(), id);
   assert.match(await v.fact('source').textContent(), /shop/);
@@ -279,7 +279,7 @@ journey(site, 'a failure is found from the overview, and retried from the destin
   await v.sees('1 delivery failed.');
   await v.follow('Review failures');
   assert.equal(v.path, `/t/${tenant}/destinations/bad/deliveries?status=failed`);
-  await v.press(/^Retry/);
+  await v.press(/^Retry to/);
   await v.sees(/^\s*Retry queued/);
   assert.equal(v.path, `/t/${tenant}/destinations/bad/deliveries?status=failed`);
   await v.follow('Show the event');

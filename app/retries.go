@@ -1,0 +1,229 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+type bulkRetryJSON struct {
+	ID         string             `json:"id"`
+	TenantID   string             `json:"tenant_id"`
+	Status     string             `json:"status"`
+	Total      int                `json:"total"`
+	Queued     int                `json:"queued"`
+	Delivered  int                `json:"delivered"`
+	Failed     int                `json:"failed"`
+	Skipped    int                `json:"skipped"`
+	Waiting    int                `json:"waiting"`
+	Remaining  int                `json:"remaining"`
+	SkippedBy  []skipJSON         `json:"skipped_by"`
+	Note       string             `json:"note,omitempty"`
+	Rate       int                `json:"rate"`
+	Actor      string             `json:"actor"`
+	Filter     models.RetryFilter `json:"filter"`
+	CreatedAt  time.Time          `json:"created_at"`
+	ChangedAt  time.Time          `json:"changed_at"`
+	ChangedBy  string             `json:"changed_by,omitempty"`
+	FinishedAt *time.Time         `json:"finished_at"`
+}
+
+type skipJSON struct {
+	Reason  string `json:"reason"`
+	Count   int    `json:"count"`
+	Message string `json:"message"`
+}
+
+func skipsToJSON(list []models.Skip) []skipJSON {
+	out := []skipJSON{}
+	for _, s := range list {
+		out = append(out, skipJSON{s.Reason, s.Count, models.SkipWords[s.Reason]})
+	}
+	return out
+}
+
+func bulkRetryToJSON(b *models.BulkRetry) bulkRetryJSON {
+	return bulkRetryJSON{ID: b.ID(), TenantID: b.TenantID, Status: b.Status, Total: b.Total, Queued: b.Queued, Delivered: b.Delivered, Failed: b.Failed, Skipped: b.Skipped(),
+		Waiting: b.Waiting(), Remaining: b.Remaining(), SkippedBy: skipsToJSON(b.Skips()), Note: b.Note, Rate: b.Rate, Actor: b.Actor, Filter: b.Filter,
+		CreatedAt: b.CreatedAt.UTC(), ChangedAt: b.ChangedAt.UTC(), ChangedBy: b.ChangedBy, FinishedAt: b.FinishedAt}
+}
+
+// bulkRequest names what is to be retried. Without a tenant it is that of the caller's key.
+type bulkRequest struct {
+	Body struct {
+		Tenant     string             `json:"tenant_id"`
+		Filter     models.RetryFilter `json:"filter"`
+		Deliveries []string           `json:"delivery_ids"`
+		Rate       int                `json:"rate"`
+	} `body:"json"`
+}
+
+func (r *bulkRequest) filter() models.RetryFilter {
+	f := r.Body.Filter
+	f.Deliveries = slices.Concat(f.Deliveries, r.Body.Deliveries)
+	return f
+}
+
+type planJSON struct {
+	Count         int                `json:"count"`
+	More          bool               `json:"more"` // than the limit for one bulk retry
+	Filter        models.RetryFilter `json:"filter"`
+	ByDestination []shareJSON        `json:"by_destination"`
+	ByErrorClass  []shareJSON        `json:"by_error_class"`
+	ByTopic       []shareJSON        `json:"by_topic"`
+	Skipped       []skipJSON         `json:"skipped"`
+	Sample        []deliveryJSON     `json:"sample"`
+	Limits        planLimitsJSON     `json:"limits"`
+}
+
+type shareJSON struct {
+	Key   string `json:"key"`
+	Count int    `json:"count"`
+}
+
+type planLimitsJSON struct {
+	PerRetry    int  `json:"per_retry"`
+	PerDelivery int  `json:"per_delivery"` // 0 for no limit
+	PerHour     int  `json:"per_hour"`     // 0 for no limit
+	HourLeft    *int `json:"hour_left"`    // null without a limit
+}
+
+func sharesToJSON(list []models.Share) []shareJSON {
+	out := []shareJSON{}
+	for _, s := range list {
+		out = append(out, shareJSON(s))
+	}
+	return out
+}
+
+// planRetry says what a bulk retry would do.
+func (a *App) planRetry(ctx context.Context, c *Call, req *bulkRequest) (*Reply, error) {
+	scope, err := a.store.Of(ctx, c.Scope(), req.Body.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.store.PlanBulkRetry(ctx, scope, req.filter())
+	if err != nil {
+		return nil, err
+	}
+	j := planJSON{Count: p.Count, More: p.More, Filter: p.Filter, ByDestination: sharesToJSON(p.ByDestination), ByErrorClass: sharesToJSON(p.ByErrorClass),
+		ByTopic: sharesToJSON(p.ByTopic), Skipped: skipsToJSON(p.Skipped), Sample: []deliveryJSON{},
+		Limits: planLimitsJSON{PerRetry: p.Limit, PerDelivery: a.store.ManualRetryLimit, PerHour: p.HourlyLimit}}
+	if p.HourlyLimit > 0 {
+		j.Limits.HourLeft = &p.HourlyLeft
+	}
+	for _, d := range p.Sample {
+		j.Sample = append(j.Sample, deliveryToJSON(d))
+	}
+	return &Reply{Body: j}, nil
+}
+
+// startRetry starts a bulk retry.
+func (a *App) startRetry(ctx context.Context, c *Call, req *bulkRequest) (*Reply, error) {
+	scope, err := a.store.Of(ctx, c.Scope(), req.Body.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	b, fresh, err := a.store.StartBulkRetry(ctx, scope, models.BulkInput{Filter: req.filter(), Rate: req.Body.Rate, IdempotencyKey: c.IdempotencyKey, Actor: c.Actor.Name})
+	if err != nil {
+		a.auditFailure(ctx, c, scope, "retry.start", "", err)
+		return nil, err
+	}
+	if fresh {
+		a.audit(ctx, c, b.TenantScope(), "retry.start", b.ID(), map[string]any{"filter": b.Filter, "total": b.Total, "rate": b.Rate})
+	}
+	location := apiPrefix + "/retries/" + b.ID()
+	r := &Reply{Status: http.StatusAccepted, Body: bulkRetryToJSON(b), Location: location, Applied: c.Prefer.waitApplied(), Link: []string{"<" + location + `>; rel="monitor"`}}
+	if c.Prefer.wait == 0 {
+		return r, nil
+	}
+	after, err := a.waitForRetry(ctx, c.Scope(), b, c.Prefer.wait)
+	if err != nil {
+		return nil, err
+	}
+	if r.Body = bulkRetryToJSON(after); after.Final() {
+		r.Status = http.StatusOK
+	}
+	return r, nil
+}
+
+// waitForRetry waits until a bulk retry is over, or the time is, and returns how it is then.
+func (a *App) waitForRetry(ctx context.Context, scope models.Scope, b *models.BulkRetry, wait time.Duration) (*models.BulkRetry, error) {
+	for deadline := time.Now().Add(wait); !b.Final() && time.Now().Before(deadline); {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(min(200*time.Millisecond, time.Until(deadline))):
+		}
+		var err error
+		if b, err = a.store.BulkRetry(ctx, scope, b.ID()); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+type listRetriesRequest struct {
+	Tenants  []string `query:"tenant_id"`
+	Statuses []string `query:"status"`
+	pageParams
+}
+
+func (a *App) listRetries(ctx context.Context, c *Call, req *listRetriesRequest) (*Reply, error) {
+	scope, err := a.store.Of(ctx, c.Scope(), req.Tenants...)
+	if err != nil {
+		return nil, err
+	}
+	page, err := req.query(100, 1000)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.store.BulkRetries(ctx, scope, models.BulkQuery{Statuses: req.Statuses, Page: page})
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: pageToJSON(list, bulkRetryToJSON)}, nil
+}
+
+type oneRetryRequest struct {
+	Retry string `path:"retry"`
+}
+
+func (a *App) getRetry(ctx context.Context, c *Call, req *oneRetryRequest) (*Reply, error) {
+	b, err := a.store.BulkRetry(ctx, c.Scope(), req.Retry)
+	if err != nil {
+		return nil, err
+	}
+	return retryReply(b), nil
+}
+
+func retryReply(b *models.BulkRetry) *Reply {
+	final := b.Final()
+	return &Reply{Body: bulkRetryToJSON(b), Final: &final, ETag: fmt.Sprintf("%s-%t-%d-%d-%d-%d-%d-%d-%s", b.Status, final, b.ChangedAt.UnixMilli(), b.Total, b.Queued, b.Delivered, b.Failed, b.Skipped(), b.Note)}
+}
+
+// changeRetry carries an action on a bulk retry out that changes its status, and tells the audit trail.
+func (a *App) changeRetry(ctx context.Context, c *Call, id, action string, change func(context.Context, models.Scope, string, string) (*models.BulkRetry, error)) (*Reply, error) {
+	b, err := change(ctx, c.Scope(), id, c.Actor.Name)
+	if err != nil {
+		return nil, err
+	}
+	a.audit(ctx, c, b.TenantScope(), action, b.ID(), map[string]any{"total": b.Total, "queued": b.Queued, "remaining": b.Remaining()})
+	return &Reply{Body: bulkRetryToJSON(b)}, nil
+}
+
+func (a *App) pauseRetry(ctx context.Context, c *Call, req *oneRetryRequest) (*Reply, error) {
+	return a.changeRetry(ctx, c, req.Retry, "retry.pause", a.store.PauseBulkRetry)
+}
+
+func (a *App) resumeRetry(ctx context.Context, c *Call, req *oneRetryRequest) (*Reply, error) {
+	return a.changeRetry(ctx, c, req.Retry, "retry.resume", a.store.ResumeBulkRetry)
+}
+
+func (a *App) cancelRetry(ctx context.Context, c *Call, req *oneRetryRequest) (*Reply, error) {
+	return a.changeRetry(ctx, c, req.Retry, "retry.cancel", a.store.CancelBulkRetry)
+}
