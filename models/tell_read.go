@@ -65,14 +65,14 @@ func (p *pass) lastTold(ctx context.Context) (map[subjectKey]time.Time, error) {
 	return out, err
 }
 
-// share counts the notices of the last minute by channel.
+// share counts the notices of the last minute by channel: those that stand for themselves, whatever has become of them.
 func (p *pass) share(ctx context.Context, channels []*Channel) (map[int64]int, error) {
 	keys := make([]int64, len(channels))
 	for i, c := range channels {
 		keys[i] = c.Key
 	}
 	rows, err := p.tx.Query(ctx, `select channel_key, count(*) from notifications where channel_key = any($2) and created_at > $1
-			and due_at is not null and kind <> 'test' group by channel_key`, p.now.Add(-noticeMinute), keys)
+			and status in ('queued', 'sent', 'failed') and alert_id is not null group by channel_key`, p.now.Add(-noticeMinute), keys)
 	if err != nil {
 		return nil, err
 	}
