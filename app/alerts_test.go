@@ -68,6 +68,13 @@ func TestAlertsAPI(t *testing.T) {
 			t.Errorf("%s is not refused: %s", f, bad.raw)
 		}
 	}
+	for _, nothing := range []string{`{}`, `{"when":{}}`, `{"when":{"disabled":false}}`, `{"when":{"disable_steps":[]}}`, `{"when":{"consecutive_failures":0}}`} {
+		for _, path := range []string{"/tenants/acme/alert-rules", "/alert-rules", "/tenants/acme/alert-rules/preview"} {
+			if out := a.want(422, "POST", path, nothing); !strings.Contains(out.str("fields", "when"), "must name exactly one of") {
+				t.Errorf("%s %s: %s", path, nothing, out.raw)
+			}
+		}
+	}
 	ch := a.want(201, "POST", "/tenants/acme/channels", `{"name":"On call","type":"webhook","config":{"url":"`+h.URL+`"}}`)
 	secret := ch.str("config", "secret")
 	if !strings.HasPrefix(secret, "whsec_") || ch.str("target") == "" {

@@ -1,7 +1,9 @@
 package jobs_test
 
 import (
+	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,5 +112,37 @@ func TestNoticeHasOneTryAtATime(t *testing.T) {
 	}
 	if again, err := notices.Try(t.Context(), "test", id); again != 0 || err != nil || len(p.all()) != 1 {
 		t.Errorf("again in %v, %v; heard %d times", again, err, len(p.all()))
+	}
+}
+
+// TestRuleByTopic is about rules for topics: they are about the destinations that take one of these, by name, by a
+// pattern, or as all others.
+func TestRuleByTopic(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, nil)
+	var list []*models.Destination
+	for id, topics := range map[string]models.Topics{"name": {"order.created"}, "pattern": {"order.*"}, "all": {"*"}, "other": {"order.paid"}} {
+		list = append(list, e.destination(id, nil, func(in *models.DestinationInput) { in.Topics = &topics }))
+	}
+	in := models.AlertRuleInput{When: &models.Condition{ConsecutiveFailures: 3}, Topics: json.RawMessage(`["order.created"]`)}
+	r, err := e.store.CreateAlertRule(t.Context(), models.AllTenants(), "acme", in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.recorded(time.Now(), 3, false, list...)
+	e.pass(time.Now())
+	var about []string
+	for _, a := range e.alerts("acme", models.AlertOpen) {
+		if a.RuleID == r.ID {
+			about = append(about, a.DestinationID)
+		}
+	}
+	slices.Sort(about)
+	if !slices.Equal(about, []string{"all", "name", "pattern"}) {
+		t.Errorf("alerts about %q", about)
+	}
+	p, err := e.store.PreviewRule(t.Context(), models.AllTenants(), "acme", in)
+	if err != nil || p.Count != 3 || p.Note != "3 destinations take one of these topics. All that goes there counts, whatever its topic." {
+		t.Errorf("%+v %v", p, err)
 	}
 }

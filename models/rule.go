@@ -195,10 +195,7 @@ func (r *AlertRule) concerns(d *subject) bool {
 	if r.DestinationIDs != nil && !slices.Contains(r.DestinationIDs, d.id) && !slices.Contains(r.DestinationIDs, d.tenantID+"/"+d.id) {
 		return false
 	}
-	if r.Topics == nil || slices.Contains(d.topics, AllTopics) {
-		return true
-	}
-	return slices.ContainsFunc(r.Topics, func(t string) bool { return slices.Contains(d.topics, t) })
+	return r.Topics == nil || slices.ContainsFunc(r.Topics, func(t string) bool { return Subscribes(d.topics, t) })
 }
 
 // DefaultRules are the rules that every owner has from the first day. They go to all of the owner's channels. The
@@ -235,8 +232,8 @@ func (r *AlertRule) merge(in *AlertRuleInput) error {
 	}
 	r.Condition.check(bad)
 	r.Kind = r.Condition.Kind()
-	if r.Name == "" {
-		r.Name = strings.ToUpper(cut(r.Condition.Sentence(), 1)[:1]) + cut(r.Condition.Sentence(), 120)[1:]
+	if words := cut(r.Condition.Sentence(), 120); r.Name == "" && words != "" { // without a condition there are no words
+		r.Name = strings.ToUpper(words[:1]) + words[1:]
 	}
 	list := func(field string, raw json.RawMessage, dst *[]string, emptyIsNone bool) {
 		if raw == nil {
