@@ -62,7 +62,7 @@ func TestAlertsAPI(t *testing.T) {
 	if out := a.want(200, "GET", "/alert-rules", nil); out.str("models", "1", "name") != "Destination disabled" {
 		t.Errorf("the operators' default rules: %s", out.raw)
 	}
-	bad := a.want(422, "POST", "/tenants/acme/alert-rules", `{"when":{"failure_rate":200,"window":"1s"},"channel_ids":["nope"],"every":"-1s"}`)
+	bad := a.want(422, "POST", "/tenants/acme/alert-rules", `{"when":{"failure_rate":200,"window":"1s"},"channel_ids":["nope"],"every":"1s"}`)
 	for _, f := range []string{"when.failure_rate", "when.window", "every"} {
 		if bad.str("fields", f) == "" {
 			t.Errorf("%s is not refused: %s", f, bad.raw)

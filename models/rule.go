@@ -181,8 +181,12 @@ func (c Condition) defaultEvery() time.Duration {
 	return time.Hour
 }
 
-// maxEvery is the longest time between two notices that a rule can ask for.
-const maxEvery = 30 * 24 * time.Hour
+// minEvery and maxEvery are the shortest and the longest time between two notices that a rule can ask for. Reminders that
+// come faster than a channel's share of a minute would end up in digests.
+const (
+	minEvery = time.Minute
+	maxEvery = 30 * 24 * time.Hour
+)
 
 // Every is the least time between two notices about one destination.
 func (r *AlertRule) Every() time.Duration { return time.Duration(r.EverySeconds) * time.Second }
@@ -260,8 +264,8 @@ func (r *AlertRule) merge(in *AlertRuleInput) error {
 	}
 	if in.Every != nil {
 		r.EverySeconds = int64(time.Duration(*in.Every) / time.Second)
-		if r.EverySeconds < 0 || time.Duration(*in.Every) > maxEvery {
-			bad.add("every", "must be between 0s and 720h")
+		if every := time.Duration(*in.Every); every != 0 && (every < minEvery || every > maxEvery) {
+			bad.add("every", "must be 0s for each time, or between 1m and 720h")
 		}
 	}
 	if in.Resolve != nil {

@@ -137,9 +137,18 @@ func (p *pass) digest(c *Channel, members []*Notification) *Notification {
 	})
 	d := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, Kind: members[0].Kind, Status: NotificationQueued, CreatedAt: p.now,
 		DueAt: &p.now, Notice: worst.Notice}
-	d.Notice.ID, d.Notice.Kind, d.Notice.Others, d.Notice.AlertID = d.ID(), d.Kind, len(members)-1, d.ID()
-	if len(members) > 1 {
-		d.Notice.Summary = digestSummary(members)
+	// What an alert had to say several times is said once.
+	alerts := map[string]bool{worst.Notice.AlertID: true}
+	list := []*Notification{worst}
+	for _, m := range members {
+		if !alerts[m.Notice.AlertID] {
+			alerts[m.Notice.AlertID] = true
+			list = append(list, m)
+		}
+	}
+	d.Notice.ID, d.Notice.Kind, d.Notice.Others, d.Notice.AlertID = d.ID(), d.Kind, len(list)-1, d.ID()
+	if len(list) > 1 {
+		d.Notice.Summary = digestSummary(list)
 	}
 	return d
 }
