@@ -77,6 +77,11 @@ func (ChannelTypes) Target(kind string, config map[string]string) string {
 	return notify.Target(kind, config)
 }
 
+// Tenant implements models.ChannelTypes.
+func (ChannelTypes) Tenant(kind string, config map[string]string) string {
+	return notify.Tenant(kind, config)
+}
+
 // Recipients implements models.ChannelTypes.
 func (ChannelTypes) Recipients(kind string, config map[string]string) []string {
 	return notify.Recipients(kind, config)

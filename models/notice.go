@@ -65,6 +65,9 @@ type Notice struct {
 	Skip []string `json:"reached,omitempty"` // recipients that an earlier try has reached
 }
 
+// Digest reports whether the notice stands for alerts without being about one: it tells what waited, be it one alert only.
+func (n *Notice) Digest() bool { return strings.HasPrefix(n.AlertID, notificationPrefix) }
+
 // The states of a notification.
 const (
 	NotificationWaiting    = "waiting" // for the next digest: its channel has had its share of this minute
