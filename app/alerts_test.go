@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,15 @@ func TestAlertsAPI(t *testing.T) {
 			if out := a.want(422, "POST", path, nothing); !strings.Contains(out.str("fields", "when"), "must name exactly one of") {
 				t.Errorf("%s %s: %s", path, nothing, out.raw)
 			}
+		}
+	}
+	for field, body := range map[string]string{
+		"when.window":     `{"when":{"failure_rate":20,"window":"15x"}}`,
+		"topics":          `{"when":{"disabled":true},"topics":[]}`,
+		"destination_ids": `{"when":{"disabled":true},"destination_ids":[]}`,
+	} {
+		if out := a.want(422, "POST", "/tenants/acme/alert-rules", body); out.str("fields", field) == "" {
+			t.Errorf("%s: %s", body, out.raw)
 		}
 	}
 	ch := a.want(201, "POST", "/tenants/acme/channels", `{"name":"On call","type":"webhook","config":{"url":"`+h.URL+`"}}`)
@@ -249,7 +259,16 @@ func TestAlertPages(t *testing.T) {
 	fields := []string{"name", "Three", "when", "consecutive_failures", "when.consecutive_failures", "0", "scope_mode", "all", "channels_mode", "all", "every", "1h", "resolve", "true"}
 	p = v.post("/t/acme/alerts/rules/new", fields...)
 	p.refused(422, "", "must name exactly one of")
+	fields[5] = "many"
+	p = v.post("/t/acme/alerts/rules/new", fields...)
+	p.refused(422, "when.consecutive_failures", "Failures in a row must be a whole number")
+	if summary := p.text(`.banner [role="alert"]`); strings.Contains(summary, "When must") {
+		t.Errorf("the summary names another control: %s", summary)
+	}
 	fields[5] = "3"
+	nobody := slices.Clone(fields)
+	nobody[9] = "some"
+	v.post("/t/acme/alerts/rules/new", nobody...).refused(422, "", "must name at least one channel")
 	p = v.post("/t/acme/alerts/rules/new", append(fields, "then", "preview")...)
 	if p.status != 200 || p.value("name") != "Three" {
 		t.Errorf("preview: %d", p.status)

@@ -251,8 +251,8 @@ func (r *AlertRule) merge(in *AlertRuleInput) error {
 		if len(l) > 1000 {
 			bad.add(field, "must name at most 1,000")
 		}
-		if len(l) == 0 && !emptyIsNone {
-			l = nil
+		if l != nil && len(l) == 0 && !emptyIsNone {
+			bad.add(field, "must name at least one, or be null for all")
 		}
 		*dst = l
 	}
