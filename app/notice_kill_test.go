@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -48,28 +49,36 @@ func TestNoticeSurvives(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		heard int // how often the notice arrives
-		fault func(h *slowHook, worker *process, f *faultyDatabase)
+		fault func(t *testing.T, h *slowHook, worker *process, f *faultyDatabase)
 	}{
-		{"kill -9 while the server answers", 2, func(_ *slowHook, worker *process, _ *faultyDatabase) { worker.kill() }},
-		{"a stop while the server answers", 1, func(h *slowHook, worker *process, _ *faultyDatabase) {
+		{"kill -9 while the server answers", 2, func(_ *testing.T, _ *slowHook, worker *process, _ *faultyDatabase) { worker.kill() }},
+		{"a stop while the server answers", 1, func(_ *testing.T, h *slowHook, worker *process, _ *faultyDatabase) {
 			_ = worker.cmd.Process.Signal(os.Interrupt)
 			close(h.answer)
 			<-worker.gone
 		}},
-		{"the database is killed while the server answers", 1, func(h *slowHook, _ *process, f *faultyDatabase) {
+		{"the database is killed while the server answers", 1, func(t *testing.T, h *slowHook, worker *process, f *faultyDatabase) {
 			for _, pid := range f.processes() {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 			<-f.server.Done()
 			close(h.answer)
-			<-time.After(3 * time.Second) // it is answered while the database is away, and the database stays so
+			// It is answered, and cannot be recorded.
+			for deadline := time.Now().Add(30 * time.Second); ; <-time.After(20 * time.Millisecond) {
+				if log, _ := os.ReadFile(worker.log); bytes.Contains(log, []byte("how a notice went is not recorded yet")) {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("the worker does not find out that the database is away")
+				}
+			}
 			f.start()
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var f *faultyDatabase
-			url := ""
+			var url string
 			if c.heard == 1 {
 				f = newFaultyDatabase(t)
 				url = f.url
@@ -84,7 +93,7 @@ func TestNoticeSurvives(t *testing.T) {
 			worker := startProcess(t, "work", db...)
 			a.fail(1)
 			<-h.inside
-			c.fault(h, worker, f)
+			c.fault(t, h, worker, f)
 			startProcess(t, "work", db...)
 			var id string
 			for deadline := time.Now().Add(30 * time.Second); ; <-time.After(20 * time.Millisecond) {
