@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -62,10 +63,26 @@ func TestAlertsAPI(t *testing.T) {
 	if out := a.want(200, "GET", "/alert-rules", nil); out.str("models", "1", "name") != "Destination disabled" {
 		t.Errorf("the operators' default rules: %s", out.raw)
 	}
-	bad := a.want(422, "POST", "/tenants/acme/alert-rules", `{"when":{"failure_rate":200,"window":"1s"},"channel_ids":["nope"],"every":"-1s"}`)
+	bad := a.want(422, "POST", "/tenants/acme/alert-rules", `{"when":{"failure_rate":200,"window":"1s"},"channel_ids":["nope"],"every":"1s"}`)
 	for _, f := range []string{"when.failure_rate", "when.window", "every"} {
 		if bad.str("fields", f) == "" {
 			t.Errorf("%s is not refused: %s", f, bad.raw)
+		}
+	}
+	for _, nothing := range []string{`{}`, `{"when":{}}`, `{"when":{"disabled":false}}`, `{"when":{"disable_steps":[]}}`, `{"when":{"consecutive_failures":0}}`} {
+		for _, path := range []string{"/tenants/acme/alert-rules", "/alert-rules", "/tenants/acme/alert-rules/preview"} {
+			if out := a.want(422, "POST", path, nothing); !strings.Contains(out.str("fields", "when"), "must name exactly one of") {
+				t.Errorf("%s %s: %s", path, nothing, out.raw)
+			}
+		}
+	}
+	for field, body := range map[string]string{
+		"when.window":     `{"when":{"failure_rate":20,"window":"15x"}}`,
+		"topics":          `{"when":{"disabled":true},"topics":[]}`,
+		"destination_ids": `{"when":{"disabled":true},"destination_ids":[]}`,
+	} {
+		if out := a.want(422, "POST", "/tenants/acme/alert-rules", body); out.str("fields", field) == "" {
+			t.Errorf("%s: %s", body, out.raw)
 		}
 	}
 	ch := a.want(201, "POST", "/tenants/acme/channels", `{"name":"On call","type":"webhook","config":{"url":"`+h.URL+`"}}`)
@@ -249,7 +266,16 @@ func TestAlertPages(t *testing.T) {
 	fields := []string{"name", "Three", "when", "consecutive_failures", "when.consecutive_failures", "0", "scope_mode", "all", "channels_mode", "all", "every", "1h", "resolve", "true"}
 	p = v.post("/t/acme/alerts/rules/new", fields...)
 	p.refused(422, "", "must name exactly one of")
+	fields[5] = "many"
+	p = v.post("/t/acme/alerts/rules/new", fields...)
+	p.refused(422, "when.consecutive_failures", "Failures in a row must be a whole number")
+	if summary := p.text(`.banner [role="alert"]`); strings.Contains(summary, "When must") {
+		t.Errorf("the summary names another control: %s", summary)
+	}
 	fields[5] = "3"
+	nobody := slices.Clone(fields)
+	nobody[9] = "some"
+	v.post("/t/acme/alerts/rules/new", nobody...).refused(422, "", "must name at least one channel")
 	p = v.post("/t/acme/alerts/rules/new", append(fields, "then", "preview")...)
 	if p.status != 200 || p.value("name") != "Three" {
 		t.Errorf("preview: %d", p.status)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strconv"
 	"strings"
@@ -128,7 +129,14 @@ func decodeJSON(b []byte, dst reflect.Value, strict bool) error {
 		}
 		if err := json.Unmarshal(value, dst.Field(i).Addr().Interface()); err != nil {
 			field, message := fieldProblem(name, err)
-			bad[field] = message
+			parts := map[string]string{}
+			if field == name {
+				parts = problemsWithin(name, value, t.Field(i).Type)
+			}
+			if len(parts) == 0 {
+				parts[field] = message
+			}
+			maps.Copy(bad, parts)
 		}
 	}
 	if strict {
@@ -140,6 +148,25 @@ func decodeJSON(b []byte, dst reflect.Value, strict bool) error {
 		return &models.Error{Kind: models.KindInvalid, Message: "validation error", Fields: bad}
 	}
 	return nil
+}
+
+// problemsWithin names the parts of an object that are wrong, where the field's own error does not tell: those of types that
+// read themselves, like durations.
+func problemsWithin(name string, value json.RawMessage, t reflect.Type) map[string]string {
+	out := map[string]string{}
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return out
+	}
+	var e *models.Error
+	if err := decodeJSON(value, reflect.New(t).Elem(), false); errors.As(err, &e) {
+		for field, message := range e.Fields {
+			out[name+"."+field] = message
+		}
+	}
+	return out
 }
 
 // fieldProblem says in words what is wrong with a field's type.

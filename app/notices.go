@@ -16,7 +16,7 @@ func (a *App) noticeLinks(owner string, n *models.Notice) {
 		n.DestinationURL = base + views.DestinationURL(n.TenantID, n.DestinationID)
 		n.DeliveriesURL = base + views.DestinationURL(n.TenantID, n.DestinationID, "deliveries") + "?status=" + models.StatusFailed
 	}
-	if n.Kind != models.NoticeTest && n.Others == 0 {
+	if n.Kind != models.NoticeTest && !n.Digest() {
 		n.AlertURL = base + views.AlertURL(owner, n.AlertID)
 	} else {
 		n.AlertURL = base + views.AlertsURL(owner)
@@ -30,7 +30,7 @@ func (a *App) unsubscribeLink(channelID, address string) string {
 
 // publishNotice accepts a notice as an event of a tenant.
 func (a *App) publishNotice(ctx context.Context, tenantID, id, topic string, metadata map[string]string, data []byte) error {
-	_, err := a.accepter.Publish(ctx, &models.PublishInput{TenantID: tenantID, ID: id, Topic: topic, Metadata: metadata, Data: data})
+	_, err := a.accepter.Publish(ctx, &models.PublishInput{TenantID: tenantID, ID: id, Topic: topic, Metadata: metadata, Data: data, Ours: true})
 	if e := refusal(err); err != nil && (e != nil || models.IsKind(err, models.KindNotFound)) {
 		m := models.AsError(err)
 		message := m.Message

@@ -148,9 +148,9 @@ func ruleBody(form views.Form) (map[string]any, error) {
 	case views.ChannelsNone:
 		body["channel_ids"] = []string{}
 	}
-	for _, part := range []struct{ mode, name, message string }{{views.ScopeDestinations, "destination_ids", "must name at least one destination"},
-		{views.ScopeTopics, "topics", "must name at least one topic"}} {
-		if list, ok := body[part.name].([]string); form.Value("scope_mode") == part.mode && ok && len(list) == 0 {
+	for _, part := range []struct{ control, mode, name, message string }{{"scope_mode", views.ScopeDestinations, "destination_ids", "must name at least one destination"},
+		{"scope_mode", views.ScopeTopics, "topics", "must name at least one topic"}, {"channels_mode", views.ChannelsSome, "channel_ids", "must name at least one channel"}} {
+		if list, ok := body[part.name].([]string); form.Value(part.control) == part.mode && ok && len(list) == 0 {
 			return body, models.Invalid(part.name, part.message)
 		}
 	}

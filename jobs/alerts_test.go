@@ -266,6 +266,40 @@ func TestStorm(t *testing.T) {
 	}
 }
 
+// TestShareOfAMinute lets destinations fail one after the other, each of whose notices is sent at once. A channel gets
+// five of them, and then one digest, which tells of the others.
+func TestShareOfAMinute(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, func(r *models.Rules) { r.DisableLeast = time.Hour })
+	p := newPager(t)
+	e.channel("acme", p)
+	n, now := e.notices(), time.Now()
+	const destinations = 20
+	for i := range destinations {
+		e.recorded(now, 60, false, e.destination(fmt.Sprintf("d%d", i), nil, nil))
+		e.pass(now)
+		list, err := e.store.Notifications(t.Context(), models.AllTenants(), "acme", models.NotificationQuery{Statuses: []string{models.NotificationQueued}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range list.Items {
+			if _, err := n.Try(t.Context(), "test", x.Key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now = now.Add(time.Second)
+	}
+	// The first digest is made at once, for the sixth; those after it wait for a minute.
+	if heard := p.all(); len(heard) != 6 {
+		t.Errorf("%d notices within %d seconds", len(heard), destinations)
+	}
+	e.pass(now.Add(time.Minute))
+	list, err := e.store.Notifications(t.Context(), models.AllTenants(), "acme", models.NotificationQuery{Statuses: []string{models.NotificationQueued}})
+	if err != nil || len(list.Items) != 1 || list.Items[0].Notice.Others != destinations-6-1 {
+		t.Errorf("the next digest: %+v %v", list.Items, err)
+	}
+}
+
 // TestOnceInAWhile is about the rule's throttle, reminders, muting and acknowledging.
 func TestOnceInAWhile(t *testing.T) {
 	t.Parallel()
@@ -420,7 +454,7 @@ func TestNoticeIsTriedAgain(t *testing.T) {
 	}
 	n := e.notices()
 	for _, x := range list.Items {
-		wait, err := n.Try(t.Context(), x.Key)
+		wait, err := n.Try(t.Context(), "test", x.Key)
 		if err != nil || (wait > 0) != (x.ChannelID == again.ID) {
 			t.Errorf("%s: again in %v, %v", x.ChannelID, wait, err)
 		}
@@ -429,13 +463,18 @@ func TestNoticeIsTriedAgain(t *testing.T) {
 			t.Errorf("%+v %v", got, err)
 		}
 		if wait > 0 {
-			if wait, err = n.Try(t.Context(), x.Key); wait != 0 || err != nil {
+			heard := len(p.all())
+			if wait, err = n.Try(t.Context(), "test", x.Key); wait < time.Second || err != nil || len(p.all()) != heard {
+				t.Errorf("before it was due: again in %v, %v", wait, err)
+			}
+			e.exec("update notifications set due_at = now() where due_at is not null")
+			if wait, err = n.Try(t.Context(), "test", x.Key); wait != 0 || err != nil {
 				t.Errorf("%v %v", wait, err)
 			}
 			if got, err = e.store.Notification(t.Context(), models.AllTenants(), "acme", x.ID()); err != nil || got.Status != models.NotificationSent || got.Tries != 2 || got.Code != 200 || got.Error != "" {
 				t.Errorf("%+v %v", got, err)
 			}
-			if _, err = n.Try(t.Context(), x.Key); err != nil || len(p.all()) != 2 { // sent already
+			if _, err = n.Try(t.Context(), "test", x.Key); err != nil || len(p.all()) != 2 { // sent already
 				t.Errorf("%d requests, %v", len(p.all()), err)
 			}
 		}

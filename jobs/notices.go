@@ -3,9 +3,11 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,8 +22,19 @@ import (
 // queueNotify is the queue of notices. They wait for nobody's events.
 const queueNotify = "notify"
 
-// noticeTimeout bounds one try to send a notice.
-const noticeTimeout = 45 * time.Second
+const (
+	// noticeTimeout bounds one try to send a notice.
+	noticeTimeout = 45 * time.Second
+	// noticeRecordFor is for how long it is tried to write down how a try went while the database does not take it. A
+	// notice that was sent and is not known to be would be sent once more.
+	noticeRecordFor = 5 * time.Minute
+	// noticeStopFor is for how long it is tried once the process is to stop: less than it waits for jobs that it cut off.
+	noticeStopFor = 8 * time.Second
+	// noticeRecordPause is before the next try to write.
+	noticeRecordPause = 200 * time.Millisecond
+	// noticeBusy is after what time a notice is looked at again that is being sent already.
+	noticeBusy = 2 * time.Second
+)
 
 // noticeWaits are the waits between the tries of a notice; after the last one it has failed.
 var noticeWaits = []time.Duration{5 * time.Second, 20 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour}
@@ -35,6 +48,8 @@ type Notices struct {
 	// Unsubscribe makes the link with which an address ends a channel's notices to it; nil leaves it out.
 	Unsubscribe func(channelID, address string) string
 	Log         *slog.Logger
+
+	busy sync.Map // the notifications that this process is sending, by their keys
 }
 
 // ChannelTypes tells the models which kinds of channels there are. It implements models.ChannelTypes.
@@ -60,6 +75,11 @@ func (ChannelTypes) Check(owner, kind string, config, secrets map[string]string)
 // Target implements models.ChannelTypes.
 func (ChannelTypes) Target(kind string, config map[string]string) string {
 	return notify.Target(kind, config)
+}
+
+// Tenant implements models.ChannelTypes.
+func (ChannelTypes) Tenant(kind string, config map[string]string) string {
+	return notify.Tenant(kind, config)
 }
 
 // Recipients implements models.ChannelTypes.
@@ -95,6 +115,7 @@ func (q *Queue) EnqueueNotices(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) 
 type noticeWorker struct {
 	river.WorkerDefaults[noticeArgs]
 	notices *Notices
+	process string
 }
 
 // NextRetry applies when the database failed; tries of a notice are counted by us.
@@ -102,18 +123,32 @@ func (*noticeWorker) NextRetry(*river.Job[noticeArgs]) time.Time {
 	return time.Now().Add(2 * time.Second)
 }
 
+// Timeout leaves room for writing down how the try went.
+func (*noticeWorker) Timeout(*river.Job[noticeArgs]) time.Duration {
+	return noticeTimeout + noticeRecordFor + time.Minute
+}
+
 // Work makes one try. When the process dies in between, another one makes it again, with the same id: the receiver may
 // hear it twice, and can tell.
 func (w *noticeWorker) Work(ctx context.Context, job *river.Job[noticeArgs]) error {
-	again, err := w.notices.Try(ctx, job.Args.ID)
+	again, err := w.notices.Try(ctx, w.process, job.Args.ID)
 	if err != nil || again == 0 {
 		return err
 	}
 	return river.JobSnooze(again)
 }
 
-// Try makes one try to send a notification, and records how it went. again is after what time to try again; 0 for never.
-func (s *Notices) Try(ctx context.Context, id uuid.UUID) (again time.Duration, err error) {
+// Try makes one try to send a notification, and records how it went. process is the one that makes it. again is after
+// what time to try again; 0 for never.
+func (s *Notices) Try(ctx context.Context, process string, id uuid.UUID) (again time.Duration, err error) {
+	// Its job may be taken twice: a crash of PostgreSQL can undo that it was taken once.
+	if _, busy := s.busy.LoadOrStore(id, true); busy {
+		return noticeBusy, nil
+	}
+	defer s.busy.Delete(id)
+	if free, err := s.Store.ClaimNotification(ctx, id, process); err != nil || !free {
+		return noticeBusy, err
+	}
 	n, c, err := s.Store.NotificationToSend(ctx, id)
 	if err != nil || n == nil {
 		return 0, err
@@ -124,24 +159,54 @@ func (s *Notices) Try(ctx context.Context, id uuid.UUID) (again time.Duration, e
 	if c.AllSilent() {
 		return 0, s.Store.NotificationDropped(ctx, id, "Everybody whom the channel names has unsubscribed.")
 	}
+	if n.Tries > 0 && n.DueAt != nil && time.Until(*n.DueAt) > time.Second {
+		return time.Until(*n.DueAt), nil // that the last try ended was not written into the queue, so that the job is back too early
+	}
 	n.Notice.Try, n.Notice.At = n.Tries+1, n.CreatedAt
 	res, err := s.Send(ctx, c, &n.Notice)
 	n.Notice.Skip = append(n.Notice.Skip, res.Reached...)
-	if ctx.Err() != nil {
-		return 0, ctx.Err() // the process is stopping; another one tries again
-	}
-	// What was sent is recorded although the process is stopping.
-	rec, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
 	if err == nil {
-		return 0, s.Store.NotificationSent(rec, id, n.Notice, res.Code, res.Answer, c.SilentNote())
+		return 0, s.record(ctx, id, func(ctx context.Context) error {
+			return s.Store.NotificationSent(ctx, id, n.Notice, res.Code, res.Answer, c.SilentNote())
+		})
+	}
+	if ctx.Err() != nil { // the process is stopping; another one tries again, but for those whom this try has reached
+		if len(res.Reached) > 0 {
+			err = s.record(ctx, id, func(ctx context.Context) error { return s.Store.NotificationReached(ctx, id, n.Notice) })
+		}
+		return 0, errors.Join(ctx.Err(), err)
 	}
 	e := adapters.AsError(err)
 	if e.Kind != adapters.KindPermanent && e.Kind != adapters.KindGone && n.Tries < len(noticeWaits) {
 		again = max(noticeWaits[n.Tries], min(e.After, 6*time.Hour))
 	}
 	s.Log.Warn("a notice was not sent", "notification", n.ID(), "channel", c.ID, "type", c.Type, "try", n.Tries+1, "error", e.Message, "again", again)
-	return again, s.Store.NotificationFailed(rec, id, n.Notice, res.Code, res.Answer, e.Message, e.Advice, again)
+	return again, s.record(ctx, id, func(ctx context.Context) error {
+		return s.Store.NotificationFailed(ctx, id, n.Notice, res.Code, res.Answer, e.Message, e.Advice, again)
+	})
+}
+
+// record writes down how a try went, again and again while the database is away, and although the process is stopping.
+func (s *Notices) record(ctx context.Context, id uuid.UUID, write func(context.Context) error) error {
+	keep, giveUp := context.WithTimeout(context.WithoutCancel(ctx), noticeRecordFor)
+	defer giveUp()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(noticeStopFor, giveUp) })()
+	for first := true; ; first = false {
+		once, cancel := context.WithTimeout(keep, 10*time.Second)
+		err := write(once)
+		cancel()
+		if err == nil || !models.IsUnavailable(err) || keep.Err() != nil {
+			return err
+		}
+		if first {
+			s.Log.Warn("how a notice went is not recorded yet; the database is away", "notification", (&models.Notification{Key: id}).ID(), "error", err)
+		}
+		select {
+		case <-keep.Done():
+			return err
+		case <-time.After(noticeRecordPause):
+		}
+	}
 }
 
 // Send sends a notice over a channel, without recording anything. The error is an *adapters.Error.

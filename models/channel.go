@@ -25,6 +25,8 @@ type ChannelTypes interface {
 	Check(owner, kind string, config, secrets map[string]string) []adapters.FieldError
 	// Target says in one line where notices go, without a secret.
 	Target(kind string, config map[string]string) string
+	// Tenant is the tenant whose destinations get the notices, of kinds of channels that name one; empty for others.
+	Tenant(kind string, config map[string]string) string
 	// Recipients lists the addresses that notices go to, of kinds of channels where each may unsubscribe; nil for others.
 	Recipients(kind string, config map[string]string) []string
 }
@@ -174,6 +176,9 @@ func (s *Store) CreateChannel(ctx context.Context, scope Scope, tenantID string,
 	if err := s.mergeChannel(c, &in); err != nil {
 		return nil, err
 	}
+	if err := s.checkChannelTenant(ctx, c); err != nil {
+		return nil, err
+	}
 	var nothing *snapshot
 	c.Changes = nothing.changes(s.channelSnapshot(c))
 	return c, s.DB.WithContext(ctx).Create(c).Error
@@ -199,6 +204,9 @@ func (s *Store) UpdateChannel(ctx context.Context, scope Scope, tenantID, id str
 		if err := s.mergeChannel(c, &in); err != nil {
 			return err
 		}
+		if err := s.checkChannelTenant(ctx, c); err != nil {
+			return err
+		}
 		c.Changes = before.changes(s.channelSnapshot(c))
 		c.Version++
 		return tx.DB.Save(c).Error
@@ -213,6 +221,19 @@ func (s *Store) DeleteChannel(ctx context.Context, scope Scope, tenantID, id str
 		return err
 	}
 	return s.DB.WithContext(ctx).Model(&Channel{}).Where("key = ?", c.Key).Update("deleted_at", time.Now()).Error
+}
+
+// checkChannelTenant reports that the tenant which an operators' channel names does not exist.
+func (s *Store) checkChannelTenant(ctx context.Context, c *Channel) error {
+	tenant := s.channelTypes.Tenant(c.Type, c.Config)
+	if tenant == "" {
+		return nil
+	}
+	_, err := s.Tenant(ctx, AllTenants(), tenant)
+	if IsKind(err, KindNotFound) {
+		return Invalid("config.tenant_id", fmt.Sprintf("%q is not a tenant", cut(tenant, 80)))
+	}
+	return err
 }
 
 // mergeChannel writes the input into the channel, seals its secrets and reports what is wrong with the result.

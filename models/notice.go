@@ -3,6 +3,8 @@ package models
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -63,6 +65,9 @@ type Notice struct {
 	Skip []string `json:"reached,omitempty"` // recipients that an earlier try has reached
 }
 
+// Digest reports whether the notice stands for alerts without being about one: it tells what waited, be it one alert only.
+func (n *Notice) Digest() bool { return strings.HasPrefix(n.AlertID, notificationPrefix) }
+
 // The states of a notification.
 const (
 	NotificationWaiting    = "waiting" // for the next digest: its channel has had its share of this minute
@@ -105,23 +110,18 @@ type Notification struct {
 // ID is the notification's public id, which receivers see as the notice's.
 func (n *Notification) ID() string { return notificationPrefix + hex.EncodeToString(n.Key[:]) }
 
-// digestSummary is what a digest says of several alerts.
+// digestSummary is what a digest says of several alerts. Those about one destination name it once.
 func digestSummary(list []*Notification) string {
 	const most = 5
-	s := fmt.Sprintf("%d alerts", len(list))
-	if list[0].Kind == NoticeResolved {
-		s += " are over: "
-	} else {
-		s += ": "
+	var names []string
+	for _, n := range list {
+		if w := destinationWord(&n.Notice); !slices.Contains(names, w) {
+			names = append(names, w)
+		}
 	}
-	for i, n := range list {
-		if i == most {
-			return s + fmt.Sprintf(" and %d more.", len(list)-most)
-		}
-		if i > 0 {
-			s += ", "
-		}
-		s += destinationWord(&n.Notice)
+	s := fmt.Sprintf("%d alerts: %s", len(list), strings.Join(names[:min(len(names), most)], ", "))
+	if len(names) > most {
+		s += fmt.Sprintf(" and %s", countOf(len(names)-most, "other destination", "other destinations"))
 	}
 	return s + "."
 }

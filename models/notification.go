@@ -28,6 +28,19 @@ func (s *Store) notification(ctx context.Context, where string, args ...any) (*N
 	return pgx.CollectExactlyOneRow(rows, scanNotification)
 }
 
+// ClaimNotification lets a process send a notification. free is false while another one that is alive is at it.
+func (s *Store) ClaimNotification(ctx context.Context, id uuid.UUID, process string) (free bool, err error) {
+	// Whoever waits for the other's claim looks again at what it has become.
+	tag, err := s.Pool.Exec(ctx, `update notifications n set claimed_by = $2 where id = $1 and status = 'queued'
+		and (claimed_by = $2 or not exists (select 1 from processes p where p.id = n.claimed_by))`, id, process)
+	if err != nil || tag.RowsAffected() > 0 {
+		return true, err
+	}
+	var queued bool
+	err = s.Pool.QueryRow(ctx, "select exists (select 1 from notifications where id = $1 and status = 'queued')", id).Scan(&queued)
+	return !queued, err
+}
+
 // NotificationToSend returns a notification that is to be sent, with its channel; the channel is nil when it was deleted.
 // A notification that was sent already, or is not to be sent any more, is nil.
 func (s *Store) NotificationToSend(ctx context.Context, id uuid.UUID) (*Notification, *Channel, error) {
@@ -80,15 +93,16 @@ func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.
 	return text(string(body)), err
 }
 
-// NotificationSent records that a notification was sent. note is what one should know besides; empty for nothing.
+// NotificationSent records that a notification was sent; twice does no harm. note is what one should know besides; empty for nothing.
 func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice Notice, code int, answer, note string) error {
 	_, err := s.Pool.Exec(ctx, `update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null, sent_at = now(), notice = $4,
 			reason = trim(reason || ' ' || $5)
-		where id = $1`, id, code, text(answer), notice, note)
+		where id = $1 and status <> 'sent'`, id, code, text(answer), notice, note)
 	return err
 }
 
-// NotificationFailed records a try that failed. again is when the next one is due; 0 for never.
+// NotificationFailed records a try that failed. again is when the next one is due; 0 for never. Recording the same try
+// twice does no harm.
 func (s *Store) NotificationFailed(ctx context.Context, id uuid.UUID, notice Notice, code int, answer, message, advice string, again time.Duration) error {
 	status := NotificationFailed
 	var due *time.Time
@@ -96,8 +110,14 @@ func (s *Store) NotificationFailed(ctx context.Context, id uuid.UUID, notice Not
 		at := time.Now().Add(again)
 		status, due = NotificationQueued, &at
 	}
-	_, err := s.Pool.Exec(ctx, `update notifications set status = $2, tries = tries + 1, code = $3, answer = $4, error = $5, advice = $6, due_at = $7, notice = $8
-		where id = $1 and status = 'queued'`, id, status, code, text(answer), text(message), text(advice), due, notice)
+	_, err := s.Pool.Exec(ctx, `update notifications set status = $2, tries = tries + 1, code = $3, answer = $4, error = $5, advice = $6, due_at = $7, notice = $8, claimed_by = ''
+		where id = $1 and status = 'queued' and tries < $9`, id, status, code, text(answer), text(message), text(advice), due, notice, notice.Try)
+	return err
+}
+
+// NotificationReached records whom a try has reached that was cut off and does not count.
+func (s *Store) NotificationReached(ctx context.Context, id uuid.UUID, notice Notice) error {
+	_, err := s.Pool.Exec(ctx, "update notifications set notice = $2, claimed_by = '' where id = $1 and status = 'queued'", id, notice)
 	return err
 }
 

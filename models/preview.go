@@ -71,14 +71,19 @@ func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, i
 	}
 	slices.SortFunc(fired, func(a, b PreviewTime) int { return b.At.Compare(a.At) })
 	p.Count, p.Times = len(fired), fired[:min(len(fired), previewTimes)]
+	var notes []string
+	if r.Topics != nil {
+		notes = append(notes, fmt.Sprintf("%s these topics. All that goes there counts, whatever its topic.", countOf(len(subjects), "destination takes one of", "destinations take one of")))
+	}
 	switch {
 	case r.Kind == RuleCertificate:
-		p.Note = "Only the certificates that were seen last are known, and not those that were renewed meanwhile. What began to be met earlier counts as of the first of the 7 days."
+		notes = append(notes, "Only the certificates that were seen last are known, and not those that were renewed meanwhile. What began to be met earlier counts as of the first of the 7 days.")
 	case r.Kind == RuleBacklog:
-		p.Note = "Of the past, only waits for first attempts are known; events that were held or retried are not among them."
+		notes = append(notes, "Of the past, only waits for first attempts are known; events that were held or retried are not among them.")
 	case r.Kind == RuleFailures && r.Condition.counted() == CountAttempts:
-		p.Note = "Of the past, deliveries in a row are known and attempts are not, so that this counts deliveries."
+		notes = append(notes, "Of the past, deliveries in a row are known and attempts are not, so that this counts deliveries.")
 	}
+	p.Note = strings.Join(notes, " ")
 	return p, nil
 }
 

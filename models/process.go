@@ -33,7 +33,7 @@ type Process struct {
 	role     string
 	log      *slog.Logger
 	lastSeen atomic.Pointer[time.Time] // when the last proof was sent that reached the database
-	back     atomic.Pointer[time.Time] // when the first proof after a silence was sent; nil when there was none
+	back     atomic.Pointer[time.Time] // when the first proof was sent, or the first one after a silence
 	lost     chan struct{}
 	silent   map[string]silence // the others that seem to have been silent for longer than leaseLength; for KeepTakingOver
 }
@@ -155,7 +155,8 @@ func passed(from, to time.Time) time.Duration {
 
 // seen takes note of a proof that was sent at a time and has reached the database.
 func (p *Process) seen(sent time.Time) {
-	if last := p.lastSeen.Swap(&sent); last != nil && passed(*last, sent) > deadAfter {
+	// One that has just started does not know either for how long the database was away before.
+	if last := p.lastSeen.Swap(&sent); last == nil || passed(*last, sent) > deadAfter {
 		p.back.Store(&sent)
 	}
 }
@@ -163,7 +164,7 @@ func (p *Process) seen(sent time.Time) {
 // steady reports whether this process has proven for a while, without a gap, that it is alive.
 func (p *Process) steady() bool {
 	back := p.back.Load()
-	return passed(*p.lastSeen.Load(), time.Now()) < deadAfter && (back == nil || time.Since(*back) > deadAfter+heartbeat)
+	return passed(*p.lastSeen.Load(), time.Now()) < deadAfter && back != nil && time.Since(*back) > deadAfter+heartbeat
 }
 
 // reconnect takes the lock again after the connection was lost, unless the work has been taken over meanwhile.

@@ -33,6 +33,7 @@ type PublishInput struct {
 	TraceParent string `json:"-"`
 	TraceState  string `json:"-"`
 
+	Ours    bool   `json:"-"` // the server's own event, which alone may have a reserved topic
 	Trigger string `json:"-"` // TriggerTest for a test event
 	Actor   string `json:"-"` // who sent a test event
 }
@@ -56,6 +57,9 @@ func (in *PublishInput) check(maxPayload int) error {
 	checkID("tenant_id", in.TenantID, bad)
 	if in.Topic != "" {
 		checkTopic("topic", in.Topic, bad)
+		if reserved(in.Topic) && !in.Ours && in.Trigger != TriggerTest {
+			bad.add("topic", `must not begin with "waybill.", which is for the server's own events`)
+		}
 	}
 	if in.DestinationID != "" {
 		checkID("destination_id", in.DestinationID, bad)

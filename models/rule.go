@@ -183,8 +183,12 @@ func (c Condition) defaultEvery() time.Duration {
 	return time.Hour
 }
 
-// maxEvery is the longest time between two notices that a rule can ask for.
-const maxEvery = 30 * 24 * time.Hour
+// minEvery and maxEvery are the shortest and the longest time between two notices that a rule can ask for. Reminders that
+// come faster than a channel's share of a minute would end up in digests.
+const (
+	minEvery = time.Minute
+	maxEvery = 30 * 24 * time.Hour
+)
 
 // Every is the least time between two notices about one destination.
 func (r *AlertRule) Every() time.Duration { return time.Duration(r.EverySeconds) * time.Second }
@@ -197,10 +201,7 @@ func (r *AlertRule) concerns(d *subject) bool {
 	if r.DestinationIDs != nil && !slices.Contains(r.DestinationIDs, d.id) && !slices.Contains(r.DestinationIDs, d.tenantID+"/"+d.id) {
 		return false
 	}
-	if r.Topics == nil || slices.Contains(d.topics, AllTopics) {
-		return true
-	}
-	return slices.ContainsFunc(r.Topics, func(t string) bool { return slices.Contains(d.topics, t) })
+	return r.Topics == nil || slices.ContainsFunc(r.Topics, func(t string) bool { return Subscribes(d.topics, t) })
 }
 
 // DefaultRules are the rules that every owner has from the first day. They go to all of the owner's channels. The
@@ -237,8 +238,8 @@ func (r *AlertRule) merge(in *AlertRuleInput) error {
 	}
 	r.Condition.check(bad)
 	r.Kind = r.Condition.Kind()
-	if r.Name == "" {
-		r.Name = strings.ToUpper(cut(r.Condition.Sentence(), 1)[:1]) + cut(r.Condition.Sentence(), 120)[1:]
+	if words := cut(r.Condition.Sentence(), 120); r.Name == "" && words != "" { // without a condition there are no words
+		r.Name = strings.ToUpper(words[:1]) + words[1:]
 	}
 	list := func(field string, raw json.RawMessage, dst *[]string, emptyIsNone bool) {
 		if raw == nil {
@@ -252,8 +253,8 @@ func (r *AlertRule) merge(in *AlertRuleInput) error {
 		if len(l) > 1000 {
 			bad.add(field, "must name at most 1,000")
 		}
-		if len(l) == 0 && !emptyIsNone {
-			l = nil
+		if l != nil && len(l) == 0 && !emptyIsNone {
+			bad.add(field, "must name at least one, or be null for all")
 		}
 		*dst = l
 	}
@@ -265,8 +266,8 @@ func (r *AlertRule) merge(in *AlertRuleInput) error {
 	}
 	if in.Every != nil {
 		r.EverySeconds = int64(time.Duration(*in.Every) / time.Second)
-		if r.EverySeconds < 0 || time.Duration(*in.Every) > maxEvery {
-			bad.add("every", "must be between 0s and 720h")
+		if every := time.Duration(*in.Every); every != 0 && (every < minEvery || every > maxEvery) {
+			bad.add("every", "must be 0s for each time, or between 1m and 720h")
 		}
 	}
 	if in.Resolve != nil {

@@ -65,14 +65,14 @@ func (p *pass) lastTold(ctx context.Context) (map[subjectKey]time.Time, error) {
 	return out, err
 }
 
-// share counts the notices of the last minute by channel.
+// share counts the notices of the last minute by channel: those that stand for themselves, whatever has become of them.
 func (p *pass) share(ctx context.Context, channels []*Channel) (map[int64]int, error) {
 	keys := make([]int64, len(channels))
 	for i, c := range channels {
 		keys[i] = c.Key
 	}
 	rows, err := p.tx.Query(ctx, `select channel_key, count(*) from notifications where channel_key = any($2) and created_at > $1
-			and due_at is not null and kind <> 'test' group by channel_key`, p.now.Add(-noticeMinute), keys)
+			and status in ('queued', 'sent', 'failed') and alert_id is not null group by channel_key`, p.now.Add(-noticeMinute), keys)
 	if err != nil {
 		return nil, err
 	}
@@ -137,9 +137,18 @@ func (p *pass) digest(c *Channel, members []*Notification) *Notification {
 	})
 	d := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, Kind: members[0].Kind, Status: NotificationQueued, CreatedAt: p.now,
 		DueAt: &p.now, Notice: worst.Notice}
-	d.Notice.ID, d.Notice.Kind, d.Notice.Others, d.Notice.AlertID = d.ID(), d.Kind, len(members)-1, d.ID()
-	if len(members) > 1 {
-		d.Notice.Summary = digestSummary(members)
+	// What an alert had to say several times is said once.
+	alerts := map[string]bool{worst.Notice.AlertID: true}
+	list := []*Notification{worst}
+	for _, m := range members {
+		if !alerts[m.Notice.AlertID] {
+			alerts[m.Notice.AlertID] = true
+			list = append(list, m)
+		}
+	}
+	d.Notice.ID, d.Notice.Kind, d.Notice.Others, d.Notice.AlertID = d.ID(), d.Kind, len(list)-1, d.ID()
+	if len(list) > 1 {
+		d.Notice.Summary = digestSummary(list)
 	}
 	return d
 }

@@ -5,10 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
+
+// AlertTopic is the topic of the events that tell of alerts, for channels that publish to a tenant's own destinations. It
+// needs no entry in the catalogue.
+const AlertTopic = "waybill.alert"
+
+// reserved reports whether a topic is for the server's own events.
+func reserved(topic string) bool { return strings.HasPrefix(topic, "waybill.") }
 
 // Topic is an entry of the catalogue of topics.
 type Topic struct {

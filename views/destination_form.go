@@ -174,6 +174,10 @@ func (v DestinationForm) topicOptions() []Option {
 			}
 		}
 	}
+	if !known[models.AlertTopic] {
+		known[models.AlertTopic] = true
+		out = append(out, Option{Value: models.AlertTopic, Label: models.AlertTopic, Hint: "Notices of alerts, from channels of the kind Own destinations"})
+	}
 	for _, t := range v.Form.Values["topics"] {
 		if !known[t] && t != "" {
 			known[t] = true

@@ -82,11 +82,14 @@ type summaryLine struct {
 // summary lists all problems in the order of the labels; what no control stands for comes last, under the field's own name.
 func (f Form) summary(labels []Label) []summaryLine {
 	var out []summaryLine
-	seen := map[string]bool{}
+	seen, named := map[string]bool{}, map[string]bool{}
+	for _, l := range labels {
+		named[l.Name] = true
+	}
 	for _, l := range labels {
 		for _, field := range f.fields() {
 			rest, ok := strings.CutPrefix(field, l.Name)
-			if ok && !seen[field] && (rest == "" || rest[0] == '[' || rest[0] == '.') {
+			if ok && !seen[field] && (rest == "" || !named[field]) && (rest == "" || rest[0] == '[' || rest[0] == '.') {
 				seen[field] = true
 				out = append(out, summaryLine{sentence(l.Text, f.Err.Fields[field]), controlID(l.Name)})
 			}

@@ -200,6 +200,14 @@ func Recipients(name string, config map[string]string) []string {
 	return nil
 }
 
+// Tenant is the tenant for which a channel publishes its notices, where its settings name one; empty for other kinds.
+func Tenant(name string, config map[string]string) string {
+	if name == ownDestinations {
+		return config[tenantKey]
+	}
+	return ""
+}
+
 // Open makes the channel for one version of its settings, which Check has accepted. It does not touch the network. Errors
 // are *adapters.Error.
 func Open(env Env, name string, config, secrets map[string]string) (Channel, error) {
