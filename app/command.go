@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/waybill-dev/waybill/migrations"
@@ -36,6 +37,18 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
 		command = args[0]
 	}
+	var rest []string
+	if len(args) > 1 {
+		rest = args[1:]
+	}
+	if help, err := withoutArguments(command, rest); help || err != nil {
+		if err == nil {
+			fmt.Fprint(stdout, usage)
+			return 0
+		}
+		fmt.Fprintln(stderr, "waybill:", err)
+		return 2
+	}
 	var err error
 	switch command {
 	case "serve", "web", "work":
@@ -43,11 +56,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case "migrate":
 		err = migrate(ctx, stdout)
 	case "doctor":
-		err = doctor(ctx, args[1:], os.Getenv, stdout)
+		err = doctor(ctx, rest, os.Getenv, stdout)
 	case "check-config":
-		err = checkConfig(args[1:], stdout)
+		err = checkConfig(rest, stdout)
 	case "bench":
-		err = bench(ctx, args[1:], stdout)
+		err = bench(ctx, rest, stdout)
 	case "version":
 		fmt.Fprintln(stdout, Version)
 	case "help", "-h", "--help":
@@ -63,6 +76,18 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// withoutArguments looks at what is given to a command that takes nothing: whoever asks it for help is helped, and the
+// program does not start in spite of words that it does not know.
+func withoutArguments(command string, rest []string) (help bool, err error) {
+	if len(rest) == 0 || !slices.Contains([]string{"serve", "web", "work", "migrate", "version", "help"}, command) {
+		return false, nil
+	}
+	if slices.Contains([]string{"-h", "-help", "--help"}, rest[0]) || command == "help" {
+		return true, nil
+	}
+	return false, fmt.Errorf("%s takes no arguments, and %q is one; settings are environment variables, see .env.example", command, rest[0])
 }
 
 func serve(ctx context.Context, role string, stdout io.Writer) error {
