@@ -83,11 +83,11 @@ func (s *Store) CountBulkRetry(ctx context.Context, key uuid.UUID, run int) (ove
 
 // outcome is the line of the audit trail at the end of a bulk retry.
 func (b *BulkRetry) outcome() AuditEntry {
-	detail := map[string]any{"status": b.Status, "total": b.Total, "delivered": b.Delivered, "failed": b.Failed, "skipped": b.Skipped(), "remaining": b.Remaining()}
+	detail := map[string]any{"started_by": b.Actor, "status": b.Status, "total": b.Total, "delivered": b.Delivered, "failed": b.Failed, "skipped": b.Skipped(), "remaining": b.Remaining()}
 	for _, x := range b.Skips() {
 		detail["skipped_"+x.Reason] = x.Count
 	}
-	return AuditEntry{Scope: b.TenantScope(), Actor: b.Actor, Action: "retry.finish", Object: b.ID(), Detail: detail}
+	return AuditEntry{Scope: b.TenantScope(), Actor: disabler, Action: "retry.finish", Object: b.ID(), Detail: detail}
 }
 
 // ResumeLost gives bulk retries a job that are open and have none: after a crash of PostgreSQL, a job may have been ended

@@ -48,6 +48,8 @@ var auditWords = []Option{
 	{Value: "destination.rotate_secret", Label: "Secret rotated"}, {Value: "destination.reveal_secret", Label: "Secret revealed"}, {Value: "destination.test", Label: "Test event sent"},
 	{Value: "destination.send_filtered", Label: "Filtered events sent after all"},
 	{Value: "delivery.*", Label: "Deliveries: anything"}, {Value: "delivery.retry", Label: "Delivery retried"}, {Value: "delivery.cancel", Label: "Delivery cancelled"},
+	{Value: "retry.*", Label: "Bulk retries: anything"}, {Value: "retry.start", Label: "Bulk retry started"}, {Value: "retry.pause", Label: "Bulk retry paused"},
+	{Value: "retry.resume", Label: "Bulk retry resumed"}, {Value: "retry.cancel", Label: "Bulk retry cancelled"}, {Value: "retry.finish", Label: "Bulk retry ended"},
 	{Value: "alert.*", Label: "Alerts: anything"}, {Value: "alert.acknowledge", Label: "Alert acknowledged"}, {Value: "alert.mute", Label: "Alert muted"}, {Value: "alert.resolve", Label: "Alert resolved"},
 	{Value: "alert_rule.*", Label: "Alert rules: anything"}, {Value: "alert_rule.create", Label: "Alert rule created"}, {Value: "alert_rule.update", Label: "Alert rule changed"},
 	{Value: "alert_rule.delete", Label: "Alert rule deleted"},
@@ -157,6 +159,8 @@ func objectURL(p Page, e *models.AuditEntry) string {
 	switch kind {
 	case "destination":
 		return DestinationURL(e.TenantID, e.Object)
+	case "retry":
+		return RetryURL(e.TenantID, e.Object)
 	case "tenant", "session":
 		return OverviewURL(e.TenantID)
 	case "delivery":
