@@ -226,7 +226,7 @@ func attemptCount(d *models.Delivery) templ.Component {
 			templ_7745c5c3_Var11 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		if d.MaxAttempts > 0 {
+		if d.MaxAttempts >= d.Attempts && d.MaxAttempts > 0 {
 			var templ_7745c5c3_Var12 string
 			templ_7745c5c3_Var12, templ_7745c5c3_Err = templ.JoinStringErrs(count(d.Attempts))
 			if templ_7745c5c3_Err != nil {

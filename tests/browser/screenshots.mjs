@@ -61,6 +61,8 @@ const { models: [attempt] } = await api('GET', `/attempts?tenant_id=${tenant}&ev
 await api('PATCH', `/tenants/${tenant}/destinations/large-orders`, { topics: ['order.paid'], filter: { total: { $gte: 250 }, currency: 'EUR' }, timeout: '5s' });
 await api('PATCH', `/tenants/${tenant}/destinations/billing`, { config: { custom_headers: { Authorization: 'Bearer 0123456789abcdef' } } });
 const { models: [changed] } = await api('GET', `/audit?tenant_id=${tenant}&action=destination.update&object=large-orders`);
+const retry = await api('POST', '/retries', { tenant_id: tenant, filter: { status: ['delivered', 'failed'], destination_id: ['warehouse', 'billing'] } });
+await eventually(async () => (await api('GET', `/retries/${retry.id}`)).status === 'done', 'the end of the bulk retry');
 
 const pages = {
   overview: t,
@@ -80,6 +82,9 @@ const pages = {
   'events-filtered': `${t}/events?status=failed&range=24h`,
   event: `${t}/events/${failed}`,
   attempt: `${t}/attempts/${attempt.id}`,
+  retries: `${t}/retries`,
+  retry: `${t}/retries/${retry.id}`,
+  'retry-new': `${t}/retries/new?status=failed&status=delivered&range=24h`,
   alerts: `${t}/alerts`,
   'alert-rules': `${t}/alerts/rules`,
   'alert-rule-new': `${t}/alerts/rules/new`,
