@@ -63,6 +63,7 @@ await api('PATCH', `/tenants/${tenant}/destinations/billing`, { config: { custom
 const { models: [changed] } = await api('GET', `/audit?tenant_id=${tenant}&action=destination.update&object=large-orders`);
 const retry = await api('POST', '/retries', { tenant_id: tenant, filter: { status: ['delivered', 'failed'], destination_id: ['warehouse', 'billing'] } });
 await eventually(async () => (await api('GET', `/retries/${retry.id}`)).status === 'done', 'the end of the bulk retry');
+const alert = await eventually(async () => (await api('GET', `/tenants/${tenant}/alerts`)).models[0], 'an alert');
 
 const pages = {
   overview: t,
@@ -86,6 +87,7 @@ const pages = {
   retry: `${t}/retries/${retry.id}`,
   'retry-new': `${t}/retries/new?status=failed&status=delivered&range=24h`,
   alerts: `${t}/alerts`,
+  alert: `${t}/alerts/${alert.id}`,
   'alert-rules': `${t}/alerts/rules`,
   'alert-rule-new': `${t}/alerts/rules/new`,
   'alert-channels': `${t}/alerts/channels`,
