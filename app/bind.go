@@ -172,7 +172,11 @@ func problemsWithin(name string, value json.RawMessage, t reflect.Type) map[stri
 // fieldProblem says in words what is wrong with a field's type.
 func fieldProblem(name string, err error) (field, message string) {
 	var te *json.UnmarshalTypeError
-	if !errors.As(err, &te) {
+	var pe *time.ParseError
+	switch {
+	case errors.As(err, &pe):
+		return name, fmt.Sprintf("must be a time like 2026-01-31T12:00:00Z, not %q", pe.Value)
+	case !errors.As(err, &te):
 		return name, err.Error()
 	}
 	if te.Field != "" {

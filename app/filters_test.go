@@ -57,7 +57,7 @@ func TestFiltersTest(t *testing.T) {
 		`{"filter":{"$expr":"data.total >"},"event":{"data":{}}}`:     "filter",
 		`{"filter":17,"event":{"data":{}}}`:                           "filter",
 		`{"filter":{"a":{"$regex":"("}},"event":{"data":{}}}`:         "filter",
-		`{"filter":"total:>=10","event":{"time":"soon","data":{}}}`:   "event",
+		`{"filter":"total:>=10","event":{"time":"soon","data":{}}}`:   "event.time",
 		`{"filter":"total:>=10","event":{"metadata":1,"data":{}}}`:    "event.metadata",
 		`{"filter":"total:>=10","event":17}`:                          "event",
 		`{"filter":"total:>=10","tenant_id":"acme","topics":{"a":1}}`: "topics",
