@@ -218,7 +218,9 @@ func TestBulkRetryRate(t *testing.T) {
 			}
 		})
 	}
-	e.over(b.ID())
+	if b = e.over(b.ID()); b.Queued != 60 || b.Skipped() != 0 {
+		t.Errorf("somebody did a portion that another one had done: %+v", b)
+	}
 	wg.Wait()
 	at := r.times()
 	if len(at) != 60 {
