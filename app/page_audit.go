@@ -42,12 +42,9 @@ func (a *App) auditLogPage(ctx context.Context, p *pageCtx) error {
 	if v.Actors, err = a.store.AuditActors(ctx, scope); err != nil {
 		return err
 	}
-	v.List, err = a.auditList(ctx, p, q)
-	if models.IsKind(err, models.KindMalformed) && (q.Get("next") != "" || q.Get("prev") != "") {
-		q.Del("next")
-		q.Del("prev")
+	var stale bool
+	if v.List, stale, err = paged(ctx, p, q, a.auditList); stale {
 		v.Notice = firstPageNote
-		v.List, err = a.auditList(ctx, p, q)
 	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.AuditPage(v)) })
 }
@@ -105,12 +102,9 @@ func (a *App) activityPage(ctx context.Context, p *pageCtx) error {
 	for _, n := range []string{"limit", "next", "prev"} {
 		q[n] = v.Query[n]
 	}
-	v.List, err = a.auditList(ctx, p, q)
-	if models.IsKind(err, models.KindMalformed) && (q.Get("next") != "" || q.Get("prev") != "") {
-		q.Del("next")
-		q.Del("prev")
+	var stale bool
+	if v.List, stale, err = paged(ctx, p, q, a.auditList); stale {
 		v.Flash = &views.Flash{Tone: views.ToneInfo, Text: firstPageNote}
-		v.List, err = a.auditList(ctx, p, q)
 	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.ActivityPage(v)) })
 }

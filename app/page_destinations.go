@@ -138,12 +138,9 @@ func (a *App) destinationDeliveriesPage(ctx context.Context, p *pageCtx) error {
 	q.Set("tenant_id", p.tenant.ID)
 	q.Set("destination_id", d.ID)
 	v.API = apiCallOf("GET", "", "/deliveries", queryOf(q, listNames...))
-	v.List, err = a.deliveryList(ctx, p, q)
-	if models.IsKind(err, models.KindMalformed) && (q.Get("next") != "" || q.Get("prev") != "") {
-		q.Del("next")
-		q.Del("prev")
+	var stale bool
+	if v.List, stale, err = paged(ctx, p, q, a.deliveryList); stale {
 		v.Flash = &views.Flash{Tone: views.ToneInfo, Text: firstPageNote}
-		v.List, err = a.deliveryList(ctx, p, q)
 	}
 	if err == nil {
 		name([]*models.Destination{d}, v.List.Items)

@@ -30,12 +30,9 @@ func (a *App) eventsPage(ctx context.Context, p *pageCtx) error {
 	if v.Topics, err = a.store.TopicNames(ctx); err != nil {
 		return err
 	}
-	v.List, err = a.eventList(ctx, p, q)
-	if models.IsKind(err, models.KindMalformed) && (q.Get("next") != "" || q.Get("prev") != "") {
-		q.Del("next")
-		q.Del("prev")
+	var stale bool
+	if v.List, stale, err = paged(ctx, p, q, a.eventList); stale {
 		v.Notice = firstPageNote
-		v.List, err = a.eventList(ctx, p, q)
 	}
 	if err == nil && len(v.List.Items) == 0 {
 		any, aerr := a.store.Events(ctx, p.call.Scope(), models.EventQuery{Page: models.PageQuery{Limit: 1}})

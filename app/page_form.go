@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"net/url"
 	"reflect"
 	"strings"
@@ -97,3 +98,16 @@ const pageSize = 50
 
 // firstPageNote is shown when a cursor does not fit its list any more.
 const firstPageNote = "The list has changed since you looked at it. This is its first page."
+
+// paged reads a list by its parameters. A cursor that does not fit the list any more is stale: it is taken out of q, and the
+// first page is read.
+func paged[T any](ctx context.Context, p *pageCtx, q url.Values, read func(context.Context, *pageCtx, url.Values) (*models.Page[T], error)) (list *models.Page[T], stale bool, err error) {
+	list, err = read(ctx, p, q)
+	if models.IsKind(err, models.KindMalformed) && (q.Get("next") != "" || q.Get("prev") != "") {
+		q.Del("next")
+		q.Del("prev")
+		stale = true
+		list, err = read(ctx, p, q)
+	}
+	return list, stale, err
+}
