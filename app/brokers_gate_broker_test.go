@@ -160,10 +160,8 @@ func (c *cloud) suffers() {
 		t.Errorf("the large one: %+v", d)
 	}
 	s.more(20)
-	s.halt()
-	s.await(func() bool { accepted, received, _ := s.count(); return s.open(s.a.base) == 1 && received == accepted })
-	accepted, received, twice := s.count()
-	t.Logf("%d accepted, %d arrived, %d of them twice", accepted, received, twice)
+	s.failed = 1
+	s.settled()
 	if s.received("too-large") > 0 {
 		t.Error("the large one arrived")
 	}
