@@ -146,6 +146,7 @@ type run struct {
 	left     int              // deliveries whose outcome is not known
 	outcomes []models.Outcome // known but not reported
 	timer    *time.Timer      // reports what is known while others take long
+	ending   bool             // no further report begins beside that which ends the job
 	reports  sync.WaitGroup   // reports under way
 	err      error
 }
@@ -340,16 +341,16 @@ func (r *run) add(o models.Outcome) {
 func (r *run) report() {
 	r.mu.Lock()
 	r.timer = nil
-	known := r.outcomes
-	r.outcomes = nil
-	if len(known) == 0 {
+	if r.ending || len(r.outcomes) == 0 {
 		r.mu.Unlock()
 		return
 	}
+	known := r.outcomes
+	r.outcomes = nil
 	r.reports.Add(1)
 	r.mu.Unlock()
 	defer r.reports.Done()
-	if err := r.w.recorder.Record(r.ctx, models.Report{Job: r.job.ID, Outcomes: known}); err != nil {
+	if err := r.record(false, known); err != nil {
 		r.fail(err)
 	}
 }
@@ -365,12 +366,8 @@ func (r *run) fail(err error) {
 // finish reports the rest and ends the job. After a failure what is known is reported all the same, and the job stays
 // for another run, which leaves out what was recorded.
 func (r *run) finish() error {
-	r.mu.Lock()
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-	r.mu.Unlock()
-	r.reports.Wait() // the last report ends the job: the others must be written before it
+	r.lastOnly()
+	r.reports.Wait()
 	r.mu.Lock()
 	known, err := r.outcomes, r.err
 	r.outcomes = nil
@@ -378,10 +375,24 @@ func (r *run) finish() error {
 	if err != nil && len(known) == 0 {
 		return err
 	}
-	// What was sent is recorded although the process is stopping.
-	ctx := context.WithoutCancel(r.ctx)
-	if rec := r.w.recorder.Record(ctx, models.Report{Job: r.job.ID, Done: err == nil, Outcomes: known}); rec != nil {
+	if rec := r.record(err == nil, known); rec != nil {
 		return rec
 	}
 	return err
+}
+
+// lastOnly keeps reports from beginning: the last one ends the job, and the others must be written before it. It is not
+// enough to stop the timer, which may have fired without its report having begun.
+func (r *run) lastOnly() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ending = true
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
+
+// record writes down what became of deliveries. What was sent is recorded although the process is stopping.
+func (r *run) record(done bool, known []models.Outcome) error {
+	return r.w.recorder.Record(context.WithoutCancel(r.ctx), models.Report{Job: r.job.ID, Done: done, Outcomes: known})
 }
