@@ -218,8 +218,8 @@ func TestBulkRetryRate(t *testing.T) {
 			}
 		})
 	}
-	if b = e.over(b.ID()); b.Queued != 60 || b.Skipped() != 0 {
-		t.Errorf("somebody did a portion that another one had done: %+v", b)
+	if done := e.over(b.ID()); done.Queued != 60 || done.Skipped() != 0 {
+		t.Errorf("somebody did a portion that another one had done: %+v", done)
 	}
 	wg.Wait()
 	at := r.times()

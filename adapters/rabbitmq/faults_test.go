@@ -125,10 +125,10 @@ func TestStoppedReading(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > 30*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	if err := snd.Close(); err != nil || time.Since(begun) > 10*time.Second {
+	if err := snd.Close(); err != nil || time.Since(begun) > time.Minute {
 		t.Errorf("closing: %v after %v", err, time.Since(begun))
 	}
 }

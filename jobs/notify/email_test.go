@@ -330,7 +330,7 @@ func TestMailSilence(t *testing.T) {
 			}
 			e := wantError(t, err, adapters.KindTransient, class)
 			hides(t, Result{}, e, mailPassword)
-			if took := time.Since(begun); took > 10*time.Second {
+			if took := time.Since(begun); took > time.Minute {
 				t.Errorf("it took %v", took)
 			}
 			ctx, cancel := context.WithCancel(context.Background())
@@ -375,7 +375,7 @@ func TestMailFarewell(t *testing.T) {
 	if r := mustSend(t, open(t, env, "email", oncall, nil), failing()); r.Answer != "250 2.0.0 queued as 4711" {
 		t.Errorf("%+v", r)
 	}
-	if took := time.Since(begun); took > 10*time.Second {
+	if took := time.Since(begun); took > time.Minute {
 		t.Errorf("it took %v", took)
 	}
 }

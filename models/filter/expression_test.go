@@ -136,7 +136,7 @@ func TestRunawayExpressionsFail(t *testing.T) {
 		if got := f.Match(doc); got.Match || got.Failed != errTooMuchWork {
 			t.Errorf("%s: %+v, want to be stopped", source, got)
 		}
-		if took := time.Since(started); took > 2*time.Second {
+		if took := time.Since(started); took > time.Minute {
 			t.Errorf("%s: took %v", source, took)
 		}
 	}
@@ -173,7 +173,7 @@ func TestExpressionDeadline(t *testing.T) {
 	if got := f.Match(doc); got.Match || got.Failed != errTooMuchWork {
 		t.Errorf("%+v, want to be stopped", got)
 	}
-	if took := time.Since(started); took > 10*time.Second {
+	if took := time.Since(started); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 }
