@@ -12,12 +12,12 @@ import (
 type destinationFilterRequest struct {
 	Tenant      string    `path:"tenant"`
 	Destination string    `path:"destination"`
-	Since       time.Time `query:"since"` // 24 hours ago when missing
+	Since       time.Time `query:"since" doc:"From when on events are counted; 24 hours ago when missing."`
 }
 
 type filterRuleJSON struct {
 	filter.Rule
-	FilteredOut int64 `json:"filtered_out"` // events that this rule held back since
+	FilteredOut int64 `json:"filtered_out" doc:"Events that this rule held back."`
 }
 
 // countsOf returns what a destination's filters held back since a time, by default within the last 24 hours.
@@ -54,10 +54,10 @@ type filteredRequest struct {
 	Tenant      string `path:"tenant"`
 	Destination string `path:"destination"`
 	Body        struct {
-		Since *time.Time `json:"since"`
-		Until *time.Time `json:"until"`
-		All   bool       `json:"all"`  // also what the filter, as it is now, would hold back again
-		Plan  bool       `json:"plan"` // only say what would be sent
+		Since *time.Time `json:"since" doc:"Only events received from then on."`
+		Until *time.Time `json:"until" doc:"Only events received before."`
+		All   bool       `json:"all" doc:"Also what the filter, as it is now, would hold back again."`
+		Plan  bool       `json:"plan" doc:"Only say what would be sent."`
 	} `body:"json"`
 }
 

@@ -42,21 +42,21 @@ func (a *App) trialEvents(ctx context.Context, c *Call, p trialParams) (list []*
 
 type testFilterRequest struct {
 	Body struct {
-		Filter json.RawMessage    `json:"filter"`
-		Event  *models.TrialEvent `json:"event"`
-		Tenant string             `json:"tenant_id"`
-		Topics models.Topics      `json:"topics"`
-		Limit  int                `json:"limit"`
+		Filter json.RawMessage    `json:"filter" api:"required,schema=Filter"`
+		Event  *models.TrialEvent `json:"event" doc:"Try it on this event."`
+		Tenant string             `json:"tenant_id" doc:"Or on recent events of this tenant."`
+		Topics models.Topics      `json:"topics" doc:"With these topics; all when missing."`
+		Limit  int                `json:"limit" api:"min=1,max=1000,default=50" doc:"How many recent events."`
 	} `body:"json"`
 }
 
 type verdictJSON struct {
 	EventID string `json:"event_id,omitempty"`
 	Match   bool   `json:"match"`
-	Reason  string `json:"reason"`
-	Rule    int    `json:"rule,omitempty"` // that decided against the event, from 1
-	Path    string `json:"path,omitempty"`
-	Failed  bool   `json:"failed,omitempty"` // the filter could not be evaluated
+	Reason  string `json:"reason" doc:"What decided, in words."`
+	Rule    int    `json:"rule,omitempty" doc:"Number of the rule that decided against the event, from 1."`
+	Path    string `json:"path,omitempty" doc:"Of the field that decided."`
+	Failed  bool   `json:"failed,omitempty" doc:"The filter could not be evaluated."`
 }
 
 // testFilter tells what a filter would do: to an event in the request, or to recent events.
@@ -86,9 +86,9 @@ func (a *App) testFilter(ctx context.Context, c *Call, req *testFilterRequest) (
 
 type convertFilterRequest struct {
 	Body struct {
-		Filter json.RawMessage `json:"filter"`
-		Rules  *filter.Rules   `json:"rules"` // instead of filter: rows as the filter builder edits them
-		To     filter.Notation `json:"to"`
+		Filter json.RawMessage `json:"filter" api:"schema=Filter"`
+		Rules  *filter.Rules   `json:"rules" doc:"Instead of 'filter': rows as the filter builder edits them."`
+		To     filter.Notation `json:"to" api:"required"`
 	} `body:"json"`
 }
 
@@ -120,18 +120,18 @@ func (a *App) convertFilter(_ context.Context, _ *Call, req *convertFilterReques
 
 type testTransformRequest struct {
 	Body struct {
-		Transform string             `json:"transform"`
-		Event     *models.TrialEvent `json:"event"`
-		Tenant    string             `json:"tenant_id"`
-		Topics    models.Topics      `json:"topics"`
-		Limit     int                `json:"limit"`
+		Transform string             `json:"transform" api:"required" doc:"The expression."`
+		Event     *models.TrialEvent `json:"event" doc:"Try it on this event."`
+		Tenant    string             `json:"tenant_id" doc:"Or on recent events of this tenant."`
+		Topics    models.Topics      `json:"topics" doc:"With these topics; all when missing."`
+		Limit     int                `json:"limit" api:"min=1,max=1000,default=50" doc:"How many recent events."`
 	} `body:"json"`
 }
 
 type transformedJSON struct {
 	EventID string          `json:"event_id,omitempty"`
-	Body    json.RawMessage `json:"body,omitempty"`
-	Error   string          `json:"error,omitempty"` // why an attempt would fail
+	Body    json.RawMessage `json:"body,omitempty" doc:"What would be sent."`
+	Error   string          `json:"error,omitempty" doc:"Why an attempt would fail."`
 }
 
 // testTransform shows the bodies that a transform would make: of an event in the request, or of recent events.

@@ -64,7 +64,7 @@ func decodePublish(b []byte, in *models.PublishInput, strict bool) error {
 // publishResult is the answer to a publish.
 type publishJSON struct {
 	models.PublishResult
-	Deliveries []deliveryJSON `json:"deliveries,omitempty"`
+	Deliveries []deliveryJSON `json:"deliveries,omitempty" doc:"With 'Prefer: wait', once every one has had its first outcome."`
 }
 
 func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInput) (*Reply, error) {
@@ -151,12 +151,12 @@ func (a *App) waitForOutcomes(ctx context.Context, scope models.Scope, eventID s
 
 // batchResult is the answer for one event of a batch.
 type batchResult struct {
-	Status         int               `json:"status"`
+	Status         int               `json:"status" doc:"202, or what a request of its own would have been refused with."`
 	ID             string            `json:"id,omitempty"`
 	Duplicate      *bool             `json:"duplicate,omitempty"`
 	DestinationIDs []string          `json:"destination_ids,omitempty"`
-	Message        string            `json:"message,omitempty"`
-	Fields         map[string]string `json:"fields,omitempty"`
+	Message        string            `json:"message,omitempty" doc:"Why it was refused."`
+	Fields         map[string]string `json:"fields,omitempty" doc:"What is wrong, by field."`
 }
 
 // publishBatch accepts many events, as a JSON array or as NDJSON. Each has its own result, in order.
@@ -241,7 +241,7 @@ type testRequest struct {
 	Destination string `path:"destination"`
 	Body        struct {
 		Topic string          `json:"topic"`
-		Data  json.RawMessage `json:"data"`
+		Data  json.RawMessage `json:"data" api:"schema=Payload" doc:"A test payload when missing."`
 	} `body:"json"`
 }
 

@@ -231,13 +231,13 @@ func (a *App) onPanic(c *fiber.Ctx, e any) {
 }
 
 type healthJSON struct {
-	Status    string                  `json:"status"`
+	Status    string                  `json:"status" api:"enum=healthy|failed"`
 	Timestamp time.Time               `json:"timestamp"`
-	Workers   map[string]workerHealth `json:"workers"` // by the id of their process
+	Workers   map[string]workerHealth `json:"workers" doc:"By the id of their process."`
 }
 
 type workerHealth struct {
-	Status string `json:"status"`
+	Status string `json:"status" api:"enum=healthy"`
 }
 
 // healthz tells whether the process works and which workers are alive.

@@ -25,8 +25,8 @@ type topicRequest struct {
 type putTopicRequest struct {
 	Topic string `path:"topic"`
 	Body  struct {
-		Description string          `json:"description"`
-		Example     json.RawMessage `json:"example"`
+		Description string          `json:"description" doc:"What the topic is about."`
+		Example     json.RawMessage `json:"example" doc:"A payload as an example."`
 	} `body:"json"`
 }
 

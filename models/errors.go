@@ -59,9 +59,9 @@ type Error struct {
 
 // Position is a place in a text that somebody wrote: a line and column, both from 1, or a JSON path.
 type Position struct {
-	Line   int    `json:"line,omitempty"`
-	Column int    `json:"column,omitempty"`
-	Path   string `json:"path,omitempty"`
+	Line   int    `json:"line,omitempty" doc:"From 1."`
+	Column int    `json:"column,omitempty" doc:"From 1."`
+	Path   string `json:"path,omitempty" doc:"A JSON path."`
 }
 
 func (e *Error) Error() string {
