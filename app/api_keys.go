@@ -36,7 +36,7 @@ func (a *App) listAPIKeys(ctx context.Context, c *Call, _ *noRequest) (*Reply, e
 	for i, k := range list {
 		out[i] = apiKeyToJSON(k)
 	}
-	return &Reply{Body: map[string]any{"models": out}}, nil
+	return &Reply{Body: listJSON[apiKeyJSON]{out}}, nil
 }
 
 type createAPIKeyRequest struct {

@@ -50,7 +50,7 @@ func (a *App) listChannels(ctx context.Context, c *Call, req *ownerRequest) (*Re
 	for i, x := range list {
 		out[i] = a.channelToJSON(x, c.Actor.SeesSecrets())
 	}
-	return &Reply{Body: map[string]any{"models": out}}, nil
+	return &Reply{Body: listJSON[channelJSON]{out}}, nil
 }
 
 type newChannelRequest struct {

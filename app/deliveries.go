@@ -101,6 +101,11 @@ type retryRequest struct {
 	} `body:"json"`
 }
 
+type retriedJSON struct {
+	Success    bool           `json:"success"`
+	Deliveries []deliveryJSON `json:"deliveries" doc:"The delivery, after its attempt."`
+}
+
 // retry queues one attempt now, of an event's delivery to a destination.
 func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, error) {
 	scope, err := a.store.Of(ctx, c.Scope(), req.Body.Tenant)
@@ -124,7 +129,7 @@ func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, er
 	if err != nil || !settled {
 		return r, err
 	}
-	r.Status, r.Body = http.StatusOK, map[string]any{"success": true, "deliveries": []deliveryJSON{deliveryToJSON(after)}}
+	r.Status, r.Body = http.StatusOK, retriedJSON{true, []deliveryJSON{deliveryToJSON(after)}}
 	return r, nil
 }
 

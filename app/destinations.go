@@ -19,7 +19,7 @@ type destinationJSON struct {
 	Type             string              `json:"type" api:"schema=DestinationType"`
 	Name             string              `json:"name" doc:"For people; may be empty."`
 	Topics           models.Topics       `json:"topics"`
-	Filter           json.RawMessage     `json:"filter" doc:"Only events that match are sent, see 'POST /filters/test'; null for all."`
+	Filter           json.RawMessage     `json:"filter" api:"schema=Filter" doc:"Only events that match are sent, see 'POST /filters/test'; null for all."`
 	Transform        *string             `json:"transform" doc:"Expression that makes another body of the payload; null for the payload as it is."`
 	Config           map[string]string   `json:"config" doc:"Settings of the type, by key. Sensitive ones are masked."`
 	Credentials      map[string]string   `json:"credentials" doc:"Secrets of the type, by key, masked unless the key may see secrets."`
@@ -262,6 +262,10 @@ type backlogRequest struct {
 	Body        models.Backlog `body:"json"`
 }
 
+type countJSON struct {
+	Count int `json:"count" doc:"Deliveries that it concerned."`
+}
+
 func (a *App) actOnBacklog(ctx context.Context, c *Call, req *backlogRequest) (*Reply, error) {
 	scope, err := a.store.Of(ctx, c.Scope(), req.Tenant)
 	if err != nil {
@@ -272,7 +276,7 @@ func (a *App) actOnBacklog(ctx context.Context, c *Call, req *backlogRequest) (*
 		return nil, err
 	}
 	a.audit(ctx, c, scope, "destination.backlog", req.Destination, map[string]any{"action": req.Body.Action, "since": req.Body.Since, "until": req.Body.Until, "count": n})
-	return &Reply{Status: http.StatusAccepted, Body: map[string]int{"count": n}}, nil
+	return &Reply{Status: http.StatusAccepted, Body: countJSON{n}}, nil
 }
 
 type rotateRequest struct {
@@ -298,13 +302,17 @@ func (a *App) rotateSecret(ctx context.Context, c *Call, req *rotateRequest) (*R
 	return r, nil
 }
 
+type credentialsJSON struct {
+	Credentials map[string]string `json:"credentials" doc:"By key. Those that only the server needs stay masked."`
+}
+
 func (a *App) revealSecret(ctx context.Context, c *Call, req *destinationRequest) (*Reply, error) {
 	d, err := a.store.Destination(ctx, c.Scope(), req.Tenant, req.Destination)
 	if err != nil {
 		return nil, err
 	}
 	a.auditDestination(ctx, c, d, "destination.reveal_secret", nil)
-	return &Reply{Body: map[string]any{"credentials": d.Masked(true)}}, nil
+	return &Reply{Body: credentialsJSON{d.Masked(true)}}, nil
 }
 
 type stageJSON struct {
@@ -313,6 +321,11 @@ type stageJSON struct {
 	MS      int64  `json:"ms" doc:"How long it took, in milliseconds."`
 	Message string `json:"message" doc:"What was found."`
 	Advice  string `json:"advice,omitempty" doc:"What to do about it."`
+}
+
+type checkJSON struct {
+	OK     bool        `json:"ok"`
+	Stages []stageJSON `json:"stages" doc:"In order; it ends with the first that fails."`
 }
 
 func (a *App) checkDestination(ctx context.Context, c *Call, req *destinationRequest) (*Reply, error) {
@@ -324,7 +337,7 @@ func (a *App) checkDestination(ctx context.Context, c *Call, req *destinationReq
 	for i, s := range stages {
 		out[i] = stageJSON{s.Name, s.OK, s.Took.Milliseconds(), s.Message, s.Advice}
 	}
-	return &Reply{Body: map[string]any{"ok": ok, "stages": out}}, nil
+	return &Reply{Body: checkJSON{ok, out}}, nil
 }
 
 // check tests the connection to a destination stage by stage.

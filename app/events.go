@@ -19,7 +19,7 @@ type eventJSON struct {
 	ReceivedAt            time.Time         `json:"received_at" doc:"When it was accepted."`
 	EligibleForRetry      bool              `json:"eligible_for_retry"`
 	Metadata              map[string]string `json:"metadata" api:"null"`
-	Data                  json.RawMessage   `json:"data,omitempty" doc:"The payload, as it was published."`
+	Data                  json.RawMessage   `json:"data,omitempty" api:"schema=Payload" doc:"The payload, as it was published."`
 	Deliveries            models.Counts     `json:"deliveries,omitempty" doc:"How many deliveries it has in each state."`
 }
 
@@ -112,6 +112,11 @@ type skippedJSON struct {
 	Reason        string `json:"reason" doc:"Why it did not concern this destination."`
 }
 
+type eventDeliveriesJSON struct {
+	pageJSON[deliveryJSON]
+	Skipped []skippedJSON `json:"skipped" doc:"Destinations that it did not concern."`
+}
+
 func (a *App) listEventDeliveries(ctx context.Context, c *Call, req *eventRequest) (*Reply, error) {
 	scope, err := a.store.Of(ctx, c.Scope(), req.Tenant)
 	if err != nil {
@@ -126,8 +131,5 @@ func (a *App) listEventDeliveries(ctx context.Context, c *Call, req *eventReques
 	for _, s := range con.Skipped {
 		skipped = append(skipped, skippedJSON{s.Destination.ID, s.Reason})
 	}
-	return &Reply{Body: struct {
-		pageJSON[deliveryJSON]
-		Skipped []skippedJSON `json:"skipped"`
-	}{pageToJSON(page, deliveryToJSON), skipped}}, nil
+	return &Reply{Body: eventDeliveriesJSON{pageToJSON(page, deliveryToJSON), skipped}}, nil
 }

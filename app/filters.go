@@ -59,6 +59,12 @@ type verdictJSON struct {
 	Failed  bool   `json:"failed,omitempty" doc:"The filter could not be evaluated."`
 }
 
+type filterTrialJSON struct {
+	Matched int           `json:"matched"`
+	Total   int           `json:"total" doc:"Events that it was tried on."`
+	Results []verdictJSON `json:"results"`
+}
+
 // testFilter tells what a filter would do: to an event in the request, or to recent events.
 func (a *App) testFilter(ctx context.Context, c *Call, req *testFilterRequest) (*Reply, error) {
 	b := &req.Body
@@ -81,7 +87,7 @@ func (a *App) testFilter(ctx context.Context, c *Call, req *testFilterRequest) (
 	if given {
 		return &Reply{Body: results[0]}, nil
 	}
-	return &Reply{Body: map[string]any{"matched": matched, "total": len(list), "results": results}}, nil
+	return &Reply{Body: filterTrialJSON{matched, len(list), results}}, nil
 }
 
 type convertFilterRequest struct {
@@ -90,6 +96,12 @@ type convertFilterRequest struct {
 		Rules  *filter.Rules   `json:"rules" doc:"Instead of 'filter': rows as the filter builder edits them."`
 		To     filter.Notation `json:"to" api:"required"`
 	} `body:"json"`
+}
+
+type convertedJSON struct {
+	Filter   json.RawMessage `json:"filter" doc:"null when the notation cannot say anything similar."`
+	Lossless bool            `json:"lossless"`
+	Reason   string          `json:"reason,omitempty" doc:"What the notation cannot say."`
 }
 
 // convertFilter writes a filter in another notation.
@@ -111,11 +123,7 @@ func (a *App) convertFilter(_ context.Context, _ *Call, req *convertFilterReques
 	if err != nil {
 		return nil, models.Invalid("to", "must be json, search, expression or rules")
 	}
-	return &Reply{Body: struct {
-		Filter   json.RawMessage `json:"filter"` // null when the notation cannot say anything similar
-		Lossless bool            `json:"lossless"`
-		Reason   string          `json:"reason,omitempty"`
-	}{out, lossless, reason}}, nil
+	return &Reply{Body: convertedJSON{out, lossless, reason}}, nil
 }
 
 type testTransformRequest struct {
@@ -132,6 +140,11 @@ type transformedJSON struct {
 	EventID string          `json:"event_id,omitempty"`
 	Body    json.RawMessage `json:"body,omitempty" doc:"What would be sent."`
 	Error   string          `json:"error,omitempty" doc:"Why an attempt would fail."`
+}
+
+type transformTrialJSON struct {
+	Total   int               `json:"total" doc:"Events that it was tried on."`
+	Results []transformedJSON `json:"results"`
 }
 
 // testTransform shows the bodies that a transform would make: of an event in the request, or of recent events.
@@ -152,7 +165,7 @@ func (a *App) testTransform(ctx context.Context, c *Call, req *testTransformRequ
 	if given {
 		return &Reply{Body: results[0]}, nil
 	}
-	return &Reply{Body: map[string]any{"total": len(list), "results": results}}, nil
+	return &Reply{Body: transformTrialJSON{len(list), results}}, nil
 }
 
 func transformed(e *models.Event, p *filter.Projection) transformedJSON {

@@ -19,6 +19,16 @@ import (
 // maxBatchPublish is how many events one request may publish.
 const maxBatchPublish = 1000
 
+// publishRequest and publishBatchRequest tell the description of the API what the two take.
+type (
+	publishRequest struct {
+		Body models.PublishInput `body:"json"`
+	}
+	publishBatchRequest struct {
+		Body []models.PublishInput `body:"json"`
+	}
+)
+
 // publish accepts one event. It is mounted by hand because of its rate: the usual way reads bodies field by field.
 func (a *App) publish(c *fiber.Ctx) error {
 	ctx, cancel := callContext()
@@ -159,6 +169,10 @@ type batchResult struct {
 	Fields         map[string]string `json:"fields,omitempty" doc:"What is wrong, by field."`
 }
 
+type batchJSON struct {
+	Results []batchResult `json:"results" doc:"One for every event, in the order of the request."`
+}
+
 // publishBatch accepts many events, as a JSON array or as NDJSON. Each has its own result, in order.
 func (a *App) publishBatch(c *fiber.Ctx) error {
 	ctx, cancel := callContext()
@@ -206,7 +220,7 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 		}
 		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs}
 	}
-	return sendJSON(c, call, &Reply{Status: http.StatusAccepted, Body: map[string]any{"results": results}})
+	return sendJSON(c, call, &Reply{Status: http.StatusAccepted, Body: batchJSON{results}})
 }
 
 // splitBatch cuts a batch into its events.

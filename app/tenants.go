@@ -68,6 +68,11 @@ func pageToJSON[T, U any](p *models.Page[T], f func(T) U) pageJSON[U] {
 	return out
 }
 
+// listJSON is a list that is short enough to come as a whole.
+type listJSON[T any] struct {
+	Models []T `json:"models"`
+}
+
 // pageParams are the parameters of every list.
 type pageParams struct {
 	Limit int    `query:"limit" api:"min=1" doc:"How many rows a page has."`
@@ -151,7 +156,12 @@ func (a *App) listTenants(ctx context.Context, c *Call, req *listTenantsRequest)
 	return &Reply{Body: body}, nil
 }
 
-var success = map[string]bool{"success": true}
+// successJSON is the answer where there is nothing else to tell.
+type successJSON struct {
+	Success bool `json:"success"`
+}
+
+var success = successJSON{true}
 
 func (a *App) deleteTenant(ctx context.Context, c *Call, req *tenantRequest) (*Reply, error) {
 	t, err := a.store.Tenant(ctx, c.Scope(), req.Tenant)
@@ -165,6 +175,11 @@ func (a *App) deleteTenant(ctx context.Context, c *Call, req *tenantRequest) (*R
 	return &Reply{Body: success}, nil
 }
 
+type tokenJSON struct {
+	Token    string `json:"token" doc:"A JWT that is valid for 24 hours."`
+	TenantID string `json:"tenant_id"`
+}
+
 func (a *App) getTenantToken(ctx context.Context, c *Call, req *tenantRequest) (*Reply, error) {
 	t, err := a.store.Tenant(ctx, c.Scope(), req.Tenant)
 	if err != nil {
@@ -174,7 +189,7 @@ func (a *App) getTenantToken(ctx context.Context, c *Call, req *tenantRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: map[string]string{"token": token, "tenant_id": t.ID}}, nil
+	return &Reply{Body: tokenJSON{token, t.ID}}, nil
 }
 
 type portalRequest struct {
@@ -182,10 +197,15 @@ type portalRequest struct {
 	Theme  string `query:"theme" api:"enum=light|dark" doc:"Look of the dashboard; the visitor's system decides when missing."`
 }
 
+type portalJSON struct {
+	RedirectURL string `json:"redirect_url" api:"format=uri" doc:"Opens the tenant's dashboard once, within 5 minutes."`
+	TenantID    string `json:"tenant_id"`
+}
+
 func (a *App) getPortal(ctx context.Context, c *Call, req *portalRequest) (*Reply, error) {
 	token, err := a.store.CreatePortalLink(ctx, c.Scope(), req.Tenant, req.Theme)
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: map[string]string{"redirect_url": a.cfg.BaseURL + "/p/" + url.PathEscape(token), "tenant_id": req.Tenant}}, nil
+	return &Reply{Body: portalJSON{a.cfg.BaseURL + "/p/" + url.PathEscape(token), req.Tenant}}, nil
 }

@@ -83,6 +83,15 @@ func (e *Error) Status() int { return statuses[e.Kind] }
 // Code is the error's kind as a word for programs.
 func (e *Error) Code() string { return codes[e.Kind] }
 
+// Codes lists the words that Code may give.
+func Codes() []string {
+	out := make([]string, 0, len(codes))
+	for k := KindInternal; k <= KindUnavailable; k++ {
+		out = append(out, codes[k])
+	}
+	return out
+}
+
 // Problems lists the fields' messages as sentences, in a stable order: "config.url is required".
 func (e *Error) Problems() []string {
 	out := make([]string, 0, len(e.Fields))
