@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -55,11 +57,25 @@ func (a *App) openAPI(c *fiber.Ctx) error {
 	return c.Send(d.json)
 }
 
+// printAPI prints the description of the API for the BASE_URL of the environment. It needs no database.
+func printAPI(stdout io.Writer) error {
+	cfg, err := ReadConfig("serve", os.Getenv)
+	if err != nil {
+		return fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	d, err := (&App{cfg: cfg}).describe()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s\n", d.json)
+	return err
+}
+
 // describeAPI makes the description of these routes below base.
 func describeAPI(base string, routes []route) *openapi.Document {
 	b := &describer{reflector: newReflector()}
 	doc := &openapi.Document{OpenAPI: openapi.Version, Servers: []openapi.Server{{URL: base}}, Security: bearers,
-		Info: openapi.Info{Title: "Waybill", Version: "1", Summary: "Event destinations for API platforms.", Description: strings.ReplaceAll(apiIntroduction, "'", "`"),
+		Info: openapi.Info{Title: "Waybill", Version: "1", Summary: "Event destinations for API platforms.", Description: strings.ReplaceAll(apiIntroduction, "~", "`"),
 			License: &openapi.License{Name: "Apache License 2.0", Identifier: "Apache-2.0"}}}
 	for _, t := range apiTags {
 		doc.Tags = append(doc.Tags, openapi.Tag{Name: t[0], Description: t[1]})
@@ -338,11 +354,12 @@ func settingsSchema(fields []adapters.Field) *openapi.Schema {
 				s.Pattern = "^(?:" + f.Pattern + ")$"
 			}
 		}
-		if f.Default != "" {
-			s.Default = f.Default
-		}
 		if f.Sensitive {
 			s.Description += " Kept sealed, and masked in every answer."
+		}
+		if f.Default != "" {
+			s.Default = f.Default
+			s = openapi.DefaultInWords(s)
 		}
 		s.MinLength, s.MaxLength = f.MinLength, f.MaxLength
 		if f.Required && f.Default == "" {

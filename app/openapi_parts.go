@@ -13,12 +13,12 @@ import (
 	"github.com/waybill-dev/waybill/models/filter"
 )
 
-// apiIntroduction is what openapi.json says before it comes to single operations, in Markdown.
+// apiIntroduction is what openapi.json says before it comes to single operations, in Markdown with ~ as the mark for code.
 const apiIntroduction = `You publish an event once; Waybill delivers it to every destination that your customers configured, at least once.
 
-Requests and answers are JSON. Every request carries 'Authorization: Bearer <key>' with an API key or a tenant's token; 'x-scope' names what the key must be allowed to do. What belongs to another tenant is 404, never 403. An unknown query parameter is an error.
+Requests and answers are JSON. Every request carries ~Authorization: Bearer <key>~ with an API key or a tenant's token; ~x-scope~ names what the key must be allowed to do. What belongs to another tenant is 404, never 403. An unknown query parameter is an error.
 
-Lists come in pages: give 'pagination.next' as 'next' for the page after, with the same conditions. Several values are written 'k=a&k=b', 'k[]=a' or 'k=a,b'. Times are RFC 3339.`
+Lists come in pages: give ~pagination.next~ as ~next~ for the page after, with the same conditions. Several values are written ~k=a&k=b~, ~k[]=a~ or ~k=a,b~. Times are RFC 3339.`
 
 // apiTags are the headings of the API, in order, with what they are about.
 var apiTags = [][2]string{

@@ -219,7 +219,11 @@ func (r *Reflector) fields(s *Schema, t reflect.Type, side Side, parent string, 
 		if tag.Has("null") || side == Answer && !omit && f.Type.Kind() == reflect.Pointer {
 			field = Nullable(field)
 		}
-		s.Properties.Set(name, Described(field, f.Tag.Get("doc")))
+		field = Described(field, f.Tag.Get("doc"))
+		if side == Request && field.Default != nil {
+			field = DefaultInWords(field)
+		}
+		s.Properties.Set(name, field)
 	}
 }
 
@@ -232,6 +236,15 @@ func Described(s *Schema, text string) *Schema {
 	}
 	c := *s
 	c.Description = quoted.ReplaceAllString(text, "$1`$2`")
+	return &c
+}
+
+// DefaultInWords is a copy of a schema that tells its default in the description. Generators of clients take a field of a
+// body that has a default for one that is always there, and would make callers give it.
+func DefaultInWords(s *Schema) *Schema {
+	c := *s
+	c.Description = strings.TrimSpace(fmt.Sprintf("%s Default: `%v`.", s.Description, s.Default))
+	c.Default = nil
 	return &c
 }
 
