@@ -21,7 +21,7 @@ type auditJSON struct {
 	Time      time.Time       `json:"time"`
 	TenantID  *string         `json:"tenant_id" doc:"null for what concerns the whole server."`
 	Actor     string          `json:"actor" doc:"Who did it."`
-	ActorKind string          `json:"actor_type" api:"schema=ActorType"`
+	ActorKind string          `json:"actor_type" api:"schema=EntryActorType"`
 	Action    string          `json:"action" doc:"What was done, such as 'destination.update'."`
 	Object    string          `json:"object" doc:"Id of what it was done to."`
 	Outcome   string          `json:"outcome" api:"enum=ok|failed"` // ok or failed

@@ -194,7 +194,7 @@ func errorsOf(r route) []int {
 		}
 	}
 	changes := r.method != http.MethodGet
-	add(strings.Contains(r.path, ":") || changes && d.request != reflect.TypeFor[noRequest](), http.StatusNotFound)
+	add(strings.Contains(r.path, ":") || names(d.request, "tenant_id"), http.StatusNotFound)
 	add(d.conflicts, http.StatusConflict)
 	add(d.versioned && (r.method == http.MethodPatch || r.method == http.MethodDelete), http.StatusPreconditionFailed)
 	add(changes, http.StatusRequestEntityTooLarge)
@@ -202,6 +202,23 @@ func errorsOf(r route) []int {
 	add(d.limited, http.StatusTooManyRequests)
 	add(true, http.StatusServiceUnavailable)
 	return out
+}
+
+// names reports whether a request names something of this kind in its query or body, which there may not be.
+func names(t reflect.Type, field string) bool {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		inner := f.Type
+		for inner.Kind() == reflect.Slice {
+			inner = inner.Elem()
+		}
+		_, body := f.Tag.Lookup("body")
+		if name == field || f.Tag.Get("query") == field || (f.Anonymous || body) && inner.Kind() == reflect.Struct && names(inner, field) {
+			return true
+		}
+	}
+	return false
 }
 
 func hasFields(t reflect.Type) bool {

@@ -85,6 +85,7 @@ func newReflector() *openapi.Reflector {
 		"SkipReason":         enum(models.SkipDisabled, models.SkipDeleted, models.SkipLimit, models.SkipChanged, models.SkipUnsent),
 		"Trigger":            enum(models.TriggerAutomatic, models.TriggerManual, models.TriggerBulk, models.TriggerTest, models.TriggerProbe),
 		"ActorType":          enum(models.ActorUser, models.ActorKey, models.ActorToken, models.ActorPortal, models.ActorRecipient, models.ActorVisitor, models.ActorServer),
+		"EntryActorType":     {Description: "Empty in entries of before it was kept.", AnyOf: []*openapi.Schema{openapi.RefTo("ActorType"), {Type: "string", Const: ""}}},
 		"AlertStatus":        enum(models.AlertOpen, models.AlertAcknowledged, models.AlertResolved),
 		"Severity":           enum(models.SeverityCritical, models.SeverityError, models.SeverityWarning, models.SeverityInfo),
 		"NotificationKind":   enum(models.NoticeOpened, models.NoticeRepeated, models.NoticeResolved, models.NoticeAcknowledged, models.NoticeTest),

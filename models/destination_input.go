@@ -46,7 +46,7 @@ type DestinationInput struct {
 	Name             *string         `json:"name" doc:"For people."`
 	Topics           *Topics         `json:"topics"`
 	Filter           json.RawMessage `json:"filter" api:"schema=Filter" doc:"'{}', '\"\"' or null for none."`
-	Transform        json.RawMessage `json:"transform" doc:"Expression that makes another body; '\"\"' or null for the payload as it is."`
+	Transform        json.RawMessage `json:"transform" api:"type=string,null" doc:"Expression that makes another body; '\"\"' or null for the payload as it is."`
 	Config           Values          `json:"config" doc:"Settings of the type, by key; null removes one."`
 	Credentials      Values          `json:"credentials" doc:"Secrets of the type, by key; null removes one. What comes back masked stays as it is."`
 	DeliveryMetadata StringPatch     `json:"delivery_metadata" doc:"Strings that go out with every event; null removes one."`
@@ -54,7 +54,7 @@ type DestinationInput struct {
 	Retry            *RetryPolicy    `json:"retry" doc:"Replaced as a whole; '{}' for the server's default."`
 	Timeout          *Duration       `json:"timeout" doc:"For one attempt."`
 	MaxInFlight      *int            `json:"max_in_flight" api:"min=1" doc:"Attempts at the same time."`
-	DisableAfter     json.RawMessage `json:"disable_after" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
+	DisableAfter     json.RawMessage `json:"disable_after" api:"type=integer,min=0,null" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
 	Signature        *string         `json:"signature" api:"enum=|standard|outpost" doc:"How webhooks are signed; empty for Standard Webhooks."`
 	Format           *string         `json:"format" api:"enum=|cloudevents-binary|cloudevents-structured" doc:"How messages look; empty for the payload as it was published."`
 	Ordered          *bool           `json:"ordered" doc:"Deliveries with one ordering key go out one after the other."`
@@ -62,7 +62,7 @@ type DestinationInput struct {
 	RateLimit        *RateLimit      `json:"rate_limit" doc:"'{}' for none."`
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
 	// are delivered then; EnableDestination offers more.
-	DisabledAt json.RawMessage `json:"disabled_at" doc:"A time disables it; null enables it and delivers what was held."`
+	DisabledAt json.RawMessage `json:"disabled_at" api:"type=string,format=date-time,null" doc:"A time disables it; null enables it and delivers what was held."`
 	Disabled   *bool           `json:"-"` // when creating from a page: save without starting to deliver
 	Actor      string          `json:"-"` // who asks
 }

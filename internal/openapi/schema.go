@@ -84,7 +84,7 @@ func Nullable(s *Schema) *Schema {
 // Fields say more about themselves in two tags:
 //
 //	doc:"What it is, in a sentence with 'code' between apostrophes."
-//	api:"required,null,min=1,max=1000,default=100,enum=a|b,schema=Name,format=uri,example=x"
+//	api:"required,null,min=1,max=1000,default=100,enum=a|b,schema=Name,type=string,format=uri,example=x"
 //
 // In requests, fields with "required" must be there. In answers, fields without omitempty are always there; pointers
 // among them, and fields with "null", may be null. The parts of the api tag are separated by commas, so values have none.
@@ -320,6 +320,9 @@ func (t FieldTag) Apply(s *Schema) *Schema {
 		for _, v := range strings.Split(choices, "|") {
 			c.Enum = append(c.Enum, v)
 		}
+	}
+	if kind := t["type"]; kind != "" {
+		c.Type = kind
 	}
 	if f := t["format"]; f != "" {
 		c.Format = f
