@@ -30,32 +30,47 @@ func ownedBy(ctx context.Context, a *App, c *Call, tenant string) (models.Scope,
 }
 
 type alertJSON struct {
-	ID             string             `json:"id"`
-	RuleID         string             `json:"rule_id"`
-	RuleName       string             `json:"rule_name"`
-	TenantID       string             `json:"tenant_id"`
-	DestinationID  string             `json:"destination_id"`
-	Status         string             `json:"status"`
-	Severity       string             `json:"severity"`
-	Summary        string             `json:"summary"`
-	Step           *int               `json:"step,omitempty"`
-	Detail         models.AlertDetail `json:"detail"`
-	OpenedAt       time.Time          `json:"opened_at"`
-	UpdatedAt      time.Time          `json:"updated_at"`
-	AcknowledgedAt *time.Time         `json:"acknowledged_at"`
-	AcknowledgedBy string             `json:"acknowledged_by,omitempty"`
-	Acknowledged   string             `json:"acknowledgement,omitempty"`
-	MutedUntil     *time.Time         `json:"muted_until"`
-	MutedBy        string             `json:"muted_by,omitempty"`
-	ResolvedAt     *time.Time         `json:"resolved_at"`
-	Resolution     string             `json:"resolution,omitempty"`
-	ResolvedBy     string             `json:"resolved_by,omitempty"`
-	Response       *string            `json:"response_excerpt,omitempty"` // of one alert only: the receiver's answer to the last failure
+	ID             string          `json:"id"`
+	RuleID         string          `json:"rule_id"`
+	RuleName       string          `json:"rule_name"`
+	TenantID       string          `json:"tenant_id"`
+	DestinationID  string          `json:"destination_id"`
+	Status         string          `json:"status" api:"schema=AlertStatus"`
+	Severity       string          `json:"severity" api:"schema=Severity"`
+	Summary        string          `json:"summary" doc:"What was found."`
+	Step           *int            `json:"step,omitempty" doc:"Percent of the limit, of rules with steps."`
+	Detail         alertDetailJSON `json:"detail"`
+	OpenedAt       time.Time       `json:"opened_at"`
+	UpdatedAt      time.Time       `json:"updated_at"`
+	AcknowledgedAt *time.Time      `json:"acknowledged_at"`
+	AcknowledgedBy string          `json:"acknowledged_by,omitempty"`
+	Acknowledged   string          `json:"acknowledgement,omitempty" doc:"What they had to say."`
+	MutedUntil     *time.Time      `json:"muted_until"`
+	MutedBy        string          `json:"muted_by,omitempty"`
+	ResolvedAt     *time.Time      `json:"resolved_at"`
+	Resolution     string          `json:"resolution,omitempty" doc:"How it ended."`
+	ResolvedBy     string          `json:"resolved_by,omitempty" doc:"Who ended it; absent when it ended by itself."`
+	Response       *string         `json:"response_excerpt,omitempty" doc:"The receiver's answer to the last failure, of one alert only."`
+}
+
+// alertDetailJSON is an alert's detail with the words of the API for its rates.
+type alertDetailJSON struct {
+	models.AlertDetail
+	Rate *ratesJSON `json:"rate,omitempty" doc:"Within the rule's window."`
+}
+
+func alertDetailToJSON(d models.AlertDetail) alertDetailJSON {
+	j := alertDetailJSON{AlertDetail: d}
+	if d.Rate != nil {
+		rate := ratesToJSON(*d.Rate)
+		j.Rate = &rate
+	}
+	return j
 }
 
 func alertToJSON(x *models.Alert) alertJSON {
 	j := alertJSON{ID: x.ID(), RuleID: x.RuleID, RuleName: x.RuleName, TenantID: x.TenantID, DestinationID: x.DestinationID, Status: x.Status, Severity: x.Severity,
-		Summary: x.Summary, Detail: x.Detail, OpenedAt: x.OpenedAt, UpdatedAt: x.UpdatedAt, AcknowledgedAt: x.AcknowledgedAt, AcknowledgedBy: x.AcknowledgedBy, Acknowledged: x.Acknowledged,
+		Summary: x.Summary, Detail: alertDetailToJSON(x.Detail), OpenedAt: x.OpenedAt, UpdatedAt: x.UpdatedAt, AcknowledgedAt: x.AcknowledgedAt, AcknowledgedBy: x.AcknowledgedBy, Acknowledged: x.Acknowledged,
 		MutedUntil: x.MutedUntil, MutedBy: x.MutedBy, ResolvedAt: x.ResolvedAt, Resolution: x.Resolution, ResolvedBy: x.ResolvedBy}
 	if x.Step > 0 {
 		j.Step = &x.Step
@@ -65,9 +80,9 @@ func alertToJSON(x *models.Alert) alertJSON {
 
 type listAlertsRequest struct {
 	Tenant       string   `path:"tenant"`
-	Statuses     []string `query:"status"`
-	Destinations []string `query:"destination_id"`
-	Rules        []string `query:"rule_id"`
+	Statuses     []string `query:"status" api:"schema=AlertStatus" doc:"Only in one of these states."`
+	Destinations []string `query:"destination_id" doc:"Only of these destinations."`
+	Rules        []string `query:"rule_id" doc:"Only of these rules."`
 	pageParams
 }
 
@@ -121,7 +136,7 @@ type messageRequest struct {
 	Tenant string `path:"tenant"`
 	Alert  string `path:"alert"`
 	Body   struct {
-		Message string `json:"message"` // why; may be empty
+		Message string `json:"message" doc:"Why; may be empty."`
 	} `body:"json"`
 }
 
@@ -156,8 +171,8 @@ type muteRequest struct {
 	Tenant string `path:"tenant"`
 	Alert  string `path:"alert"`
 	Body   struct {
-		For   *models.Duration `json:"for"`   // how long; "0s" lifts it
-		Until *time.Time       `json:"until"` // or until when
+		For   *models.Duration `json:"for" doc:"How long; '0s' lifts it."`
+		Until *time.Time       `json:"until" doc:"Or until when."`
 	} `body:"json"`
 }
 
@@ -185,15 +200,15 @@ func (a *App) muteAlert(ctx context.Context, c *Call, req *muteRequest) (*Reply,
 
 type ruleJSON struct {
 	ID             string           `json:"id"`
-	TenantID       string           `json:"tenant_id,omitempty"`
+	TenantID       string           `json:"tenant_id,omitempty" doc:"Absent for the operators' rules."`
 	Name           string           `json:"name"`
 	When           models.Condition `json:"when"`
-	Sentence       string           `json:"sentence"`
-	DestinationIDs []string         `json:"destination_ids"`
-	Topics         []string         `json:"topics"`
-	ChannelIDs     []string         `json:"channel_ids"`
-	Every          models.Duration  `json:"every"`
-	Resolve        bool             `json:"resolve"`
+	Sentence       string           `json:"sentence" doc:"The condition in words."`
+	DestinationIDs []string         `json:"destination_ids" api:"null" doc:"null for all."`
+	Topics         []string         `json:"topics" api:"null" doc:"Destinations that subscribe to one of these; null for all."`
+	ChannelIDs     []string         `json:"channel_ids" api:"null" doc:"null for all of the owner's channels, empty for none."`
+	Every          models.Duration  `json:"every" doc:"How often an open alert is told again."`
+	Resolve        bool             `json:"resolve" doc:"Whether its end is told."`
 	Disabled       bool             `json:"disabled"`
 	CreatedAt      time.Time        `json:"created_at"`
 	UpdatedAt      time.Time        `json:"updated_at"`
@@ -221,7 +236,7 @@ func (a *App) listRules(ctx context.Context, c *Call, req *ownerRequest) (*Reply
 	for i, r := range list {
 		out[i] = ruleToJSON(req.Tenant, r)
 	}
-	return &Reply{Body: map[string]any{"models": out}}, nil
+	return &Reply{Body: listJSON[ruleJSON]{out}}, nil
 }
 
 type newRuleRequest struct {
@@ -248,6 +263,14 @@ type previewTimeJSON struct {
 	DestinationID string    `json:"destination_id"`
 }
 
+type rulePreviewJSON struct {
+	Since time.Time         `json:"since"`
+	Until time.Time         `json:"until"`
+	Count int               `json:"count" doc:"How often it would have fired."`
+	Times []previewTimeJSON `json:"times" doc:"The latest of them."`
+	Note  string            `json:"note,omitempty" doc:"What the count leaves out."`
+}
+
 // previewRule says how often a rule would have fired. Nothing is stored.
 func (a *App) previewRule(ctx context.Context, c *Call, req *newRuleRequest) (*Reply, error) {
 	scope, err := ownedBy(ctx, a, c, req.Tenant)
@@ -262,11 +285,7 @@ func (a *App) previewRule(ctx context.Context, c *Call, req *newRuleRequest) (*R
 	for i, t := range p.Times {
 		times[i] = previewTimeJSON{t.At, t.TenantID, t.DestinationID}
 	}
-	body := map[string]any{"since": p.Since, "until": p.Until, "count": p.Count, "times": times}
-	if p.Note != "" {
-		body["note"] = p.Note
-	}
-	return &Reply{Body: body}, nil
+	return &Reply{Body: rulePreviewJSON{p.Since, p.Until, p.Count, times, p.Note}}, nil
 }
 
 type ruleRequest struct {

@@ -9,17 +9,17 @@ import (
 )
 
 type apiKeyJSON struct {
-	ID         string              `json:"id"`
-	Name       string              `json:"name"`
-	Hint       string              `json:"hint"`
+	ID         string              `json:"id" api:"format=uuid"`
+	Name       string              `json:"name" doc:"For people."`
+	Hint       string              `json:"hint" doc:"The first characters, to recognise the key by."`
 	Scopes     []models.Permission `json:"scopes"`
-	TenantID   string              `json:"tenant_id,omitempty"`
-	CreatedBy  string              `json:"created_by"`
+	TenantID   string              `json:"tenant_id,omitempty" doc:"The only tenant that it sees; absent for all."`
+	CreatedBy  string              `json:"created_by" doc:"Who made it."`
 	CreatedAt  time.Time           `json:"created_at"`
-	ExpiresAt  *time.Time          `json:"expires_at"`
-	LastUsedAt *time.Time          `json:"last_used_at"`
-	RevokedAt  *time.Time          `json:"revoked_at"`
-	Key        string              `json:"key,omitempty"` // only when it is created
+	ExpiresAt  *time.Time          `json:"expires_at" doc:"null for never."`
+	LastUsedAt *time.Time          `json:"last_used_at" doc:"null for never, to within a minute."`
+	RevokedAt  *time.Time          `json:"revoked_at" doc:"null while it is in force."`
+	Key        string              `json:"key,omitempty" doc:"The key itself. It is told when it is created, and never again."`
 }
 
 func apiKeyToJSON(k *models.APIKey) apiKeyJSON {
@@ -36,7 +36,7 @@ func (a *App) listAPIKeys(ctx context.Context, c *Call, _ *noRequest) (*Reply, e
 	for i, k := range list {
 		out[i] = apiKeyToJSON(k)
 	}
-	return &Reply{Body: map[string]any{"models": out}}, nil
+	return &Reply{Body: listJSON[apiKeyJSON]{out}}, nil
 }
 
 type createAPIKeyRequest struct {

@@ -42,6 +42,7 @@ type App struct {
 	http          *fiber.App
 	listener      net.Listener
 	logins        attemptLimiter
+	description   apiDescription
 	bodies        atomic.Int64     // bytes of the requests' bodies that are being answered
 	pg            *postgres.Server // the private PostgreSQL, nil otherwise
 	queueCtx      context.Context

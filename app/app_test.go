@@ -142,6 +142,9 @@ func (a *testApp) do(method, path string, body any, header ...string) answer {
 	}
 	out := answer{status: resp.StatusCode, header: resp.Header, raw: string(raw)}
 	_ = json.Unmarshal(raw, &out.body)
+	if err := contract().check(method, path, out); err != nil {
+		a.Errorf("%s %s is not as openapi.json says: %v", method, path, err)
+	}
 	return out
 }
 

@@ -33,24 +33,24 @@ type attemptJSON struct {
 	TenantID        string          `json:"tenant_id"`
 	EventID         string          `json:"event_id"`
 	DestinationID   string          `json:"destination_id"`
-	DestinationType string          `json:"destination_type"`
+	DestinationType string          `json:"destination_type" api:"schema=DestinationType"`
 	DeliveryID      string          `json:"delivery_id"`
-	Status          string          `json:"status"`
-	Time            time.Time       `json:"time"`
-	Code            string          `json:"code"`
-	AttemptNumber   int             `json:"attempt_number"`
-	Manual          bool            `json:"manual"`
-	Trigger         string          `json:"trigger"`
-	Actor           string          `json:"actor,omitempty"`
-	RetryID         string          `json:"retry_id,omitempty"` // of the bulk retry that asked for it
+	Status          string          `json:"status" api:"enum=success|failed"`
+	Time            time.Time       `json:"time" doc:"When it was started."`
+	Code            string          `json:"code" doc:"HTTP status, or the class of the error where there was no answer."`
+	AttemptNumber   int             `json:"attempt_number" doc:"From 1."`
+	Manual          bool            `json:"manual" doc:"Whether somebody asked for it, alone or in a bulk retry."`
+	Trigger         string          `json:"trigger" api:"schema=Trigger"`
+	Actor           string          `json:"actor,omitempty" doc:"Who asked for it."`
+	RetryID         string          `json:"retry_id,omitempty" doc:"The bulk retry that asked for it."`
 	StartedAt       time.Time       `json:"started_at"`
 	DurationMS      float64         `json:"duration_ms"`
 	Timing          timingJSON      `json:"timing"`
-	Request         requestJSON     `json:"request"`
-	Response        *responseJSON   `json:"response"`
-	ResponseData    *responseData   `json:"response_data,omitempty"`
-	Error           *errorJSON      `json:"error"`
-	Event           *eventJSON      `json:"event,omitempty"`
+	Request         requestJSON     `json:"request" doc:"What was sent; the body is the event's payload unless a transform made another."`
+	Response        *responseJSON   `json:"response" doc:"What the other side answered; null when it did not."`
+	ResponseData    *responseData   `json:"response_data,omitempty" doc:"With 'include=response_data'."`
+	Error           *errorJSON      `json:"error" doc:"null for a success."`
+	Event           *eventJSON      `json:"event,omitempty" doc:"With 'include=event'; with its payload for 'include=event.data'."`
 	Destination     json.RawMessage `json:"destination,omitempty"`
 }
 
@@ -62,17 +62,17 @@ type timingJSON struct {
 }
 
 type requestJSON struct {
-	Method  string            `json:"method"`
+	Method  string            `json:"method" doc:"HTTP method, or the operation of a queue."`
 	URL     string            `json:"url"`
-	Headers map[string]string `json:"headers"`
-	Body    string            `json:"body,omitempty"` // what a transform made of the payload; empty for the payload as it is
+	Headers map[string]string `json:"headers" doc:"Secrets are masked."`
+	Body    string            `json:"body,omitempty" doc:"What a transform made of the payload; absent for the payload as it is."`
 }
 
 type responseJSON struct {
-	Status    int               `json:"status"`
+	Status    int               `json:"status" doc:"HTTP status; 0 for systems without one."`
 	Headers   map[string]string `json:"headers"`
-	Body      string            `json:"body"`
-	Truncated bool              `json:"truncated"`
+	Body      string            `json:"body" doc:"For queues, what they said as JSON."`
+	Truncated bool              `json:"truncated" doc:"Whether the answer was longer than what is kept (64 KiB)."`
 }
 
 // responseData is the peer's form of the answer.
@@ -127,11 +127,11 @@ func headerMap(lines string) map[string]string {
 type listAttemptsRequest struct {
 	PathTenant      string   `path:"tenant"`      // of the route below a destination
 	PathDestination string   `path:"destination"` // of the route below a destination
-	Events          []string `query:"event_id"`
-	Types           []string `query:"destination_type"`
-	Status          string   `query:"status"`
-	Topics          []string `query:"topic"`
-	Include         []string `query:"include"`
+	Events          []string `query:"event_id" doc:"Only of these events."`
+	Types           []string `query:"destination_type" api:"schema=DestinationType" doc:"Only of these types."`
+	Status          string   `query:"status" api:"enum=success|failed" doc:"Only with this outcome."`
+	Topics          []string `query:"topic" doc:"Only of these topics."`
+	Include         []string `query:"include" api:"schema=AttemptInclude" doc:"What to show besides."`
 	filterParams
 }
 
@@ -209,8 +209,8 @@ type attemptRequest struct {
 	PathTenant      string   `path:"tenant"`
 	PathDestination string   `path:"destination"`
 	Attempt         string   `path:"attempt"`
-	Include         []string `query:"include"`
-	Tenant          string   `query:"tenant_id"`
+	Include         []string `query:"include" api:"schema=AttemptInclude" doc:"What to show besides."`
+	Tenant          string   `query:"tenant_id" doc:"Only of this tenant."`
 }
 
 func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Reply, error) {

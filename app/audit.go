@@ -19,16 +19,16 @@ import (
 type auditJSON struct {
 	ID        string          `json:"id"`
 	Time      time.Time       `json:"time"`
-	TenantID  *string         `json:"tenant_id"` // null for what concerns the whole server
-	Actor     string          `json:"actor"`
-	ActorKind string          `json:"actor_type"`
-	Action    string          `json:"action"`
-	Object    string          `json:"object"`
-	Outcome   string          `json:"outcome"`         // ok or failed
-	Error     string          `json:"error,omitempty"` // why it failed
-	Changes   []models.Change `json:"changes"`         // null for actions that alter nothing
-	Detail    map[string]any  `json:"detail"`
-	IP        string          `json:"ip"`
+	TenantID  *string         `json:"tenant_id" doc:"null for what concerns the whole server."`
+	Actor     string          `json:"actor" doc:"Who did it."`
+	ActorKind string          `json:"actor_type" api:"schema=EntryActorType"`
+	Action    string          `json:"action" doc:"What was done, such as 'destination.update'."`
+	Object    string          `json:"object" doc:"Id of what it was done to."`
+	Outcome   string          `json:"outcome" api:"enum=ok|failed"` // ok or failed
+	Error     string          `json:"error,omitempty" doc:"Why it failed."`
+	Changes   []models.Change `json:"changes" api:"null" doc:"null for actions that alter nothing."`
+	Detail    map[string]any  `json:"detail" api:"null"`
+	IP        string          `json:"ip" doc:"Where from."`
 	RequestID string          `json:"request_id"`
 }
 
@@ -46,15 +46,15 @@ func auditToJSON(e *models.AuditEntry) auditJSON {
 
 // auditParams are the conditions of the audit log. Names and ids may hold commas, so that only actions come as a list.
 type auditParams struct {
-	Tenant    string    `query:"tenant_id"`
-	Actor     string    `query:"actor"`
-	ActorKind string    `query:"actor_type"`
-	Actions   []string  `query:"action"` // whole, or "destination.*"
-	Object    string    `query:"object"`
-	Outcome   string    `query:"outcome"`
+	Tenant    string    `query:"tenant_id" doc:"Only of this tenant. Needed unless the key is a tenant's or may 'admin'."`
+	Actor     string    `query:"actor" doc:"Only by this one."`
+	ActorKind string    `query:"actor_type" api:"schema=ActorType"`
+	Actions   []string  `query:"action" doc:"Whole ('destination.update'), or a group ('destination.*')."`
+	Object    string    `query:"object" doc:"Id of what it was done to."`
+	Outcome   string    `query:"outcome" api:"enum=ok|failed"`
 	IP        string    `query:"ip"`
 	RequestID string    `query:"request_id"`
-	Text      string    `query:"q"`
+	Text      string    `query:"q" doc:"A text in names and details."`
 	Since     time.Time `query:"since"`
 	Until     time.Time `query:"until"`
 }
@@ -102,7 +102,7 @@ func (a *App) listAudit(ctx context.Context, c *Call, req *listAuditRequest) (*R
 
 type auditEntryRequest struct {
 	Entry  string `path:"entry"`
-	Tenant string `query:"tenant_id"`
+	Tenant string `query:"tenant_id" doc:"Needed unless the key is a tenant's or may 'admin'."`
 }
 
 func (a *App) getAuditEntry(ctx context.Context, c *Call, req *auditEntryRequest) (*Reply, error) {
@@ -124,8 +124,8 @@ const (
 )
 
 type exportAuditRequest struct {
-	Format string `query:"format"` // csv or jsonl (default)
-	Dir    string `query:"dir"`
+	Format string `query:"format" api:"enum=csv|jsonl,default=jsonl"` // csv or jsonl (default)
+	Dir    string `query:"dir" api:"enum=asc|desc,default=desc" doc:"Newest or oldest first."`
 	auditParams
 }
 

@@ -12,13 +12,13 @@ import (
 
 type channelJSON struct {
 	ID       string            `json:"id"`
-	TenantID string            `json:"tenant_id,omitempty"`
+	TenantID string            `json:"tenant_id,omitempty" doc:"Absent for the operators' channels."`
 	Name     string            `json:"name"`
-	Type     string            `json:"type"`
-	Config   map[string]string `json:"config"`
-	Target   string            `json:"target"`
+	Type     string            `json:"type" api:"schema=ChannelType"`
+	Config   map[string]string `json:"config" doc:"Settings of the type, by key. Secrets are masked."`
+	Target   string            `json:"target" doc:"Where notices go, in words."`
 
-	Unsubscribed []unsubscribedJSON `json:"unsubscribed,omitempty"` // addresses that are sent nothing, because they have asked for that
+	Unsubscribed []unsubscribedJSON `json:"unsubscribed,omitempty" doc:"Addresses that are sent nothing, because they have asked for that."`
 
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
@@ -50,7 +50,7 @@ func (a *App) listChannels(ctx context.Context, c *Call, req *ownerRequest) (*Re
 	for i, x := range list {
 		out[i] = a.channelToJSON(x, c.Actor.SeesSecrets())
 	}
-	return &Reply{Body: map[string]any{"models": out}}, nil
+	return &Reply{Body: listJSON[channelJSON]{out}}, nil
 }
 
 type newChannelRequest struct {
@@ -132,7 +132,7 @@ type subscribeRequest struct {
 	Tenant  string `path:"tenant"`
 	Channel string `path:"channel"`
 	Body    struct {
-		Address string `json:"address"`
+		Address string `json:"address" api:"required"`
 	} `body:"json"`
 }
 
@@ -153,11 +153,11 @@ func (a *App) subscribe(ctx context.Context, c *Call, req *subscribeRequest) (*R
 type channelTestJSON struct {
 	OK             bool   `json:"ok"`
 	NotificationID string `json:"notification_id"`
-	Code           int    `json:"code"`
-	Answer         string `json:"answer"`
+	Code           int    `json:"code" doc:"HTTP or SMTP status; 0 where there was none."`
+	Answer         string `json:"answer" doc:"What the other side said."`
 	Error          string `json:"error,omitempty"`
 	Advice         string `json:"advice,omitempty"`
-	Note           string `json:"note,omitempty"` // who was left out
+	Note           string `json:"note,omitempty" doc:"Who was left out."`
 	MS             int64  `json:"ms"`
 }
 
@@ -197,10 +197,10 @@ func (a *App) testChannel(ctx context.Context, c *Call, req *channelRequest) (*R
 }
 
 type channelTypeJSON struct {
-	Type         string      `json:"type"`
+	Type         string      `json:"type" api:"schema=ChannelType"`
 	Label        string      `json:"label"`
 	Description  string      `json:"description"`
-	Instructions string      `json:"instructions"`
+	Instructions string      `json:"instructions" doc:"In Markdown."`
 	ConfigFields []fieldJSON `json:"config_fields"`
 }
 
@@ -216,26 +216,26 @@ func (a *App) listChannelTypes(context.Context, *Call, *noRequest) (*Reply, erro
 type notificationJSON struct {
 	ID            string        `json:"id"`
 	ChannelID     string        `json:"channel_id"`
-	ChannelType   string        `json:"channel_type"`
+	ChannelType   string        `json:"channel_type" api:"schema=ChannelType"`
 	AlertID       string        `json:"alert_id,omitempty"`
 	RuleID        string        `json:"rule_id,omitempty"`
-	TenantID      string        `json:"tenant_id,omitempty"`
+	TenantID      string        `json:"tenant_id,omitempty" doc:"Whose destination it is about."`
 	DestinationID string        `json:"destination_id,omitempty"`
-	Kind          string        `json:"kind"`
-	Status        string        `json:"status"`
-	Reason        string        `json:"reason,omitempty"`
-	DigestID      string        `json:"digest_id,omitempty"`
-	Others        int           `json:"others,omitempty"`
+	Kind          string        `json:"kind" api:"schema=NotificationKind"`
+	Status        string        `json:"status" api:"schema=NotificationStatus"`
+	Reason        string        `json:"reason,omitempty" doc:"Why it was suppressed, or who was left out."`
+	DigestID      string        `json:"digest_id,omitempty" doc:"The notification that told it together with others."`
+	Others        int           `json:"others,omitempty" doc:"Further alerts that it stands for."`
 	Summary       string        `json:"summary"`
 	Tries         int           `json:"tries"`
-	Code          int           `json:"code,omitempty"`
-	Answer        string        `json:"answer,omitempty"`
+	Code          int           `json:"code,omitempty" doc:"HTTP or SMTP status."`
+	Answer        string        `json:"answer,omitempty" doc:"What the other side said."`
 	Error         string        `json:"error,omitempty"`
 	Advice        string        `json:"advice,omitempty"`
-	Actor         string        `json:"actor,omitempty"`
+	Actor         string        `json:"actor,omitempty" doc:"Who asked for it."`
 	CreatedAt     time.Time     `json:"created_at"`
-	DueAt         *time.Time    `json:"next_try_at"`
-	SentAt        *time.Time    `json:"sent_at"`
+	DueAt         *time.Time    `json:"next_try_at" doc:"null when none is due."`
+	SentAt        *time.Time    `json:"sent_at" doc:"null until it is."`
 	Notice        models.Notice `json:"notice"`
 }
 
@@ -254,9 +254,9 @@ func notificationToJSON(n *models.Notification) notificationJSON {
 
 type listNotificationsRequest struct {
 	Tenant       string    `path:"tenant"`
-	Channels     []string  `query:"channel_id"`
-	Statuses     []string  `query:"status"`
-	Kinds        []string  `query:"kind"`
+	Channels     []string  `query:"channel_id" doc:"Only of these channels."`
+	Statuses     []string  `query:"status" api:"schema=NotificationStatus"`
+	Kinds        []string  `query:"kind" api:"schema=NotificationKind"`
 	Rules        []string  `query:"rule_id"`
 	Destinations []string  `query:"destination_id"`
 	Alert        string    `query:"alert_id"`

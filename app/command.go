@@ -23,6 +23,7 @@ Usage: waybill <command>
   migrate       bring the database up to this version
   doctor        check a live database and say what is wrong (see waybill doctor -h)
   check-config  read the environment and report every problem
+  openapi       print the description of the API (OpenAPI 3.1)
   bench         measure this machine: accept, deliver, latency (see waybill bench -h)
   version       print the version
 
@@ -59,6 +60,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		err = doctor(ctx, rest, os.Getenv, stdout)
 	case "check-config":
 		err = checkConfig(rest, stdout)
+	case "openapi":
+		err = printAPI(stdout)
 	case "bench":
 		err = bench(ctx, rest, stdout)
 	case "version":
@@ -81,7 +84,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 // withoutArguments looks at what is given to a command that takes nothing: whoever asks it for help is helped, and the
 // program does not start in spite of words that it does not know.
 func withoutArguments(command string, rest []string) (help bool, err error) {
-	if len(rest) == 0 || !slices.Contains([]string{"serve", "web", "work", "migrate", "version", "help"}, command) {
+	if len(rest) == 0 || !slices.Contains([]string{"serve", "web", "work", "migrate", "openapi", "version", "help"}, command) {
 		return false, nil
 	}
 	if slices.Contains([]string{"-h", "-help", "--help"}, rest[0]) || command == "help" {

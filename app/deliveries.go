@@ -15,22 +15,22 @@ type deliveryJSON struct {
 	EventID       string     `json:"event_id"`
 	DestinationID string     `json:"destination_id"`
 	Topic         string     `json:"topic"`
-	Status        string     `json:"status"`
-	Reason        string     `json:"reason,omitempty"`
-	Attempts      int        `json:"attempts"`
-	MaxAttempts   int        `json:"max_attempts"`
-	NextAttemptAt *time.Time `json:"next_attempt_at"`
-	LastAttemptAt *time.Time `json:"last_attempt_at"`
-	LastCode      *int       `json:"last_code"`
-	LastError     *errorJSON `json:"last_error"`
+	Status        string     `json:"status" api:"schema=DeliveryStatus"`
+	Reason        string     `json:"reason,omitempty" doc:"Why it is filtered out, held, failed or cancelled, in a sentence."`
+	Attempts      int        `json:"attempts" doc:"Made so far."`
+	MaxAttempts   int        `json:"max_attempts" doc:"Made at most, unless somebody retries it by hand."`
+	NextAttemptAt *time.Time `json:"next_attempt_at" doc:"null when none is due."`
+	LastAttemptAt *time.Time `json:"last_attempt_at" doc:"null before the first."`
+	LastCode      *int       `json:"last_code" doc:"HTTP status of the last attempt; null where there was none."`
+	LastError     *errorJSON `json:"last_error" doc:"Of the last attempt; null when it did not fail."`
 	CreatedAt     time.Time  `json:"created_at"`
 	UpdatedAt     time.Time  `json:"updated_at"`
 }
 
 type errorJSON struct {
-	Class   string `json:"class"`
-	Message string `json:"message"`
-	Advice  string `json:"advice,omitempty"`
+	Class   string `json:"class" api:"schema=ErrorClass"`
+	Message string `json:"message" doc:"What happened, in a sentence."`
+	Advice  string `json:"advice,omitempty" doc:"What to do about it."`
 }
 
 func deliveryToJSON(d *models.Delivery) deliveryJSON {
@@ -47,9 +47,9 @@ func deliveryToJSON(d *models.Delivery) deliveryJSON {
 }
 
 type listDeliveriesRequest struct {
-	Events   []string `query:"event_id"`
-	Topics   []string `query:"topic"`
-	Statuses []string `query:"status"`
+	Events   []string `query:"event_id" doc:"Only of these events."`
+	Topics   []string `query:"topic" doc:"Only of these topics."`
+	Statuses []string `query:"status" api:"schema=DeliveryStatus" doc:"Only in one of these states."`
 	filterParams
 }
 
@@ -95,10 +95,15 @@ func (a *App) cancelDelivery(ctx context.Context, c *Call, req *deliveryRequest)
 
 type retryRequest struct {
 	Body struct {
-		Event       string `json:"event_id"`
-		Destination string `json:"destination_id"`
-		Tenant      string `json:"tenant_id"` // needed only where two tenants chose the same event id
+		Event       string `json:"event_id" api:"required"`
+		Destination string `json:"destination_id" api:"required"`
+		Tenant      string `json:"tenant_id" doc:"Needed only where two tenants chose the same event id."`
 	} `body:"json"`
+}
+
+type retriedJSON struct {
+	Success    bool           `json:"success"`
+	Deliveries []deliveryJSON `json:"deliveries" doc:"The delivery, after its attempt."`
 }
 
 // retry queues one attempt now, of an event's delivery to a destination.
@@ -124,7 +129,7 @@ func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, er
 	if err != nil || !settled {
 		return r, err
 	}
-	r.Status, r.Body = http.StatusOK, map[string]any{"success": true, "deliveries": []deliveryJSON{deliveryToJSON(after)}}
+	r.Status, r.Body = http.StatusOK, retriedJSON{true, []deliveryJSON{deliveryToJSON(after)}}
 	return r, nil
 }
 

@@ -16,45 +16,45 @@ import (
 type destinationJSON struct {
 	ID               string              `json:"id"`
 	TenantID         string              `json:"tenant_id"`
-	Type             string              `json:"type"`
-	Name             string              `json:"name"`
+	Type             string              `json:"type" api:"schema=DestinationType"`
+	Name             string              `json:"name" doc:"For people; may be empty."`
 	Topics           models.Topics       `json:"topics"`
-	Filter           json.RawMessage     `json:"filter"`
-	Transform        *string             `json:"transform"`
-	Config           map[string]string   `json:"config"`
-	Credentials      map[string]string   `json:"credentials"`
-	DeliveryMetadata map[string]string   `json:"delivery_metadata"`
-	Metadata         map[string]string   `json:"metadata"`
-	Retry            *models.RetryPolicy `json:"retry"`
-	Timeout          *models.Duration    `json:"timeout"`
-	MaxInFlight      *int                `json:"max_in_flight"`
-	DisableAfter     *int                `json:"disable_after"` // null for the server's default, 0 for never
-	Signature        string              `json:"signature"`
-	Format           string              `json:"format"`
-	Ordered          bool                `json:"ordered"`
-	OnExhausted      string              `json:"on_exhausted"`
-	RateLimit        *models.RateLimit   `json:"rate_limit"`
-	Target           string              `json:"target"`
-	TargetURL        *string             `json:"target_url"`
+	Filter           json.RawMessage     `json:"filter" api:"schema=Filter" doc:"Only events that match are sent, see 'POST /filters/test'; null for all."`
+	Transform        *string             `json:"transform" doc:"Expression that makes another body of the payload; null for the payload as it is."`
+	Config           map[string]string   `json:"config" doc:"Settings of the type, by key. Sensitive ones are masked."`
+	Credentials      map[string]string   `json:"credentials" doc:"Secrets of the type, by key, masked unless the key may see secrets."`
+	DeliveryMetadata map[string]string   `json:"delivery_metadata" api:"null" doc:"Goes out with every event."`
+	Metadata         map[string]string   `json:"metadata" api:"null" doc:"For the platform's own use; never sent."`
+	Retry            *models.RetryPolicy `json:"retry" doc:"When failed attempts are made again; null for the server's default."`
+	Timeout          *models.Duration    `json:"timeout" doc:"For one attempt; null for the server's default."`
+	MaxInFlight      *int                `json:"max_in_flight" doc:"Attempts at the same time; null for the server's default."`
+	DisableAfter     *int                `json:"disable_after" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
+	Signature        string              `json:"signature" api:"enum=|standard|outpost" doc:"How webhooks are signed; empty for Standard Webhooks."`
+	Format           string              `json:"format" api:"enum=|cloudevents-binary|cloudevents-structured" doc:"How messages look; empty for the payload as it was published."`
+	Ordered          bool                `json:"ordered" doc:"Whether deliveries with one ordering key go out one after the other."`
+	OnExhausted      string              `json:"on_exhausted" api:"enum=skip|block" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
+	RateLimit        *models.RateLimit   `json:"rate_limit" doc:"null for no limit."`
+	Target           string              `json:"target" doc:"Where events go, in words."`
+	TargetURL        *string             `json:"target_url" doc:"A page about it, where there is one."`
 	Status           destinationStatus   `json:"status"`
-	Version          int64               `json:"version"`
-	DisabledAt       *time.Time          `json:"disabled_at"`
+	Version          int64               `json:"version" doc:"Rises with every change; also the ETag."`
+	DisabledAt       *time.Time          `json:"disabled_at" doc:"null while it is enabled."`
 	CreatedAt        time.Time           `json:"created_at"`
 	UpdatedAt        time.Time           `json:"updated_at"`
 }
 
 type destinationStatus struct {
-	State  string    `json:"state"`
-	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
-	Actor  string    `json:"actor"`
+	State  string    `json:"state" api:"schema=DestinationState"`
+	Reason string    `json:"reason" doc:"Why it is disabled; empty while it is not."`
+	Since  time.Time `json:"since" doc:"Since when the state is as it is."`
+	Actor  string    `json:"actor" doc:"Who disabled it; empty while it is not."`
 	// Deliveries that failed since the last success, however often each was tried, and since when.
-	Failures     int        `json:"failures_in_a_row"`
-	Attempts     int        `json:"failed_attempts_in_a_row"`
-	FailingSince *time.Time `json:"failing_since"`
-	LastError    *errorJSON `json:"last_error"`
+	Failures     int        `json:"failures_in_a_row" doc:"Deliveries that failed since the last success, however often each was tried."`
+	Attempts     int        `json:"failed_attempts_in_a_row" doc:"Attempts that failed since the last success."`
+	FailingSince *time.Time `json:"failing_since" doc:"null while it does not fail."`
+	LastError    *errorJSON `json:"last_error" doc:"null while it does not fail."`
 	// Until when the TLS certificate is valid that it showed last; null without TLS, and before the first connection.
-	CertificateEnds *time.Time `json:"certificate_expires_at"`
+	CertificateEnds *time.Time `json:"certificate_expires_at" doc:"Until when the TLS certificate is valid that it showed last; null without TLS, and before the first connection."`
 }
 
 func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
@@ -149,10 +149,10 @@ func (a *App) getDestination(ctx context.Context, c *Call, req *destinationReque
 
 type listDestinationsRequest struct {
 	Tenant string   `path:"tenant"`
-	Types  []string `query:"type"`
-	Topics []string `query:"topics"`
-	State  string   `query:"state"`
-	Text   string   `query:"q"`
+	Types  []string `query:"type" api:"schema=DestinationType" doc:"Only of these types."`
+	Topics []string `query:"topics" doc:"Only those that subscribe to one of these topics."`
+	State  string   `query:"state" api:"schema=DestinationState" doc:"Only in this state."`
+	Text   string   `query:"q" doc:"Part of the name, the id or the target."`
 }
 
 func (a *App) listDestinations(ctx context.Context, c *Call, req *listDestinationsRequest) (*Reply, error) {
@@ -204,10 +204,10 @@ type enableRequest struct {
 	Tenant      string `path:"tenant"`
 	Destination string `path:"destination"`
 	Body        struct {
-		Backlog string     `json:"backlog"` // deliver (default), drop or keep
-		Since   *time.Time `json:"since"`
-		Until   *time.Time `json:"until"`
-		Probe   bool       `json:"probe"` // send one held delivery first, and enable when it has arrived
+		Backlog string     `json:"backlog" api:"schema=BacklogAction" doc:"What happens to the events that were held."`
+		Since   *time.Time `json:"since" doc:"Only to those received from then on; the others stay held."`
+		Until   *time.Time `json:"until" doc:"Only to those received before; the others stay held."`
+		Probe   bool       `json:"probe" doc:"Send one held delivery first, and enable when it has arrived (202)."`
 	} `body:"json"`
 }
 
@@ -243,7 +243,7 @@ type disableRequest struct {
 	Tenant      string `path:"tenant"`
 	Destination string `path:"destination"`
 	Body        struct {
-		Reason string `json:"reason"`
+		Reason string `json:"reason" doc:"Why, for people."`
 	} `body:"json"`
 }
 
@@ -262,6 +262,10 @@ type backlogRequest struct {
 	Body        models.Backlog `body:"json"`
 }
 
+type countJSON struct {
+	Count int `json:"count" doc:"Deliveries that it concerned."`
+}
+
 func (a *App) actOnBacklog(ctx context.Context, c *Call, req *backlogRequest) (*Reply, error) {
 	scope, err := a.store.Of(ctx, c.Scope(), req.Tenant)
 	if err != nil {
@@ -272,14 +276,14 @@ func (a *App) actOnBacklog(ctx context.Context, c *Call, req *backlogRequest) (*
 		return nil, err
 	}
 	a.audit(ctx, c, scope, "destination.backlog", req.Destination, map[string]any{"action": req.Body.Action, "since": req.Body.Since, "until": req.Body.Until, "count": n})
-	return &Reply{Status: http.StatusAccepted, Body: map[string]int{"count": n}}, nil
+	return &Reply{Status: http.StatusAccepted, Body: countJSON{n}}, nil
 }
 
 type rotateRequest struct {
 	Tenant      string `path:"tenant"`
 	Destination string `path:"destination"`
 	Body        struct {
-		Overlap *models.Duration `json:"overlap"` // default 24h
+		Overlap *models.Duration `json:"overlap" api:"default=24h" doc:"How long the old secret stays valid."`
 	} `body:"json"`
 }
 
@@ -298,21 +302,30 @@ func (a *App) rotateSecret(ctx context.Context, c *Call, req *rotateRequest) (*R
 	return r, nil
 }
 
+type credentialsJSON struct {
+	Credentials map[string]string `json:"credentials" doc:"By key. Those that only the server needs stay masked."`
+}
+
 func (a *App) revealSecret(ctx context.Context, c *Call, req *destinationRequest) (*Reply, error) {
 	d, err := a.store.Destination(ctx, c.Scope(), req.Tenant, req.Destination)
 	if err != nil {
 		return nil, err
 	}
 	a.auditDestination(ctx, c, d, "destination.reveal_secret", nil)
-	return &Reply{Body: map[string]any{"credentials": d.Masked(true)}}, nil
+	return &Reply{Body: credentialsJSON{d.Masked(true)}}, nil
 }
 
 type stageJSON struct {
-	Name    string `json:"name"`
+	Name    string `json:"name" api:"enum=config|dns|connect|tls|auth|publish"`
 	OK      bool   `json:"ok"`
-	MS      int64  `json:"ms"`
-	Message string `json:"message"`
-	Advice  string `json:"advice,omitempty"`
+	MS      int64  `json:"ms" doc:"How long it took, in milliseconds."`
+	Message string `json:"message" doc:"What was found."`
+	Advice  string `json:"advice,omitempty" doc:"What to do about it."`
+}
+
+type checkJSON struct {
+	OK     bool        `json:"ok"`
+	Stages []stageJSON `json:"stages" doc:"In order; it ends with the first that fails."`
 }
 
 func (a *App) checkDestination(ctx context.Context, c *Call, req *destinationRequest) (*Reply, error) {
@@ -324,7 +337,7 @@ func (a *App) checkDestination(ctx context.Context, c *Call, req *destinationReq
 	for i, s := range stages {
 		out[i] = stageJSON{s.Name, s.OK, s.Took.Milliseconds(), s.Message, s.Advice}
 	}
-	return &Reply{Body: map[string]any{"ok": ok, "stages": out}}, nil
+	return &Reply{Body: checkJSON{ok, out}}, nil
 }
 
 // check tests the connection to a destination stage by stage.
@@ -360,28 +373,28 @@ func (a *App) check(ctx context.Context, c *Call, req *destinationRequest) (ok b
 }
 
 type typeJSON struct {
-	Type             string      `json:"type"`
+	Type             string      `json:"type" api:"schema=DestinationType"`
 	Label            string      `json:"label"`
 	Description      string      `json:"description"`
-	Icon             string      `json:"icon"`
-	Instructions     string      `json:"instructions"`
+	Icon             string      `json:"icon" doc:"Name of its icon."`
+	Instructions     string      `json:"instructions" doc:"How to set the other side up, in Markdown."`
 	ConfigFields     []fieldJSON `json:"config_fields"`
 	CredentialFields []fieldJSON `json:"credential_fields"`
 }
 
 type fieldJSON struct {
-	Key         string            `json:"key"`
-	Type        string            `json:"type"`
+	Key         string            `json:"key" doc:"As in 'config' or 'credentials'."`
+	Type        string            `json:"type" api:"enum=text|select|checkbox|key_value_map"`
 	Label       string            `json:"label"`
-	Description string            `json:"description"`
+	Description string            `json:"description" doc:"Format, and where to find the value."`
 	Required    bool              `json:"required"`
 	Default     string            `json:"default,omitempty"`
-	Sensitive   bool              `json:"sensitive,omitempty"`
-	Pattern     string            `json:"pattern,omitempty"`
+	Sensitive   bool              `json:"sensitive,omitempty" doc:"Masked in every answer and sealed at rest."`
+	Pattern     string            `json:"pattern,omitempty" doc:"RE2, which the whole value must match."`
 	MinLength   int               `json:"minlength,omitempty"`
 	MaxLength   int               `json:"maxlength,omitempty"`
-	Expression  bool              `json:"expression,omitempty"`
-	Options     []adapters.Option `json:"options,omitempty"`
+	Expression  bool              `json:"expression,omitempty" doc:"The value is an expression over the event."`
+	Options     []adapters.Option `json:"options,omitempty" doc:"The choices of a select."`
 }
 
 func fieldsToJSON(list []adapters.Field) []fieldJSON {

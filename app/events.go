@@ -13,14 +13,14 @@ import (
 type eventJSON struct {
 	ID                    string            `json:"id"`
 	TenantID              string            `json:"tenant_id"`
-	Topic                 string            `json:"topic"`
-	MatchedDestinationIDs []string          `json:"matched_destination_ids"`
-	Time                  time.Time         `json:"time"`
-	ReceivedAt            time.Time         `json:"received_at"`
+	Topic                 string            `json:"topic" doc:"May be empty."`
+	MatchedDestinationIDs []string          `json:"matched_destination_ids" doc:"Destinations to which it went."`
+	Time                  time.Time         `json:"time" doc:"When it happened, as the publisher says."`
+	ReceivedAt            time.Time         `json:"received_at" doc:"When it was accepted."`
 	EligibleForRetry      bool              `json:"eligible_for_retry"`
-	Metadata              map[string]string `json:"metadata"`
-	Data                  json.RawMessage   `json:"data,omitempty"`
-	Deliveries            models.Counts     `json:"deliveries,omitempty"`
+	Metadata              map[string]string `json:"metadata" api:"null"`
+	Data                  json.RawMessage   `json:"data,omitempty" api:"schema=Payload" doc:"The payload, as it was published."`
+	Deliveries            models.Counts     `json:"deliveries,omitempty" doc:"How many deliveries it has in each state."`
 }
 
 func eventToJSON(e *models.Event) eventJSON {
@@ -29,16 +29,16 @@ func eventToJSON(e *models.Event) eventJSON {
 
 // filterParams are the parameters that lists of events, deliveries and attempts share.
 type filterParams struct {
-	Tenants      []string  `query:"tenant_id"`
-	Destinations []string  `query:"destination_id"`
-	Code         int       `query:"code"`
-	ErrorClass   string    `query:"error_class"`
-	Since        time.Time `query:"since"`
-	Until        time.Time `query:"until"`
-	GTE          time.Time `query:"time[gte]"`
-	GT           time.Time `query:"time[gt]"`
-	LTE          time.Time `query:"time[lte]"`
-	LT           time.Time `query:"time[lt]"`
+	Tenants      []string  `query:"tenant_id" doc:"Only of these tenants; a tenant's key sees its own only."`
+	Destinations []string  `query:"destination_id" doc:"Only of these destinations."`
+	Code         int       `query:"code" doc:"Only where the last attempt was answered with this status."`
+	ErrorClass   string    `query:"error_class" api:"schema=ErrorClass" doc:"Only where the last attempt failed so."`
+	Since        time.Time `query:"since" doc:"Received from then on."`
+	Until        time.Time `query:"until" doc:"Received before."`
+	GTE          time.Time `query:"time[gte]" doc:"As 'since'."`
+	GT           time.Time `query:"time[gt]" doc:"As 'since', without that millisecond."`
+	LTE          time.Time `query:"time[lte]" doc:"As 'until', with that millisecond."`
+	LT           time.Time `query:"time[lt]" doc:"As 'until'."`
 	pageParams
 }
 
@@ -62,10 +62,10 @@ func (p filterParams) span() (since, until time.Time) {
 }
 
 type listEventsRequest struct {
-	IDs      []string `query:"id"`
-	Topics   []string `query:"topic"`
-	Statuses []string `query:"status"`
-	Text     string   `query:"q"`
+	IDs      []string `query:"id" doc:"Only these events."`
+	Topics   []string `query:"topic" doc:"Only of these topics."`
+	Statuses []string `query:"status" api:"schema=DeliveryStatus" doc:"Only with a delivery in one of these states."`
+	Text     string   `query:"q" doc:"An id, a filter in JSON or search notation, or a text in the payload."`
 	filterParams
 }
 
@@ -89,7 +89,7 @@ func (a *App) listEvents(ctx context.Context, c *Call, req *listEventsRequest) (
 
 type eventRequest struct {
 	Event  string `path:"event"`
-	Tenant string `query:"tenant_id"`
+	Tenant string `query:"tenant_id" doc:"Needed only where two tenants chose the same event id."`
 }
 
 func (a *App) getEvent(ctx context.Context, c *Call, req *eventRequest) (*Reply, error) {
@@ -109,7 +109,12 @@ func (a *App) getEvent(ctx context.Context, c *Call, req *eventRequest) (*Reply,
 
 type skippedJSON struct {
 	DestinationID string `json:"destination_id"`
-	Reason        string `json:"reason"`
+	Reason        string `json:"reason" doc:"Why it did not concern this destination."`
+}
+
+type eventDeliveriesJSON struct {
+	pageJSON[deliveryJSON]
+	Skipped []skippedJSON `json:"skipped" doc:"Destinations that it did not concern."`
 }
 
 func (a *App) listEventDeliveries(ctx context.Context, c *Call, req *eventRequest) (*Reply, error) {
@@ -126,8 +131,5 @@ func (a *App) listEventDeliveries(ctx context.Context, c *Call, req *eventReques
 	for _, s := range con.Skipped {
 		skipped = append(skipped, skippedJSON{s.Destination.ID, s.Reason})
 	}
-	return &Reply{Body: struct {
-		pageJSON[deliveryJSON]
-		Skipped []skippedJSON `json:"skipped"`
-	}{pageToJSON(page, deliveryToJSON), skipped}}, nil
+	return &Reply{Body: eventDeliveriesJSON{pageToJSON(page, deliveryToJSON), skipped}}, nil
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -12,12 +13,21 @@ import (
 type destinationFilterRequest struct {
 	Tenant      string    `path:"tenant"`
 	Destination string    `path:"destination"`
-	Since       time.Time `query:"since"` // 24 hours ago when missing
+	Since       time.Time `query:"since" doc:"From when on events are counted; 24 hours ago when missing."`
 }
 
 type filterRuleJSON struct {
 	filter.Rule
-	FilteredOut int64 `json:"filtered_out"` // events that this rule held back since
+	FilteredOut int64 `json:"filtered_out" doc:"Events that this rule held back."`
+}
+
+type destinationFilterJSON struct {
+	Filter      json.RawMessage  `json:"filter" doc:"null for none."`
+	Notation    filter.Notation  `json:"notation"`
+	Rules       []filterRuleJSON `json:"rules"`
+	Since       time.Time        `json:"since"`
+	FilteredOut int64            `json:"filtered_out" doc:"Events that the filter held back since."`
+	Failed      int64            `json:"failed" doc:"Events on which it could not be evaluated."`
 }
 
 // countsOf returns what a destination's filters held back since a time, by default within the last 24 hours.
@@ -46,18 +56,17 @@ func (a *App) getDestinationFilter(ctx context.Context, c *Call, req *destinatio
 	for _, r := range f.Rules() {
 		rules = append(rules, filterRuleJSON{r, counts.Rules[r.Number]})
 	}
-	return &Reply{Body: map[string]any{"filter": destinationToJSON(d, false).Filter, "notation": f.Notation(), "rules": rules,
-		"since": counts.Since, "filtered_out": counts.Total, "failed": counts.Failed}}, nil
+	return &Reply{Body: destinationFilterJSON{destinationToJSON(d, false).Filter, f.Notation(), rules, counts.Since, counts.Total, counts.Failed}}, nil
 }
 
 type filteredRequest struct {
 	Tenant      string `path:"tenant"`
 	Destination string `path:"destination"`
 	Body        struct {
-		Since *time.Time `json:"since"`
-		Until *time.Time `json:"until"`
-		All   bool       `json:"all"`  // also what the filter, as it is now, would hold back again
-		Plan  bool       `json:"plan"` // only say what would be sent
+		Since *time.Time `json:"since" doc:"Only events received from then on."`
+		Until *time.Time `json:"until" doc:"Only events received before."`
+		All   bool       `json:"all" doc:"Also what the filter, as it is now, would hold back again."`
+		Plan  bool       `json:"plan" doc:"Only say what would be sent."`
 	} `body:"json"`
 }
 
@@ -70,6 +79,14 @@ func (r *filteredRequest) query() models.FilteredQuery {
 		q.Until = *r.Body.Until
 	}
 	return q
+}
+
+type filteredJSON struct {
+	Count       int      `json:"count" doc:"Events that are sent, or would be."`
+	FilteredOut int      `json:"filtered_out" doc:"Events that filters held back, in this span."`
+	Matching    int      `json:"matching" doc:"Of those, events that the filter, as it is now, lets through."`
+	More        bool     `json:"more" doc:"There are more than one request looks at."`
+	Sample      []string `json:"sample" doc:"Ids of some of the events."`
 }
 
 // sendFiltered sends events that a destination's filter held back after all, or says what that would be.
@@ -101,6 +118,5 @@ func (a *App) sendFiltered(ctx context.Context, c *Call, req *filteredRequest) (
 	for _, e := range plan.Sample {
 		sample = append(sample, e.ID)
 	}
-	return &Reply{Status: status, Body: map[string]any{"count": plan.Count(req.Body.All), "filtered_out": plan.Events, "matching": plan.Matching,
-		"more": plan.More, "sample": sample}}, nil
+	return &Reply{Status: status, Body: filteredJSON{plan.Count(req.Body.All), plan.Events, plan.Matching, plan.More, sample}}, nil
 }

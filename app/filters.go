@@ -42,21 +42,27 @@ func (a *App) trialEvents(ctx context.Context, c *Call, p trialParams) (list []*
 
 type testFilterRequest struct {
 	Body struct {
-		Filter json.RawMessage    `json:"filter"`
-		Event  *models.TrialEvent `json:"event"`
-		Tenant string             `json:"tenant_id"`
-		Topics models.Topics      `json:"topics"`
-		Limit  int                `json:"limit"`
+		Filter json.RawMessage    `json:"filter" api:"required,schema=Filter"`
+		Event  *models.TrialEvent `json:"event" doc:"Try it on this event."`
+		Tenant string             `json:"tenant_id" doc:"Or on recent events of this tenant."`
+		Topics models.Topics      `json:"topics" doc:"With these topics; all when missing."`
+		Limit  int                `json:"limit" api:"min=1,max=1000,default=50" doc:"How many recent events."`
 	} `body:"json"`
 }
 
 type verdictJSON struct {
 	EventID string `json:"event_id,omitempty"`
 	Match   bool   `json:"match"`
-	Reason  string `json:"reason"`
-	Rule    int    `json:"rule,omitempty"` // that decided against the event, from 1
-	Path    string `json:"path,omitempty"`
-	Failed  bool   `json:"failed,omitempty"` // the filter could not be evaluated
+	Reason  string `json:"reason" doc:"What decided, in words."`
+	Rule    int    `json:"rule,omitempty" doc:"Number of the rule that decided against the event, from 1."`
+	Path    string `json:"path,omitempty" doc:"Of the field that decided."`
+	Failed  bool   `json:"failed,omitempty" doc:"The filter could not be evaluated."`
+}
+
+type filterTrialJSON struct {
+	Matched int           `json:"matched"`
+	Total   int           `json:"total" doc:"Events that it was tried on."`
+	Results []verdictJSON `json:"results"`
 }
 
 // testFilter tells what a filter would do: to an event in the request, or to recent events.
@@ -81,15 +87,21 @@ func (a *App) testFilter(ctx context.Context, c *Call, req *testFilterRequest) (
 	if given {
 		return &Reply{Body: results[0]}, nil
 	}
-	return &Reply{Body: map[string]any{"matched": matched, "total": len(list), "results": results}}, nil
+	return &Reply{Body: filterTrialJSON{matched, len(list), results}}, nil
 }
 
 type convertFilterRequest struct {
 	Body struct {
-		Filter json.RawMessage `json:"filter"`
-		Rules  *filter.Rules   `json:"rules"` // instead of filter: rows as the filter builder edits them
-		To     filter.Notation `json:"to"`
+		Filter json.RawMessage `json:"filter" api:"schema=Filter"`
+		Rules  *filter.Rules   `json:"rules" doc:"Instead of 'filter': rows as the filter builder edits them."`
+		To     filter.Notation `json:"to" api:"required"`
 	} `body:"json"`
+}
+
+type convertedJSON struct {
+	Filter   json.RawMessage `json:"filter" doc:"null when the notation cannot say anything similar."`
+	Lossless bool            `json:"lossless"`
+	Reason   string          `json:"reason,omitempty" doc:"What the notation cannot say."`
 }
 
 // convertFilter writes a filter in another notation.
@@ -111,27 +123,28 @@ func (a *App) convertFilter(_ context.Context, _ *Call, req *convertFilterReques
 	if err != nil {
 		return nil, models.Invalid("to", "must be json, search, expression or rules")
 	}
-	return &Reply{Body: struct {
-		Filter   json.RawMessage `json:"filter"` // null when the notation cannot say anything similar
-		Lossless bool            `json:"lossless"`
-		Reason   string          `json:"reason,omitempty"`
-	}{out, lossless, reason}}, nil
+	return &Reply{Body: convertedJSON{out, lossless, reason}}, nil
 }
 
 type testTransformRequest struct {
 	Body struct {
-		Transform string             `json:"transform"`
-		Event     *models.TrialEvent `json:"event"`
-		Tenant    string             `json:"tenant_id"`
-		Topics    models.Topics      `json:"topics"`
-		Limit     int                `json:"limit"`
+		Transform string             `json:"transform" api:"required" doc:"The expression."`
+		Event     *models.TrialEvent `json:"event" doc:"Try it on this event."`
+		Tenant    string             `json:"tenant_id" doc:"Or on recent events of this tenant."`
+		Topics    models.Topics      `json:"topics" doc:"With these topics; all when missing."`
+		Limit     int                `json:"limit" api:"min=1,max=1000,default=50" doc:"How many recent events."`
 	} `body:"json"`
 }
 
 type transformedJSON struct {
 	EventID string          `json:"event_id,omitempty"`
-	Body    json.RawMessage `json:"body,omitempty"`
-	Error   string          `json:"error,omitempty"` // why an attempt would fail
+	Body    json.RawMessage `json:"body,omitempty" doc:"What would be sent."`
+	Error   string          `json:"error,omitempty" doc:"Why an attempt would fail."`
+}
+
+type transformTrialJSON struct {
+	Total   int               `json:"total" doc:"Events that it was tried on."`
+	Results []transformedJSON `json:"results"`
 }
 
 // testTransform shows the bodies that a transform would make: of an event in the request, or of recent events.
@@ -152,7 +165,7 @@ func (a *App) testTransform(ctx context.Context, c *Call, req *testTransformRequ
 	if given {
 		return &Reply{Body: results[0]}, nil
 	}
-	return &Reply{Body: map[string]any{"total": len(list), "results": results}}, nil
+	return &Reply{Body: transformTrialJSON{len(list), results}}, nil
 }
 
 func transformed(e *models.Event, p *filter.Projection) transformedJSON {

@@ -8,13 +8,13 @@ import (
 )
 
 type ratesJSON struct {
-	Deliveries       int      `json:"deliveries"`        // attempted for the first time
-	FailedDeliveries int      `json:"failed_deliveries"` // of those, failed at first
+	Deliveries       int      `json:"deliveries" doc:"Attempted for the first time."`
+	FailedDeliveries int      `json:"failed_deliveries" doc:"Of those, failed at first."`
 	Attempts         int      `json:"attempts"`
 	FailedAttempts   int      `json:"failed_attempts"`
-	GivenUp          int      `json:"given_up"`     // deliveries that failed for good
-	FailurePercent   *float64 `json:"failure_rate"` // of the deliveries; null when there was none
-	FilterFailures   int      `json:"filter_failures"`
+	GivenUp          int      `json:"given_up" doc:"Deliveries that failed for good."`
+	FailurePercent   *float64 `json:"failure_rate" doc:"Of the deliveries, in percent; null when there was none."`
+	FilterFailures   int      `json:"filter_failures" doc:"Events on which the filter failed."`
 }
 
 func ratesToJSON(r models.Rates) ratesJSON {
@@ -28,27 +28,27 @@ func ratesToJSON(r models.Rates) ratesJSON {
 
 type healthBucketJSON struct {
 	Start          time.Time `json:"start"`
-	FailuresInARow int       `json:"failures_in_a_row"` // the most within it
+	FailuresInARow int       `json:"failures_in_a_row" doc:"The most within it."`
 	ratesJSON
 }
 
 type destinationHealthJSON struct {
-	Failures     int                  `json:"failures_in_a_row"`
-	Attempts     int                  `json:"failed_attempts_in_a_row"`
-	GivenUp      int                  `json:"given_up"`
-	Since        *time.Time           `json:"failing_since"`
-	LastFailure  *time.Time           `json:"last_failure_at"`
-	LastSuccess  *time.Time           `json:"last_success_at"`
-	LastError    *errorJSON           `json:"last_error"`
-	Certificate  *certificateJSON     `json:"certificate"`   // null without TLS, and before the first connection
-	DisableAfter int                  `json:"disable_after"` // in force; 0 for never
-	Rates        map[string]ratesJSON `json:"rates"`         // by window: 15m, 1h, 24h
-	History      []healthBucketJSON   `json:"history"`       // the last 24 hours by the hour, without empty ones
+	Failures     int                  `json:"failures_in_a_row" doc:"Deliveries that failed since the last success."`
+	Attempts     int                  `json:"failed_attempts_in_a_row" doc:"Attempts that failed since the last success."`
+	GivenUp      int                  `json:"given_up" doc:"Deliveries of these that failed for good."`
+	Since        *time.Time           `json:"failing_since" doc:"null while it does not fail."`
+	LastFailure  *time.Time           `json:"last_failure_at" doc:"null for never."`
+	LastSuccess  *time.Time           `json:"last_success_at" doc:"null for never."`
+	LastError    *errorJSON           `json:"last_error" doc:"null while there was none."`
+	Certificate  *certificateJSON     `json:"certificate" doc:"null without TLS, and before the first connection."`
+	DisableAfter int                  `json:"disable_after" doc:"Limit in force; 0 for never."`
+	Rates        map[string]ratesJSON `json:"rates" doc:"By window: '15m', '1h', '24h'."`
+	History      []healthBucketJSON   `json:"history" doc:"The last 24 hours by the hour, without empty ones."`
 }
 
 type certificateJSON struct {
 	ExpiresAt time.Time `json:"expires_at"`
-	SeenAt    time.Time `json:"seen_at"` // when the attempt was started whose connection showed it
+	SeenAt    time.Time `json:"seen_at" doc:"When the attempt was started whose connection showed it."`
 }
 
 // healthWindows are the windows for which rates are told.

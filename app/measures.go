@@ -10,13 +10,13 @@ import (
 
 // measureParams are the parameters that both kinds of numbers share. Their names are those of Outpost's v1 API.
 type measureParams struct {
-	Start        time.Time `query:"time[start]"`
-	End          time.Time `query:"time[end]"`
-	Granularity  string    `query:"granularity"`
-	Measures     []string  `query:"measures"`
-	Dimensions   []string  `query:"dimensions"`
-	Tenant       string    `query:"tenant_id"`
-	Tenants      []string  `query:"filters[tenant_id]"`
+	Start        time.Time `query:"time[start]" api:"required,example=2026-01-31T00:00:00Z" doc:"Start of the span, included."`
+	End          time.Time `query:"time[end]" api:"required,example=2026-02-01T00:00:00Z" doc:"End of the span, not included."`
+	Granularity  string    `query:"granularity" api:"example=1h" doc:"Length of a bucket: a number and 's', 'm', 'h', 'd', 'w' or 'M'; without it there is one row for the span."`
+	Measures     []string  `query:"measures" api:"required,example=count"`
+	Dimensions   []string  `query:"dimensions" doc:"What to split the numbers by."`
+	Tenant       string    `query:"tenant_id" doc:"Only of this tenant."`
+	Tenants      []string  `query:"filters[tenant_id]" doc:"For operators."`
 	Destinations []string  `query:"filters[destination_id]"`
 	Topics       []string  `query:"filters[topic]"`
 }
@@ -27,11 +27,11 @@ type measureEventsRequest struct {
 
 type measureAttemptsRequest struct {
 	measureParams
-	Types    []string `query:"filters[destination_type]"`
-	Statuses []string `query:"filters[status]"`
-	Codes    []string `query:"filters[code]"`
-	Manual   []string `query:"filters[manual]"`
-	Numbers  []string `query:"filters[attempt_number]"`
+	Types    []string `query:"filters[destination_type]" api:"schema=DestinationType"`
+	Statuses []string `query:"filters[status]" api:"enum=success|failed"`
+	Codes    []string `query:"filters[code]" doc:"HTTP status, or class of error."`
+	Manual   []string `query:"filters[manual]" api:"enum=true|false"`
+	Numbers  []string `query:"filters[attempt_number]" doc:"From 1."`
 }
 
 type measuredJSON struct {
@@ -40,9 +40,9 @@ type measuredJSON struct {
 }
 
 type measuredPointJSON struct {
-	Bucket     *time.Time        `json:"time_bucket,omitempty"`
-	Dimensions map[string]string `json:"dimensions"`
-	Metrics    map[string]any    `json:"metrics"`
+	Bucket     *time.Time        `json:"time_bucket,omitempty" doc:"Start of the bucket; absent without 'granularity'."`
+	Dimensions map[string]string `json:"dimensions" doc:"By the names that were asked for."`
+	Metrics    map[string]any    `json:"metrics" doc:"By measure: whole numbers, and fractions for rates and averages."`
 }
 
 type measuredMetadataJSON struct {
@@ -50,7 +50,7 @@ type measuredMetadataJSON struct {
 	QueryTimeMS int64  `json:"query_time_ms"`
 	RowCount    int    `json:"row_count"`
 	RowLimit    int    `json:"row_limit"`
-	Truncated   bool   `json:"truncated"`
+	Truncated   bool   `json:"truncated" doc:"Whether there were more rows than the limit."`
 }
 
 func (a *App) measureEvents(ctx context.Context, c *Call, req *measureEventsRequest) (*Reply, error) {

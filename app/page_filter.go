@@ -377,10 +377,10 @@ func (a *App) doSendFiltered(ctx context.Context, p *pageCtx) error {
 		}
 		return a.showSendFiltered(ctx, p, form)
 	}
-	body := reply.Body.(map[string]any)
+	body := reply.Body.(filteredJSON)
 	flash := said("The event that was filtered out is on its way.")
-	switch n := body["count"].(int); {
-	case body["more"].(bool):
+	switch n := body.Count; {
+	case body.More:
 		flash = said(fmt.Sprintf("At least %d events that were filtered out are on their way.", n))
 	case n != 1:
 		flash = said(fmt.Sprintf("%d events that were filtered out are on their way.", n))

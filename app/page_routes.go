@@ -24,6 +24,8 @@ func (a *App) publicPages() []pageRoute {
 		{get, views.UnsubscribeURL(":token"), "", nil, a.unsubscribePage},
 		{post, views.UnsubscribeURL(":token"), "", nil, a.doUnsubscribe},
 		{post, views.PreferencesURL(), "", nil, a.setPreferences},
+		{get, views.APIDocsURL(), "", nil, a.apiDocsPage},
+		{get, views.APIDocsURL() + "/:part", "", nil, a.apiDocsPartPage},
 	}
 	if Version == "dev" {
 		routes = append(routes, pageRoute{get, "/dev/components", "", nil, a.galleryPage})

@@ -13,13 +13,13 @@ import (
 
 // problem is the body of every error in the API.
 type problem struct {
-	Status    int               `json:"status"`
-	Message   string            `json:"message"`
-	Data      []string          `json:"data,omitempty"`
-	Code      string            `json:"code"`
-	Fields    map[string]string `json:"fields,omitempty"`
-	Position  *models.Position  `json:"position,omitempty"`
-	RequestID string            `json:"request_id"`
+	Status    int               `json:"status" doc:"The HTTP status."`
+	Message   string            `json:"message" doc:"What to do, in a sentence."`
+	Data      []string          `json:"data,omitempty" doc:"The fields' problems as sentences."`
+	Code      string            `json:"code" api:"schema=ErrorCode"`
+	Fields    map[string]string `json:"fields,omitempty" doc:"What is wrong, by field."`
+	Position  *models.Position  `json:"position,omitempty" doc:"Where in a filter, a transform or the body."`
+	RequestID string            `json:"request_id" doc:"Tell it when you ask for help."`
 }
 
 func problemOf(e *models.Error, requestID string) problem {

@@ -19,6 +19,16 @@ import (
 // maxBatchPublish is how many events one request may publish.
 const maxBatchPublish = 1000
 
+// publishRequest and publishBatchRequest tell the description of the API what the two take.
+type (
+	publishRequest struct {
+		Body models.PublishInput `body:"json"`
+	}
+	publishBatchRequest struct {
+		Body []models.PublishInput `body:"json"`
+	}
+)
+
 // publish accepts one event. It is mounted by hand because of its rate: the usual way reads bodies field by field.
 func (a *App) publish(c *fiber.Ctx) error {
 	ctx, cancel := callContext()
@@ -64,7 +74,7 @@ func decodePublish(b []byte, in *models.PublishInput, strict bool) error {
 // publishResult is the answer to a publish.
 type publishJSON struct {
 	models.PublishResult
-	Deliveries []deliveryJSON `json:"deliveries,omitempty"`
+	Deliveries []deliveryJSON `json:"deliveries,omitempty" doc:"With 'Prefer: wait', once every one has had its first outcome."`
 }
 
 func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInput) (*Reply, error) {
@@ -151,12 +161,16 @@ func (a *App) waitForOutcomes(ctx context.Context, scope models.Scope, eventID s
 
 // batchResult is the answer for one event of a batch.
 type batchResult struct {
-	Status         int               `json:"status"`
+	Status         int               `json:"status" doc:"202, or what a request of its own would have been refused with."`
 	ID             string            `json:"id,omitempty"`
 	Duplicate      *bool             `json:"duplicate,omitempty"`
 	DestinationIDs []string          `json:"destination_ids,omitempty"`
-	Message        string            `json:"message,omitempty"`
-	Fields         map[string]string `json:"fields,omitempty"`
+	Message        string            `json:"message,omitempty" doc:"Why it was refused."`
+	Fields         map[string]string `json:"fields,omitempty" doc:"What is wrong, by field."`
+}
+
+type batchJSON struct {
+	Results []batchResult `json:"results" doc:"One for every event, in the order of the request."`
 }
 
 // publishBatch accepts many events, as a JSON array or as NDJSON. Each has its own result, in order.
@@ -206,7 +220,7 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 		}
 		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs}
 	}
-	return sendJSON(c, call, &Reply{Status: http.StatusAccepted, Body: map[string]any{"results": results}})
+	return sendJSON(c, call, &Reply{Status: http.StatusAccepted, Body: batchJSON{results}})
 }
 
 // splitBatch cuts a batch into its events.
@@ -241,7 +255,7 @@ type testRequest struct {
 	Destination string `path:"destination"`
 	Body        struct {
 		Topic string          `json:"topic"`
-		Data  json.RawMessage `json:"data"`
+		Data  json.RawMessage `json:"data" api:"schema=Payload" doc:"A test payload when missing."`
 	} `body:"json"`
 }
 

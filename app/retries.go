@@ -13,29 +13,29 @@ import (
 type bulkRetryJSON struct {
 	ID         string             `json:"id"`
 	TenantID   string             `json:"tenant_id"`
-	Status     string             `json:"status"`
-	Total      int                `json:"total"`
+	Status     string             `json:"status" api:"schema=BulkRetryStatus"`
+	Total      int                `json:"total" doc:"Deliveries that it concerns."`
 	Queued     int                `json:"queued"`
 	Delivered  int                `json:"delivered"`
-	Failed     int                `json:"failed"`
+	Failed     int                `json:"failed" doc:"Again."`
 	Skipped    int                `json:"skipped"`
-	Waiting    int                `json:"waiting"`
-	Remaining  int                `json:"remaining"`
+	Waiting    int                `json:"waiting" doc:"Queued, without an outcome yet."`
+	Remaining  int                `json:"remaining" doc:"Not queued yet."`
 	SkippedBy  []skipJSON         `json:"skipped_by"`
-	Note       string             `json:"note,omitempty"`
-	Rate       int                `json:"rate"`
-	Actor      string             `json:"actor"`
-	Filter     models.RetryFilter `json:"filter"`
+	Note       string             `json:"note,omitempty" api:"enum=hourly_limit" doc:"What it waits for."`
+	Rate       int                `json:"rate" doc:"Deliveries queued a second."`
+	Actor      string             `json:"actor" doc:"Who started it."`
+	Filter     models.RetryFilter `json:"filter" doc:"What was chosen, fixed at the start."`
 	CreatedAt  time.Time          `json:"created_at"`
-	ChangedAt  time.Time          `json:"changed_at"`
+	ChangedAt  time.Time          `json:"changed_at" doc:"When it was paused, resumed or cancelled last."`
 	ChangedBy  string             `json:"changed_by,omitempty"`
-	FinishedAt *time.Time         `json:"finished_at"`
+	FinishedAt *time.Time         `json:"finished_at" doc:"null until nothing changes any more."`
 }
 
 type skipJSON struct {
-	Reason  string `json:"reason"`
+	Reason  string `json:"reason" api:"schema=SkipReason"`
 	Count   int    `json:"count"`
-	Message string `json:"message"`
+	Message string `json:"message" doc:"The reason in words."`
 }
 
 func skipsToJSON(list []models.Skip) []skipJSON {
@@ -55,10 +55,10 @@ func bulkRetryToJSON(b *models.BulkRetry) bulkRetryJSON {
 // bulkRequest names what is to be retried. Without a tenant it is that of the caller's key.
 type bulkRequest struct {
 	Body struct {
-		Tenant     string             `json:"tenant_id"`
+		Tenant     string             `json:"tenant_id" doc:"Needed unless the key is a tenant's."`
 		Filter     models.RetryFilter `json:"filter"`
-		Deliveries []string           `json:"delivery_ids"`
-		Rate       int                `json:"rate"`
+		Deliveries []string           `json:"delivery_ids" doc:"Instead of a filter: up to 1,000 deliveries."`
+		Rate       int                `json:"rate" api:"min=1,max=10000,default=1000" doc:"Deliveries queued a second."`
 	} `body:"json"`
 }
 
@@ -69,14 +69,14 @@ func (r *bulkRequest) filter() models.RetryFilter {
 }
 
 type planJSON struct {
-	Count         int                `json:"count"`
-	More          bool               `json:"more"` // than the limit for one bulk retry
-	Filter        models.RetryFilter `json:"filter"`
+	Count         int                `json:"count" doc:"Deliveries that would be retried."`
+	More          bool               `json:"more" doc:"Whether there are more than one bulk retry may have."`
+	Filter        models.RetryFilter `json:"filter" doc:"What was chosen, with times fixed."`
 	ByDestination []shareJSON        `json:"by_destination"`
 	ByErrorClass  []shareJSON        `json:"by_error_class"`
 	ByTopic       []shareJSON        `json:"by_topic"`
-	Skipped       []skipJSON         `json:"skipped"`
-	Sample        []deliveryJSON     `json:"sample"`
+	Skipped       []skipJSON         `json:"skipped" doc:"What would be left alone."`
+	Sample        []deliveryJSON     `json:"sample" doc:"Some of the deliveries."`
 	Limits        planLimitsJSON     `json:"limits"`
 }
 
@@ -86,10 +86,10 @@ type shareJSON struct {
 }
 
 type planLimitsJSON struct {
-	PerRetry    int  `json:"per_retry"`
-	PerDelivery int  `json:"per_delivery"` // 0 for no limit
-	PerHour     int  `json:"per_hour"`     // 0 for no limit
-	HourLeft    *int `json:"hour_left"`    // null without a limit
+	PerRetry    int  `json:"per_retry" doc:"Deliveries in one bulk retry."`
+	PerDelivery int  `json:"per_delivery" doc:"Manual retries of one delivery; 0 for no limit."`
+	PerHour     int  `json:"per_hour" doc:"Manual retries of a tenant; 0 for no limit."`
+	HourLeft    *int `json:"hour_left" doc:"null without a limit."`
 }
 
 func sharesToJSON(list []models.Share) []shareJSON {
@@ -168,8 +168,8 @@ func (a *App) waitForRetry(ctx context.Context, scope models.Scope, b *models.Bu
 }
 
 type listRetriesRequest struct {
-	Tenants  []string `query:"tenant_id"`
-	Statuses []string `query:"status"`
+	Tenants  []string `query:"tenant_id" doc:"Only of these tenants."`
+	Statuses []string `query:"status" api:"schema=BulkRetryStatus" doc:"Only in one of these states."`
 	pageParams
 }
 

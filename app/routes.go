@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -23,13 +22,6 @@ const apiPrefix = "/api/v1"
 
 // maxBody bounds a request's body: a batch of a thousand events of a kilobyte and a bit, or one of the largest.
 const maxBody = 8 << 20
-
-// route is one address of the API.
-type route struct {
-	method, path string
-	perm         models.Permission
-	handler      fiber.Handler
-}
 
 // routes builds the HTTP application: every address in one list.
 func (a *App) routes() *fiber.App {
@@ -55,116 +47,10 @@ func (a *App) routes() *fiber.App {
 	for _, r := range a.apiRoutes() {
 		f.Add(r.method, apiPrefix+r.path, r.handler)
 	}
-	f.Get(apiPrefix+"/healthz", a.healthz)
+	f.Get("/openapi.json", a.openAPI)
 	a.mountPages(f)
 	f.Use(func(*fiber.Ctx) error { return fiber.ErrNotFound })
 	return f
-}
-
-// apiRoutes lists the API. A change here belongs into docs/api.md too.
-func (a *App) apiRoutes() []route {
-	const (
-		tenant      = "/tenants/:tenant"
-		destination = tenant + "/destinations/:destination"
-	)
-	get, put, post, patch, del := http.MethodGet, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete
-	return append([]route{
-		{get, "/tenants", models.MayAdmin, asJSON(a, models.MayAdmin, a.listTenants)},
-		{put, tenant, models.MayWrite, asJSON(a, models.MayWrite, a.putTenant)},
-		{get, tenant, models.MayRead, asJSON(a, models.MayRead, a.getTenant)},
-		{del, tenant, models.MayWrite, asJSON(a, models.MayWrite, a.deleteTenant)},
-		{get, tenant + "/token", models.MayAdmin, asJSON(a, models.MayAdmin, a.getTenantToken)},
-		{get, tenant + "/portal", models.MayAdmin, asJSON(a, models.MayAdmin, a.getPortal)},
-
-		{get, tenant + "/destinations", models.MayRead, asJSON(a, models.MayRead, a.listDestinations)},
-		{post, tenant + "/destinations", models.MayWrite, asJSON(a, models.MayWrite, a.createDestination)},
-		{get, destination, models.MayRead, asJSON(a, models.MayRead, a.getDestination)},
-		{patch, destination, models.MayWrite, asJSON(a, models.MayWrite, a.updateDestination)},
-		{del, destination, models.MayWrite, asJSON(a, models.MayWrite, a.deleteDestination)},
-		{put, destination + "/enable", models.MayWrite, asJSON(a, models.MayWrite, a.enableDestination)},
-		{put, destination + "/disable", models.MayWrite, asJSON(a, models.MayWrite, a.disableDestination)},
-		{get, destination + "/health", models.MayRead, asJSON(a, models.MayRead, a.getHealth)},
-		{post, destination + "/backlog", models.MayWrite, asJSON(a, models.MayWrite, a.actOnBacklog)},
-		{get, destination + "/filter", models.MayRead, asJSON(a, models.MayRead, a.getDestinationFilter)},
-		{post, destination + "/filtered", models.MayRetry, asJSON(a, models.MayRetry, a.sendFiltered)},
-		{post, destination + "/secrets/rotate", models.MayWrite, asJSON(a, models.MayWrite, a.rotateSecret)},
-		{post, destination + "/secrets/reveal", models.MayWrite, asJSON(a, models.MayWrite, a.revealSecret)},
-		{post, destination + "/test", models.MayWrite, asJSON(a, models.MayWrite, a.sendTest)},
-		{post, destination + "/check", models.MayWrite, asJSON(a, models.MayWrite, a.checkDestination)},
-		{get, destination + "/attempts", models.MayRead, asJSON(a, models.MayRead, a.listAttempts)},
-		{get, destination + "/attempts/:attempt", models.MayRead, asJSON(a, models.MayRead, a.getAttempt)},
-
-		{get, "/destination-types", models.MayRead, asJSON(a, models.MayRead, a.listTypes)},
-		{get, "/destination-types/:type", models.MayRead, asJSON(a, models.MayRead, a.getType)},
-		{get, "/topics", models.MayRead, asJSON(a, models.MayRead, a.listTopics)},
-		{put, "/topics/:topic", models.MayWrite, asJSON(a, models.MayWrite, a.putTopic)},
-		{del, "/topics/:topic", models.MayWrite, asJSON(a, models.MayWrite, a.deleteTopic)},
-
-		{post, "/publish", models.MayPublish, a.publish},
-		{post, "/publish/batch", models.MayPublish, a.publishBatch},
-		{get, "/events", models.MayRead, asJSON(a, models.MayRead, a.listEvents)},
-		{get, "/events/:event", models.MayRead, asJSON(a, models.MayRead, a.getEvent)},
-		{get, "/events/:event/deliveries", models.MayRead, asJSON(a, models.MayRead, a.listEventDeliveries)},
-		{get, "/deliveries", models.MayRead, asJSON(a, models.MayRead, a.listDeliveries)},
-		{get, "/deliveries/:delivery", models.MayRead, asJSON(a, models.MayRead, a.getDelivery)},
-		{post, "/deliveries/:delivery/cancel", models.MayRetry, asJSON(a, models.MayRetry, a.cancelDelivery)},
-		{post, "/retry", models.MayRetry, asJSON(a, models.MayRetry, a.retry)},
-		{post, "/retries/plan", models.MayRetry, asJSON(a, models.MayRetry, a.planRetry)},
-		{post, "/retries", models.MayRetry, asJSON(a, models.MayRetry, a.startRetry)},
-		{get, "/retries", models.MayRead, asJSON(a, models.MayRead, a.listRetries)},
-		{get, "/retries/:retry", models.MayRead, asJSON(a, models.MayRead, a.getRetry)},
-		{post, "/retries/:retry/pause", models.MayRetry, asJSON(a, models.MayRetry, a.pauseRetry)},
-		{post, "/retries/:retry/resume", models.MayRetry, asJSON(a, models.MayRetry, a.resumeRetry)},
-		{post, "/retries/:retry/cancel", models.MayRetry, asJSON(a, models.MayRetry, a.cancelRetry)},
-		{get, "/attempts", models.MayRead, asJSON(a, models.MayRead, a.listAttempts)},
-		{get, "/attempts/:attempt", models.MayRead, asJSON(a, models.MayRead, a.getAttempt)},
-		{get, "/metrics/events", models.MayRead, asJSON(a, models.MayRead, a.measureEvents)},
-		{get, "/metrics/attempts", models.MayRead, asJSON(a, models.MayRead, a.measureAttempts)},
-
-		{post, "/filters/test", models.MayRead, asJSON(a, models.MayRead, a.testFilter)},
-		{post, "/filters/convert", models.MayRead, asJSON(a, models.MayRead, a.convertFilter)},
-		{post, "/transforms/test", models.MayRead, asJSON(a, models.MayRead, a.testTransform)},
-
-		{get, "/audit", models.MayRead, asJSON(a, models.MayRead, a.listAudit)},
-		{get, "/audit/export", models.MayRead, a.exportAudit},
-		{get, "/audit/:entry", models.MayRead, asJSON(a, models.MayRead, a.getAuditEntry)},
-		{get, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.listAPIKeys)},
-		{post, "/api-keys", models.MayAdmin, asJSON(a, models.MayAdmin, a.createAPIKey)},
-		{del, "/api-keys/:key", models.MayAdmin, asJSON(a, models.MayAdmin, a.revokeAPIKey)},
-		{get, "/channel-types", models.MayRead, asJSON(a, models.MayRead, a.listChannelTypes)},
-	}, slices.Concat(a.alertRoutes(tenant), a.alertRoutes(""))...)
-}
-
-// alertRoutes lists what tenants have below their own address, and the operators at the root.
-func (a *App) alertRoutes(owner string) []route {
-	get, post, patch, del := http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
-	alerts, rules, channels, notifications := owner+"/alerts", owner+"/alert-rules", owner+"/channels", owner+"/notifications"
-	return []route{
-		{get, alerts, models.MayRead, asJSON(a, models.MayRead, a.listAlerts)},
-		{get, alerts + "/:alert", models.MayRead, asJSON(a, models.MayRead, a.getAlert)},
-		{post, alerts + "/:alert/acknowledge", models.MayWrite, asJSON(a, models.MayWrite, a.acknowledgeAlert)},
-		{post, alerts + "/:alert/resolve", models.MayWrite, asJSON(a, models.MayWrite, a.resolveAlert)},
-		{post, alerts + "/:alert/mute", models.MayWrite, asJSON(a, models.MayWrite, a.muteAlert)},
-
-		{get, rules, models.MayRead, asJSON(a, models.MayRead, a.listRules)},
-		{post, rules, models.MayWrite, asJSON(a, models.MayWrite, a.createRule)},
-		{post, rules + "/preview", models.MayWrite, asJSON(a, models.MayWrite, a.previewRule)},
-		{get, rules + "/:rule", models.MayRead, asJSON(a, models.MayRead, a.getRule)},
-		{patch, rules + "/:rule", models.MayWrite, asJSON(a, models.MayWrite, a.updateRule)},
-		{del, rules + "/:rule", models.MayWrite, asJSON(a, models.MayWrite, a.deleteRule)},
-
-		{get, channels, models.MayRead, asJSON(a, models.MayRead, a.listChannels)},
-		{post, channels, models.MayWrite, asJSON(a, models.MayWrite, a.createChannel)},
-		{get, channels + "/:channel", models.MayRead, asJSON(a, models.MayRead, a.getChannel)},
-		{patch, channels + "/:channel", models.MayWrite, asJSON(a, models.MayWrite, a.updateChannel)},
-		{del, channels + "/:channel", models.MayWrite, asJSON(a, models.MayWrite, a.deleteChannel)},
-		{post, channels + "/:channel/subscribe", models.MayWrite, asJSON(a, models.MayWrite, a.subscribe)},
-		{post, channels + "/:channel/test", models.MayWrite, asJSON(a, models.MayWrite, a.testChannel)},
-
-		{get, notifications, models.MayRead, asJSON(a, models.MayRead, a.listNotifications)},
-		{get, notifications + "/:notification", models.MayRead, asJSON(a, models.MayRead, a.getNotification)},
-		{post, notifications + "/:notification/resend", models.MayWrite, asJSON(a, models.MayWrite, a.resend)},
-	}
 }
 
 // prepare gives every request an id and the headers that all answers carry.
@@ -231,13 +117,13 @@ func (a *App) onPanic(c *fiber.Ctx, e any) {
 }
 
 type healthJSON struct {
-	Status    string                  `json:"status"`
+	Status    string                  `json:"status" api:"enum=healthy|failed"`
 	Timestamp time.Time               `json:"timestamp"`
-	Workers   map[string]workerHealth `json:"workers"` // by the id of their process
+	Workers   map[string]workerHealth `json:"workers" doc:"By the id of their process."`
 }
 
 type workerHealth struct {
-	Status string `json:"status"`
+	Status string `json:"status" api:"enum=healthy"`
 }
 
 // healthz tells whether the process works and which workers are alive.

@@ -10,10 +10,10 @@ import (
 )
 
 type tenantJSON struct {
-	ID                string            `json:"id"`
-	DestinationsCount int               `json:"destinations_count"`
-	Topics            []string          `json:"topics"`
-	Metadata          map[string]string `json:"metadata"`
+	ID                string            `json:"id" doc:"Chosen by the platform."`
+	DestinationsCount int               `json:"destinations_count" doc:"How many destinations the tenant has."`
+	Topics            []string          `json:"topics" doc:"Topics to which its destinations subscribe; '*' for all."`
+	Metadata          map[string]string `json:"metadata" api:"null" doc:"For the platform's own use; never sent."`
 	CreatedAt         time.Time         `json:"created_at"`
 	UpdatedAt         time.Time         `json:"updated_at"`
 }
@@ -28,27 +28,27 @@ func tenantToJSON(t *models.TenantSummary) tenantJSON {
 
 // pageJSON is a list in the API.
 type pageJSON[T any] struct {
-	Models     []T            `json:"models"`
+	Models     []T            `json:"models" doc:"The rows of this page."`
 	Pagination paginationJSON `json:"pagination"`
-	Count      *int           `json:"count,omitempty"`
-	Searched   *searchedJSON  `json:"searched,omitempty"`
+	Count      *int           `json:"count,omitempty" doc:"How many there are in all."`
+	Searched   *searchedJSON  `json:"searched,omitempty" doc:"With 'q': how far the search got."`
 }
 
 // searchedJSON says how far a search among payloads got. The next page goes on where it ended.
 type searchedJSON struct {
-	As       string `json:"as"` // text or filter
-	Note     string `json:"note,omitempty"`
-	Events   int    `json:"events"`
-	Complete bool   `json:"complete"`
-	Stopped  bool   `json:"stopped"`
+	As       string `json:"as" api:"enum=text|filter" doc:"How 'q' was understood."`
+	Note     string `json:"note,omitempty" doc:"What a reader should know of that."`
+	Events   int    `json:"events" doc:"Events whose payloads were looked at."`
+	Complete bool   `json:"complete" doc:"Whether every event that the other conditions choose was looked at."`
+	Stopped  bool   `json:"stopped" doc:"Whether the search gave up for this page; the next page goes on where it ended."`
 }
 
 type paginationJSON struct {
-	OrderBy string  `json:"order_by"`
-	Dir     string  `json:"dir"`
+	OrderBy string  `json:"order_by" doc:"What the list is sorted by."`
+	Dir     string  `json:"dir" api:"enum=asc|desc"`
 	Limit   int     `json:"limit"`
-	Next    *string `json:"next"`
-	Prev    *string `json:"prev"`
+	Next    *string `json:"next" api:"null" doc:"Cursor of the page after this one; null at the end."`
+	Prev    *string `json:"prev" api:"null" doc:"Cursor of the page before this one; null at the start."`
 }
 
 func pageToJSON[T, U any](p *models.Page[T], f func(T) U) pageJSON[U] {
@@ -68,13 +68,18 @@ func pageToJSON[T, U any](p *models.Page[T], f func(T) U) pageJSON[U] {
 	return out
 }
 
+// listJSON is a list that is short enough to come as a whole.
+type listJSON[T any] struct {
+	Models []T `json:"models"`
+}
+
 // pageParams are the parameters of every list.
 type pageParams struct {
-	Limit int    `query:"limit"`
-	Dir   string `query:"dir"`
-	Next  string `query:"next"`
-	Prev  string `query:"prev"`
-	Order string `query:"order_by"` // accepted for compatibility; each list has one order
+	Limit int    `query:"limit" api:"min=1" doc:"How many rows a page has."`
+	Dir   string `query:"dir" api:"enum=asc|desc,default=desc" doc:"Newest or oldest first."`
+	Next  string `query:"next" doc:"Cursor of the page to show, from 'pagination.next'. The other conditions must stay as they were."`
+	Prev  string `query:"prev" doc:"Cursor of the page to show, from 'pagination.prev'. Not together with 'next'."`
+	Order string `query:"order_by" doc:"Accepted for compatibility; each list has one order."`
 }
 
 func (p pageParams) query(dflt, most int) (models.PageQuery, error) {
@@ -96,7 +101,7 @@ type tenantRequest struct {
 type putTenantRequest struct {
 	Tenant string `path:"tenant"`
 	Body   struct {
-		Metadata map[string]string `json:"metadata"`
+		Metadata map[string]string `json:"metadata" doc:"Strings for the platform's own use. They are replaced as a whole; absent leaves them as they are."`
 	} `body:"json"`
 }
 
@@ -132,8 +137,8 @@ func (a *App) getTenant(ctx context.Context, c *Call, req *tenantRequest) (*Repl
 }
 
 type listTenantsRequest struct {
-	IDs  []string `query:"id"`
-	Text string   `query:"q"`
+	IDs  []string `query:"id" doc:"Only these tenants."`
+	Text string   `query:"q" doc:"Part of the id."`
 	pageParams
 }
 
@@ -151,7 +156,12 @@ func (a *App) listTenants(ctx context.Context, c *Call, req *listTenantsRequest)
 	return &Reply{Body: body}, nil
 }
 
-var success = map[string]bool{"success": true}
+// successJSON is the answer where there is nothing else to tell.
+type successJSON struct {
+	Success bool `json:"success"`
+}
+
+var success = successJSON{true}
 
 func (a *App) deleteTenant(ctx context.Context, c *Call, req *tenantRequest) (*Reply, error) {
 	t, err := a.store.Tenant(ctx, c.Scope(), req.Tenant)
@@ -165,6 +175,11 @@ func (a *App) deleteTenant(ctx context.Context, c *Call, req *tenantRequest) (*R
 	return &Reply{Body: success}, nil
 }
 
+type tokenJSON struct {
+	Token    string `json:"token" doc:"A JWT that is valid for 24 hours."`
+	TenantID string `json:"tenant_id"`
+}
+
 func (a *App) getTenantToken(ctx context.Context, c *Call, req *tenantRequest) (*Reply, error) {
 	t, err := a.store.Tenant(ctx, c.Scope(), req.Tenant)
 	if err != nil {
@@ -174,12 +189,17 @@ func (a *App) getTenantToken(ctx context.Context, c *Call, req *tenantRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: map[string]string{"token": token, "tenant_id": t.ID}}, nil
+	return &Reply{Body: tokenJSON{token, t.ID}}, nil
 }
 
 type portalRequest struct {
 	Tenant string `path:"tenant"`
-	Theme  string `query:"theme"`
+	Theme  string `query:"theme" api:"enum=light|dark" doc:"Look of the dashboard; the visitor's system decides when missing."`
+}
+
+type portalJSON struct {
+	RedirectURL string `json:"redirect_url" api:"format=uri" doc:"Opens the tenant's dashboard once, within 5 minutes."`
+	TenantID    string `json:"tenant_id"`
 }
 
 func (a *App) getPortal(ctx context.Context, c *Call, req *portalRequest) (*Reply, error) {
@@ -187,5 +207,5 @@ func (a *App) getPortal(ctx context.Context, c *Call, req *portalRequest) (*Repl
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: map[string]string{"redirect_url": a.cfg.BaseURL + "/p/" + url.PathEscape(token), "tenant_id": req.Tenant}}, nil
+	return &Reply{Body: portalJSON{a.cfg.BaseURL + "/p/" + url.PathEscape(token), req.Tenant}}, nil
 }

@@ -25,9 +25,15 @@ type topicRequest struct {
 type putTopicRequest struct {
 	Topic string `path:"topic"`
 	Body  struct {
-		Description string          `json:"description"`
-		Example     json.RawMessage `json:"example"`
+		Description string          `json:"description" doc:"What the topic is about."`
+		Example     json.RawMessage `json:"example" doc:"A payload as an example."`
 	} `body:"json"`
+}
+
+type topicJSON struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description"`
+	Example     json.RawMessage `json:"example" doc:"A payload as an example; null for none."`
 }
 
 func (a *App) putTopic(ctx context.Context, c *Call, req *putTopicRequest) (*Reply, error) {
@@ -40,7 +46,7 @@ func (a *App) putTopic(ctx context.Context, c *Call, req *putTopicRequest) (*Rep
 		return nil, err
 	}
 	a.auditChanges(ctx, c, models.AllTenants(), map[bool]string{true: "topic.create", false: "topic.update"}[created], t.Name, changes, nil)
-	return &Reply{Body: map[string]any{"name": t.Name, "description": t.Description, "example": t.Example}}, nil
+	return &Reply{Body: topicJSON{t.Name, t.Description, t.Example}}, nil
 }
 
 func (a *App) deleteTopic(ctx context.Context, c *Call, req *topicRequest) (*Reply, error) {

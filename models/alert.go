@@ -47,20 +47,20 @@ type Alert struct {
 
 // AlertDetail are the figures of an alert, as they were when it was looked at last.
 type AlertDetail struct {
-	Failures     int        `json:"failures"` // deliveries that failed in a row
-	Attempts     int        `json:"attempts"` // the attempts that these took
-	GivenUp      int        `json:"given_up"` // of the deliveries, failed for good
+	Failures     int        `json:"failures" doc:"Deliveries that failed in a row."`
+	Attempts     int        `json:"attempts" doc:"The attempts that these took."`
+	GivenUp      int        `json:"given_up" doc:"Of the deliveries, failed for good."`
 	FirstFailure *time.Time `json:"first_failure"`
 	LastFailure  *time.Time `json:"last_failure"`
 	Code         int        `json:"code"`
-	ErrorClass   string     `json:"error_class"`
+	ErrorClass   string     `json:"error_class" doc:"One of the classes of errors, or empty."`
 	Error        string     `json:"error"`
 	Advice       string     `json:"advice"`
-	DisableAfter int        `json:"disable_after"` // in force; 0 for never
+	DisableAfter int        `json:"disable_after" doc:"Limit in force; 0 for never."`
 	BacklogAge   Duration   `json:"backlog_age,omitempty"`
 	Rate         *Rates     `json:"rate,omitempty"` // within the rule's window
 	Window       Duration   `json:"window,omitempty"`
-	Counts       string     `json:"counts"` // what the condition counts: deliveries or attempts
+	Counts       string     `json:"counts" doc:"What the condition counts: deliveries or attempts."`
 	DisabledBy   string     `json:"disabled_by,omitempty"`
 
 	CertificateEnds *time.Time `json:"certificate_expires_at,omitempty"`

@@ -86,10 +86,10 @@ func (k *APIKey) State(now time.Time) string {
 
 // APIKeyInput is what a caller says of a new key.
 type APIKeyInput struct {
-	Name      string       `json:"name"`
-	Scopes    []Permission `json:"scopes"`
-	TenantID  string       `json:"tenant_id"`  // empty for all tenants
-	ExpiresIn *Duration    `json:"expires_in"` // absent or 0 for never
+	Name      string       `json:"name" api:"required" doc:"For people."`
+	Scopes    []Permission `json:"scopes" api:"required" doc:"What it may do; 'admin' includes everything."`
+	TenantID  string       `json:"tenant_id" doc:"The only tenant that it sees; absent for all."`
+	ExpiresIn *Duration    `json:"expires_in" doc:"How long it is valid; absent or '0s' for ever."`
 }
 
 // CreateAPIKey makes a key and returns it with its secret, which is shown this once.

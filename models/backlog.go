@@ -20,9 +20,9 @@ const (
 
 // Backlog says what to do with held deliveries.
 type Backlog struct {
-	Action string     `json:"action"` // deliver, drop or keep; deliver when empty
-	Since  *time.Time `json:"since"`  // only events received at or after
-	Until  *time.Time `json:"until"`  // only events received before
+	Action string     `json:"action" api:"schema=BacklogAction"` // deliver, drop or keep; deliver when empty
+	Since  *time.Time `json:"since" doc:"Only events received from then on."`
+	Until  *time.Time `json:"until" doc:"Only events received before."`
 }
 
 // check reports what is wrong with b; field is what the caller calls its action.

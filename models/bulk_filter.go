@@ -14,15 +14,15 @@ import (
 
 // RetryFilter says which deliveries are retried. All conditions that are given must hold; of several values of one, any.
 type RetryFilter struct {
-	Statuses     []string   `json:"status,omitempty"`         // failed when empty; see Retryable
+	Statuses     []string   `json:"status,omitempty" api:"schema=DeliveryStatus" doc:"'failed' when missing; also 'retrying', 'held', 'cancelled', 'delivered'."`
 	Destinations []string   `json:"destination_id,omitempty"` // ids
 	Topics       []string   `json:"topic,omitempty"`
-	ErrorClasses []string   `json:"error_class,omitempty"` // of the last attempt
-	Codes        []int      `json:"code,omitempty"`        // of the last attempt
+	ErrorClasses []string   `json:"error_class,omitempty" api:"schema=ErrorClass" doc:"Of the last attempt."`
+	Codes        []int      `json:"code,omitempty" doc:"Of the last attempt."`
 	Events       []string   `json:"event_id,omitempty"`
-	Deliveries   []string   `json:"delivery_ids,omitempty"` // exactly these, and no other condition
-	Since        *time.Time `json:"since,omitempty"`        // of the event's receipt, included
-	Until        *time.Time `json:"until,omitempty"`        // not included; never later than the start of the bulk retry
+	Deliveries   []string   `json:"delivery_ids,omitempty" doc:"Exactly these, and no other condition."`
+	Since        *time.Time `json:"since,omitempty" doc:"Of the event's receipt, included."`
+	Until        *time.Time `json:"until,omitempty" doc:"Not included; never later than the start of the bulk retry."`
 }
 
 // UnmarshalJSON reads a filter. A condition that it does not know is an error: to leave it out would choose others than

@@ -15,10 +15,10 @@ import (
 
 // Change is one field that a change has altered, as the audit log keeps it.
 type Change struct {
-	Field  string `json:"field"` // as the API calls it: "config.url"
-	From   any    `json:"from"`  // a string, a list of strings, a number or a boolean; nil when there was nothing
-	To     any    `json:"to"`    // likewise
-	Secret bool   `json:"secret,omitempty"`
+	Field  string `json:"field" doc:"As the API calls it, such as 'config.url'."`
+	From   any    `json:"from" doc:"A string, a list of strings, a number or a boolean; null when there was nothing."`
+	To     any    `json:"to" doc:"Likewise."`
+	Secret bool   `json:"secret,omitempty" doc:"The values are secrets and are not told."`
 }
 
 // hidden stands for a secret in a Change. Unlike elsewhere nothing of it is shown to recognise it by: the audit log is kept,

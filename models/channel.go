@@ -61,9 +61,9 @@ type Channel struct {
 // ChannelInput is what a caller may say of a channel; as a merge patch (RFC 7396), what is nil stays as it is. Config
 // holds secrets too.
 type ChannelInput struct {
-	Name   *string `json:"name"`
-	Type   *string `json:"type"` // cannot be changed
-	Config Values  `json:"config"`
+	Name   *string `json:"name" doc:"For people."`
+	Type   *string `json:"type" api:"schema=ChannelType" doc:"Cannot be changed."`
+	Config Values  `json:"config" doc:"Settings of the type, by key."`
 }
 
 // Shown are the channel's settings as everybody may see them, secrets masked. With secrets, the ones that the owner shares

@@ -41,35 +41,35 @@ func (t Topics) MarshalJSON() ([]byte, error) {
 // DestinationInput is what a caller may say of a destination, to create it and, as a merge patch (RFC 7396), to change
 // it. What is nil stays as it is.
 type DestinationInput struct {
-	ID               *string         `json:"id"`   // when creating; made up when missing
-	Type             *string         `json:"type"` // cannot be changed
-	Name             *string         `json:"name"`
+	ID               *string         `json:"id" doc:"When creating; made up when missing."`
+	Type             *string         `json:"type" api:"schema=DestinationType" doc:"Cannot be changed."`
+	Name             *string         `json:"name" doc:"For people."`
 	Topics           *Topics         `json:"topics"`
-	Filter           json.RawMessage `json:"filter"`    // {}, "" or null for none; absent leaves it as it is
-	Transform        json.RawMessage `json:"transform"` // expression; "" or null for none; absent leaves it as it is
-	Config           Values          `json:"config"`
-	Credentials      Values          `json:"credentials"`
-	DeliveryMetadata StringPatch     `json:"delivery_metadata"`
-	Metadata         StringPatch     `json:"metadata"`
-	Retry            *RetryPolicy    `json:"retry"` // replaced as a whole; {} for the server's default
-	Timeout          *Duration       `json:"timeout"`
-	MaxInFlight      *int            `json:"max_in_flight"`
-	DisableAfter     json.RawMessage `json:"disable_after"` // null for the server's default, 0 for never
-	Signature        *string         `json:"signature"`
-	Format           *string         `json:"format"`
-	Ordered          *bool           `json:"ordered"`
-	OnExhausted      *string         `json:"on_exhausted"` // skip (default) or block
-	RateLimit        *RateLimit      `json:"rate_limit"`   // {} for none
+	Filter           json.RawMessage `json:"filter" api:"schema=Filter" doc:"'{}', '\"\"' or null for none."`
+	Transform        json.RawMessage `json:"transform" api:"type=string,null" doc:"Expression that makes another body; '\"\"' or null for the payload as it is."`
+	Config           Values          `json:"config" doc:"Settings of the type, by key; null removes one."`
+	Credentials      Values          `json:"credentials" doc:"Secrets of the type, by key; null removes one. What comes back masked stays as it is."`
+	DeliveryMetadata StringPatch     `json:"delivery_metadata" doc:"Strings that go out with every event; null removes one."`
+	Metadata         StringPatch     `json:"metadata" doc:"Strings for the platform's own use; null removes one."`
+	Retry            *RetryPolicy    `json:"retry" doc:"Replaced as a whole; '{}' for the server's default."`
+	Timeout          *Duration       `json:"timeout" doc:"For one attempt."`
+	MaxInFlight      *int            `json:"max_in_flight" api:"min=1" doc:"Attempts at the same time."`
+	DisableAfter     json.RawMessage `json:"disable_after" api:"type=integer,min=0,null" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
+	Signature        *string         `json:"signature" api:"enum=|standard|outpost" doc:"How webhooks are signed; empty for Standard Webhooks."`
+	Format           *string         `json:"format" api:"enum=|cloudevents-binary|cloudevents-structured" doc:"How messages look; empty for the payload as it was published."`
+	Ordered          *bool           `json:"ordered" doc:"Deliveries with one ordering key go out one after the other."`
+	OnExhausted      *string         `json:"on_exhausted" api:"enum=skip|block" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
+	RateLimit        *RateLimit      `json:"rate_limit" doc:"'{}' for none."`
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
 	// are delivered then; EnableDestination offers more.
-	DisabledAt json.RawMessage `json:"disabled_at"`
+	DisabledAt json.RawMessage `json:"disabled_at" api:"type=string,format=date-time,null" doc:"A time disables it; null enables it and delivers what was held."`
 	Disabled   *bool           `json:"-"` // when creating from a page: save without starting to deliver
 	Actor      string          `json:"-"` // who asks
 }
 
 // RateLimit is how fast a destination may be sent to.
 type RateLimit struct {
-	PerSecond *float64 `json:"per_second"` // nil for no limit
+	PerSecond *float64 `json:"per_second" api:"null" doc:"null for no limit."`
 }
 
 const maxRate = 100_000

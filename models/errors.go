@@ -59,9 +59,9 @@ type Error struct {
 
 // Position is a place in a text that somebody wrote: a line and column, both from 1, or a JSON path.
 type Position struct {
-	Line   int    `json:"line,omitempty"`
-	Column int    `json:"column,omitempty"`
-	Path   string `json:"path,omitempty"`
+	Line   int    `json:"line,omitempty" doc:"From 1."`
+	Column int    `json:"column,omitempty" doc:"From 1."`
+	Path   string `json:"path,omitempty" doc:"A JSON path."`
 }
 
 func (e *Error) Error() string {
@@ -82,6 +82,15 @@ func (e *Error) Status() int { return statuses[e.Kind] }
 
 // Code is the error's kind as a word for programs.
 func (e *Error) Code() string { return codes[e.Kind] }
+
+// Codes lists the words that Code may give.
+func Codes() []string {
+	out := make([]string, 0, len(codes))
+	for k := KindInternal; k <= KindUnavailable; k++ {
+		out = append(out, codes[k])
+	}
+	return out
+}
 
 // Problems lists the fields' messages as sentences, in a stable order: "config.url is required".
 func (e *Error) Problems() []string {

@@ -24,14 +24,14 @@ var NoticeKinds = []string{NoticeOpened, NoticeRepeated, NoticeAcknowledged, Not
 
 // Notice is what a channel is to say. Its fields are those of the notice that package jobs/notify sends.
 type Notice struct {
-	ID       string `json:"id"` // the notification's: the same for every try
-	Try      int    `json:"-"`  // from 1
-	Kind     string `json:"kind"`
+	ID       string `json:"id" doc:"The notification's: the same for every try."`
+	Try      int    `json:"-"` // from 1
+	Kind     string `json:"kind" api:"schema=NotificationKind"`
 	Severity string `json:"severity"`
 
-	AlertID   string    `json:"alert_id"` // the same for all notices of one alert, and of one digest
+	AlertID   string    `json:"alert_id" doc:"The same for all notices of one alert, and of one digest."`
 	RuleName  string    `json:"rule_name"`
-	Condition string    `json:"condition"` // the rule in words
+	Condition string    `json:"condition" doc:"The rule in words."`
 	Summary   string    `json:"summary"`
 	At        time.Time `json:"at,omitzero"` // when it was made
 
@@ -60,9 +60,9 @@ type Notice struct {
 	DeliveriesURL  string `json:"deliveries_url"`
 	AlertURL       string `json:"alert_url"`
 
-	Others int `json:"others"` // further alerts that this notice stands for
+	Others int `json:"others" doc:"Further alerts that this notice stands for."`
 
-	Skip []string `json:"reached,omitempty"` // recipients that an earlier try has reached
+	Skip []string `json:"reached,omitempty" doc:"Recipients that an earlier try has reached."`
 }
 
 // Digest reports whether the notice stands for alerts without being about one: it tells what waited, be it one alert only.

@@ -17,17 +17,17 @@ import (
 
 // PublishInput is an event as its publisher gives it.
 type PublishInput struct {
-	ID               string            `json:"id"`        // unique per tenant; made up when missing
-	TenantID         string            `json:"tenant_id"` // whose destinations it goes to
-	Topic            string            `json:"topic"`
-	DestinationID    string            `json:"destination_id"`     // only to this one, if it subscribes to the topic and its filter agrees
-	EligibleForRetry *bool             `json:"eligible_for_retry"` // default true; false means one attempt
-	Time             *time.Time        `json:"time"`               // when it happened; default now
-	Metadata         map[string]string `json:"metadata"`
+	ID               string            `json:"id" doc:"Yours, unique per tenant: publishing it again sends nothing. Made up when missing."`
+	TenantID         string            `json:"tenant_id" doc:"Whose destinations it goes to. Needed unless the key is a tenant's."`
+	Topic            string            `json:"topic" doc:"One of the catalogue, if that has any."`
+	DestinationID    string            `json:"destination_id" doc:"Only to this destination, if it subscribes to the topic and its filter agrees."`
+	EligibleForRetry *bool             `json:"eligible_for_retry" api:"default=true" doc:"false means one attempt."`
+	Time             *time.Time        `json:"time" doc:"When it happened; now when missing."`
+	Metadata         map[string]string `json:"metadata" doc:"Goes out as headers."`
 	// OrderingKey groups events that must arrive in the order in which they were accepted, at destinations that ask for
 	// it. "$.customer.id" stands for that field of the payload.
-	OrderingKey string          `json:"ordering_key"`
-	Data        json.RawMessage `json:"data"` // a JSON object, kept byte for byte
+	OrderingKey string          `json:"ordering_key" doc:"For destinations with 'ordered': a text, or '$.customer.id' for that field of the payload."`
+	Data        json.RawMessage `json:"data" api:"required,schema=Payload"` // a JSON object, kept byte for byte
 
 	// The checked W3C trace context that the event belongs to; empty for none.
 	TraceParent string `json:"-"`
@@ -41,8 +41,8 @@ type PublishInput struct {
 // PublishResult says what became of an event.
 type PublishResult struct {
 	ID             string   `json:"id"`
-	Duplicate      bool     `json:"duplicate"`
-	DestinationIDs []string `json:"destination_ids"`
+	Duplicate      bool     `json:"duplicate" doc:"Whether it had been published before, so that nothing is sent."`
+	DestinationIDs []string `json:"destination_ids" doc:"Destinations to which it goes."`
 }
 
 // check reports what is wrong with the input as far as it can be told without the database.

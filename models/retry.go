@@ -11,12 +11,12 @@ import (
 
 // RetryPolicy says when a failed delivery is tried again. It is exponential, or an explicit list of waits.
 type RetryPolicy struct {
-	Initial     Duration   `json:"initial,omitempty"`      // wait before the second attempt; default 10s
-	Multiplier  float64    `json:"multiplier,omitempty"`   // each wait is so many times the one before; default 2
-	MaxInterval Duration   `json:"max_interval,omitempty"` // no wait is longer, also one the receiver asks for; default 6h
-	MaxAttempts int        `json:"max_attempts,omitempty"` // including the first; default 12
-	Schedule    []Duration `json:"schedule,omitempty"`     // explicit waits; replaces the four above (but for max_interval)
-	RetryOn     []string   `json:"retry_on,omitempty"`     // statuses ("500", "5xx") and error classes that are retried; empty for the usual ones
+	Initial     Duration   `json:"initial,omitempty" doc:"Wait before the second attempt; 10s when missing."`
+	Multiplier  float64    `json:"multiplier,omitempty" doc:"Each wait is so many times the one before; 2 when missing."`
+	MaxInterval Duration   `json:"max_interval,omitempty" doc:"No wait is longer, also one the receiver asks for; 6h when missing."`
+	MaxAttempts int        `json:"max_attempts,omitempty" doc:"Including the first; 12 when missing."`
+	Schedule    []Duration `json:"schedule,omitempty" doc:"Explicit waits instead."`
+	RetryOn     []string   `json:"retry_on,omitempty" doc:"Statuses ('500', '5xx') and error classes that are retried; empty for the usual ones."`
 }
 
 // DefaultRetryPolicy is the policy of a server whose environment says nothing.

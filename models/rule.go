@@ -32,17 +32,17 @@ const (
 
 // Condition is when a rule fires. Exactly one kind is given.
 type Condition struct {
-	DisableSteps        []int    `json:"disable_steps,omitempty"`        // failing deliveries in a row, in percent of the limit at which the destination is disabled
-	ConsecutiveFailures int      `json:"consecutive_failures,omitempty"` // failing deliveries in a row; with count "attempts", attempts
-	FailureRate         float64  `json:"failure_rate,omitempty"`         // percent of what was tried within the window
-	Window              Duration `json:"window,omitempty"`               // with failure_rate; default 15m
-	MinAttempts         int      `json:"min_attempts,omitempty"`         // with failure_rate: fewer than that tell nothing; default 20
-	Count               string   `json:"count,omitempty"`                // with failure_rate and consecutive_failures: "deliveries" (default) or "attempts"
-	Disabled            bool     `json:"disabled,omitempty"`             // the destination is disabled, by whomever
-	RetriesExhausted    bool     `json:"retries_exhausted,omitempty"`    // a delivery failed for good
-	BacklogAge          Duration `json:"backlog_age,omitempty"`          // an event has waited for so long
-	FilterFailing       bool     `json:"filter_failing,omitempty"`       // the filter fails on events (an expression with an error at run time)
-	CertificateExpires  Days     `json:"certificate_expires,omitempty"`  // the destination's TLS certificate ends within this time, or has ended
+	DisableSteps        []int    `json:"disable_steps,omitempty" doc:"Failing deliveries in a row, in percent of the limit at which the destination is disabled."`
+	ConsecutiveFailures int      `json:"consecutive_failures,omitempty" doc:"Failing deliveries in a row; with count 'attempts', attempts."`
+	FailureRate         float64  `json:"failure_rate,omitempty" doc:"Percent of what was tried within the window."`
+	Window              Duration `json:"window,omitempty" doc:"With 'failure_rate'; 15m when missing."`
+	MinAttempts         int      `json:"min_attempts,omitempty" doc:"With 'failure_rate': fewer than that tell nothing; 20 when missing."`
+	Count               string   `json:"count,omitempty" api:"enum=deliveries|attempts" doc:"With 'failure_rate' and 'consecutive_failures'."`
+	Disabled            bool     `json:"disabled,omitempty" doc:"The destination is disabled, by whomever."`
+	RetriesExhausted    bool     `json:"retries_exhausted,omitempty" doc:"A delivery failed for good."`
+	BacklogAge          Duration `json:"backlog_age,omitempty" doc:"An event has waited for so long."`
+	FilterFailing       bool     `json:"filter_failing,omitempty" doc:"The filter fails on events."`
+	CertificateExpires  Days     `json:"certificate_expires,omitempty" doc:"The destination's TLS certificate ends within this time, or has ended."`
 }
 
 // Kind is the condition's kind; empty for none.
@@ -217,12 +217,12 @@ func defaultRules(owner int64) []*AlertRule {
 // AlertRuleInput is what a caller may say of a rule; as a merge patch (RFC 7396), what is nil stays as it is.
 type AlertRuleInput struct {
 	Name           *string         `json:"name"`
-	When           *Condition      `json:"when"`
-	DestinationIDs json.RawMessage `json:"destination_ids"` // null or absent for all
-	Topics         json.RawMessage `json:"topics"`          // null or absent for all
-	ChannelIDs     json.RawMessage `json:"channel_ids"`     // null or absent for all channels, [] for none
-	Every          *Duration       `json:"every"`
-	Resolve        *bool           `json:"resolve"`
+	When           *Condition      `json:"when" doc:"Exactly one condition."`
+	DestinationIDs json.RawMessage `json:"destination_ids" api:"schema=StringList" doc:"null or absent for all."`
+	Topics         json.RawMessage `json:"topics" api:"schema=StringList" doc:"null or absent for all."`
+	ChannelIDs     json.RawMessage `json:"channel_ids" api:"schema=StringList" doc:"null or absent for all channels, empty for none."`
+	Every          *Duration       `json:"every" doc:"How often an open alert is told again."`
+	Resolve        *bool           `json:"resolve" doc:"Whether its end is told."`
 	Disabled       *bool           `json:"disabled"`
 }
 

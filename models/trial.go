@@ -63,9 +63,9 @@ func (e *Event) Transform(p *filter.Projection) ([]byte, error) { return p.Body(
 type TrialEvent struct {
 	ID       string            `json:"id"`
 	Topic    string            `json:"topic"`
-	Time     *time.Time        `json:"time"` // now when missing
+	Time     *time.Time        `json:"time" doc:"Now when missing."`
 	Metadata map[string]string `json:"metadata"`
-	Data     json.RawMessage   `json:"data"` // any JSON
+	Data     json.RawMessage   `json:"data" doc:"Any JSON."`
 }
 
 // Event makes an event of what the caller wrote.

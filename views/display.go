@@ -101,6 +101,8 @@ type APICall struct {
 	Method string // GET when empty
 	Path   string // "/api/v1/…", with its query
 	Body   string // JSON; empty for none
+
+	Anybody bool // may call it, without a key
 }
 
 func (c APICall) reads() bool { return c.Method == "" || c.Method == "GET" }
@@ -111,7 +113,10 @@ func (c APICall) Curl(base string) string {
 	if !c.reads() {
 		cmd += "-X " + c.Method + " "
 	}
-	cmd += shellQuote(base+c.Path) + " \\\n  -H \"Authorization: Bearer $WAYBILL_API_KEY\""
+	cmd += shellQuote(base + c.Path)
+	if !c.Anybody {
+		cmd += " \\\n  -H \"Authorization: Bearer $WAYBILL_API_KEY\""
+	}
 	if c.Body != "" {
 		cmd += " \\\n  -H 'Content-Type: application/json' \\\n  -d " + shellQuote(c.Body)
 	}

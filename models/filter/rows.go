@@ -9,27 +9,27 @@ import (
 // the list, but not in each other.
 type Rules struct {
 	// Match says how the rows are joined: GroupAll, GroupAny or GroupNone.
-	Match Group `json:"match"`
+	Match Group `json:"match" doc:"How the rows are joined."`
 	// Rules are the rows, in order. No rows at all are the empty filter.
-	Rules []Row `json:"rules"`
+	Rules []Row `json:"rules" doc:"No rows at all are the empty filter."`
 }
 
 // Row is one rule, or a group of rules when Group is set.
 type Row struct {
 	// Group makes the row a group: GroupAll, GroupAny, GroupNone or GroupOne. It is empty for a rule.
-	Group Group `json:"group,omitempty"`
+	Group Group `json:"group,omitempty" doc:"Makes the row a group."`
 	// Field is the path of a field, such as "variants.price" or "topic"; dots and brackets in a key are escaped
 	// with a backslash. In a group it is set for GroupOne only, and leads to the list. Inside that group fields
 	// are those of the element, and an empty one is the element itself.
-	Field string `json:"field,omitempty"`
+	Field string `json:"field,omitempty" doc:"Path of a field, such as 'variants.price'."`
 	// Condition is the comparison of a rule.
 	Condition Condition `json:"condition,omitempty"`
 	// Value is what to compare with, of the type that the condition takes.
-	Value Value `json:"value,omitzero"`
+	Value Value `json:"value,omitzero" doc:"What to compare with."`
 	// Ref is the path of another field to compare with, instead of Value.
-	Ref string `json:"ref,omitempty"`
+	Ref string `json:"ref,omitempty" doc:"Path of another field to compare with, instead of 'value'."`
 	// Rules are the rows of a group. None of them is a group.
-	Rules []Row `json:"rules,omitempty"`
+	Rules []Row `json:"rules,omitempty" doc:"The rows of a group; none of them is a group."`
 }
 
 // Group is how the rules of a group are joined.

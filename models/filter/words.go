@@ -154,11 +154,11 @@ func inWords(nodes []Node, join string) string {
 // Rule is one numbered rule of a filter, in words.
 type Rule struct {
 	// Number counts from 1 in the order of the filter.
-	Number int `json:"number"`
+	Number int `json:"number" doc:"From 1; the number that reasons name."`
 	// Path is the field in full, such as "data.total". It is empty for an expression.
-	Path string `json:"path,omitempty"`
+	Path string `json:"path,omitempty" doc:"Of the field that it is about."`
 	// Words is the rule as a sentence: "`data.total` is at least 10".
-	Words string `json:"words"`
+	Words string `json:"words" doc:"The rule in plain language."`
 }
 
 // Rules lists the rules that [Result] and [Verdict] number. An expression is one rule. Conditions that one

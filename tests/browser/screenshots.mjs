@@ -99,6 +99,8 @@ const pages = {
   'destination-activity': `${t}/destinations/large-orders/activity`,
   topics: `${t}/topics`,
   'api-keys': '/api-keys',
+  'docs-api': '/docs/api',
+  'docs-api-publishing': '/docs/api/publishing',
   tenants: '/tenants',
   settings: `${t}/settings`,
   'first-steps': '/t/globex',
