@@ -68,6 +68,9 @@ func pageToJSON[T, U any](p *models.Page[T], f func(T) U) pageJSON[U] {
 	return out
 }
 
+// cursors are what leads to the pages after and before.
+func (p pageJSON[T]) cursors() paginationJSON { return p.Pagination }
+
 // pageParams are the parameters of every list.
 type pageParams struct {
 	Limit int    `query:"limit"`

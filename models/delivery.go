@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -431,12 +432,8 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 func (d *Delivery) TenantScope() Scope { return Scope{key: d.TenantKey} }
 
 // HasOutcomes reports whether every delivery of an event has had its first outcome.
-func (s *Store) HasOutcomes(ctx context.Context, scope Scope, eventID string) (bool, error) {
-	e, err := s.event(ctx, scope, eventID)
-	if err != nil {
-		return false, err
-	}
+func (s *Store) HasOutcomes(ctx context.Context, event uuid.UUID) (bool, error) {
 	var open bool
-	err = s.Pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)", e.Key).Scan(&open)
+	err := s.Pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)", event).Scan(&open)
 	return !open, err
 }
