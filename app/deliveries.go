@@ -50,6 +50,7 @@ type listDeliveriesRequest struct {
 	Events   []string `query:"event_id"`
 	Topics   []string `query:"topic"`
 	Statuses []string `query:"status"`
+	Sort     string   `query:"sort"`
 	filterParams
 }
 
@@ -64,7 +65,7 @@ func (a *App) listDeliveries(ctx context.Context, c *Call, req *listDeliveriesRe
 	}
 	since, until := req.span()
 	list, err := a.store.Deliveries(ctx, scope, models.DeliveryQuery{EventIDs: req.Events, Destinations: req.Destinations, Topics: req.Topics,
-		Statuses: req.Statuses, Code: req.Code, ErrorClass: req.ErrorClass, Since: since, Until: until, Page: page})
+		Statuses: req.Statuses, Code: req.Code, ErrorClass: req.ErrorClass, Since: since, Until: until, Sort: req.Sort, Page: page})
 	if err != nil {
 		return nil, err
 	}
