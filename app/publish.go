@@ -10,8 +10,11 @@ import (
 	"reflect"
 	"time"
 
+	"sync/atomic"
+
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/models"
 )
@@ -152,9 +155,11 @@ type batchResult struct {
 	DestinationIDs []string          `json:"destination_ids,omitempty"`
 	Message        string            `json:"message,omitempty"`
 	Fields         map[string]string `json:"fields,omitempty"`
+	Deliveries     []deliveryJSON    `json:"deliveries,omitempty"` // where the caller has waited for outcomes
 }
 
-// publishBatch accepts many events, as a JSON array or as NDJSON. Each has its own result, in order.
+// publishBatch accepts many events, as a JSON array or as NDJSON. Each has its own result, in order. With Prefer: wait the
+// answer is held until every delivery of every event has had its first outcome.
 func (a *App) publishBatch(c *fiber.Ctx) error {
 	ctx, cancel := callContext()
 	defer cancel()
@@ -201,7 +206,57 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 		}
 		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs}
 	}
-	return sendJSON(c, call, &Reply{Status: http.StatusAccepted, Body: map[string]any{"results": results}})
+	r := &Reply{Status: http.StatusAccepted, Body: map[string]any{"results": results}, Applied: call.Prefer.waitApplied()}
+	if call.Prefer.wait > 0 {
+		ctx, cancelWait := call.within(ctx)
+		defer cancelWait()
+		settled, err := a.waitForBatch(ctx, call, ins, places, results)
+		if err != nil {
+			return err
+		}
+		if settled {
+			r.Status = http.StatusOK
+		}
+	}
+	c.Set(fiber.HeaderVary, "Prefer")
+	return sendJSON(c, call, r)
+}
+
+// batchWaiters is how many events of a batch are waited for at a time. Their order does not matter: the answer waits for all.
+const batchWaiters = 16
+
+// waitForBatch waits until every delivery of the accepted events has its first outcome, and adds them to the results; settled
+// is false when the time is up first.
+func (a *App) waitForBatch(ctx context.Context, call *Call, ins []*models.PublishInput, places []int, results []batchResult) (settled bool, err error) {
+	deadline := time.Now().Add(call.Prefer.wait)
+	var late atomic.Bool
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(batchWaiters)
+	for k, i := range places {
+		if results[i].Status != http.StatusAccepted {
+			continue
+		}
+		g.Go(func() error {
+			if late.Load() {
+				return nil
+			}
+			scope, err := a.store.Of(ctx, call.Scope(), ins[k].TenantID)
+			if err != nil {
+				return err
+			}
+			considered, settled, err := a.waitForOutcomes(ctx, call, scope, results[i].ID, time.Until(deadline))
+			if err != nil || !settled {
+				late.Store(true)
+				return err
+			}
+			for _, d := range considered.Deliveries {
+				results[i].Deliveries = append(results[i].Deliveries, deliveryToJSON(d))
+			}
+			return nil
+		})
+	}
+	err = g.Wait()
+	return !late.Load() && err == nil, err
 }
 
 // splitBatch cuts a batch into its events.

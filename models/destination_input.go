@@ -63,8 +63,38 @@ type DestinationInput struct {
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
 	// are delivered then; EnableDestination offers more.
 	DisabledAt json.RawMessage `json:"disabled_at"`
+	removed    []string        // maps that were given as null
 	Disabled   *bool           `json:"-"` // when creating from a page: save without starting to deliver
 	Actor      string          `json:"-"` // who asks
+}
+
+// Remove notes that a field was given as null, which takes it away from the destination (RFC 7396): the default is in force
+// then. Fields that tell null from nothing by themselves are not its business, nor are those that cannot be taken away.
+func (in *DestinationInput) Remove(field string) {
+	switch field {
+	case "name":
+		in.Name = new(string)
+	case "topics":
+		in.Topics = &Topics{}
+	case "retry":
+		in.Retry = &RetryPolicy{}
+	case "timeout":
+		in.Timeout = new(Duration)
+	case "max_in_flight":
+		in.MaxInFlight = new(int)
+	case "signature":
+		in.Signature = new(string)
+	case "format":
+		in.Format = new(string)
+	case "ordered":
+		in.Ordered = new(bool)
+	case "on_exhausted":
+		in.OnExhausted = new(string)
+	case "rate_limit":
+		in.RateLimit = &RateLimit{}
+	case "config", "credentials", "delivery_metadata", "metadata":
+		in.removed = append(in.removed, field)
+	}
 }
 
 // RateLimit is how fast a destination may be sent to.
@@ -134,6 +164,10 @@ func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput)
 	if in.Transform != nil {
 		d.Transform = readTransform(in.Transform, bad)
 	}
+	for _, field := range in.removed {
+		of := map[string]*map[string]string{"config": &d.Config, "credentials": &d.Credentials, "delivery_metadata": &d.DeliveryMetadata, "metadata": &d.Metadata}[field]
+		*of = map[string]string{}
+	}
 	d.DeliveryMetadata = in.DeliveryMetadata.apply(d.DeliveryMetadata)
 	checkMetadata("delivery_metadata", d.DeliveryMetadata, bad)
 	d.Metadata = in.Metadata.apply(d.Metadata)
@@ -186,8 +220,8 @@ func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems
 	}
 	if in.Signature != nil {
 		d.Signature = *in.Signature
-		if !slices.Contains([]string{"", "standard", "outpost"}, d.Signature) {
-			bad.add("signature", `must be "standard" or "outpost"`)
+		if !slices.Contains([]string{"", "standard", "v1a", "outpost"}, d.Signature) {
+			bad.add("signature", `must be "standard", "v1a" or "outpost"`)
 		}
 	}
 	if in.Format != nil {
