@@ -375,6 +375,15 @@ func TestNullsInPatches(t *testing.T) {
 	if !strings.HasPrefix(asymmetric.str("credentials", "public_key"), "whpk_") || asymmetric.str("credentials", "secret") == hook.str("credentials", "secret") {
 		t.Errorf("%s", asymmetric.raw)
 	}
+	if out := a.want(200, "PATCH", "/tenants/acme/destinations/h", `{"await_completion":true}`); out.str("await_completion") != "true" || out.str("config", "await_completion") != "true" {
+		t.Errorf("%s", out.raw)
+	}
+	if out := a.want(200, "PATCH", "/tenants/acme/destinations/h", `{"await_completion":null}`); out.str("await_completion") != "false" {
+		t.Errorf("%s", out.raw)
+	}
+	if out := a.want(422, "PATCH", at, `{"await_completion":true}`); out.str("fields", "config.await_completion") == "" {
+		t.Errorf("%s", out.raw)
+	}
 	if out := a.want(422, "PATCH", "/tenants/acme/destinations/h", `{"config":null}`); out.str("fields", "config.url") == "" {
 		t.Errorf("%s", out.raw)
 	}

@@ -33,6 +33,7 @@ type destinationJSON struct {
 	Format           string              `json:"format"`
 	Ordered          bool                `json:"ordered"`
 	OnExhausted      string              `json:"on_exhausted"`
+	AwaitCompletion  bool                `json:"await_completion"`
 	RateLimit        *models.RateLimit   `json:"rate_limit"`
 	Target           string              `json:"target"`
 	TargetURL        *string             `json:"target_url"`
@@ -69,6 +70,7 @@ func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 			j.Status.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
 		}
 	}
+	j.AwaitCompletion = d.AwaitsCompletion()
 	j.Ordered, j.OnExhausted = d.Ordered, models.ExhaustedSkip
 	if d.OnExhausted != "" {
 		j.OnExhausted = d.OnExhausted

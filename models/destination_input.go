@@ -58,8 +58,9 @@ type DestinationInput struct {
 	Signature        *string         `json:"signature"`
 	Format           *string         `json:"format"`
 	Ordered          *bool           `json:"ordered"`
-	OnExhausted      *string         `json:"on_exhausted"` // skip (default) or block
-	RateLimit        *RateLimit      `json:"rate_limit"`   // {} for none
+	OnExhausted      *string         `json:"on_exhausted"`     // skip (default) or block
+	RateLimit        *RateLimit      `json:"rate_limit"`       // {} for none
+	AwaitCompletion  *bool           `json:"await_completion"` // the webhooks' config field of this name
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
 	// are delivered then; EnableDestination offers more.
 	DisabledAt json.RawMessage `json:"disabled_at"`
@@ -88,6 +89,8 @@ func (in *DestinationInput) Remove(field string) {
 		in.Format = new(string)
 	case "ordered":
 		in.Ordered = new(bool)
+	case "await_completion":
+		in.AwaitCompletion = new(bool)
 	case "on_exhausted":
 		in.OnExhausted = new(string)
 	case "rate_limit":
@@ -103,6 +106,12 @@ type RateLimit struct {
 }
 
 const maxRate = 100_000
+
+// awaitCompletion is the config field with which webhooks wait for what a 202 announces.
+const awaitCompletion = "await_completion"
+
+// AwaitsCompletion reports whether a 202 with a status resource is not an acknowledgement yet.
+func (d *Destination) AwaitsCompletion() bool { return d.Config[awaitCompletion] == "true" }
 
 // mergePace takes over what the input says about order and speed.
 func (in *DestinationInput) mergePace(d *Destination, bad problems) {
@@ -250,6 +259,12 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 		}
 	}
 	d.Config = in.Config.apply(d.Config)
+	if in.AwaitCompletion != nil {
+		delete(d.Config, awaitCompletion)
+		if *in.AwaitCompletion {
+			d.Config[awaitCompletion] = "true"
+		}
+	}
 	d.Credentials = in.Credentials.apply(d.Credentials)
 	set := d.Settings()
 	for _, fe := range r.Check(&set) {

@@ -66,6 +66,9 @@ func (Type) Spec() adapters.Spec {
 				Help: "Sent with every event, for example the token that your gateway asks for. Headers of the protocol and " +
 					"those that begin with webhook-, waybill- or ce- cannot be set. Receipts mask values that look like credentials.",
 				Placeholder: `{"X-Team": "billing"}`},
+			{Key: awaitField, Label: "Wait for completion", Type: adapters.FieldCheckbox,
+				Help: "A receiver that answers 202 with a Location has not acknowledged the event until that address, which is asked within the " +
+					"timeout, answers 303 or a final 2xx."},
 		},
 		Credentials: []adapters.Field{
 			{Key: "secret", Label: "Signing secret", Type: adapters.FieldText, Sensitive: true, Shared: true, MaxLength: 256,
@@ -126,7 +129,7 @@ func (t Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, erro
 	if err != nil {
 		return nil, adapters.ConfigError("The destination's field custom_headers " + err.Error() + ".")
 	}
-	snd := &sender{endpoint: endpoint, settings: s, outpost: s.Signature == schemeOutpost, timeout: s.Limit(), now: t.clock()}
+	snd := &sender{endpoint: endpoint, settings: s, outpost: s.Signature == schemeOutpost, await: s.Config[awaitField] == "true", timeout: s.Limit(), now: t.clock()}
 	if err := snd.addSigners(s); err != nil {
 		return nil, adapters.ConfigError("The destination's signing secret " + err.Error() + ".")
 	}
@@ -144,6 +147,7 @@ type sender struct {
 	base     outbound.Header // the lines that every request has
 	signers  []signer        // the current secret's first
 	outpost  bool
+	await    bool // for the completion that a 202 announces
 	ownTrace bool // the destination's custom headers have a trace context
 	timeout  time.Duration
 	now      func() time.Time
@@ -207,7 +211,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 	if !s.ownTrace {
 		httpevent.AddTrace(h, m)
 	}
-	return s.client.Deliver(ctx, outbound.Request{Header: h, Body: m.Data, Timeout: s.timeout})
+	return s.deliver(ctx, outbound.Request{Header: h, Body: m.Data, Timeout: s.timeout})
 }
 
 // standardHeaders adds what Standard Webhooks asks for, and our own.
