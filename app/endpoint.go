@@ -85,14 +85,14 @@ func asJSON[Req any](a *App, perm models.Permission, run useCase[Req]) fiber.Han
 
 // within is the context of the call's work: a caller that waits (Prefer: wait) gets the time it asked for beside that of the
 // work, and what is committed is noted with the Idempotency-Key.
-func (call *Call) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if call.claim != nil {
-		ctx = models.WithClaim(ctx, call.claim)
+func (c *Call) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.claim != nil {
+		ctx = models.WithClaim(ctx, c.claim)
 	}
-	if call.Prefer.wait == 0 {
+	if c.Prefer.wait == 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(context.WithoutCancel(ctx), requestTimeout+call.Prefer.wait)
+	return context.WithTimeout(context.WithoutCancel(ctx), requestTimeout+c.Prefer.wait)
 }
 
 func sendJSON(c *fiber.Ctx, call *Call, r *Reply) error {

@@ -90,9 +90,9 @@ func (a *App) first(c *fiber.Ctx, claim *models.Claim, run fiber.Handler) error 
 
 // keepPublished makes the accepting transaction keep the answer to a single event: a caller that sends the event again after
 // a crash gets the same answer.
-func (call *Call) keepPublished() {
-	if call.claim != nil {
-		call.claim.Published = func(res models.PublishResult) (*models.KeptAnswer, error) { return publishReply(call, &res).keep(call) }
+func (c *Call) keepPublished() {
+	if c.claim != nil {
+		c.claim.Published = func(res models.PublishResult) (*models.KeptAnswer, error) { return publishReply(c, &res).keep(c) }
 	}
 }
 
