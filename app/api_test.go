@@ -340,6 +340,76 @@ func TestDestinationChanges(t *testing.T) {
 }
 
 // TestRoutingIsCurrent changes destinations between publishes: what the API has answered is in force for the next one.
+// TestNullsInPatches takes away what was set, as RFC 7396 says.
+func TestNullsInPatches(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	a.want(201, "PUT", "/tenants/acme", nil)
+	const at = "/tenants/acme/destinations/d"
+	fresh := a.want(201, "POST", "/tenants/acme/destinations", `{"id":"d","type":"echo","topics":"*"}`)
+	set := map[string]any{"name": "n", "retry": map[string]any{"max_attempts": 2}, "timeout": "3s", "max_in_flight": 3, "disable_after": 5, "format": "cloudevents-binary",
+		"ordered": true, "on_exhausted": "block", "rate_limit": map[string]any{"per_second": 5}, "metadata": map[string]any{"a": "1"}, "delivery_metadata": map[string]any{"b": "2"},
+		"filter": map[string]any{"a": 1}, "transform": "data", "signature": "outpost"}
+	changed := a.want(200, "PATCH", at, set)
+	nulls := map[string]any{}
+	for field := range set {
+		if changed.str(field) == fresh.str(field) {
+			t.Errorf("%s was not set: %s", field, changed.raw)
+		}
+		nulls[field] = nil
+	}
+	if same := a.want(200, "PATCH", at, `{}`); same.str("rate_limit", "per_second") != "5" || same.str("metadata", "a") != "1" {
+		t.Errorf("what is absent changed: %s", same.raw)
+	}
+	removed := a.want(200, "PATCH", at, nulls)
+	for field := range set {
+		if removed.str(field) != fresh.str(field) {
+			t.Errorf("%s is %q after null, and was %q at first", field, removed.str(field), fresh.str(field))
+		}
+	}
+	if out := a.want(422, "PATCH", at, `{"topics":null}`); out.str("fields", "topics") == "" {
+		t.Errorf("%s", out.raw)
+	}
+	hook := a.want(201, "POST", "/tenants/acme/destinations", `{"id":"h","type":"webhook","topics":"*","config":{"url":"https://example.com/"}}`)
+	asymmetric := a.want(200, "PATCH", "/tenants/acme/destinations/h", `{"signature":"v1a","credentials":null}`)
+	if !strings.HasPrefix(asymmetric.str("credentials", "public_key"), "whpk_") || asymmetric.str("credentials", "secret") == hook.str("credentials", "secret") {
+		t.Errorf("%s", asymmetric.raw)
+	}
+	if out := a.want(200, "PATCH", "/tenants/acme/destinations/h", `{"await_completion":true}`); out.str("await_completion") != "true" || out.str("config", "await_completion") != "true" {
+		t.Errorf("%s", out.raw)
+	}
+	if out := a.want(200, "PATCH", "/tenants/acme/destinations/h", `{"await_completion":null}`); out.str("await_completion") != "false" {
+		t.Errorf("%s", out.raw)
+	}
+	if out := a.want(422, "PATCH", at, `{"await_completion":true}`); out.str("fields", "config.await_completion") == "" {
+		t.Errorf("%s", out.raw)
+	}
+	if out := a.want(422, "PATCH", "/tenants/acme/destinations/h", `{"config":null}`); out.str("fields", "config.url") == "" {
+		t.Errorf("%s", out.raw)
+	}
+}
+
+// TestBatchPreferWait waits for the outcomes of all events of a batch.
+func TestBatchPreferWait(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	a.tenant("acme")
+	const batch = `[{"tenant_id":"acme","data":{}},{"tenant_id":"acme","data":1},{"tenant_id":"acme","id":"x","data":{}}]`
+	out := a.want(200, "POST", "/publish/batch", batch, "Prefer", "wait=20")
+	if out.str("results", "0", "deliveries", "0", "status") != "delivered" || out.str("results", "2", "deliveries", "0", "event_id") != "x" || out.str("results", "1", "status") != "422" ||
+		out.header.Get("Preference-Applied") != "wait=20" || out.header.Get("Vary") != "Prefer" {
+		t.Errorf("%s %v", out.raw, out.header)
+	}
+	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"never","type":"echo","topics":["slow"],"config":{"answer":"timeout"},"timeout":"10s"}`)
+	out = a.want(202, "POST", "/publish/batch", `[{"tenant_id":"acme","topic":"slow","data":{}}]`, "Prefer", "wait=1")
+	if out.str("results", "0", "status") != "202" || out.header.Get("Preference-Applied") != "wait=1" {
+		t.Errorf("%s %v", out.raw, out.header)
+	}
+	if out = a.want(202, "POST", "/publish/batch", batch, "Prefer", "respond-async"); out.header.Get("Preference-Applied") != "respond-async" {
+		t.Errorf("%v", out.header)
+	}
+}
+
 func TestRoutingIsCurrent(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)

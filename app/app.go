@@ -34,6 +34,7 @@ type App struct {
 	metrics       *metrics.Metrics
 	traces        *traces.Tracer   // nil unless OTEL_EXPORTER_OTLP_ENDPOINT is set
 	accepter      *models.Accepter // nil in a process without web
+	follower      *models.Follower // nil in a process without web
 	notices       *jobs.Notices
 	recent        *models.Recent // nil unless web and worker share the process
 	env           adapters.Env
@@ -127,6 +128,7 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 				return nil, fmt.Errorf("make the demo tenant: %w", err)
 			}
 		}
+		a.follower = models.NewFollower(a.store, log)
 		a.http = a.routes()
 	}
 	return a, nil
@@ -180,6 +182,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		g.Go(func() error { return a.http.Listener(a.listener) })
 		g.Go(func() error {
 			<-ctx.Done()
+			a.follower.Stop() // whoever waits for something gets the answer of now
 			err := a.http.ShutdownWithTimeout(stopWait)
 			if errors.Is(err, context.DeadlineExceeded) {
 				a.log.Warn("some connections were still open and are cut off", "after", stopWait)
@@ -233,6 +236,9 @@ func (a *App) keepPartitionsKnown(ctx context.Context) {
 // Close releases everything, after what was accepted is committed.
 func (a *App) Close() {
 	a.closing.Do(func() {
+		if a.follower != nil {
+			a.follower.Stop()
+		}
 		if a.accepter != nil {
 			a.accepter.Close()
 		}

@@ -24,8 +24,10 @@ const authTimeout = 5 * time.Second
 // apiCall finds out who calls the API and whether they may.
 func (a *App) apiCall(ctx context.Context, c *fiber.Ctx, perm models.Permission) (*Call, error) {
 	call := &Call{RequestID: requestID(c), IP: c.IP(), Prefer: parsePrefer(c.Get("Prefer")), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
-		IdempotencyKey: strings.Trim(c.Get("Idempotency-Key"), `" `),
-		Trace:          traces.Context(c.Get("traceparent"))}
+		Trace: traces.Context(c.Get("traceparent")), claim: claimOf(c), IfNoneMatch: c.Get(fiber.HeaderIfNoneMatch)}
+	if call.Prefer.wait > 0 {
+		call.gone = callerGone(c)
+	}
 	if call.Trace != "" {
 		var state []string // the header may be there several times
 		for _, h := range c.Request().Header.PeekAll("tracestate") {

@@ -116,6 +116,7 @@ func decodeJSON(b []byte, dst reflect.Value, strict bool) error {
 		return &models.Error{Kind: models.KindMalformed, Message: "The body must be a JSON object."}
 	}
 	bad := map[string]string{}
+	patch, isPatch := dst.Addr().Interface().(interface{ Remove(field string) })
 	t := dst.Type()
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
@@ -137,6 +138,10 @@ func decodeJSON(b []byte, dst reflect.Value, strict bool) error {
 				parts[field] = message
 			}
 			maps.Copy(bad, parts)
+			continue
+		}
+		if isPatch && string(value) == "null" {
+			patch.Remove(name)
 		}
 	}
 	if strict {

@@ -50,6 +50,7 @@ type listDeliveriesRequest struct {
 	Events   []string `query:"event_id" doc:"Only of these events."`
 	Topics   []string `query:"topic" doc:"Only of these topics."`
 	Statuses []string `query:"status" api:"schema=DeliveryStatus" doc:"Only in one of these states."`
+	Sort     string   `query:"sort" doc:"By when the event was received, or by the last attempt; then only what was attempted."`
 	filterParams
 }
 
@@ -64,7 +65,7 @@ func (a *App) listDeliveries(ctx context.Context, c *Call, req *listDeliveriesRe
 	}
 	since, until := req.span()
 	list, err := a.store.Deliveries(ctx, scope, models.DeliveryQuery{EventIDs: req.Events, Destinations: req.Destinations, Topics: req.Topics,
-		Statuses: req.Statuses, Code: req.Code, ErrorClass: req.ErrorClass, Since: since, Until: until, Page: page})
+		Statuses: req.Statuses, Code: req.Code, ErrorClass: req.ErrorClass, Since: since, Until: until, Sort: req.Sort, Page: page})
 	if err != nil {
 		return nil, err
 	}
@@ -76,12 +77,14 @@ type deliveryRequest struct {
 }
 
 func (a *App) getDelivery(ctx context.Context, c *Call, req *deliveryRequest) (*Reply, error) {
-	d, err := a.store.Delivery(ctx, c.Scope(), req.Delivery)
-	if err != nil {
-		return nil, err
-	}
-	final := d.Final()
-	return &Reply{Body: deliveryToJSON(d), Final: &final, ETag: fmt.Sprintf("%d-%d-%s", d.Turn, d.Attempts, d.Status)}, nil
+	return a.poll(ctx, c, func() (*Reply, models.Following, error) {
+		d, err := a.store.Delivery(ctx, c.Scope(), req.Delivery)
+		if err != nil {
+			return nil, models.Following{}, err
+		}
+		final := d.Final()
+		return &Reply{Body: deliveryToJSON(d), Final: &final, ETag: fmt.Sprintf("%d-%d-%s", d.Turn, d.Attempts, d.Status)}, following(d), nil
+	})
 }
 
 func (a *App) cancelDelivery(ctx context.Context, c *Call, req *deliveryRequest) (*Reply, error) {
@@ -120,12 +123,11 @@ func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, er
 		return nil, err
 	}
 	a.audit(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), map[string]any{"event": d.PublicEventID, "destination": d.DestinationID, "queued": queued})
-	location := apiPrefix + "/deliveries/" + d.ID()
-	r := &Reply{Status: http.StatusAccepted, Body: success, Location: location, Applied: c.Prefer.waitApplied(), Link: []string{"<" + location + `>; rel="monitor"`}}
+	r := &Reply{Body: success, Monitor: apiPrefix + "/deliveries/" + d.ID(), Applied: c.Prefer.waitApplied()}
 	if c.Prefer.wait == 0 {
 		return r, nil
 	}
-	after, settled, err := a.waitForAttempt(ctx, c.Scope(), d, c.Prefer.wait)
+	after, settled, err := a.waitForAttempt(ctx, c, d, c.Prefer.wait)
 	if err != nil || !settled {
 		return r, err
 	}
@@ -134,20 +136,14 @@ func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, er
 }
 
 // waitForAttempt waits until a delivery has more attempts than it had.
-func (a *App) waitForAttempt(ctx context.Context, scope models.Scope, before *models.Delivery, wait time.Duration) (*models.Delivery, bool, error) {
-	deadline := time.NewTimer(wait)
-	defer deadline.Stop()
-	for pause := 5 * time.Millisecond; ; pause = min(pause*3/2, 200*time.Millisecond) {
-		d, err := a.store.Delivery(ctx, scope, before.ID())
-		if err != nil || d.Attempts > before.Attempts {
-			return d, err == nil, err
-		}
-		select {
-		case <-deadline.C:
-			return nil, false, nil
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
-		case <-time.After(pause):
-		}
-	}
+func (a *App) waitForAttempt(ctx context.Context, c *Call, before *models.Delivery, wait time.Duration) (after *models.Delivery, settled bool, err error) {
+	settled, err = a.wait(ctx, c, following(before), wait, func() (bool, error) {
+		after, err = a.store.Delivery(ctx, c.Scope(), before.ID())
+		return err == nil && after.Attempts > before.Attempts, err
+	})
+	return after, settled, err
+}
+
+func following(d *models.Delivery) models.Following {
+	return models.Following{Event: d.EventID, Destination: d.DeliveryKey.Destination}
 }

@@ -33,6 +33,7 @@ type destinationJSON struct {
 	Format           string              `json:"format" api:"enum=|cloudevents-binary|cloudevents-structured" doc:"How messages look; empty for the payload as it was published."`
 	Ordered          bool                `json:"ordered" doc:"Whether deliveries with one ordering key go out one after the other."`
 	OnExhausted      string              `json:"on_exhausted" api:"enum=skip|block" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
+	AwaitCompletion  bool                `json:"await_completion" doc:"For webhooks: a 202 with a Location acknowledges only once that status resource says so."`
 	RateLimit        *models.RateLimit   `json:"rate_limit" doc:"null for no limit."`
 	Target           string              `json:"target" doc:"Where events go, in words."`
 	TargetURL        *string             `json:"target_url" doc:"A page about it, where there is one."`
@@ -69,6 +70,7 @@ func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 			j.Status.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
 		}
 	}
+	j.AwaitCompletion = d.AwaitsCompletion()
 	j.Ordered, j.OnExhausted = d.Ordered, models.ExhaustedSkip
 	if d.OnExhausted != "" {
 		j.OnExhausted = d.OnExhausted

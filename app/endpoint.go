@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,14 +18,17 @@ import (
 
 // Call is one request as use cases see it: who calls, and what they asked for beside the request itself.
 type Call struct {
-	Actor     *models.Actor
-	RequestID string
-	IP        string
-	Prefer    prefer
-	IfMatch   string // version of a resource that the caller read; empty for any
-	Page      bool   // from the dashboard, not from the API
+	Actor       *models.Actor
+	RequestID   string
+	IP          string
+	Prefer      prefer
+	IfMatch     string // version of a resource that the caller read; empty for any
+	IfNoneMatch string // states of a resource that the caller knows; empty for none
+	Page        bool   // from the dashboard, not from the API
 
-	IdempotencyKey string // of the request; empty for none
+	IdempotencyKey string        // of a form, so that sending it twice does nothing twice; empty for none
+	gone           func() bool   // whether the caller has gone away; nil where that cannot be told
+	claim          *models.Claim // of a request's Idempotency-Key; nil for none
 
 	Trace, TraceState string // the caller's checked traceparent and tracestate; empty for none
 }
@@ -35,9 +40,9 @@ func (c *Call) Scope() models.Scope { return c.Actor.Scope }
 type Reply struct {
 	Status   int
 	Body     any
-	Location string   // of a created or followed resource
+	Location string   // of a created resource
+	Monitor  string   // where the caller sees how what was asked for goes on; the status is 202 then, unless another is set
 	ETag     string   // without quotes; empty for none
-	Link     []string // values of Link headers
 	Final    *bool    // whether polling is over; nil where there is nothing to poll
 	Applied  []string // preferences that were honoured
 }
@@ -68,7 +73,7 @@ func asJSON[Req any](a *App, perm models.Permission, run useCase[Req]) fiber.Han
 		if err := bind.fill(c, &req, call.Prefer.strict); err != nil {
 			return err
 		}
-		ctx, cancelWait := withWait(ctx, call)
+		ctx, cancelWait := call.within(ctx)
 		defer cancelWait()
 		reply, err := run(ctx, call, &req)
 		if err != nil {
@@ -78,59 +83,114 @@ func asJSON[Req any](a *App, perm models.Permission, run useCase[Req]) fiber.Han
 	}
 }
 
-// withWait gives a caller that waits (Prefer: wait) the time it asked for beside that of the work.
-func withWait(ctx context.Context, call *Call) (context.Context, context.CancelFunc) {
-	if call.Prefer.wait == 0 {
+// within is the context of the call's work: a caller that waits (Prefer: wait) gets the time it asked for beside that of the
+// work, and what is committed is noted with the Idempotency-Key.
+func (c *Call) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.claim != nil {
+		ctx = models.WithClaim(ctx, c.claim)
+	}
+	if c.Prefer.wait == 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(context.WithoutCancel(ctx), requestTimeout+call.Prefer.wait)
+	return context.WithTimeout(context.WithoutCancel(ctx), requestTimeout+c.Prefer.wait)
 }
 
 func sendJSON(c *fiber.Ctx, call *Call, r *Reply) error {
+	get := c.Method() == fiber.MethodGet
+	status, body, err := r.write(call, get, c.Set)
+	if err != nil {
+		return err
+	}
+	if r.ETag != "" && get && etagMatches(c.Get(fiber.HeaderIfNoneMatch), quoted(r.ETag)) {
+		c.Response().Header.Del(fiber.HeaderContentType)
+		return c.SendStatus(fiber.StatusNotModified)
+	}
+	if p, ok := r.Body.(interface{ cursors() paginationJSON }); ok && get {
+		if links := pageLinks(c.OriginalURL(), p.cursors()); links != "" {
+			c.Set(fiber.HeaderLink, links)
+		}
+	}
+	return c.Status(status).Send(body)
+}
+
+// write sets the headers of an answer and returns the rest of it.
+func (r *Reply) write(call *Call, get bool, set func(name, value string)) (status int, body []byte, err error) {
 	if r.Location != "" {
-		c.Set(fiber.HeaderLocation, r.Location)
+		set(fiber.HeaderLocation, r.Location)
 	}
-	if len(r.Link) > 0 {
-		c.Set(fiber.HeaderLink, strings.Join(r.Link, ", "))
+	applied := r.Applied
+	if r.Monitor != "" {
+		set(fiber.HeaderLocation, r.Monitor)
+		set(fiber.HeaderContentLocation, r.Monitor)
+		set(fiber.HeaderLink, "<"+r.Monitor+`>; rel="monitor"`)
 	}
-	if len(r.Applied) > 0 {
-		c.Set("Preference-Applied", strings.Join(r.Applied, ", "))
+	if r.Monitor != "" || r.Final != nil {
+		set(fiber.HeaderVary, "Prefer")
 	}
 	if r.Final != nil {
 		if *r.Final {
-			c.Set(fiber.HeaderCacheControl, "private, max-age=60")
+			set(fiber.HeaderCacheControl, "private, max-age=60")
 		} else {
-			c.Set(fiber.HeaderCacheControl, "private, no-cache")
-			c.Set(fiber.HeaderRetryAfter, "1")
+			set(fiber.HeaderCacheControl, "private, no-cache")
+			set(fiber.HeaderRetryAfter, "1")
 		}
 	}
-	status := r.Status
-	if status == 0 {
+	if status = r.Status; status == 0 {
 		status = fiber.StatusOK
+		if r.Monitor != "" {
+			status = fiber.StatusAccepted
+		}
 	}
-	if call.Prefer.minimal && status < 300 && c.Method() != fiber.MethodGet {
-		c.Append("Preference-Applied", "return=minimal")
+	minimal := call.Prefer.minimal && status < 300 && !get
+	if minimal {
+		applied = append(slices.Clone(applied), "return=minimal")
 		if status == fiber.StatusOK {
 			status = fiber.StatusNoContent
 		}
-		c.Status(status)
-		return nil
+	}
+	if len(applied) > 0 {
+		set("Preference-Applied", strings.Join(applied, ", "))
 	}
 	if r.ETag != "" {
-		tag := `"` + r.ETag + `"`
-		c.Set(fiber.HeaderETag, tag)
-		if c.Method() == fiber.MethodGet && etagMatches(c.Get(fiber.HeaderIfNoneMatch), tag) {
-			return c.SendStatus(fiber.StatusNotModified)
-		}
+		set(fiber.HeaderETag, quoted(r.ETag))
+	}
+	if minimal {
+		return status, nil, nil
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // payloads and filters are shown as they were written; nothing takes this for HTML
 	if err := e.Encode(r.Body); err != nil {
-		return fmt.Errorf("print the answer: %w", err)
+		return 0, nil, fmt.Errorf("print the answer: %w", err)
 	}
-	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
-	return c.Status(status).Send(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
+	return status, bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// keep is the answer as it is given again for its request's Idempotency-Key.
+func (r *Reply) keep(call *Call) (k *models.KeptAnswer, err error) {
+	k = &models.KeptAnswer{Header: map[string]string{}}
+	k.Status, k.Body, err = r.write(call, false, func(name, value string) { k.Header[name] = value })
+	return k, err
+}
+
+// pageLinks are the values of a Link header (RFC 8288) for the pages after and before the one at this address.
+func pageLinks(address string, p paginationJSON) string {
+	path, query, _ := strings.Cut(address, "?")
+	var links []string
+	add := func(rel string, cursor *string) {
+		if cursor == nil {
+			return
+		}
+		// What is neither cursor stays as it was written.
+		params := slices.DeleteFunc(strings.Split(query, "&"), func(s string) bool {
+			return s == "" || strings.HasPrefix(s, "next=") || strings.HasPrefix(s, "prev=")
+		})
+		links = append(links, "<"+path+"?"+strings.Join(append(params, rel+"="+url.QueryEscape(*cursor)), "&")+`>; rel="`+rel+`"`)
+	}
+	add("next", p.Next)
+	add("prev", p.Prev)
+	return strings.Join(links, ", ")
 }
 
 // etagMatches reads If-None-Match (RFC 9110, section 13.1.2).

@@ -97,14 +97,16 @@ func (a *App) getEvent(ctx context.Context, c *Call, req *eventRequest) (*Reply,
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.store.Event(ctx, scope, req.Event)
-	if err != nil {
-		return nil, err
-	}
-	final := e.Counts.Final()
-	h := fnv.New64a()
-	_ = json.NewEncoder(h).Encode([]any{e.ID, e.Counts, e.Attempts, e.LastError})
-	return &Reply{Body: eventToJSON(e), Final: &final, ETag: strconv.FormatUint(h.Sum64(), 36)}, nil
+	return a.poll(ctx, c, func() (*Reply, models.Following, error) {
+		e, err := a.store.Event(ctx, scope, req.Event)
+		if err != nil {
+			return nil, models.Following{}, err
+		}
+		final := e.Counts.Final()
+		h := fnv.New64a()
+		_ = json.NewEncoder(h).Encode([]any{e.ID, e.Counts, e.Attempts, e.LastError})
+		return &Reply{Body: eventToJSON(e), Final: &final, ETag: strconv.FormatUint(h.Sum64(), 36)}, models.Following{Event: e.Key}, nil
+	})
 }
 
 type skippedJSON struct {

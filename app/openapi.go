@@ -176,8 +176,11 @@ func (b *describer) headers(d *description, method string, status int) map[strin
 	add(d.polled || d.versioned && method != http.MethodDelete, "ETag")
 	add(d.polled, "Retry-After")
 	add(d.located && (status != http.StatusOK || d.waits), "Location")
-	add(d.linked, "Link")
-	add(method != http.MethodGet, "Preference-Applied")
+	add(d.linked, "Content-Location")
+	add(d.linked || d.limit > 0, "Link")
+	add(d.linked || d.polled, "Vary")
+	add(method == http.MethodPost, "Idempotent-Replayed")
+	add(method != http.MethodGet || d.polled, "Preference-Applied")
 	return out
 }
 
@@ -195,10 +198,10 @@ func errorsOf(r route) []int {
 	}
 	changes := r.method != http.MethodGet
 	add(strings.Contains(r.path, ":") || names(d.request, "tenant_id"), http.StatusNotFound)
-	add(d.conflicts, http.StatusConflict)
+	add(d.conflicts || r.method == http.MethodPost, http.StatusConflict)
 	add(d.versioned && (r.method == http.MethodPatch || r.method == http.MethodDelete), http.StatusPreconditionFailed)
 	add(changes, http.StatusRequestEntityTooLarge)
-	add(hasFields(d.request), http.StatusUnprocessableEntity)
+	add(hasFields(d.request) || r.method == http.MethodPost, http.StatusUnprocessableEntity)
 	add(d.limited, http.StatusTooManyRequests)
 	add(true, http.StatusServiceUnavailable)
 	return out
@@ -251,12 +254,14 @@ func (b *describer) request(op *openapi.Operation, r route) {
 	if d.versioned && (r.method == http.MethodPatch || r.method == http.MethodDelete) {
 		ref("IfMatch")
 	}
-	if d.idempotent {
+	if r.method == http.MethodPost {
 		ref("IdempotencyKey")
 	}
 	switch {
 	case d.waits:
 		ref("PreferWait")
+	case d.polled:
+		ref("PreferChange")
 	case r.method != http.MethodGet:
 		ref("Prefer")
 	}

@@ -194,10 +194,11 @@ func commonParameters() map[string]*openapi.Parameter {
 	return map[string]*openapi.Parameter{
 		"IfNoneMatch":    header("If-None-Match", "The ETag of an answer that the caller has: 304 while it still holds.", `"1"`),
 		"IfMatch":        header("If-Match", "The ETag of what the caller has read: 412 when it was changed meanwhile.", `"1"`),
-		"IdempotencyKey": header("Idempotency-Key", "A request with the key of an earlier one starts nothing, and is answered with what that started.", "outage-17"),
+		"IdempotencyKey": header("Idempotency-Key", "A text that is unique to this request, such as a UUID. Sent again within 24 hours, the request does nothing and is answered as it was the first time; another request with the same key is 422, and 409 while the first one is being answered.", "0b5d0c5e-9d5c-4a57-9d2a-6f0a6b1c7c11"),
 		"Prefer":         header("Prefer", "RFC 7240. `return=minimal`: no body, and 204 instead of 200. `handling=strict`: unknown fields of the body are errors.", "return=minimal"),
 		"PreferWait": header("Prefer", "RFC 7240. `wait=10` (seconds, at most 60) holds the answer until the outcome is known; `respond-async` answers at once. "+
 			"`return=minimal`: no body. `handling=strict`: unknown fields of the body are errors.", "wait=10"),
+		"PreferChange": header("Prefer", "RFC 7240. `wait=10` (seconds, at most 60), together with `If-None-Match`, holds the answer until what is shown is no longer as the caller knows it, or the time is up (304).", "wait=10"),
 	}
 }
 
@@ -206,12 +207,15 @@ func commonHeaders() map[string]*openapi.Header {
 		return &openapi.Header{Description: description, Schema: &openapi.Schema{Type: "string"}}
 	}
 	return map[string]*openapi.Header{
-		"X-Request-Id":       text("Of this request, as the server's log and the audit log have it."),
-		"ETag":               text("Version of what is shown, for `If-None-Match` and `If-Match`."),
-		"Location":           text("Address of what was made, or of what tells how it goes on."),
-		"Link":               text("Where to look how it goes on (`rel=\"monitor\"`; RFC 8288)."),
-		"Preference-Applied": text("Which preferences were honoured (RFC 7240)."),
-		"Retry-After":        {Description: "Seconds after which to ask again.", Schema: &openapi.Schema{Type: "integer"}},
+		"X-Request-Id":        text("Of this request, as the server's log and the audit log have it."),
+		"ETag":                text("Version of what is shown, for `If-None-Match` and `If-Match`."),
+		"Location":            text("Address of what was made, or of what tells how it goes on."),
+		"Content-Location":    text("Address of what the body is about."),
+		"Link":                text("Where to look how it goes on (`rel=\"monitor\"`), or the pages beside this one (`next`, `prev`; RFC 8288)."),
+		"Vary":                text("The answer depends on what the caller prefers."),
+		"Idempotent-Replayed": text("`true` where this is the answer to an earlier request with the same Idempotency-Key."),
+		"Preference-Applied":  text("Which preferences were honoured (RFC 7240)."),
+		"Retry-After":         {Description: "Seconds after which to ask again.", Schema: &openapi.Schema{Type: "integer"}},
 	}
 }
 

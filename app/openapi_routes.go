@@ -31,7 +31,7 @@ type description struct {
 	choices          map[string][]string
 	answers          []described
 
-	waits, polled, versioned, located, linked, idempotent, conflicts, limited bool
+	waits, polled, versioned, located, linked, conflicts, limited bool
 }
 
 // described is one kind of answer.
@@ -100,7 +100,6 @@ var (
 	versioned  fact = func(d *description) { d.versioned = true }  // ETag, and If-Match where it is changed
 	located    fact = func(d *description) { d.located = true }    // Location of what was made or goes on
 	linked     fact = func(d *description) { d.linked = true }     // Link to where to look how it goes on
-	idempotent fact = func(d *description) { d.idempotent = true } // Idempotency-Key
 	conflicts  fact = func(d *description) { d.conflicts = true }  // 409 where the state does not permit it
 	limited    fact = func(d *description) { d.limited = true }    // 429
 )

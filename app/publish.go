@@ -10,8 +10,11 @@ import (
 	"reflect"
 	"time"
 
+	"sync/atomic"
+
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/models"
 )
@@ -45,7 +48,7 @@ func (a *App) publish(c *fiber.Ctx) error {
 	if err := decodePublish(b, in, call.Prefer.strict); err != nil {
 		return err
 	}
-	ctx, cancelWait := withWait(ctx, call)
+	ctx, cancelWait := call.within(ctx)
 	defer cancelWait()
 	reply, err := a.publishOne(ctx, call, in)
 	if err != nil {
@@ -81,13 +84,12 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	if err := scopePublish(call, in); err != nil {
 		return nil, err
 	}
+	call.keepPublished()
 	res, err := a.acceptTraced(ctx, call, in)
 	if err != nil {
 		return nil, err
 	}
-	location := apiPrefix + "/events/" + url.PathEscape(res.ID)
-	r := &Reply{Status: http.StatusAccepted, Body: publishJSON{PublishResult: *res}, Location: location, Applied: call.Prefer.waitApplied(),
-		Link: []string{"<" + location + `>; rel="monitor"`}}
+	r := publishReply(call, res)
 	if call.Prefer.wait == 0 {
 		return r, nil
 	}
@@ -95,7 +97,7 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	if err != nil {
 		return nil, err
 	}
-	considered, settled, err := a.waitForOutcomes(ctx, scope, res.ID, call.Prefer.wait)
+	considered, settled, err := a.waitForOutcomes(ctx, call, scope, res.ID, call.Prefer.wait)
 	if err != nil || !settled {
 		return r, err
 	}
@@ -107,10 +109,14 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	return r, nil
 }
 
+func publishReply(call *Call, res *models.PublishResult) *Reply {
+	return &Reply{Body: publishJSON{PublishResult: *res}, Applied: call.Prefer.waitApplied(), Monitor: apiPrefix + "/events/" + url.PathEscape(res.ID)}
+}
+
 // acceptTraced accepts an event within a span, to which its attempts will belong.
 func (a *App) acceptTraced(ctx context.Context, call *Call, in *models.PublishInput) (*models.PublishResult, error) {
 	span := a.traces.Publish(call.Trace, call.TraceState, in.TenantID, 1)
-	in.TraceParent, in.TraceState = span.Parent, span.State
+	in.TraceParent, in.TraceState, in.Claim = span.Parent, span.State, call.claim
 	res, err := a.accepter.Publish(ctx, in)
 	if err != nil {
 		e := models.AsError(err)
@@ -138,25 +144,17 @@ func scopePublish(call *Call, in *models.PublishInput) error {
 
 // waitForOutcomes waits until every delivery of an event has its first outcome; settled is false when the time is up
 // first.
-func (a *App) waitForOutcomes(ctx context.Context, scope models.Scope, eventID string, wait time.Duration) (c *models.Considered, settled bool, err error) {
-	deadline := time.NewTimer(wait)
-	defer deadline.Stop()
-	for pause := 5 * time.Millisecond; ; pause = min(pause*3/2, 200*time.Millisecond) {
-		if settled, err = a.store.HasOutcomes(ctx, scope, eventID); err != nil {
-			return nil, false, err
-		}
-		if settled {
-			c, err = a.store.EventDeliveries(ctx, scope, eventID)
-			return c, true, err
-		}
-		select {
-		case <-deadline.C:
-			return nil, false, nil
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
-		case <-time.After(pause):
-		}
+func (a *App) waitForOutcomes(ctx context.Context, call *Call, scope models.Scope, eventID string, wait time.Duration) (c *models.Considered, settled bool, err error) {
+	key, err := a.store.EventKey(ctx, scope, eventID)
+	if err != nil {
+		return nil, false, err
 	}
+	settled, err = a.wait(ctx, call, models.Following{Event: key}, wait, func() (bool, error) { return a.store.HasOutcomes(ctx, key) })
+	if err != nil || !settled {
+		return nil, false, err
+	}
+	c, err = a.store.EventDeliveries(ctx, scope, eventID)
+	return c, err == nil, err
 }
 
 // batchResult is the answer for one event of a batch.
@@ -167,13 +165,15 @@ type batchResult struct {
 	DestinationIDs []string          `json:"destination_ids,omitempty"`
 	Message        string            `json:"message,omitempty" doc:"Why it was refused."`
 	Fields         map[string]string `json:"fields,omitempty" doc:"What is wrong, by field."`
+	Deliveries     []deliveryJSON    `json:"deliveries,omitempty" doc:"What became of it, where the caller waited for the outcomes."`
 }
 
 type batchJSON struct {
 	Results []batchResult `json:"results" doc:"One for every event, in the order of the request."`
 }
 
-// publishBatch accepts many events, as a JSON array or as NDJSON. Each has its own result, in order.
+// publishBatch accepts many events, as a JSON array or as NDJSON. Each has its own result, in order. With Prefer: wait the
+// answer is held until every delivery of every event has had its first outcome.
 func (a *App) publishBatch(c *fiber.Ctx) error {
 	ctx, cancel := callContext()
 	defer cancel()
@@ -209,7 +209,7 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 	}
 	span := a.traces.Publish(call.Trace, call.TraceState, call.Actor.TenantID, len(ins))
 	for _, in := range ins {
-		in.TraceParent, in.TraceState = span.Parent, span.State
+		in.TraceParent, in.TraceState, in.Claim = span.Parent, span.State, call.claim
 	}
 	res, errs := a.accepter.PublishAll(ctx, ins)
 	span.End(http.StatusAccepted, "")
@@ -220,7 +220,57 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 		}
 		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs}
 	}
-	return sendJSON(c, call, &Reply{Status: http.StatusAccepted, Body: batchJSON{results}})
+	r := &Reply{Status: http.StatusAccepted, Body: batchJSON{results}, Applied: call.Prefer.waitApplied()}
+	if call.Prefer.wait > 0 {
+		ctx, cancelWait := call.within(ctx)
+		defer cancelWait()
+		settled, err := a.waitForBatch(ctx, call, ins, places, results)
+		if err != nil {
+			return err
+		}
+		if settled {
+			r.Status = http.StatusOK
+		}
+	}
+	c.Set(fiber.HeaderVary, "Prefer")
+	return sendJSON(c, call, r)
+}
+
+// batchWaiters is how many events of a batch are waited for at a time. Their order does not matter: the answer waits for all.
+const batchWaiters = 16
+
+// waitForBatch waits until every delivery of the accepted events has its first outcome, and adds them to the results; settled
+// is false when the time is up first.
+func (a *App) waitForBatch(ctx context.Context, call *Call, ins []*models.PublishInput, places []int, results []batchResult) (settled bool, err error) {
+	deadline := time.Now().Add(call.Prefer.wait)
+	var late atomic.Bool
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(batchWaiters)
+	for k, i := range places {
+		if results[i].Status != http.StatusAccepted {
+			continue
+		}
+		g.Go(func() error {
+			if late.Load() {
+				return nil
+			}
+			scope, err := a.store.Of(ctx, call.Scope(), ins[k].TenantID)
+			if err != nil {
+				return err
+			}
+			considered, settled, err := a.waitForOutcomes(ctx, call, scope, results[i].ID, time.Until(deadline))
+			if err != nil || !settled {
+				late.Store(true)
+				return err
+			}
+			for _, d := range considered.Deliveries {
+				results[i].Deliveries = append(results[i].Deliveries, deliveryToJSON(d))
+			}
+			return nil
+		})
+	}
+	err = g.Wait()
+	return !late.Load() && err == nil, err
 }
 
 // splitBatch cuts a batch into its events.
@@ -283,7 +333,7 @@ func (a *App) sendTest(ctx context.Context, c *Call, req *testRequest) (*Reply, 
 		return nil, err
 	}
 	a.auditDestination(ctx, c, d, "destination.test", map[string]any{"event": res.ID})
-	r := &Reply{Status: http.StatusAccepted, Body: res, Location: apiPrefix + "/events/" + url.PathEscape(res.ID), Applied: c.Prefer.waitApplied()}
+	r := publishReply(c, res)
 	wait := c.Prefer.wait
 	if c.Prefer.async {
 		return r, nil
@@ -291,7 +341,7 @@ func (a *App) sendTest(ctx context.Context, c *Call, req *testRequest) (*Reply, 
 	if wait == 0 {
 		wait = testWait
 	}
-	considered, settled, err := a.waitForOutcomes(ctx, d.TenantScope(), res.ID, wait)
+	considered, settled, err := a.waitForOutcomes(ctx, c, d.TenantScope(), res.ID, wait)
 	if err != nil || !settled || len(considered.Deliveries) == 0 {
 		return r, err
 	}

@@ -136,12 +136,11 @@ func (a *App) startRetry(ctx context.Context, c *Call, req *bulkRequest) (*Reply
 	if fresh {
 		a.audit(ctx, c, b.TenantScope(), "retry.start", b.ID(), map[string]any{"filter": b.Filter, "total": b.Total, "rate": b.Rate})
 	}
-	location := apiPrefix + "/retries/" + b.ID()
-	r := &Reply{Status: http.StatusAccepted, Body: bulkRetryToJSON(b), Location: location, Applied: c.Prefer.waitApplied(), Link: []string{"<" + location + `>; rel="monitor"`}}
+	r := &Reply{Body: bulkRetryToJSON(b), Monitor: apiPrefix + "/retries/" + b.ID(), Applied: c.Prefer.waitApplied()}
 	if c.Prefer.wait == 0 {
 		return r, nil
 	}
-	after, err := a.waitForRetry(ctx, c.Scope(), b, c.Prefer.wait)
+	after, err := a.waitForRetry(ctx, c, b, c.Prefer.wait)
 	if err != nil {
 		return nil, err
 	}
@@ -152,19 +151,16 @@ func (a *App) startRetry(ctx context.Context, c *Call, req *bulkRequest) (*Reply
 }
 
 // waitForRetry waits until a bulk retry is over, or the time is, and returns how it is then.
-func (a *App) waitForRetry(ctx context.Context, scope models.Scope, b *models.BulkRetry, wait time.Duration) (*models.BulkRetry, error) {
-	for deadline := time.Now().Add(wait); !b.Final() && time.Now().Before(deadline); {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(min(200*time.Millisecond, time.Until(deadline))):
+func (a *App) waitForRetry(ctx context.Context, c *Call, b *models.BulkRetry, wait time.Duration) (*models.BulkRetry, error) {
+	_, err := a.wait(ctx, c, models.Following{Retry: b.Key}, wait, func() (bool, error) {
+		now, err := a.store.BulkRetry(ctx, c.Scope(), b.ID())
+		if err != nil {
+			return false, err
 		}
-		var err error
-		if b, err = a.store.BulkRetry(ctx, scope, b.ID()); err != nil {
-			return nil, err
-		}
-	}
-	return b, nil
+		b = now
+		return b.Final(), nil
+	})
+	return b, err
 }
 
 type listRetriesRequest struct {
@@ -194,11 +190,13 @@ type oneRetryRequest struct {
 }
 
 func (a *App) getRetry(ctx context.Context, c *Call, req *oneRetryRequest) (*Reply, error) {
-	b, err := a.store.BulkRetry(ctx, c.Scope(), req.Retry)
-	if err != nil {
-		return nil, err
-	}
-	return retryReply(b), nil
+	return a.poll(ctx, c, func() (*Reply, models.Following, error) {
+		b, err := a.store.BulkRetry(ctx, c.Scope(), req.Retry)
+		if err != nil {
+			return nil, models.Following{}, err
+		}
+		return retryReply(b), models.Following{Retry: b.Key}, nil
+	})
 }
 
 func retryReply(b *models.BulkRetry) *Reply {

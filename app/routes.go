@@ -45,7 +45,7 @@ func (a *App) routes() *fiber.App {
 	f.Get("/readyz", a.readyz)
 	f.Get(static.Prefix+"*", a.serveStatic)
 	for _, r := range a.apiRoutes() {
-		f.Add(r.method, apiPrefix+r.path, r.handler)
+		f.Add(r.method, apiPrefix+r.path, a.once(r))
 	}
 	f.Get("/openapi.json", a.openAPI)
 	a.mountPages(f)

@@ -68,6 +68,9 @@ func pageToJSON[T, U any](p *models.Page[T], f func(T) U) pageJSON[U] {
 	return out
 }
 
+// cursors are what leads to the pages after and before.
+func (p pageJSON[T]) cursors() paginationJSON { return p.Pagination }
+
 // listJSON is a list that is short enough to come as a whole.
 type listJSON[T any] struct {
 	Models []T `json:"models"`

@@ -47,6 +47,9 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		if err != nil {
 			return err
 		}
+		if err := markClaims(ctx, conn, group); err != nil {
+			return err
+		}
 		fresh, err := a.admit(ctx, conn, group, tenants, catalogue)
 		if err != nil || len(fresh) == 0 {
 			return err
@@ -56,6 +59,9 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		for i, p := range fresh {
 			ids[i] = p.id
 			a.place(p, tenants[p.in.TenantID], w)
+		}
+		if err := a.s.keepPublished(ctx, conn, fresh); err != nil {
+			return err
 		}
 		if err := w.lineUp(ctx, conn); err != nil {
 			return err
@@ -191,6 +197,7 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 	for _, p := range group {
 		t := tenants[p.in.TenantID]
 		switch {
+		case p.err != nil:
 		case t == nil:
 			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("There is no tenant %q. Create it with PUT /tenants/{id} before publishing to it.", cut(p.in.TenantID, 80)),
 				Fields: map[string]string{"tenant_id": "is unknown"}}

@@ -131,7 +131,7 @@ func (s *Store) tellAcknowledged(ctx context.Context, a *Alert) error {
 		return nil
 	}
 	committed := func() {}
-	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `select distinct on (n.channel_key) n.channel_key, n.notice from notifications n join channels c on c.key = n.channel_key
 			where n.alert_id = $1 and n.kind in ('opened', 'repeated') and n.status in ('queued', 'sent') and c.deleted_at is null order by n.channel_key, n.id desc`, a.Key)
 		if err != nil {
@@ -193,7 +193,7 @@ func (s *Store) ResolveAlert(ctx context.Context, scope Scope, tenantID, id, act
 		why = "Resolved by " + actorName(actor) + ": " + message + ended(message)
 	}
 	committed := func() {}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		var n int
 		if committed, n, err = s.endAlerts(ctx, tx, r, &a.Key, why); err != nil {
 			return err

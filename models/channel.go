@@ -181,7 +181,7 @@ func (s *Store) CreateChannel(ctx context.Context, scope Scope, tenantID string,
 	}
 	var nothing *snapshot
 	c.Changes = nothing.changes(s.channelSnapshot(c))
-	return c, s.DB.WithContext(ctx).Create(c).Error
+	return c, s.InTx(ctx, func(_ context.Context, tx *Tx) error { return tx.DB.Create(c).Error })
 }
 
 // UpdateChannel changes a channel.

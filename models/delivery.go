@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -89,80 +90,6 @@ func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
 	}
 	d.MaxAttempts = policy.Attempts()
 	return d, nil
-}
-
-// DeliveryQuery selects deliveries.
-type DeliveryQuery struct {
-	EventIDs     []string
-	Destinations []string // ids
-	Topics       []string
-	Statuses     []string
-	Code         int
-	ErrorClass   string
-	Since, Until time.Time // of the event's receipt; zero for open
-	Page         PageQuery
-}
-
-// Deliveries lists deliveries by the time their event was received. What a filter held back is among them only when its
-// status is asked for.
-func (s *Store) Deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (*Page[*Delivery], error) {
-	k, err := dq.Page.keyset("deliveries", scope.keys(), dq.EventIDs, dq.Destinations, dq.Topics, dq.Statuses, dq.Code, dq.ErrorClass, dq.Since, dq.Until)
-	if err != nil {
-		return nil, err
-	}
-	for _, st := range dq.Statuses {
-		if !IsStatus(st) {
-			return nil, Invalid("status", fmt.Sprintf("%q is not a status: use %s", cut(st, 40), listSome(Statuses)))
-		}
-	}
-	q := newQuery()
-	lo, hi := idRange(dq.Since, dq.Until)
-	if len(dq.EventIDs) > 0 {
-		keys, err := s.eventKeys(ctx, scope, dq.EventIDs)
-		if err != nil {
-			return nil, err
-		}
-		q.and("d.event_id = any(?)", keys)
-	}
-	var after DeliveryKey
-	if k.decode(&after) {
-		q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventID, after.Destination)
-	}
-	q.and("d.event_id >= ?", lo)
-	q.and("d.event_id < ?", hi)
-	scope.where(q, "d.tenant_key")
-	scope.where(q, "e.tenant_key")
-	statusConditions(q, scope, dq.Statuses)
-	keys, err := s.destinationKeys(ctx, scope, dq.Destinations)
-	if err != nil {
-		return nil, err
-	}
-	if len(keys) > 0 {
-		q.and("d.destination_key = any(?)", keys)
-	}
-	if len(dq.Topics) > 0 {
-		q.and("e.topic = any(?)", dq.Topics)
-	}
-	if dq.Code != 0 {
-		q.and("d.last_code = ?", dq.Code)
-	}
-	if dq.ErrorClass != "" {
-		q.and("d.error_class = ?", dq.ErrorClass)
-	}
-	rows, err := s.Pool.Query(ctx, deliverySelect+q.sql()+" order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1), q.args...)
-	if err != nil {
-		return nil, err
-	}
-	list, err := pgx.CollectRows(rows, s.scanDelivery)
-	if err != nil {
-		return nil, err
-	}
-	if slices.Contains(dq.Statuses, StatusFilteredOut) && dq.Code == 0 && dq.ErrorClass == "" {
-		if list, err = s.withFiltered(ctx, scope, dq, keys, k, list); err != nil {
-			return nil, err
-		}
-	}
-	return newPage(k, "created_at", list, func(d *Delivery) any { return d.DeliveryKey }), nil
 }
 
 // statusConditions asks for deliveries d in one of the statuses, through the index of the unusual ones where it can.
@@ -431,12 +358,8 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 func (d *Delivery) TenantScope() Scope { return Scope{key: d.TenantKey} }
 
 // HasOutcomes reports whether every delivery of an event has had its first outcome.
-func (s *Store) HasOutcomes(ctx context.Context, scope Scope, eventID string) (bool, error) {
-	e, err := s.event(ctx, scope, eventID)
-	if err != nil {
-		return false, err
-	}
+func (s *Store) HasOutcomes(ctx context.Context, event uuid.UUID) (bool, error) {
 	var open bool
-	err = s.Pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)", e.Key).Scan(&open)
+	err := s.Pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)", event).Scan(&open)
 	return !open, err
 }

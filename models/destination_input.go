@@ -60,11 +60,44 @@ type DestinationInput struct {
 	Ordered          *bool           `json:"ordered" doc:"Deliveries with one ordering key go out one after the other."`
 	OnExhausted      *string         `json:"on_exhausted" api:"enum=skip|block" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
 	RateLimit        *RateLimit      `json:"rate_limit" doc:"'{}' for none."`
+	AwaitCompletion  *bool           `json:"await_completion" doc:"The webhooks' config field of this name."`
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
 	// are delivered then; EnableDestination offers more.
 	DisabledAt json.RawMessage `json:"disabled_at" api:"type=string,format=date-time,null" doc:"A time disables it; null enables it and delivers what was held."`
+	removed    []string        // maps that were given as null
 	Disabled   *bool           `json:"-"` // when creating from a page: save without starting to deliver
 	Actor      string          `json:"-"` // who asks
+}
+
+// Remove notes that a field was given as null, which takes it away from the destination (RFC 7396): the default is in force
+// then. Fields that tell null from nothing by themselves are not its business, nor are those that cannot be taken away.
+func (in *DestinationInput) Remove(field string) {
+	switch field {
+	case "name":
+		in.Name = new(string)
+	case "topics":
+		in.Topics = &Topics{}
+	case "retry":
+		in.Retry = &RetryPolicy{}
+	case "timeout":
+		in.Timeout = new(Duration)
+	case "max_in_flight":
+		in.MaxInFlight = new(int)
+	case "signature":
+		in.Signature = new(string)
+	case "format":
+		in.Format = new(string)
+	case "ordered":
+		in.Ordered = new(bool)
+	case "await_completion":
+		in.AwaitCompletion = new(bool)
+	case "on_exhausted":
+		in.OnExhausted = new(string)
+	case "rate_limit":
+		in.RateLimit = &RateLimit{}
+	case "config", "credentials", "delivery_metadata", "metadata":
+		in.removed = append(in.removed, field)
+	}
 }
 
 // RateLimit is how fast a destination may be sent to.
@@ -73,6 +106,12 @@ type RateLimit struct {
 }
 
 const maxRate = 100_000
+
+// awaitCompletion is the config field with which webhooks wait for what a 202 announces.
+const awaitCompletion = "await_completion"
+
+// AwaitsCompletion reports whether a 202 with a status resource is not an acknowledgement yet.
+func (d *Destination) AwaitsCompletion() bool { return d.Config[awaitCompletion] == "true" }
 
 // mergePace takes over what the input says about order and speed.
 func (in *DestinationInput) mergePace(d *Destination, bad problems) {
@@ -134,6 +173,10 @@ func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput)
 	if in.Transform != nil {
 		d.Transform = readTransform(in.Transform, bad)
 	}
+	for _, field := range in.removed {
+		of := map[string]*map[string]string{"config": &d.Config, "credentials": &d.Credentials, "delivery_metadata": &d.DeliveryMetadata, "metadata": &d.Metadata}[field]
+		*of = map[string]string{}
+	}
 	d.DeliveryMetadata = in.DeliveryMetadata.apply(d.DeliveryMetadata)
 	checkMetadata("delivery_metadata", d.DeliveryMetadata, bad)
 	d.Metadata = in.Metadata.apply(d.Metadata)
@@ -186,8 +229,8 @@ func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems
 	}
 	if in.Signature != nil {
 		d.Signature = *in.Signature
-		if !slices.Contains([]string{"", "standard", "outpost"}, d.Signature) {
-			bad.add("signature", `must be "standard" or "outpost"`)
+		if !slices.Contains([]string{"", "standard", "v1a", "outpost"}, d.Signature) {
+			bad.add("signature", `must be "standard", "v1a" or "outpost"`)
 		}
 	}
 	if in.Format != nil {
@@ -216,6 +259,12 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 		}
 	}
 	d.Config = in.Config.apply(d.Config)
+	if in.AwaitCompletion != nil {
+		delete(d.Config, awaitCompletion)
+		if *in.AwaitCompletion {
+			d.Config[awaitCompletion] = "true"
+		}
+	}
 	d.Credentials = in.Credentials.apply(d.Credentials)
 	set := d.Settings()
 	for _, fe := range r.Check(&set) {

@@ -294,6 +294,15 @@ func (s *Store) Event(ctx context.Context, scope Scope, id string) (*Event, erro
 	return e, s.addDeliveries(ctx, []*Event{e})
 }
 
+// EventKey returns the key of an event by its public id.
+func (s *Store) EventKey(ctx context.Context, scope Scope, id string) (uuid.UUID, error) {
+	e, err := s.event(ctx, scope, id)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	return e.Key, nil
+}
+
 func (s *Store) event(ctx context.Context, scope Scope, id string) (*Event, error) {
 	q := newQuery()
 	if key, ok := parseEventID(id); ok {

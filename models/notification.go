@@ -226,7 +226,7 @@ func (s *Store) Resend(ctx context.Context, scope Scope, tenantID, id, actor str
 		Notice: old.Notice, Actor: actor, CreatedAt: now, DueAt: &now}
 	n.Notice.ID = n.ID()
 	committed := func() {}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		committed, err = s.insertNotifications(ctx, tx, []*Notification{n})
 		return err
 	})

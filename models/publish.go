@@ -33,6 +33,8 @@ type PublishInput struct {
 	TraceParent string `json:"-"`
 	TraceState  string `json:"-"`
 
+	Claim *Claim `json:"-"` // of the request's Idempotency-Key; nil for none
+
 	Ours    bool   `json:"-"` // the server's own event, which alone may have a reserved topic
 	Trigger string `json:"-"` // TriggerTest for a test event
 	Actor   string `json:"-"` // who sent a test event

@@ -62,7 +62,7 @@ func (s *Store) CreateAlertRule(ctx context.Context, scope Scope, tenantID strin
 	}
 	var nothing *snapshot
 	r.Changes = nothing.changes(r.snapshot())
-	return r, s.DB.WithContext(ctx).Create(r).Error
+	return r, s.InTx(ctx, func(_ context.Context, tx *Tx) error { return tx.DB.Create(r).Error })
 }
 
 // UpdateAlertRule changes a rule.

@@ -184,7 +184,8 @@ type Tx struct {
 	Pgx pgx.Tx
 }
 
-// InTx runs fn in one transaction that GORM and pgx share, and commits when fn returns nil.
+// InTx runs fn in one transaction that GORM and pgx share, and commits when fn returns nil. What it commits is noted with
+// the Idempotency-Key of the request that the context belongs to.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (err error) {
 	conn, err := s.SQL.Conn(ctx)
 	if err != nil {
@@ -221,6 +222,9 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 	g := s.DB.Session(&gorm.Session{Context: ctx, NewDB: true, SkipDefaultTransaction: true})
 	g.Statement.ConnPool = &txConn{conn}
 	if err = fn(ctx, &Tx{DB: g, Pgx: ptx}); err != nil {
+		return err
+	}
+	if err = markClaim(ctx, ptx); err != nil {
 		return err
 	}
 	return ptx.Commit(ctx)

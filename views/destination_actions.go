@@ -81,7 +81,7 @@ func (v Secrets) lines() []secretLine {
 	values := v.Destination.Masked(v.Revealed)
 	var out []secretLine
 	for _, f := range r.Spec.Credentials {
-		if f.Sensitive && values[f.Key] != "" {
+		if (f.Sensitive || f.Shared) && values[f.Key] != "" {
 			out = append(out, secretLine{f.Label, values[f.Key], f.Help, f.Shared})
 		}
 	}

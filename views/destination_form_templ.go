@@ -877,7 +877,7 @@ func deliverySettings(v DestinationForm) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if v.signs() {
-			templ_7745c5c3_Err = Select(v.Form, Control{Name: "signature", Label: "Signature", Hint: "How requests are signed.", Unmarked: true, Options: []Option{{Value: "", Label: "Standard Webhooks (webhook-signature)"}, {Value: "outpost", Label: "Outpost (x-outpost-signature)"}}}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Select(v.Form, Control{Name: "signature", Label: "Signature", Hint: "How requests are signed.", Unmarked: true, Options: []Option{{Value: "", Label: "Standard Webhooks (webhook-signature)"}, {Value: "v1a", Label: "Standard Webhooks, asymmetric (v1a, ed25519)"}, {Value: "outpost", Label: "Outpost (x-outpost-signature)"}}}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -53,6 +53,8 @@ func TestEachItsOwn(t *testing.T) {
 			t.Errorf("%s was refused, and the receipt says %+v", id, receipts[i])
 		case !isBad(i) && (e != nil || !strings.Contains(string(receipts[i].Body), `"mid-`+id+`"`)):
 			t.Errorf("%s was taken, and Send says %+v, %s", id, e, receipts[i].Body)
+		case !strings.Contains(receipts[i].ReqHeader, "X-Amz-Target: AmazonSQS.SendMessageBatch\n") || !strings.Contains(receipts[i].ReqHeader, "Authorization: ***\n"):
+			t.Errorf("%s: the receipt shows the header %q", id, receipts[i].ReqHeader)
 		}
 	}
 	if n := len(srv.Requests()); n >= len(messages) {

@@ -2,6 +2,9 @@
 
 package outbound
 
-// peek cannot look into a socket on this system, so idle connections are used as they are. A request on one that the
-// other side has closed fails and is retried by the retry policy.
+// Peek cannot look into a socket on this system, and says that it is quiet.
+func Peek(uintptr) (quiet, closed bool) { return true, false }
+
+// peek lets idle connections be used as they are. A request on one that the other side has closed fails and is retried by
+// the retry policy.
 func (cn *conn) peek(uintptr) { cn.alive = true }

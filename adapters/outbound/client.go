@@ -88,8 +88,9 @@ type Request struct {
 // Response is what came back.
 type Response struct {
 	adapters.Receipt
-	Location string // the header's value, for redirects and status resources
-	Control  string // the value of the header Webhook-Delivery, with which receivers steer a delivery
+	Location string        // the header's value, for redirects and status resources
+	After    time.Duration // Retry-After, with whatever status; Receipt.Retry has it of failures only
+	Control  string        // the value of the header Webhook-Delivery, with which receivers steer a delivery
 }
 
 // exchange is the working memory of one call. It is pooled, so a call allocates only what its receipt keeps.

@@ -61,7 +61,7 @@ func (x *exchange) read(resp *Response, head bool) *adapters.Error {
 		// An interim answer (100 Continue, 103 Early Hints) precedes the real one.
 		resp.Code, resp.RespHeader, resp.Location, resp.Control = 0, "", "", ""
 	}
-	if resp.Code >= 300 {
+	if resp.After = x.answer.retry; resp.Code >= 300 {
 		resp.Retry = x.answer.retry
 	}
 	noBody := head || resp.Code == 204 || resp.Code == 304

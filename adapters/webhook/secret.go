@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -13,8 +15,12 @@ import (
 )
 
 const (
-	secretPrefix = "whsec_"
-	secretBytes  = 32
+	secretPrefix  = "whsec_"
+	privatePrefix = "whsk_" // of an ed25519 key, as Standard Webhooks writes it
+	publicPrefix  = "whpk_"
+	// publicKeyField shows the public key that belongs to the secret in force.
+	publicKeyField = "public_key"
+	secretBytes    = 32
 	// defaultOverlap is how long the previous secret signs as well after a rotation, unless the caller says otherwise.
 	defaultOverlap = 24 * time.Hour
 )
@@ -26,13 +32,39 @@ func NewSecret() string {
 	return secretPrefix + base64.StdEncoding.EncodeToString(b[:])
 }
 
+// newPrivateKey returns a fresh ed25519 key in the form of the Standard Webhooks specification: the seed and the public key.
+func newPrivateKey() string {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err) // only for a source that fails, which crypto/rand does not
+	}
+	return privatePrefix + base64.StdEncoding.EncodeToString(private)
+}
+
+// privateKey reads an ed25519 key: its seed of 32 bytes, with or without the public key behind it.
+func privateKey(secret string) (ed25519.PrivateKey, error) {
+	text, ours := strings.CutPrefix(secret, privatePrefix)
+	b, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || !ours || len(b) != ed25519.SeedSize && len(b) != ed25519.PrivateKeySize {
+		return nil, errors.New("must be whsk_ followed by base64 of an ed25519 key of 32 or 64 bytes for the signature v1a; give null to have one made")
+	}
+	key := ed25519.NewKeyFromSeed(b[:ed25519.SeedSize])
+	if len(b) == ed25519.PrivateKeySize && !bytes.Equal(b, key) {
+		return nil, errors.New("is an ed25519 key whose two halves do not belong together")
+	}
+	return key, nil
+}
+
 // signingKey turns a stored secret into the key of its signatures. Error texts follow the field's name.
 //
 // Standard Webhooks secrets are base64 behind the prefix "whsec_", which the published libraries treat as optional. They
 // must decode with those libraries too, so no other alphabet is taken. In the outpost scheme the secret's text is the key
 // as it is.
 func signingKey(secret, scheme string) ([]byte, error) {
-	if scheme == schemeOutpost {
+	switch scheme {
+	case schemeEd25519:
+		return privateKey(secret)
+	case schemeOutpost:
 		if len(secret) < 8 || len(secret) > 256 {
 			return nil, errors.New("must be between 8 and 256 characters long")
 		}
@@ -72,6 +104,15 @@ func settleSecrets(c map[string]string, scheme string, now time.Time) (errs []ad
 	}
 	if c["secret"] == "" {
 		c["secret"] = NewSecret()
+		if scheme == schemeEd25519 {
+			c["secret"] = newPrivateKey()
+		}
+	}
+	delete(c, publicKeyField)
+	if scheme == schemeEd25519 {
+		if key, err := privateKey(c["secret"]); err == nil {
+			c[publicKeyField] = publicPrefix + base64.StdEncoding.EncodeToString(key[ed25519.SeedSize:])
+		}
 	}
 	if c["previous_secret"] == "" || !until.After(now) || c["previous_secret"] == c["secret"] {
 		delete(c, "previous_secret")
@@ -92,8 +133,16 @@ func settleSecrets(c map[string]string, scheme string, now time.Time) (errs []ad
 
 // signer computes signatures with one secret.
 type signer struct {
-	*httpevent.Signer
-	until time.Time // zero for a secret without an end
+	*httpevent.Signer                    // of an HMAC; nil with private
+	private           ed25519.PrivateKey // of the signature v1a; nil for an HMAC
+	until             time.Time          // zero for a secret without an end
+}
+
+func newSigner(key []byte, scheme string, until time.Time) signer {
+	if scheme == schemeEd25519 {
+		return signer{private: key, until: until}
+	}
+	return signer{Signer: httpevent.NewSigner(key), until: until}
 }
 
 // live says whether the secret is still in force.

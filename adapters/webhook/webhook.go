@@ -5,6 +5,7 @@ package webhook
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -23,6 +24,7 @@ import (
 const (
 	schemeStandard = "standard"
 	schemeOutpost  = "outpost"
+	schemeEd25519  = "v1a" // Standard Webhooks' asymmetric signature, by its identifier
 )
 
 //go:embed instructions.md
@@ -64,6 +66,9 @@ func (Type) Spec() adapters.Spec {
 				Help: "Sent with every event, for example the token that your gateway asks for. Headers of the protocol and " +
 					"those that begin with webhook-, waybill- or ce- cannot be set. Receipts mask values that look like credentials.",
 				Placeholder: `{"X-Team": "billing"}`},
+			{Key: awaitField, Label: "Wait for completion", Type: adapters.FieldCheckbox,
+				Help: "A receiver that answers 202 with a Location has not acknowledged the event until that address, which is asked within the " +
+					"timeout, answers 303 or a final 2xx."},
 		},
 		Credentials: []adapters.Field{
 			{Key: "secret", Label: "Signing secret", Type: adapters.FieldText, Sensitive: true, Shared: true, MaxLength: 256,
@@ -73,6 +78,8 @@ func (Type) Spec() adapters.Spec {
 				Hidden: true, Shared: true, Help: "Signs besides the current secret during a rotation."},
 			{Key: "previous_secret_invalid_at", Label: "Previous secret ends", Type: adapters.FieldText, MaxLength: 40,
 				Hidden: true, Help: "When the previous secret stops signing: a time like 2026-05-03T12:00:00Z."},
+			{Key: publicKeyField, Label: "Public key", Type: adapters.FieldText, Hidden: true, Shared: true, MaxLength: 256,
+				Help: "With the signature v1a: verifies signatures of the current secret. It is derived from the secret; what is given here is not taken."},
 			{Key: adapters.RotateField, Label: "Rotate the secret", Type: adapters.FieldCheckbox, Hidden: true,
 				Help: "Makes a new signing secret; the present one becomes the previous one."},
 		},
@@ -89,9 +96,9 @@ func (t Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 		errs = append(errs, adapters.FieldError{Key: "config.custom_headers", Message: err.Error()})
 	}
 	switch s.Signature {
-	case "", schemeStandard, schemeOutpost:
+	case "", schemeStandard, schemeOutpost, schemeEd25519:
 	default:
-		errs = append(errs, adapters.FieldError{Key: "signature", Message: "must be standard or outpost"})
+		errs = append(errs, adapters.FieldError{Key: "signature", Message: "must be standard, v1a or outpost"})
 	}
 	if len(errs) > 0 {
 		// A rotation must not happen halfway, and a secret is not made for what is not stored.
@@ -122,7 +129,7 @@ func (t Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, erro
 	if err != nil {
 		return nil, adapters.ConfigError("The destination's field custom_headers " + err.Error() + ".")
 	}
-	snd := &sender{endpoint: endpoint, settings: s, outpost: s.Signature == schemeOutpost, timeout: s.Limit(), now: t.clock()}
+	snd := &sender{endpoint: endpoint, settings: s, outpost: s.Signature == schemeOutpost, await: s.Config[awaitField] == "true", timeout: s.Limit(), now: t.clock()}
 	if err := snd.addSigners(s); err != nil {
 		return nil, adapters.ConfigError("The destination's signing secret " + err.Error() + ".")
 	}
@@ -140,6 +147,7 @@ type sender struct {
 	base     outbound.Header // the lines that every request has
 	signers  []signer        // the current secret's first
 	outpost  bool
+	await    bool // for the completion that a 202 announces
 	ownTrace bool // the destination's custom headers have a trace context
 	timeout  time.Duration
 	now      func() time.Time
@@ -150,7 +158,7 @@ func (s *sender) addSigners(set adapters.Settings) error {
 	if err != nil {
 		return err
 	}
-	s.signers = append(s.signers, signer{httpevent.NewSigner(key), time.Time{}})
+	s.signers = append(s.signers, newSigner(key, set.Signature, time.Time{}))
 	previous := set.Credentials["previous_secret"]
 	if previous == "" {
 		return nil
@@ -162,7 +170,7 @@ func (s *sender) addSigners(set adapters.Settings) error {
 	if key, err = signingKey(previous, set.Signature); err != nil {
 		return err
 	}
-	s.signers = append(s.signers, signer{httpevent.NewSigner(key), until})
+	s.signers = append(s.signers, newSigner(key, set.Signature, until))
 	return nil
 }
 
@@ -203,14 +211,14 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 	if !s.ownTrace {
 		httpevent.AddTrace(h, m)
 	}
-	return s.client.Deliver(ctx, outbound.Request{Header: h, Body: m.Data, Timeout: s.timeout})
+	return s.deliver(ctx, outbound.Request{Header: h, Body: m.Data, Timeout: s.timeout})
 }
 
 // standardHeaders adds what Standard Webhooks asks for, and our own.
 func (s *sender) standardHeaders(h *outbound.Header, m *adapters.Message, now time.Time) {
 	var prefixBuf [384]byte
-	var sigBuf [128]byte // Room for two signatures, and there are never more.
-	var sumBuf [sha256.Size]byte
+	var sigBuf [192]byte // Room for two signatures, and there are never more.
+	var sumBuf [ed25519.SignatureSize]byte
 	seconds := now.Unix()
 	prefix := append(prefixBuf[:0], m.EventID...)
 	prefix = append(prefix, '.')
@@ -224,10 +232,16 @@ func (s *sender) standardHeaders(h *outbound.Header, m *adapters.Message, now ti
 		if len(sig) > 0 {
 			sig = append(sig, ' ')
 		}
-		sig = append(sig, "v1,"...)
-		n := len(sig)
-		sig = sig[:n+base64.StdEncoding.EncodedLen(len(sumBuf))]
-		base64.StdEncoding.Encode(sig[n:], sg.Sum(sumBuf[:0], prefix, m.Data))
+		sum := sumBuf[:0]
+		if sg.private != nil {
+			sig = append(sig, "v1a,"...)
+			signed := append(make([]byte, 0, len(prefix)+len(m.Data)), prefix...)
+			sum = append(sum, ed25519.Sign(sg.private, append(signed, m.Data...))...)
+		} else {
+			sig = append(sig, "v1,"...)
+			sum = sg.Sum(sum, prefix, m.Data)
+		}
+		sig = base64.StdEncoding.AppendEncode(sig, sum)
 	}
 	h.AddPublic("webhook-id", m.EventID)
 	h.AddPublicInt("webhook-timestamp", seconds)

@@ -2,6 +2,8 @@ package webhook
 
 import (
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"strings"
@@ -119,6 +121,53 @@ func TestLibraryVerifies(t *testing.T) {
 		if n := len(strings.Fields(r.Header.Get("webhook-signature"))); n != map[int]int{0: 2, 1: 1, 2: 1}[i] {
 			t.Errorf("attempt %d has %d signatures", i+1, n)
 		}
+	}
+}
+
+// Receivers verify the signature v1a with nothing but the public key that the API shows.
+func TestAsymmetricSignature(t *testing.T) {
+	t.Parallel()
+	s := adaptertest.NewSink(t)
+	set := settings(s)
+	set.Signature, set.Credentials = schemeEd25519, map[string]string{publicKeyField: "whpk_mine"}
+	if errs := check(Type{}, &set); len(errs) > 0 || !strings.HasPrefix(set.Credentials["secret"], "whsk_") {
+		t.Fatalf("%v %v", errs, set.Credentials)
+	}
+	first := set.Credentials[publicKeyField]
+	set.Credentials["rotate_secret"] = "true"
+	if errs := check(Type{}, &set); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	second := set.Credentials[publicKeyField]
+	mustSend(t, open(t, Type{}, set), adapters.Message{EventID: "evt_1", Attempt: 1, Data: []byte(vectorBody)})
+	r := s.Requests()[0]
+	signatures := strings.Fields(r.Header.Get("webhook-signature"))
+	if len(signatures) != 2 || first == second {
+		t.Fatalf("%v with the keys %s and %s", signatures, first, second)
+	}
+	for i, public := range []string{second, first} {
+		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(public, "whpk_"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, is := strings.CutPrefix(signatures[i], "v1a,")
+		signature, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || !is || !ed25519.Verify(key, []byte("evt_1."+r.Header.Get("webhook-timestamp")+"."+vectorBody), signature) {
+			t.Errorf("%s does not verify with %s", signatures[i], public)
+		}
+	}
+	for secret, says := range map[string]string{vectorSecret: "whsk_", "whsk_AAAA": "32 or 64 bytes",
+		"whsk_" + base64.StdEncoding.EncodeToString(make([]byte, 64)): "do not belong together"} {
+		bad := settings(s)
+		bad.Signature, bad.Credentials = schemeEd25519, map[string]string{"secret": secret}
+		if errs := check(Type{}, &bad); len(errs) != 1 || !strings.Contains(errs["credentials.secret"], says) {
+			t.Errorf("%.10s: %v", secret, errs)
+		}
+	}
+	seed := settings(s)
+	seed.Signature, seed.Credentials = schemeEd25519, map[string]string{"secret": "whsk_" + base64.StdEncoding.EncodeToString(make([]byte, 32))}
+	if errs := check(Type{}, &seed); len(errs) > 0 || seed.Credentials[publicKeyField] == "" {
+		t.Errorf("a seed alone: %v", errs)
 	}
 }
 

@@ -2,12 +2,17 @@ package awsconf
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -86,6 +91,7 @@ func (c *Client) Deadline(ctx context.Context) (context.Context, context.CancelF
 
 // Exchange is what HTTP told about the last request of a call.
 type Exchange struct {
+	Header     string // of the request, as lines; credentials masked
 	Status     int    // 0 when no answer came
 	RequestID  string // AWS's own, for its support
 	Timing     adapters.Timing
@@ -110,7 +116,7 @@ func (c *Client) Receipt(operation string, x *Exchange, said any) adapters.Recei
 	if err != nil {
 		body = nil
 	}
-	return adapters.Receipt{Method: operation, URL: c.Resource.URL, Code: x.Status, Body: []byte(c.clean(string(body))), Retry: x.RetryAfter,
+	return adapters.Receipt{Method: operation, URL: c.Resource.URL, ReqHeader: c.clean(x.Header), Code: x.Status, Body: []byte(c.clean(string(body))), Retry: x.RetryAfter,
 		Timing: x.Timing}
 }
 
@@ -140,6 +146,32 @@ func newHTTP(env adapters.Env) *httpClient {
 
 var errTooLong = errors.New("the answer is too long")
 
+// shownHeader is the header of a signed request for people to look at: in lines, one order, and without the signature, the
+// session's token and whatever else may be a credential. The SDK's own lines about its tries say nothing here, for there are
+// none.
+func shownHeader(req *http.Request) string {
+	var b strings.Builder
+	line := func(name, value string) {
+		if outbound.Sensitive(name) {
+			value = "***"
+		}
+		fmt.Fprintf(&b, "%s: %s\n", name, value)
+	}
+	line("Host", cmp.Or(req.Host, req.URL.Host))
+	if req.ContentLength > 0 {
+		line("Content-Length", strconv.FormatInt(req.ContentLength, 10))
+	}
+	for _, name := range slices.Sorted(maps.Keys(req.Header)) {
+		if name == "Content-Length" || strings.HasPrefix(name, "Amz-Sdk-") {
+			continue
+		}
+		for _, value := range req.Header[name] {
+			line(name, value)
+		}
+	}
+	return b.String()
+}
+
 // Do implements aws.HTTPClient. The answer has been read when it returns, so that no connection hangs on a reader.
 func (c *httpClient) Do(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), callLimit)
@@ -155,7 +187,7 @@ func (c *httpClient) Do(req *http.Request) (*http.Response, error) {
 	}
 	defer resp.Body.Close()
 	if x, ok := ctx.Value(exchangeKey{}).(*Exchange); ok && x != nil {
-		*x = Exchange{Status: resp.StatusCode, Timing: t.timing(), Region: resp.Header.Get("X-Amz-Bucket-Region"),
+		*x = Exchange{Header: shownHeader(req), Status: resp.StatusCode, Timing: t.timing(), Region: resp.Header.Get("X-Amz-Bucket-Region"),
 			RetryAfter: outbound.RetryAfter(resp.Header.Get("Retry-After"), t.begun), RequestID: resp.Header.Get("X-Amzn-Requestid")}
 		if x.RequestID == "" {
 			x.RequestID = resp.Header.Get("X-Amz-Request-Id")

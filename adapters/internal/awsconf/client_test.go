@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -275,4 +276,22 @@ func TestCloseEnds(t *testing.T) {
 		t.Errorf("Close ended the call with %v", err)
 	}
 	adaptertest.Eventually(t, "the connection to close", func() bool { return srv.Open() == 0 })
+}
+
+// TestShownHeader sees that people are shown what was sent, and neither the signature nor what proves a session.
+func TestShownHeader(t *testing.T) {
+	t.Parallel()
+	req, err := http.NewRequest(http.MethodPost, "https://sqs.eu-west-1.amazonaws.com/", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"X-Amz-Target": "AmazonSQS.SendMessageBatch", "X-Amz-Date": "20260131T120000Z", "Content-Type": "application/x-amz-json-1.0",
+		"Authorization": "AWS4-HMAC-SHA256 Credential=AKIA/…, Signature=abc", "X-Amz-Security-Token": "tok", "Amz-Sdk-Invocation-Id": "0123"} {
+		req.Header.Set(name, value)
+	}
+	const want = "Host: sqs.eu-west-1.amazonaws.com\nContent-Length: 2\nAuthorization: ***\nContent-Type: application/x-amz-json-1.0\nX-Amz-Date: 20260131T120000Z\n" +
+		"X-Amz-Security-Token: ***\nX-Amz-Target: AmazonSQS.SendMessageBatch\n"
+	if got := shownHeader(req); got != want {
+		t.Errorf("%s", got)
+	}
 }

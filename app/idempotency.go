@@ -1,0 +1,155 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// maxIdempotencyKey bounds an Idempotency-Key, in characters.
+const maxIdempotencyKey = 255
+
+// keptHeaders are the headers of an answer that are given again with it.
+var keptHeaders = []string{fiber.HeaderContentType, fiber.HeaderLocation, fiber.HeaderContentLocation, fiber.HeaderLink, fiber.HeaderETag, fiber.HeaderVary, "Preference-Applied"}
+
+const claimLocal = "idempotency-claim"
+
+// once makes a POST safe to send again: with an Idempotency-Key, a request is carried out once and its answer given again
+// (draft-ietf-httpapi-idempotency-key-header). Requests without one pass through.
+func (a *App) once(r route) fiber.Handler {
+	if r.method != http.MethodPost {
+		return r.handler
+	}
+	return func(c *fiber.Ctx) error {
+		header := c.Request().Header.Peek("Idempotency-Key")
+		if len(header) == 0 {
+			return r.handler(c)
+		}
+		key, err := idempotencyKey(string(header))
+		if err != nil {
+			return err
+		}
+		ctx, cancel := callContext()
+		defer cancel()
+		call, err := a.apiCall(ctx, c, r.perm)
+		if err != nil {
+			return err
+		}
+		claim, kept, err := a.store.ClaimKey(ctx, call.Actor.IdempotencyCaller(c.Get(fiber.HeaderAuthorization)), key, fingerprint(c))
+		if err != nil {
+			return err
+		}
+		if kept != nil {
+			return sendKept(c, kept)
+		}
+		return a.first(c, claim, r.handler)
+	}
+}
+
+// first carries out the first request with an Idempotency-Key, and keeps what is answered.
+func (a *App) first(c *fiber.Ctx, claim *models.Claim, run fiber.Handler) error {
+	answered := false
+	end := func(keep bool) {
+		ctx, cancel := callContext()
+		defer cancel()
+		err := func(ctx context.Context) error {
+			if !keep {
+				return a.store.Release(ctx, claim)
+			}
+			return a.store.KeepAnswer(ctx, claim, keptAnswer(c))
+		}(ctx)
+		if err != nil {
+			// The caller gets the answer all the same. Sent again, the request is refused for as long as it counts as being
+			// answered, and afterwards if it had an effect.
+			a.log.Error("the answer to a request with an Idempotency-Key could not be kept", "request_id", requestID(c), "error", err)
+		}
+	}
+	defer func() {
+		if !answered { // it panics
+			end(false)
+		}
+	}()
+	c.Locals(claimLocal, claim)
+	if err := run(c); err != nil {
+		if err := a.onError(c, err); err != nil {
+			return err
+		}
+	}
+	answered = true
+	status := c.Response().StatusCode()
+	end(status < http.StatusInternalServerError && status != http.StatusTooManyRequests)
+	return nil
+}
+
+// keepPublished makes the accepting transaction keep the answer to a single event: a caller that sends the event again after
+// a crash gets the same answer.
+func (c *Call) keepPublished() {
+	if c.claim != nil {
+		c.claim.Published = func(res models.PublishResult) (*models.KeptAnswer, error) { return publishReply(c, &res).keep(c) }
+	}
+}
+
+// claimOf is the request's hold on its Idempotency-Key; nil when it has none.
+func claimOf(c *fiber.Ctx) *models.Claim {
+	claim, _ := c.Locals(claimLocal).(*models.Claim)
+	return claim
+}
+
+// idempotencyKey reads the header: a string of RFC 8941 in quotes, as the draft asks for, or the bare text that most
+// clients send.
+func idempotencyKey(header string) (string, error) {
+	key, problem := strings.TrimSpace(header), ""
+	if strings.HasPrefix(key, `"`) {
+		inner, closed := strings.CutSuffix(key[1:], `"`)
+		if key = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(inner); !closed {
+			problem = "ends without a quotation mark"
+		}
+	}
+	switch {
+	case problem != "":
+	case key == "":
+		problem = "must not be empty"
+	case len(key) > maxIdempotencyKey:
+		problem = fmt.Sprintf("must be at most %d characters long", maxIdempotencyKey)
+	case strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' }):
+		problem = "must be of printable ASCII characters"
+	default:
+		return key, nil
+	}
+	return "", &models.Error{Kind: models.KindMalformed, Message: "The Idempotency-Key " + problem + ". Send a text that is unique to this request, such as a UUID.",
+		Fields: map[string]string{"Idempotency-Key": problem}}
+}
+
+// fingerprint stands for a request: two are the same when method, address and body are.
+func fingerprint(c *fiber.Ctx) []byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %s\n", c.Method(), c.OriginalURL())
+	h.Write(c.Request().Body())
+	return h.Sum(nil)
+}
+
+func keptAnswer(c *fiber.Ctx) *models.KeptAnswer {
+	k := &models.KeptAnswer{Status: c.Response().StatusCode(), Header: map[string]string{}, Body: bytes.Clone(c.Response().Body())}
+	for _, name := range keptHeaders {
+		if v := c.GetRespHeader(name); v != "" {
+			k.Header[name] = v
+		}
+	}
+	return k
+}
+
+func sendKept(c *fiber.Ctx, k *models.KeptAnswer) error {
+	for name, value := range k.Header {
+		c.Set(name, value)
+	}
+	c.Set("Idempotent-Replayed", "true")
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	return c.Status(k.Status).Send(k.Body)
+}
