@@ -231,16 +231,29 @@ func lineRows(a, b []string) []comparedRow {
 
 func lineName(i int) string { return strconv.Itoa(i + 1) }
 
-// compared are the two attempts that a timeline offers to compare at first: the last failure and the last success, else the
-// last two.
+// compared are the two attempts that a timeline offers to compare at first: a failure and a success of one delivery, the last
+// ones; else the last two of one delivery; else the last two.
 func (v Event) compared() (a, b string) {
 	list := v.Attempts // newest first
-	failed := slices.IndexFunc(list, func(a *models.Attempt) bool { return !a.OK })
-	ok := slices.IndexFunc(list, func(a *models.Attempt) bool { return a.OK })
-	if failed < 0 || ok < 0 {
-		return list[1].ID(), list[0].ID()
+	var differing, following [2]*models.Attempt
+	for _, x := range list {
+		for _, y := range list {
+			switch {
+			case x.DeliveryKey != y.DeliveryKey || x == y:
+			case !x.OK && y.OK && differing[0] == nil:
+				differing = [2]*models.Attempt{x, y}
+			case x.Number == y.Number+1 && following[0] == nil:
+				following = [2]*models.Attempt{y, x}
+			}
+		}
 	}
-	return list[failed].ID(), list[ok].ID()
+	pair := [2]*models.Attempt{list[1], list[0]}
+	if differing[0] != nil {
+		pair = differing
+	} else if following[0] != nil {
+		pair = following
+	}
+	return pair[0].ID(), pair[1].ID()
 }
 
 // comparable are the attempts of the event as choices.
