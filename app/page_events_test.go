@@ -154,7 +154,7 @@ func TestEventPage(t *testing.T) {
 	for _, want := range []string{"What happened", "What to do", "500", "Attempt 3", "Broken <i>"} {
 		attempt.says(want)
 	}
-	if attempt.Find(`a[href*="_2"]`).Length() != 1 {
+	if attempt.Find(`a[href$="_2"]`).Length() != 1 {
 		t.Error("the attempt before is not linked")
 	}
 

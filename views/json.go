@@ -72,10 +72,11 @@ func readNode(d *json.Decoder, depth int, n *int) (*jsonNode, error) {
 				}
 				m.key = quoted(key.(string))
 			}
+			full := *n >= maxNodes
 			if m.value, err = readNode(d, depth+1, n); err != nil {
 				return nil, err
 			}
-			if *n > maxNodes {
+			if full {
 				node.omitted++
 				continue
 			}

@@ -196,6 +196,9 @@ func DestinationURL(tenant, id string, tail ...string) string {
 	return u
 }
 
+// FindURL leads from an id, its parameter q, to the page of what it is the id of.
+func FindURL(tenant string) string { return path("t", tenant, "find") }
+
 // EventURL is the page of an event, or with tail an action on it: "retry".
 func EventURL(tenant, id string, tail ...string) string {
 	return path(append([]string{"t", tenant, "events", id}, tail...)...)
