@@ -147,19 +147,28 @@ func (a *App) errorPage(c *fiber.Ctx, e *models.Error, id string) error {
 	ctx, cancel := callContext()
 	defer cancel()
 	p := &pageCtx{Ctx: c, app: a, call: &Call{RequestID: id, Actor: &models.Actor{}}}
-	v := views.Problem{Status: e.Status(), Message: e.Message, RequestID: id, Back: views.HomeURL(), BackText: "Go to the start"}
+	v := views.Problem{Status: e.Status(), Message: e.Message, RequestID: id}
 	if len(e.Fields) > 0 {
 		v.Fields = e.Problems()
 	}
 	if e.Kind != models.KindInternal && e.Kind != models.KindUnavailable {
 		a.errorViewer(ctx, p)
 	}
-	if p.tenant != nil {
-		v.Back, v.BackText = views.OverviewURL(p.tenant.ID), "Go to the overview"
-	}
+	v.Back, v.BackText = wayOn(e.Kind, c.Method(), c.OriginalURL(), p.tenant)
 	v.Page = p.frame(views.ProblemTitle(v.Status), "")
 	v.Here = v.Back
 	return p.render(ctx, v.Status, views.ProblemPage(v))
+}
+
+// wayOn is where somebody goes from an error's page: to the same page when that may work in a moment, else to the start.
+func wayOn(kind models.Kind, method, url string, tenant *models.Tenant) (to, text string) {
+	switch {
+	case kind == models.KindUnavailable && method == http.MethodGet:
+		return localPath(url), "Try again"
+	case tenant != nil:
+		return views.OverviewURL(tenant.ID), "Go to the overview"
+	}
+	return views.HomeURL(), "Go to the start"
 }
 
 // errorViewer finds out, as far as possible, who sees an error and in which tenant.

@@ -48,7 +48,7 @@ journey(site, 'a tenant, an Echo inbox, a test event, delivered', async (v, { js
 
 journey(site, 'the first event by curl is seen on the way', async (v) => {
   const tenant = await site.tenant('curl');
-  await site.destination(tenant, { id: 'slow', config: { answer: 'slow', delay_ms: '1500' } });
+  await site.destination(tenant, { id: 'slow', config: { answer: 'slow', delay_ms: '4000' } });
   const { id } = await site.api('POST', '/publish', { tenant_id: tenant, topic: 'order.created', data: { n: 1 } });
   await v.open(`/t/${tenant}/events/${id}`);
   await v.sees('An attempt is under way.');
