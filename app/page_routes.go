@@ -59,7 +59,7 @@ func (a *App) pageRoutes() []pageRoute {
 
 		{get, tenant, read, twin("GET "+apiTenant, "GET /deliveries"), a.overviewPage},
 
-		{get, tenant + "/find", read, twin("GET /events/:event", "GET /attempts/:attempt", "GET /deliveries/:delivery", "GET /retries/:retry", "GET " + apiDestination), a.find},
+		{get, tenant + "/find", read, twin("GET /events/:event", "GET /attempts/:attempt", "GET /deliveries/:delivery", "GET /retries/:retry", "GET "+apiDestination), a.find},
 
 		{get, tenant + "/destinations", read, twin("GET " + apiTenant + "/destinations"), a.destinationsPage},
 		{get, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.newDestinationPage},
