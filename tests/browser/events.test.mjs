@@ -243,7 +243,7 @@ journey(site, 'two clicks on Retry make one attempt', async (v) => {
   await site.destination(tenant, { id: 'slow', name: 'Slow', config: { answer: '500' } });
   const { id } = await site.publish(tenant);
   const [delivery] = await site.settled(tenant, id);
-  await site.api('PATCH', `/tenants/${tenant}/destinations/slow`, { config: { answer: 'slow', delay_ms: '1500' } });
+  await site.api('PATCH', `/tenants/${tenant}/destinations/slow`, { config: { answer: 'slow', delay_ms: '5000' } });
   await v.open(`/t/${tenant}/events/${id}`);
   const other = await site.visitor({ js: v.js });
   await other.open(`/t/${tenant}/events/${id}`);
