@@ -76,7 +76,7 @@ func (a *App) getHealth(ctx context.Context, c *Call, req *destinationRequest) (
 		}
 		out.Rates[name] = ratesToJSON(r)
 	}
-	history, err := a.store.HealthHistory(ctx, d.Key, now.Add(-24*time.Hour), time.Hour)
+	history, err := a.store.HealthHistory(ctx, now.Add(-24*time.Hour), time.Hour, d.Key)
 	if err != nil {
 		return nil, err
 	}

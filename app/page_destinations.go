@@ -23,7 +23,6 @@ func (a *App) destinationsPage(ctx context.Context, p *pageCtx) error {
 	if err == nil {
 		v.List, err = a.store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{Types: req.Types, Topics: req.Topics, State: req.State, Text: strings.TrimSpace(req.Text)})
 	}
-	sortDestinations(v.List, v.Query.Get("sort"))
 	if err == nil && len(v.List) == 0 {
 		all, aerr := a.store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
 		if aerr != nil {
@@ -31,21 +30,70 @@ func (a *App) destinationsPage(ctx context.Context, p *pageCtx) error {
 		}
 		v.Any = len(all) > 0
 	}
+	sortDestinations(v.List, v.Query.Get("sort"))
+	v.Total = len(v.List)
+	var stale bool
+	if v.List, v.First, stale = destinationsPart(v.List, v.Query.Get("next"), v.Query.Get("prev")); stale {
+		v.Notice = firstPageNote
+	}
+	if err == nil {
+		if v.Day, err = a.store.RatesOfEach(ctx, v.List, time.Now().Add(-24*time.Hour)); err != nil {
+			return err
+		}
+	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.DestinationsPage(v)) })
 }
 
-// sortDestinations orders a list by name or created, with a minus in front the other way round. As they come, they are
-// in the order of their creation.
+// destinationsPart is a page of a list: the destinations after the one with the id next, or before that of prev. first is how many
+// there are before the page; stale says that the id is not in the list any more.
+func destinationsPart(list []*models.Destination, next, prev string) (part []*models.Destination, first int, stale bool) {
+	if cursor := cmp.Or(next, prev); cursor != "" {
+		at := slices.IndexFunc(list, func(d *models.Destination) bool { return d.ID == cursor })
+		switch {
+		case at < 0:
+			stale = true
+		case next != "":
+			first = at + 1
+		default:
+			first = max(0, at-pageSize)
+		}
+	}
+	return list[first:min(len(list), first+pageSize)], first, stale
+}
+
+// sortDestinations orders a list by name, state (the disabled ones, then those that fail, the most in a row first), success
+// (the time of the last one) or created, with a minus in front the other way round. As they come, they are in the order of
+// their creation.
 func sortDestinations(list []*models.Destination, by string) {
 	key, down := strings.CutPrefix(by, "-")
-	if key == "name" {
-		slices.SortStableFunc(list, func(a, b *models.Destination) int {
+	less := map[string]func(a, b *models.Destination) int{
+		"name": func(a, b *models.Destination) int {
 			return cmp.Compare(strings.ToLower(a.Title()), strings.ToLower(b.Title()))
-		})
+		},
+		"state": func(a, b *models.Destination) int {
+			if off := a.DisabledAt != nil; off != (b.DisabledAt != nil) {
+				if off {
+					return -1
+				}
+				return 1
+			}
+			return b.Health.Failures - a.Health.Failures
+		},
+		"success": func(a, b *models.Destination) int { return lastSuccess(a).Compare(lastSuccess(b)) },
+	}[key]
+	if less != nil {
+		slices.SortStableFunc(list, less)
 	}
 	if down {
 		slices.Reverse(list)
 	}
+}
+
+func lastSuccess(d *models.Destination) time.Time {
+	if d.Health.LastSuccess == nil {
+		return time.Time{}
+	}
+	return *d.Health.LastSuccess
 }
 
 // destination reads the destination that the page is about.
@@ -107,7 +155,7 @@ func (a *App) healthView(ctx context.Context, p *pageCtx, d *models.Destination)
 	if v.Day, err = a.store.RatesOf(ctx, d.Key, day); err != nil {
 		return v, err
 	}
-	if v.History, err = a.store.HealthHistory(ctx, d.Key, day, time.Hour); err != nil {
+	if v.History, err = a.store.HealthHistory(ctx, day, time.Hour, d.Key); err != nil {
 		return v, err
 	}
 	if v.Changes, err = a.store.StateChanges(ctx, d, 20); err != nil {

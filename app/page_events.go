@@ -110,7 +110,8 @@ func (a *App) attemptPage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	if at.Number > 1 {
-		v.Older = views.AttemptURL(p.tenant.ID, at.AttemptID(at.Number-1))
+		v.Before = at.AttemptID(at.Number - 1)
+		v.Older = views.AttemptURL(p.tenant.ID, v.Before)
 	}
 	if at.Number < v.Delivery.Attempts {
 		v.Newer = views.AttemptURL(p.tenant.ID, at.AttemptID(at.Number+1))
@@ -147,6 +148,36 @@ func (a *App) retryDelivery(ctx context.Context, p *pageCtx) error {
 	flash := said("Retry queued for 1 delivery.")
 	if event := views.EventURL(p.tenant.ID, d.PublicEventID); back != event {
 		flash.LinkText, flash.LinkURL = "Show the event", event
+	}
+	return p.done(back, flash)
+}
+
+// retryEvent queues one attempt now for each delivery of an event that has failed. What cannot be queued is said.
+func (a *App) retryEvent(ctx context.Context, p *pageCtx) error {
+	considered, err := a.store.EventDeliveries(ctx, p.call.Scope(), p.Params("event"))
+	if err != nil {
+		return err
+	}
+	back := views.EventURL(p.tenant.ID, considered.Event.ID)
+	failed := views.FailedOf(considered.Deliveries)
+	if len(failed) == 0 {
+		return p.done(back, &views.Flash{Tone: views.ToneInfo, Text: "No delivery of this event is left that has failed and can be retried."})
+	}
+	var refused *models.Error
+	queued := 0
+	for _, d := range failed {
+		req := &retryRequest{}
+		req.Body.Event, req.Body.Destination, req.Body.Tenant = d.PublicEventID, d.DestinationID, p.tenant.ID
+		if _, err := a.retry(ctx, p.call, req); err == nil {
+			queued++
+		} else if refused = refusal(err); refused == nil {
+			return err
+		}
+	}
+	flash := said("Retry queued for " + views.Deliveries(queued) + ".")
+	if refused != nil {
+		flash.Tone = views.ToneWarn
+		flash.Text += " " + views.Deliveries(len(failed)-queued) + " could not be queued: " + refused.Message
 	}
 	return p.done(back, flash)
 }

@@ -154,7 +154,7 @@ func TestEventPage(t *testing.T) {
 	for _, want := range []string{"What happened", "What to do", "500", "Attempt 3", "Broken <i>"} {
 		attempt.says(want)
 	}
-	if attempt.Find(`a[href*="_2"]`).Length() != 1 {
+	if attempt.Find(`a[href$="_2"]`).Length() != 1 {
 		t.Error("the attempt before is not linked")
 	}
 
@@ -207,16 +207,16 @@ func TestOverview(t *testing.T) {
 	a.want(201, "PUT", "/tenants/acme", nil)
 	v := a.visitor()
 	steps := func() string { return v.get("/t/acme").text(`#first-steps [role="status"]`) }
-	if got := steps(); got != "0 of 3 done" {
+	if got := steps(); got != "0 of 4 done" {
 		t.Errorf("at first: %q", got)
 	}
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"inbox","type":"echo","topics":"*","config":{"answer":"500"}}`)
-	if got := steps(); got != "1 of 3 done" {
+	if got := steps(); got != "1 of 4 done" {
 		t.Errorf("with a destination: %q", got)
 	}
 	a.want(202, "POST", "/publish", `{"id":"e1","tenant_id":"acme","data":{}}`)
 	p := v.get("/t/acme")
-	if got := p.text(`#first-steps [role="status"]`); got != "2 of 3 done" || p.Find(`#first-steps[hx-get]`).Length() != 1 || p.Find(`script[src*="htmx"]`).Length() != 1 {
+	if got := p.text(`#first-steps [role="status"]`); got != "2 of 4 done" || p.Find(`#first-steps[hx-get]`).Length() != 1 || p.Find(`script[src*="htmx"]`).Length() != 1 {
 		t.Errorf("with an event: %q", got)
 	}
 	a.eventually("/events/e1/deliveries", func(o answer) bool { return strings.Contains(o.raw, `"failed"`) })

@@ -13,52 +13,151 @@ import (
 	"github.com/waybill-dev/waybill/views"
 )
 
-// overviewPeriod is the time that an overview is about.
-const overviewPeriod = 24 * time.Hour
+// overviewRange is the time that an overview is about, unless its address says otherwise.
+const overviewRange = "24h"
+
+// overviewBuckets are how the chart of each time is divided.
+var overviewBuckets = map[string]struct {
+	length time.Duration
+	count  int
+}{"1h": {2 * time.Minute, 30}, "24h": {time.Hour, 24}, "7d": {6 * time.Hour, 28}, "30d": {24 * time.Hour, 30}}
 
 // overviewCount is how far the overview counts.
 const overviewCount = models.MaxLimit
 
+// chartTime is how long reading the chart's figures may take. A tenant with thousands of busy destinations has more of them
+// than a page should wait for.
+const chartTime = 2 * time.Second
+
 func (a *App) overviewPage(ctx context.Context, p *pageCtx) error {
-	v := views.Overview{Page: p.frame("Overview", views.SectionOverview), Period: "the last 24 hours"}
-	since := time.Now().UTC().Add(-overviewPeriod)
+	span := p.Query("range")
+	if overviewBuckets[span].count == 0 {
+		span = overviewRange
+	}
+	v := views.Overview{Page: p.frame("Overview", views.SectionOverview), Period: views.RangeName(span), Range: span}
+	since := time.Now().UTC().Add(-ranges[span])
 	v.API = apiCallOf("GET", "", "/deliveries", queryOf(url.Values{"tenant_id": {p.tenant.ID}, "status": {models.StatusFailed}, "since": {since.Format(time.RFC3339)}}, "tenant_id", "status", "since"))
 	list, err := a.store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
 	if err != nil {
 		return err
 	}
+	channels, err := a.store.Channels(ctx, p.call.Scope(), p.tenant.ID)
+	if err != nil {
+		return err
+	}
+	v.Told = len(channels) > 0
 	if v.Steps, err = a.firstSteps(ctx, p, list); err != nil {
 		return err
 	}
 	if v.Steps != nil {
+		v.Steps.Channels = len(channels)
 		v.Refresh = v.Steps.EventID != ""
 		if v.Steps.EventID == "" {
 			return p.render(ctx, http.StatusOK, views.OverviewPage(v))
 		}
 	}
-	byStatus := map[string]*models.Page[*models.Delivery]{}
-	for _, n := range []views.Number{
-		{Label: "Delivered", Tone: views.ToneOK, Icon: "check"}, {Label: "Failed", Tone: views.ToneBad, Icon: "x"},
-		{Label: "Retrying", Tone: views.ToneWarn, Icon: "rotate-ccw"}, {Label: "Held", Tone: views.ToneHold, Icon: "pause"},
-	} {
-		status := map[string]string{"Delivered": models.StatusDelivered, "Failed": models.StatusFailed, "Retrying": models.StatusRetrying, "Held": models.StatusHeld}[n.Label]
-		page, err := a.store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Statuses: []string{status}, Since: since, Page: models.PageQuery{Limit: overviewCount}})
-		if err != nil {
-			return err
-		}
-		byStatus[status] = page
-		n.Value, n.More = len(page.Items), page.Next != ""
-		n.URL = views.EventsURL(p.tenant.ID) + "?range=24h&status=" + status
-		v.Numbers = append(v.Numbers, n)
+	if err := a.chart(ctx, p.tenant.ID, list, &v); err != nil {
+		return err
 	}
-	failed := byStatus[models.StatusFailed].Items
-	name(list, failed)
-	v.Failures = failed[:min(len(failed), 10)]
-	v.Attention, err = a.attention(ctx, p.call.Scope(), p.tenant.ID, list, failed, byStatus[models.StatusFailed].Next != "")
+	failed, err := a.numbers(ctx, p, since, &v)
 	if err != nil {
 		return err
 	}
+	name(list, failed.Items)
+	v.Failures = failed.Items[:min(len(failed.Items), 10)]
+	v.Breakdown = breakdown(failed.Items, list)
+	if err := a.attention(ctx, p.call.Scope(), p.tenant.ID, list, failed, &v); err != nil {
+		return err
+	}
 	return p.render(ctx, http.StatusOK, views.OverviewPage(v))
+}
+
+// chart reads how the deliveries of a tenant fared, in buckets, and in the time before.
+func (a *App) chart(ctx context.Context, tenant string, list []*models.Destination, v *views.Overview) error {
+	b := overviewBuckets[v.Range]
+	keys := make([]int64, len(list))
+	for i, d := range list {
+		keys[i] = d.Key
+	}
+	begin := time.Now().UTC().Truncate(b.length).Add(-time.Duration(b.count-1) * b.length)
+	bounded, cancel := context.WithTimeout(ctx, chartTime)
+	defer cancel()
+	history, err := a.store.HealthHistory(bounded, begin.Add(-time.Duration(b.count)*b.length), b.length, keys...)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return nil // the page says that the figures could not be read in time
+	}
+	if err != nil {
+		return err
+	}
+	now := slices.IndexFunc(history, func(x models.HealthBucket) bool { return !x.Start.Before(begin) })
+	if now < 0 {
+		now = len(history)
+	}
+	v.Before = models.Sum(history[:now])
+	v.Chart = &views.Chart{ID: "deliveries", Period: v.Period, Begin: begin, Bucket: b.length, Count: b.count, History: history[now:],
+		URL: func(from, until time.Time) string {
+			return views.EventsURL(tenant) + "?" + url.Values{"since": {from.UTC().Format(time.RFC3339)}, "until": {until.UTC().Format(time.RFC3339)}}.Encode()
+		}}
+	return nil
+}
+
+// numbers counts the deliveries by their status and returns those that have failed.
+func (a *App) numbers(ctx context.Context, p *pageCtx, since time.Time, v *views.Overview) (failed *models.Page[*models.Delivery], err error) {
+	for _, n := range []struct {
+		status string
+		limit  int
+		views.Number
+	}{
+		{models.StatusDelivered, 100, views.Number{Label: "Delivered", Tone: views.ToneOK, Icon: "check"}},
+		{models.StatusFailed, overviewCount, views.Number{Label: "Failed", Tone: views.ToneBad, Icon: "x"}},
+		{models.StatusRetrying, overviewCount, views.Number{Label: "Retrying", Tone: views.ToneWarn, Icon: "rotate-ccw"}},
+		{models.StatusHeld, overviewCount, views.Number{Label: "Held", Tone: views.ToneHold, Icon: "pause"}},
+	} {
+		page, err := a.store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Statuses: []string{n.status}, Since: since, Page: models.PageQuery{Limit: n.limit}})
+		if err != nil {
+			return nil, err
+		}
+		n.Value, n.More = len(page.Items), page.Next != ""
+		if n.status == models.StatusDelivered && n.More && v.Chart != nil {
+			// Too many to count one by one: the attempts that succeeded are counted already.
+			r := models.Sum(v.Chart.History)
+			n.Value, n.More = max(n.Value, r.Attempts-r.FailedAttempts), false
+		}
+		n.URL = views.EventsURL(p.tenant.ID) + "?range=" + v.Range + "&status=" + n.status
+		v.Numbers = append(v.Numbers, n.Number)
+		if n.status == models.StatusFailed {
+			failed = page
+		}
+	}
+	return failed, nil
+}
+
+// breakdown says what deliveries that have failed have in common, the most frequent first.
+func breakdown(failed []*models.Delivery, list []*models.Destination) []views.Breakdown {
+	if len(failed) == 0 {
+		return nil
+	}
+	shares := func(of func(*models.Delivery) string) []models.Share {
+		counts := map[string]int{}
+		for _, d := range failed {
+			counts[of(d)]++
+		}
+		var out []models.Share
+		for key, n := range counts {
+			out = append(out, models.Share{Key: key, Count: n})
+		}
+		slices.SortFunc(out, func(a, b models.Share) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Key, b.Key)) })
+		return out
+	}
+	var names []views.Option
+	for _, d := range list {
+		names = append(names, views.Option{Value: d.ID, Label: d.Title()})
+	}
+	return []views.Breakdown{
+		{Title: "By destination", Param: "destination_id", Parts: shares(func(d *models.Delivery) string { return d.DestinationID }), Names: names},
+		{Title: "By topic", Param: "topic", Parts: shares(func(d *models.Delivery) string { return d.Topic }), None: "No topic"},
+		{Title: "By last error", Param: "error_class", Parts: shares(func(d *models.Delivery) string { return d.ErrorClass }), Names: views.ErrorClasses, None: "No error"},
+	}
 }
 
 // name gives deliveries their destinations. Those of deleted ones stay without.
@@ -75,51 +174,62 @@ func name(list []*models.Destination, deliveries []*models.Delivery) {
 // attentionFailures is after how many failing deliveries in a row a destination needs attention.
 const attentionFailures = 3
 
-// attention lists the destinations that somebody should look at: the disabled ones, then those with failures, the most
+// attentionShown is how many destinations that need attention the overview shows. The list of destinations has the others.
+const attentionShown = 10
+
+// attention finds the destinations that somebody should look at: the disabled ones, then those with failures, the most
 // first.
-func (a *App) attention(ctx context.Context, scope models.Scope, tenantID string, list []*models.Destination, failed []*models.Delivery, more bool) ([]views.Attention, error) {
-	var out []views.Attention
+func (a *App) attention(ctx context.Context, scope models.Scope, tenantID string, list []*models.Destination, failed *models.Page[*models.Delivery], v *views.Overview) error {
+	var all []views.Attention
 	for _, d := range list {
-		if d.DisabledAt == nil {
-			continue
+		if d.DisabledAt != nil {
+			all = append(all, views.Attention{Destination: d})
 		}
-		n, err := a.store.Held(ctx, d.Key, heldCount+1)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, views.Attention{Destination: d, Held: min(n, heldCount), More: n > heldCount})
 	}
 	var failing []views.Attention
-	for _, d := range failed { // newest first
+	at := map[int64]int{}            // the place in failing, by key
+	for _, d := range failed.Items { // newest first
 		if d.Destination == nil || d.Destination.DisabledAt != nil {
 			continue
 		}
-		i := slices.IndexFunc(failing, func(x views.Attention) bool { return x.Destination == d.Destination })
-		if i < 0 {
-			failing = append(failing, views.Attention{Destination: d.Destination, LastError: d.Error, More: more})
-			i = len(failing) - 1
+		i, found := at[d.Destination.Key]
+		if !found {
+			i = len(failing)
+			at[d.Destination.Key] = i
+			failing = append(failing, views.Attention{Destination: d.Destination, LastError: d.Error, More: failed.Next != ""})
 		}
 		failing[i].Failed++
 	}
 	for _, d := range list { // those that fail, and will be tried again
-		if d.DisabledAt == nil && d.Health.Failures >= attentionFailures && !slices.ContainsFunc(failing, func(x views.Attention) bool { return x.Destination == d }) {
+		if _, found := at[d.Key]; !found && d.DisabledAt == nil && d.Health.Failures >= attentionFailures {
 			failing = append(failing, views.Attention{Destination: d, LastError: d.Health.Error})
 		}
 	}
 	slices.SortStableFunc(failing, func(x, y views.Attention) int {
 		return cmp.Or(y.Failed-x.Failed, y.Destination.Health.Failures-x.Destination.Health.Failures)
 	})
-	out = append(out, failing...)
+	all = append(all, failing...)
+	out := all[:min(len(all), attentionShown)]
+	for i, x := range out {
+		if x.Destination.DisabledAt == nil {
+			continue
+		}
+		var err error
+		if out[i].Held, out[i].More, err = a.held(ctx, x.Destination); err != nil {
+			return err
+		}
+	}
 	open, err := a.store.Alerts(ctx, scope, tenantID, models.AlertQuery{Statuses: []string{models.AlertOpen}, Page: models.PageQuery{Limit: overviewCount}})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, x := range open.Items {
 		if i := slices.IndexFunc(out, func(y views.Attention) bool { return y.Destination.Key == x.DestinationKey }); i >= 0 {
 			out[i].Alerts++
 		}
 	}
-	return out, nil
+	v.Attention, v.More = out, len(all)-len(out)
+	return nil
 }
 
 // heldCount is how far held deliveries are counted for a page.

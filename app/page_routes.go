@@ -61,6 +61,8 @@ func (a *App) pageRoutes() []pageRoute {
 
 		{get, tenant, read, twin("GET "+apiTenant, "GET /deliveries"), a.overviewPage},
 
+		{get, tenant + "/find", read, twin("GET /events/:event", "GET /attempts/:attempt", "GET /deliveries/:delivery", "GET /retries/:retry", "GET "+apiDestination), a.find},
+
 		{get, tenant + "/destinations", read, twin("GET " + apiTenant + "/destinations"), a.destinationsPage},
 		{get, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.newDestinationPage},
 		{post, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.createDestinationPage},
@@ -89,6 +91,8 @@ func (a *App) pageRoutes() []pageRoute {
 
 		{get, tenant + "/events", read, twin("GET /events"), a.eventsPage},
 		{get, tenant + "/events/:event", read, twin("GET /events/:event", "GET /events/:event/deliveries"), a.eventPage},
+		{post, tenant + "/events/:event/retry", retry, twin("POST /retry"), a.retryEvent},
+		{get, tenant + "/attempts/compare", read, twin("GET /attempts/:attempt"), a.comparePage},
 		{get, tenant + "/attempts/:attempt", read, twin("GET /attempts/:attempt"), a.attemptPage},
 		{post, delivery + "/retry", retry, twin("POST /retry"), a.retryDelivery},
 		{post, delivery + "/cancel", retry, twin("POST /deliveries/:delivery/cancel"), a.cancelDeliveryPage},
@@ -145,19 +149,28 @@ func (a *App) errorPage(c *fiber.Ctx, e *models.Error, id string) error {
 	ctx, cancel := callContext()
 	defer cancel()
 	p := &pageCtx{Ctx: c, app: a, call: &Call{RequestID: id, Actor: &models.Actor{}}}
-	v := views.Problem{Status: e.Status(), Message: e.Message, RequestID: id, Back: views.HomeURL(), BackText: "Go to the start"}
+	v := views.Problem{Status: e.Status(), Message: e.Message, RequestID: id}
 	if len(e.Fields) > 0 {
 		v.Fields = e.Problems()
 	}
 	if e.Kind != models.KindInternal && e.Kind != models.KindUnavailable {
 		a.errorViewer(ctx, p)
 	}
-	if p.tenant != nil {
-		v.Back, v.BackText = views.OverviewURL(p.tenant.ID), "Go to the overview"
-	}
+	v.Back, v.BackText = wayOn(e.Kind, c.Method(), c.OriginalURL(), p.tenant)
 	v.Page = p.frame(views.ProblemTitle(v.Status), "")
 	v.Here = v.Back
 	return p.render(ctx, v.Status, views.ProblemPage(v))
+}
+
+// wayOn is where somebody goes from an error's page: to the same page when that may work in a moment, else to the start.
+func wayOn(kind models.Kind, method, url string, tenant *models.Tenant) (to, text string) {
+	switch {
+	case kind == models.KindUnavailable && method == http.MethodGet:
+		return localPath(url), "Try again"
+	case tenant != nil:
+		return views.OverviewURL(tenant.ID), "Go to the overview"
+	}
+	return views.HomeURL(), "Go to the start"
 }
 
 // errorViewer finds out, as far as possible, who sees an error and in which tenant.

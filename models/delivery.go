@@ -269,7 +269,7 @@ func (s *Store) whyNotRetried(ctx context.Context, tx pgx.Tx, d *Delivery) error
 		return err
 	}
 	if s.ManualRetryLimit > 0 && manual >= s.ManualRetryLimit {
-		return &Error{Kind: KindLimited, Message: fmt.Sprintf("This delivery was retried by hand %d times, which is the limit (MANUAL_RETRY_LIMIT).", manual)}
+		return &Error{Kind: KindLimited, Message: fmt.Sprintf("This delivery was retried by hand %s, which is the limit (MANUAL_RETRY_LIMIT).", countOf(manual, "time", "times"))}
 	}
 	return nil // on its way already
 }

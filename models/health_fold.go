@@ -234,6 +234,34 @@ func (s *Store) RatesOf(ctx context.Context, destination int64, since time.Time)
 	return r, err
 }
 
+// RatesOfEach returns the rates of destinations since a time, by whole minutes and by their keys. Those to which nothing
+// was sent are missing.
+func (s *Store) RatesOfEach(ctx context.Context, list []*Destination, since time.Time) (map[int64]Rates, error) {
+	out := map[int64]Rates{}
+	if len(list) == 0 {
+		return out, nil
+	}
+	keys := make([]int64, len(list))
+	for i, d := range list {
+		keys[i] = d.Key
+	}
+	rows, err := s.Pool.Query(ctx, `select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts), sum(given_up), sum(filter_failures)
+		from health_minutes where destination_key = any($1) and minute >= $2 group by destination_key`, keys, since.Truncate(time.Minute))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key int64
+		var r Rates
+		if err := rows.Scan(&key, &r.Deliveries, &r.Failed, &r.Attempts, &r.FailedAttempts, &r.GivenUp, &r.FilterFailures); err != nil {
+			return nil, err
+		}
+		out[key] = r
+	}
+	return out, rows.Err()
+}
+
 // HealthBucket is a span of a destination's past.
 type HealthBucket struct {
 	Start time.Time
@@ -241,14 +269,15 @@ type HealthBucket struct {
 	Peak int // most deliveries in a row that had failed
 }
 
-// HealthHistory returns a destination's past since a time in buckets of a length of whole minutes, without the empty ones.
-func (s *Store) HealthHistory(ctx context.Context, destination int64, since time.Time, bucket time.Duration) ([]HealthBucket, error) {
+// HealthHistory returns the past of destinations together, since a time, in buckets of a length of whole minutes and without
+// the empty ones. Peak is the highest of any of them.
+func (s *Store) HealthHistory(ctx context.Context, since time.Time, bucket time.Duration, destinations ...int64) ([]HealthBucket, error) {
 	if bucket < time.Minute {
 		return nil, fmt.Errorf("a bucket of %v", bucket)
 	}
 	rows, err := s.Pool.Query(ctx, `select date_bin($3, minute, timestamptz '2000-01-01 00:00:00+00') as start, sum(deliveries), sum(failed_deliveries),
 		sum(attempts), sum(failed_attempts), sum(given_up), sum(filter_failures), max(peak)
-		from health_minutes where destination_key = $1 and minute >= $2 group by start order by start`, destination, since, bucket)
+		from health_minutes where destination_key = any($1) and minute >= $2 group by start order by start`, destinations, since, bucket)
 	if err != nil {
 		return nil, err
 	}
@@ -256,4 +285,17 @@ func (s *Store) HealthHistory(ctx context.Context, destination int64, since time
 		err = row.Scan(&b.Start, &b.Deliveries, &b.Failed, &b.Attempts, &b.FailedAttempts, &b.GivenUp, &b.FilterFailures, &b.Peak)
 		return b, err
 	})
+}
+
+// Sum are the rates of buckets together.
+func Sum(list []HealthBucket) (r Rates) {
+	for _, b := range list {
+		r.Deliveries += b.Deliveries
+		r.Failed += b.Failed
+		r.Attempts += b.Attempts
+		r.FailedAttempts += b.FailedAttempts
+		r.GivenUp += b.GivenUp
+		r.FilterFailures += b.FilterFailures
+	}
+	return r
 }

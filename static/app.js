@@ -76,9 +76,10 @@
       }
       return;
     }
-    // "/" goes to the page's search field, unless somebody is typing, holds a modifier or has switched shortcuts off.
+    // "/" goes to the page's search field, or else to the one in the navigation, unless somebody is typing, holds a
+    // modifier or has switched shortcuts off.
     if (e.key !== '/' || doc.documentElement.dataset.shortcuts === 'off' || e.ctrlKey || e.metaKey || e.altKey || e.target.closest('input, textarea, select, [contenteditable]')) return;
-    var search = doc.querySelector('input[type=search]');
+    var search = doc.querySelector('main input[type=search]') || doc.querySelector('input[type=search]');
     if (search) {
       e.preventDefault();
       search.focus();

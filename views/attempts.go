@@ -17,6 +17,7 @@ type Attempt struct {
 	Delivery    *models.Delivery    // as it is now
 	Newer       string              // addresses of the delivery's neighbouring attempts; empty for none
 	Older       string
+	Before      string // id of the delivery's attempt before this one; empty for none
 	Sent        []byte // the body that was sent
 	Transformed bool   // the destination's transform made it
 }

@@ -60,6 +60,24 @@ func canRetry(d *models.Delivery) bool {
 	return d.Status != models.StatusPending && d.Status != models.StatusDelivering
 }
 
+// maxRetriedAtOnce is how many failed deliveries of an event its page retries with one click. More go by way of a plan.
+const maxRetriedAtOnce = 100
+
+// FailedOf are the deliveries that have failed and can be retried by hand now: not those of destinations that are disabled
+// or deleted.
+func FailedOf(list []*models.Delivery) []*models.Delivery {
+	var out []*models.Delivery
+	for _, d := range list {
+		if d.Status == models.StatusFailed && (d.Destination == nil || d.Destination.DisabledAt == nil && d.Destination.DeletedAt == nil) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// Deliveries is a number of deliveries in words.
+func Deliveries(n int) string { return plurals(n, "delivery", "deliveries") }
+
 // canCancel reports whether a delivery can be called off.
 func canCancel(d *models.Delivery) bool {
 	return d.Status == models.StatusPending || d.Status == models.StatusRetrying || d.Status == models.StatusHeld

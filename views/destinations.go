@@ -2,6 +2,7 @@ package views
 
 import (
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/a-h/templ"
@@ -14,13 +15,56 @@ import (
 // Destinations is the list of a tenant's destinations. Query holds type, topics, state, q and sort, as in the address.
 type Destinations struct {
 	Page
-	Query url.Values
-	List  []*models.Destination
-	Types []*adapters.Registration
-	Err   *models.Error
-	Any   bool // the tenant has destinations at all
-	Echo  bool // this build has the built-in Echo inbox
+	Query  url.Values
+	List   []*models.Destination  // those of the page
+	First  int                    // how many come before them
+	Total  int                    // how many there are on all pages
+	Day    map[int64]models.Rates // of the last 24 hours, by the destination's key
+	Types  []*adapters.Registration
+	Err    *models.Error
+	Any    bool   // the tenant has destinations at all
+	Echo   bool   // this build has the built-in Echo inbox
+	Notice string // why it is not the page that was asked for; empty otherwise
 }
+
+// destinationOrders are the orders of the list of destinations, as its sort parameter has them.
+var destinationOrders = []Option{{Value: "", Label: "Oldest first"}, {Value: "-created", Label: "Newest first"}, {Value: "name", Label: "By name"}, {Value: "-name", Label: "By name, Z to A"},
+	{Value: "state", Label: "Failing first"}, {Value: "-state", Label: "Failing last"}, {Value: "-success", Label: "Last success first"}, {Value: "success", Label: "Last success last"}}
+
+// pager leads through the list, whose cursors are ids: the rows after that of next, or before that of prev.
+func (v Destinations) pager() Pager {
+	p := Pager{Shown: len(v.List), What: "destination", Back: "Previous", On: "Next"}
+	if len(v.List) == 0 || v.Total == len(v.List) {
+		return p
+	}
+	c := Cursors{}
+	p.All = count(v.First+1) + " to " + count(v.First+len(v.List)) + " of " + plural(v.Total, "destination")
+	if v.First > 0 {
+		p.Newer = c.url(DestinationsURL(v.Tenant), v.Query, "prev", v.List[0].ID)
+	}
+	if v.First+len(v.List) < v.Total {
+		p.Older = c.url(DestinationsURL(v.Tenant), v.Query, "next", v.List[len(v.List)-1].ID)
+	}
+	return p
+}
+
+// lastSuccess is when an attempt of a destination succeeded last; nil when none did yet.
+func lastSuccess(d *models.Destination) *time.Time {
+	if d.Health == nil {
+		return nil
+	}
+	return d.Health.LastSuccess
+}
+
+func deliveriesWord(n int) string {
+	if n == 1 {
+		return "delivery"
+	}
+	return "deliveries"
+}
+
+// okShare is the share of deliveries whose first attempt succeeded, in per cent.
+func okShare(r models.Rates) string { return strconv.FormatFloat(r.DeliveredPercent(), 'f', 1, 64) }
 
 func (v Destinations) form() Form { return Form{Values: v.Query, Err: v.Err} }
 
@@ -204,12 +248,14 @@ func (v DestinationDeliveries) retryAll() string {
 }
 
 func (v DestinationDeliveries) chips() []Chip {
-	return chips(v.base(), v.Query, map[string][]Option{"range": Ranges, "status": statusOptions(), "error_class": classWords})
+	return chips(v.base(), v.Query, map[string][]Option{"range": Ranges, "status": statusOptions(), "error_class": ErrorClasses})
 }
 
 func (v DestinationDeliveries) pager() Pager {
 	p := newPager(v.base(), v.Query, len(v.List.Items), "delivery", CursorsOf(v.List, v.Since))
-	p.Note = "What its filter held back is listed on each event's page."
+	if len(v.Query["status"]) == 0 {
+		p.Note = "What its filter held back is listed under “Filtered out”."
+	}
 	return p
 }
 

@@ -240,7 +240,7 @@ func shorten(s string, n int) string {
 
 // ended is a sentence that somebody else wrote, with its full stop.
 func ended(s string) string {
-	if s == "" || strings.ContainsAny(s[len(s)-1:], ".!?") {
+	if s == "" || strings.ContainsAny(s[len(s)-1:], ".!?") || strings.HasSuffix(s, "…") {
 		return s
 	}
 	return s + "."

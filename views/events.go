@@ -32,6 +32,9 @@ var Ranges = []Option{
 	{Value: "7d", Label: "Last 7 days"}, {Value: "30d", Label: "Last 30 days"},
 }
 
+// RangeName is a range within a sentence: "the last 24 hours".
+func RangeName(value string) string { return "the " + strings.ToLower(optionLabel(Ranges, value)) }
+
 // filterLabels name the conditions of lists, as controls and as chips.
 var filterLabels = []Label{
 	{"q", "Search"}, {"range", "Time"}, {"since", "From"}, {"until", "To"}, {"status", "Status"}, {"destination_id", "Destination"},
@@ -67,7 +70,7 @@ func chips(base string, q url.Values, names map[string][]Option) []Chip {
 }
 
 func (v Events) names() map[string][]Option {
-	return map[string][]Option{"range": Ranges, "status": statusOptions(), "destination_id": v.Destinations, "error_class": classWords}
+	return map[string][]Option{"range": Ranges, "status": statusOptions(), "destination_id": v.Destinations, "error_class": ErrorClasses}
 }
 
 func (v Events) chips() []Chip { return chips(EventsURL(v.Tenant), v.Query, v.names()) }

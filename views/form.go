@@ -119,6 +119,9 @@ func sentence(label, message string) string {
 	return strings.ToUpper(message[:1]) + message[1:]
 }
 
+// MaxChoices is up to how many things a form lists to choose among. For more it asks for an id.
+const MaxChoices = 200
+
 // Control is one labelled control of a form.
 type Control struct {
 	Name         string // of the field in the API

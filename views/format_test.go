@@ -168,6 +168,10 @@ func TestParseJSON(t *testing.T) {
 			t.Errorf("parseJSON(%.20q) found a value", bad)
 		}
 	}
+	long := parseJSON([]byte(`{"list":[` + strings.Repeat(`{"a":1},`, 9999) + `{"a":1}],"last":1}`)).members[0].value
+	if got := len(long.members) + long.omitted; got != 10_000 || len(long.members) > maxNodes || len(long.members) < maxNodes/3 || long.holds() != "10,000 items" {
+		t.Errorf("of 10,000 objects %d are shown and %d are not: %s", len(long.members), long.omitted, long.holds())
+	}
 	many := parseJSON([]byte(`{"a":{"b":{"c":{"d":[` + strings.Repeat("1,", 300) + `1]}}}}`))
 	if c := many.members[0].value.members[0].value.members[0].value; !many.open || c.open {
 		t.Error("in a large payload the deep objects start closed")

@@ -2,7 +2,6 @@ package views
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
@@ -74,44 +73,9 @@ func certificateText(ends, now time.Time) string {
 	}
 }
 
-// healthBar is an hour of the chart: heights of its two parts, and what they stand for.
-type healthBar struct {
-	x, okY, okHeight, badY, badHeight string
-}
-
-// The chart's measures.
-const (
-	healthBarWidth = 12
-	healthHeight   = 48
-)
-
-// bars are the hours of the last day, the oldest first.
-func (v Health) bars() []healthBar {
-	most := 1
-	for _, b := range v.History {
-		most = max(most, b.Deliveries)
-	}
-	start := v.Now.UTC().Truncate(time.Hour).Add(-23 * time.Hour)
-	var out []healthBar
-	for _, b := range v.History {
-		hour := int(b.Start.Sub(start) / time.Hour)
-		if hour < 0 || b.Deliveries == 0 {
-			continue
-		}
-		bad := float64(b.Failed) / float64(most) * healthHeight
-		ok := float64(b.Deliveries-b.Failed) / float64(most) * healthHeight
-		f := func(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) }
-		out = append(out, healthBar{x: strconv.Itoa(hour*(healthBarWidth+2) + 1), okY: f(healthHeight - ok), okHeight: f(ok), badY: f(healthHeight - ok - bad), badHeight: f(bad)})
-	}
-	return out
-}
-
-func (v Health) chartTitle() string {
-	return fmt.Sprintf("Deliveries of the last 24 hours by the hour: %s, %s failed at first", count(v.Day.Deliveries), count(v.Day.Failed))
-}
-
-func healthViewBox() string {
-	return fmt.Sprintf("0 0 %d %d", 24*(healthBarWidth+2), healthHeight)
+// chart are the hours of the last day.
+func (v Health) chart() Chart {
+	return Chart{ID: "health", Period: "the last 24 hours", Begin: v.Now.UTC().Truncate(time.Hour).Add(-23 * time.Hour), Bucket: time.Hour, Count: 24, History: v.History}
 }
 
 // changeText says what has happened to a destination.

@@ -16,6 +16,7 @@ type jsonNode struct {
 	text    string
 	members []jsonMember
 	open    bool
+	omitted int // members that are not among members
 }
 
 type jsonMember struct {
@@ -30,6 +31,10 @@ const (
 	openNodes    = 200
 	maxJSONDepth = 100
 )
+
+// maxNodes is how many values of a payload are shown as a tree. A page of a hundred thousand takes a browser seconds, so
+// what is beyond is counted, and is to be seen in the raw view.
+const maxNodes = 2000
 
 // parseJSON reads a payload; nil when it is not JSON, or nested too deep to be shown as a tree.
 func parseJSON(data []byte) *jsonNode {
@@ -67,12 +72,17 @@ func readNode(d *json.Decoder, depth int, n *int) (*jsonNode, error) {
 				}
 				m.key = quoted(key.(string))
 			}
+			full := *n >= maxNodes
 			if m.value, err = readNode(d, depth+1, n); err != nil {
 				return nil, err
 			}
+			if full {
+				node.omitted++
+				continue
+			}
 			node.members = append(node.members, m)
 		}
-		if k := len(node.members); k > 0 {
+		if k := len(node.members); k > 0 && node.omitted == 0 {
 			node.members[k-1].last = true
 		}
 		_, err = d.Token() // the closing one
@@ -114,9 +124,9 @@ func (n *jsonNode) closing() string {
 // holds says how much is in an object or an array.
 func (n *jsonNode) holds() string {
 	if n.kind == '[' {
-		return plural(len(n.members), "item")
+		return plural(len(n.members)+n.omitted, "item")
 	}
-	return plural(len(n.members), "field")
+	return plural(len(n.members)+n.omitted, "field")
 }
 
 func comma(last bool) string {

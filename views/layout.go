@@ -196,8 +196,21 @@ func DestinationURL(tenant, id string, tail ...string) string {
 	return u
 }
 
-// EventURL is the page of an event.
-func EventURL(tenant, id string) string { return path("t", tenant, "events", id) }
+// FindURL leads from an id, its parameter q, to the page of what it is the id of.
+func FindURL(tenant string) string { return path("t", tenant, "find") }
+
+// EventURL is the page of an event, or with tail an action on it: "retry".
+func EventURL(tenant, id string, tail ...string) string {
+	return path(append([]string{"t", tenant, "events", id}, tail...)...)
+}
+
+// ComparePath is the page that compares two attempts, CompareURL that of certain ones by their ids.
+func ComparePath(tenant string) string { return path("t", tenant, "attempts", "compare") }
+
+// CompareURL is a ComparePath with its parameters.
+func CompareURL(tenant, a, b string) string {
+	return with(ComparePath(tenant), url.Values{"a": {a}, "b": {b}})
+}
 
 // AttemptURL is the page of an attempt.
 func AttemptURL(tenant, id string) string { return path("t", tenant, "attempts", id) }

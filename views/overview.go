@@ -1,6 +1,9 @@
 package views
 
 import (
+	"fmt"
+	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
@@ -14,6 +17,51 @@ type Overview struct {
 	Numbers   []Number
 	Failures  []*models.Delivery // the last ones, with their Destination
 	Period    string             // that Numbers and Failures are about: "the last 24 hours"
+	Range     string             // the same as a parameter: "24h"
+	More      int                // destinations that need attention and are not in Attention
+	Told      bool               // there is a channel that would tell somebody
+	Chart     *Chart             // nil when it could not be read in time
+	Before    models.Rates       // of the time of the same length before Period
+	Breakdown []Breakdown        // what failed, by what
+}
+
+// Breakdown is a part of what failed, by one of its properties.
+type Breakdown struct {
+	Title string
+	Param string // of the list of events that chooses by it
+	Parts []models.Share
+	Names []Option
+	None  string // the word for none
+}
+
+// breakdownURL is the list of events behind a part of a breakdown; empty when no filter chooses it.
+func (v Overview) breakdownURL(b Breakdown, key string) string {
+	if key == "" {
+		return ""
+	}
+	return with(EventsURL(v.Tenant), url.Values{"status": {models.StatusFailed}, "range": {v.Range}, b.Param: {key}})
+}
+
+// ranges are the links to other periods.
+func (v Overview) ranges() []View {
+	var out []View
+	for _, o := range Ranges[1:] {
+		out = append(out, View{Label: o.Label, URL: with(OverviewURL(v.Tenant), url.Values{"range": {o.Value}}), Current: o.Value == v.Range})
+	}
+	return out
+}
+
+// firstTry says how many deliveries arrived with their first attempt, and how that was before.
+func (v Overview) firstTry() string {
+	r := models.Sum(v.Chart.History)
+	if r.Deliveries == 0 {
+		return "No delivery was begun in " + v.Period + "."
+	}
+	text := fmt.Sprintf("%.1f %% of %s arrived with the first attempt", r.DeliveredPercent(), Deliveries(r.Deliveries))
+	if v.Before.Deliveries > 0 {
+		text += fmt.Sprintf("; it was %.1f %% of %s in the time of the same length before", v.Before.DeliveredPercent(), count(v.Before.Deliveries))
+	}
+	return text + "."
 }
 
 // Attention is a destination that somebody should look at.
@@ -42,6 +90,7 @@ type Onboarding struct {
 	EventID      string // of the newest event; empty for none
 	EventURL     string
 	Delivered    bool
+	Channels     int
 	First        *models.Destination // to send a test event to; nil for none
 	Echo         bool                // this build has the built-in Echo inbox
 	Publish      APICall             // the call that publishes a first event
@@ -58,6 +107,7 @@ func (o Onboarding) steps() []step {
 		{o.Destinations > 0, "Create a destination", "Where the tenant's events go: a URL, a queue, a topic."},
 		{o.EventID != "", "Send a test event", "From here, or with the API from your own code."},
 		{o.Delivered, "See it delivered", "The event's page shows every attempt, with request and response."},
+		{o.Channels > 0, "Add an alert channel", "Somebody is told when deliveries fail: by mail, Slack, PagerDuty, SMS or webhook."},
 	}
 }
 
@@ -83,6 +133,15 @@ func (o Onboarding) current() int {
 
 // waiting reports whether an event is on its way that nobody has seen delivered.
 func (o Onboarding) waiting() bool { return o.EventID != "" && !o.Delivered }
+
+// partOf is a count's share of the greatest of a breakdown, in per cent.
+func partOf(n int, list []models.Share) string {
+	most := 1
+	for _, s := range list {
+		most = max(most, s.Count)
+	}
+	return strconv.Itoa(100 * n / most)
+}
 
 // figure is a number that may not have been counted to the end.
 func figure(n int, more bool) string {

@@ -2,6 +2,7 @@ package views
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -223,6 +224,14 @@ func (v Rule) scopes() []Option {
 		out = append(out, Option{Value: ScopeDestinations, Label: "Only these destinations:"})
 	}
 	return append(out, Option{Value: ScopeTopics, Label: "Destinations that take certain topics:"})
+}
+
+// joined is the form with the values of a control in one line, separated by commas.
+func (v Rule) joined(name string) Form {
+	f := v.Form
+	f.Values = maps.Clone(f.Values)
+	f.Values[name] = []string{strings.Join(v.Form.Values[name], ", ")}
+	return f
 }
 
 func (v Rule) channelModes() []Option {

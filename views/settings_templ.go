@@ -101,7 +101,7 @@ func SettingsPage(v Settings) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = Checkbox(v.preferences(), Control{Name: "shortcuts", Label: "Keyboard shortcuts", Hint: "/ goes to the search field of a page."}).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = Checkbox(v.preferences(), Control{Name: "shortcuts", Label: "Keyboard shortcuts", Hint: "/ goes to the search field of a page, or else to the one in the navigation."}).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -137,8 +137,8 @@ func triggerText(a *models.Attempt) string {
 	return "Automatic"
 }
 
-// classWords are the error classes as people read them in filters and lists.
-var classWords = []Option{
+// ErrorClasses are the error classes as people read them in filters and lists.
+var ErrorClasses = []Option{
 	{Value: "dns", Label: "DNS"}, {Value: "connect", Label: "Connection"}, {Value: "tls", Label: "TLS"}, {Value: "timeout", Label: "Timeout"},
 	{Value: "redirect", Label: "Redirect"}, {Value: "auth", Label: "Credentials refused"}, {Value: "not_found", Label: "Not found"},
 	{Value: "gone", Label: "Gone"}, {Value: "too_large", Label: "Too large"}, {Value: "rejected", Label: "Rejected"},
@@ -148,7 +148,7 @@ var classWords = []Option{
 }
 
 func className(class string) string {
-	for _, o := range classWords {
+	for _, o := range ErrorClasses {
 		if o.Value == class {
 			return o.Label
 		}

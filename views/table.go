@@ -1,6 +1,7 @@
 package views
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"time"
@@ -35,10 +36,20 @@ type Pager struct {
 	Newer string // empty at the start
 	Older string // empty at the end
 	Note  string // what the end of the list means: "Events are kept for 30 days."
+	All   string // says instead of Shown which part of the list is shown; empty when its length is not known
+	Back  string // the words for the way to newer rows, "Newer" when empty, and to older ones
+	On    string
 }
+
+func (p Pager) back() string { return cmp.Or(p.Back, "Newer") }
+
+func (p Pager) on() string { return cmp.Or(p.On, "Older") }
 
 // text says how much is shown and whether there is more. It never counts what was not read.
 func (p Pager) text() string {
+	if p.All != "" {
+		return p.All
+	}
 	s := plural(p.Shown, p.What) + " shown"
 	if p.Older != "" {
 		return s + ", more available"

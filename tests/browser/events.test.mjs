@@ -226,7 +226,7 @@ journey(site, 'one failed delivery is retried', async (v) => {
   await site.api('PATCH', `/tenants/${tenant}/destinations/inbox`, { config: { answer: '200' } });
 
   await v.open(`/t/${tenant}/events/${id}`);
-  const retry = v.button(/^Retry/);
+  const retry = v.button(/^Retry to/);
   await retry.focus();
   await v.arrives(() => v.page.keyboard.press('Enter'));
   assert.equal(v.path, `/t/${tenant}/events/${id}`);
@@ -243,12 +243,12 @@ journey(site, 'two clicks on Retry make one attempt', async (v) => {
   await site.destination(tenant, { id: 'slow', name: 'Slow', config: { answer: '500' } });
   const { id } = await site.publish(tenant);
   const [delivery] = await site.settled(tenant, id);
-  await site.api('PATCH', `/tenants/${tenant}/destinations/slow`, { config: { answer: 'slow', delay_ms: '1500' } });
+  await site.api('PATCH', `/tenants/${tenant}/destinations/slow`, { config: { answer: 'slow', delay_ms: '5000' } });
   await v.open(`/t/${tenant}/events/${id}`);
   const other = await site.visitor({ js: v.js });
   await other.open(`/t/${tenant}/events/${id}`);
-  await v.press(/^Retry/);
-  await other.press(/^Retry/);
+  await v.press(/^Retry to/);
+  await other.press(/^Retry to/);
   await other.sees('This delivery is on its way already.');
   await other.context.close();
   await eventually(async () => (await site.api('GET', `/deliveries/${delivery.id}`)).status === 'delivered', 'the delivery');

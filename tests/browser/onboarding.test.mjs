@@ -15,7 +15,7 @@ journey(site, 'a tenant, an Echo inbox, a test event, delivered', async (v, { js
   assert.equal(v.path, `/t/${tenant}`);
 
   await v.open(`/t/${tenant}`);
-  await v.sees('0 of 3 done');
+  await v.sees('0 of 4 done');
   await v.follow('Use the built-in Echo inbox');
   assert.equal(await v.heading.textContent(), 'Add Echo inbox');
   await v.field('Name').fill('My inbox');
@@ -24,7 +24,7 @@ journey(site, 'a tenant, an Echo inbox, a test event, delivered', async (v, { js
   assert.equal(await v.heading.textContent(), 'My inbox');
 
   await v.open(`/t/${tenant}`);
-  await v.sees('1 of 3 done');
+  await v.sees('1 of 4 done');
   await v.sees(`"tenant_id": "${tenant}"`, v.page.locator('#publish-curl'));
   await v.follow('Send a test event');
   await v.field('Payload').fill('{"hello": ');
@@ -48,7 +48,7 @@ journey(site, 'a tenant, an Echo inbox, a test event, delivered', async (v, { js
 
 journey(site, 'the first event by curl is seen on the way', async (v) => {
   const tenant = await site.tenant('curl');
-  await site.destination(tenant, { id: 'slow', config: { answer: 'slow', delay_ms: '1500' } });
+  await site.destination(tenant, { id: 'slow', config: { answer: 'slow', delay_ms: '4000' } });
   const { id } = await site.api('POST', '/publish', { tenant_id: tenant, topic: 'order.created', data: { n: 1 } });
   await v.open(`/t/${tenant}/events/${id}`);
   await v.sees('An attempt is under way.');

@@ -159,7 +159,7 @@ journey(site, 'a customer sees their own tenant and no more', { loggedIn: false 
   await v.open(`/t/${tenant}/topics`);
   assert.equal(await v.field('Description').count(), 0);
   await v.open(`/t/${tenant}/events/${id}`);
-  await v.press(/^Retry/);
+  await v.press(/^Retry to/);
   await v.sees(/^\s*Retry queued/);
   await site.settled(tenant, id);
   await v.open(`/t/${tenant}/destinations/inbox`);
