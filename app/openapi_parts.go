@@ -239,7 +239,7 @@ func errorResponses() map[string]*openapi.Response {
 	id := map[string]*openapi.Header{"X-Request-Id": {Ref: "#/components/headers/X-Request-Id"}}
 	out := map[string]*openapi.Response{
 		"Minimal":     {Description: "Done; the caller preferred no body.", Headers: map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"], "Preference-Applied": {Ref: "#/components/headers/Preference-Applied"}}},
-		"NotModified": {Description: "What the caller has still holds.", Headers: map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"], "ETag": {Ref: "#/components/headers/ETag"}, "Retry-After": {Ref: "#/components/headers/Retry-After"}}},
+		"NotModified": {Description: "What the caller has still holds.", Headers: map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"], "ETag": {Ref: "#/components/headers/ETag"}, "Retry-After": {Ref: "#/components/headers/Retry-After"}, "Preference-Applied": {Ref: "#/components/headers/Preference-Applied"}}},
 	}
 	problem := func(description string, headers map[string]*openapi.Header) *openapi.Response {
 		r := &openapi.Response{Description: description, Headers: headers, Content: &openapi.Map[*openapi.Media]{}}
@@ -249,7 +249,7 @@ func errorResponses() map[string]*openapi.Response {
 	out["Error"] = problem("Any other error.", id)
 	for status, e := range apiErrors {
 		headers := id
-		if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		if status == http.StatusConflict || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 			headers = map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"], "Retry-After": {Ref: "#/components/headers/Retry-After"}}
 		}
 		out[e[0]] = problem(e[1], headers)

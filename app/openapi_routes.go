@@ -96,12 +96,12 @@ func exported[T any]() fact {
 
 // Facts about headers and errors.
 var (
-	polled     fact = func(d *description) { d.polled = true }     // ETag, and Retry-After while something may still happen
-	versioned  fact = func(d *description) { d.versioned = true }  // ETag, and If-Match where it is changed
-	located    fact = func(d *description) { d.located = true }    // Location of what was made or goes on
-	linked     fact = func(d *description) { d.linked = true }     // Link to where to look how it goes on
-	conflicts  fact = func(d *description) { d.conflicts = true }  // 409 where the state does not permit it
-	limited    fact = func(d *description) { d.limited = true }    // 429
+	polled    fact = func(d *description) { d.polled = true }    // ETag, and Retry-After while something may still happen
+	versioned fact = func(d *description) { d.versioned = true } // ETag, and If-Match where it is changed
+	located   fact = func(d *description) { d.located = true }   // Location of what was made or goes on
+	linked    fact = func(d *description) { d.linked = true }    // Link to where to look how it goes on
+	conflicts fact = func(d *description) { d.conflicts = true } // 409 where the state does not permit it
+	limited   fact = func(d *description) { d.limited = true }   // 429
 )
 
 // says adds sentences to the summary, in Markdown.
