@@ -61,7 +61,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case "check-config":
 		err = checkConfig(rest, stdout)
 	case "openapi":
-		err = printAPI(stdout)
+		err = printAPI(os.Getenv, stdout)
 	case "bench":
 		err = bench(ctx, rest, stdout)
 	case "version":

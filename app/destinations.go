@@ -29,7 +29,7 @@ type destinationJSON struct {
 	Timeout          *models.Duration    `json:"timeout" doc:"For one attempt; null for the server's default."`
 	MaxInFlight      *int                `json:"max_in_flight" doc:"Attempts at the same time; null for the server's default."`
 	DisableAfter     *int                `json:"disable_after" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
-	Signature        string              `json:"signature" api:"enum=|standard|outpost" doc:"How webhooks are signed; empty for Standard Webhooks."`
+	Signature        string              `json:"signature" api:"schema=Signature"`
 	Format           string              `json:"format" api:"enum=|cloudevents-binary|cloudevents-structured" doc:"How messages look; empty for the payload as it was published."`
 	Ordered          bool                `json:"ordered" doc:"Whether deliveries with one ordering key go out one after the other."`
 	OnExhausted      string              `json:"on_exhausted" api:"enum=skip|block" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -58,8 +57,8 @@ func (a *App) openAPI(c *fiber.Ctx) error {
 }
 
 // printAPI prints the description of the API for the BASE_URL of the environment. It needs no database.
-func printAPI(stdout io.Writer) error {
-	cfg, err := ReadConfig("serve", os.Getenv)
+func printAPI(getenv func(string) string, stdout io.Writer) error {
+	cfg, err := ReadConfig("serve", getenv)
 	if err != nil {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}

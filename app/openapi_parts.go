@@ -92,6 +92,7 @@ func newReflector() *openapi.Reflector {
 		"NotificationStatus": enum(models.NotificationWaiting, models.NotificationQueued, models.NotificationSent, models.NotificationFailed, models.NotificationSuppressed),
 		"ErrorClass":         openapi.Described(enum(texts(adapters.Classes)...), "Why an attempt failed, the same words everywhere."),
 		"ErrorCode":          openapi.Described(enum(models.Codes()...), "Why a request failed, for programs."),
+		"Signature":          openapi.Described(enum(models.Signatures...), "How webhooks are signed: empty and `standard` as Standard Webhooks says, `v1a` the same with ed25519, `outpost` with Outpost's header."),
 		"StringList":         {Type: []string{"array", "null"}, Items: &openapi.Schema{Type: "string"}},
 		"Payload":            {Type: "object", Description: "The event itself: any JSON object, kept and delivered byte for byte.", Additional: true},
 		"Filter": {Type: []string{"object", "string", "null"}, Additional: true,

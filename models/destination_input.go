@@ -55,7 +55,7 @@ type DestinationInput struct {
 	Timeout          *Duration       `json:"timeout" doc:"For one attempt."`
 	MaxInFlight      *int            `json:"max_in_flight" api:"min=1" doc:"Attempts at the same time."`
 	DisableAfter     json.RawMessage `json:"disable_after" api:"type=integer,min=0,null" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
-	Signature        *string         `json:"signature" api:"enum=|standard|outpost" doc:"How webhooks are signed; empty for Standard Webhooks."`
+	Signature        *string         `json:"signature" api:"schema=Signature"`
 	Format           *string         `json:"format" api:"enum=|cloudevents-binary|cloudevents-structured" doc:"How messages look; empty for the payload as it was published."`
 	Ordered          *bool           `json:"ordered" doc:"Deliveries with one ordering key go out one after the other."`
 	OnExhausted      *string         `json:"on_exhausted" api:"enum=skip|block" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
@@ -99,6 +99,9 @@ func (in *DestinationInput) Remove(field string) {
 		in.removed = append(in.removed, field)
 	}
 }
+
+// Signatures are the schemes by which webhooks can be signed; empty is the first of them, Standard Webhooks.
+var Signatures = []string{"", "standard", "v1a", "outpost"}
 
 // RateLimit is how fast a destination may be sent to.
 type RateLimit struct {
@@ -229,7 +232,7 @@ func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems
 	}
 	if in.Signature != nil {
 		d.Signature = *in.Signature
-		if !slices.Contains([]string{"", "standard", "v1a", "outpost"}, d.Signature) {
+		if !slices.Contains(Signatures, d.Signature) {
 			bad.add("signature", `must be "standard", "v1a" or "outpost"`)
 		}
 	}
