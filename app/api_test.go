@@ -35,6 +35,9 @@ func TestPublishAndSee(t *testing.T) {
 	if again := a.do("GET", "/events/o-1", nil, "If-None-Match", ev.header.Get("ETag")); again.status != 304 {
 		t.Errorf("If-None-Match: status %d", again.status)
 	}
+	if head := a.do("HEAD", "/events/o-1", nil); head.status != 200 || head.raw != "" || head.header.Get("ETag") != ev.header.Get("ETag") {
+		t.Errorf("HEAD: %d %v %s", head.status, head.header, head.raw)
+	}
 	at := a.want(200, "GET", "/attempts?event_id=o-1&include=event&include=response_data", nil)
 	if at.str("models", "0", "status") != "success" || at.str("models", "0", "attempt_number") != "1" || at.str("models", "0", "code") != "200" ||
 		at.str("models", "0", "event", "topic") != "order.created" || at.str("models", "0", "response_data", "status") != "200" {

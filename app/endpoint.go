@@ -96,7 +96,7 @@ func (c *Call) within(ctx context.Context) (context.Context, context.CancelFunc)
 }
 
 func sendJSON(c *fiber.Ctx, call *Call, r *Reply) error {
-	get := c.Method() == fiber.MethodGet
+	get := c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead
 	status, body, err := r.write(call, get, c.Set)
 	if err != nil {
 		return err

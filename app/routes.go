@@ -46,6 +46,9 @@ func (a *App) routes() *fiber.App {
 	f.Get(static.Prefix+"*", a.serveStatic)
 	for _, r := range a.apiRoutes() {
 		f.Add(r.method, apiPrefix+r.path, a.once(r))
+		if r.method == http.MethodGet {
+			f.Add(http.MethodHead, apiPrefix+r.path, r.handler) // RFC 9110, section 9.3.2
+		}
 	}
 	f.Get("/openapi.json", a.openAPI)
 	a.mountPages(f)
