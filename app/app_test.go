@@ -25,6 +25,7 @@ type testApp struct {
 	*App
 	base string
 	key  string
+	old  bool // it is of an earlier build, and its answers are not held against this one's description
 }
 
 func newTestApp(t testing.TB, change func(*Config)) *testApp {
@@ -87,7 +88,7 @@ func newProcessLogging(t testing.TB, cfg *Config, log *slog.Logger) *testApp {
 	case err := <-done:
 		t.Fatal(err)
 	}
-	return &testApp{t, a, "http://" + addr, testKey}
+	return &testApp{TB: t, App: a, base: "http://" + addr, key: testKey}
 }
 
 // as returns the same app with another key or token.
@@ -142,6 +143,9 @@ func (a *testApp) do(method, path string, body any, header ...string) answer {
 	}
 	out := answer{status: resp.StatusCode, header: resp.Header, raw: string(raw)}
 	_ = json.Unmarshal(raw, &out.body)
+	if a.old {
+		return out
+	}
 	if err := contract().check(method, path, out); err != nil {
 		a.Errorf("%s %s is not as openapi.json says: %v", method, path, err)
 	}

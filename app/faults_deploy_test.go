@@ -31,7 +31,7 @@ func TestFaultsDeploy(t *testing.T) {
 	}
 	run(old)
 	l := newLedger(t)
-	l.pause = 2 * time.Millisecond
+	l.pause, l.old = 2*time.Millisecond, true
 	oldWeb := startProgram(t, old, "web", db)
 	l.setUp(oldWeb.base)
 	l.setUpMore(oldWeb.base)

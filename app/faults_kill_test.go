@@ -92,7 +92,7 @@ func TestFaultsKilled(t *testing.T) {
 // setUpMore adds a destination that is disabled and one that refuses everything, so that deliveries end in every way.
 func (l *ledger) setUpMore(base string) {
 	l.t.Helper()
-	a := &testApp{TB: l.t, base: base, key: testKey}
+	a := &testApp{TB: l.t, base: base, key: testKey, old: l.old}
 	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "off", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL + "/off"}})
 	a.want(200, "PUT", "/tenants/acme/destinations/off/disable", nil)
 	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "bad", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL + "/bad"}})

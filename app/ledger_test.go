@@ -32,6 +32,7 @@ type ledger struct {
 	pause    time.Duration                       // of a publisher between two events
 	refuse   func(path, event string, n int) int // the status with which the nth time is answered; nil for 200
 	failed   int                                 // deliveries that end in another way than delivered, of events that do not count
+	old      bool                                // it is set up at a server of an earlier build
 	expected map[string]string                   // the status in which the deliveries to a destination end
 	last     atomic.Int64                        // when an event was accepted last, in unix nanoseconds
 	longest  atomic.Int64                        // the longest time between two that were accepted, in nanoseconds
@@ -230,7 +231,7 @@ func (l *ledger) open(base string) int {
 
 func (l *ledger) setUp(base string) {
 	l.t.Helper()
-	a := &testApp{TB: l.t, base: base, key: testKey}
+	a := &testApp{TB: l.t, base: base, key: testKey, old: l.old}
 	a.want(201, "PUT", "/tenants/acme", nil)
 	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL},
 		"retry": map[string]any{"schedule": []string{"200ms", "500ms", "1s", "1s", "1s", "1s", "1s", "1s"}}})
