@@ -23,8 +23,11 @@ const authTimeout = 5 * time.Second
 
 // apiCall finds out who calls the API and whether they may.
 func (a *App) apiCall(ctx context.Context, c *fiber.Ctx, perm models.Permission) (*Call, error) {
+	if call, ok := c.Locals(callLocal).(*Call); ok {
+		return call, nil // found out before its Idempotency-Key was looked at
+	}
 	call := &Call{RequestID: requestID(c), IP: c.IP(), Prefer: parsePrefer(c.Get("Prefer")), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
-		Trace: traces.Context(c.Get("traceparent")), claim: claimOf(c), IfNoneMatch: c.Get(fiber.HeaderIfNoneMatch)}
+		Trace: traces.Context(c.Get("traceparent")), IfNoneMatch: c.Get(fiber.HeaderIfNoneMatch)}
 	if call.Prefer.wait > 0 {
 		call.gone = callerGone(c)
 	}

@@ -30,9 +30,9 @@ type destinationJSON struct {
 	MaxInFlight      *int                `json:"max_in_flight" doc:"Attempts at the same time; null for the server's default."`
 	DisableAfter     *int                `json:"disable_after" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
 	Signature        string              `json:"signature" api:"schema=Signature"`
-	Format           string              `json:"format" api:"enum=|cloudevents-binary|cloudevents-structured" doc:"How messages look; empty for the payload as it was published."`
+	Format           string              `json:"format" api:"schema=Format"`
 	Ordered          bool                `json:"ordered" doc:"Whether deliveries with one ordering key go out one after the other."`
-	OnExhausted      string              `json:"on_exhausted" api:"enum=skip|block" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
+	OnExhausted      string              `json:"on_exhausted" api:"schema=OnExhausted" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
 	AwaitCompletion  bool                `json:"await_completion" doc:"For webhooks: a 202 with a Location acknowledges only once that status resource says so."`
 	RateLimit        *models.RateLimit   `json:"rate_limit" doc:"null for no limit."`
 	Target           string              `json:"target" doc:"Where events go, in words."`

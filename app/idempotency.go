@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"net/http"
@@ -19,7 +18,8 @@ const maxIdempotencyKey = 255
 // keptHeaders are the headers of an answer that are given again with it.
 var keptHeaders = []string{fiber.HeaderContentType, fiber.HeaderLocation, fiber.HeaderContentLocation, fiber.HeaderLink, fiber.HeaderETag, fiber.HeaderVary, "Preference-Applied"}
 
-const claimLocal = "idempotency-claim"
+// callLocal is where a request with an Idempotency-Key keeps its call for its handler.
+const callLocal = "call"
 
 // once makes a POST safe to send again: with an Idempotency-Key, a request is carried out once and its answer given again
 // (draft-ietf-httpapi-idempotency-key-header). Requests without one pass through.
@@ -49,6 +49,8 @@ func (a *App) once(r route) fiber.Handler {
 		if kept != nil {
 			return sendKept(c, kept)
 		}
+		call.claim = claim
+		c.Locals(callLocal, call)
 		return a.first(c, claim, r.handler)
 	}
 }
@@ -59,12 +61,12 @@ func (a *App) first(c *fiber.Ctx, claim *models.Claim, run fiber.Handler) error 
 	end := func(keep bool) {
 		ctx, cancel := callContext()
 		defer cancel()
-		err := func(ctx context.Context) error {
-			if !keep {
-				return a.store.Release(ctx, claim)
-			}
-			return a.store.KeepAnswer(ctx, claim, keptAnswer(c))
-		}(ctx)
+		var err error
+		if keep {
+			err = a.store.KeepAnswer(ctx, claim, keptAnswer(c))
+		} else {
+			err = a.store.Release(ctx, claim)
+		}
 		if err != nil {
 			// The caller gets the answer all the same. Sent again, the request is refused for as long as it counts as being
 			// answered, and afterwards if it had an effect.
@@ -76,7 +78,6 @@ func (a *App) first(c *fiber.Ctx, claim *models.Claim, run fiber.Handler) error 
 			end(false)
 		}
 	}()
-	c.Locals(claimLocal, claim)
 	if err := run(c); err != nil {
 		if err := a.onError(c, err); err != nil {
 			return err
@@ -94,12 +95,6 @@ func (c *Call) keepPublished() {
 	if c.claim != nil {
 		c.claim.Published = func(res models.PublishResult) (*models.KeptAnswer, error) { return publishReply(c, &res).keep(c) }
 	}
-}
-
-// claimOf is the request's hold on its Idempotency-Key; nil when it has none.
-func claimOf(c *fiber.Ctx) *models.Claim {
-	claim, _ := c.Locals(claimLocal).(*models.Claim)
-	return claim
 }
 
 // idempotencyKey reads the header: a string of RFC 8941 in quotes, as the draft asks for, or the bare text that most

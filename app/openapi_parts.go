@@ -93,6 +93,8 @@ func newReflector() *openapi.Reflector {
 		"ErrorClass":         openapi.Described(enum(texts(adapters.Classes)...), "Why an attempt failed, the same words everywhere."),
 		"ErrorCode":          openapi.Described(enum(models.Codes()...), "Why a request failed, for programs."),
 		"Signature":          openapi.Described(enum(models.Signatures...), "How webhooks are signed: empty and `standard` as Standard Webhooks says, `v1a` the same with ed25519, `outpost` with Outpost's header."),
+		"Format":             openapi.Described(enum(adapters.Formats...), "How messages look; empty for the payload as it was published."),
+		"OnExhausted":        enum(models.ExhaustedSkip, models.ExhaustedBlock),
 		"StringList":         {Type: []string{"array", "null"}, Items: &openapi.Schema{Type: "string"}},
 		"Payload":            {Type: "object", Description: "The event itself: any JSON object, kept and delivered byte for byte.", Additional: true},
 		"Filter": {Type: []string{"object", "string", "null"}, Additional: true,

@@ -16,41 +16,16 @@ func (a *App) find(ctx context.Context, p *pageCtx) error {
 	text := strings.TrimSpace(p.Query("q"))
 	tenant, scope := p.tenant.ID, p.call.Scope()
 	for _, look := range []func() (string, error){
-		func() (string, error) {
-			e, err := a.store.Event(ctx, scope, text)
-			if err != nil {
-				return "", err
-			}
-			return views.EventURL(tenant, e.ID), nil
-		},
-		func() (string, error) {
-			d, err := a.store.Destination(ctx, scope, tenant, text)
-			if err != nil {
-				return "", err
-			}
-			return views.DestinationURL(tenant, d.ID), nil
-		},
-		func() (string, error) {
-			at, err := a.store.Attempt(ctx, scope, text)
-			if err != nil {
-				return "", err
-			}
-			return views.AttemptURL(tenant, at.ID()), nil
-		},
-		func() (string, error) {
-			d, err := a.store.Delivery(ctx, scope, text)
-			if err != nil {
-				return "", err
-			}
-			return views.EventURL(tenant, d.PublicEventID), nil
-		},
-		func() (string, error) {
-			b, err := a.store.BulkRetry(ctx, scope, text)
-			if err != nil {
-				return "", err
-			}
-			return views.RetryURL(tenant, b.ID()), nil
-		},
+		pageOf(func() (*models.Event, error) { return a.store.Event(ctx, scope, text) },
+			func(e *models.Event) string { return views.EventURL(tenant, e.ID) }),
+		pageOf(func() (*models.Destination, error) { return a.store.Destination(ctx, scope, tenant, text) },
+			func(d *models.Destination) string { return views.DestinationURL(tenant, d.ID) }),
+		pageOf(func() (*models.Attempt, error) { return a.store.Attempt(ctx, scope, text) },
+			func(at *models.Attempt) string { return views.AttemptURL(tenant, at.ID()) }),
+		pageOf(func() (*models.Delivery, error) { return a.store.Delivery(ctx, scope, text) },
+			func(d *models.Delivery) string { return views.EventURL(tenant, d.PublicEventID) }),
+		pageOf(func() (*models.BulkRetry, error) { return a.store.BulkRetry(ctx, scope, text) },
+			func(b *models.BulkRetry) string { return views.RetryURL(tenant, b.ID()) }),
 	} {
 		if text == "" {
 			break
@@ -68,4 +43,15 @@ func (a *App) find(ctx context.Context, p *pageCtx) error {
 		to += "?" + url.Values{"q": {text}}.Encode()
 	}
 	return p.Redirect(to, http.StatusSeeOther)
+}
+
+// pageOf reads something and says where its page is.
+func pageOf[T any](read func() (T, error), page func(T) string) func() (string, error) {
+	return func() (string, error) {
+		found, err := read()
+		if err != nil {
+			return "", err
+		}
+		return page(found), nil
+	}
 }

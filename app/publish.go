@@ -8,9 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
-	"time"
-
 	"sync/atomic"
+	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"

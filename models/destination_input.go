@@ -56,9 +56,9 @@ type DestinationInput struct {
 	MaxInFlight      *int            `json:"max_in_flight" api:"min=1" doc:"Attempts at the same time."`
 	DisableAfter     json.RawMessage `json:"disable_after" api:"type=integer,min=0,null" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
 	Signature        *string         `json:"signature" api:"schema=Signature"`
-	Format           *string         `json:"format" api:"enum=|cloudevents-binary|cloudevents-structured" doc:"How messages look; empty for the payload as it was published."`
+	Format           *string         `json:"format" api:"schema=Format"`
 	Ordered          *bool           `json:"ordered" doc:"Deliveries with one ordering key go out one after the other."`
-	OnExhausted      *string         `json:"on_exhausted" api:"enum=skip|block" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
+	OnExhausted      *string         `json:"on_exhausted" api:"schema=OnExhausted" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
 	RateLimit        *RateLimit      `json:"rate_limit" doc:"'{}' for none."`
 	AwaitCompletion  *bool           `json:"await_completion" doc:"The webhooks' config field of this name."`
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile

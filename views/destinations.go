@@ -56,13 +56,6 @@ func lastSuccess(d *models.Destination) *time.Time {
 	return d.Health.LastSuccess
 }
 
-func deliveriesWord(n int) string {
-	if n == 1 {
-		return "delivery"
-	}
-	return "deliveries"
-}
-
 // okShare is the share of deliveries whose first attempt succeeded, in per cent.
 func okShare(r models.Rates) string { return strconv.FormatFloat(r.DeliveredPercent(), 'f', 1, 64) }
 

@@ -216,10 +216,15 @@ func skipLine(s models.Skip) string {
 
 // plurals counts things whose plural is not the singular with an s.
 func plurals(n int, one, many string) string {
+	return count(n) + " " + wordOf(n, one, many)
+}
+
+// wordOf is the word for so many.
+func wordOf(n int, one, many string) string {
 	if n == 1 {
-		return "1 " + one
+		return one
 	}
-	return count(n) + " " + many
+	return many
 }
 
 // Retry is a bulk retry under way, or what became of it.
