@@ -1,7 +1,6 @@
 package views
 
 import (
-	"context"
 	"sort"
 	"strconv"
 	"strings"
@@ -279,18 +278,6 @@ type Actions struct {
 	Tone   Tone // ToneBad for what destroys something
 	Cancel string
 	More   []Option // further buttons: their value goes as "then"
-}
-
-type csrfKey struct{}
-
-// WithCSRF gives every form of a page a hidden field with this name and value.
-func WithCSRF(ctx context.Context, name, token string) context.Context {
-	return context.WithValue(ctx, csrfKey{}, [2]string{name, token})
-}
-
-func csrf(ctx context.Context) (name, token string) {
-	v, _ := ctx.Value(csrfKey{}).([2]string)
-	return v[0], v[1]
 }
 
 // themes are the choices of the theme, as they are stored.
