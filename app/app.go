@@ -237,7 +237,7 @@ func (a *App) keepPartitionsKnown(ctx context.Context) {
 func (a *App) Close() {
 	a.closing.Do(func() {
 		if a.follower != nil {
-			a.follower.Stop()
+			a.follower.Close()
 		}
 		if a.accepter != nil {
 			a.accepter.Close()

@@ -89,23 +89,27 @@ func Run(ctx context.Context, store *models.Store, opts Options, log *slog.Logge
 func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.Logger, started func(), now *atomic.Pointer[Worker]) (again bool, err error) {
 	// Background work that must outlast ctx, until the last attempt is recorded.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	defer background.Wait()
 	defer end()
 	process, err := store.Register(life, opts.Role, log)
 	if err != nil {
 		return false, err
 	}
+	background.Go(process.Wait)
 	w := &Worker{store: store, opts: opts, log: log, process: process, loader: models.NewLoader(life, store, opts.Recent),
 		recorder: models.NewRecorder(store, process.ID, log), senders: senders{env: opts.Env}, tracker: tracker{working: map[int64]bool{}}, stopping: make(chan struct{}),
 		slots: make(chan struct{}, opts.MaxInFlight), slowOnes: make(chan struct{}, max(1, int(float64(opts.MaxInFlight)*slowShare)))}
 	now.Store(w)
 	if err := w.start(life); err != nil {
+		w.recorder.Close()
+		w.loader.Close()
 		return false, err
 	}
 	takeover, stopTakeover := context.WithCancel(life)
-	go process.KeepTakingOver(takeover)
-	go w.sweep(takeover)
-	go w.adopt(takeover)
-	go w.watch(takeover)
+	for _, keep := range []func(context.Context){process.KeepTakingOver, w.sweep, w.adopt, w.watch} {
+		background.Go(func() { keep(takeover) })
+	}
 	started()
 	select {
 	case <-ctx.Done():
@@ -176,6 +180,7 @@ func (w *Worker) stop(ctx context.Context) error {
 	}
 	w.recorder.Close()
 	w.asides.Wait()
+	w.loader.Close()
 	w.senders.sweep(time.Now().Add(time.Hour))
 	bye, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

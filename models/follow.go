@@ -37,8 +37,9 @@ type Follower struct {
 	mu   sync.Mutex
 	subs map[*Subscription]struct{}
 	kick chan struct{}
-	done chan struct{}
-	once sync.Once
+	ctx  context.Context // ends when nobody shall wait any longer
+	stop context.CancelFunc
+	runs sync.WaitGroup
 }
 
 // Subscription is one caller's interest. Changed gets a value once after the first look, so that what the caller has read
@@ -56,16 +57,23 @@ type Subscription struct {
 
 // NewFollower starts a follower. It does nothing while nobody waits.
 func NewFollower(s *Store, log *slog.Logger) *Follower {
-	f := &Follower{s: s, log: log, subs: map[*Subscription]struct{}{}, kick: make(chan struct{}, 1), done: make(chan struct{})}
-	go f.run()
+	f := &Follower{s: s, log: log, subs: map[*Subscription]struct{}{}, kick: make(chan struct{}, 1)}
+	f.ctx, f.stop = context.WithCancel(context.Background())
+	f.runs.Go(f.run)
 	return f
 }
 
 // Stop ends the follower. Whoever waits sees Done.
-func (f *Follower) Stop() { f.once.Do(func() { close(f.done) }) }
+func (f *Follower) Stop() { f.stop() }
+
+// Close is Stop, and waits for the look under way.
+func (f *Follower) Close() {
+	f.Stop()
+	f.runs.Wait()
+}
 
 // Done is closed when nobody shall wait any longer, because the process stops.
-func (f *Follower) Done() <-chan struct{} { return f.done }
+func (f *Follower) Done() <-chan struct{} { return f.ctx.Done() }
 
 // Follow begins to look at something. It returns nil when as many callers wait as the process has room for.
 func (f *Follower) Follow(what Following) *Subscription {
@@ -109,12 +117,12 @@ func (f *Follower) run() {
 			select {
 			case <-f.kick:
 			case <-timer.C:
-			case <-f.done:
+			case <-f.ctx.Done():
 				return
 			}
 		}
 		select {
-		case <-f.done:
+		case <-f.ctx.Done():
 			return
 		default:
 		}
@@ -146,10 +154,10 @@ const deliveryFingerprint = "hashtextextended(concat_ws(' ', d.status, d.turn, d
 
 // look asks the database about everything that is due, and tells those for whom something has changed.
 func (f *Follower) look(due []*Subscription) {
-	ctx, cancel := context.WithTimeout(context.Background(), followTimeout)
+	ctx, cancel := context.WithTimeout(f.ctx, followTimeout)
 	defer cancel()
 	found, err := f.s.fingerprints(ctx, due)
-	if err != nil {
+	if err != nil && f.ctx.Err() == nil {
 		f.log.Warn("cannot see whether what callers wait for has changed; they go on waiting", "callers", len(due), "error", err)
 	}
 	now := time.Now()

@@ -48,7 +48,7 @@ type Ready struct {
 type Loader struct {
 	s      *Store
 	recent *Recent
-	in     chan *loadRequest
+	in     *batcher[*loadRequest]
 
 	mu        sync.RWMutex
 	endpoints map[int64]*Endpoint
@@ -68,60 +68,43 @@ type loadResult struct {
 }
 
 const (
-	loaders      = 2
-	maxLoadGroup = 64
-	loadTimeout  = 10 * time.Second
-	maxEndpoints = 50_000
+	loaders        = 2
+	maxLoadWaiting = 1024
+	maxLoadGroup   = 64
+	loadTimeout    = 10 * time.Second
+	maxEndpoints   = 50_000
 )
 
-// NewLoader starts to answer requests until ctx ends.
+// NewLoader starts to answer requests. What it reads is cut off when ctx ends; Close ends it.
 func NewLoader(ctx context.Context, s *Store, recent *Recent) *Loader {
-	l := &Loader{s: s, recent: recent, in: make(chan *loadRequest, 1024), endpoints: map[int64]*Endpoint{}}
+	l := &Loader{s: s, recent: recent, endpoints: map[int64]*Endpoint{},
+		in: newBatcher(batchLimits[*loadRequest]{Waiting: maxLoadWaiting, Group: maxLoadGroup})}
 	for range loaders {
-		go l.run(ctx)
+		l.in.start(func(group []*loadRequest) {
+			ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+			defer cancel()
+			l.answer(ctx, group)
+		})
 	}
 	return l
 }
+
+// Close waits until every request is answered. Nothing may be loaded afterwards.
+func (l *Loader) Close() { l.in.close() }
 
 // Load returns the destination's current version and those of the items whose turn it is. fresh says that these are
 // first attempts which no worker has begun; their rows are only looked at when the destination asks for care. Without
 // items it only reads the version.
 func (l *Loader) Load(ctx context.Context, destination int64, items []Item, fresh bool) (*Endpoint, []Ready, error) {
 	r := &loadRequest{destination: destination, items: items, fresh: fresh, done: make(chan loadResult, 1)}
-	select {
-	case l.in <- r:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+	if err := l.in.put(ctx, r); err != nil {
+		return nil, nil, err
 	}
 	select {
 	case res := <-r.done:
 		return res.endpoint, res.ready, res.err
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
-	}
-}
-
-func (l *Loader) run(ctx context.Context) {
-	for {
-		var group []*loadRequest
-		select {
-		case <-ctx.Done():
-			return
-		case r := <-l.in:
-			group = append(group, r)
-		}
-		for len(group) < maxLoadGroup {
-			select {
-			case r := <-l.in:
-				group = append(group, r)
-				continue
-			default:
-			}
-			break
-		}
-		tctx, cancel := context.WithTimeout(ctx, loadTimeout)
-		l.answer(tctx, group)
-		cancel()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,7 @@ type Process struct {
 	lastSeen atomic.Pointer[time.Time] // when the last proof was sent that reached the database
 	back     atomic.Pointer[time.Time] // when the first proof was sent, or the first one after a silence
 	lost     chan struct{}
+	proving  sync.WaitGroup
 	silent   map[string]silence // the others that seem to have been silent for longer than leaseLength; for KeepTakingOver
 }
 
@@ -52,12 +54,15 @@ func (s *Store) Register(ctx context.Context, role string, log *slog.Logger) (*P
 	if err != nil {
 		return nil, fmt.Errorf("register this process: %w", err)
 	}
-	go p.run(ctx, conn)
+	p.proving.Go(func() { p.run(ctx, conn) })
 	return p, nil
 }
 
 // Lost is closed when another process has taken this one's work over. It must stop sending and register anew.
 func (p *Process) Lost() <-chan struct{} { return p.lost }
+
+// Wait returns when the process has stopped proving that it is alive, after the context of Register has ended.
+func (p *Process) Wait() { p.proving.Wait() }
 
 // Alive reports whether this process may send: the others still count it among the living.
 func (p *Process) Alive() bool {

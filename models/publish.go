@@ -120,16 +120,13 @@ type Accepter struct {
 	routes routeCache
 	counts *filterCounts
 	recent *Recent // nil where no worker runs in this process
-	in     chan *publishing
-	// ordered are the events with an ordering key. They are never relieved, so that those of one request stay in their
-	// order.
-	ordered chan *publishing
-	relief  *relief
+	// events with an ordering key are handed over in turn, so that those of one request stay in their order.
+	events  *batcher[*publishing]
 	waiting atomic.Int64 // bytes of the events that were handed over and are not answered yet
-	wg      sync.WaitGroup
 
 	mu     sync.RWMutex
 	closed bool
+	close  sync.Once
 }
 
 const (
@@ -142,28 +139,30 @@ const (
 
 // NewAccepter starts to take events in. recent, which may be nil, remembers payloads for the workers of this process.
 func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
-	a := &Accepter{s: s, log: log, recent: recent, in: make(chan *publishing, maxWaiting), ordered: make(chan *publishing, maxWaiting),
-		counts: newFilterCounts(s, log), relief: newRelief()}
-	a.wg.Go(a.run)
-	a.wg.Go(a.relieve)
+	a := &Accepter{s: s, log: log, recent: recent, counts: newFilterCounts(s, log), events: newBatcher(batchLimits[*publishing]{
+		Waiting: maxWaiting, Group: maxGroup, Bytes: maxGroupBytes, Size: (*publishing).size,
+	})}
+	a.events.keepOrder()
+	a.events.standBy(a.writer())
+	a.events.start(a.writer())
 	return a
+}
+
+// writer returns what commits groups, one after the other.
+func (a *Accepter) writer() func(group []*publishing) {
+	w := &acceptWriter{held: map[filterCount]int64{}}
+	return func(group []*publishing) { a.commit(group, w) }
 }
 
 // Close waits until everything that was handed over is committed.
 func (a *Accepter) Close() {
 	a.mu.Lock()
-	first := !a.closed
-	if first {
-		a.closed = true
-		close(a.in)
-		close(a.ordered)
-		close(a.relief.wake)
-	}
+	a.closed = true
 	a.mu.Unlock()
-	a.wg.Wait()
-	if first {
+	a.close.Do(func() {
+		a.events.close()
 		a.counts.close()
-	}
+	})
 }
 
 // Publish accepts one event. When it returns without an error, the event and the jobs that deliver it are committed.
@@ -243,77 +242,14 @@ func (a *Accepter) hand(p *publishing) error {
 	if a.closed {
 		return &Error{Kind: KindUnavailable, Message: "The server is stopping. Try again.", RetryAfter: time.Second}
 	}
-	in := a.in
-	if p.key != "" {
-		in = a.ordered
-	}
 	size := int64(p.size())
 	if a.waiting.Add(size) <= maxWaitBytes {
-		select {
-		case in <- p:
-			a.relief.check()
+		if p.key != "" && a.events.offerInTurn(p) || p.key == "" && a.events.offer(p) {
 			return nil
-		default:
 		}
 	}
 	a.waiting.Add(-size)
 	return &Error{Kind: KindUnavailable, Message: "The server is taking in events as fast as it can. Try again.", RetryAfter: time.Second}
-}
-
-// run commits what queues up until both channels are closed.
-func (a *Accepter) run() {
-	group := make([]*publishing, 0, maxGroup)
-	w := &acceptWriter{held: map[filterCount]int64{}}
-	for in, ordered := a.in, a.ordered; in != nil || ordered != nil; {
-		var p *publishing
-		var ok bool
-		select {
-		case p, ok = <-in:
-			if !ok {
-				in = nil
-			}
-		case p, ok = <-ordered:
-			if !ok {
-				ordered = nil
-			}
-		}
-		if !ok {
-			continue
-		}
-		group = fill(fill(append(group[:0], p), a.ordered), a.in)
-		a.relief.during(func() { a.commit(group, w) })
-	}
-}
-
-// relieve commits what queues up while the other committer is held up. It leaves the events with an ordering key to it.
-func (a *Accepter) relieve() {
-	w := &acceptWriter{held: map[filterCount]int64{}}
-	for range a.relief.wake {
-		if group := fill(nil, a.in); len(group) > 0 {
-			a.commit(group, w)
-		}
-	}
-}
-
-// fill takes what is in the channel, as much as a group has room for.
-func fill(group []*publishing, in chan *publishing) []*publishing {
-	size := 0
-	for _, p := range group {
-		size += p.size()
-	}
-	for len(group) < maxGroup && size < maxGroupBytes {
-		select {
-		case p, ok := <-in:
-			if !ok {
-				return group
-			}
-			group = append(group, p)
-			size += p.size()
-		default:
-			return group
-		}
-	}
-	return group
 }
 
 // commit writes a group and answers its publishers. When the database refuses a group for what is in it, each event is

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -47,9 +46,7 @@ type Recorder struct {
 	s      *Store
 	worker string
 	log    *slog.Logger
-	in     chan *recording
-	relief *relief
-	wg     sync.WaitGroup
+	in     *batcher[*recording]
 }
 
 type recording struct {
@@ -58,6 +55,7 @@ type recording struct {
 }
 
 const (
+	maxReports     = 1024                   // that wait
 	maxRecordGroup = 100                    // reports in one transaction, up to MaxBatch outcomes each
 	recordTimeout  = 10 * time.Second       // of one transaction
 	recordFor      = 5 * time.Minute        // that outcomes are kept which the database does not take, before they are given up
@@ -67,63 +65,28 @@ const (
 
 // NewRecorder starts to write for the worker with this id.
 func NewRecorder(s *Store, worker string, log *slog.Logger) *Recorder {
-	r := &Recorder{s: s, worker: worker, log: log, in: make(chan *recording, 1024), relief: newRelief()}
-	r.wg.Go(r.run)
-	r.wg.Go(r.relieve)
+	r := &Recorder{s: s, worker: worker, log: log, in: newBatcher(batchLimits[*recording]{Waiting: maxReports, Group: maxRecordGroup})}
+	r.in.standBy(r.writer())
+	r.in.start(r.writer())
 	return r
 }
 
-// Close waits until everything that was handed over is written. Nothing may be recorded afterwards.
-func (r *Recorder) Close() {
-	close(r.in)
-	close(r.relief.wake)
-	r.wg.Wait()
+// writer returns what records groups, one after the other.
+func (r *Recorder) writer() func(group []*recording) {
+	w := &recordWriter{}
+	return func(group []*recording) { r.commit(group, w) }
 }
+
+// Close waits until everything that was handed over is written. Nothing may be recorded afterwards.
+func (r *Recorder) Close() { r.in.close() }
 
 // Record returns when the report is committed. An error means that nothing of it was, and that the job will run again.
 func (r *Recorder) Record(ctx context.Context, rep Report) error {
 	rec := &recording{rep, make(chan error, 1)}
-	select {
-	case r.in <- rec:
-		r.relief.check()
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := r.in.put(ctx, rec); err != nil {
+		return err
 	}
 	return <-rec.done // always answered: writing has a deadline of its own
-}
-
-func (r *Recorder) run() {
-	w := &recordWriter{}
-	for first := range r.in {
-		group := r.fill([]*recording{first})
-		r.relief.during(func() { r.commit(group, w) })
-	}
-}
-
-// relieve records what queues up while the other one is held up.
-func (r *Recorder) relieve() {
-	w := &recordWriter{}
-	for range r.relief.wake {
-		if group := r.fill(nil); len(group) > 0 {
-			r.commit(group, w)
-		}
-	}
-}
-
-// fill takes what has queued up, as much as a group has room for.
-func (r *Recorder) fill(group []*recording) []*recording {
-	for len(group) < maxRecordGroup {
-		select {
-		case rec, ok := <-r.in:
-			if !ok {
-				return group
-			}
-			group = append(group, rec)
-		default:
-			return group
-		}
-	}
-	return group
 }
 
 // commit writes a group and answers those who handed it over. While the database is away it tries again: what is known
