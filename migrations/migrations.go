@@ -1,5 +1,11 @@
 // Package migrations holds the database schema and brings a database up to it: our own SQL through goose, the job
 // queue's tables through River's migrator, and the daily partitions.
+//
+// A migration expands; a later release contracts. Processes of the last release go on working while and after the new one
+// migrates, and are replaced only then. So a migration may add (tables, nullable columns, columns with a constant default,
+// indexes, values of an enum), and what the release before still reads or writes is renamed, narrowed or dropped by a
+// migration of a later release. A process that starts refuses a schema that is not its own; one that runs does not ask
+// again. A statement waits 0.9 s for a lock, for everybody behind it waits too, then lets the others go on and tries again.
 package migrations
 
 import (

@@ -7,7 +7,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// certificate is what a handshake showed.
+// certificate is what a handshake showed. It rides on the receipt of the attempt that made the handshake, and on the row
+// that the recording transaction adds to health_deltas anyway. The last handshake wins, whichever worker made it. In the
+// last 30 days of a certificate no TLS session is resumed, since a resumed one shows none.
 type certificate struct {
 	ends, seen time.Time // zero for none
 }

@@ -28,7 +28,8 @@ const hidden = "••••••"
 // maxChangeText is how much of a text a Change keeps, in bytes.
 const maxChangeText = 8 << 10
 
-// snapshot is what the audit log compares of a thing before and after a change.
+// snapshot is what the audit log compares of a thing before and after a change. Sensitive fields, and those that a
+// destination type does not know, are replaced as a whole.
 type snapshot struct {
 	names   []string
 	values  map[string]any

@@ -1,5 +1,5 @@
-// Package models is Waybill's domain: its records, its rules and all of its SQL. Resources are read and written through
-// GORM; the path of an event (publish.go, load.go, record.go) uses pgx.
+// Package models is Waybill's domain: its records, its rules and its SQL. GORM loads and saves whole rows of the resources
+// that are patched (tenants, destinations, channels, alert rules); everything else is SQL through pgx.
 package models
 
 import (

@@ -12,7 +12,10 @@ import (
 	"github.com/waybill-dev/waybill/models/filter"
 )
 
-// filteredDelivery makes the delivery that a filter held back, which has no row of its own.
+// What a filter holds back has no row: with hundreds of filtered destinations, rows would cost more than deliveries. The
+// event keeps the keys of the filters that refused it, and why is told by evaluating such a filter again.
+
+// filteredDelivery makes the delivery that a filter held back.
 func (s *Store) filteredDelivery(ctx context.Context, scope Scope, k DeliveryKey) (*Delivery, error) {
 	e, err := s.eventByKey(ctx, scope, k.EventID)
 	if err != nil {

@@ -28,7 +28,10 @@ func (s *Store) notification(ctx context.Context, where string, args ...any) (*N
 	return pgx.CollectExactlyOneRow(rows, scanNotification)
 }
 
-// ClaimNotification lets a process send a notification. free is false while another one that is alive is at it.
+// ClaimNotification lets a process send a notification. free is false while another living process has claimed it.
+//
+// The claim is committed to disk before the notice is sent: whose job it is can be forgotten in a crash of PostgreSQL, and
+// another worker would send it too. A claim ends with its process's row in processes.
 func (s *Store) ClaimNotification(ctx context.Context, id uuid.UUID, process string) (free bool, err error) {
 	// Whoever waits for the other's claim looks again at what it has become.
 	tag, err := s.Pool.Exec(ctx, `update notifications n set claimed_by = $2 where id = $1 and status = 'queued'

@@ -26,7 +26,14 @@ const (
 	sendLease   = 8 * time.Second
 )
 
-// Process is this process's entry among the living.
+// Process is this process's entry among the living. It proves every half second that it is alive, and holds an advisory
+// lock. When the lock is free and the last proof is older than deadAfter, any other process makes its jobs available
+// again. A process that is silent for leaseLength although it holds its lock has been stopped, unless the database's clock
+// has jumped: it is given up only when it stays silent by the clock of the one that looks.
+//
+// A process takes over only while it can prove without gaps that it is alive itself: after the database was away all are
+// silent, and the living need a moment to say so. One that was only stopped finds its row gone, sends nothing more and
+// starts anew; what it sent meanwhile is not recorded, because its jobs are not its own any more.
 type Process struct {
 	ID string // also the job queue's name for its worker
 

@@ -14,7 +14,10 @@ import (
 // Item is one delivery on its way through the queue.
 type Item struct {
 	EventID uuid.UUID
-	Turn    int32 // of the delivery when it was queued; a job whose turn is over does nothing
+	// Turn is the delivery's when it was queued. It rises each time the delivery is queued anew, so a job of an earlier turn
+	// does nothing. Later attempts claim their row first; first attempts need not, because nobody queues a pending delivery
+	// a second time.
+	Turn int32
 }
 
 // Triggers say why an attempt was made.

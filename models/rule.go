@@ -31,6 +31,9 @@ const (
 )
 
 // Condition is when a rule fires. Exactly one kind is given.
+//
+// A rule's topics choose destinations; health is not kept by topic. The fold would write two rows for each destination and
+// topic: 0.1 s for 1,000 destinations became 1.6 to 2.4 s with 20 topics each, where a pass is due every second.
 type Condition struct {
 	DisableSteps        []int    `json:"disable_steps,omitempty" doc:"Failing deliveries in a row, in percent of the limit at which the destination is disabled."`
 	ConsecutiveFailures int      `json:"consecutive_failures,omitempty" doc:"Failing deliveries in a row; with count 'attempts', attempts."`
