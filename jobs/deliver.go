@@ -106,9 +106,9 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[deliverArgs]
 func unusable(e *models.Endpoint, trigger string) (status, reason string) {
 	switch {
 	case e.DeletedAt != nil:
-		return models.StatusCancelled, "The destination was deleted."
+		return models.StatusCancelled, models.ReasonDestinationDeleted
 	case e.TenantGone:
-		return models.StatusCancelled, "The tenant was deleted."
+		return models.StatusCancelled, models.ReasonTenantDeleted
 	case e.DisabledAt != nil && trigger != models.TriggerProbe:
 		return models.StatusHeld, e.HeldReason()
 	}

@@ -46,17 +46,19 @@ const MaxBatch = 50
 // Release is the work that follows when a destination is enabled or deleted, or its backlog is acted upon: to do
 // something with the deliveries that are held. It is also that of sending what a filter held back after all.
 type Release struct {
-	Destination int64  // its key
-	Action      string // BacklogDeliver, BacklogDrop, ReleaseFiltered or ReleaseFilteredAll
+	Destination int64  // its key; 0 for all of the tenant's, with ReleaseDeleted
+	Tenant      int64  `json:",omitempty"` // its key, when all of the tenant was deleted
+	Action      string // BacklogDeliver, BacklogDrop, ReleaseFiltered, ReleaseFilteredAll or ReleaseDeleted
 	Actor       string
 	Since       time.Time // only events received at or after; zero for no limit
 	Until       time.Time // only events received before; zero for no limit
 }
 
-// Actions of a Release besides those on a backlog: to send what the destination's filters held back.
+// Actions of a Release besides those on a backlog. The first two send what the destination's filters held back.
 const (
 	ReleaseFiltered    = "filtered"     // if the filter lets it through as it is now
 	ReleaseFilteredAll = "filtered_all" // whatever the filter says
+	ReleaseDeleted     = "deleted"      // cancels what waits for what was deleted
 )
 
 // Queue is what the models need of the job queue. Package jobs implements it.

@@ -157,8 +157,8 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 	return t, created, err
 }
 
-// DeleteTenant deletes the tenant and its destinations. Deliveries that wait are cancelled; the history stays until its
-// retention ends.
+// DeleteTenant deletes the tenant and its destinations. Deliveries that wait are cancelled by a job; the history stays until
+// its retention ends.
 func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error {
 	t, err := s.Tenant(ctx, scope, id)
 	if err != nil {
@@ -168,6 +168,9 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 		now := time.Now()
 		if err := tx.DB.Model(&Destination{}).Where("tenant_key = ? and deleted_at is null", t.Key).
 			Updates(map[string]any{"deleted_at": now, "version": gorm.Expr("version + 1")}).Error; err != nil {
+			return err
+		}
+		if err := s.enqueueRelease(ctx, tx, Release{Tenant: t.Key, Action: ReleaseDeleted}); err != nil {
 			return err
 		}
 		return tx.DB.Model(t).Where("key = ?", t.Key).Update("deleted_at", now).Error

@@ -59,5 +59,8 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 			return dropped, err
 		}
 	}
-	return dropped, s.dropLines(ctx, now.Add(-s.Retention))
+	if err := s.dropLines(ctx, now.Add(-s.Retention)); err != nil {
+		return dropped, err
+	}
+	return dropped, s.cancelLeftBehind(ctx)
 }
