@@ -32,7 +32,7 @@ type App struct {
 	log           *slog.Logger
 	store         *models.Store
 	metrics       *metrics.Metrics
-	traces        *traces.Tracer   // nil unless OTEL_EXPORTER_OTLP_ENDPOINT is set
+	traces        *traces.Tracer   // nil unless a collector is given
 	accepter      *models.Accepter // nil in a process without web
 	follower      *models.Follower // nil in a process without web
 	notices       *jobs.Notices
@@ -89,8 +89,8 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
 	}
-	if cfg.OTLPEndpoint != "" {
-		a.traces, err = traces.Start(ctx, traces.Options{Endpoint: cfg.OTLPEndpoint, Headers: cfg.OTLPHeaders, Version: Version, Role: cfg.Role,
+	if cfg.OTLP.Given() {
+		a.traces, err = traces.Start(ctx, traces.Options{Collector: cfg.OTLP, Version: Version, Role: cfg.Role,
 			OnError: func(err error) { log.Warn("traces could not be sent; deliveries go on without them", "error", err) }})
 		if err != nil {
 			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)

@@ -15,18 +15,18 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
-
+	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
 )
 
-// Config is what the environment says. It is read in this file only, and every problem is reported at once.
+// Config is what the environment says. It is read in this file and config_traces.go only, and every problem is reported at once.
 type Config struct {
 	Role string // the command: serve, web or work
 
@@ -59,10 +59,9 @@ type Config struct {
 	LogLevel      slog.Level
 	LogFormat     string // text or json
 	Proxies       []string
-	SMTP          notify.SMTP       // without a server when SMTP_URL is not given; meant for notify.Env
-	OTLPHeaders   map[string]string // of requests to the collector
-	OTLPEndpoint  string            // base address of an OpenTelemetry collector; empty for no traces
-	MetricsAddr   string            // where metrics are served without a key; empty for nowhere
+	SMTP          notify.SMTP      // without a server when SMTP_URL is not given; meant for notify.Env
+	OTLP          traces.Collector // without an address for no traces
+	MetricsAddr   string           // where metrics are served without a key; empty for nowhere
 
 	NewAPIKey bool // the API key was made up just now
 	KeyInFile bool // the API key is kept in DataDir
@@ -85,7 +84,7 @@ type reader struct {
 
 // variables lists every variable, in the order of .env.example.
 func variables() []variable {
-	return []variable{
+	return slices.Concat([]variable{
 		{"PORT", "3000", "where web listens", func(r *reader, v string) error { return intIn(&r.Port, v, 1, 65535) }},
 		{"HOST", "", "address to listen on; 127.0.0.1 for serve without DATABASE_URL, else 0.0.0.0", func(r *reader, v string) error { r.Host = v; return nil }},
 		{"DATABASE_URL", "", "PostgreSQL 14 or newer; serve without it starts a private one in DATA_DIR", func(r *reader, v string) error {
@@ -251,28 +250,7 @@ func variables() []variable {
 			r.MetricsAddr = v
 			return nil
 		}},
-		{"OTEL_EXPORTER_OTLP_ENDPOINT", "", "OpenTelemetry collector (OTLP over HTTP) for traces: http://collector:4318; OTEL_TRACES_SAMPLER and OTEL_RESOURCE_ATTRIBUTES work, too", func(r *reader, v string) error {
-			u, err := url.Parse(v)
-			if v != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-				return errors.New("must be an address like http://collector:4318")
-			}
-			r.OTLPEndpoint = v
-			return nil
-		}},
-		{"OTEL_EXPORTER_OTLP_HEADERS", "", "headers for the collector, comma-separated, values URL-encoded: authorization=Bearer%20…", func(r *reader, v string) error {
-			for _, h := range list(v) {
-				name, value, ok := strings.Cut(h, "=")
-				value, err := url.QueryUnescape(value)
-				if !ok || err != nil || !httpguts.ValidHeaderFieldName(strings.TrimSpace(name)) || !httpguts.ValidHeaderFieldValue(value) {
-					return errors.New("must be names and values like name=value,other=value")
-				}
-				if r.OTLPHeaders == nil {
-					r.OTLPHeaders = map[string]string{}
-				}
-				r.OTLPHeaders[strings.TrimSpace(name)] = strings.TrimSpace(value)
-			}
-			return nil
-		}},
+	}, traceVariables(), []variable{
 		{"LOG_LEVEL", "info", "debug, info, warn or error", func(r *reader, v string) error {
 			if r.LogLevel.UnmarshalText([]byte(v)) != nil {
 				return errors.New("must be debug, info, warn or error")
@@ -286,7 +264,7 @@ func variables() []variable {
 			r.LogFormat = v
 			return nil
 		}},
-	}
+	})
 }
 
 // ReadConfig reads the configuration of a command from the environment. The error has one line per problem. Secrets
@@ -296,12 +274,12 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	r := &reader{c, env}
 	var problems []string
 	for _, v := range variables() {
-		value := env(v.name)
+		value, name := lookUp(env, v.name)
 		if value == "" {
 			value = v.dflt
 		}
 		if err := v.set(r, value); err != nil {
-			problems = append(problems, fmt.Sprintf("%s: %v", v.name, err))
+			problems = append(problems, fmt.Sprintf("%s: %v", name, err))
 		}
 	}
 	if c.DatabaseURL == "" && role != "serve" && role != "doctor" {

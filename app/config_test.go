@@ -3,8 +3,10 @@ package app
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestEnvExampleIsCurrent(t *testing.T) {
@@ -56,6 +58,31 @@ func TestConfigMail(t *testing.T) {
 	for _, bad := range []string{"http://mail.example.com", "smtp://u:hunter2hunter2@", "smtp://alerts@mail.example.com", "smtp://u:hunter2/hunter2@host", "mail.example.com:587"} {
 		if _, err := read(bad, "alerts@example.com"); err == nil || !strings.HasPrefix(err.Error(), "SMTP_URL: ") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s gives %v", bad, err)
+		}
+	}
+}
+
+// TestConfigCollector reads where traces go. Of OpenTelemetry's variables the one for traces alone has precedence, and is
+// named when it is wrong.
+func TestConfigCollector(t *testing.T) {
+	env := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "2500",
+		"OTEL_EXPORTER_OTLP_TIMEOUT": "1", "OTEL_EXPORTER_OTLP_HEADERS": "a=1,b=%20x"}
+	read := func() (*Config, error) { return ReadConfig("serve", func(n string) string { return env[n] }) }
+	c, err := read()
+	if err != nil || c.OTLP.Endpoint != "http://collector:4317" || c.OTLP.Protocol != "grpc" || c.OTLP.Timeout != 2500*time.Millisecond || c.OTLP.Uncompressed || c.OTLP.Headers["b"] != "x" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	file := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env = map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "thrift", "OTEL_EXPORTER_OTLP_TIMEOUT": "10s",
+		"OTEL_EXPORTER_OTLP_COMPRESSION": "zstd", "OTEL_EXPORTER_OTLP_CERTIFICATE": file, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": file}
+	_, err = read()
+	for _, want := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT: must be an address like", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: must be one of http/protobuf, grpc, http/json",
+		"OTEL_EXPORTER_OTLP_TIMEOUT: must be a whole number", "OTEL_EXPORTER_OTLP_COMPRESSION: must be gzip or none", "empty.pem holds no certificate", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: give"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no line says %q in:\n%v", want, err)
 		}
 	}
 }

@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"internal/postgres": {"internal/postgres"},
 	"internal/metrics":  {},
 	"internal/openapi":  {},
-	"internal/traces":   {},
+	"internal/traces":   {"internal/traces"},
 	"models":            {"adapters", "migrations", "internal/metrics", "models", "internal/traces"},
 	"models/filter":     {"models/filter"},
 	"models/seal":       {},

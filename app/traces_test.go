@@ -1,10 +1,9 @@
 package app
 
 import (
-	"compress/gzip"
 	"encoding/json"
-	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -13,100 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/internal/traces"
+	"github.com/waybill-dev/waybill/internal/traces/tracestest"
 	"github.com/waybill-dev/waybill/models/modelstest"
 )
-
-// otlpSpan is a span as a collector is sent it, in JSON.
-type otlpSpan struct {
-	TraceID      string `json:"traceId"`
-	SpanID       string `json:"spanId"`
-	ParentSpanID string `json:"parentSpanId"`
-	TraceState   string `json:"traceState"`
-	Name         string
-	Kind         int
-	Start        string `json:"startTimeUnixNano"`
-	End          string `json:"endTimeUnixNano"`
-	Status       struct{ Code int }
-	Attributes   []struct {
-		Key   string
-		Value map[string]any
-	}
-}
-
-// spans is an OpenTelemetry collector that keeps what it is sent. At first it is busy.
-type spans struct {
-	*httptest.Server
-	mu   sync.Mutex
-	busy bool
-	got  []otlpSpan
-	raw  string
-}
-
-func newSpans(t *testing.T) *spans {
-	s := &spans{busy: true}
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.busy {
-			s.busy = false
-			w.Header().Set("Retry-After", "0")
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		var req struct {
-			ResourceSpans []struct {
-				ScopeSpans []struct{ Spans []otlpSpan }
-			}
-		}
-		zip, err := gzip.NewReader(r.Body)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		b, err := io.ReadAll(zip)
-		if err == nil {
-			err = json.Unmarshal(b, &req)
-		}
-		if err != nil || r.URL.Path != "/v1/traces" || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Authorization") != "Bearer of the collector" {
-			t.Errorf("%s %v: %v", r.URL, r.Header, err)
-		}
-		s.raw += string(b)
-		for _, rs := range req.ResourceSpans {
-			for _, ss := range rs.ScopeSpans {
-				s.got = append(s.got, ss.Spans...)
-			}
-		}
-	}))
-	t.Cleanup(s.Close)
-	return s
-}
-
-// await returns the spans when there are n.
-func (s *spans) await(t *testing.T, n int) []otlpSpan {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) {
-		s.mu.Lock()
-		got := s.got
-		s.mu.Unlock()
-		if len(got) >= n {
-			return got
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d spans came, want %d", len(got), n)
-		}
-	}
-}
-
-// attribute is the text of a span's attribute.
-func attribute(s otlpSpan, key string) string {
-	for _, a := range s.Attributes {
-		if a.Key == key {
-			v, _ := a.Value["stringValue"].(string)
-			return v
-		}
-	}
-	return ""
-}
 
 // newReceiver takes webhooks and tells their headers; the first one fails.
 func newReceiver(t *testing.T) (url string, headers chan http.Header) {
@@ -126,12 +35,13 @@ func newReceiver(t *testing.T) (url string, headers chan http.Header) {
 	return r.URL, headers
 }
 
-// processes starts web, lets it publish, and then starts a worker that has to read everything from the database.
-func processes(t *testing.T, endpoint, url, traceparent, tracestate string, log *slog.Logger) {
+// processes starts web, lets it publish, and then starts a worker that has to read everything from the database. more are
+// settings.
+func processes(t *testing.T, url, traceparent, tracestate string, log *slog.Logger, more map[string]string) {
 	t.Helper()
 	env := map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough", "RETRY_SCHEDULE": "1ms,1ms",
-		"HOST": "127.0.0.1", "BASE_URL": "http://localhost", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-		"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20of%20the%20collector"}
+		"HOST": "127.0.0.1", "BASE_URL": "http://localhost"}
+	maps.Copy(env, more)
 	read := func(role string) *Config {
 		cfg, err := ReadConfig(role, func(name string) string { return env[name] })
 		if err != nil {
@@ -161,44 +71,66 @@ func processes(t *testing.T, endpoint, url, traceparent, tracestate string, log 
 
 const callers = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-// TestTraces follows an event from its publisher through the server to its receiver.
+// TestTraces follows an event from its publisher through the server to its receiver, by each protocol of the collector.
 func TestTraces(t *testing.T) {
 	t.Parallel()
-	to := newSpans(t)
+	for _, protocol := range traces.Protocols {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			settings := map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20of%20the%20collector"}
+			compressed := protocol != traces.ProtocolJSON
+			if !compressed {
+				settings["OTEL_EXPORTER_OTLP_COMPRESSION"] = "none"
+			}
+			to := tracestest.Start(t, protocol, "Bearer of the collector", compressed)
+			settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = to.URL
+			if protocol == traces.ProtocolJSON { // for traces alone, which has precedence
+				settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
+				settings["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = to.URL + "/v1/traces"
+				settings["OTEL_EXPORTER_OTLP_PROTOCOL"], settings["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = traces.ProtocolGRPC, protocol
+			} else if protocol != traces.ProtocolHTTP {
+				settings["OTEL_EXPORTER_OTLP_PROTOCOL"] = protocol
+			}
+			testTraces(t, to, settings)
+		})
+	}
+}
+
+func testTraces(t *testing.T, to *tracestest.Collector, settings map[string]string) {
 	url, headers := newReceiver(t)
 	var log lockedBuffer
-	processes(t, to.URL, url, callers, "rojo=00f067aa0ba902b7", slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	processes(t, url, callers, "rojo=00f067aa0ba902b7", slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), settings)
 	one, two := <-headers, <-headers
 	first, second := one.Get("traceparent"), two.Get("traceparent")
 	if a, b := one.Get("tracestate"), two.Get("tracestate"); a != "rojo=00f067aa0ba902b7" || b != a {
 		t.Errorf("the receiver was told the states %q and %q", a, b)
 	}
-	got := to.await(t, 3)
-	byName := map[string][]otlpSpan{}
+	got, raw := to.Await(t, 3)
+	byName := map[string][]tracestest.Span{}
 	for _, s := range got {
 		byName[s.Name] = append(byName[s.Name], s)
-		if s.TraceID != callers[3:35] || s.TraceState != "rojo=00f067aa0ba902b7" {
-			t.Errorf("span %s is of trace %s with state %q", s.Name, s.TraceID, s.TraceState)
+		if s.TraceID != callers[3:35] || s.State != "rojo=00f067aa0ba902b7" || s.Service != "waybill" {
+			t.Errorf("span %s is of trace %s with state %q and of %q", s.Name, s.TraceID, s.State, s.Service)
 		}
 	}
 	if len(byName["publish"]) != 1 || len(byName["deliver webhook"]) != 2 {
 		t.Fatalf("spans: %v", byName)
 	}
 	publish, attempts := byName["publish"][0], byName["deliver webhook"]
-	if publish.ParentSpanID != callers[36:52] || attribute(publish, "messaging.message.id") != "traced" {
+	if publish.Parent != callers[36:52] || publish.Attributes["messaging.message.id"] != "traced" {
 		t.Errorf("publish: %v", publish)
 	}
 	for i, header := range []string{first, second} {
 		s := attempts[i]
-		if s.ParentSpanID != publish.SpanID || header != "00-"+s.TraceID+"-"+s.SpanID+"-01" {
-			t.Errorf("attempt %d belongs to %s (publish is %s), and the receiver was told %s", i+1, s.ParentSpanID, publish.SpanID, header)
+		if s.Parent != publish.ID || header != "00-"+s.TraceID+"-"+s.ID+"-01" {
+			t.Errorf("attempt %d belongs to %s (publish is %s), and the receiver was told %s", i+1, s.Parent, publish.ID, header)
 		}
-		if failed := s.Status.Code == 2; failed != (i == 0) || attribute(s, "waybill.destination") != "hook" {
+		if s.Failed != (i == 0) || s.Attributes["waybill.destination"] != "hook" || s.End < s.Start {
 			t.Errorf("attempt %d: %v", i+1, s)
 		}
 	}
-	if strings.Contains(to.raw, "payload") || !strings.Contains(to.raw, `"service.name"`) {
-		t.Error("a span tells of the payload, or not of the service")
+	if strings.Contains(raw, "payload") {
+		t.Error("a span tells of the payload")
 	}
 
 	// The line of each attempt in the log leads to its trace.
@@ -242,7 +174,7 @@ func TestTraceparentPassesThrough(t *testing.T) {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			url, headers := newReceiver(t)
-			processes(t, "", url, c.parent, c.state, slog.New(slog.DiscardHandler))
+			processes(t, url, c.parent, c.state, slog.New(slog.DiscardHandler), nil)
 			for range 2 {
 				h := <-headers
 				if parent, state := h.Get("traceparent"), h.Get("tracestate"); parent != c.wantParent || state != c.wantState {

@@ -17,7 +17,7 @@
 #                                 they disturb the backend too
 #   install_NAME                  brings the programs; silent and quick when they are there
 #   start_NAME                    starts it in the directory "$1", waits until it answers, and exports its address
-#                                 as WAYBILL_TEST_…
+#                                 as WAYBILL_TEST_…. It is called again, with an empty directory, when it fails
 #
 # A function that fails prints one line that says why to standard error. The file uses what is between the marks below,
 # and whatever it starts with `background` is stopped at the end. Tests are named TestBroker… in files *_broker_test.go
@@ -28,19 +28,41 @@ cd "$(dirname "$0")/.."
 say() { printf '%s\n' "$*" >&2; }
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/waybill-brokers.XXXXXX")
+# Whatever is started here inherits this. So what left its process group is found too.
+export WAYBILL_BROKERS=$work
 pids=()
-stop() {
+
+# escaped prints the processes with our mark that are in no group of ours, such as daemons.
+escaped() {
+	local f
+	for f in /proc/[0-9]*/environ; do
+		if grep -qsz "^WAYBILL_BROKERS=$work\$" "$f"; then
+			f=${f#/proc/}
+			[ "${f%/environ}" = $$ ] || echo "${f%/environ}"
+		fi
+	done
+}
+
+# end_from N ends the processes that were started with `background` from the Nth on.
+end_from() {
 	local pid
-	trap - EXIT INT TERM
 	# The group of each, for brokers have children of their own.
-	for pid in ${pids[@]+"${pids[@]}"}; do kill -TERM -- "-$pid" 2>/dev/null; done
-	for pid in ${pids[@]+"${pids[@]}"}; do
+	for pid in ${pids[@]+"${pids[@]:$1}"}; do kill -TERM -- "-$pid" 2>/dev/null; done
+	for pid in ${pids[@]+"${pids[@]:$1}"}; do
 		for _ in $(seq 100); do
 			kill -0 -- "-$pid" 2>/dev/null || break
 			sleep 0.1
 		done
 		kill -KILL -- "-$pid" 2>/dev/null
 	done
+	pids=(${pids[@]+"${pids[@]:0:$1}"})
+}
+
+stop() {
+	local pid
+	trap - EXIT INT TERM
+	end_from 0
+	while read -r pid; do kill -KILL "$pid" 2>/dev/null; done < <(escaped)
 	rm -rf "$work"
 }
 trap stop EXIT
@@ -60,18 +82,8 @@ apt_install() {
 	scripts/apt-install.sh "$@"
 }
 
-# free_port prints a TCP port on which nobody listens, one that the system does not give to outgoing connections.
-free_port() {
-	local port
-	for _ in $(seq 100); do
-		port=$((20000 + RANDOM % 12000))
-		if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-			echo "$port"
-			return
-		fi
-	done
-	return 1
-}
+# free_ports NAME … sets the variables to ports of their own.
+. scripts/ports.sh
 
 # background LOG COMMAND … starts a program in a process group of its own, with its output in the file LOG.
 background() {
@@ -83,14 +95,21 @@ background() {
 	pids+=("$!")
 }
 
-# await SECONDS COMMAND … waits until the command succeeds; it fails when that takes longer.
+# await SECONDS COMMAND … waits until the command succeeds; it fails when that takes longer, and as soon as a program that
+# was started for this backend has ended: another one may have got its port.
 await() {
 	local end=$((SECONDS + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		[ "$SECONDS" -lt "$end" ] || return 1
+		[ "$SECONDS" -lt "$end" ] && running || return 1
 		sleep 0.2
 	done
+	running
+}
+before=0
+running() {
+	local pid
+	for pid in ${pids[@]+"${pids[@]:$before}"}; do kill -0 "$pid" 2>/dev/null || return 1; done
 }
 
 # listens PORT succeeds when something accepts connections there.
@@ -125,6 +144,18 @@ if [ ${#names[@]} = 0 ]; then
 	done
 fi
 
+# start NAME starts a backend, anew when somebody else was faster at one of its ports.
+start() {
+	before=${#pids[@]}
+	for _ in 1 2 3; do
+		mkdir -p "$work/$1"
+		"start_$1" "$work/$1" && return
+		end_from "$before"
+		rm -rf "${work:?}/$1"
+	done
+	return 1
+}
+
 packages=()
 after=()
 tags=brokers
@@ -136,9 +167,8 @@ for name in "${names[@]}"; do
 	fi
 	# shellcheck source=/dev/null
 	. "scripts/brokers/$name.sh"
-	mkdir -p "$work/$name"
 	# Not in a subshell: what is exported and started must be known here. The reason goes through a file.
-	if "install_$name" 2>"$work/$name.why" && "start_$name" "$work/$name" 2>>"$work/$name.why"; then
+	if "install_$name" 2>"$work/$name.why" && start "$name" 2>>"$work/$name.why"; then
 		list=packages_$name
 		read -ra more <<<"${!list}"
 		packages+=("${more[@]}")

@@ -78,3 +78,18 @@ func TestWithout(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestWithoutCosts: an event costs nothing more for the traces that nobody wants.
+func TestWithoutCosts(t *testing.T) {
+	var none *Tracer
+	if n := testing.AllocsPerRun(100, func() {
+		s := none.Publish("00-a-b-01", "a=1", "acme", 1)
+		s.Event("evt")
+		s.End(202, "")
+		s = none.Attempt(s.Parent, s.State, Attempt{Tenant: "acme", Destination: "hook", Type: "webhook", Event: "evt", Topic: "order.created", Number: 1})
+		s.Failed("timeout", "it took too long")
+		s.End(0, "retrying")
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -7,8 +7,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"net/http"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -27,25 +25,26 @@ type Tracer struct {
 
 // Options says where spans go.
 type Options struct {
-	Endpoint string            // base address of the collector, OTLP over HTTP; /v1/traces is added
-	Headers  map[string]string // of each request to it; nil for none
-	Version  string            // of this build
-	Role     string            // serve, web or work
-	OnError  func(error)       // called when spans could not be sent
+	Collector
+	Version string      // of this build
+	Role    string      // serve, web or work
+	OnError func(error) // called when spans could not be sent
 }
 
 // What waits to be sent. Past it spans are dropped: deliveries never wait for the collector.
 const (
-	maxWaiting  = 16_384
-	maxBatch    = 2048
-	batchedFor  = 2 * time.Second
-	sendTimeout = 10 * time.Second
+	maxWaiting = 16_384
+	maxBatch   = 2048
+	batchedFor = 2 * time.Second
 )
 
 // Start gets a tracer ready. It does not connect yet. Which traces are recorded, and what else the resource says, is up to
 // OpenTelemetry's own variables (OTEL_TRACES_SAMPLER, OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME).
 func Start(ctx context.Context, o Options) (*Tracer, error) {
-	to := &exporter{url: strings.TrimRight(o.Endpoint, "/") + "/v1/traces", header: o.Headers, client: &http.Client{Timeout: sendTimeout}}
+	to, err := o.exporter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("set up traces: %w", err)
+	}
 	res, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "waybill"), attribute.String("service.version", o.Version),
 		attribute.String("waybill.role", o.Role)), resource.WithHost(), resource.WithFromEnv())
 	if err != nil {

@@ -43,7 +43,7 @@ install_kafka() {
 
 start_kafka() {
 	local dir=$1 plain sasl tls mtls controller level=warn
-	plain=$(free_port) && sasl=$(free_port) && tls=$(free_port) && mtls=$(free_port) && controller=$(free_port) || return 1
+	free_ports plain sasl tls mtls controller || return 1
 	certificates "$dir" || {
 		echo "openssl made no certificates" >&2
 		return 1
@@ -94,6 +94,7 @@ start_kafka() {
 			java -Xmx512m -Dorg.slf4j.simpleLogger.defaultLogLevel=$level -cp "$kafka_libs/*" kafka.Kafka "$dir/server.properties" &
 			echo \$! >"$dir/pid"
 			wait
+			[ -e ready ] || exit 1
 		done
 	NODE
 	chmod +x "$dir/node"
@@ -103,6 +104,7 @@ start_kafka() {
 		echo "the node did not start" >&2
 		return 1
 	fi
+	touch "$dir/ready"
 	export WAYBILL_TEST_KAFKA=127.0.0.1:$plain WAYBILL_TEST_KAFKA_SASL=127.0.0.1:$sasl
 	export WAYBILL_TEST_KAFKA_TLS=localhost:$tls WAYBILL_TEST_KAFKA_MTLS=localhost:$mtls WAYBILL_TEST_KAFKA_PID=$dir/pid
 	export WAYBILL_TEST_KAFKA_CA=$dir/ca.pem WAYBILL_TEST_KAFKA_CERT=$dir/client.pem WAYBILL_TEST_KAFKA_KEY=$dir/client.key

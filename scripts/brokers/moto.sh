@@ -34,7 +34,7 @@ serve_moto='import sys; sys.setswitchinterval(60); from moto.server import main;
 
 start_moto() {
 	local dir=$1 port iam
-	port=$(free_port) && iam=$(free_port) || return 1
+	free_ports port iam || return 1
 	background "$dir/moto.log" "$moto_env/bin/python" -c "$serve_moto" -H 127.0.0.1 -p "$port"
 	background "$dir/iam.log" env INITIAL_NO_AUTH_ACTION_COUNT=0 "$moto_env/bin/python" -c "$serve_moto" -H 127.0.0.1 -p "$iam"
 	if ! await 60 listens "$port" || ! await 60 listens "$iam"; then

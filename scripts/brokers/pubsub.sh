@@ -26,7 +26,7 @@ install_pubsub() {
 
 start_pubsub() {
 	local port
-	port=$(free_port) || return
+	free_ports port || return
 	background "$1/log" "$(pubsub_emulator)" --host=127.0.0.1 --port="$port"
 	if ! await 60 listens "$port"; then
 		say "the Pub/Sub emulator did not start: $(tail -n 1 "$1/log")"

@@ -27,9 +27,10 @@ install_rabbitmq() {
 }
 
 start_rabbitmq() {
-	local dir=$1 bin port tls epmd
+	local dir=$1 bin port tls epmd distribution first last
 	bin=$(rabbitmq_bin)
-	port=$(free_port) && tls=$(free_port) && epmd=$(free_port) || return 1
+	# Each rabbitmqctl listens too, by default on one of eleven ports among those of outgoing connections.
+	free_ports port tls epmd distribution && read -r first last <<<"$(server_ports)" || return 1
 	mkdir -p "$dir/home"
 	certificates "$dir" || {
 		echo "openssl made no certificates" >&2
@@ -47,20 +48,26 @@ start_rabbitmq() {
 	CONF
 	cat >"$dir/env" <<-ENV
 		export HOME='$dir/home' ERL_EPMD_PORT=$epmd ERL_EPMD_ADDRESS=127.0.0.1 RABBITMQ_CONF_ENV_FILE=/dev/null
-		export RABBITMQ_NODENAME=waybill@localhost RABBITMQ_DIST_PORT=$((port + 20000 > 65000 ? port - 10000 : port + 20000))
+		export RABBITMQ_NODENAME=waybill@localhost RABBITMQ_DIST_PORT=$distribution
 		export RABBITMQ_CONFIG_FILE='$dir/rabbitmq' RABBITMQ_ENABLED_PLUGINS_FILE='$dir/plugins'
 		export RABBITMQ_MNESIA_BASE='$dir/mnesia' RABBITMQ_LOG_BASE='$dir/log' RABBITMQ_LOGS=-
-		export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
+		export RABBITMQ_CTL_DIST_PORT_MIN=$first RABBITMQ_CTL_DIST_PORT_MAX=$last RABBITMQ_CTL_ERL_ARGS='-start_epmd false'
+		export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}'
 	ENV
 	printf '#!/bin/sh\n. "%s/env"\nexec "%s/rabbitmqctl" "$@"\n' "$dir" "$bin" >"$dir/ctl"
-	printf '#!/bin/sh\n. "%s/env"\nepmd &\nwhile :; do "%s/rabbitmq-server"; done\n' "$dir" "$bin" >"$dir/node"
-	chmod +x "$dir/ctl" "$dir/node"
-	background "$dir/node.log" "$dir/node"
+	printf '#!/bin/sh\n. "%s/env"\nexec epmd\n' "$dir" >"$dir/epmd"
+	printf '#!/bin/sh\n. "%s/env"\ncd "%s"\nwhile "%s/rabbitmq-server"; [ -e ready ]; do :; done\n' "$dir" "$dir" "$bin" >"$dir/node"
+	chmod +x "$dir/ctl" "$dir/epmd" "$dir/node"
+	background "$dir/epmd.log" "$dir/epmd"
+	if await 30 listens "$epmd"; then
+		background "$dir/node.log" "$dir/node"
+	fi
 	if ! await 90 listens "$port" || ! await 30 "$dir/ctl" await_startup; then
-		tail -n 5 "$dir/node.log" >&2
+		tail -q -n 5 "$dir/epmd.log" "$dir/node.log" >&2
 		echo "the node did not start" >&2
 		return 1
 	fi
+	touch "$dir/ready"
 	export WAYBILL_TEST_RABBITMQ=127.0.0.1:$port WAYBILL_TEST_RABBITMQ_TLS=localhost:$tls
 	export WAYBILL_TEST_RABBITMQ_CA=$dir/ca.pem WAYBILL_TEST_RABBITMQCTL=$dir/ctl
 }
