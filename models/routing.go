@@ -100,7 +100,8 @@ func scanRoute(row pgx.CollectableRow) (*route, error) {
 		d.held = heldReason(*disabledAt, reason, by)
 	}
 	if len(raw) > 0 {
-		f, err := filter.Parse(raw)
+		raw = plainSearch(raw)
+	f, err := filter.Parse(raw)
 		if err != nil {
 			// Filters are checked when they are saved. One that this build cannot read must not let events through:
 			// they are held, and say why.
@@ -205,6 +206,29 @@ func checkFilter(raw json.RawMessage, bad problems) (checked json.RawMessage, at
 		return nil, nil
 	}
 	return raw, nil
+}
+
+// plainSearch is a filter as it is kept: {"$search": "…"} is the search notation in an object, for clients whose schema
+// knows filters as objects only (see SearchObject).
+func plainSearch(raw json.RawMessage) json.RawMessage {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil || len(object) != 1 {
+		return raw
+	}
+	if text := object[searchKey]; len(text) > 0 && text[0] == '"' {
+		return text
+	}
+	return raw
+}
+
+const searchKey = "$search"
+
+// SearchObject is a filter as an object, whatever its notation.
+func SearchObject(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 || raw[0] != '"' {
+		return raw
+	}
+	return json.RawMessage(`{"` + searchKey + `":` + string(raw) + `}`)
 }
 
 // filterMessage is what is wrong with a filter, with its place.
