@@ -100,8 +100,7 @@ func scanRoute(row pgx.CollectableRow) (*route, error) {
 		d.held = heldReason(*disabledAt, reason, by)
 	}
 	if len(raw) > 0 {
-		raw = plainSearch(raw)
-	f, err := filter.Parse(raw)
+		f, err := filter.Parse(raw)
 		if err != nil {
 			// Filters are checked when they are saved. One that this build cannot read must not let events through:
 			// they are held, and say why.
@@ -197,6 +196,7 @@ func (r *routes) match(in *PublishInput, doc func() *filter.Doc, count func(d *r
 // checkFilter checks a filter that somebody wrote and returns it as it is stored; nil for none. at is where the mistake
 // is, if it has a place.
 func checkFilter(raw json.RawMessage, bad problems) (checked json.RawMessage, at *Position) {
+	raw = PlainSearch(raw)
 	f, err := filter.Parse(raw)
 	if err != nil {
 		bad.add("filter", filterMessage(err))
@@ -208,9 +208,9 @@ func checkFilter(raw json.RawMessage, bad problems) (checked json.RawMessage, at
 	return raw, nil
 }
 
-// plainSearch is a filter as it is kept: {"$search": "…"} is the search notation in an object, for clients whose schema
+// PlainSearch is a filter as it is kept: {"$search": "…"} is the search notation in an object, for clients whose schema
 // knows filters as objects only (see SearchObject).
-func plainSearch(raw json.RawMessage) json.RawMessage {
+func PlainSearch(raw json.RawMessage) json.RawMessage {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil || len(object) != 1 {
 		return raw

@@ -72,4 +72,3 @@ func said(body []byte) (status, words string) {
 	}
 	return answer.Error.Status, strings.TrimSpace(answer.Error.Status + " " + outbound.OneLine(answer.Error.Message))
 }
-

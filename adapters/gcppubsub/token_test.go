@@ -33,7 +33,7 @@ func TestKeyFiles(t *testing.T) {
 	}{
 		"good": {keyFile(), opens, ""}, "spaces around it": {"\n " + keyFile() + "\n", opens, ""}, "not JSON": {"AIza…", 0, "whole JSON key file"},
 		"a list": {"[]", 0, "whole JSON key file"}, "a user's": {edit("type", "authorized_user"), 0, "service_account"},
-		"federated": {edit("type", "external_account"), 0, "service_account"},
+		"federated":  {edit("type", "external_account"), 0, "service_account"},
 		"no address": {edit("client_email", ""), kept, "client_email"}, "no key": {edit("private_key", ""), kept, "private_key"},
 		"broken key": {edit("private_key", privateKey()[:200]), kept, "not an RSA key"}, "its type alone": {`{"type":"service_account"}`, kept, "client_email"},
 	} {
