@@ -35,6 +35,7 @@ const (
 // Field is one setting of a destination type.
 type Field struct {
 	Key         string
+	Alias       string // another key for the same value, in config: the API takes it and shows it besides. What another system calls it
 	Label       string
 	Help        string // format, and where to find the value
 	Placeholder string

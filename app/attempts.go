@@ -186,6 +186,7 @@ func (a *App) include(ctx context.Context, c *Call, at *models.Attempt, j *attem
 			return err
 		}
 		ej := eventToJSON(e)
+		ej.DestinationID = at.DestinationID
 		if !in["event.data"] {
 			ej.Data = nil
 		}
@@ -199,7 +200,9 @@ func (a *App) include(ctx context.Context, c *Call, at *models.Attempt, j *attem
 		if err != nil {
 			return err
 		}
-		j.Destination, err = json.Marshal(destinationToJSON(d, false))
+		if c.Schema.attemptShows(d) {
+			j.Destination, err = json.Marshal(c.Schema.destination(destinationToJSON(d, false)))
+		}
 		return err
 	}
 	return nil

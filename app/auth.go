@@ -31,6 +31,9 @@ func (a *App) apiCall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 	if call.Prefer.wait > 0 {
 		call.gone = callerGone(c)
 	}
+	if perm != models.MayPublish { // whose answers name no destination's type
+		call.Schema = schemaOf(c.Get(fiber.HeaderUserAgent), c.Get(schemaHeader))
+	}
 	if call.Trace != "" {
 		var state []string // the header may be there several times
 		for _, h := range c.Request().Header.PeekAll("tracestate") {

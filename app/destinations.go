@@ -60,7 +60,7 @@ type destinationStatus struct {
 
 func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 	target, targetURL := d.Target()
-	j := destinationJSON{ID: d.ID, TenantID: d.TenantID, Type: d.Type, Name: d.Name, Topics: d.Topics, Filter: d.Filter, Config: d.MaskedConfig(),
+	j := destinationJSON{ID: d.ID, TenantID: d.TenantID, Type: d.Type, Name: d.Name, Topics: d.Topics, Filter: d.Filter, Config: d.ShownConfig(),
 		Credentials: d.Masked(secrets), DeliveryMetadata: d.DeliveryMetadata, Metadata: d.Metadata, Retry: d.Retry, MaxInFlight: d.MaxInFlight, DisableAfter: d.DisableAfter,
 		Signature: d.Signature, Format: d.Format, Target: target, Version: d.Version, DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 		Status: destinationStatus{State: d.State(), Reason: d.DisabledReason, Since: d.CreatedAt, Actor: d.DisabledBy}}
@@ -98,7 +98,7 @@ func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 }
 
 func destinationReply(c *Call, d *models.Destination) *Reply {
-	return &Reply{Body: destinationToJSON(d, c.Actor.SeesSecrets()), ETag: strconv.FormatInt(d.Version, 10)}
+	return &Reply{Body: c.Schema.destination(destinationToJSON(d, c.Actor.SeesSecrets())), ETag: strconv.FormatInt(d.Version, 10)}
 }
 
 func destinationPath(d *models.Destination) string {
@@ -132,7 +132,7 @@ func (a *App) createDestination(ctx context.Context, c *Call, req *createDestina
 	r := destinationReply(c, d)
 	r.Status, r.Location = http.StatusCreated, destinationPath(d)
 	// Whoever creates a destination sees the secret that was made for it, this once.
-	r.Body = destinationToJSON(d, true)
+	r.Body = c.Schema.destination(destinationToJSON(d, true))
 	return r, nil
 }
 
@@ -144,6 +144,9 @@ type destinationRequest struct {
 func (a *App) getDestination(ctx context.Context, c *Call, req *destinationRequest) (*Reply, error) {
 	d, err := a.store.Destination(ctx, c.Scope(), req.Tenant, req.Destination)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.Schema.refuse(d); err != nil {
 		return nil, err
 	}
 	return destinationReply(c, d), nil
@@ -162,11 +165,12 @@ func (a *App) listDestinations(ctx context.Context, c *Call, req *listDestinatio
 	if err != nil {
 		return nil, err
 	}
+	list, omitted := c.Schema.readable(list)
 	out := make([]destinationJSON, len(list))
 	for i, d := range list {
-		out[i] = destinationToJSON(d, c.Actor.SeesSecrets())
+		out[i] = c.Schema.destination(destinationToJSON(d, c.Actor.SeesSecrets()))
 	}
-	return &Reply{Body: out}, nil
+	return &Reply{Body: out, Omitted: omitted}, nil
 }
 
 type updateDestinationRequest struct {
@@ -178,6 +182,9 @@ type updateDestinationRequest struct {
 func (a *App) updateDestination(ctx context.Context, c *Call, req *updateDestinationRequest) (*Reply, error) {
 	version, err := c.version()
 	if err != nil {
+		return nil, err
+	}
+	if err := a.answerable(ctx, c, req.Tenant, req.Destination); err != nil {
 		return nil, err
 	}
 	req.Body.Actor = c.Actor.Name
@@ -217,6 +224,9 @@ func (a *App) enableDestination(ctx context.Context, c *Call, req *enableRequest
 	if req.Body.Probe {
 		return a.probeDestination(ctx, c, req)
 	}
+	if err := a.answerable(ctx, c, req.Tenant, req.Destination); err != nil {
+		return nil, err
+	}
 	d, err := a.store.EnableDestination(ctx, c.Scope(), req.Tenant, req.Destination, c.Actor.Name,
 		models.Backlog{Action: req.Body.Backlog, Since: req.Body.Since, Until: req.Body.Until})
 	if err != nil {
@@ -250,6 +260,9 @@ type disableRequest struct {
 }
 
 func (a *App) disableDestination(ctx context.Context, c *Call, req *disableRequest) (*Reply, error) {
+	if err := a.answerable(ctx, c, req.Tenant, req.Destination); err != nil {
+		return nil, err
+	}
 	d, err := a.store.DisableDestination(ctx, c.Scope(), req.Tenant, req.Destination, c.Actor.Name, strings.TrimSpace(req.Body.Reason))
 	if err != nil {
 		return nil, err

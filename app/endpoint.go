@@ -25,6 +25,7 @@ type Call struct {
 	IfMatch     string // version of a resource that the caller read; empty for any
 	IfNoneMatch string // states of a resource that the caller knows; empty for none
 	Page        bool   // from the dashboard, not from the API
+	Schema      schema // what the caller's client can read of destinations
 
 	IdempotencyKey string        // of a form, so that sending it twice does nothing twice; empty for none
 	gone           func() bool   // whether the caller has gone away; nil where that cannot be told
@@ -45,6 +46,7 @@ type Reply struct {
 	ETag     string   // without quotes; empty for none
 	Final    *bool    // whether polling is over; nil where there is nothing to poll
 	Applied  []string // preferences that were honoured
+	Omitted  []string // types of destinations that were left out, since the caller's client cannot read them
 }
 
 // useCase is one thing that a caller can do. There is no HTTP in it: the same one serves the API and the dashboard.
@@ -153,6 +155,9 @@ func (r *Reply) write(call *Call, get bool, set func(name, value string)) (statu
 	}
 	if r.ETag != "" {
 		set(fiber.HeaderETag, quoted(r.ETag))
+	}
+	if len(r.Omitted) > 0 {
+		set(omittedHeader, strings.Join(r.Omitted, ", "))
 	}
 	if minimal {
 		return status, nil, nil

@@ -17,6 +17,7 @@ type eventJSON struct {
 	MatchedDestinationIDs []string          `json:"matched_destination_ids" doc:"Destinations to which it went."`
 	Time                  time.Time         `json:"time" doc:"When it happened, as the publisher says."`
 	ReceivedAt            time.Time         `json:"received_at" doc:"When it was accepted."`
+	DestinationID         string            `json:"destination_id,omitempty" doc:"Within an attempt, the destination that it went to."`
 	EligibleForRetry      bool              `json:"eligible_for_retry"`
 	Metadata              map[string]string `json:"metadata" api:"null"`
 	Data                  json.RawMessage   `json:"data,omitempty" api:"schema=Payload" doc:"The payload, as it was published."`
@@ -24,7 +25,8 @@ type eventJSON struct {
 }
 
 func eventToJSON(e *models.Event) eventJSON {
-	return eventJSON{e.ID, e.TenantID, e.Topic, e.Matched, e.Time, e.Received, e.Retry, e.Metadata, e.Data, e.Counts}
+	return eventJSON{ID: e.ID, TenantID: e.TenantID, Topic: e.Topic, MatchedDestinationIDs: e.Matched, Time: e.Time, ReceivedAt: e.Received,
+		EligibleForRetry: e.Retry, Metadata: e.Metadata, Data: e.Data, Deliveries: e.Counts}
 }
 
 // filterParams are the parameters that lists of events, deliveries and attempts share.

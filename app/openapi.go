@@ -387,6 +387,9 @@ func settingsSchema(fields []adapters.Field) *openapi.Schema {
 			out.Required = append(out.Required, f.Key)
 		}
 		out.Properties.Set(f.Key, s)
+		if f.Alias != "" {
+			out.Properties.Set(f.Alias, &openapi.Schema{Type: "string", Description: "Another name for `" + f.Key + "`, in answers too."})
+		}
 	}
 	return out
 }

@@ -98,7 +98,7 @@ func newReflector() *openapi.Reflector {
 		"StringList":         {Type: []string{"array", "null"}, Items: &openapi.Schema{Type: "string"}},
 		"Payload":            {Type: "object", Description: "The event itself: any JSON object, kept and delivered byte for byte.", Additional: true},
 		"Filter": {Type: []string{"object", "string", "null"}, Additional: true,
-			Description: "On the payload: an object in JSON notation, a string in search notation, or `{\"$expr\": \"…\"}`; nothing lets everything through.",
+			Description: "On the payload: an object in JSON notation, a string in search notation, or `{\"$expr\": \"…\"}`; `{\"$search\": \"…\"}` is the search notation, too; nothing lets everything through.",
 			Examples:    []any{map[string]any{"total": map[string]any{"$gte": 10}}, "total:>=10 AND currency:EUR"}},
 	}
 	var types, channels []string

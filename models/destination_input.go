@@ -261,6 +261,7 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 			in.Config[f.Key] = &plain
 		}
 	}
+	in.Config.unalias(r.Spec.Config, d.Config, bad)
 	d.Config = in.Config.apply(d.Config)
 	if in.AwaitCompletion != nil {
 		delete(d.Config, awaitCompletion)

@@ -26,6 +26,7 @@ const (
 	KindUnauthorized             // 401: who are you?
 	KindForbidden                // 403: known, but not allowed
 	KindNotFound                 // 404: also for what belongs to somebody else
+	KindUnreadable               // 406: the caller's client could not read the answer
 	KindConflict                 // 409: the state does not permit it
 	KindStale                    // 412: changed since it was read
 	KindTooLarge                 // 413
@@ -36,14 +37,14 @@ const (
 
 var statuses = map[Kind]int{
 	KindInternal: http.StatusInternalServerError, KindMalformed: http.StatusBadRequest, KindUnauthorized: http.StatusUnauthorized,
-	KindForbidden: http.StatusForbidden, KindNotFound: http.StatusNotFound, KindConflict: http.StatusConflict,
+	KindForbidden: http.StatusForbidden, KindNotFound: http.StatusNotFound, KindUnreadable: http.StatusNotAcceptable, KindConflict: http.StatusConflict,
 	KindStale: http.StatusPreconditionFailed, KindTooLarge: http.StatusRequestEntityTooLarge,
 	KindInvalid: http.StatusUnprocessableEntity, KindLimited: http.StatusTooManyRequests, KindUnavailable: http.StatusServiceUnavailable,
 }
 
 var codes = map[Kind]string{
 	KindInternal: "internal", KindMalformed: "malformed", KindUnauthorized: "unauthorized", KindForbidden: "forbidden",
-	KindNotFound: "not_found", KindConflict: "conflict", KindStale: "stale", KindTooLarge: "too_large",
+	KindNotFound: "not_found", KindUnreadable: "not_acceptable", KindConflict: "conflict", KindStale: "stale", KindTooLarge: "too_large",
 	KindInvalid: "invalid", KindLimited: "limited", KindUnavailable: "unavailable",
 }
 

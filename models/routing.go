@@ -196,6 +196,7 @@ func (r *routes) match(in *PublishInput, doc func() *filter.Doc, count func(d *r
 // checkFilter checks a filter that somebody wrote and returns it as it is stored; nil for none. at is where the mistake
 // is, if it has a place.
 func checkFilter(raw json.RawMessage, bad problems) (checked json.RawMessage, at *Position) {
+	raw = PlainSearch(raw)
 	f, err := filter.Parse(raw)
 	if err != nil {
 		bad.add("filter", filterMessage(err))
@@ -205,6 +206,29 @@ func checkFilter(raw json.RawMessage, bad problems) (checked json.RawMessage, at
 		return nil, nil
 	}
 	return raw, nil
+}
+
+// PlainSearch is a filter as it is kept: {"$search": "…"} is the search notation in an object, for clients whose schema
+// knows filters as objects only (see SearchObject).
+func PlainSearch(raw json.RawMessage) json.RawMessage {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil || len(object) != 1 {
+		return raw
+	}
+	if text := object[searchKey]; len(text) > 0 && text[0] == '"' {
+		return text
+	}
+	return raw
+}
+
+const searchKey = "$search"
+
+// SearchObject is a filter as an object, whatever its notation.
+func SearchObject(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 || raw[0] != '"' {
+		return raw
+	}
+	return json.RawMessage(`{"` + searchKey + `":` + string(raw) + `}`)
 }
 
 // filterMessage is what is wrong with a filter, with its place.

@@ -72,6 +72,3 @@ func said(body []byte) (status, words string) {
 	}
 	return answer.Error.Status, strings.TrimSpace(answer.Error.Status + " " + outbound.OneLine(answer.Error.Message))
 }
-
-// ownEndpoint says whether the endpoint is Google's.
-func (s *sender) ownEndpoint() bool { return strings.HasSuffix(s.host, ownDomain) }

@@ -85,7 +85,7 @@ func (Type) Spec() adapters.Spec {
 	}
 }
 
-// Validate implements adapters.Type. It takes a topic's id out of its full name, and completes the endpoint.
+// Validate implements adapters.Type. It takes a topic's id out of its full name. The endpoint stays as it was written.
 func (Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 	fail := func(key, message string) { errs = append(errs, adapters.FieldError{Key: key, Message: message}) }
 	project, topic := s.Config["project_id"], s.Config["topic"]
@@ -101,16 +101,17 @@ func (Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 	}
 	endpoint := s.Config["endpoint"]
 	if endpoint != "" {
-		endpoint = withScheme(endpoint)
-		if e, err := outbound.ParseURL(endpoint); err != nil {
+		if e, err := outbound.ParseURL(address(endpoint)); err != nil {
 			fail("config.endpoint", err.Error())
 		} else if e.Target != "/" {
 			fail("config.endpoint", "must end after the host and port; the path to the topic is added")
 		}
 	}
+	// Whether the key file is good for anything the connection check and the first attempt tell. What other systems'
+	// destinations hold may be saved here as it is, and what stands before an endpoint of one's own is none of our business.
 	key := strings.TrimSpace(s.Credentials["service_account_json"])
-	if key != "" {
-		if _, err := parseAccount(key); err != nil {
+	if key != "" && ownEndpoint(endpoint) {
+		if _, err := readAccount(key); err != nil {
 			fail("credentials.service_account_json", err.Error())
 		}
 	}
@@ -120,18 +121,16 @@ func (Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 	if topic != s.Config["topic"] {
 		s.Config["topic"] = topic
 	}
-	if endpoint != "" {
-		s.Config["endpoint"] = strings.TrimSuffix(endpoint, "/")
-	}
 	if key != "" {
 		s.Credentials["service_account_json"] = key
 	}
 	return nil
 }
 
-// withScheme completes an endpoint that was entered as host:port. That is how the emulator tells its address, which
-// speaks plain HTTP.
-func withScheme(endpoint string) string {
+// address completes an endpoint, which may have been entered as host:port. That is how the emulator tells its address,
+// which speaks plain HTTP.
+func address(endpoint string) string {
+	endpoint = strings.TrimSuffix(endpoint, "/")
 	if strings.Contains(endpoint, "://") {
 		return endpoint
 	}
@@ -142,6 +141,15 @@ func withScheme(endpoint string) string {
 	return "http://" + endpoint
 }
 
+// ownEndpoint says whether an endpoint is Google's, as none is.
+func ownEndpoint(endpoint string) bool {
+	if endpoint == "" {
+		return true
+	}
+	e, err := outbound.ParseURL(address(endpoint))
+	return err == nil && strings.HasSuffix(e.Host, ownDomain)
+}
+
 // topicName is the topic's full name.
 func topicName(s adapters.Settings) string {
 	return "projects/" + s.Config["project_id"] + "/topics/" + s.Config["topic"]
@@ -149,7 +157,7 @@ func topicName(s adapters.Settings) string {
 
 // Borrows implements adapters.Borrower. What is not encrypted, an emulator, is sent no credentials.
 func (Type) Borrows(s adapters.Settings) string {
-	if s.Credentials["service_account_json"] == "" && !strings.HasPrefix(s.Config["endpoint"], "http://") {
+	if s.Credentials["service_account_json"] == "" && (s.Config["endpoint"] == "" || !strings.HasPrefix(address(s.Config["endpoint"]), "http://")) {
 		return "credentials.service_account_json"
 	}
 	return ""
@@ -161,7 +169,7 @@ func (Type) Target(s adapters.Settings) (label, page string) {
 	if project == "" || topic == "" {
 		return "Google Cloud Pub/Sub", ""
 	}
-	if e := s.Config["endpoint"]; e != "" && !strings.HasSuffix(e, ownDomain) {
+	if !ownEndpoint(s.Config["endpoint"]) {
 		return topicName(s), ""
 	}
 	return topicName(s), fmt.Sprintf("https://console.cloud.google.com/cloudpubsub/topic/detail/%s?project=%s",
@@ -177,7 +185,7 @@ func (t Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, erro
 	if base == "" {
 		base = defaultEndpoint
 	}
-	endpoint, err := outbound.ParseURL(withScheme(base) + "/v1/projects/" + url.PathEscape(s.Config["project_id"]) + "/topics/" +
+	endpoint, err := outbound.ParseURL(address(base) + "/v1/projects/" + url.PathEscape(s.Config["project_id"]) + "/topics/" +
 		url.PathEscape(s.Config["topic"]) + ":publish")
 	if err != nil {
 		return nil, adapters.ConfigError("The destination's endpoint " + err.Error() + ".")

@@ -144,7 +144,7 @@ func (s *sender) checkRights(ctx context.Context) []adapters.Stage {
 		auth.Message = "The endpoint is not encrypted, so no credentials are sent."
 	}
 	switch {
-	case resp.Code == 501 || resp.Code == 404 && !s.ownEndpoint():
+	case resp.Code == 501 || resp.Code == 404 && !ownEndpoint(s.settings.Config["endpoint"]):
 		publish.OK = true
 		publish.Message = "Nothing was published; this endpoint does not tell who may publish, but a test event would show it."
 	case resp.Code == 200 && json.Unmarshal(resp.Body, &answer) == nil && slices.Contains(answer.Permissions, right):

@@ -66,16 +66,26 @@ type account struct {
 	key          *rsa.PrivateKey
 }
 
-// parseAccount reads a key file. Error texts follow the field's name and repeat nothing of it.
-func parseAccount(text string) (*account, error) {
+// readAccount reads a key file as far as can be told without using it. Error texts follow the field's name and repeat
+// nothing of it.
+func readAccount(text string) (*account, error) {
 	a := &account{}
 	if err := json.Unmarshal([]byte(text), a); err != nil {
 		return nil, errors.New("must be the whole JSON key file of a service account")
 	}
-	switch {
-	case a.Type != "service_account":
+	if a.Type != "service_account" {
 		return nil, errors.New(`must be the key file of a service account, with "type": "service_account"`)
-	case a.Email == "" || a.PrivateKey == "":
+	}
+	return a, nil
+}
+
+// parseAccount reads a key file that is to be used.
+func parseAccount(text string) (*account, error) {
+	a, err := readAccount(text)
+	if err != nil {
+		return nil, err
+	}
+	if a.Email == "" || a.PrivateKey == "" {
 		return nil, errors.New("must hold client_email and private_key, as Google's key files do")
 	}
 	key, err := jwt.ParseRSAPrivateKeyFromPEM([]byte(a.PrivateKey))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/adapters/adaptertest"
+	"github.com/waybill-dev/waybill/adapters/outbound"
 )
 
 func TestKeyFiles(t *testing.T) {
@@ -24,25 +25,55 @@ func TestKeyFiles(t *testing.T) {
 		b, _ := json.Marshal(m)
 		return string(b)
 	}
+	const kept, opens = 1, 2 // it may be saved, and it can be used
 	for name, c := range map[string]struct {
 		text string
-		good bool
+		good int
+		want string // what is said where it is used
 	}{
-		"good": {keyFile(), true}, "spaces around it": {"\n " + keyFile() + "\n", true}, "not JSON": {"AIza…", false}, "a list": {"[]", false},
-		"a user's": {edit("type", "authorized_user"), false}, "federated": {edit("type", "external_account"), false},
-		"no address": {edit("client_email", ""), false}, "no key": {edit("private_key", ""), false},
-		"broken key": {edit("private_key", privateKey()[:200]), false},
+		"good": {keyFile(), opens, ""}, "spaces around it": {"\n " + keyFile() + "\n", opens, ""}, "not JSON": {"AIza…", 0, "whole JSON key file"},
+		"a list": {"[]", 0, "whole JSON key file"}, "a user's": {edit("type", "authorized_user"), 0, "service_account"},
+		"federated":  {edit("type", "external_account"), 0, "service_account"},
+		"no address": {edit("client_email", ""), kept, "client_email"}, "no key": {edit("private_key", ""), kept, "private_key"},
+		"broken key": {edit("private_key", privateKey()[:200]), kept, "not an RSA key"}, "its type alone": {`{"type":"service_account"}`, kept, "client_email"},
 	} {
-		s := at("", "orders")
-		s.Credentials["service_account_json"] = c.text
-		errs := typ.Validate(s)
-		if (len(errs) == 0) != c.good {
-			t.Errorf("%s: %+v", name, errs)
-		}
-		for _, e := range errs {
-			if e.Key != "credentials.service_account_json" {
-				t.Errorf("%s: %+v", name, e)
+		for _, endpoint := range []string{"", "pubsub.googleapis.com:443", "https://pubsub.example.com"} {
+			s := at(endpoint, "orders")
+			s.Credentials["service_account_json"] = c.text
+			// In front of an endpoint that is not Google's nothing is known of what it takes.
+			if errs := typ.Validate(s); (len(errs) == 0) != (c.good >= kept || strings.HasSuffix(endpoint, "example.com")) ||
+				len(errs) > 0 && errs[0].Key != "credentials.service_account_json" {
+				t.Errorf("%s at %q: %+v", name, endpoint, errs)
 			}
+			if snd, err := typ.Open(adaptertest.Env(), *s); (err == nil) != (c.good == opens) {
+				t.Errorf("%s at %q: %v", name, endpoint, err)
+			} else if err == nil {
+				snd.Close()
+			} else if e := adapters.AsError(err); e.Class != adapters.ClassConfig || !strings.Contains(e.Message, c.want) || e.Advice == "" {
+				t.Errorf("%s at %q: %+v", name, endpoint, e)
+			}
+		}
+	}
+}
+
+// An endpoint stays as it was written, and leads where it says.
+func TestEndpointIsKept(t *testing.T) {
+	t.Parallel()
+	for endpoint, want := range map[string]string{
+		"pubsub.googleapis.com:443": "https://pubsub.googleapis.com", "europe-west1-pubsub.googleapis.com": "https://europe-west1-pubsub.googleapis.com",
+		"https://pubsub.googleapis.com/": "https://pubsub.googleapis.com", "localhost:8085": "http://localhost:8085", "http://localhost:8085/": "http://localhost:8085",
+	} {
+		s := at(endpoint, "orders")
+		if errs := typ.Validate(s); len(errs) > 0 || s.Config["endpoint"] != endpoint {
+			t.Errorf("%q became %q: %+v", endpoint, s.Config["endpoint"], errs)
+		}
+		snd := open(t, s).(*sender)
+		e, _ := outbound.ParseURL(address(endpoint))
+		if got := strings.TrimSuffix(e.Label(), "/"); got != want || snd.host != e.Host {
+			t.Errorf("%q leads to %q at %q", endpoint, got, snd.host)
+		}
+		if _, clear := snd.tokens.(none); clear != strings.HasPrefix(want, "http:") {
+			t.Errorf("%q: credentials and encryption do not go together", endpoint)
 		}
 	}
 }

@@ -30,12 +30,6 @@ const recent = (date) => {
 
 const webhook = (more = {}) => ({ type: 'webhook', topics: '*', config: { url: receiver.url }, ...more });
 
-// difference tests what is known not to be compatible. As soon as it is, the test fails and can become an ordinary one.
-const difference = (name, why, body) => test(`${name} (known difference: ${why})`, async () => {
-  const error = await body().then(() => null, (e) => e);
-  assert.ok(error, 'this works now: make it an ordinary test');
-});
-
 // attempts waits until a destination has so many attempts, and returns them, newest first.
 const attempts = (tenantId, destinationId, n) => eventually(async () => {
   const { models } = await outpost.attempts.list({ tenantId, destinationId });

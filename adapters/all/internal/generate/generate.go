@@ -106,6 +106,9 @@ func facts(f adapters.Field) (out []string) {
 	case adapters.FieldMap:
 		out = append(out, "a JSON object of strings")
 	}
+	if f.Alias != "" {
+		out = append(out, "also `"+f.Alias+"`")
+	}
 	if f.Sensitive {
 		out = append(out, "masked in every answer")
 	}
