@@ -56,6 +56,8 @@ type Notice struct {
 	Advice          string `json:"advice"`
 	ResponseExcerpt string `json:"response_excerpt"`
 
+	Failed []FailedEvent `json:"failed_events,omitempty" doc:"The events that failed last, newest first."`
+
 	DestinationURL string `json:"destination_url"`
 	DeliveriesURL  string `json:"deliveries_url"`
 	AlertURL       string `json:"alert_url"`
