@@ -234,6 +234,9 @@ func notificationLook(n *models.Notification) Look {
 	if n.Status == models.NotificationQueued && n.Tries > 0 {
 		return Look{ToneWarn, "rotate-ccw", "Retrying"}
 	}
+	if n.Status == models.NotificationWaiting && n.Kind == models.NoticeResolved {
+		return Look{ToneInfo, "clock", "Waits for calm"}
+	}
 	if n.Status == models.NotificationSuppressed && n.DigestKey != nil {
 		return Look{ToneOK, "check", "Told in a digest"}
 	}

@@ -27,7 +27,8 @@ func pagerDutyKind() kind {
 				"2. Copy the **Integration Key** and enter it as **Integration key**.\n" +
 				"3. Choose the region that your PagerDuty address shows: `eu` if it ends in `eu.pagerduty.com`.\n\n" +
 				"All notices of one alert carry the same deduplication key (the alert's id), so they end up in one incident. " +
-				"The test opens an alert of severity info and resolves it at once.",
+				"The test opens an alert of severity info and resolves it at once. PagerDuty takes links to public addresses only: those of a server " +
+				"without one (`http://localhost:3000`) are among the details, as text.",
 			Config: []adapters.Field{{Key: "region", Label: "Region", Type: adapters.FieldSelect, Default: "us",
 				Help:    "Where your PagerDuty account is: Europe if its address ends in eu.pagerduty.com.",
 				Options: []adapters.Option{{Value: "us", Label: "United States"}, {Value: "eu", Label: "Europe"}}}},

@@ -40,9 +40,9 @@ func failing() *Notice {
 				TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", URL: "https://waybill.example.com/t/acme/attempts/atm_2"},
 			{EventID: "evt_16", Topic: "order.created", AttemptID: "atm_1", At: noon.Add(-9 * time.Second), ErrorClass: "timeout", Error: "No answer within 15s.",
 				URL: "https://waybill.example.com/t/acme/attempts/atm_1"}},
-		DestinationURL:  "https://waybill.example.com/t/acme/destinations/des_1",
-		DeliveriesURL:   "https://waybill.example.com/t/acme/destinations/des_1/deliveries?status=failed&status=retrying&status=held",
-		AlertURL:        "https://waybill.example.com/alerts/alr_01hzy2",
+		DestinationURL: "https://waybill.example.com/t/acme/destinations/des_1",
+		DeliveriesURL:  "https://waybill.example.com/t/acme/destinations/des_1/deliveries?status=failed&status=retrying&status=held",
+		AlertURL:       "https://waybill.example.com/alerts/alr_01hzy2",
 	}
 }
 
