@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/views"
 )
 
 // ownerPath is the API's path of what a tenant owns, or without one the operators.
@@ -51,6 +52,8 @@ type alertJSON struct {
 	Resolution     string          `json:"resolution,omitempty" doc:"How it ended."`
 	ResolvedBy     string          `json:"resolved_by,omitempty" doc:"Who ended it; absent when it ended by itself."`
 	Response       *string         `json:"response_excerpt,omitempty" doc:"The receiver's answer to the last failure, of one alert only."`
+
+	Failed []models.FailedEvent `json:"failed_events,omitempty" doc:"The events that failed last, newest first, of one alert only."`
 }
 
 // alertDetailJSON is an alert's detail with the words of the API for its rates.
@@ -127,6 +130,12 @@ func (a *App) getAlert(ctx context.Context, c *Call, req *alertRequest) (*Reply,
 	}
 	if answer != "" {
 		j.Response = &answer
+	}
+	if j.Failed, err = a.store.AlertFailures(ctx, x); err != nil {
+		return nil, err
+	}
+	for i, f := range j.Failed {
+		j.Failed[i].URL = a.cfg.BaseURL + views.AttemptURL(x.TenantID, f.AttemptID)
 	}
 	return &Reply{Body: j}, nil
 }

@@ -238,7 +238,7 @@ func (a *App) enableDestination(ctx context.Context, c *Call, req *enableRequest
 
 // probeDestination sends one held delivery; the destination is enabled when that has arrived.
 func (a *App) probeDestination(ctx context.Context, c *Call, req *enableRequest) (*Reply, error) {
-	d, probing, err := a.store.ProbeDestination(ctx, c.Scope(), req.Tenant, req.Destination, c.Actor.Name,
+	d, probing, err := a.store.ProbeDestination(ctx, c.Scope(), req.Tenant, req.Destination, c.asker(),
 		models.Backlog{Action: req.Body.Backlog, Since: req.Body.Since, Until: req.Body.Until})
 	if err != nil {
 		return nil, err

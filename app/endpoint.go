@@ -37,6 +37,11 @@ type Call struct {
 // Scope is whose rows the caller may see.
 func (c *Call) Scope() models.Scope { return c.Actor.Scope }
 
+// asker is the caller, for what is carried out after the answer.
+func (c *Call) asker() models.Asker {
+	return models.Asker{Actor: c.Actor.Name, ActorKind: c.Actor.Kind, IP: c.IP, RequestID: c.RequestID}
+}
+
 // Reply is what a use case answers. The zero Status means 200.
 type Reply struct {
 	Status   int

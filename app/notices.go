@@ -14,7 +14,10 @@ func (a *App) noticeLinks(owner string, n *models.Notice) {
 	base := a.cfg.BaseURL
 	if n.TenantID != "" && n.DestinationID != "" {
 		n.DestinationURL = base + views.DestinationURL(n.TenantID, n.DestinationID)
-		n.DeliveriesURL = base + views.DestinationURL(n.TenantID, n.DestinationID, "deliveries") + "?status=" + models.StatusFailed
+		n.DeliveriesURL = base + views.FailingURL(n.TenantID, n.DestinationID, n.Failures == 0)
+	}
+	for i := range n.Failed {
+		n.Failed[i].URL = base + views.AttemptURL(n.TenantID, n.Failed[i].AttemptID)
 	}
 	if n.Kind != models.NoticeTest && !n.Digest() {
 		n.AlertURL = base + views.AlertURL(owner, n.AlertID)

@@ -78,6 +78,9 @@ func (a *App) showAlert(ctx context.Context, p *pageCtx, form views.Form) error 
 	if v.Response, err = a.store.AlertResponse(ctx, x); err != nil {
 		return err
 	}
+	if v.Failed, err = a.store.AlertFailures(ctx, x); err != nil {
+		return err
+	}
 	return p.render(ctx, listStatus(form.Err), views.AlertPage(v))
 }
 

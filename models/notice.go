@@ -56,6 +56,8 @@ type Notice struct {
 	Advice          string `json:"advice"`
 	ResponseExcerpt string `json:"response_excerpt"`
 
+	Failed []FailedEvent `json:"failed_events,omitempty" doc:"The events that failed last, newest first."`
+
 	DestinationURL string `json:"destination_url"`
 	DeliveriesURL  string `json:"deliveries_url"`
 	AlertURL       string `json:"alert_url"`
@@ -70,7 +72,7 @@ func (n *Notice) Digest() bool { return strings.HasPrefix(n.AlertID, notificatio
 
 // The states of a notification.
 const (
-	NotificationWaiting    = "waiting" // for the next digest: its channel has had its share of this minute
+	NotificationWaiting    = "waiting" // for the next digest, or with ends for calm: Reason says which
 	NotificationQueued     = "queued"  // to be sent now, or again at DueAt
 	NotificationSent       = "sent"
 	NotificationFailed     = "failed"

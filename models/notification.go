@@ -72,6 +72,9 @@ func (s *Store) NotificationToSend(ctx context.Context, id uuid.UUID) (*Notifica
 	if err == nil && n.Notice.ResponseExcerpt == "" && n.DestinationKey != nil && n.Kind != NoticeResolved {
 		n.Notice.ResponseExcerpt, err = s.responseExcerpt(ctx, *n.DestinationKey, n.Notice.LastFailure)
 	}
+	if err == nil {
+		err = s.addFailures(ctx, n)
+	}
 	return n, c, err
 }
 

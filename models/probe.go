@@ -14,8 +14,21 @@ import (
 // arrives, the destination is enabled; otherwise it stays as it is, and so does the delivery.
 type probe struct {
 	Event   uuid.UUID `json:"event"`
-	Actor   string    `json:"actor"`
 	Backlog Backlog   `json:"backlog"` // what happens to the others then
+	Asker             // who asked for it, and how
+}
+
+// Asker is who asked for something that is carried out later, as the audit log names them then.
+type Asker struct {
+	Actor     string `json:"actor"`
+	ActorKind string `json:"actor_type,omitempty"` // one of ActorKinds
+	IP        string `json:"ip,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// entry begins a line of the audit log about what they asked for.
+func (a Asker) entry(scope Scope, action, object string) AuditEntry {
+	return AuditEntry{Scope: scope, Actor: a.Actor, ActorKind: a.ActorKind, IP: a.IP, RequestID: a.RequestID, Action: action, Object: object}
 }
 
 // maxProbeWait is the longest wait between two probes that the server makes by itself.
@@ -23,7 +36,7 @@ const maxProbeWait = 6 * time.Hour
 
 // ProbeDestination sends the oldest held delivery of a disabled destination, and enables it once that has arrived.
 // probing is false when there is nothing to probe with; then the destination is enabled at once.
-func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id, actor string, backlog Backlog) (d *Destination, probing bool, err error) {
+func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id string, by Asker, backlog Backlog) (d *Destination, probing bool, err error) {
 	if err := backlog.check("backlog"); err != nil {
 		return nil, false, err
 	}
@@ -32,9 +45,9 @@ func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id,
 		if d.DisabledAt == nil {
 			return conflict("The destination is not disabled.")
 		}
-		committed, probing, err = s.startProbe(ctx, tx.Pgx, d, probe{Actor: actor, Backlog: backlog})
+		committed, probing, err = s.startProbe(ctx, tx.Pgx, d, probe{Asker: by, Backlog: backlog})
 		if err == nil && !probing {
-			err = s.enable(ctx, tx, d, actor, backlog)
+			err = s.enable(ctx, tx, d, by.Actor, backlog)
 		}
 		return err
 	})
@@ -111,7 +124,8 @@ func (s *Store) settleProbe(ctx context.Context, tenantID, id string, p probe, a
 		if d.DisabledAt == nil {
 			return nil
 		}
-		entry := AuditEntry{Scope: d.TenantScope(), Actor: p.Actor, Action: "destination.probe", Object: d.ID, Outcome: reason}
+		entry := p.entry(d.TenantScope(), "destination.probe", d.ID)
+		entry.Outcome = reason
 		if arrived {
 			entry.Action, entry.Outcome, entry.Detail = "destination.enable", "", map[string]any{"reason": "A probe arrived.", "backlog": p.Backlog.Action}
 			if err := s.enable(ctx, tx, d, p.Actor, p.Backlog); err != nil {
@@ -159,7 +173,7 @@ func (s *Store) startDueProbes(ctx context.Context, now time.Time) error {
 			if err := tx.Pgx.SendBatch(ctx, b).Close(); err != nil {
 				return err
 			}
-			committed, _, err = s.startProbe(ctx, tx.Pgx, d, probe{Actor: disabler, Backlog: Backlog{Action: BacklogDeliver}})
+			committed, _, err = s.startProbe(ctx, tx.Pgx, d, probe{Asker: Asker{Actor: disabler, ActorKind: ActorServer}, Backlog: Backlog{Action: BacklogDeliver}})
 			return err
 		})
 		if err != nil && !errors.Is(err, errUnchanged) && !IsKind(err, KindNotFound) {

@@ -132,7 +132,7 @@ func (s *Store) endAlerts(ctx context.Context, tx pgx.Tx, r *AlertRule, only *uu
 	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1, 0)", int32(lockWatch)); err != nil {
 		return committed, 0, err
 	}
-	p := &pass{s: s, tx: tx, now: time.Now(), rules: map[int64]*AlertRule{r.Key: r}}
+	p := &pass{s: s, tx: tx, now: time.Now(), rules: map[int64]*AlertRule{r.Key: r}, byHand: true}
 	if err := p.loadOpen(ctx, true, map[int64]bool{}); err != nil {
 		return committed, 0, err
 	}

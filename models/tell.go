@@ -20,12 +20,21 @@ const (
 // tell turns the changes of alerts into notifications: for each change and channel one, which is sent, waits for a
 // digest, or is suppressed and says why. Then digests are made that are due.
 func (p *pass) tell(ctx context.Context, all bool) (committed func(), err error) {
-	committed = func() {}
+	calm := func() {}
 	if all {
 		if err := p.remind(ctx); err != nil {
-			return committed, err
+			return calm, err
+		}
+		if calm, err = p.calm(ctx); err != nil {
+			return calm, err
 		}
 	}
+	changes, err := p.tellChanges(ctx)
+	return func() { calm(); changes() }, err
+}
+
+func (p *pass) tellChanges(ctx context.Context) (committed func(), err error) {
+	committed = func() {}
 	channels, err := p.loadChannels(ctx)
 	if err != nil {
 		return committed, err
@@ -108,8 +117,8 @@ func (p *pass) loadChannels(ctx context.Context) ([]*Channel, error) {
 	})
 }
 
-// told is what a channel was told about an alert.
-type told struct {
+// toldAlert is what a channel was told about an alert.
+type toldAlert struct {
 	alone   bool            // in a notice of its own
 	waiting []*Notification // not told yet; of those that are stored only Key is known
 	digests []uuid.UUID     // together with others
@@ -125,7 +134,7 @@ type subjectKey struct{ channel, rule, destination int64 }
 
 // plan decides what becomes of each change on each channel.
 func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, error) {
-	before, err := p.told(ctx)
+	told, err := p.told(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -157,22 +166,22 @@ func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, 
 				continue
 			}
 			n := p.notification(c, t, notices[noticeKey{t.alert.Key, t.kind}])
-			of := before[toldKey{c.Key, t.alert.Key}]
+			of, before := told[toldKey{c.Key, t.alert.Key}], last[subjectKey{c.Key, t.rule.Key, t.alert.DestinationKey}]
 			if t.kind == NoticeResolved {
 				if of == nil {
 					continue // nobody was told that it began
 				}
-				over, err := p.resolved(ctx, t, n, of, closed)
+				over, err := p.resolved(ctx, t, n, of, before, closed)
 				if err != nil {
 					return nil, err
 				}
 				out = append(out, over...)
 				continue
 			}
-			p.begun(t, n, last[subjectKey{c.Key, t.rule.Key, t.alert.DestinationKey}])
+			p.begun(t, n, before)
 			if of == nil {
-				of = &told{}
-				before[toldKey{c.Key, t.alert.Key}] = of
+				of = &toldAlert{}
+				told[toldKey{c.Key, t.alert.Key}] = of
 			}
 			switch {
 			case n.Status != NotificationQueued:
@@ -198,19 +207,52 @@ func (p *pass) notification(c *Channel, t *transition, notice Notice) *Notificat
 
 var severityRank = map[string]int{SeverityCritical: 0, SeverityError: 1, SeverityWarning: 2, SeverityInfo: 3}
 
-// begun decides about a notice that an alert has begun, is worse, or is still open. last is when the channel was told
-// something by the rule about the destination.
-func (p *pass) begun(t *transition, n *Notification, last time.Time) {
+// begun decides about a notice that an alert has begun, is worse, or is still open. last is what the channel was told by
+// the rule about the destination.
+func (p *pass) begun(t *transition, n *Notification, last toldBefore) {
 	n.Status = NotificationQueued
 	switch {
 	case t.alert.Muted(p.now):
 		n.Status, n.Reason = NotificationSuppressed, mutedReason(t.alert)
 	case t.step:
 		// That it has become worse is said however short the time.
-	case !last.IsZero() && p.now.Sub(last) < t.rule.Every():
+	case t.kind == NoticeOpened && (last.over || t.rule.Kind == RuleDisabled):
+		// Whoever heard last that all is well must hear that it is not. That events are held is said each time.
+	case !last.began.IsZero() && p.now.Sub(last.began) < t.rule.Every():
 		n.Status = NotificationSuppressed
-		n.Reason = fmt.Sprintf("The rule tells at most once every %s, and told about this destination on %s.", Duration(t.rule.Every()), last.UTC().Format("2006-01-02 at 15:04:05 UTC"))
+		n.Reason = fmt.Sprintf("The rule tells at most once every %s, and told about this destination on %s.", Duration(t.rule.Every()), last.began.UTC().Format("2006-01-02 at 15:04:05 UTC"))
 	}
+}
+
+const (
+	// flapsAfter is how often an alert may begin within its rule's time before its end is told later: what goes on and off
+	// is told as open until it is calm.
+	flapsAfter = 3
+	// flapsCalm is for how long the condition must be over then.
+	flapsCalm = 10 * time.Minute
+)
+
+// flaps reports whether the end of an alert is told only once it is calm. Ends that somebody brought about are told at once,
+// and so are those of disabled destinations, which nothing but a decision enables.
+func (p *pass) flaps(t *transition, last toldBefore) bool {
+	return !p.byHand && t.rule.Kind != RuleDisabled && last.times >= flapsAfter
+}
+
+// calm tells the ends that waited until it was calm, by how the last alert of the rule about the destination ended.
+func (p *pass) calm(ctx context.Context) (committed func(), err error) {
+	rows, err := p.tx.Query(ctx, `update notifications n set status = 'queued', due_at = $1, notice = jsonb_set(n.notice, '{summary}', to_jsonb(last.resolution))
+		from (select w.id, a.resolution from notifications w cross join lateral (
+				select status, resolved_at, resolution from alerts where rule_key = w.rule_key and destination_key = w.destination_key order by id desc limit 1) a
+			where w.status = 'waiting' and w.kind = 'resolved' and a.status = 'resolved' and a.resolved_at <= $2) last
+		where n.id = last.id returning n.id`, p.now, p.now.Add(-flapsCalm))
+	if err != nil {
+		return nil, err
+	}
+	due, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil || len(due) == 0 {
+		return func() {}, err
+	}
+	return p.s.queue.EnqueueNotices(ctx, p.tx, due)
 }
 
 func mutedReason(a *Alert) string {
@@ -219,7 +261,8 @@ func mutedReason(a *Alert) string {
 
 // resolved decides about a notice that an alert is over: what was told alone is over, and so is each digest whose last
 // alert this was. These notices never wait for a digest; there are no more of them than of those that told the beginning.
-func (p *pass) resolved(ctx context.Context, t *transition, n *Notification, of *told, closed map[uuid.UUID]bool) (out []*Notification, err error) {
+func (p *pass) resolved(ctx context.Context, t *transition, n *Notification, of *toldAlert, last toldBefore,
+	closed map[uuid.UUID]bool) (out []*Notification, err error) {
 	suppressed := func(why string) []*Notification {
 		n.Status, n.Reason = NotificationSuppressed, why
 		return []*Notification{n}
@@ -242,7 +285,12 @@ func (p *pass) resolved(ctx context.Context, t *transition, n *Notification, of 
 	case t.alert.Muted(p.now):
 		return suppressed(mutedReason(t.alert)), nil
 	}
-	if of.alone {
+	switch {
+	case of.alone && p.flaps(t, last):
+		n.Status = NotificationWaiting
+		n.Reason = fmt.Sprintf("It began %d times within %s. That it is over is told once it has stayed so for %s.", last.times, Duration(t.rule.Every()), Duration(flapsCalm))
+		out = append(out, n)
+	case of.alone:
 		n.Status, n.DueAt = NotificationQueued, &p.now
 		out = append(out, n)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // told reads what channels were told before about the alerts that have changed.
-func (p *pass) told(ctx context.Context) (map[toldKey]*told, error) {
+func (p *pass) told(ctx context.Context) (map[toldKey]*toldAlert, error) {
 	alerts := make([]uuid.UUID, len(p.changes))
 	for i, t := range p.changes {
 		alerts[i] = t.alert.Key
@@ -19,7 +19,7 @@ func (p *pass) told(ctx context.Context) (map[toldKey]*told, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := map[toldKey]*told{}
+	out := map[toldKey]*toldAlert{}
 	var k toldKey
 	var id uuid.UUID
 	var status string
@@ -27,7 +27,7 @@ func (p *pass) told(ctx context.Context) (map[toldKey]*told, error) {
 	_, err = pgx.ForEachRow(rows, []any{&k.channel, &k.alert, &id, &status, &digest}, func() error {
 		of := out[k]
 		if of == nil {
-			of = &told{}
+			of = &toldAlert{}
 			out[k] = of
 		}
 		switch {
@@ -43,23 +43,38 @@ func (p *pass) told(ctx context.Context) (map[toldKey]*told, error) {
 	return out, err
 }
 
-// lastTold is when channels were told something by the rules, about the destinations, that are concerned.
-func (p *pass) lastTold(ctx context.Context) (map[subjectKey]time.Time, error) {
+// toldBefore is what a channel was told last by a rule about a destination.
+type toldBefore struct {
+	began time.Time // when it was told that an alert began, or is open; zero for never
+	over  bool      // it was told since then that the alert is over
+	times int       // how often it was told within the rule's time that an alert began
+}
+
+// lastTold is what channels were told by the rules, about the destinations, that are concerned.
+func (p *pass) lastTold(ctx context.Context) (map[subjectKey]toldBefore, error) {
 	rules, destinations := make([]int64, len(p.changes)), make([]int64, len(p.changes))
 	for i, t := range p.changes {
 		rules[i], destinations[i] = t.rule.Key, t.alert.DestinationKey
 	}
-	rows, err := p.tx.Query(ctx, `select channel_key, rule_key, destination_key, max(created_at) from notifications
-		where destination_key = any($1) and rule_key = any($2) and created_at > $3 and kind in ('opened', 'repeated') and (status <> 'suppressed' or digest_id is not null)
-		group by channel_key, rule_key, destination_key`, destinations, rules, p.now.Add(-maxEvery))
+	rows, err := p.tx.Query(ctx, `select n.channel_key, n.rule_key, n.destination_key, max(n.created_at) filter (where n.kind <> 'resolved'),
+			(array_agg(n.kind order by n.created_at desc, n.id desc))[1] = 'resolved',
+			count(*) filter (where n.kind = 'opened' and n.created_at > $4::timestamptz - make_interval(secs => r.every_seconds))
+		from notifications n join alert_rules r on r.key = n.rule_key
+		where n.destination_key = any($1) and n.rule_key = any($2) and n.created_at > $3 and n.kind in ('opened', 'repeated', 'resolved')
+			and (n.status <> 'suppressed' or n.digest_id is not null) and not (n.kind = 'resolved' and n.status = 'waiting')
+		group by n.channel_key, n.rule_key, n.destination_key`, destinations, rules, p.now.Add(-maxEvery), p.now)
 	if err != nil {
 		return nil, err
 	}
-	out := map[subjectKey]time.Time{}
+	out := map[subjectKey]toldBefore{}
 	var k subjectKey
-	var at time.Time
-	_, err = pgx.ForEachRow(rows, []any{&k.channel, &k.rule, &k.destination, &at}, func() error {
-		out[k] = at
+	var x toldBefore
+	var began *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&k.channel, &k.rule, &k.destination, &began, &x.over, &x.times}, func() error {
+		if x.began = (time.Time{}); began != nil {
+			x.began = *began
+		}
+		out[k] = x
 		return nil
 	})
 	return out, err
@@ -92,7 +107,7 @@ func (p *pass) digests(ctx context.Context, fresh []*Notification, channels []*C
 		if c.DigestAt != nil && p.now.Sub(*c.DigestAt) < noticeMinute {
 			continue
 		}
-		rows, err := p.tx.Query(ctx, `select id, kind, notice from notifications where channel_key = $1 and status = 'waiting' order by id`, c.Key)
+		rows, err := p.tx.Query(ctx, `select id, kind, notice from notifications where channel_key = $1 and status = 'waiting' and kind <> 'resolved' order by id`, c.Key)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +119,7 @@ func (p *pass) digests(ctx context.Context, fresh []*Notification, channels []*C
 			return nil, err
 		}
 		for _, n := range fresh {
-			if n.ChannelKey == c.Key && n.Status == NotificationWaiting {
+			if n.ChannelKey == c.Key && n.Status == NotificationWaiting && n.Kind != NoticeResolved {
 				waiting = append(waiting, n)
 			}
 		}

@@ -101,6 +101,7 @@ type pass struct {
 	open     map[[2]int64]*Alert    // by rule and destination
 	quiet    map[[2]int64]*Alert    // those that somebody ended while their condition was met
 	changes  []transition
+	byHand   bool // somebody ends alerts
 	writes   pgx.Batch
 }
 

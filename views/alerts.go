@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
@@ -25,6 +26,8 @@ type Alert struct {
 	Alert *models.Alert
 
 	Response string // the receiver's answer to the last failure; empty for none
+
+	Failed []models.FailedEvent // that failed last, newest first
 
 	Told []*models.Notification // what channels were told, newest first
 	Form Form
@@ -103,6 +106,21 @@ func (v Alert) ruleURL() string {
 		return ""
 	}
 	return RuleURL(v.Tenant, v.Alert.RuleID)
+}
+
+// waiting is true for an alert about events that wait although none has failed.
+func (v Alert) waiting() bool { return v.Alert.Detail.Failures == 0 }
+
+func (v Alert) deliveriesLabel() string {
+	if v.waiting() {
+		return "Open deliveries"
+	}
+	return "Failed deliveries"
+}
+
+// traced reports whether one of the failed events has a trace.
+func (v Alert) traced() bool {
+	return slices.ContainsFunc(v.Failed, func(f models.FailedEvent) bool { return f.TraceID != "" })
 }
 
 func (v Alert) facts() []Fact {
@@ -215,6 +233,9 @@ var notificationLooks = map[string]Look{
 func notificationLook(n *models.Notification) Look {
 	if n.Status == models.NotificationQueued && n.Tries > 0 {
 		return Look{ToneWarn, "rotate-ccw", "Retrying"}
+	}
+	if n.Status == models.NotificationWaiting && n.Kind == models.NoticeResolved {
+		return Look{ToneInfo, "clock", "Waits for calm"}
 	}
 	if n.Status == models.NotificationSuppressed && n.DigestKey != nil {
 		return Look{ToneOK, "check", "Told in a digest"}

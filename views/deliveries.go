@@ -22,6 +22,16 @@ func failedURL(tenant, destination string) string {
 	return with(DestinationURL(tenant, destination, "deliveries"), url.Values{"status": {models.StatusFailed}})
 }
 
+// FailingURL lists what an alert about a destination is about: deliveries that failed for good, that are tried again, and
+// that are held since it was disabled. waiting adds those that no attempt was made for, of alerts about events that wait.
+func FailingURL(tenant, destination string, waiting bool) string {
+	status := []string{models.StatusFailed, models.StatusRetrying, models.StatusHeld}
+	if waiting {
+		status = append(status, models.StatusPending)
+	}
+	return with(DestinationURL(tenant, destination, "deliveries"), url.Values{"status": status})
+}
+
 func heldText(n int, more bool) string {
 	if n == 1 && !more {
 		return "1 delivery is held."

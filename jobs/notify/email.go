@@ -203,6 +203,9 @@ func mailView(n *Notice, base string) emails.Notice {
 	for _, f := range n.facts() {
 		v.Facts = append(v.Facts, emails.Fact{Label: f.label, Value: f.value})
 	}
+	for _, l := range n.failedLines() {
+		v.Failed = append(v.Failed, emails.Failed{Event: l.event, About: l.about, URL: l.url})
+	}
 	for _, l := range n.links() {
 		v.Links = append(v.Links, emails.Link{Label: l.label, URL: l.value})
 	}

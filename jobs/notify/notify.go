@@ -62,6 +62,8 @@ type Notice struct {
 	Advice          string // what to do about it
 	ResponseExcerpt string // the beginning of the receiver's answer
 
+	Failed []FailedEvent // the events that failed last, newest first
+
 	DestinationURL, DeliveriesURL, AlertURL string
 
 	Others int // further alerts that this notice stands for
@@ -69,6 +71,20 @@ type Notice struct {
 	// Skip names recipients that took this notice in an earlier try (Result.Reached), so that a try which failed for
 	// one of several people does not send to the others again.
 	Skip []string
+}
+
+// FailedEvent is an event whose last attempt failed. It has no name of its own, so that notices with the same fields can be
+// converted.
+type FailedEvent = struct {
+	EventID    string
+	Topic      string
+	AttemptID  string
+	At         time.Time // when the attempt was started
+	Code       int       // HTTP status of the answer, 0 when there was none
+	ErrorClass string
+	Error      string
+	TraceID    string // of the event's trace context, when it has one
+	URL        string // the attempt's page
 }
 
 // Result is what the other side said, with secrets cut out. It is also there when Send failed after an answer.

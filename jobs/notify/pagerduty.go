@@ -3,6 +3,9 @@ package notify
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
+	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -24,7 +27,8 @@ func pagerDutyKind() kind {
 				"2. Copy the **Integration Key** and enter it as **Integration key**.\n" +
 				"3. Choose the region that your PagerDuty address shows: `eu` if it ends in `eu.pagerduty.com`.\n\n" +
 				"All notices of one alert carry the same deduplication key (the alert's id), so they end up in one incident. " +
-				"The test opens an alert of severity info and resolves it at once.",
+				"The test opens an alert of severity info and resolves it at once. PagerDuty takes links to public addresses only: those of a server " +
+				"without one (`http://localhost:3000`) are among the details, as text.",
 			Config: []adapters.Field{{Key: "region", Label: "Region", Type: adapters.FieldSelect, Default: "us",
 				Help:    "Where your PagerDuty account is: Europe if its address ends in eu.pagerduty.com.",
 				Options: []adapters.Option{{Value: "us", Label: "United States"}, {Value: "eu", Label: "Europe"}}}},
@@ -149,7 +153,7 @@ func (p *pagerDuty) trigger(n *Notice) pagerDutyEvent {
 		}
 	}
 	for _, f := range n.facts() {
-		d.Custom[strings.ReplaceAll(strings.ToLower(f.label), " ", "_")] = f.value
+		d.Custom[detailKey(f.label)] = f.value
 	}
 	for _, f := range []fact{{"error", oneLine(n.Error, 1000)}, {"advice", oneLine(n.Advice, 1000)},
 		{"response_excerpt", block(n.ResponseExcerpt, 2000)}, {"others", n.others()}} {
@@ -157,12 +161,45 @@ func (p *pagerDuty) trigger(n *Notice) pagerDutyEvent {
 			d.Custom[f.label] = f.value
 		}
 	}
-	ev := pagerDutyEvent{Action: "trigger", DedupKey: dedupKey(n), Payload: d, Client: "Waybill", ClientURL: link(n.AlertURL)}
+	ev := pagerDutyEvent{Action: "trigger", DedupKey: dedupKey(n), Payload: d, Client: "Waybill"}
+	if to := link(n.AlertURL); publicAddress(to) {
+		ev.ClientURL = to
+	}
 	for _, l := range n.links() {
-		ev.Links = append(ev.Links, pagerDutyLink{Href: l.value, Text: l.label})
+		if publicAddress(l.value) {
+			ev.Links = append(ev.Links, pagerDutyLink{Href: l.value, Text: l.label})
+		} else {
+			d.Custom[detailKey(l.label)] = l.value
+		}
+	}
+	var failed []string
+	for _, l := range n.failedLines() {
+		failed = append(failed, strings.TrimSpace(l.event+": "+l.about+" "+l.url))
+	}
+	if len(failed) > 0 {
+		d.Custom["failed_events"] = strings.Join(failed, "\n")
 	}
 	return ev
 }
+
+func detailKey(label string) string { return strings.ReplaceAll(strings.ToLower(label), " ", "_") }
+
+// publicAddress reports whether PagerDuty takes an address as a link. Its schema asks for the format "url", by which hosts
+// are names with a dot or public IPv4 addresses; an event with any other is refused as a whole.
+func publicAddress(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return false
+	}
+	host := u.Hostname()
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Is4() && ip.IsGlobalUnicast() && !ip.IsPrivate()
+	}
+	return publicName.MatchString(host)
+}
+
+// publicName is a name with a dot, like "waybill.example.com".
+var publicName = regexp.MustCompile(`(?i)^([a-z0-9]+(-+[a-z0-9]+)*\.)+[a-z]{2,}$`)
 
 // pagerDutyWords reads {"status", "message", "errors": […]}.
 func pagerDutyWords(body []byte) string {

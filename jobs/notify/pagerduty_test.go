@@ -3,10 +3,12 @@ package notify
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -57,12 +59,27 @@ func checkPagerDuty(r *http.Request, body []byte) error {
 	links, _ := m["links"].([]any)
 	for _, l := range links {
 		link := l.(map[string]any)
-		u, err := url.Parse(link["href"].(string))
-		if err != nil || u.Scheme != "https" || only(link, "!href", "text") != nil {
+		if only(link, "!href", "text") != nil || !formatURL(link["href"].(string)) {
 			return fmt.Errorf("link %v", link)
 		}
 	}
+	if u, given := m["client_url"]; given && !formatURL(u.(string)) {
+		return fmt.Errorf("client_url %v", u)
+	}
 	return nil
+}
+
+// formatURL is the format "url" of JSON Schema, as validators know it: a name with a dot or a public address.
+func formatURL(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return false
+	}
+	if ip := net.ParseIP(u.Hostname()); ip != nil {
+		return ip.To4() != nil && !ip.IsPrivate() && !ip.IsLoopback() && !ip.IsLinkLocalUnicast()
+	}
+	labels := strings.Split(u.Hostname(), ".")
+	return len(labels) > 1 && !slices.Contains(labels, "") && !strings.ContainsAny(labels[len(labels)-1], "0123456789_")
 }
 
 func pagerDutyFake(t *testing.T) *fake {
@@ -114,5 +131,27 @@ func TestPagerDutyTest(t *testing.T) {
 	if len(events) != 2 || events[0].Action != "trigger" || events[0].Payload.Severity != Info || events[1].Action != "resolve" ||
 		events[0].DedupKey != events[1].DedupKey || events[0].DedupKey == n.AlertID {
 		t.Errorf("%+v", events)
+	}
+}
+
+// TestPagerDutyLinks leaves out the links that PagerDuty's schema refuses, and tells them as text.
+func TestPagerDutyLinks(t *testing.T) {
+	t.Parallel()
+	for address, taken := range map[string]bool{"https://waybill.example.com/a": true, "http://waybill.example.com:8080/a?b=c": true, "http://8.8.8.8/a": true,
+		"http://localhost:3000/a": false, "https://waybill/a": false, "http://127.0.0.1/a": false, "http://10.1.2.3/a": false, "https://192.168.0.2/a": false,
+		"http://[::1]/a": false, "https://[2001:db8::1]/a": false, "https://a_b.example.com/a": false, "https://waybill.2/a": false, "": false} {
+		if publicAddress(address) != taken {
+			t.Errorf("%s is taken: %v", address, !taken)
+		}
+	}
+	f := pagerDutyFake(t)
+	mustSend(t, openPagerDuty(t, f.Server), local())
+	var e pagerDutyEvent
+	if err := json.Unmarshal(f.got()[0], &e); err != nil {
+		t.Fatal(err)
+	}
+	if e.ClientURL != "" || e.Links != nil || e.Payload.Custom["open_the_alert"] != "http://localhost:3000/alerts/alr_01hzy2" ||
+		!strings.Contains(e.Payload.Custom["failed_events"], "order-17") || !strings.Contains(e.Payload.Custom["failed_events"], "trace 4bf92f3577b34da6a3ce929d0e0e4736") {
+		t.Errorf("%+v %+v", e, e.Payload)
 	}
 }

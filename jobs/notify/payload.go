@@ -32,6 +32,7 @@ type payloadData struct {
 	OpenedAt      *time.Time          `json:"opened_at,omitempty"`
 	ResolvedAt    *time.Time          `json:"resolved_at,omitempty"`
 	Error         *payloadError       `json:"error,omitempty"`
+	Failed        []payloadFailed     `json:"failed_events,omitempty"`
 	Certificate   *time.Time          `json:"certificate_expires_at,omitempty"`
 	AlertURL      string              `json:"alert_url,omitempty"`
 	DeliveriesURL string              `json:"deliveries_url,omitempty"`
@@ -58,6 +59,19 @@ type payloadError struct {
 	Response string `json:"response,omitempty"`
 }
 
+// payloadFailed is one of the events that failed last.
+type payloadFailed struct {
+	EventID    string     `json:"event_id"`
+	Topic      string     `json:"topic,omitempty"`
+	AttemptID  string     `json:"attempt_id,omitempty"`
+	At         *time.Time `json:"time,omitempty"`
+	Code       int        `json:"code,omitempty"`
+	ErrorClass string     `json:"error_class,omitempty"`
+	Error      string     `json:"error,omitempty"`
+	TraceID    string     `json:"trace_id,omitempty"`
+	URL        string     `json:"attempt_url,omitempty"`
+}
+
 // made is when the notice was made.
 func (n *Notice) made(now time.Time) time.Time {
 	if n.At.IsZero() {
@@ -77,6 +91,9 @@ func encode(n *Notice, now time.Time) ([]byte, error) {
 	}
 	if dest := (payloadDestination{n.DestinationID, n.DestinationName, n.DestinationType, n.Target, n.DestinationURL}); dest != (payloadDestination{}) {
 		d.Destination = &dest
+	}
+	for _, f := range n.Failed {
+		d.Failed = append(d.Failed, payloadFailed{f.EventID, f.Topic, f.AttemptID, when(f.At), f.Code, f.ErrorClass, f.Error, f.TraceID, f.URL})
 	}
 	if e := (payloadError{n.ErrorClass, n.Error, n.Advice, n.ResponseExcerpt}); e != (payloadError{}) {
 		d.Error = &e

@@ -118,6 +118,19 @@ func slackMessage(n *Notice) slackPost {
 		// Three backquotes would end the quotation.
 		section("*Answer*\n```\n" + slackEscape(strings.ReplaceAll(excerpt, "`", "'"), slackSection-100) + "\n```")
 	}
+	var failed []string
+	for _, l := range n.failedLines() {
+		name := "*" + slackEscape(l.event, 200) + "*"
+		if l.url != "" {
+			name = fmt.Sprintf("<%s|%s>", slackEscaper.Replace(l.url), slackEscape(l.event, 200))
+		}
+		if line := "• " + name + ": " + slackEscape(l.about, 400); len([]rune(strings.Join(append(failed, line), "\n"))) < slackSection-100 {
+			failed = append(failed, line)
+		}
+	}
+	if len(failed) > 0 {
+		section("*Events that failed last*\n" + strings.Join(failed, "\n"))
+	}
 	if advice := oneLine(n.Advice, 1000); advice != "" {
 		section("*What to do*\n" + slackEscape(advice, slackSection-100))
 	}

@@ -104,10 +104,16 @@ func smsText(n *Notice) string {
 	if tail != "" {
 		room -= utf8.RuneCountInString(tail) + 1
 	}
-	if failure := oneLine(n.Error, smsMost); failure != "" && n.Kind != Resolved {
-		if longer := strings.TrimRight(text, ".") + ". " + failure; utf8.RuneCountInString(longer) <= room {
+	add := func(more string) {
+		if longer := strings.TrimRight(text, ".") + ". " + more; utf8.RuneCountInString(longer) <= room {
 			text = longer
 		}
+	}
+	if failure := oneLine(n.Error, smsMost); failure != "" && n.Kind != Resolved && !strings.Contains(n.headline(), strings.TrimRight(failure, ".")) {
+		add(failure)
+	}
+	if n.Kind != Resolved && len(n.Failed) > 0 && n.Failed[0].EventID != "" {
+		add("Last event: " + oneLine(n.Failed[0].EventID, 100) + ".")
 	}
 	// An ellipsis is not in the GSM alphabet, and would more than halve what a segment holds.
 	text = strings.ReplaceAll(text, "…", "...")

@@ -72,3 +72,17 @@ func TestSMS(t *testing.T) {
 		t.Errorf("%v", form)
 	}
 }
+
+// TestSMSSaysTheErrorOnce: a summary that tells the error is not followed by it, and the last event is named.
+func TestSMSSaysTheErrorOnce(t *testing.T) {
+	t.Parallel()
+	text := smsText(local())
+	if strings.Count(text, "The receiver failed: 502") != 1 || !strings.Contains(text, "Last event: order-17.") {
+		t.Error(text)
+	}
+	n := local()
+	n.Summary = "50 deliveries in a row failed."
+	if text := smsText(n); strings.Count(text, "The receiver failed: 502") != 1 {
+		t.Error(text)
+	}
+}

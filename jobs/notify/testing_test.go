@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,9 +35,14 @@ func failing() *Notice {
 		FirstFailure: noon.Add(-40 * time.Minute), LastFailure: noon.Add(-5 * time.Second), OpenedAt: noon.Add(-time.Second),
 		ErrorClass: "server", Error: "The receiver failed: 502.", Advice: "Check the receiver's logs near this time, with the event id.",
 		ResponseExcerpt: "<html>\n<h1>502 Bad Gateway</h1>\n</html>",
-		DestinationURL:  "https://waybill.example.com/tenants/acme/destinations/des_1",
-		DeliveriesURL:   "https://waybill.example.com/tenants/acme/deliveries?destination=des_1&status=failed",
-		AlertURL:        "https://waybill.example.com/alerts/alr_01hzy2",
+		Failed: []FailedEvent{
+			{EventID: "order-17", Topic: "order.paid", AttemptID: "atm_2", At: noon.Add(-5 * time.Second), Code: 502, ErrorClass: "server", Error: "The receiver failed: 502.",
+				TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", URL: "https://waybill.example.com/t/acme/attempts/atm_2"},
+			{EventID: "evt_16", Topic: "order.created", AttemptID: "atm_1", At: noon.Add(-9 * time.Second), ErrorClass: "timeout", Error: "No answer within 15s.",
+				URL: "https://waybill.example.com/t/acme/attempts/atm_1"}},
+		DestinationURL: "https://waybill.example.com/t/acme/destinations/des_1",
+		DeliveriesURL:  "https://waybill.example.com/t/acme/destinations/des_1/deliveries?status=failed&status=retrying&status=held",
+		AlertURL:       "https://waybill.example.com/alerts/alr_01hzy2",
 	}
 }
 
@@ -44,7 +50,7 @@ func resolved() *Notice {
 	n := failing()
 	n.ID, n.Kind, n.Summary = "ntf_01hzy9", Resolved, "Deliveries to Orders succeed again."
 	n.At, n.ResolvedAt = noon.Add(2*time.Hour+5*time.Minute), noon.Add(2*time.Hour+5*time.Minute)
-	n.Error, n.ErrorClass, n.Advice, n.ResponseExcerpt = "", "", "", ""
+	n.Error, n.ErrorClass, n.Advice, n.ResponseExcerpt, n.Failed = "", "", "", "", nil
 	return n
 }
 
@@ -60,6 +66,7 @@ func hostile() *Notice {
 	n.ID, n.AlertID = "n\r\nX-Evil: 1<script>", "a <script>\r\n"
 	n.RuleName, n.Condition, n.Summary, n.DestinationName, n.DestinationID = evil, evil, evil, evil, evil
 	n.TenantID, n.Target, n.Error, n.Advice, n.ResponseExcerpt, n.ErrorClass, n.DestinationType = evil, evil, evil, evil, evil, evil, evil
+	n.Failed = []FailedEvent{{EventID: evil, Topic: evil, AttemptID: evil, Error: evil, TraceID: evil, URL: "javascript:alert(1)"}}
 	n.AlertURL, n.DestinationURL = "javascript:alert(1)", "https://waybill.example.com/x>\r\nBcc: evil@example.com"
 	n.DeliveriesURL = `https://waybill.example.com/d?a=1&b="><script>|x`
 	return n
@@ -71,11 +78,22 @@ func long() *Notice {
 	n.RuleName, n.Condition, n.Summary, n.DestinationName, n.Target = much, much, much, much, much
 	n.Error, n.Advice, n.ResponseExcerpt, n.TenantID, n.DestinationID = much, much, much, much, much
 	n.AlertID, n.ErrorClass, n.DestinationType = much, much, much
+	n.Failed = slices.Repeat([]FailedEvent{{EventID: much, Topic: much, AttemptID: much, At: noon, Error: much, TraceID: much, URL: "https://waybill.example.com/" + strings.Repeat("x", 1900)}}, 5)
+	return n
+}
+
+// local is a notice of a server that has no public address, as "make run" starts one. Its summary tells the error.
+func local() *Notice {
+	n := failing()
+	n.Summary = "50 deliveries in a row failed (137 attempts); last error: The receiver failed: 502."
+	for _, u := range []*string{&n.AlertURL, &n.DeliveriesURL, &n.DestinationURL, &n.Failed[0].URL, &n.Failed[1].URL} {
+		*u = strings.Replace(*u, "https://waybill.example.com", "http://localhost:3000", 1)
+	}
 	return n
 }
 
 func notices() map[string]*Notice {
-	return map[string]*Notice{"opened": failing(), "resolved": resolved(), "digest": digest(), "hostile": hostile(), "long": long(), "empty": {}}
+	return map[string]*Notice{"opened": failing(), "local": local(), "resolved": resolved(), "digest": digest(), "hostile": hostile(), "long": long(), "empty": {}}
 }
 
 // testEnv lets channels reach this machine.

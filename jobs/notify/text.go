@@ -172,7 +172,11 @@ func (n *Notice) facts() (out []fact) {
 
 // links lists the pages that the notice leads to.
 func (n *Notice) links() (out []fact) {
-	for _, f := range []fact{{"Open the alert", n.AlertURL}, {"Failed deliveries", n.DeliveriesURL}, {"Destination", n.DestinationURL}} {
+	deliveries := "Failed deliveries"
+	if n.Failures == 0 {
+		deliveries = "Open deliveries"
+	}
+	for _, f := range []fact{{"Open the alert", n.AlertURL}, {deliveries, n.DeliveriesURL}, {"Destination", n.DestinationURL}} {
 		if to := link(f.value); to != "" {
 			out = append(out, fact{f.label, to})
 		}
@@ -182,6 +186,28 @@ func (n *Notice) links() (out []fact) {
 
 // failure is the last error in one line.
 func (n *Notice) failure() string { return oneLine(n.Error, 1000) }
+
+// failedLine is a failed event for people: its id, and what else is known of it.
+type failedLine struct{ event, about, url string }
+
+// failedLines lists the events that failed last.
+func (n *Notice) failedLines() (out []failedLine) {
+	for _, f := range n.Failed {
+		l := failedLine{event: oneLine(f.EventID, 100), url: link(f.URL)}
+		var about []string
+		for _, part := range []string{oneLine(f.Topic, 100), moment(f.At), oneLine(f.Error, 200)} {
+			if part != "" {
+				about = append(about, part)
+			}
+		}
+		if f.TraceID != "" {
+			about = append(about, "trace "+oneLine(f.TraceID, 40))
+		}
+		l.about = strings.Join(about, ", ")
+		out = append(out, l)
+	}
+	return out
+}
 
 // moment writes a time for people; a zero one is empty.
 func moment(t time.Time) string {

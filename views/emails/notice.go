@@ -31,11 +31,15 @@ type Notice struct {
 	Error   string
 	Advice  string
 	Excerpt string // several lines
+	Failed  []Failed
 	Others  string
 	Links   []Link // addresses of the web, checked by the caller
 
 	BaseURL, UnsubscribeURL string
 }
+
+// Failed is an event that failed: its id, what is known of it, and the page of its last attempt, which may be empty.
+type Failed struct{ Event, About, URL string }
 
 // Fact is a label and its value.
 type Fact struct{ Label, Value string }
@@ -79,6 +83,15 @@ func Text(n Notice) templ.Component {
 		}
 		section("Last error", n.Error)
 		section("Answer", n.Excerpt)
+		for i, f := range n.Failed {
+			if i == 0 {
+				b.WriteString("\nEvents that failed last\n")
+			}
+			fmt.Fprintf(&b, "  %s: %s\n", f.Event, f.About)
+			if f.URL != "" {
+				fmt.Fprintf(&b, "    %s\n", f.URL)
+			}
+		}
 		section("What to do", n.Advice)
 		for i, l := range n.Links {
 			if i == 0 {
