@@ -26,6 +26,7 @@ type Options struct {
 	Role        string         // shown among the processes: "serve" or "work"
 	StopWait    time.Duration  // how long running attempts may take to finish when stopping; 0 for 20s
 	Notices     *Notices       // sends notices
+	Publish     models.Publish // accepts events that tell of changes; nil for none
 }
 
 // Worker is the part of a process that works off the queue.
@@ -106,6 +107,9 @@ func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.L
 	go w.sweep(takeover)
 	go w.adopt(takeover)
 	go w.watch(takeover)
+	if opts.Publish != nil {
+		go w.publishChanges(takeover)
+	}
 	started()
 	select {
 	case <-ctx.Done():
