@@ -170,7 +170,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	if a.cfg.Role != "web" {
 		ready.Add(1)
 		g.Go(func() error {
-			return jobs.Run(ctx, a.store, jobs.Options{MaxInFlight: a.cfg.MaxInFlight, Env: a.env, Recent: a.recent, Role: a.cfg.Role, Notices: a.notices}, a.log, sync.OnceFunc(ready.Done))
+			return jobs.Run(ctx, a.store, jobs.Options{MaxInFlight: a.cfg.MaxInFlight, Env: a.env, Recent: a.recent, Role: a.cfg.Role, Notices: a.notices, Publish: a.accepter.PublishAll}, a.log, sync.OnceFunc(ready.Done))
 		})
 	}
 	if a.http != nil {

@@ -177,9 +177,9 @@ func (b *describer) headers(d *description, method string, status int) map[strin
 	add(d.located && (status != http.StatusOK || d.waits), "Location")
 	add(d.linked, "Content-Location")
 	add(d.linked || d.limit > 0, "Link")
-	add(d.linked || d.polled, "Vary")
+	add(d.linked || d.polled || d.streamed, "Vary")
 	add(method == http.MethodPost, "Idempotent-Replayed")
-	add(method != http.MethodGet || d.polled, "Preference-Applied")
+	add(method != http.MethodGet || d.polled || d.streamed, "Preference-Applied")
 	return out
 }
 
@@ -198,6 +198,7 @@ func errorsOf(r route) []int {
 	changes := r.method != http.MethodGet
 	add(strings.Contains(r.path, ":") || names(d.request, "tenant_id"), http.StatusNotFound)
 	add(d.conflicts || r.method == http.MethodPost, http.StatusConflict)
+	add(d.past, http.StatusGone)
 	add(d.versioned && (r.method == http.MethodPatch || r.method == http.MethodDelete), http.StatusPreconditionFailed)
 	add(changes, http.StatusRequestEntityTooLarge)
 	add(hasFields(d.request) || r.method == http.MethodPost, http.StatusUnprocessableEntity)
@@ -261,6 +262,9 @@ func (b *describer) request(op *openapi.Operation, r route) {
 		ref("PreferWait")
 	case d.polled:
 		ref("PreferChange")
+	case d.streamed:
+		ref("PreferMore")
+		ref("LastEventID")
 	case r.method != http.MethodGet:
 		ref("Prefer")
 	}

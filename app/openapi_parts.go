@@ -37,6 +37,7 @@ var apiTags = [][2]string{
 	{"Alert rules", "When an alert is opened, and who is told."},
 	{"Channels", "Where notices go: mail, Slack, PagerDuty, SMS, webhooks."},
 	{"Notifications", "Notices that were sent, or suppressed and why."},
+	{"Changes", "What has changed, for those who keep a copy of their own."},
 	{"Audit log", "Who did what, from where."},
 	{"API keys", "Who may call this API."},
 	{"Server", "The server itself."},
@@ -85,6 +86,7 @@ func newReflector() *openapi.Reflector {
 		"SkipReason":         enum(models.SkipDisabled, models.SkipDeleted, models.SkipLimit, models.SkipChanged, models.SkipUnsent),
 		"Trigger":            enum(models.TriggerAutomatic, models.TriggerManual, models.TriggerBulk, models.TriggerTest, models.TriggerProbe),
 		"ActorType":          enum(models.ActorUser, models.ActorKey, models.ActorToken, models.ActorPortal, models.ActorRecipient, models.ActorVisitor, models.ActorServer),
+		"ChangeType":         enum(models.FeedTypes...),
 		"EntryActorType":     {Description: "Empty in entries of before it was kept.", AnyOf: []*openapi.Schema{openapi.RefTo("ActorType"), {Type: "string", Const: ""}}},
 		"AlertStatus":        enum(models.AlertOpen, models.AlertAcknowledged, models.AlertResolved),
 		"Severity":           enum(models.SeverityCritical, models.SeverityError, models.SeverityWarning, models.SeverityInfo),
@@ -201,6 +203,8 @@ func commonParameters() map[string]*openapi.Parameter {
 		"Prefer":         header("Prefer", "RFC 7240. `return=minimal`: no body, and 204 instead of 200. `handling=strict`: unknown fields of the body are errors.", "return=minimal"),
 		"PreferWait": header("Prefer", "RFC 7240. `wait=10` (seconds, at most 60) holds the answer until the outcome is known; `respond-async` answers at once. "+
 			"`return=minimal`: no body. `handling=strict`: unknown fields of the body are errors.", "wait=10"),
+		"PreferMore":   header("Prefer", "RFC 7240. `wait=30` (seconds, at most 60) holds the answer until there is a change, or the time is up.", "wait=30"),
+		"LastEventID":  header("Last-Event-ID", "With `Accept: text/event-stream`: the id of the last event that was received, instead of `since`. Clients send it by themselves.", "4711"),
 		"PreferChange": header("Prefer", "RFC 7240. `wait=10` (seconds, at most 60), together with `If-None-Match`, holds the answer until what is shown is no longer as the caller knows it, or the time is up (304).", "wait=10"),
 	}
 }
@@ -229,6 +233,7 @@ var apiErrors = map[int][2]string{
 	http.StatusForbidden:             {"Forbidden", "The key may not do this."},
 	http.StatusNotFound:              {"NotFound", "There is nothing of this id, or it belongs to another tenant."},
 	http.StatusConflict:              {"Conflict", "The state does not permit it."},
+	http.StatusGone:                  {"Past", "It is no longer kept; the message says how to go on."},
 	http.StatusPreconditionFailed:    {"Stale", "It was changed since the caller read it."},
 	http.StatusRequestEntityTooLarge: {"TooLarge", "The body is too large."},
 	http.StatusUnprocessableEntity:   {"Invalid", "The request can be read and is not acceptable; `fields` say why."},

@@ -31,7 +31,7 @@ type description struct {
 	choices          map[string][]string
 	answers          []described
 
-	waits, polled, versioned, located, linked, conflicts, limited bool
+	waits, polled, versioned, located, linked, conflicts, limited, past, streamed bool
 }
 
 // described is one kind of answer.
@@ -94,6 +94,14 @@ func exported[T any]() fact {
 	}
 }
 
+// streamed says that a GET also answers with server-sent events, each of which holds a T.
+func streamed[T any]() fact {
+	return func(d *description) {
+		d.streamed = true
+		d.answers = append(d.answers, described{http.StatusOK, reflect.TypeFor[T](), "", []string{mediaEvents}})
+	}
+}
+
 // Facts about headers and errors.
 var (
 	polled    fact = func(d *description) { d.polled = true }    // ETag, and Retry-After while something may still happen
@@ -102,6 +110,7 @@ var (
 	linked    fact = func(d *description) { d.linked = true }    // Link to where to look how it goes on
 	conflicts fact = func(d *description) { d.conflicts = true } // 409 where the state does not permit it
 	limited   fact = func(d *description) { d.limited = true }   // 429
+	past      fact = func(d *description) { d.past = true }      // 410 for what is no longer kept
 )
 
 // says adds sentences to the summary, in Markdown.

@@ -26,6 +26,7 @@ type Options struct {
 	Role        string         // shown among the processes: "serve" or "work"
 	StopWait    time.Duration  // how long running attempts may take to finish when stopping; 0 for 20s
 	Notices     *Notices       // sends notices
+	Publish     models.Publish // accepts events that tell of changes; nil for none
 }
 
 // Worker is the part of a process that works off the queue.
@@ -107,7 +108,11 @@ func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.L
 		return false, err
 	}
 	takeover, stopTakeover := context.WithCancel(life)
-	for _, keep := range []func(context.Context){process.KeepTakingOver, w.sweep, w.adopt, w.watch} {
+	keeping := []func(context.Context){process.KeepTakingOver, w.sweep, w.adopt, w.watch}
+	if opts.Publish != nil {
+		keeping = append(keeping, w.publishChanges)
+	}
+	for _, keep := range keeping {
 		background.Go(func() { keep(takeover) })
 	}
 	started()

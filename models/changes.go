@@ -134,6 +134,28 @@ func (s *snapshot) fields(prefix string, known []adapters.Field, values map[stri
 	}
 }
 
+// typeFields are the settings that a destination's type knows.
+type typeFields struct{ config, credentials []adapters.Field }
+
+func (d *Destination) settings() (f typeFields) {
+	if r := d.Registration(); r != nil {
+		f.config, f.credentials = r.Spec.Config, r.Spec.Credentials
+	}
+	return f
+}
+
+// withoutSecrets are settings with those replaced that fields takes for secrets.
+func withoutSecrets(known []adapters.Field, values map[string]string) map[string]string {
+	out := make(map[string]string, len(values))
+	for k, v := range values {
+		i := slices.IndexFunc(known, func(f adapters.Field) bool { return f.Key == k })
+		if out[k] = v; v != "" && (i < 0 || known[i].Sensitive) {
+			out[k] = hidden
+		}
+	}
+	return out
+}
+
 // snapshot is what the audit log compares of a destination.
 func (d *Destination) snapshot() *snapshot {
 	s := newSnapshot()
@@ -142,12 +164,9 @@ func (d *Destination) snapshot() *snapshot {
 	s.set("topics", slices.Clone(d.Topics))
 	s.set("filter", string(d.Filter))
 	s.set("transform", d.Transform)
-	var config, credentials []adapters.Field
-	if r := d.Registration(); r != nil {
-		config, credentials = r.Spec.Config, r.Spec.Credentials
-	}
-	s.fields("config", config, d.Config)
-	s.fields("credentials", credentials, d.Credentials)
+	known := d.settings()
+	s.fields("config", known.config, d.Config)
+	s.fields("credentials", known.credentials, d.Credentials)
 	s.each("delivery_metadata", d.DeliveryMetadata)
 	s.each("metadata", d.Metadata)
 	if d.Retry != nil {

@@ -171,6 +171,9 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 		if err := saveTransform(ctx, tx, d); err != nil {
 			return err
 		}
+		if err := s.noteDestination(ctx, tx, nil, d); err != nil {
+			return err
+		}
 		return saveFilter(ctx, tx, d)
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
@@ -353,7 +356,7 @@ func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, ve
 		if version != 0 && version != d.Version {
 			return &Error{Kind: KindStale, Message: "The destination was changed since you read it. Read it again, then repeat the change."}
 		}
-		before := d.snapshot()
+		was, before := *d, d.snapshot()
 		if err := fn(ctx, tx, d); err != nil {
 			return err
 		}
@@ -363,7 +366,10 @@ func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, ve
 		}
 		d.Version++
 		d.UpdatedAt = time.Now()
-		return tx.DB.Save(d).Error
+		if err := tx.DB.Save(d).Error; err != nil {
+			return err
+		}
+		return s.noteDestination(ctx, tx, &was, d)
 	})
 	if err != nil {
 		return d, err

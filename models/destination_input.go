@@ -312,7 +312,11 @@ func (s *Store) checkTopics(ctx context.Context, topics []string, bad problems) 
 		switch {
 		case strings.Count(t, "*") > maxStars:
 			bad.add(field, fmt.Sprintf("must have at most %d *", maxStars))
-		case Subscribes([]string{t}, AlertTopic): // which is in no catalogue
+		case OwnTopic(t): // which is in no catalogue
+			if !slices.ContainsFunc(OwnTopics, func(own string) bool { return Subscribes([]string{t}, own) }) {
+				bad.add(field, fmt.Sprintf("%q is not one of the server's own topics: %s", cut(t, 80), strings.Join(OwnTopics, ", ")))
+			}
+		case Subscribes([]string{t}, AlertTopic):
 		case len(catalogue) > 0 && isPattern(t) && !slices.ContainsFunc(catalogue, func(known string) bool { return matchesPattern(t, known) }):
 			bad.add(field, fmt.Sprintf("%q takes none of the catalogue: %s", cut(t, 80), listSome(catalogue)))
 		case len(catalogue) > 0 && !isPattern(t) && !slices.Contains(catalogue, t):

@@ -33,6 +33,7 @@ const (
 	KindInvalid                  // 422: readable, but not acceptable
 	KindLimited                  // 429
 	KindUnavailable              // 503: try again later
+	KindPast                     // 410: was there once
 )
 
 var statuses = map[Kind]int{
@@ -40,12 +41,13 @@ var statuses = map[Kind]int{
 	KindForbidden: http.StatusForbidden, KindNotFound: http.StatusNotFound, KindUnreadable: http.StatusNotAcceptable, KindConflict: http.StatusConflict,
 	KindStale: http.StatusPreconditionFailed, KindTooLarge: http.StatusRequestEntityTooLarge,
 	KindInvalid: http.StatusUnprocessableEntity, KindLimited: http.StatusTooManyRequests, KindUnavailable: http.StatusServiceUnavailable,
+	KindPast: http.StatusGone,
 }
 
 var codes = map[Kind]string{
 	KindInternal: "internal", KindMalformed: "malformed", KindUnauthorized: "unauthorized", KindForbidden: "forbidden",
 	KindNotFound: "not_found", KindUnreadable: "not_acceptable", KindConflict: "conflict", KindStale: "stale", KindTooLarge: "too_large",
-	KindInvalid: "invalid", KindLimited: "limited", KindUnavailable: "unavailable",
+	KindInvalid: "invalid", KindLimited: "limited", KindUnavailable: "unavailable", KindPast: "past",
 }
 
 // Error is an error with two halves: Kind, Message, Fields and Position are for the caller; Err is for the log.
@@ -87,7 +89,7 @@ func (e *Error) Code() string { return codes[e.Kind] }
 // Codes lists the words that Code may give.
 func Codes() []string {
 	out := make([]string, 0, len(codes))
-	for k := KindInternal; k <= KindUnavailable; k++ {
+	for k := KindInternal; k <= KindPast; k++ {
 		out = append(out, codes[k])
 	}
 	return out

@@ -10,12 +10,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Following is what somebody waits for: an event with all its deliveries, one of them, or a bulk retry.
+// Following is what somebody waits for: an event with all its deliveries, one of them, a bulk retry, or changes in the feed.
 type Following struct {
 	Event       uuid.UUID
 	Destination int64 // of one delivery of the event; 0 for all
 	Retry       uuid.UUID
+	Feed        bool  // changes
+	Tenant      int64 // only those that this tenant sees; 0 for all
 }
+
+// FollowFeed is to wait for changes that the scope sees.
+func FollowFeed(scope Scope) Following { return Following{Feed: true, Tenant: scope.key} }
 
 // Limits of waiting.
 const (
@@ -185,7 +190,8 @@ func (f *Follower) look(due []*Subscription) {
 func (s *Store) fingerprints(ctx context.Context, subs []*Subscription) (map[Following]string, error) {
 	out := map[Following]string{}
 	var whole, parts, retries []uuid.UUID
-	var destinations []int64
+	var destinations, tenants []int64
+	feed := false
 	var lo, hi uuid.UUID // bounds keep the planner away from the days that are not concerned
 	for _, sub := range subs {
 		w := sub.what
@@ -195,6 +201,10 @@ func (s *Store) fingerprints(ctx context.Context, subs []*Subscription) (map[Fol
 		out[w] = ""
 		if w.Retry != uuid.Nil {
 			retries = append(retries, w.Retry)
+			continue
+		}
+		if w.Feed {
+			feed, tenants = true, append(tenants, w.Tenant)
 			continue
 		}
 		if lo == uuid.Nil {
@@ -229,6 +239,20 @@ func (s *Store) fingerprints(ctx context.Context, subs []*Subscription) (map[Fol
 	if len(retries) > 0 {
 		b.Queue(`select `+none+`, 0::bigint, b.id, concat_ws(' ', b.status, b.changed_at, b.total, b.queued, b.skipped, b.delivered, b.failed, b.unsent, b.note, b.finished_at)
 			from bulk_retries b where b.id = any($1)`, retries).Query(scan)
+	}
+	if feed {
+		if err := s.PlaceChanges(ctx); err != nil {
+			return nil, err
+		}
+		b.Queue(`select k, coalesce(case when k = 0 then (select last from feed) else greatest((select max(position) from changes where tenant_key = k),
+				(select max(position) from changes where tenant_key is null and type = '`+FeedTopic+`')) end, 0)::text from unnest($1::bigint[]) k`, tenants).Query(func(rows pgx.Rows) error {
+			w, print := Following{Feed: true}, ""
+			_, err := pgx.ForEachRow(rows, []any{&w.Tenant, &print}, func() error {
+				out[w] = print
+				return nil
+			})
+			return err
+		})
 	}
 	return out, s.Pool.SendBatch(ctx, b).Close()
 }

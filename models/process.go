@@ -61,6 +61,11 @@ func (s *Store) Register(ctx context.Context, role string, log *slog.Logger) (*P
 	if err != nil {
 		return nil, fmt.Errorf("register this process: %w", err)
 	}
+	// Once the others can see this process, so that whoever begins to read outcomes from now on waits for it.
+	if err := s.loadFollowed(ctx); err != nil {
+		conn.Close(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("register this process: %w", err)
+	}
 	p.proving.Go(func() { p.run(ctx, conn) })
 	return p, nil
 }
@@ -148,14 +153,17 @@ func (p *Process) beat(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	at := time.Now()
-	tag, err := conn.Exec(ctx, "update processes set seen_at = now() where id = $1", p.ID)
+	var wanted int64
+	err := conn.QueryRow(ctx, "update processes set seen_at = now(), feed_version = $2 where id = $1 returning (select version from feed)",
+		p.ID, p.s.followed.known()).Scan(&wanted)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errTakenOver
+	}
 	if err != nil {
 		return err
 	}
-	if tag.RowsAffected() == 0 {
-		return errTakenOver
-	}
 	p.seen(at)
+	p.s.follow(ctx, wanted, p.log)
 	return nil
 }
 

@@ -36,6 +36,7 @@ type PublishInput struct {
 	Claim *Claim `json:"-"` // of the request's Idempotency-Key; nil for none
 
 	Ours    bool   `json:"-"` // the server's own event, which alone may have a reserved topic
+	Named   bool   `json:"-"` // only to destinations that name topics of the server's own in their subscriptions
 	Trigger string `json:"-"` // TriggerTest for a test event
 	Actor   string `json:"-"` // who sent a test event
 }
@@ -59,7 +60,7 @@ func (in *PublishInput) check(maxPayload int) error {
 	checkID("tenant_id", in.TenantID, bad)
 	if in.Topic != "" {
 		checkTopic("topic", in.Topic, bad)
-		if reserved(in.Topic) && !in.Ours && in.Trigger != TriggerTest {
+		if OwnTopic(in.Topic) && !in.Ours && in.Trigger != TriggerTest {
 			bad.add("topic", `must not begin with "waybill.", which is for the server's own events`)
 		}
 	}

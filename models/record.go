@@ -31,6 +31,7 @@ type Outcome struct {
 	RetryID   uuid.UUID // of the bulk retry that the job belongs to; zero for none
 	Previous  time.Time // when the delivery's attempt before this one was started; zero when there was none
 	Passes    bool      // with its status the next delivery with its ordering key may go
+	Own       bool      // its event is one of the server's own
 }
 
 // Report is what a job tells about its deliveries: some of them, or the last ones.
@@ -120,6 +121,7 @@ type recordWriter struct {
 	health   healthDeltas
 	finished []DeliveryKey // those behind which others may wait
 	recorded []*Outcome    // what is written
+	noted    pgcopy.Rows   // changes for the feed; empty while nobody follows outcomes
 }
 
 type requeueKey struct {
@@ -159,6 +161,8 @@ func (r *Recorder) write(group []*recording, w *recordWriter) error {
 // attempt is one try of write. lost are the jobs of others; it adds to them when it returns errOthersJob.
 func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recording, w *recordWriter, lost map[int64]bool) (committed func(), err error) {
 	w.reset()
+	r.s.followed.mu.RLock()
+	defer r.s.followed.mu.RUnlock()
 	w.updates.Queue("begin")
 	var done, partial []int64
 	for _, rec := range group {
@@ -219,9 +223,12 @@ func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recordi
 		}
 		jobs = append(jobs, next...)
 	}
-	copies := make([]pgcopy.Copy, 0, len(w.attempts)+1)
+	copies := make([]pgcopy.Copy, 0, len(w.attempts)+2)
 	for table, rows := range w.attempts {
 		copies = append(copies, pgcopy.Copy{SQL: "copy " + table + " (" + attemptColumns + ") from stdin binary", Rows: rows})
+	}
+	if !w.noted.Empty() {
+		copies = append(copies, pgcopy.Copy{SQL: copyOutcomes, Rows: &w.noted})
 	}
 	committed = func() {}
 	if len(jobs) > 0 {
@@ -276,6 +283,7 @@ func (w *recordWriter) reset() {
 	clear(w.health)
 	w.finished = w.finished[:0]
 	w.recorded = w.recorded[:0]
+	w.noted.Reset()
 	w.done = map[string]*deliveredRows{}
 }
 
@@ -284,6 +292,7 @@ const requeueGrain = 50 * time.Millisecond
 
 func (w *recordWriter) add(s *Store, o *Outcome) {
 	w.recorded = append(w.recorded, o)
+	s.followed.note(&w.noted, o)
 	if o.Attempt != nil {
 		table := s.partitions.of("attempts", o.EventID)
 		rows := w.attempts[table]

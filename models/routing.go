@@ -177,15 +177,17 @@ func (r *routes) match(in *PublishInput, doc func() *filter.Doc, count func(d *r
 		}
 		return to, filteredBy
 	}
-	for _, d := range r.every {
-		consider(d)
+	if !in.Named {
+		for _, d := range r.every {
+			consider(d)
+		}
 	}
 	if in.Topic != "" {
 		for _, d := range r.byTopic[in.Topic] {
 			consider(d)
 		}
 		for _, d := range r.patterns {
-			if Subscribes(d.topics, in.Topic) {
+			if Subscribes(d.topics, in.Topic) && (!in.Named || namesOwn(d.topics, in.Topic)) {
 				consider(d)
 			}
 		}

@@ -62,7 +62,12 @@ func (s *Store) CreateAlertRule(ctx context.Context, scope Scope, tenantID strin
 	}
 	var nothing *snapshot
 	r.Changes = nothing.changes(r.snapshot())
-	return r, s.InTx(ctx, func(_ context.Context, tx *Tx) error { return tx.DB.Create(r).Error })
+	return r, s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+		if err := tx.DB.Create(r).Error; err != nil {
+			return err
+		}
+		return noteRule(ctx, tx, r, true)
+	})
 }
 
 // UpdateAlertRule changes a rule.
@@ -97,7 +102,10 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		if err != nil {
 			return err
 		}
-		return tx.DB.Save(r).Error
+		if err := tx.DB.Save(r).Error; err != nil {
+			return err
+		}
+		return noteRule(ctx, tx, r, false)
 	})
 	if err == nil {
 		committed()
@@ -116,7 +124,11 @@ func (s *Store) DeleteAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		if committed, _, err = s.endAlerts(ctx, tx.Pgx, r, nil, "The rule was deleted."); err != nil {
 			return err
 		}
-		return tx.DB.Model(&AlertRule{}).Where("key = ?", r.Key).Update("deleted_at", time.Now()).Error
+		res := tx.DB.Model(&AlertRule{}).Where("key = ? and deleted_at is null", r.Key).Update("deleted_at", time.Now())
+		if res.Error != nil || res.RowsAffected == 0 { // somebody else was faster
+			return res.Error
+		}
+		return noteDeleted(ctx, tx.Pgx, r.OwnerKey, FeedRule, r.ID)
 	})
 	if err == nil {
 		committed()
@@ -190,12 +202,20 @@ func (s *Store) checkRule(ctx context.Context, scope Scope, tenantID string, r *
 }
 
 // addDefaultRules gives a new tenant the rules that everybody has.
-func addDefaultRules(db *gorm.DB, owner int64) error {
+func addDefaultRules(ctx context.Context, tx *Tx, owner int64) error {
 	list := defaultRules(owner)
 	for _, r := range list {
 		r.ID, r.Kind, r.EverySeconds, r.Resolve = randomID(rulePrefix), r.Condition.Kind(), int64(r.Condition.defaultEvery()/time.Second), true
 	}
-	return db.Create(list).Error
+	if err := tx.DB.Create(list).Error; err != nil {
+		return err
+	}
+	for _, r := range list {
+		if err := noteRule(ctx, tx, r, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const ruleColumns = "key, owner_key, id, name, condition, kind, destination_ids, topics, channel_ids, every_seconds, resolve, disabled"

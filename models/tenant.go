@@ -143,16 +143,17 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 		if err := row.Scan(&t.Key, &created); err != nil {
 			return err
 		}
-		if created {
-			if err := addDefaultRules(tx.DB, t.Key); err != nil {
-				return err
-			}
-		}
 		if err := tx.DB.Take(t, "key = ?", t.Key).Error; err != nil {
 			return err
 		}
 		t.Changes = before.snapshot().changes(t.snapshot())
-		return nil
+		if !created && len(t.Changes) == 0 {
+			return nil
+		}
+		if err := noteTenant(ctx, tx, t, created); err != nil || !created {
+			return err
+		}
+		return addDefaultRules(ctx, tx, t.Key)
 	})
 	return t, created, err
 }
@@ -171,6 +172,9 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 			return err
 		}
 		if err := s.enqueueRelease(ctx, tx, Release{Tenant: t.Key, Action: ReleaseDeleted}); err != nil {
+			return err
+		}
+		if err := noteTenantDeleted(ctx, tx, t, now); err != nil {
 			return err
 		}
 		return tx.DB.Model(t).Where("key = ?", t.Key).Update("deleted_at", now).Error
@@ -245,8 +249,12 @@ func (s *Store) changeDestinations(ctx context.Context, t *Tenant, fn func(conte
 		if _, err := tx.Pgx.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockTenant), lockHash(t.ID)); err != nil {
 			return err
 		}
-		if _, err := tx.Pgx.Exec(ctx, "update tenants set version = version + 1, updated_at = now() where key = $1", t.Key); err != nil {
+		tag, err := tx.Pgx.Exec(ctx, "update tenants set version = version + 1, updated_at = now() where key = $1 and deleted_at is null", t.Key)
+		if err != nil {
 			return err
+		}
+		if tag.RowsAffected() == 0 { // deleted since it was looked up
+			return notFound("There is no tenant %q.", cut(t.ID, 80))
 		}
 		return fn(ctx, tx)
 	})
@@ -257,6 +265,7 @@ const (
 	lockProcess = 1 // a living process; see process.go
 	lockTenant  = 2 // shared while accepting events of a tenant, exclusive while changing its destinations
 	lockWatch   = 3 // held by the one Watcher that makes a pass
+	lockPublish = 4 // held by the one process that publishes changes as events
 )
 
 // lockHash is the second number of a tenant's lock. Two tenants with the same hash merely wait for each other.

@@ -15,8 +15,30 @@ import (
 // needs no entry in the catalogue.
 const AlertTopic = "waybill.alert"
 
-// reserved reports whether a topic is for the server's own events.
-func reserved(topic string) bool { return strings.HasPrefix(topic, "waybill.") }
+// ownPrefix begins the topics of the server's own events.
+const ownPrefix = "waybill."
+
+// OwnTopics lists the topics of the server's own events: that of alerts, and those of changes.
+var OwnTopics = ownTopics()
+
+func ownTopics() []string {
+	out := []string{AlertTopic}
+	for _, t := range FeedTypes {
+		for _, action := range FeedActions[t] {
+			out = append(out, ownPrefix+t+"."+action)
+		}
+	}
+	return out
+}
+
+// namesOwn reports whether one of the subscriptions takes a topic of the server's own by name, or by a pattern of such
+// names. Who subscribes to all topics wants the platform's events.
+func namesOwn(subscriptions []string, topic string) bool {
+	return slices.ContainsFunc(subscriptions, func(s string) bool { return OwnTopic(s) && Subscribes([]string{s}, topic) })
+}
+
+// OwnTopic reports whether a topic is for the server's own events.
+func OwnTopic(topic string) bool { return strings.HasPrefix(topic, ownPrefix) }
 
 // Topic is an entry of the catalogue of topics.
 type Topic struct {
@@ -94,9 +116,12 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) (changes []Change, create
 		}
 		_, err = tx.Exec(ctx, `insert into topics (name, description, example) values ($1, $2, $3)
 			on conflict (name) do update set description = excluded.description, example = excluded.example`, t.Name, t.Description, example)
-		return err
+		if changes = before.snapshot().changes(t.snapshot()); err != nil || !created && len(changes) == 0 {
+			return err
+		}
+		return noteTopic(ctx, tx, &t, created, changes)
 	})
-	return before.snapshot().changes(t.snapshot()), created, err
+	return changes, created, err
 }
 
 // DeleteTopic takes a topic out of the catalogue. Subscriptions to it stay.
@@ -104,9 +129,14 @@ func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 	if slices.Contains(s.Topics, name) {
 		return conflict("The topic %q is set by TOPICS in the environment. Remove it there.", name)
 	}
-	tag, err := s.Pool.Exec(ctx, "delete from topics where name = $1", name)
-	if err == nil && tag.RowsAffected() == 0 {
-		return notFound("There is no topic %q in the catalogue.", cut(name, 80))
-	}
-	return err
+	return pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, "delete from topics where name = $1", name)
+		if err == nil && tag.RowsAffected() == 0 {
+			return notFound("There is no topic %q in the catalogue.", cut(name, 80))
+		}
+		if err != nil {
+			return err
+		}
+		return noteDeleted(ctx, tx, 0, FeedTopic, name)
+	})
 }

@@ -59,6 +59,12 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 			return dropped, err
 		}
 	}
+	if err := s.forgetReaders(ctx); err != nil {
+		return dropped, err
+	}
+	if err := s.dropChanges(ctx, now.Add(-min(FeedRetention, s.Retention))); err != nil {
+		return dropped, err
+	}
 	if err := s.dropLines(ctx, now.Add(-s.Retention)); err != nil {
 		return dropped, err
 	}

@@ -1,0 +1,205 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Publish accepts events, as Accepter.PublishAll does.
+type Publish func(context.Context, []*PublishInput) ([]PublishResult, []error)
+
+// publishPortion is how many changes are published before it is written down that they are.
+const publishPortion = 200
+
+// topic is the topic of the events that tell of such a change.
+func (e *FeedEntry) topic() string { return ownPrefix + e.Type + "." + e.Action }
+
+// ownSubscriber is a tenant with destinations that take the server's own events.
+type ownSubscriber struct {
+	id     string
+	topics []string // subscriptions to the server's own, of all its destinations
+}
+
+// ownSubscribers reads who takes the server's own events: one tenant, or all for 0.
+func ownSubscribers(ctx context.Context, tx pgx.Tx, tenantKey int64) (map[int64]*ownSubscriber, error) {
+	rows, err := tx.Query(ctx, `select t.key, t.id, array_agg(distinct x) from destinations d join tenants t on t.key = d.tenant_key, jsonb_array_elements_text(d.topics) x
+		where d.deleted_at is null and d.topics::text like '%"waybill.%' and t.deleted_at is null and x like 'waybill.%' and ($1 = 0::bigint or t.key = $1)
+		group by t.key`, tenantKey)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int64]*ownSubscriber{}
+	var key int64
+	var s ownSubscriber
+	_, err = pgx.ForEachRow(rows, []any{&key, &s.id, &s.topics}, func() error {
+		out[key] = &ownSubscriber{s.id, slices.Clone(s.topics)}
+		return nil
+	})
+	return out, err
+}
+
+// takes reports whether the subscriber takes events about one of these types.
+func (o *ownSubscriber) takes(types ...string) bool {
+	return slices.ContainsFunc(types, func(t string) bool {
+		return slices.ContainsFunc(FeedActions[t], func(action string) bool { return namesOwn(o.topics, ownPrefix+t+"."+action) })
+	})
+}
+
+// resubscribe takes note that a destination of a tenant begins or ends to take the server's own events. Changes are
+// published from the first one on that follows, and outcomes of deliveries as soon as the workers know.
+func resubscribe(ctx context.Context, tx pgx.Tx, tenantKey int64) error {
+	if _, err := tx.Exec(ctx, "update feed set published = coalesce(published, last)"); err != nil {
+		return err
+	}
+	found, err := ownSubscribers(ctx, tx, tenantKey)
+	if err != nil {
+		return err
+	}
+	sql := "delete from outcome_readers where tenant_key = $1 and source = $2"
+	if s := found[tenantKey]; s != nil && s.takes(FeedDelivery) {
+		sql = "insert into outcome_readers (tenant_key, source, version) select $1, $2, version + 1 from feed on conflict do nothing"
+	}
+	tag, err := tx.Exec(ctx, sql, tenantKey, sourceDestinations)
+	if err == nil && tag.RowsAffected() > 0 {
+		_, err = tx.Exec(ctx, "update feed set version = version + 1")
+	}
+	return err
+}
+
+// takesOwn reports whether the destination subscribes to the server's own events by name.
+func (d *Destination) takesOwn() bool { return slices.ContainsFunc(d.Topics, OwnTopic) }
+
+// PublishChanges publishes the changes that are due as events for the destinations that take them, and returns how many
+// events those were. Any process may call it at any time; while nobody subscribes it looks at one row. An event has the id
+// of its change, so that what was published by a process that died before it could write that down is not published again.
+func (s *Store) PublishChanges(ctx context.Context, publish Publish, log *slog.Logger) (n int, err error) {
+	var after *int64
+	if err := s.Pool.QueryRow(ctx, "select published from feed").Scan(&after); err != nil || after == nil {
+		return 0, err
+	}
+	if err := s.PlaceChanges(ctx); err != nil {
+		return 0, err
+	}
+	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		var mine bool
+		if err := tx.QueryRow(ctx, "select pg_try_advisory_xact_lock($1, 0)", int32(lockPublish)).Scan(&mine); err != nil || !mine {
+			return err
+		}
+		subscribers, err := ownSubscribers(ctx, tx, 0)
+		if err != nil {
+			return err
+		}
+		for _, o := range subscribers {
+			if o.takes(FeedTypes...) {
+				n, err = s.publishDue(ctx, tx, publish, log)
+				return err
+			}
+		}
+		return endPublishing(ctx, tx)
+	})
+	return n, err
+}
+
+// endPublishing ends the publishing of changes, unless somebody has begun to subscribe.
+func endPublishing(ctx context.Context, tx pgx.Tx) error {
+	// A statement of its own: whoever begins to subscribe holds this lock until that has committed.
+	if _, err := tx.Exec(ctx, "select 1 from feed for update"); err != nil {
+		return err
+	}
+	subscribers, err := ownSubscribers(ctx, tx, 0)
+	if err != nil {
+		return err
+	}
+	for _, o := range subscribers {
+		if o.takes(FeedTypes...) {
+			return nil
+		}
+	}
+	_, err = tx.Exec(ctx, "update feed set published = null")
+	return err
+}
+
+// publishDue publishes portion after portion. tx holds the lock that keeps others from it; what is done is written down
+// beside it.
+func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log *slog.Logger) (n int, err error) {
+	for {
+		var after, last int64
+		if err := s.Pool.QueryRow(ctx, "select greatest(published, dropped), last from feed").Scan(&after, &last); err != nil || after >= last {
+			return n, err
+		}
+		subscribers, err := ownSubscribers(ctx, tx, 0)
+		if err != nil {
+			return n, err
+		}
+		q := newQuery()
+		q.and("c.position > ?", after)
+		q.and("c.position <= ?", last)
+		list, err := s.feedEntries(ctx, q, publishPortion)
+		if err != nil {
+			return n, err
+		}
+		events, err := s.ownEvents(list, subscribers)
+		if err != nil {
+			return n, err
+		}
+		if len(events) > 0 {
+			_, errs := publish(ctx, events)
+			for i, err := range errs {
+				switch {
+				case err == nil:
+					n++
+				case IsKind(err, KindNotFound): // the tenant was deleted meanwhile
+				case slices.Contains([]Kind{KindInvalid, KindMalformed, KindTooLarge}, AsError(err).Kind):
+					log.Error("a change cannot be told as an event", "change", events[i].ID, "tenant", events[i].TenantID, "error", err)
+				default:
+					return n, fmt.Errorf("publish a change: %w", err) // all of this portion is tried again; what was accepted is known by its id
+				}
+			}
+		}
+		if after = last; len(list) == publishPortion {
+			after = list[len(list)-1].position
+		}
+		if _, err := s.Pool.Exec(ctx, "update feed set published = $1 where published is not null", after); err != nil {
+			return n, err
+		}
+	}
+}
+
+// ownEvents are the events that tell subscribers of changes. Changes of one thing have one ordering key.
+func (s *Store) ownEvents(list []*FeedEntry, subscribers map[int64]*ownSubscriber) (out []*PublishInput, err error) {
+	for _, e := range list {
+		for key, o := range subscribers {
+			if e.tenantKey != key && !(e.tenantKey == 0 && e.Type == FeedTopic) || !namesOwn(o.topics, e.topic()) {
+				continue
+			}
+			in, err := e.event(o.id, s.MaxPayload)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, in)
+		}
+	}
+	return out, nil
+}
+
+// event tells a tenant of the change.
+func (e *FeedEntry) event(tenantID string, maxPayload int) (*PublishInput, error) {
+	told := *e
+	told.Cursor = "" // of the feed
+	data, err := feedJSON(told)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxPayload {
+		told.Changes, told.Object, told.Omitted = nil, []byte("null"), true
+		if data, err = feedJSON(told); err != nil {
+			return nil, err
+		}
+	}
+	at := e.Time
+	return &PublishInput{ID: e.ID, TenantID: tenantID, Topic: e.topic(), Time: &at, OrderingKey: e.Type + ":" + e.ObjectID, Data: []byte(data), Ours: true, Named: true}, nil
+}
