@@ -14,6 +14,7 @@ const (
 	KindThrottled             // the other side asked to slow down; After says how long, 0 when it did not say
 	KindGone                  // the destination does not exist any more and says so (410): disable it
 	KindAbort                 // the receiver asked to end this delivery
+	KindShortage              // this server lacked ports, files or memory: no attempt was made, and none counts; see AsShortage
 )
 
 // Class groups errors for the people who read them. The words are the same in the API, on pages and in metrics.
@@ -37,7 +38,7 @@ const (
 	ClassConfig    Class = "config"    // the destination's settings cannot work
 	ClassProtocol  Class = "protocol"  // the answer could not be understood
 	ClassAborted   Class = "aborted"   // the receiver asked to end this delivery
-	ClassInternal  Class = "internal"  // a defect on our side
+	ClassInternal  Class = "internal"  // a defect or a shortage on our side
 )
 
 // Classes lists the classes in the order of an attempt.
@@ -52,6 +53,7 @@ type Error struct {
 	Advice  string        // what to do about it, one sentence; may be empty
 	Raw     string        // the driver's own words, for whoever digs deeper; never a secret
 	After   time.Duration // with KindThrottled: the wait that was asked for
+	Lack    string        // with KindShortage: ports, files or memory
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -61,10 +63,14 @@ func ConfigError(message string) *Error {
 	return &Error{Kind: KindTransient, Class: ClassConfig, Message: message, Advice: "Correct the destination's settings."}
 }
 
-// AsError returns err as an *Error; anything else becomes a transient internal error whose text stays in Raw.
+// AsError returns err as an *Error; anything else becomes a transient internal error whose text stays in Raw, or one that
+// says that this server lacked something.
 func AsError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
+		return e
+	}
+	if e := AsShortage(err); e != nil {
 		return e
 	}
 	return &Error{Kind: KindTransient, Class: ClassInternal, Message: "The attempt failed inside this server.",

@@ -149,6 +149,7 @@ type run struct {
 	ending   bool             // no further report begins beside that which ends the job
 	reports  sync.WaitGroup   // reports under way
 	err      error
+	short    shortage // why deliveries are left, with errShort
 }
 
 // reportAfter is how long a known outcome waits for the others of its job before it is reported alone.
@@ -225,6 +226,12 @@ func (r *run) one(i int) {
 	if err != nil && r.ctx.Err() != nil {
 		r.fail(r.ctx.Err()) // the process is stopping; the attempt was cut off and is made again
 		return
+	}
+	if err != nil {
+		if e := adapters.AsShortage(err); e != nil {
+			r.lack(i, v, e, span)
+			return
+		}
 	}
 	o := r.outcome(v, d, started, took, receipt, err)
 	r.tell(v, d, &o, span)
@@ -359,7 +366,7 @@ func (r *run) report() {
 func (r *run) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.err == nil {
+	if r.err == nil || r.err == errShort { // after which the rest would be given up as untouched
 		r.err = err
 	}
 }
@@ -371,6 +378,9 @@ func (r *run) finish() error {
 	r.reports.Wait()
 	r.mu.Lock()
 	known, err := r.outcomes, r.err
+	if err == errShort && r.left == len(r.short.left)+len(r.ready)-r.next {
+		known, err = append(known, r.postponed()...), nil
+	}
 	r.outcomes = nil
 	r.mu.Unlock()
 	if err != nil && len(known) == 0 {

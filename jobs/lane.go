@@ -22,6 +22,7 @@ type lane struct {
 	lastUsed time.Time
 	rate     float64 // attempts that the destination takes in a second; 0 for any number
 	failures int     // in a row
+	lacks    int     // runs in a row that ended because this server lacked something
 	pace     pace
 	version  int64     // of the destination
 	looked   time.Time // when that was seen
@@ -237,6 +238,7 @@ func (l *lane) learn(now time.Time, took time.Duration, failed, throttled bool, 
 	if l.failures++; !failed {
 		l.failures = 0
 	}
+	l.lacks = 0
 	l.took += (took - l.took) / 8
 	l.moved = now
 	if throttled {

@@ -34,6 +34,9 @@ const (
 	noticeRecordPause = 200 * time.Millisecond
 	// noticeBusy is after what time a notice is looked at again that is being sent already.
 	noticeBusy = 2 * time.Second
+	// noticeShort is after what time a notice is sent for which this server had no port, file or memory. The try does not
+	// count.
+	noticeShort = 5 * time.Second
 )
 
 // noticeWaits are the waits between the tries of a notice; after the last one it has failed.
@@ -49,7 +52,8 @@ type Notices struct {
 	Unsubscribe func(channelID, address string) string
 	Log         *slog.Logger
 
-	busy sync.Map // the notifications that this process is sending, by their keys
+	busy      sync.Map // the notifications that this process is sending, by their keys
+	shortages shortages
 }
 
 // ChannelTypes tells the models which kinds of channels there are. It implements models.ChannelTypes.
@@ -177,6 +181,10 @@ func (s *Notices) Try(ctx context.Context, process string, id uuid.UUID) (again 
 		return 0, errors.Join(ctx.Err(), err)
 	}
 	e := adapters.AsError(err)
+	if e.Kind == adapters.KindShortage {
+		s.shortages.note(s.Store.Metrics, s.Log, e, "channel", c.ID)
+		return noticeShort, s.record(ctx, id, func(ctx context.Context) error { return s.Store.NotificationReached(ctx, id, n.Notice) })
+	}
 	if e.Kind != adapters.KindPermanent && e.Kind != adapters.KindGone && n.Tries < len(noticeWaits) {
 		again = max(noticeWaits[n.Tries], min(e.After, 6*time.Hour))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/outbound"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -40,12 +41,14 @@ type Worker struct {
 	senders  senders
 	lanes    lanes
 	tracker  tracker
-	slots    chan struct{} // one token per attempt under way in this process
-	slowOnes chan struct{} // of those, to destinations that are slow
-	jobs     atomic.Int64  // jobs under way or waiting for their turn
-	client   *river.Client[pgx.Tx]
-	asides   sync.WaitGroup
-	stopping chan struct{} // closed when no more work is to be begun
+
+	shortages shortages
+	slots     chan struct{} // one token per attempt under way in this process
+	slowOnes  chan struct{} // of those, to destinations that are slow
+	jobs      atomic.Int64  // jobs under way or waiting for their turn
+	client    *river.Client[pgx.Tx]
+	asides    sync.WaitGroup
+	stopping  chan struct{} // closed when no more work is to be begun
 }
 
 // maxJobs is how many jobs a process takes at once. Most of them wait for their destination's turn.
@@ -64,6 +67,7 @@ func Run(ctx context.Context, store *models.Store, opts Options, log *slog.Logge
 	if opts.StopWait == 0 {
 		opts.StopWait = 20 * time.Second
 	}
+	outbound.Prepare()
 	var now atomic.Pointer[Worker]
 	watchWorker(store.Metrics, &now)
 	once := false

@@ -234,6 +234,9 @@ func (t Type) tokens(env adapters.Env, s adapters.Settings, e *outbound.Endpoint
 	}
 	if env.GoogleKeyFile != "" {
 		text, err := os.ReadFile(env.GoogleKeyFile) // by every new sender, so that a key that was renewed is used
+		if short := adapters.AsShortage(err); short != nil {
+			return nil, nil, short
+		}
 		if err != nil {
 			return nil, nil, adapters.ConfigError("The key file of this server's own service account cannot be read; ask the operator to check GOOGLE_APPLICATION_CREDENTIALS.")
 		}

@@ -171,6 +171,9 @@ func (h *hostTokens) get(ctx context.Context) (token, error) {
 		return h.last, nil
 	}
 	resp, err := h.client.Do(ctx, outbound.Request{Method: "GET", Header: &h.header})
+	if short := adapters.AsShortage(err); short != nil {
+		return token{}, short
+	}
 	var answer struct {
 		Token   string `json:"access_token"`
 		Seconds int64  `json:"expires_in"`

@@ -116,7 +116,7 @@ func (c *cluster) dial(ctx context.Context, network, address string, timing *fir
 		return nc, nil
 	}
 	e := *adapters.AsError(err)
-	if !slices.Contains(c.seeds, address) {
+	if !slices.Contains(c.seeds, address) && e.Kind != adapters.KindShortage {
 		e.Message = fmt.Sprintf("The cluster's broker %s: %s", address, e.Message)
 		e.Advice = "Every broker has to be reachable from here under the address that it advertises (advertised.listeners). " + e.Advice
 	}

@@ -255,6 +255,11 @@ func (x *exchange) roundTrip(r Request) (resp Response, again bool, err *adapter
 	resp.Method, resp.URL, resp.ReqHeader = r.Method, x.shownURL(r), x.c.redact.Text(string(x.shown))
 	resp.Timing, resp.CertificateEnds = x.opening.timing, x.certificateEnds()
 	x.opening.timing = adapters.Timing{}
+	if writeErr != nil {
+		if short := adapters.AsShortage(writeErr); short != nil {
+			return resp, false, short
+		}
+	}
 
 	// The answer is read although writing may have failed: a receiver that refuses a body says so and closes.
 	err = x.read(&resp, r.Method == "HEAD")

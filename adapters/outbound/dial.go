@@ -3,6 +3,8 @@ package outbound
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -210,7 +212,8 @@ func (d *Dialer) connect(ctx context.Context, addrs []netip.Addr, port uint16) (
 }
 
 // race tries the targets one after the other, each getting a head start before the next one, and returns the first
-// connection. The error is that of the first target, which is the one that the receiver prefers.
+// connection. The error is that of the first target, which is the one that the receiver prefers, unless this server lacked
+// something for one of them.
 func (d *Dialer) race(ctx context.Context, targets []netip.AddrPort) (*net.TCPConn, netip.AddrPort, error) {
 	if len(targets) == 1 {
 		tcp, err := d.dialTCP(ctx, targets[0])
@@ -245,6 +248,9 @@ func (d *Dialer) race(ctx context.Context, targets []netip.AddrPort) (*net.TCPCo
 				return r.tcp, targets[r.index], nil
 			}
 			failed++
+			if adapters.AsShortage(r.err) != nil { // nobody knows whether this address would have answered
+				return nil, netip.AddrPort{}, r.err
+			}
 			if r.index == 0 || firstErr == nil {
 				firstErr = r.err
 			}
@@ -268,8 +274,32 @@ func (d *Dialer) race(ctx context.Context, targets []netip.AddrPort) (*net.TCPCo
 var dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
 
 func dialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
-	return dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
+	tcp, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
+	if errors.Is(err, syscall.EADDRNOTAVAIL) && !hasSource(ctx, to) {
+		return nil, noSource{}
+	}
+	return tcp, err
 }
+
+// noSource is the error of connecting to an address for which this machine has none of its own, such as IPv6 where there is
+// none. The system says the same as when all ports are taken, but this does not pass.
+type noSource struct{}
+
+func (noSource) Error() string { return "no local address from which to connect" }
+
+// hasSource reports whether this machine has an address from which to reach another one. Connecting a UDP socket asks just
+// that and sends nothing.
+func hasSource(ctx context.Context, to netip.AddrPort) bool {
+	udp, err := dialer.DialUDP(ctx, "udp", netip.AddrPort{}, to)
+	if err == nil {
+		udp.Close()
+	}
+	return !errors.Is(err, syscall.EADDRNOTAVAIL)
+}
+
+// Prepare reads this machine's certificate authorities. They are read once, and a process that had no file to open just then
+// would trust nobody for the rest of its life.
+func Prepare() { _, _ = x509.SystemCertPool() } // where there are none, handshakes say so
 
 func newTLSConfig(e *Endpoint, opt Options) *tls.Config {
 	if e.Scheme != "https" {

@@ -48,6 +48,9 @@ func (x *exchange) limit() time.Duration {
 
 // answerError says why no whole answer was received.
 func (x *exchange) answerError(resp *Response, err error) *adapters.Error {
+	if e := adapters.AsShortage(err); e != nil {
+		return e
+	}
 	e := &adapters.Error{Kind: adapters.KindTransient, Raw: plainError(err)}
 	switch {
 	case isTimeout(err) && x.ctx.Err() == context.Canceled:
@@ -106,7 +109,23 @@ func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
 
+// spare is the error of opening one more socket, which is what looking up a name takes.
+func spare() error {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err == nil {
+		pc.Close()
+	}
+	return err
+}
+
 func dnsError(ctx context.Context, err error, host string, took time.Duration) *adapters.Error {
+	if e := adapters.AsShortage(err); e != nil {
+		return e
+	}
+	// Without a file to open, the system's resolver does not see its own configuration and finds no name at all.
+	if e := adapters.AsShortage(spare()); e != nil {
+		return e
+	}
 	e := &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassDNS}
 	var d *net.DNSError
 	known := errors.As(err, &d)
@@ -136,7 +155,14 @@ func blockedError(a netip.Addr) *adapters.Error {
 
 func connectError(ctx context.Context, err error, targets []netip.AddrPort) *adapters.Error {
 	why := ""
+	var none noSource
+	if errors.As(err, &none) {
+		why = "this server has no address of that kind"
+	} else if e := adapters.AsShortage(err); e != nil {
+		return e
+	}
 	switch {
+	case why != "":
 	case errors.Is(err, syscall.ECONNREFUSED):
 		why = "connection refused"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
@@ -162,6 +188,9 @@ func connectError(ctx context.Context, err error, targets []netip.AddrPort) *ada
 
 // tlsError says what is wrong with the certificate, or how else the handshake failed.
 func tlsError(ctx context.Context, err error, host string, o *opening) *adapters.Error {
+	if e := adapters.AsShortage(err); e != nil {
+		return e
+	}
 	if e := certificateError(err, host); e != nil {
 		return e
 	}
@@ -235,6 +264,9 @@ func Explain(err error, host string) *adapters.Error {
 	var known *adapters.Error
 	if errors.As(err, &known) {
 		return known
+	}
+	if e := adapters.AsShortage(err); e != nil {
+		return e
 	}
 	if e := certificateError(err, host); e != nil {
 		return e

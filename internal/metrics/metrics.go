@@ -33,6 +33,7 @@ type Metrics struct {
 	latency             *prometheus.HistogramVec // type
 	putOff              prometheus.Counter
 	takenOver           prometheus.Counter
+	shortages           *prometheus.CounterVec   // resource
 	requests            *prometheus.HistogramVec // part, code
 
 	mu    sync.Mutex
@@ -76,6 +77,10 @@ func New(version string) *Metrics {
 	m.retries = counters("waybill_attempt_retries_total", "Attempts recorded that were not a delivery's first, by who asked for them (automatic, manual, bulk).", "type", "trigger")
 	m.putOff = counter("waybill_deliveries_put_off_total", "Deliveries given back to the queue because their destination was slow or asked to wait.")
 	m.takenOver = counter("waybill_jobs_taken_over_total", "Jobs of dead processes that this process made available again.")
+	m.shortages = counters("waybill_shortages_total", "Attempts and notices that could not be made because this process or machine lacked something (ports, files, memory). They do not count, and are made later.", "resource")
+	for _, resource := range []string{"ports", "files", "memory"} {
+		m.shortages.WithLabelValues(resource) // zeros, for an alert cannot see the first of what was not there
+	}
 	m.took = histograms("waybill_attempt_duration_seconds", "How long attempts took, from the first byte out to the answer.", shortTimes, "type", "outcome")
 	m.wait = histograms("waybill_queue_wait_seconds", "How long deliveries that were due waited until their attempt began.", longTimes, "queue")
 	m.latency = histograms("waybill_delivery_latency_seconds", "From the receipt of an event until a destination acknowledged it, retries included; without those by hand.", longTimes, "type")
@@ -131,6 +136,13 @@ func (m *Metrics) Committed(of string, size int, took time.Duration, err error) 
 func (m *Metrics) PutOff(deliveries int) {
 	if m != nil {
 		m.putOff.Add(float64(deliveries))
+	}
+}
+
+// Short counts an attempt or a notice that could not be made for want of a resource: ports, files or memory.
+func (m *Metrics) Short(resource string) {
+	if m != nil {
+		m.shortages.WithLabelValues(resource).Inc()
 	}
 }
 

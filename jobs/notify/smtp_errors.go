@@ -65,6 +65,9 @@ func (c *conversation) broken(err error, when string) *adapters.Error {
 			Message: "This server stopped the attempt before the mail server had answered.", Advice: "It will be retried; nothing needs to be done."}
 	}
 	e := outbound.Explain(err, c.env.SMTP.host)
+	if e != nil && e.Kind == adapters.KindShortage {
+		return e
+	}
 	if e == nil {
 		e = &adapters.Error{Class: adapters.ClassProtocol, Raw: answerLine(err.Error()),
 			Message: "The mail server's answer could not be understood."}

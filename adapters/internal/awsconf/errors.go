@@ -258,6 +258,9 @@ func (c *Client) explain(x *Exchange, err error) *adapters.Error {
 		host *hostError
 		bad  *smithy.DeserializationError
 	)
+	if e := adapters.AsShortage(err); e != nil {
+		return e
+	}
 	if errors.As(err, &host) {
 		return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassAuth, Raw: c.raw("", host.Error()),
 			Message: "This server has no AWS credentials of its own to lend.",
