@@ -156,7 +156,7 @@ func (a *App) sendAudit(ctx context.Context, c *fiber.Ctx, call *Call, req *expo
 	if req.Format != exportCSV && req.Format != exportLines {
 		return models.Invalid("format", "must be csv or jsonl")
 	}
-	list := &listAuditRequest{req.auditParams, pageParams{Dir: req.Dir}}
+	list := &listAuditRequest{req.auditParams, pageParams{cursorParams: cursorParams{Dir: req.Dir}}}
 	first, err := a.auditPage(ctx, call, list, models.MaxLimit, models.MaxLimit)
 	if err != nil {
 		return err

@@ -33,6 +33,10 @@ func setParam(dst reflect.Value, values []string) error {
 	if v == "" {
 		return nil
 	}
+	if dst.Kind() == reflect.Pointer {
+		dst.Set(reflect.New(dst.Type().Elem()))
+		dst = dst.Elem()
+	}
 	switch dst.Addr().Interface().(type) {
 	case *time.Time:
 		t, err := parseTime(v)

@@ -1,9 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
@@ -50,8 +53,23 @@ type listDeliveriesRequest struct {
 	Events   []string `query:"event_id" doc:"Only of these events."`
 	Topics   []string `query:"topic" doc:"Only of these topics."`
 	Statuses []string `query:"status" api:"schema=DeliveryStatus" doc:"Only in one of these states."`
-	Sort     string   `query:"sort" doc:"By when the event was received, or by the last attempt; then only what was attempted."`
+	Order    string   `query:"order_by" doc:"'created_at' when missing, which is when the event was received. 'last_attempt_at' lists only what was attempted. Other orders are made within portions, see 'sorted' in the answer. 'status' begins with what needs somebody, when ascending."`
+	Sort     string   `query:"sort" doc:"The older name of 'order_by'."`
+	receivedParams
 	filterParams
+}
+
+// query is what the parameters ask for, with so many rows a page.
+func (req *listDeliveriesRequest) query(limit, most int) (models.DeliveryQuery, error) {
+	page, err := req.cursorParams.query(limit, most)
+	if err == nil && req.Order != "" && req.Sort != "" && req.Order != req.Sort {
+		err = models.Invalid("sort", "says something else than order_by: leave it out")
+	} else if err == nil && req.Sort != "" && !slices.Contains(models.DeliverySorts, req.Sort) {
+		err = models.Invalid("sort", "must be one of "+strings.Join(models.DeliverySorts, ", "))
+	}
+	since, until := req.received()
+	return models.DeliveryQuery{EventIDs: req.Events, Destinations: req.Destinations, Topics: req.Topics, Statuses: req.Statuses, Codes: req.Codes, ErrorClass: req.ErrorClass,
+		Since: since, Until: until, Time: req.happened(), Sort: cmp.Or(req.Order, req.Sort), Page: page}, err
 }
 
 func (a *App) listDeliveries(ctx context.Context, c *Call, req *listDeliveriesRequest) (*Reply, error) {
@@ -59,13 +77,11 @@ func (a *App) listDeliveries(ctx context.Context, c *Call, req *listDeliveriesRe
 	if err != nil {
 		return nil, err
 	}
-	page, err := req.query(100, 1000)
+	q, err := req.query(100, 1000)
 	if err != nil {
 		return nil, err
 	}
-	since, until := req.span()
-	list, err := a.store.Deliveries(ctx, scope, models.DeliveryQuery{EventIDs: req.Events, Destinations: req.Destinations, Topics: req.Topics,
-		Statuses: req.Statuses, Code: req.Code, ErrorClass: req.ErrorClass, Since: since, Until: until, Sort: req.Sort, Page: page})
+	list, err := a.store.Deliveries(ctx, scope, q)
 	if err != nil {
 		return nil, err
 	}

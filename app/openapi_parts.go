@@ -97,8 +97,10 @@ func newReflector() *openapi.Reflector {
 		"Signature":          openapi.Described(enum(models.Signatures...), "How webhooks are signed: empty and `standard` as Standard Webhooks says, `v1a` the same with ed25519, `outpost` with Outpost's header."),
 		"Format":             openapi.Described(enum(adapters.Formats...), "How messages look; empty for the payload as it was published."),
 		"OnExhausted":        enum(models.ExhaustedSkip, models.ExhaustedBlock),
-		"StringList":         {Type: []string{"array", "null"}, Items: &openapi.Schema{Type: "string"}},
-		"Payload":            {Type: "object", Description: "The event itself: any JSON object, kept and delivered byte for byte.", Additional: true},
+		"Code": {Type: []string{"string", "integer"}, Description: "A status such as `503`, or where there was no answer the class of the error, such as `connect`.",
+			Examples: []any{503, "connect"}},
+		"StringList": {Type: []string{"array", "null"}, Items: &openapi.Schema{Type: "string"}},
+		"Payload":    {Type: "object", Description: "The event itself: any JSON object, kept and delivered byte for byte.", Additional: true},
 		"Filter": {Type: []string{"object", "string", "null"}, Additional: true,
 			Description: "On the payload: an object in JSON notation, a string in search notation, or `{\"$expr\": \"…\"}`; `{\"$search\": \"…\"}` is the search notation, too; nothing lets everything through.",
 			Examples:    []any{map[string]any{"total": map[string]any{"$gte": 10}}, "total:>=10 AND currency:EUR"}},
@@ -126,6 +128,7 @@ func newReflector() *openapi.Reflector {
 			return openapi.RefTo(name)
 		}
 	}
+	r.Types[reflect.TypeFor[models.Code]()] = func(openapi.Side) *openapi.Schema { return openapi.RefTo("Code") }
 	named(reflect.TypeFor[models.Permission](), "Permission", enum(texts(models.Permissions)...))
 	named(reflect.TypeFor[filter.Notation](), "FilterNotation", enum(texts([]filter.Notation{filter.NotationJSON, filter.NotationSearch, filter.NotationExpression, filter.NotationRules})...))
 	named(reflect.TypeFor[filter.Group](), "FilterGroup", enum(texts([]filter.Group{filter.GroupAll, filter.GroupAny, filter.GroupNone, filter.GroupOne})...))

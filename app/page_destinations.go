@@ -202,11 +202,9 @@ func (a *App) deliveryList(ctx context.Context, p *pageCtx, q url.Values) (*mode
 	if err := bindQuery(q, &req); err != nil {
 		return nil, err
 	}
-	page, err := req.query(pageSize, 100)
+	dq, err := req.query(pageSize, 100)
 	if err != nil {
 		return nil, err
 	}
-	since, until := req.span()
-	return a.store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{EventIDs: req.Events, Destinations: req.Destinations, Topics: req.Topics,
-		Statuses: req.Statuses, Code: req.Code, ErrorClass: req.ErrorClass, Since: since, Until: until, Page: page})
+	return a.store.Deliveries(ctx, p.call.Scope(), dq)
 }

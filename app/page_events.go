@@ -12,7 +12,8 @@ import (
 )
 
 // listNames are the parameters of lists of events and deliveries that pages and the API have in common.
-var listNames = []string{"tenant_id", "q", "status", "destination_id", "topic", "code", "error_class", "since", "until", "dir", "limit"}
+var listNames = []string{"tenant_id", "q", "status", "destination_id", "topic", "code", "error_class", "since", "until", "received[gte]", "received[gt]", "received[lte]", "received[lt]",
+	"time[gte]", "time[gt]", "time[lte]", "time[lt]", "order_by", "dir", "limit"}
 
 func (a *App) eventsPage(ctx context.Context, p *pageCtx) error {
 	v := views.Events{Page: p.frame("Events", views.SectionEvents), Query: p.query(), Retention: a.cfg.Retention, Any: true}
@@ -50,13 +51,11 @@ func (a *App) eventList(ctx context.Context, p *pageCtx, q url.Values) (*models.
 	if err := bindQuery(q, &req); err != nil {
 		return nil, err
 	}
-	page, err := req.query(pageSize, 100)
+	eq, err := req.query(pageSize, 100)
 	if err != nil {
 		return nil, err
 	}
-	since, until := req.span()
-	return a.store.Events(ctx, p.call.Scope(), models.EventQuery{IDs: req.IDs, Destinations: req.Destinations, Topics: req.Topics, Statuses: req.Statuses,
-		Code: req.Code, ErrorClass: req.ErrorClass, Text: req.Text, Since: since, Until: until, Page: page})
+	return a.store.Events(ctx, p.call.Scope(), eq)
 }
 
 func (a *App) eventPage(ctx context.Context, p *pageCtx) error {

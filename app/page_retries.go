@@ -31,17 +31,17 @@ func (a *App) retriesPage(ctx context.Context, p *pageCtx) error {
 
 // retryConditions are the conditions of a bulk retry in an address or a form.
 type retryConditions struct {
-	Statuses     []string  `query:"status"`
-	Destinations []string  `query:"destination_id"`
-	Topics       []string  `query:"topic"`
-	ErrorClasses []string  `query:"error_class"`
-	Codes        []string  `query:"code"`
-	Events       []string  `query:"event_id"`
-	Deliveries   []string  `query:"delivery_ids"`
-	Since        time.Time `query:"since"`
-	Until        time.Time `query:"until"`
-	Rate         int       `query:"rate"`
-	Chosen       string    `query:"chosen"` // rows were to be selected
+	Statuses     []string      `query:"status"`
+	Destinations []string      `query:"destination_id"`
+	Topics       []string      `query:"topic"`
+	ErrorClasses []string      `query:"error_class"`
+	Codes        []models.Code `query:"code"`
+	Events       []string      `query:"event_id"`
+	Deliveries   []string      `query:"delivery_ids"`
+	Since        time.Time     `query:"since"`
+	Until        time.Time     `query:"until"`
+	Rate         int           `query:"rate"`
+	Chosen       string        `query:"chosen"` // rows were to be selected
 }
 
 // retryFilter reads the conditions of a bulk retry. Its fields are named as the form's controls.
@@ -53,14 +53,7 @@ func retryFilter(q url.Values) (f models.RetryFilter, rate int, err error) {
 	if c.Chosen != "" && len(c.Events)+len(c.Deliveries) == 0 {
 		return f, 0, &models.Error{Kind: models.KindInvalid, Message: "No row was selected. Go back and select some, or choose by conditions here."}
 	}
-	f = models.RetryFilter{Statuses: c.Statuses, Destinations: c.Destinations, Topics: c.Topics, ErrorClasses: c.ErrorClasses, Events: c.Events, Deliveries: c.Deliveries}
-	for _, s := range c.Codes {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			return f, 0, models.Invalid("code", "must be a status code like 503, not "+strconv.Quote(s))
-		}
-		f.Codes = append(f.Codes, n)
-	}
+	f = models.RetryFilter{Statuses: c.Statuses, Destinations: c.Destinations, Topics: c.Topics, ErrorClasses: c.ErrorClasses, Codes: c.Codes, Events: c.Events, Deliveries: c.Deliveries}
 	if !c.Since.IsZero() {
 		f.Since = &c.Since
 	}
@@ -74,7 +67,7 @@ func retryFilter(q url.Values) (f models.RetryFilter, rate int, err error) {
 func conditionsOf(f models.RetryFilter) url.Values {
 	q := url.Values{"status": f.Statuses, "destination_id": f.Destinations, "topic": f.Topics, "error_class": f.ErrorClasses, "event_id": f.Events, "delivery_ids": f.Deliveries}
 	for _, c := range f.Codes {
-		q.Add("code", strconv.Itoa(c))
+		q.Add("code", string(c))
 	}
 	if len(f.Deliveries) > 0 {
 		return q

@@ -32,6 +32,13 @@ type pageJSON[T any] struct {
 	Pagination paginationJSON `json:"pagination"`
 	Count      *int           `json:"count,omitempty" doc:"How many there are in all."`
 	Searched   *searchedJSON  `json:"searched,omitempty" doc:"With 'q': how far the search got."`
+	Sorted     *sortedJSON    `json:"sorted,omitempty" doc:"In an order that no index gives: how far it reaches."`
+}
+
+// sortedJSON says how far an order reaches that no index gives.
+type sortedJSON struct {
+	Within   int  `json:"within" doc:"Rows that match are sorted in portions of so many, as they were received; the pages go through one after the other."`
+	Complete bool `json:"complete" doc:"Whether one portion holds all that match: then the order is that of the whole list."`
 }
 
 // searchedJSON says how far a search among payloads got. The next page goes on where it ended.
@@ -59,6 +66,9 @@ func pageToJSON[T, U any](p *models.Page[T], f func(T) U) pageJSON[U] {
 	if s := p.Searched; s != nil {
 		out.Searched = &searchedJSON{s.As, s.Note, s.Events, s.Complete, s.Stopped}
 	}
+	if s := p.Sorted; s != nil {
+		out.Sorted = &sortedJSON{s.Within, s.Complete}
+	}
 	if p.Next != "" {
 		out.Pagination.Next = &p.Next
 	}
@@ -76,16 +86,21 @@ type listJSON[T any] struct {
 	Models []T `json:"models"`
 }
 
-// pageParams are the parameters of every list.
+// pageParams are the parameters of a list with one order.
 type pageParams struct {
+	cursorParams
+	Order string `query:"order_by" doc:"Accepted for compatibility; each list has one order."`
+}
+
+// cursorParams are the parameters of every list.
+type cursorParams struct {
 	Limit int    `query:"limit" api:"min=1" doc:"How many rows a page has."`
 	Dir   string `query:"dir" api:"enum=asc|desc,default=desc" doc:"Newest or oldest first."`
 	Next  string `query:"next" doc:"Cursor of the page to show, from 'pagination.next'. The other conditions must stay as they were."`
 	Prev  string `query:"prev" doc:"Cursor of the page to show, from 'pagination.prev'. Not together with 'next'."`
-	Order string `query:"order_by" doc:"Accepted for compatibility; each list has one order."`
 }
 
-func (p pageParams) query(dflt, most int) (models.PageQuery, error) {
+func (p cursorParams) query(dflt, most int) (models.PageQuery, error) {
 	if p.Dir != "" && p.Dir != "asc" && p.Dir != "desc" {
 		return models.PageQuery{}, models.Invalid("dir", "must be asc or desc")
 	}

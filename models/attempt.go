@@ -137,9 +137,12 @@ type AttemptQuery struct {
 	DestinationTypes []string
 	Topics           []string
 	OK               *bool
-	Code             int
+	Triggers         []string // of Triggers
+	Manual           *bool    // whether somebody asked for it, alone or in a bulk retry; nil for both
+	Actors           []string // who asked for it
+	Codes            []Code   // that it is shown with
 	ErrorClass       string
-	Since, Until     time.Time // started within; zero for open
+	Started          Span
 	Page             PageQuery
 }
 
@@ -153,8 +156,14 @@ type attemptPosition struct {
 
 // Attempts lists attempts by the time they were started.
 func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Page[*Attempt], error) {
-	k, err := aq.Page.keyset("attempts", scope.keys(), aq.EventIDs, aq.Destinations, aq.DestinationTypes, aq.Topics, aq.OK, aq.Code, aq.ErrorClass, aq.Since, aq.Until)
+	k, err := aq.Page.keyset("attempts", scope.keys(), aq.EventIDs, aq.Destinations, aq.DestinationTypes, aq.Topics, aq.OK, aq.Triggers, aq.Manual, aq.Actors, aq.Codes, aq.ErrorClass, aq.Started)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkCodes(aq.Codes); err != nil {
+		return nil, err
+	}
+	if err := oneOf("trigger", aq.Triggers, Triggers); err != nil {
 		return nil, err
 	}
 	q := newQuery()
@@ -183,17 +192,23 @@ func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Pa
 	} else if aq.OK != nil {
 		q.and("not a.ok")
 	}
-	if aq.Code != 0 {
-		q.and("a.code = ?", aq.Code)
+	if len(aq.Triggers) > 0 {
+		q.and("a.trigger = any(?)", aq.Triggers)
 	}
+	if aq.Manual != nil {
+		q.and(attemptByHand+" = ?", *aq.Manual)
+	}
+	if len(aq.Actors) > 0 {
+		q.and("a.actor = any(?)", aq.Actors)
+	}
+	codesAre(q, aq.Codes, "a.code", "a.error_class")
 	if aq.ErrorClass != "" {
 		q.and("a.error_class = ?", aq.ErrorClass)
 	}
-	if !aq.Since.IsZero() {
-		q.and("a.started_at >= ?", aq.Since)
-	}
-	if !aq.Until.IsZero() {
-		q.and("a.started_at < ?", aq.Until)
+	for op, at := range map[string]time.Time{">=": aq.Started.GTE, ">": aq.Started.GT, "<=": aq.Started.LTE, "<": aq.Started.LT} {
+		if !at.IsZero() {
+			q.and("a.started_at "+op+" ?", at)
+		}
 	}
 	scope.where(q, "a.tenant_key")
 	var after attemptPosition

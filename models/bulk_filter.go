@@ -18,7 +18,7 @@ type RetryFilter struct {
 	Destinations []string   `json:"destination_id,omitempty"` // ids
 	Topics       []string   `json:"topic,omitempty"`
 	ErrorClasses []string   `json:"error_class,omitempty" api:"schema=ErrorClass" doc:"Of the last attempt."`
-	Codes        []int      `json:"code,omitempty" doc:"Of the last attempt."`
+	Codes        []Code     `json:"code,omitempty" doc:"Of the last attempt, as it is shown."`
 	Events       []string   `json:"event_id,omitempty"`
 	Deliveries   []string   `json:"delivery_ids,omitempty" doc:"Exactly these, and no other condition."`
 	Since        *time.Time `json:"since,omitempty" doc:"Of the event's receipt, included."`
@@ -61,8 +61,8 @@ func (f *RetryFilter) freeze(now time.Time) error {
 		}
 	}
 	for i, c := range f.Codes {
-		if c < 1 || c > 999 {
-			bad.add(fmt.Sprintf("filter.code[%d]", i), "must be a status code like 503")
+		if p := c.problem(); p != "" {
+			bad.add(fmt.Sprintf("filter.code[%d]", i), p)
 		}
 	}
 	if len(f.Deliveries) > MaxLimit {
@@ -195,9 +195,7 @@ func (c *chosen) limb(q *query, status string, after DeliveryKey, limit int) str
 	if len(c.filter.ErrorClasses) > 0 {
 		sub.and("d.error_class = any(?)", c.filter.ErrorClasses)
 	}
-	if len(c.filter.Codes) > 0 {
-		sub.and("d.last_code = any(?)", c.filter.Codes)
-	}
+	codesAre(sub, c.filter.Codes, "d.last_code", "d.error_class")
 	sql := "select d.event_id, d.destination_key, d.manual_retries, coalesce(d.error_class, '') error_class, coalesce(e.topic, '') topic from " +
 		from + " join events e on e.id = d.event_id" + sub.sql() + " order by d.event_id, d.destination_key" + sub.limit(limit)
 	q.args = sub.args

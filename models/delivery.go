@@ -189,7 +189,6 @@ func (s *Store) EventDeliveries(ctx context.Context, scope Scope, eventID string
 
 // skippedBecause says why an event did not concern a destination; empty when the destination need not be mentioned.
 func skippedBecause(e *Event, d *Destination) string {
-	const grain = time.Millisecond // what an event's id tells of its time
 	switch {
 	case d.DeletedAt != nil:
 		return ""

@@ -71,42 +71,54 @@ func explain(raw string, doc *filter.Doc) string {
 	return v.Reason
 }
 
-// withFiltered puts what filters held back into a list of deliveries that was read for the same query. Both are in the
-// keyset's order, and so is what comes of it; it may be longer than a page.
-func (s *Store) withFiltered(ctx context.Context, scope Scope, dq DeliveryQuery, keys []int64, k *keyset, list []*Delivery) ([]*Delivery, error) {
-	q := newQuery()
-	lo, hi := idRange(dq.Since, dq.Until)
-	if len(dq.EventIDs) > 0 {
-		events, err := s.eventKeys(ctx, scope, dq.EventIDs)
-		if err != nil {
-			return nil, err
-		}
-		q.and("e.id = any(?)", events)
+// filteredFrom is where what filters held back is: events e, and the filters f that refused them.
+const filteredFrom = ` from events e join tenants t on t.key = e.tenant_key cross join lateral unnest(e.filtered_by) as held(key)
+	join destination_filters f on f.key = held.key join destinations n on n.key = f.destination_key`
+
+// filtered adds the conditions on what filters held back, from a place on.
+func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
+	lo, hi := idRange(m.dq.Since, m.dq.Until)
+	if len(m.dq.EventIDs) > 0 {
+		q.and("e.id = any(?)", m.events)
 	}
-	var after DeliveryKey
-	if k.decode(&after) {
-		q.and("(e.id, f.destination_key) "+k.op()+" (?, ?)", after.EventID, after.Destination)
-		q.and("e.id "+k.op()+"= ?", after.EventID) // the same for the index, which knows nothing of destinations
+	if from != nil {
+		q.and("(e.id, f.destination_key) "+op+" (?, ?)", from.EventID, from.Destination)
+		q.and("e.id "+op[:1]+"= ?", from.EventID) // the same for the index, which knows nothing of destinations
 	}
 	q.and("e.id >= ?", lo)
 	q.and("e.id < ?", hi)
 	q.and("e.filtered_by is not null")
-	scope.where(q, "e.tenant_key")
-	if len(keys) > 0 {
-		q.and("f.destination_key = any(?)", keys)
+	m.scope.where(q, "e.tenant_key")
+	if len(m.keys) > 0 {
+		q.and("f.destination_key = any(?)", m.keys)
 	}
-	if len(dq.Topics) > 0 {
-		q.and("e.topic = any(?)", dq.Topics)
+	if len(m.dq.Topics) > 0 {
+		q.and("e.topic = any(?)", m.dq.Topics)
 	}
+	m.dq.Time.happened(q)
 	q.and("not exists (select 1 from deliveries x where x.event_id = e.id and x.destination_key = f.destination_key)")
-	rows, err := s.Pool.Query(ctx, `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id
-		from events e join tenants t on t.key = e.tenant_key cross join lateral unnest(e.filtered_by) as held(key)
-		join destination_filters f on f.key = held.key join destinations n on n.key = f.destination_key`+
-		q.sql()+" order by e.id "+k.order()+", f.destination_key "+k.order()+q.limit(k.limit+1), q.args...)
+}
+
+// readFiltered reads deliveries that filters held back.
+func (s *Store) readFiltered(ctx context.Context, q *query, tail string) ([]*Delivery, error) {
+	rows, err := s.Pool.Query(ctx, `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id`+filteredFrom+q.sql()+tail, q.args...)
 	if err != nil {
 		return nil, err
 	}
-	filtered, err := pgx.CollectRows(rows, scanFiltered)
+	return pgx.CollectRows(rows, scanFiltered)
+}
+
+// withFiltered puts what filters held back into a list of deliveries that was read for the same query. Both are in the
+// keyset's order, and so is what comes of it; it may be longer than a page.
+func (m *deliveryMatch) withFiltered(ctx context.Context, k *keyset, list []*Delivery) ([]*Delivery, error) {
+	q := newQuery()
+	var after DeliveryKey
+	var from *DeliveryKey
+	if k.decode(&after) {
+		from = &after
+	}
+	m.filtered(q, k.op(), from)
+	filtered, err := m.s.readFiltered(ctx, q, " order by e.id "+k.order()+", f.destination_key "+k.order()+q.limit(k.limit+1))
 	if err != nil {
 		return nil, err
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -15,21 +17,22 @@ type DeliveryQuery struct {
 	Destinations []string // ids
 	Topics       []string
 	Statuses     []string
-	Code         int
+	Codes        []Code // that the last attempt is shown with
 	ErrorClass   string
 	Since, Until time.Time // of the event's receipt; zero for open
+	Time         Span      // in which the event happened
 	Sort         string    // one of DeliverySorts; empty for SortCreated
 	Page         PageQuery
 }
 
-// What lists of deliveries can be sorted by.
-const (
-	SortCreated     = "created_at"      // when the event was received
-	SortLastAttempt = "last_attempt_at" // only those that were attempted
-)
-
-// DeliverySorts lists what lists of deliveries can be sorted by.
-var DeliverySorts = []string{SortCreated, SortLastAttempt}
+// deliverySortings are the orders of deliveries that no index gives. Their values are made of the rows a of a portion.
+var deliverySortings = map[string]sorting{
+	SortTime:        {typ: "timestamptz", value: "coalesce(a.time, " + fmt.Sprintf(receivedIn, "a.event_id") + ")"},
+	SortTopic:       {typ: `text collate "C"`, value: "a.topic"},
+	SortStatus:      {typ: "int", value: statusRank("a.status")},
+	SortDestination: {typ: `text collate "C"`, value: "(select lower(coalesce(nullif(n.name, ''), n.id)) from destinations n where n.key = a.destination_key)"},
+	SortAttempts:    {typ: "bigint", value: "a.attempts"},
+}
 
 // attemptedPosition is the place of a delivery in a list by its last attempt.
 type attemptedPosition struct {
@@ -47,72 +50,47 @@ func (s *Store) Deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (
 	if dq.Sort == "" {
 		dq.Sort = SortCreated
 	}
-	if err := oneOf("sort", []string{dq.Sort}, DeliverySorts); err != nil {
+	if err := oneOf("order_by", []string{dq.Sort}, DeliverySorts); err != nil {
 		return nil, err
 	}
-	k, err := dq.Page.keyset("deliveries", scope.keys(), dq.EventIDs, dq.Destinations, dq.Topics, dq.Statuses, dq.Code, dq.ErrorClass, dq.Since, dq.Until, dq.Sort)
+	k, err := dq.Page.keyset("deliveries", scope.keys(), dq.EventIDs, dq.Destinations, dq.Topics, dq.Statuses, dq.Codes, dq.ErrorClass, dq.Since, dq.Until, dq.Time, dq.Sort)
 	if err != nil {
 		return nil, err
 	}
-	attempted := dq.Sort == SortLastAttempt
 	for _, st := range dq.Statuses {
 		if !IsStatus(st) {
 			return nil, Invalid("status", fmt.Sprintf("%q is not a status: use %s", cut(st, 40), listSome(Statuses)))
 		}
 	}
-	q := newQuery()
-	lo, hi := idRange(dq.Since, dq.Until)
+	if err := checkCodes(dq.Codes); err != nil {
+		return nil, err
+	}
+	m := &deliveryMatch{s: s, scope: scope, dq: dq}
 	if len(dq.EventIDs) > 0 {
-		keys, err := s.eventKeys(ctx, scope, dq.EventIDs)
-		if err != nil {
+		if m.events, err = s.eventKeys(ctx, scope, dq.EventIDs); err != nil {
 			return nil, err
 		}
-		q.and("d.event_id = any(?)", keys)
 	}
+	if m.keys, err = s.destinationKeys(ctx, scope, dq.Destinations); err != nil {
+		return nil, err
+	}
+	if order, ok := deliverySortings[dq.Sort]; ok {
+		return m.sorted(ctx, k, order)
+	}
+	q := newQuery()
 	from, order := "", " order by d.event_id "+k.order()+", d.destination_key "+k.order()
+	attempted := dq.Sort == SortLastAttempt
 	if attempted {
 		from = " join attempts a on a.event_id = d.event_id and a.destination_key = d.destination_key and a.started_at = d.last_attempt_at"
 		order = " order by a.started_at " + k.order() + ", a.event_id " + k.order() + ", a.destination_key " + k.order()
-		var after attemptedPosition
-		if k.decode(&after) {
-			q.and("(a.started_at, a.event_id, a.destination_key) "+k.op()+" (?, ?, ?)", after.At, after.EventID, after.Destination)
-		}
-		q.and("a.event_id >= ?", lo)
-		q.and("a.event_id < ?", hi)
-		scope.where(q, "a.tenant_key")
-		if len(dq.Statuses) > 0 && !slices.ContainsFunc(dq.Statuses, func(st string) bool { return st != StatusFailed && st != StatusRetrying }) {
-			q.and("not a.ok") // for the index of failures
-		}
+		m.attempted(q, k)
 	} else {
 		var after DeliveryKey
 		if k.decode(&after) {
 			q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventID, after.Destination)
 		}
 	}
-	q.and("d.event_id >= ?", lo)
-	q.and("d.event_id < ?", hi)
-	scope.where(q, "d.tenant_key")
-	scope.where(q, "e.tenant_key")
-	statusConditions(q, scope, dq.Statuses)
-	keys, err := s.destinationKeys(ctx, scope, dq.Destinations)
-	if err != nil {
-		return nil, err
-	}
-	if len(keys) > 0 {
-		q.and("d.destination_key = any(?)", keys)
-		if attempted {
-			q.and("a.destination_key = any(?)", keys)
-		}
-	}
-	if len(dq.Topics) > 0 {
-		q.and("e.topic = any(?)", dq.Topics)
-	}
-	if dq.Code != 0 {
-		q.and("d.last_code = ?", dq.Code)
-	}
-	if dq.ErrorClass != "" {
-		q.and("d.error_class = ?", dq.ErrorClass)
-	}
+	m.conditions(q)
 	rows, err := s.Pool.Query(ctx, deliverySelect+from+q.sql()+order+q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
@@ -124,10 +102,124 @@ func (s *Store) Deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (
 	if attempted {
 		return newPage(k, SortLastAttempt, list, func(d *Delivery) any { return attemptedPosition{*d.LastAttemptAt, d.DeliveryKey} }), nil
 	}
-	if slices.Contains(dq.Statuses, StatusFilteredOut) && dq.Code == 0 && dq.ErrorClass == "" {
-		if list, err = s.withFiltered(ctx, scope, dq, keys, k, list); err != nil {
+	if m.filteredToo() {
+		if list, err = m.withFiltered(ctx, k, list); err != nil {
 			return nil, err
 		}
 	}
-	return newPage(k, SortCreated, list, func(d *Delivery) any { return d.DeliveryKey }), nil
+	return newPage(k, dq.Sort, list, func(d *Delivery) any { return d.DeliveryKey }), nil
+}
+
+// deliveryMatch says which deliveries a query selects.
+type deliveryMatch struct {
+	s      *Store
+	scope  Scope
+	dq     DeliveryQuery
+	events []uuid.UUID // nil for any
+	keys   []int64     // of destinations; nil for any
+}
+
+// attempted are the conditions on attempts a of a list that walks these.
+func (m *deliveryMatch) attempted(q *query, k *keyset) {
+	var after attemptedPosition
+	if k.decode(&after) {
+		q.and("(a.started_at, a.event_id, a.destination_key) "+k.op()+" (?, ?, ?)", after.At, after.EventID, after.Destination)
+	}
+	lo, hi := idRange(m.dq.Since, m.dq.Until)
+	q.and("a.event_id >= ?", lo)
+	q.and("a.event_id < ?", hi)
+	m.scope.where(q, "a.tenant_key")
+	if len(m.dq.Statuses) > 0 && !slices.ContainsFunc(m.dq.Statuses, func(st string) bool { return st != StatusFailed && st != StatusRetrying }) {
+		q.and("not a.ok") // for the index of failures
+	}
+	if len(m.keys) > 0 {
+		q.and("a.destination_key = any(?)", m.keys)
+	}
+}
+
+// conditions are those on deliveries d of events e.
+func (m *deliveryMatch) conditions(q *query) {
+	dq := m.dq
+	lo, hi := idRange(dq.Since, dq.Until)
+	if len(dq.EventIDs) > 0 {
+		q.and("d.event_id = any(?)", m.events)
+	}
+	q.and("d.event_id >= ?", lo)
+	q.and("d.event_id < ?", hi)
+	m.scope.where(q, "d.tenant_key")
+	m.scope.where(q, "e.tenant_key")
+	statusConditions(q, m.scope, dq.Statuses)
+	if len(m.keys) > 0 {
+		q.and("d.destination_key = any(?)", m.keys)
+	}
+	if len(dq.Topics) > 0 {
+		q.and("e.topic = any(?)", dq.Topics)
+	}
+	dq.Time.happened(q)
+	codesAre(q, dq.Codes, "d.last_code", "d.error_class")
+	if dq.ErrorClass != "" {
+		q.and("d.error_class = ?", dq.ErrorClass)
+	}
+}
+
+// filteredToo reports whether what filters held back is among what is selected.
+func (m *deliveryMatch) filteredToo() bool {
+	return slices.Contains(m.dq.Statuses, StatusFilteredOut) && len(m.dq.Codes) == 0 && m.dq.ErrorClass == ""
+}
+
+// sorted lists deliveries in an order that no index gives.
+func (m *deliveryMatch) sorted(ctx context.Context, k *keyset, order sorting) (*Page[*Delivery], error) {
+	order.by, order.window = m.dq.Sort, m.s.SortWindow
+	keys, err := m.s.sortedPage(ctx, k, order, func(q *query, op string, from *DeliveryKey, tail string) string {
+		sub := &query{args: q.args}
+		m.conditions(sub)
+		if from != nil {
+			sub.and("(d.event_id, d.destination_key) "+op+" (?, ?)", from.EventID, from.Destination)
+		}
+		sql := "select d.event_id, d.destination_key, d.status::text status, d.attempts, e.topic, e.time from deliveries d join events e on e.id = d.event_id" + sub.sql() + tail
+		if q.args = sub.args; !m.filteredToo() {
+			return sql
+		}
+		held := &query{args: q.args}
+		m.filtered(held, op, from)
+		sql = "select * from ((" + sql + ") union all (select e.id, f.destination_key, 'filtered_out', 0, e.topic, e.time" + filteredFrom + held.sql() +
+			strings.NewReplacer("event_id", "1", "destination_key", "2").Replace(tail) + ")) u" + tail
+		q.args = held.args
+		return sql
+	})
+	if err != nil {
+		return nil, err
+	}
+	list, err := m.s.deliveriesOf(ctx, m.scope, keys.Items)
+	return pageOf(keys, list), err
+}
+
+// deliveriesOf reads deliveries by their keys, in that order. What is not there any more is left out.
+func (s *Store) deliveriesOf(ctx context.Context, scope Scope, keys []DeliveryKey) ([]*Delivery, error) {
+	events, destinations := make([]uuid.UUID, len(keys)), make([]int64, len(keys))
+	place := map[DeliveryKey]int{}
+	for i, k := range keys {
+		events[i], destinations[i], place[k] = k.EventID, k.Destination, i
+	}
+	rows, err := s.Pool.Query(ctx, deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events, destinations)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, s.scanDelivery)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) < len(keys) { // filters held some back, which have no row
+		q := newQuery()
+		q.and("(e.id, f.destination_key) in (select * from unnest(?::uuid[], ?::bigint[]))", events, destinations)
+		q.and("e.id = any(?)", events)
+		scope.where(q, "e.tenant_key")
+		filtered, err := s.readFiltered(ctx, q, "")
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, filtered...)
+	}
+	slices.SortFunc(list, func(a, b *Delivery) int { return place[a.DeliveryKey] - place[b.DeliveryKey] })
+	return list, nil
 }

@@ -3,7 +3,6 @@ package models
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -99,115 +98,6 @@ func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid
 		events[e.Key] = e
 	}
 	return rows.Err()
-}
-
-// EventQuery selects events.
-type EventQuery struct {
-	IDs          []string
-	Destinations []string // went to, or were considered for, one of these; ids
-	Topics       []string
-	Statuses     []string // with a delivery in one of these
-	Code         int      // with a delivery whose last answer had this status; 0 for any
-	ErrorClass   string
-	Text         string    // an id, a filter in JSON or search notation, or a part of the payload
-	Since, Until time.Time // received within; zero for open
-	Page         PageQuery
-}
-
-// Events lists events by the time they were received.
-func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*Event], error) {
-	k, err := eq.Page.keyset("events", scope.keys(), eq.IDs, eq.Destinations, eq.Topics, eq.Statuses, eq.Code, eq.ErrorClass, eq.Text, eq.Since, eq.Until)
-	if err != nil {
-		return nil, err
-	}
-	for _, st := range eq.Statuses {
-		if !IsStatus(st) {
-			return nil, Invalid("status", fmt.Sprintf("%q is not a status: use %s", cut(st, 40), listSome(Statuses)))
-		}
-	}
-	keys, err := s.destinationKeys(ctx, scope, eq.Destinations)
-	if err != nil {
-		return nil, err
-	}
-	lo, hi := idRange(eq.Since, eq.Until)
-	if eq.Text = strings.TrimSpace(eq.Text); eq.Text != "" {
-		named, err := s.namedEvent(ctx, scope, eq.Text)
-		if err != nil {
-			return nil, err
-		}
-		if named == nil {
-			what, err := parseSearch(eq.Text)
-			if err != nil {
-				return nil, err
-			}
-			return s.searchEvents(ctx, scope, what, k, lo, hi, func(q *query) { eq.conditions(q, scope, keys) })
-		}
-		lo, hi = maxUUID(lo, named.Key), minUUID(hi, next(named.Key))
-	}
-	q := newQuery()
-	var after uuid.UUID
-	if k.decode(&after) {
-		q.and("e.id "+k.op()+" ?", after)
-	}
-	q.and("e.id >= ?", lo)
-	q.and("e.id < ?", hi)
-	scope.where(q, "e.tenant_key")
-	eq.conditions(q, scope, keys)
-	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+" order by e.id "+k.order()+q.limit(k.limit+1), q.args...)
-	if err != nil {
-		return nil, err
-	}
-	list, err := pgx.CollectRows(rows, scanEvent)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.addDeliveries(ctx, list); err != nil {
-		return nil, err
-	}
-	return newPage(k, "time", list, func(e *Event) any { return e.Key }), nil
-}
-
-func (eq EventQuery) conditions(q *query, scope Scope, keys []int64) {
-	if len(eq.IDs) > 0 {
-		q.and("(e.caller_id = any(?) or e.id = any(?))", eq.IDs, parseEventIDs(eq.IDs))
-	}
-	if len(eq.Topics) > 0 {
-		q.and("e.topic = any(?)", eq.Topics)
-	}
-	if len(keys) == 0 && len(eq.Statuses) == 0 && eq.Code == 0 && eq.ErrorClass == "" {
-		return
-	}
-	sub := newQuery()
-	sub.args = q.args
-	sub.and("d.event_id = e.id")
-	if len(keys) > 0 {
-		sub.and("d.destination_key = any(?)", keys)
-	}
-	statusConditions(sub, scope, eq.Statuses)
-	if eq.Code != 0 {
-		sub.and("d.last_code = ?", eq.Code)
-	}
-	if eq.ErrorClass != "" {
-		sub.and("d.error_class = ?", eq.ErrorClass)
-	}
-	exists := "exists (select 1 from deliveries d" + sub.sql() + ")"
-	q.args = sub.args
-	q.conds = append(q.conds, eq.orFiltered(q, exists, keys))
-}
-
-// orFiltered also takes the events that a filter held back, which have no row in deliveries.
-func (eq EventQuery) orFiltered(q *query, exists string, keys []int64) string {
-	only := len(eq.Statuses) == 0 && eq.Code == 0 && eq.ErrorClass == ""
-	for _, st := range eq.Statuses {
-		only = only || st == StatusFilteredOut
-	}
-	if !only {
-		return exists
-	}
-	if len(keys) == 0 {
-		return "(" + exists + " or e.filtered_by is not null)"
-	}
-	return q.bind("("+exists+" or exists (select 1 from destination_filters f where f.key = any(e.filtered_by) and f.destination_key = any(?)))", keys)
 }
 
 func parseEventIDs(ids []string) []uuid.UUID {

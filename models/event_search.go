@@ -111,7 +111,7 @@ func (w *searching) page(ctx context.Context) (*Page[*Event], error) {
 	if err := w.s.addDeliveries(ctx, w.found); err != nil {
 		return nil, err
 	}
-	p := newPage(k, "time", w.found, func(e *Event) any { return e.Key })
+	p := newPage(k, SortReceived, w.found, func(e *Event) any { return e.Key })
 	if w.said.Stopped {
 		if here := k.cursor(w.last); k.back {
 			p.Prev = here

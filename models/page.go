@@ -35,6 +35,7 @@ type Page[T any] struct {
 	Prev    string // cursor of the page before; empty at the start
 
 	Searched *Searched // of a search among payloads: how far it got; nil for other lists
+	Sorted   *Sorted   // of a list in an order that no index gives: how far the order reaches; nil for other lists
 }
 
 // keyset is a checked PageQuery.
@@ -170,3 +171,8 @@ func (q *query) sql() string {
 }
 
 func (q *query) limit(n int) string { return q.bind(" limit ?", n) }
+
+// pageOf is a page of keys with what the keys are of.
+func pageOf[T, K any](p *Page[K], items []T) *Page[T] {
+	return &Page[T]{Items: items, OrderBy: p.OrderBy, Dir: p.Dir, Limit: p.Limit, Next: p.Next, Prev: p.Prev, Sorted: p.Sorted}
+}

@@ -29,6 +29,9 @@ const (
 	TriggerProbe     = "probe" // to find out whether a disabled destination works again
 )
 
+// Triggers lists why attempts are made.
+var Triggers = []string{TriggerAutomatic, TriggerManual, TriggerBulk, TriggerTest, TriggerProbe}
+
 // Batch is a job: deliveries to one destination, at most MaxBatch of them.
 type Batch struct {
 	Destination int64 // its key

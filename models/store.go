@@ -35,6 +35,7 @@ type Store struct {
 	Rules
 	Metrics      *metrics.Metrics // nil where nobody counts
 	Traces       *traces.Tracer   // nil where nobody traces
+	SortWindow   int              // rows that are sorted together where no index gives the order
 	queue        Queue
 	channelTypes ChannelTypes
 	known        knownKeys
@@ -142,7 +143,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		jobs.Close()
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces}
+	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces, SortWindow: DefaultSortWindow}
 	s.watch()
 	return s, nil
 }

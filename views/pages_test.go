@@ -211,7 +211,7 @@ func pages() map[string]templ.Component {
 }
 
 func hostileChoice() models.RetryFilter {
-	return models.RetryFilter{Statuses: []string{models.StatusFailed}, Destinations: []string{hostile}, Topics: []string{hostile}, ErrorClasses: []string{hostile}, Codes: []int{500},
+	return models.RetryFilter{Statuses: []string{models.StatusFailed}, Destinations: []string{hostile}, Topics: []string{hostile}, ErrorClasses: []string{hostile}, Codes: []models.Code{"500"},
 		Events: []string{hostile}, Since: &galleryTime, Until: &galleryTime}
 }
 

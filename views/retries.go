@@ -2,6 +2,7 @@ package views
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -31,7 +32,7 @@ var retryConditions = []string{"status", "destination_id", "topic", "code", "err
 // retryAllURL is the plan of retrying everything that a list shows, on all of its pages; empty when a bulk retry cannot
 // choose the same. since is where a range relative to now begins.
 func retryAllURL(tenant string, q url.Values, since time.Time) string {
-	if q.Get("q") != "" {
+	if q.Get("q") != "" || slices.ContainsFunc(slices.Collect(maps.Keys(q)), func(name string) bool { return strings.HasSuffix(name, "]") && q.Get(name) != "" }) {
 		return ""
 	}
 	return NewRetryURL(tenant, retryQuery(q, since))
@@ -176,7 +177,7 @@ func choice(f models.RetryFilter, destinations []Option) []Fact {
 	add("Last error", f.ErrorClasses, className)
 	codes := make([]string, len(f.Codes))
 	for i, c := range f.Codes {
-		codes[i] = strconv.Itoa(c)
+		codes[i] = className(string(c))
 	}
 	add("Last response code", codes, same)
 	if f.Since != nil {

@@ -273,7 +273,11 @@ test('events: get, list, filters, pages', async () => {
   assert.deepEqual(await ids({ time: { gt: soon } }), []);
 
   const first = await outpost.events.list({ tenantId, limit: 2 });
-  assert.equal(first.pagination.orderBy, 'time');
+  assert.equal(first.pagination.orderBy, 'received_at');
+  // sdk-ev-0 happened before the others, by its own time, and that is what time sorts and filters by.
+  assert.deepEqual(await ids({ orderBy: 'time', dir: 'asc', limit: 1 }), ['sdk-ev-0']);
+  assert.deepEqual(await ids({ orderBy: 'time', dir: 'desc', time: { lte: new Date(time.getTime() + 60_000) } }), ['sdk-ev-0']);
+  assert.equal((await ids({ orderBy: 'time', time: { gt: time } })).length, 4);
   assert.equal(first.pagination.dir, 'desc');
   assert.equal(first.pagination.prev, null);
   const second = await outpost.events.list({ tenantId, limit: 2, next: first.pagination.next });

@@ -1,0 +1,185 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// EventQuery selects events.
+type EventQuery struct {
+	IDs          []string
+	Destinations []string // went to, or were considered for, one of these; ids
+	Topics       []string
+	Statuses     []string // with a delivery in one of these
+	Codes        []Code   // with a delivery whose last attempt is shown with one of these
+	ErrorClass   string
+	Text         string    // an id, a filter in JSON or search notation, or a part of the payload
+	Since, Until time.Time // received within; zero for open
+	Time         Span      // happened within
+	Sort         string    // one of EventSorts; empty for SortReceived
+	Page         PageQuery
+}
+
+// eventSortings are the orders of events that no index gives. Their values are made of the rows a of eventMatches.
+var eventSortings = map[string]sorting{
+	SortTime:   {typ: "timestamptz", value: "coalesce(a.time, " + fmt.Sprintf(receivedIn, "a.event_id") + ")"},
+	SortTopic:  {typ: "text collate \"C\"", value: "a.topic"},
+	SortStatus: {typ: "int", value: "coalesce((select min(" + statusRank("x.status") + ") from deliveries x where x.event_id = a.event_id), case when a.filtered then 100 else 101 end)"},
+	SortDestination: {typ: "text collate \"C\"", value: "coalesce((select min(lower(coalesce(nullif(n.name, ''), n.id))) from deliveries x join destinations n on n.key = x.destination_key" +
+		" where x.event_id = a.event_id and x.status <> 'filtered_out'), '')"},
+	SortAttempts:    {typ: "bigint", value: "coalesce((select sum(x.attempts) from deliveries x where x.event_id = a.event_id), 0)"},
+	SortLastAttempt: {typ: "timestamptz", value: "coalesce((select max(x.last_attempt_at) from deliveries x where x.event_id = a.event_id), '-infinity')"},
+}
+
+// Events lists events: by the time they were received, for which there is an index, or in another order within portions.
+func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*Event], error) {
+	if eq.Sort == "" {
+		eq.Sort = SortReceived
+	}
+	if err := oneOf("order_by", []string{eq.Sort}, EventSorts); err != nil {
+		return nil, err
+	}
+	k, err := eq.Page.keyset("events", scope.keys(), eq.IDs, eq.Destinations, eq.Topics, eq.Statuses, eq.Codes, eq.ErrorClass, eq.Text, eq.Since, eq.Until, eq.Time, eq.Sort)
+	if err != nil {
+		return nil, err
+	}
+	for _, st := range eq.Statuses {
+		if !IsStatus(st) {
+			return nil, Invalid("status", fmt.Sprintf("%q is not a status: use %s", cut(st, 40), listSome(Statuses)))
+		}
+	}
+	if err := checkCodes(eq.Codes); err != nil {
+		return nil, err
+	}
+	keys, err := s.destinationKeys(ctx, scope, eq.Destinations)
+	if err != nil {
+		return nil, err
+	}
+	lo, hi := idRange(eq.Since, eq.Until)
+	if eq.Text = strings.TrimSpace(eq.Text); eq.Text != "" {
+		named, err := s.namedEvent(ctx, scope, eq.Text)
+		if err != nil {
+			return nil, err
+		}
+		if named == nil {
+			what, err := parseSearch(eq.Text)
+			if err != nil {
+				return nil, err
+			}
+			if eq.Sort != SortReceived {
+				return nil, Invalid("order_by", "must be "+SortReceived+" where q searches payloads, which are read in that order: leave one of the two out")
+			}
+			return s.searchEvents(ctx, scope, what, k, lo, hi, func(q *query) { eq.conditions(q, scope, keys) })
+		}
+		lo, hi = maxUUID(lo, named.Key), minUUID(hi, next(named.Key))
+	}
+	conditions := func(q *query) {
+		q.and("e.id >= ?", lo)
+		q.and("e.id < ?", hi)
+		scope.where(q, "e.tenant_key")
+		eq.conditions(q, scope, keys)
+	}
+	if order, ok := eventSortings[eq.Sort]; ok {
+		return s.sortedEvents(ctx, k, order, eq.Sort, conditions)
+	}
+	q := newQuery()
+	var after uuid.UUID
+	if k.decode(&after) {
+		q.and("e.id "+k.op()+" ?", after)
+	}
+	conditions(q)
+	list, err := s.listEvents(ctx, q, " order by e.id "+k.order()+q.limit(k.limit+1))
+	if err != nil {
+		return nil, err
+	}
+	return newPage(k, SortReceived, list, func(e *Event) any { return e.Key }), nil
+}
+
+// listEvents reads events with what lists show of their deliveries.
+func (s *Store) listEvents(ctx context.Context, q *query, tail string) ([]*Event, error) {
+	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+tail, q.args...)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, scanEvent)
+	if err != nil {
+		return nil, err
+	}
+	return list, s.addDeliveries(ctx, list)
+}
+
+// sortedEvents lists events in an order that no index gives.
+func (s *Store) sortedEvents(ctx context.Context, k *keyset, order sorting, by string, conditions func(*query)) (*Page[*Event], error) {
+	order.by, order.window = by, s.SortWindow
+	keys, err := s.sortedPage(ctx, k, order, func(q *query, op string, from *DeliveryKey, tail string) string {
+		conditions(q)
+		if from != nil {
+			q.and("e.id "+op+" ?", from.EventID)
+		}
+		return "select e.id event_id, 0::bigint destination_key, e.time, e.topic, e.filtered_by is not null filtered from events e" + q.sql() + tail
+	})
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]uuid.UUID, len(keys.Items))
+	place := map[uuid.UUID]int{}
+	for i, key := range keys.Items {
+		ids[i], place[key.EventID] = key.EventID, i
+	}
+	q := newQuery()
+	q.and("e.id = any(?)", ids)
+	list, err := s.listEvents(ctx, q, "")
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b *Event) int { return place[a.Key] - place[b.Key] })
+	return pageOf(keys, list), nil
+}
+
+func (eq EventQuery) conditions(q *query, scope Scope, keys []int64) {
+	if len(eq.IDs) > 0 {
+		q.and("(e.caller_id = any(?) or e.id = any(?))", eq.IDs, parseEventIDs(eq.IDs))
+	}
+	if len(eq.Topics) > 0 {
+		q.and("e.topic = any(?)", eq.Topics)
+	}
+	eq.Time.happened(q)
+	if len(keys) == 0 && len(eq.Statuses) == 0 && len(eq.Codes) == 0 && eq.ErrorClass == "" {
+		return
+	}
+	sub := newQuery()
+	sub.args = q.args
+	sub.and("d.event_id = e.id")
+	if len(keys) > 0 {
+		sub.and("d.destination_key = any(?)", keys)
+	}
+	statusConditions(sub, scope, eq.Statuses)
+	codesAre(sub, eq.Codes, "d.last_code", "d.error_class")
+	if eq.ErrorClass != "" {
+		sub.and("d.error_class = ?", eq.ErrorClass)
+	}
+	exists := "exists (select 1 from deliveries d" + sub.sql() + ")"
+	q.args = sub.args
+	q.conds = append(q.conds, eq.orFiltered(q, exists, keys))
+}
+
+// orFiltered also takes the events that a filter held back, which have no row in deliveries.
+func (eq EventQuery) orFiltered(q *query, exists string, keys []int64) string {
+	only := len(eq.Statuses) == 0 && len(eq.Codes) == 0 && eq.ErrorClass == ""
+	for _, st := range eq.Statuses {
+		only = only || st == StatusFilteredOut
+	}
+	if !only {
+		return exists
+	}
+	if len(keys) == 0 {
+		return "(" + exists + " or e.filtered_by is not null)"
+	}
+	return q.bind("("+exists+" or exists (select 1 from destination_filters f where f.key = any(e.filtered_by) and f.destination_key = any(?)))", keys)
+}
