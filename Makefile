@@ -39,7 +39,7 @@ test-faults: ## runs the tests that take long: kill -9 for three minutes, a stop
 	@scripts/test.sh faults
 
 .PHONY: test-sdk
-test-sdk: ## runs a published client against a real server
+test-sdk: ## runs published clients against a real server
 	@scripts/test.sh sdk
 
 .PHONY: test-browser

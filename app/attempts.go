@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -51,7 +50,8 @@ type attemptJSON struct {
 	ResponseData    *responseData   `json:"response_data,omitempty" doc:"With 'include=response_data'."`
 	Error           *errorJSON      `json:"error" doc:"null for a success."`
 	Event           *eventJSON      `json:"event,omitempty" doc:"With 'include=event'; with its payload for 'include=event.data'."`
-	Destination     json.RawMessage `json:"destination,omitempty"`
+
+	Destination *destinationJSON `json:"destination,omitempty" doc:"With 'include=destination', as it is now; absent once it is deleted."`
 }
 
 type timingJSON struct {
@@ -225,9 +225,9 @@ func (a *App) include(ctx context.Context, c *Call, at *models.Attempt, j *attem
 			return err
 		}
 		if c.Schema.attemptShows(d) {
-			j.Destination, err = json.Marshal(c.Schema.destination(destinationToJSON(d, false)))
+			shown := c.Schema.destination(destinationToJSON(d, false))
+			j.Destination = &shown
 		}
-		return err
 	}
 	return nil
 }

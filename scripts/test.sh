@@ -3,7 +3,7 @@
 #
 #   test.sh go                the Go tests, with the race detector
 #   test.sh faults            what takes minutes to break and to recover: processes, PostgreSQL, disk, clock, a deploy
-#   test.sh sdk               a published client against a real server
+#   test.sh sdk               published clients, for Node and Python, against a real server
 #   test.sh browser           the browser journeys
 #   test.sh go sdk browser    all of them
 #
@@ -83,9 +83,16 @@ with_node() {
 }
 
 sdk_tests() {
-	if with_node "the SDK tests"; then
-		node --test --test-reporter=spec tests/sdk/*.test.mjs || failed=1
+	local files=()
+	with_node "the SDK tests" || return 0
+	while IFS= read -r f; do files+=("$f"); done < <(find tests/sdk -name '*.test.mjs' ! -name 'python.*' | sort)
+	if PYTHON_SDK=$(scripts/python-packages.sh); then
+		export PYTHON_SDK
+		files+=(tests/sdk/python.test.mjs)
+	else
+		missing+=("the tests of the Python client: they need Python 3.10 or newer with venv (apt-get install python3-venv) and pip")
 	fi
+	node --test --test-reporter=spec "${files[@]}" || failed=1
 }
 
 browser_tests() {
