@@ -26,6 +26,7 @@ type acceptWriter struct {
 	held               map[filterCount]int64 // what filters held back
 	routed             map[string]int        // deliveries by the status with which they begin
 	filtered           int                   // that filters held back
+	failed             []DeliveryKey         // at once, because the filter did
 }
 
 type jobKey struct {
@@ -72,6 +73,11 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 			if err := conn.SendBatch(ctx, b).Close(); err != nil {
 				return fmt.Errorf("write which filters failed: %w", err)
 			}
+			if len(w.failed) > 0 {
+				if err := noteOutcomes(ctx, conn, StatusFailed, "The filter failed.", w.failed...); err != nil {
+					return err
+				}
+			}
 		}
 		var jobs []Batch
 		for _, k := range w.order {
@@ -104,6 +110,7 @@ func (w *acceptWriter) reset() {
 	w.deliveries.Reset()
 	w.jobs, w.order, w.ordered = map[jobKey][]Item{}, w.order[:0], w.ordered[:0]
 	clear(w.health)
+	w.failed = w.failed[:0]
 }
 
 // enqueue adds a delivery to a job.
@@ -382,6 +389,9 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	case v.failed != "":
 		status, reason = StatusFailed, v.failed
 		w.health.filterFailed(v.to.key, tenantKey, p.received, v.failed)
+		if !OwnTopic(p.in.Topic) {
+			w.failed = append(w.failed, DeliveryKey{p.id, v.to.key})
+		}
 	case v.to.held != "":
 		status, reason = StatusHeld, v.to.held
 	}

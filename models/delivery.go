@@ -334,6 +334,9 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 				or status = 'failed' and exists (select 1 from ordered_deliveries o where o.event_id = $1 and o.destination_key = $2))`,
 			d.EventID, d.DeliveryKey.Destination, "Cancelled by "+actorName(actor))
 		if err == nil && tag.RowsAffected() > 0 {
+			if err := noteOutcomes(ctx, tx.Pgx, StatusCancelled, "Cancelled by "+actorName(actor), d.DeliveryKey); err != nil {
+				return err
+			}
 			jobs, err := passOn(ctx, tx.Pgx, []DeliveryKey{d.DeliveryKey})
 			if err != nil || len(jobs) == 0 {
 				return err

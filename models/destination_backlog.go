@@ -147,6 +147,9 @@ func (s *Store) releasePortion(ctx context.Context, r Release, lo, hi uuid.UUID)
 		}
 		jobs := batches(Batch{Destination: r.Destination, Retry: true}, items)
 		if r.Action == BacklogDrop {
+			if err := noteOutcomes(ctx, tx, StatusCancelled, "Dropped from the backlog by "+actorName(r.Actor), keysOf(r.Destination, items)...); err != nil {
+				return err
+			}
 			jobs, err = passOn(ctx, tx, keysOf(r.Destination, items))
 		}
 		if err != nil || len(jobs) == 0 {

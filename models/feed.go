@@ -220,24 +220,32 @@ func (s *Store) PlaceChanges(ctx context.Context) error {
 		if err := s.Pool.QueryRow(ctx, "select exists (select 1 from changes where position is null)").Scan(&any); err != nil || !any {
 			return err
 		}
-		err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
-			// A statement of its own: the next one must see what was committed while this one waited.
-			if _, err := tx.Exec(ctx, "select 1 from feed for update"); err != nil {
-				return err
-			}
-			var n int
-			err := tx.QueryRow(ctx, `with next as (select seq, row_number() over (order by seq) as n from (select seq from changes where position is null order by seq limit $1) x),
-				placed as (update changes c set position = f.last + next.n from next, feed f where c.seq = next.seq returning 1),
-				counted as (select count(*) as n from placed)
-				update feed set last = last + counted.n from counted returning counted.n`, feedPlaced).Scan(&n)
-			more = n == feedPlaced
+		err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) (err error) {
+			more, err = placeChanges(ctx, tx)
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("place changes in the feed: %w", err)
+			return err
 		}
 	}
 	return nil
+}
+
+// placeChanges places one portion; more says whether there may be another one.
+func placeChanges(ctx context.Context, tx pgx.Tx) (more bool, err error) {
+	// A statement of its own: the next one must see what was committed while this one waited.
+	if _, err := tx.Exec(ctx, "select 1 from feed for update"); err != nil {
+		return false, err
+	}
+	var n int
+	err = tx.QueryRow(ctx, `with next as (select seq, row_number() over (order by seq) as n from (select seq from changes where position is null order by seq limit $1) x),
+		placed as (update changes c set position = f.last + next.n from next, feed f where c.seq = next.seq returning 1),
+		counted as (select count(*) as n from placed)
+		update feed set last = last + counted.n from counted returning counted.n`, feedPlaced).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("place changes in the feed: %w", err)
+	}
+	return n == feedPlaced, nil
 }
 
 // dropChanges deletes the changes of before a time, in portions. Those that went by without a position yet stay.

@@ -133,19 +133,25 @@ type deliveryState struct {
 	LastAttemptAt *time.Time `json:"last_attempt_at"`
 }
 
-// noteOutcomes notes outcomes that no worker has made, for those who read them.
-func noteOutcomes(ctx context.Context, tx execer, status, reason string, tenantKey int64, keys ...DeliveryKey) error {
-	ids := make([]string, len(keys))
+// noteOutcomes notes outcomes that no worker has made, for those who read them. Those of the server's own events are left
+// out, as note does.
+func noteOutcomes(ctx context.Context, tx execer, status, reason string, keys ...DeliveryKey) error {
+	ids, events, destinations := make([]string, len(keys)), make([]uuid.UUID, len(keys)), make([]int64, len(keys))
 	for i, k := range keys {
-		ids[i] = k.ID()
+		ids[i], events[i], destinations[i] = k.ID(), k.EventID, k.Destination
 	}
 	state, err := feedJSON(deliveryState{Status: status, Reason: text(reason)})
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `insert into changes (tenant_key, type, action, object, state) select $1, $2, $3, x, $4::json from unnest($5::text[]) x
-		where exists (select 1 from outcome_readers where tenant_key in (0, $1))`, tenantKey, FeedDelivery, status, state, ids)
-	return err
+	_, err = tx.Exec(ctx, `insert into changes (tenant_key, type, action, object, state)
+		select d.tenant_key, $1, $2, x.id, $3::json from unnest($4::text[], $5::uuid[], $6::bigint[]) x(id, event, destination) join destinations d on d.key = x.destination
+		where exists (select 1 from outcome_readers r where r.tenant_key in (0, d.tenant_key))
+			and not exists (select 1 from events e where e.id = x.event and e.topic like 'waybill.%')`, FeedDelivery, status, state, ids, events, destinations)
+	if err != nil {
+		return fmt.Errorf("note outcomes: %w", err)
+	}
+	return nil
 }
 
 // nameDeliveries completes the outcomes among changes with what their events and destinations are called.

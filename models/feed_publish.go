@@ -52,6 +52,16 @@ func (o *ownSubscriber) takes(types ...string) bool {
 // resubscribe takes note that a destination of a tenant begins or ends to take the server's own events. Changes are
 // published from the first one on that follows, and outcomes of deliveries as soon as the workers know.
 func resubscribe(ctx context.Context, tx pgx.Tx, tenantKey int64) error {
+	var idle bool
+	if err := tx.QueryRow(ctx, "select published is null from feed for update").Scan(&idle); err != nil {
+		return err
+	}
+	for more := idle; more; { // those of before are of before
+		var err error
+		if more, err = placeChanges(ctx, tx); err != nil {
+			return err
+		}
+	}
 	if _, err := tx.Exec(ctx, "update feed set published = coalesce(published, last)"); err != nil {
 		return err
 	}
