@@ -46,8 +46,6 @@ type App struct {
 	description   apiDescription
 	bodies        atomic.Int64     // bytes of the requests' bodies that are being answered
 	pg            *postgres.Server // the private PostgreSQL, nil otherwise
-	queueCtx      context.Context
-	endQueue      context.CancelFunc
 	closing       sync.Once
 }
 
@@ -96,7 +94,7 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
 		}
 	}
-	a.store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics, Traces: a.traces})
+	a.store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics, Traces: a.traces, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -106,10 +104,7 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	if err := a.store.KnowPartitions(ctx); err != nil {
 		return nil, err
 	}
-	a.queueCtx, a.endQueue = context.WithCancel(context.Background())
-	a.store.SetQueue(jobs.NewQueue(a.queueCtx, a.store.Jobs, log))
 	a.store.SetChannelTypes(jobs.ChannelTypes{})
-	jobs.WatchQueue(a.store)
 	if cfg.Role == "serve" {
 		a.recent = models.NewRecent(recentBytes)
 	}
@@ -241,9 +236,6 @@ func (a *App) Close() {
 		}
 		if a.accepter != nil {
 			a.accepter.Close()
-		}
-		if a.endQueue != nil {
-			a.endQueue()
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()

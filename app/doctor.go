@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/postgres"
-	"github.com/waybill-dev/waybill/jobs"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
 )
@@ -97,10 +95,9 @@ func examine(ctx context.Context, cfg *Config, repair bool) ([]models.Finding, e
 	if schema.Level != models.LevelOK {
 		return found, nil
 	}
-	store.SetQueue(jobs.NewQueue(ctx, store.Jobs, slog.New(slog.DiscardHandler)))
 	for _, check := range []func() ([]models.Finding, error){
 		func() ([]models.Finding, error) { return store.Diagnose(ctx, time.Now(), secrets) },
-		func() ([]models.Finding, error) { return jobs.Diagnose(ctx, store, repair) },
+		func() ([]models.Finding, error) { return store.DiagnoseQueue(ctx, repair) },
 	} {
 		more, err := check()
 		found = append(found, more...)

@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/traces":   {"internal/traces"},
 	"models":            {"adapters", "migrations", "internal/metrics", "models", "internal/traces"},
 	"models/filter":     {"models/filter"},
+	"models/queue":      {"models/pgcopy"},
 	"models/seal":       {},
 	"models/pgcopy":     {},
 	"models/modelstest": {"models", "migrations", "internal/postgres"},

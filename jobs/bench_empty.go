@@ -8,6 +8,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // emptyArgs are a job that does nothing.
@@ -36,15 +38,15 @@ func EmptyRate(ctx context.Context, url string, n int) (perSecond float64, err e
 	w := &emptyWorker{done: make(chan struct{}, n)}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, w)
-	const queue = "empty"
-	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: schema, Workers: workers, FetchPollInterval: 100 * time.Millisecond,
-		Queues: map[string]river.QueueConfig{queue: {MaxWorkers: 500, FetchCooldown: time.Millisecond}}, LeaderElectionDisabled: true})
+	const name = "empty"
+	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: queue.Schema, Workers: workers, FetchPollInterval: 100 * time.Millisecond,
+		Queues: map[string]river.QueueConfig{name: {MaxWorkers: 500, FetchCooldown: time.Millisecond}}, LeaderElectionDisabled: true})
 	if err != nil {
 		return 0, err
 	}
 	params := make([]river.InsertManyParams, n)
 	for i := range params {
-		params[i] = river.InsertManyParams{Args: emptyArgs{}, InsertOpts: &river.InsertOpts{Queue: queue}}
+		params[i] = river.InsertManyParams{Args: emptyArgs{}, InsertOpts: &river.InsertOpts{Queue: name}}
 	}
 	if _, err := client.InsertManyFast(ctx, params); err != nil {
 		return 0, fmt.Errorf("insert jobs: %w", err)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/jobs"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -287,7 +286,7 @@ func TestBulkRetryWithoutJob(t *testing.T) {
 		t.Errorf("%d bulk retries have no job: %v", n, err)
 	}
 	e.exec("delete from river.river_job where kind = 'bulk_retry'")
-	if found, err := jobs.Diagnose(t.Context(), e.store, false); err != nil || !slices.ContainsFunc(found, func(f models.Finding) bool {
+	if found, err := e.store.DiagnoseQueue(t.Context(), false); err != nil || !slices.ContainsFunc(found, func(f models.Finding) bool {
 		return f.Check == "bulk retries" && f.Level == models.LevelFail && slices.Equal(f.Examples, []string{b.ID()})
 	}) {
 		t.Errorf("the doctor finds %+v %v", found, err)

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/waybill-dev/waybill/jobs"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -45,7 +44,7 @@ func TestDeletedIsCancelled(t *testing.T) {
 				t.Fatal(err)
 			}
 			e.count(2, "select count(*) from deliveries where status = 'cancelled' and reason = '"+what+"'")
-			findings, err := jobs.Diagnose(t.Context(), e.store, false)
+			findings, err := e.store.DiagnoseQueue(t.Context(), false)
 			if err != nil {
 				t.Fatal(err)
 			}

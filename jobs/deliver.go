@@ -14,16 +14,17 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // deliverWorker makes the attempts of a job's deliveries and reports what became of them.
 type deliverWorker struct {
-	river.WorkerDefaults[deliverArgs]
+	river.WorkerDefaults[queue.Batch]
 	w *Worker
 }
 
 // Timeout is off: each attempt has its own deadline, and a job may wait for its destination's turn.
-func (*deliverWorker) Timeout(*river.Job[deliverArgs]) time.Duration { return -1 }
+func (*deliverWorker) Timeout(*river.Job[queue.Batch]) time.Duration { return -1 }
 
 var errNotAlive = errors.New("this process has not been seen by the database for too long and must not send")
 
@@ -39,7 +40,7 @@ func (settled) Jobs() []*rivertype.JobRow   { return nil }
 func (settled) ErrorsByID() map[int64]error { return nil }
 
 // Work runs one job and sees to what becomes of it.
-func (d *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
+func (d *deliverWorker) Work(ctx context.Context, job *river.Job[queue.Batch]) error {
 	if err := d.deliver(ctx, job); err != nil {
 		d.w.giveBack(ctx, job, err)
 	}
@@ -51,7 +52,7 @@ const giveBackTimeout = 5 * time.Second
 
 // giveBack has a job done again that could not be done, because the database was away or the process stops. Should the
 // database not take that either, the job is found by whoever looks for jobs that nobody works on (adopt, takeOver).
-func (w *Worker) giveBack(ctx context.Context, job *river.Job[deliverArgs], reason error) {
+func (w *Worker) giveBack(ctx context.Context, job *river.Job[queue.Batch], reason error) {
 	wait := min(time.Second*time.Duration(job.Attempt), 10*time.Second)
 	if ctx.Err() != nil {
 		wait = 0 // for others
@@ -60,12 +61,12 @@ func (w *Worker) giveBack(ctx context.Context, job *river.Job[deliverArgs], reas
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
 	defer cancel()
-	if err := w.store.MakeAvailable(ctx, w.process.ID, []int64{job.ID}, wait); err != nil {
+	if err := w.store.Queue.MakeAvailable(ctx, w.process.ID, []int64{job.ID}, wait); err != nil {
 		w.log.Warn("a job could not be given back; it is looked for within seconds", "job", job.ID, "error", err)
 	}
 }
 
-func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[deliverArgs]) error {
+func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error {
 	w, args := d.w, job.Args
 	lane := w.lanes.get(args.Destination)
 	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2); !ok {
@@ -85,7 +86,7 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[deliverArgs]
 			lane.release()
 		}
 	}()
-	fresh := !args.Retry && job.Attempt == 1 && !bytes.Contains(job.Metadata, []byte(begun))
+	fresh := !args.Later && job.Attempt == 1 && !bytes.Contains(job.Metadata, []byte(queue.Begun))
 	endpoint, ready, err := w.loader.Load(ctx, args.Destination, args.Items, fresh)
 	if err != nil {
 		return err
@@ -116,7 +117,7 @@ func unusable(e *models.Endpoint, trigger string) (status, reason string) {
 }
 
 // unsent makes the outcomes of deliveries of which no attempt was made.
-func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, reason string) []models.Outcome {
+func unsent(e *models.Endpoint, ready []models.Ready, args queue.Batch, status, reason string) []models.Outcome {
 	out := make([]models.Outcome, len(ready))
 	for i, r := range ready {
 		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Type: e.Type, Turn: r.Turn,
@@ -127,16 +128,16 @@ func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, 
 
 // putOff gives a job back to the queue, to be taken up later. Nothing of it has been done, so its deliveries stay as they
 // are.
-func (w *Worker) putOff(ctx context.Context, job *river.Job[deliverArgs], wait time.Duration) error {
+func (w *Worker) putOff(ctx context.Context, job *river.Job[queue.Batch], wait time.Duration) error {
 	w.store.Metrics.PutOff(len(job.Args.Items))
-	return w.store.Postpone(ctx, w.process.ID, job.ID, wait)
+	return w.store.Queue.Postpone(ctx, w.process.ID, job.ID, wait)
 }
 
 // run is one job under way.
 type run struct {
 	w       *Worker
 	ctx     context.Context
-	job     *river.Job[deliverArgs]
+	job     *river.Job[queue.Batch]
 	lane    *lane
 	ready   []models.Ready
 	current current
@@ -319,7 +320,7 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 }
 
 // due is when a job was to be done. Jobs for now are written with a time that lies a little in the past.
-func due(job *river.Job[deliverArgs]) time.Time {
+func due(job *river.Job[queue.Batch]) time.Time {
 	if job.CreatedAt.After(job.ScheduledAt) {
 		return job.CreatedAt
 	}

@@ -71,15 +71,14 @@ func newEngine(t *testing.T, change func(*models.Rules)) *engine {
 	if change != nil {
 		change(&rules)
 	}
-	s, err := models.Open(ctx, models.Options{URL: modelstest.DB(t), Keys: keys, Rules: rules, MaxConns: 4, HotConns: 6, JobConns: 4})
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := models.Open(ctx, models.Options{Log: log, URL: modelstest.DB(t), Keys: keys, Rules: rules, MaxConns: 4, HotConns: 6, JobConns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.KnowPartitions(ctx); err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s.SetQueue(jobs.NewQueue(ctx, s.Jobs, log))
 	s.SetChannelTypes(jobs.ChannelTypes{})
 	e := &engine{T: t, store: s, accept: models.NewAccepter(s, nil, log), log: log}
 	t.Cleanup(func() {

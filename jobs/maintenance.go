@@ -8,31 +8,26 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
-// releaseArgs are the arguments of a job that acts upon deliveries that are held or were filtered out.
-type releaseArgs struct {
-	models.Release
-}
-
-func (releaseArgs) Kind() string { return "release" }
-
+// releaseWorker acts upon deliveries that wait or were filtered out.
 type releaseWorker struct {
-	river.WorkerDefaults[releaseArgs]
+	river.WorkerDefaults[queue.Release]
 	store *models.Store
 	log   *slog.Logger
 }
 
-func (*releaseWorker) Timeout(*river.Job[releaseArgs]) time.Duration { return time.Hour }
+func (*releaseWorker) Timeout(*river.Job[queue.Release]) time.Duration { return time.Hour }
 
 // NextRetry tries again soon: a portion that is done is done.
-func (*releaseWorker) NextRetry(*river.Job[releaseArgs]) time.Time {
+func (*releaseWorker) NextRetry(*river.Job[queue.Release]) time.Time {
 	return time.Now().Add(2 * time.Second)
 }
 
 // Work moves the deliveries, in portions.
-func (w *releaseWorker) Work(ctx context.Context, job *river.Job[releaseArgs]) error {
-	r, act := job.Args.Release, w.store.ReleaseHeld
+func (w *releaseWorker) Work(ctx context.Context, job *river.Job[queue.Release]) error {
+	r, act := job.Args, w.store.ReleaseHeld
 	switch r.Action {
 	case models.ReleaseFiltered, models.ReleaseFilteredAll:
 		act = w.store.ReleaseFilteredEvents

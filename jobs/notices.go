@@ -2,25 +2,20 @@ package jobs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/queue"
 )
-
-// queueNotify is the queue of notices. They wait for nobody's events.
-const queueNotify = "notify"
 
 const (
 	// noticeTimeout bounds one try to send a notice.
@@ -91,50 +86,25 @@ func (ChannelTypes) Recipients(kind string, config map[string]string) []string {
 	return notify.Recipients(kind, config)
 }
 
-// noticeArgs are the arguments of a job that sends a notification.
-type noticeArgs struct {
-	ID uuid.UUID `json:"id"`
-}
-
-func (noticeArgs) Kind() string { return "notice" }
-
-// EnqueueNotices implements models.Queue.
-func (q *Queue) EnqueueNotices(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (committed func(), err error) {
-	args := make([]string, len(ids))
-	for i, id := range ids {
-		b, err := json.Marshal(noticeArgs{id})
-		if err != nil {
-			return nil, err
-		}
-		args[i] = string(b)
-	}
-	_, err = tx.Exec(ctx, "insert into "+schema+".river_job (args, kind, max_attempts, queue) select a::jsonb, $2, $3, $4 from unnest($1::text[]) a",
-		args, noticeArgs{}.Kind(), maxAttempts, queueNotify)
-	if err != nil {
-		return nil, fmt.Errorf("write jobs: %w", err)
-	}
-	return q.wake[2].wake, nil
-}
-
 type noticeWorker struct {
-	river.WorkerDefaults[noticeArgs]
+	river.WorkerDefaults[queue.Notice]
 	notices *Notices
 	process string
 }
 
 // NextRetry applies when the database failed; tries of a notice are counted by us.
-func (*noticeWorker) NextRetry(*river.Job[noticeArgs]) time.Time {
+func (*noticeWorker) NextRetry(*river.Job[queue.Notice]) time.Time {
 	return time.Now().Add(2 * time.Second)
 }
 
 // Timeout leaves room for writing down how the try went.
-func (*noticeWorker) Timeout(*river.Job[noticeArgs]) time.Duration {
+func (*noticeWorker) Timeout(*river.Job[queue.Notice]) time.Duration {
 	return noticeTimeout + noticeRecordFor + time.Minute
 }
 
 // Work makes one try. When the process dies in between, another one makes it again, with the same id: the receiver may
 // hear it twice, and can tell.
-func (w *noticeWorker) Work(ctx context.Context, job *river.Job[noticeArgs]) error {
+func (w *noticeWorker) Work(ctx context.Context, job *river.Job[queue.Notice]) error {
 	again, err := w.notices.Try(ctx, w.process, job.Args.ID)
 	if err != nil || again == 0 {
 		return err

@@ -64,11 +64,11 @@ func (w *Worker) adopt(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		jobs, err := w.store.RunningJobs(ctx, w.process.ID, lookForOrphans)
+		jobs, err := w.store.Queue.Running(ctx, w.process.ID, lookForOrphans)
 		if err == nil {
 			if orphans := w.tracker.orphans(jobs); len(orphans) > 0 {
 				w.log.Warn("jobs of this process that it does not know of are made available again", "jobs", len(orphans))
-				err = w.store.MakeAvailable(ctx, w.process.ID, orphans, 0)
+				err = w.store.Queue.MakeAvailable(ctx, w.process.ID, orphans, 0)
 			}
 		}
 		if err != nil && ctx.Err() == nil {

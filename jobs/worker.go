@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/adapters/outbound"
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // Options are how a worker process works.
@@ -137,11 +138,11 @@ func (w *Worker) start(ctx context.Context) error {
 	river.AddWorker(workers, &noticeWorker{notices: w.opts.Notices, process: w.process.ID})
 	river.AddWorker(workers, &upkeepWorker{store: w.store, log: w.log})
 	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
-		return upkeepArgs{}, &river.InsertOpts{Queue: queueUpkeep, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
+		return upkeepArgs{}, &river.InsertOpts{Queue: queue.Maintenance, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
 	}, &river.PeriodicJobOpts{RunOnStart: true})
 	client, err := river.NewClient(riverpgxv5.New(w.store.Jobs), &river.Config{
 		ID:     w.process.ID,
-		Schema: schema,
+		Schema: queue.Schema,
 		Logger: slog.New(&quieter{w.log.Handler()}),
 		// River's limit on notifications; the time between fetches is set per queue.
 		FetchCooldown:     time.Millisecond,
@@ -157,11 +158,11 @@ func (w *Worker) start(ctx context.Context) error {
 		Middleware:                  []rivertype.Middleware{w.tracker.middleware()},
 		PeriodicJobs:                []*river.PeriodicJob{hourly},
 		Queues: map[string]river.QueueConfig{
-			queueDeliver: {MaxWorkers: maxJobs, FetchCooldown: 3 * time.Millisecond},
-			queueRetry:   {MaxWorkers: maxJobs / 2, FetchCooldown: 10 * time.Millisecond},
-			queueNotify:  {MaxWorkers: 16, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
-			queueBulk:    {MaxWorkers: 32, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 250 * time.Millisecond},
-			queueUpkeep:  {MaxWorkers: 4, FetchCooldown: 100 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
+			queue.Deliver:     {MaxWorkers: maxJobs, FetchCooldown: 3 * time.Millisecond},
+			queue.Retry:       {MaxWorkers: maxJobs / 2, FetchCooldown: 10 * time.Millisecond},
+			queue.Notify:      {MaxWorkers: 16, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
+			queue.Bulk:        {MaxWorkers: 32, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 250 * time.Millisecond},
+			queue.Maintenance: {MaxWorkers: 4, FetchCooldown: 100 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
 		},
 	})
 	if err != nil {
@@ -260,7 +261,7 @@ func (w *Worker) aside(do func(context.Context)) {
 // recall has jobs done now that were put off because their destination failed or was slow, which it is not any more.
 func (w *Worker) recall(l *lane, e *models.Endpoint) {
 	w.aside(func(ctx context.Context) {
-		n, err := w.store.Recall(ctx, e.Key, recallAtOnce)
+		n, err := w.store.Queue.Recall(ctx, e.Key, recallAtOnce)
 		if err != nil || n == recallAtOnce {
 			l.remain()
 		}

@@ -14,24 +14,20 @@ import (
 
 	"github.com/waybill-dev/waybill/models/filter"
 	"github.com/waybill-dev/waybill/models/pgcopy"
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // acceptWriter holds what one committer reuses from group to group.
 type acceptWriter struct {
 	events, deliveries pgcopy.Rows
-	jobs               map[jobKey][]Item
-	order              []jobKey
+	jobs               map[queue.Key][]queue.Item
+	order              []queue.Key
 	health             healthDeltas          // filters that failed
 	ordered            []orderedItem         // in the order in which they were handed over
 	held               map[filterCount]int64 // what filters held back
 	routed             map[string]int        // deliveries by the status with which they begin
 	filtered           int                   // that filters held back
 	failed             []DeliveryKey         // at once, because the filter did
-}
-
-type jobKey struct {
-	destination    int64
-	trigger, actor string
 }
 
 // write accepts a group in one transaction, in two round trips where it can: the first begins it and reads what routing
@@ -79,9 +75,9 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 				}
 			}
 		}
-		var jobs []Batch
+		var jobs []queue.Batch
 		for _, k := range w.order {
-			jobs = append(jobs, batches(Batch{Destination: k.destination, Trigger: k.trigger, Actor: k.actor}, w.jobs[k])...)
+			jobs = append(jobs, queue.Split(k, w.jobs[k])...)
 		}
 		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events", ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate) from stdin binary`,
 			Rows: &w.events}}
@@ -90,7 +86,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 				Rows: &w.deliveries})
 		}
 		if len(jobs) > 0 {
-			c, woken, err := a.s.queue.Copy(jobs)
+			c, woken, err := a.s.Queue.Copy(jobs)
 			if err != nil {
 				return err
 			}
@@ -108,17 +104,17 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 func (w *acceptWriter) reset() {
 	w.events.Reset()
 	w.deliveries.Reset()
-	w.jobs, w.order, w.ordered = map[jobKey][]Item{}, w.order[:0], w.ordered[:0]
+	w.jobs, w.order, w.ordered = map[queue.Key][]queue.Item{}, w.order[:0], w.ordered[:0]
 	clear(w.health)
 	w.failed = w.failed[:0]
 }
 
 // enqueue adds a delivery to a job.
-func (w *acceptWriter) enqueue(k jobKey, event uuid.UUID) {
+func (w *acceptWriter) enqueue(k queue.Key, event uuid.UUID) {
 	if w.jobs[k] == nil {
 		w.order = append(w.order, k)
 	}
-	w.jobs[k] = append(w.jobs[k], Item{EventID: event})
+	w.jobs[k] = append(w.jobs[k], queue.Item{EventID: event})
 }
 
 // accepting is a tenant as the accepting transaction sees it.
@@ -403,9 +399,9 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	d.Int8(tenantKey)
 	d.Text(status)
 	d.TextOrNull(reason)
-	var job jobKey // none for what is held or has failed
+	var job queue.Key // none for what is held or has failed
 	if status == StatusPending {
-		job = jobKey{v.to.key, p.in.Trigger, p.in.Actor}
+		job = queue.Key{Destination: v.to.key, Trigger: p.in.Trigger, Actor: p.in.Actor}
 	}
 	switch {
 	case v.to.ordered && p.key != "" && status != StatusFailed && p.in.Trigger != TriggerTest:

@@ -203,7 +203,7 @@ func (s *Store) BulkRetry(ctx context.Context, scope Scope, id string) (*BulkRet
 	return b, err
 }
 
-func bulkRow(ctx context.Context, db Querier, where string, args ...any) (*BulkRetry, error) {
+func bulkRow(ctx context.Context, db querier, where string, args ...any) (*BulkRetry, error) {
 	rows, err := db.Query(ctx, bulkSelect+where, args...)
 	if err != nil {
 		return nil, err
@@ -262,7 +262,7 @@ func (s *Store) StartBulkRetry(ctx context.Context, scope Scope, in BulkInput) (
 			key, c.tenant, text(in.Actor), c.filter, c.events, in.Rate, textOrNil(in.IdempotencyKey), plan.Total(), now); err != nil {
 			return err
 		}
-		return s.queue.EnqueueBulkRetry(ctx, tx.Pgx, key, 1)
+		return s.Queue.EnqueueBulkRetry(ctx, tx.Pgx, key, 1)
 	})
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) && pe.Code == "23505" { // unique_violation: the same request at the same time

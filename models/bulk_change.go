@@ -57,7 +57,7 @@ func (s *Store) changeBulk(ctx context.Context, scope Scope, id, actor string, t
 			next_at = greatest(next_at, now()) where id = $1`, b.Key, status, text(actor)); err != nil {
 			return err
 		}
-		return s.queue.EnqueueBulkRetry(ctx, tx.Pgx, b.Key, now.run+1)
+		return s.Queue.EnqueueBulkRetry(ctx, tx.Pgx, b.Key, now.run+1)
 	})
 	if err != nil {
 		return nil, err

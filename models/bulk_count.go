@@ -94,7 +94,7 @@ func (b *BulkRetry) outcome() AuditEntry {
 // for one that was taken up twice. It returns how many.
 func (s *Store) ResumeLost(ctx context.Context) (n int, err error) {
 	return n, s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
-		open, err := s.queue.WithoutJob(ctx, tx.Pgx)
+		open, err := s.Queue.WithoutJob(ctx, tx.Pgx, true)
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (s *Store) ResumeLost(ctx context.Context) (n int, err error) {
 			if err := tx.Pgx.QueryRow(ctx, "update bulk_retries set run = run + 1 where id = $1 returning run", key).Scan(&run); err != nil {
 				return err
 			}
-			if err := s.queue.EnqueueBulkRetry(ctx, tx.Pgx, key, run); err != nil {
+			if err := s.Queue.EnqueueBulkRetry(ctx, tx.Pgx, key, run); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // How a bulk retry is worked off. Its job walks through what the filter chose by the deliveries' keys, in portions of one
@@ -119,12 +121,12 @@ func (s *Store) queuePortion(ctx context.Context, b *BulkRetry) error {
 		if stopped {
 			left.stopAt(left.eligible[allowed], list)
 		}
-		var jobs []Batch
+		var jobs []queue.Batch
 		if jobs, err = s.queueBulk(ctx, tx, b, left); err != nil {
 			return err
 		}
 		if len(jobs) > 0 {
-			if committed, err = s.queue.Enqueue(ctx, tx, jobs); err != nil {
+			if committed, err = s.Queue.Enqueue(ctx, tx, jobs); err != nil {
 				return err
 			}
 		}
@@ -208,7 +210,7 @@ func (p *portion) stopAt(first DeliveryKey, list []candidate) {
 
 // queueBulk queues the eligible deliveries. One that is on its way by now, or whose row somebody else is changing, is left
 // out.
-func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *portion) ([]Batch, error) {
+func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *portion) ([]queue.Batch, error) {
 	if len(p.eligible) == 0 {
 		return nil, nil
 	}
@@ -232,11 +234,11 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 	if err != nil {
 		return nil, err
 	}
-	items := map[int64][]Item{}
+	items := map[int64][]queue.Item{}
 	var k DeliveryKey
 	var turn int32
 	if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination, &turn}, func() error {
-		items[k.Destination] = append(items[k.Destination], Item{k.EventID, turn})
+		items[k.Destination] = append(items[k.Destination], queue.Item{EventID: k.EventID, Turn: turn})
 		p.queued++
 		return nil
 	}); err != nil {
@@ -245,9 +247,9 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 	if n := len(p.eligible) - p.queued; n > 0 {
 		p.skipped[SkipChanged] += n
 	}
-	var jobs []Batch
+	var jobs []queue.Batch
 	for _, destination := range slices.Sorted(maps.Keys(items)) {
-		jobs = append(jobs, batches(Batch{Destination: destination, Retry: true, Trigger: TriggerBulk, Actor: b.Actor, RetryID: b.Key}, items[destination])...)
+		jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Later: true, Trigger: TriggerBulk, Actor: b.Actor, RetryID: b.Key}, items[destination])...)
 	}
 	return jobs, nil
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // The states of a delivery.
@@ -256,7 +258,7 @@ func (s *Store) retryInTx(ctx context.Context, tx pgx.Tx, d *Delivery, trigger, 
 		return nil, cmp.Or(err, error(&Error{Kind: KindLimited, RetryAfter: time.Minute, Message: fmt.Sprintf(
 			"%d deliveries were retried by hand within the last hour, which is the limit (MANUAL_RETRIES_PER_HOUR). Try again in a while.", s.HourlyRetryLimit)}))
 	}
-	return s.queue.Enqueue(ctx, tx, []Batch{{Destination: d.DeliveryKey.Destination, Items: []Item{{d.EventID, turn}}, Retry: true, Trigger: trigger, Actor: actor}})
+	return s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Later: true, Trigger: trigger, Actor: actor}, Items: []queue.Item{{EventID: d.EventID, Turn: turn}}}})
 }
 
 func (s *Store) whyNotRetried(ctx context.Context, tx pgx.Tx, d *Delivery) error {
@@ -341,7 +343,7 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 			if err != nil || len(jobs) == 0 {
 				return err
 			}
-			committed, err = s.queue.Enqueue(ctx, tx.Pgx, jobs)
+			committed, err = s.Queue.Enqueue(ctx, tx.Pgx, jobs)
 			return err
 		}
 		if err == nil {

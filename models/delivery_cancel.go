@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // Why deliveries of what was deleted are cancelled.
@@ -16,7 +18,7 @@ const (
 // CancelDeleted cancels what waits for a destination, or for all destinations of a tenant, that was deleted: deliveries that
 // are held and those that are due later. What is due now is in the hands of the workers, who cancel it when they come to it.
 // The work is done in portions of one transaction each, so that a stop in between neither loses nor repeats any.
-func (s *Store) CancelDeleted(ctx context.Context, r Release) (cancelled int, err error) {
+func (s *Store) CancelDeleted(ctx context.Context, r queue.Release) (cancelled int, err error) {
 	whose, key, reason := "destination_key", r.Destination, ReasonDestinationDeleted
 	if r.Tenant != 0 {
 		whose, key, reason = "tenant_key", r.Tenant, ReasonTenantDeleted
@@ -62,7 +64,7 @@ func (s *Store) cancelPortion(ctx context.Context, whose string, key int64, stat
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
-		committed, err = s.queue.Enqueue(ctx, tx, jobs)
+		committed, err = s.Queue.Enqueue(ctx, tx, jobs)
 		return err
 	})
 	if err != nil {
@@ -84,7 +86,7 @@ func (s *Store) cancelLeftBehind(ctx context.Context) error {
 		keys, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 		for _, key := range keys {
 			if err == nil {
-				err = s.enqueueRelease(ctx, tx, Release{Tenant: key, Action: ReleaseDeleted})
+				err = s.enqueueRelease(ctx, tx, queue.Release{Tenant: key, Action: ReleaseDeleted})
 			}
 		}
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/models/filter"
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // What a filter holds back has no row: with hundreds of filtered destinations, rows would cost more than deliveries. The
@@ -251,7 +252,7 @@ func (s *Store) SendFiltered(ctx context.Context, scope Scope, tenantID, id, act
 	if p, err = s.PlanFiltered(ctx, d, fq); err != nil || p.Count(fq.All) == 0 && !p.More {
 		return p, err
 	}
-	r := Release{Destination: d.Key, Action: ReleaseFiltered, Actor: actor, Since: fq.Since, Until: fq.Until}
+	r := queue.Release{Destination: d.Key, Action: ReleaseFiltered, Actor: actor, Since: fq.Since, Until: fq.Until}
 	if fq.All {
 		r.Action = ReleaseFilteredAll
 	}
@@ -260,7 +261,7 @@ func (s *Store) SendFiltered(ctx context.Context, scope Scope, tenantID, id, act
 
 // ReleaseFilteredEvents does what a Release of filtered events says, oldest first, in portions of one transaction each, so
 // that a stop in between neither loses nor repeats any. The filter that counts is the one in force when it runs.
-func (s *Store) ReleaseFilteredEvents(ctx context.Context, r Release) (sent int, err error) {
+func (s *Store) ReleaseFilteredEvents(ctx context.Context, r queue.Release) (sent int, err error) {
 	var d Destination
 	if err := s.DB.WithContext(ctx).Where("key = ? and deleted_at is null", r.Destination).Limit(1).Find(&d).Error; err != nil || d.Key == 0 {
 		return 0, err
@@ -290,7 +291,7 @@ func (s *Store) ReleaseFilteredEvents(ctx context.Context, r Release) (sent int,
 	}
 }
 
-func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r Release, ids []uuid.UUID) (n int, err error) {
+func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Release, ids []uuid.UUID) (n int, err error) {
 	if len(ids) == 0 {
 		return 0, nil
 	}
@@ -301,14 +302,14 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r Release, 
 		if err != nil {
 			return err
 		}
-		items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (it Item, err error) {
+		items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (it queue.Item, err error) {
 			err = row.Scan(&it.EventID, &it.Turn)
 			return it, err
 		})
 		if n = len(items); err != nil || n == 0 {
 			return err
 		}
-		committed, err = s.queue.Enqueue(ctx, tx, batches(Batch{Destination: d.Key, Retry: true, Trigger: TriggerBulk, Actor: r.Actor}, items))
+		committed, err = s.Queue.Enqueue(ctx, tx, queue.Split(queue.Key{Destination: d.Key, Later: true, Trigger: TriggerBulk, Actor: r.Actor}, items))
 		return err
 	})
 	if err != nil {

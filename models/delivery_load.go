@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // Endpoint is one version of a destination as workers use it.
@@ -37,7 +39,7 @@ func (e *Endpoint) Passes(status string) bool {
 
 // Ready is a delivery whose turn has come.
 type Ready struct {
-	Item
+	queue.Item
 	Event    *Event
 	Attempts int       // made so far
 	Previous time.Time // when the last of these was started; zero for none
@@ -56,7 +58,7 @@ type Loader struct {
 
 type loadRequest struct {
 	destination int64
-	items       []Item
+	items       []queue.Item
 	fresh       bool // first attempts of a job that runs for the first time
 	done        chan loadResult
 }
@@ -95,7 +97,7 @@ func (l *Loader) Close() { l.in.close() }
 // Load returns the destination's current version and those of the items whose turn it is. fresh says that these are
 // first attempts which no worker has begun; their rows are only looked at when the destination asks for care. Without
 // items it only reads the version.
-func (l *Loader) Load(ctx context.Context, destination int64, items []Item, fresh bool) (*Endpoint, []Ready, error) {
+func (l *Loader) Load(ctx context.Context, destination int64, items []queue.Item, fresh bool) (*Endpoint, []Ready, error) {
 	r := &loadRequest{destination: destination, items: items, fresh: fresh, done: make(chan loadResult, 1)}
 	if err := l.in.put(ctx, r); err != nil {
 		return nil, nil, err

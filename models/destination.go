@@ -13,6 +13,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // Destination is where events of a tenant go.
@@ -376,7 +377,7 @@ func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, ve
 	}
 	// What was put off because of how the destination was finds out at once how it is now. Some are enough: when they
 	// succeed the others follow, and without them all come back within a minute.
-	_, _ = s.Recall(ctx, d.Key, recallAfterChange)
+	_, _ = s.Queue.Recall(ctx, d.Key, recallAfterChange)
 	return d, s.addHealth(ctx, d)
 }
 
@@ -386,7 +387,7 @@ func (s *Store) DeleteDestination(ctx context.Context, scope Scope, tenantID, id
 	return s.change(ctx, scope, tenantID, id, version, func(ctx context.Context, tx *Tx, d *Destination) error {
 		now := time.Now()
 		d.DeletedAt = &now
-		return s.enqueueRelease(ctx, tx, Release{Destination: d.Key, Action: ReleaseDeleted})
+		return s.enqueueRelease(ctx, tx, queue.Release{Destination: d.Key, Action: ReleaseDeleted})
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/migrations"
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // What may happen to the deliveries that a disabled destination held.
@@ -41,8 +42,8 @@ func (b *Backlog) check(field string) error {
 	return bad.err()
 }
 
-func (b *Backlog) release(destination int64, actor string) Release {
-	r := Release{Destination: destination, Action: b.Action, Actor: actor}
+func (b *Backlog) release(destination int64, actor string) queue.Release {
+	r := queue.Release{Destination: destination, Action: b.Action, Actor: actor}
 	if b.Since != nil {
 		r.Since = *b.Since
 	}
@@ -103,7 +104,7 @@ const releasePortion = 500
 
 // ReleaseHeld does what r says with the held deliveries, oldest first, in portions of one transaction each, so that a
 // stop in between neither loses nor repeats any.
-func (s *Store) ReleaseHeld(ctx context.Context, r Release) (moved int, err error) {
+func (s *Store) ReleaseHeld(ctx context.Context, r queue.Release) (moved int, err error) {
 	lo, hi := idRange(r.Since, r.Until)
 	for {
 		n, last, err := s.releasePortion(ctx, r, lo, hi)
@@ -115,7 +116,7 @@ func (s *Store) ReleaseHeld(ctx context.Context, r Release) (moved int, err erro
 	}
 }
 
-func (s *Store) releasePortion(ctx context.Context, r Release, lo, hi uuid.UUID) (n int, last uuid.UUID, err error) {
+func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid.UUID) (n int, last uuid.UUID, err error) {
 	committed := func() {}
 	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
 		set := "status = 'pending', reason = null, retry_id = null, retry_from = null"
@@ -134,7 +135,7 @@ func (s *Store) releasePortion(ctx context.Context, r Release, lo, hi uuid.UUID)
 		if err != nil {
 			return err
 		}
-		items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (it Item, err error) {
+		items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (it queue.Item, err error) {
 			err = row.Scan(&it.EventID, &it.Turn)
 			if last = maxUUID(last, it.EventID); err != nil {
 				return it, err
@@ -145,7 +146,7 @@ func (s *Store) releasePortion(ctx context.Context, r Release, lo, hi uuid.UUID)
 		if err != nil || n == 0 {
 			return err
 		}
-		jobs := batches(Batch{Destination: r.Destination, Retry: true}, items)
+		jobs := queue.Split(queue.Key{Destination: r.Destination, Later: true}, items)
 		if r.Action == BacklogDrop {
 			if err := noteOutcomes(ctx, tx, StatusCancelled, "Dropped from the backlog by "+actorName(r.Actor), keysOf(r.Destination, items)...); err != nil {
 				return err
@@ -155,7 +156,7 @@ func (s *Store) releasePortion(ctx context.Context, r Release, lo, hi uuid.UUID)
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
-		committed, err = s.queue.Enqueue(ctx, tx, jobs)
+		committed, err = s.Queue.Enqueue(ctx, tx, jobs)
 		return err
 	})
 	if err != nil {
@@ -165,7 +166,7 @@ func (s *Store) releasePortion(ctx context.Context, r Release, lo, hi uuid.UUID)
 	return n, last, nil
 }
 
-func keysOf(destination int64, items []Item) []DeliveryKey {
+func keysOf(destination int64, items []queue.Item) []DeliveryKey {
 	keys := make([]DeliveryKey, len(items))
 	for i, it := range items {
 		keys[i] = DeliveryKey{it.EventID, destination}

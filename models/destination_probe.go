@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // probe is one held delivery that is sent to a disabled destination, to find out whether it works again. When it
@@ -60,7 +62,7 @@ func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id 
 // startProbe queues the oldest held delivery of a destination that is locked.
 func (s *Store) startProbe(ctx context.Context, tx pgx.Tx, d *Destination, p probe) (committed func(), probing bool, err error) {
 	committed = func() {}
-	var it Item
+	var it queue.Item
 	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null, retry_from = null
 		where destination_key = $1 and attention = 'held' and event_id = (
 			select event_id from deliveries where destination_key = $1 and attention = 'held' order by event_id limit 1)
@@ -77,7 +79,7 @@ func (s *Store) startProbe(ctx context.Context, tx pgx.Tx, d *Destination, p pro
 	if err != nil {
 		return committed, false, err
 	}
-	committed, err = s.queue.Enqueue(ctx, tx, []Batch{{Destination: d.Key, Items: []Item{it}, Retry: true, Trigger: TriggerProbe, Actor: p.Actor}})
+	committed, err = s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.Key, Later: true, Trigger: TriggerProbe, Actor: p.Actor}, Items: []queue.Item{it}}})
 	return committed, err == nil, err
 }
 

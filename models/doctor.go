@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/migrations"
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // Levels of findings.
@@ -45,7 +46,7 @@ func (f *findings) add(check, level, message, advice string, examples ...string)
 const ConnectionsPerProcess = poolConns + hotConns + jobConns + 2
 
 // Diagnose checks the database and its server: what the operator configured, and what upkeep keeps. The path of events
-// itself is checked by jobs.Diagnose. secrets says that the store has the key that credentials are sealed with.
+// itself is checked by DiagnoseQueue. secrets says that the store has the key that credentials are sealed with.
 // An error means that a check could not be made.
 func (s *Store) Diagnose(ctx context.Context, now time.Time, secrets bool) ([]Finding, error) {
 	var f findings
@@ -105,7 +106,7 @@ const (
 )
 
 func (s *Store) checkClock(ctx context.Context, f *findings, _ time.Time) error {
-	skew, err := ClockSkew(ctx, s.Pool)
+	skew, err := queue.ClockSkew(ctx, s.Pool)
 	if err != nil {
 		return err
 	}

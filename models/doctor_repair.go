@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // Lost is a delivery on its way that no job carries.
@@ -27,8 +29,8 @@ func (s *Store) Requeue(ctx context.Context, lost []Lost) (queued int, err error
 }
 
 func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error) {
-	err = s.queueIn(ctx, func(tx pgx.Tx) (jobs []Batch, err error) {
-		items := map[int64][]Item{}
+	err = s.queueIn(ctx, func(tx pgx.Tx) (jobs []queue.Batch, err error) {
+		items := map[int64][]queue.Item{}
 		for _, l := range lost {
 			var turn int32
 			err := tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, next_attempt_at = null
@@ -40,11 +42,11 @@ func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error
 			if err != nil {
 				return nil, err
 			}
-			items[l.Destination] = append(items[l.Destination], Item{l.EventID, turn})
+			items[l.Destination] = append(items[l.Destination], queue.Item{EventID: l.EventID, Turn: turn})
 			queued++
 		}
 		for destination, list := range items {
-			jobs = append(jobs, batches(Batch{Destination: destination, Retry: true}, list)...)
+			jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Later: true}, list)...)
 		}
 		return jobs, nil
 	})
@@ -52,14 +54,14 @@ func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error
 }
 
 // queueIn adds the jobs that fn returns in the transaction in which fn works, and wakes the workers.
-func (s *Store) queueIn(ctx context.Context, fn func(tx pgx.Tx) ([]Batch, error)) error {
+func (s *Store) queueIn(ctx context.Context, fn func(tx pgx.Tx) ([]queue.Batch, error)) error {
 	committed := func() {}
 	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
 		jobs, err := fn(tx)
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
-		committed, err = s.queue.Enqueue(ctx, tx, jobs)
+		committed, err = s.Queue.Enqueue(ctx, tx, jobs)
 		return err
 	})
 	if err == nil {
@@ -75,7 +77,7 @@ func (s *Store) Abandon(ctx context.Context) (jobs int, err error) {
 		if _, err := tx.Exec(ctx, "delete from processes where seen_at < now() - interval '30 seconds'"); err != nil {
 			return err
 		}
-		jobs, err = s.queue.Takeover(ctx, tx)
+		jobs, err = s.Queue.Takeover(ctx, tx)
 		return err
 	})
 	return jobs, err
@@ -93,7 +95,7 @@ func (s *Store) CancelHeldOfDeleted(ctx context.Context) (cancelled int, err err
 		return 0, err
 	}
 	for _, key := range keys {
-		n, err := s.ReleaseHeld(ctx, Release{Destination: key, Action: BacklogDrop, Until: time.Now()})
+		n, err := s.ReleaseHeld(ctx, queue.Release{Destination: key, Action: BacklogDrop, Until: time.Now()})
 		if cancelled += n; err != nil {
 			return cancelled, err
 		}
@@ -104,7 +106,7 @@ func (s *Store) CancelHeldOfDeleted(ctx context.Context) (cancelled int, err err
 // PassOn takes deliveries that are at their end out of the lines of their ordering keys, and queues those that are first
 // then. It returns how many those are.
 func (s *Store) PassOn(ctx context.Context, finished []DeliveryKey) (queued int, err error) {
-	err = s.queueIn(ctx, func(tx pgx.Tx) ([]Batch, error) {
+	err = s.queueIn(ctx, func(tx pgx.Tx) ([]queue.Batch, error) {
 		jobs, err := passOn(ctx, tx, finished)
 		queued = len(jobs)
 		return jobs, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/metrics"
 	"github.com/waybill-dev/waybill/migrations"
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // What a transaction writes, as metrics call it.
@@ -118,7 +119,7 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		out = append(out, metrics.Sample{Name: "waybill_" + name, Value: v, Labels: labels})
 	}
 	now := time.Now()
-	skew, err := ClockSkew(ctx, s.Pool)
+	skew, err := queue.ClockSkew(ctx, s.Pool)
 	if err != nil {
 		return nil, err
 	}
@@ -186,24 +187,4 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		}
 	}
 	return out, nil
-}
-
-// ClockSkew is by how much the database's clock is ahead of ours, as far as can be told within the time of an answer.
-func ClockSkew(ctx context.Context, pool *pgxpool.Pool) (time.Duration, error) {
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Release()
-	var there time.Time
-	began := time.Now()
-	if err := conn.QueryRow(ctx, "select clock_timestamp()").Scan(&there); err != nil {
-		return 0, err
-	}
-	took := time.Since(began)
-	skew := there.Sub(began.Add(took / 2))
-	if skew.Abs() <= took/2 {
-		return 0, nil
-	}
-	return skew, nil
 }

@@ -74,7 +74,7 @@ func (s *Store) insertNotifications(ctx context.Context, tx pgx.Tx, list []*Noti
 	if len(send) == 0 {
 		return func() {}, nil
 	}
-	return s.queue.EnqueueNotices(ctx, tx, send)
+	return s.Queue.EnqueueNotices(ctx, tx, send)
 }
 
 // remind adds the open alerts that nobody has taken care of and that were not told about for their rule's time.
@@ -252,7 +252,7 @@ func (p *pass) calm(ctx context.Context) (committed func(), err error) {
 	if err != nil || len(due) == 0 {
 		return func() {}, err
 	}
-	return p.s.queue.EnqueueNotices(ctx, p.tx, due)
+	return p.s.Queue.EnqueueNotices(ctx, p.tx, due)
 }
 
 func mutedReason(a *Alert) string {

@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/tidwall/gjson"
+
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // What happens to the deliveries behind one that has failed for good, in a destination that keeps order.
@@ -66,7 +68,7 @@ type orderedItem struct {
 	destination int64
 	key         string
 	event       uuid.UUID
-	job         jobKey
+	job         queue.Key
 }
 
 // lineUp adds the group's ordered deliveries behind those that wait already, and gives jobs to the ones that are first.
@@ -110,7 +112,7 @@ func (w *acceptWriter) lineUp(ctx context.Context, conn *pgx.Conn) error {
 	first := map[line]bool{}
 	for i, o := range w.ordered {
 		l := line{o.destination, o.key}
-		if !behind[i] && !first[l] && o.job.destination != 0 {
+		if !behind[i] && !first[l] && o.job.Destination != 0 {
 			w.enqueue(o.job, o.event)
 		}
 		first[l] = true
@@ -132,7 +134,7 @@ type sender interface {
 }
 
 // passOn takes finished deliveries out of their lines and returns the jobs of those that are first now.
-func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]Batch, error) {
+func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]queue.Batch, error) {
 	type place struct {
 		DeliveryKey
 		key string
@@ -162,7 +164,7 @@ func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]Batch, er
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("take deliveries out of their lines: %w", err)
 	}
-	var jobs []Batch
+	var jobs []queue.Batch
 	for _, p := range places {
 		job, ok, err := firstInLine(ctx, tx, p.Destination, p.key)
 		if err != nil {
@@ -177,9 +179,9 @@ func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]Batch, er
 
 // firstInLine makes the job of the delivery of an ordering key that may go now, if there is one. What needs no attempt any
 // more is taken out on the way. The key's lock is held.
-func firstInLine(ctx context.Context, tx sender, destination int64, key string) (job Batch, ok bool, err error) {
+func firstInLine(ctx context.Context, tx sender, destination int64, key string) (job queue.Batch, ok bool, err error) {
 	for {
-		var it Item
+		var it queue.Item
 		var status *string
 		var policy string
 		err := tx.QueryRow(ctx, `select o.event_id, d.status::text, t.on_exhausted from ordered_deliveries o join destinations t on t.key = o.destination_key
@@ -197,7 +199,7 @@ func firstInLine(ctx context.Context, tx sender, destination int64, key string) 
 			var actor *string
 			err = tx.QueryRow(ctx, `update deliveries set turn = turn + 1, reason = null where event_id = $1 and destination_key = $2
 				returning turn, retry_id, (select actor from bulk_retries b where b.id = retry_id)`, it.EventID, destination).Scan(&it.Turn, &retry, &actor)
-			job = Batch{Destination: destination, Items: []Item{it}}
+			job = queue.Batch{Key: queue.Key{Destination: destination}, Items: []queue.Item{it}}
 			if retry != nil && actor != nil {
 				job.Trigger, job.Actor, job.RetryID = TriggerBulk, *actor, *retry
 			}
@@ -233,7 +235,7 @@ func (s *Store) unblock(ctx context.Context, tx pgx.Tx, destination int64) error
 		return err
 	}
 	// The workers need not be woken: they look by themselves soon.
-	_, err = s.queue.Enqueue(ctx, tx, jobs)
+	_, err = s.Queue.Enqueue(ctx, tx, jobs)
 	return err
 }
 
@@ -255,7 +257,7 @@ func (s *Store) dropLines(ctx context.Context, before time.Time) error {
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
-		_, err = s.queue.Enqueue(ctx, tx.Pgx, jobs)
+		_, err = s.Queue.Enqueue(ctx, tx.Pgx, jobs)
 		return err
 	})
 }

@@ -225,7 +225,7 @@ func (p *Process) takeOver(ctx context.Context, all bool) (processes, jobs int, 
 		}
 		processes = int(tag.RowsAffected())
 		if processes > 0 || all {
-			jobs, err = p.s.queue.Takeover(ctx, tx)
+			jobs, err = p.s.Queue.Takeover(ctx, tx)
 		}
 		if err == nil && !p.steady() {
 			return errUnsteady // the database has been away in the meantime

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/models/pgcopy"
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // Outcome is what became of a delivery when its turn came.
@@ -117,7 +118,7 @@ type recordWriter struct {
 	attempts map[string]*pgcopy.Rows // by the table they go to
 	updates  *pgx.Batch
 	done     map[string]*deliveredRows // by their table
-	requeue  map[requeueKey][]Item
+	requeue  map[requeueKey][]queue.Item
 	health   healthDeltas
 	finished []DeliveryKey // those behind which others may wait
 	recorded []*Outcome    // what is written
@@ -125,10 +126,8 @@ type recordWriter struct {
 }
 
 type requeueKey struct {
-	destination    int64
-	at             int64 // unix milliseconds, rounded; 0 for now
-	trigger, actor string
-	retry          uuid.UUID
+	queue.Key
+	at int64 // unix milliseconds, rounded; 0 for now
 }
 
 // errOthersJob ends a transaction that has written outcomes of jobs which belong to others now.
@@ -176,7 +175,7 @@ func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recordi
 		}
 	}
 	owned := make(map[int64]bool, len(group))
-	r.s.queue.Settle(w.updates, r.worker, done, partial, owned)
+	r.s.Queue.Settle(w.updates, r.worker, done, partial, owned)
 	if w.checkHeld(group) {
 		// What becomes of the deliveries depends on the answers.
 		if err := w.send(ctx, conn); err != nil {
@@ -233,7 +232,7 @@ func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recordi
 	committed = func() {}
 	if len(jobs) > 0 {
 		var c pgcopy.Copy
-		if c, committed, err = r.s.queue.Copy(jobs); err != nil {
+		if c, committed, err = r.s.Queue.Copy(jobs); err != nil {
 			return nil, err
 		}
 		copies = append(copies, c)
@@ -265,13 +264,16 @@ func (w *recordWriter) checkHeld(group []*recording) (any bool) {
 }
 
 // jobs are those with which the deliveries go on that are not finished.
-func (w *recordWriter) jobs() (jobs []Batch) {
+func (w *recordWriter) jobs() (jobs []queue.Batch) {
 	for k, items := range w.requeue {
-		b := Batch{Destination: k.destination, Retry: true, Trigger: k.trigger, Actor: k.actor, RetryID: k.retry}
+		var at time.Time
 		if k.at != 0 {
-			b.At = time.UnixMilli(k.at)
+			at = time.UnixMilli(k.at)
 		}
-		jobs = append(jobs, batches(b, items)...)
+		for _, b := range queue.Split(k.Key, items) {
+			b.At = at
+			jobs = append(jobs, b)
+		}
 	}
 	return jobs
 }
@@ -279,7 +281,7 @@ func (w *recordWriter) jobs() (jobs []Batch) {
 func (w *recordWriter) reset() {
 	w.attempts = map[string]*pgcopy.Rows{}
 	w.updates = &pgx.Batch{}
-	w.requeue = map[requeueKey][]Item{}
+	w.requeue = map[requeueKey][]queue.Item{}
 	clear(w.health)
 	w.finished = w.finished[:0]
 	w.recorded = w.recorded[:0]
@@ -311,11 +313,11 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 	if o.Status != StatusRetrying && o.Status != StatusPending {
 		return
 	}
-	q := requeueKey{destination: o.DeliveryKey.Destination, trigger: o.Trigger, actor: o.Actor, retry: o.RetryID}
+	q := requeueKey{Key: queue.Key{Destination: o.DeliveryKey.Destination, Later: true, Trigger: o.Trigger, Actor: o.Actor, RetryID: o.RetryID}}
 	if !o.Next.IsZero() {
 		q.at = o.Next.Add(requeueGrain - 1).Truncate(requeueGrain).UnixMilli()
 	}
-	w.requeue[q] = append(w.requeue[q], Item{o.EventID, o.Turn + 1})
+	w.requeue[q] = append(w.requeue[q], queue.Item{EventID: o.EventID, Turn: o.Turn + 1})
 }
 
 // One statement for each delivery that is not delivered yet, all sent at once. Statements with lists of ids would leave the

@@ -7,7 +7,7 @@ import (
 )
 
 // hourlyUsed counts a tenant's manual retries within the last hour.
-func hourlyUsed(ctx context.Context, db Querier, tenant int64) (int, error) {
+func hourlyUsed(ctx context.Context, db querier, tenant int64) (int, error) {
 	rows, err := db.Query(ctx, "select coalesce(sum(retries), 0) from retry_minutes where tenant_key = $1 and minute > now() - interval '1 hour'", tenant)
 	if err != nil {
 		return 0, err

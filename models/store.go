@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/internal/metrics"
 	"github.com/waybill-dev/waybill/internal/traces"
+	"github.com/waybill-dev/waybill/models/queue"
 	"github.com/waybill-dev/waybill/models/seal"
 )
 
@@ -36,7 +38,7 @@ type Store struct {
 	Metrics      *metrics.Metrics // nil where nobody counts
 	Traces       *traces.Tracer   // nil where nobody traces
 	SortWindow   int              // rows that are sorted together where no index gives the order
-	queue        Queue
+	Queue        *queue.Queue     // of jobs
 	channelTypes ChannelTypes
 	known        knownKeys
 	partitions   partitionNames
@@ -96,6 +98,7 @@ type Options struct {
 	Rules    Rules
 	Metrics  *metrics.Metrics // nil for none
 	Traces   *traces.Tracer   // nil for none
+	Log      *slog.Logger     // what the queue has to say; nil for nobody
 }
 
 // How many connections the pools open at most, unless told otherwise.
@@ -144,7 +147,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces, SortWindow: DefaultSortWindow}
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s.Queue = queue.New(queue.Pools{Any: pool, Hot: hot, Jobs: jobs}, log)
 	s.watch()
+	s.watchQueue()
 	return s, nil
 }
 
@@ -171,6 +180,7 @@ func newPool(ctx context.Context, url string, conns, dflt int, settings map[stri
 
 // Close releases the connections.
 func (s *Store) Close() {
+	s.Queue.Close()
 	s.SQL.Close()
 	s.Pool.Close()
 	s.Hot.Close()
@@ -179,6 +189,11 @@ func (s *Store) Close() {
 
 // Ready reports whether the database answers.
 func (s *Store) Ready(ctx context.Context) error { return s.Pool.Ping(ctx) }
+
+// querier runs a query: a pool, a connection or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
 
 // Tx is one database transaction with two faces.
 type Tx struct {

@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // Tenant is a customer of the platform: who owns destinations and receives events.
@@ -171,7 +173,7 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 			Updates(map[string]any{"deleted_at": now, "version": gorm.Expr("version + 1")}).Error; err != nil {
 			return err
 		}
-		if err := s.enqueueRelease(ctx, tx, Release{Tenant: t.Key, Action: ReleaseDeleted}); err != nil {
+		if err := s.enqueueRelease(ctx, tx, queue.Release{Tenant: t.Key, Action: ReleaseDeleted}); err != nil {
 			return err
 		}
 		if err := noteTenantDeleted(ctx, tx, t, now); err != nil {

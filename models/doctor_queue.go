@@ -1,4 +1,4 @@
-package jobs
+package models
 
 import (
 	"context"
@@ -9,31 +9,26 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/migrations"
-	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/queue"
 )
-
-// open are the states of a job that somebody will still run.
-const open = "state in ('available', 'running', 'retryable', 'scheduled', 'pending')"
-
-// maxExamples is how many of what is wrong a finding names.
-const maxExamples = 5
 
 // A doctor checks what the path of events promises: that somebody will touch every delivery again that is not at its end,
 // and nobody twice. It looks at one snapshot of the database, in which the promises hold at any instant.
 type doctor struct {
+	store    *Store
 	tx       pgx.Tx
-	findings []models.Finding
-	lost     []models.Lost        // deliveries that nobody will touch again
-	dead     bool                 // workers are gone that have jobs which nobody took over
-	idle     int                  // bulk retries that no job sees to
-	stuck    []models.DeliveryKey // deliveries at their end that others with their ordering key wait behind
+	findings []Finding
+	lost     []Lost        // deliveries that nobody will touch again
+	dead     bool          // workers are gone that have jobs which nobody took over
+	idle     int           // bulk retries that no job sees to
+	stuck    []DeliveryKey // deliveries at their end that others with their ordering key wait behind
 }
 
-// Diagnose checks the queue against the deliveries. With repair it also queues what was lost, and makes the jobs of dead
+// DiagnoseQueue checks the queue against the deliveries. With repair it also queues what was lost, and makes the jobs of dead
 // workers available again. It reads all deliveries that are kept; with a hundred million that takes minutes.
-func Diagnose(ctx context.Context, store *models.Store, repair bool) ([]models.Finding, error) {
-	d := &doctor{}
-	err := pgx.BeginTxFunc(ctx, store.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+func (s *Store) DiagnoseQueue(ctx context.Context, repair bool) ([]Finding, error) {
+	d := &doctor{store: s}
+	err := pgx.BeginTxFunc(ctx, s.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		d.tx = tx
 		for _, check := range []func(context.Context) error{d.unpack, d.workers, d.deliveries, d.order, d.jobs, d.bulkRetries} {
 			if err := check(ctx); err != nil {
@@ -45,22 +40,22 @@ func Diagnose(ctx context.Context, store *models.Store, repair bool) ([]models.F
 	if err != nil || !repair {
 		return d.findings, err
 	}
-	return d.findings, d.repair(ctx, store)
+	return d.findings, d.repair(ctx, s)
 }
 
 func (d *doctor) add(check, level, message, advice string, examples ...string) {
-	d.findings = append(d.findings, models.Finding{Check: check, Level: level, Message: message, Advice: advice, Examples: examples})
+	d.findings = append(d.findings, Finding{Check: check, Level: level, Message: message, Advice: advice, Examples: examples})
 }
 
 // unpack makes a table of all deliveries that jobs carry. PostgreSQL unpacks them itself and keeps them on its disk, so
 // that a backlog of millions fits.
 func (d *doctor) unpack(ctx context.Context) error {
-	const item = packedSize
+	const item = queue.PackedSize
 	_, err := d.tx.Exec(ctx, fmt.Sprintf(`create temporary table queued on commit drop as
 		select j.id job, (j.args->>'d')::bigint destination_key, encode(substring(b from %[1]d * i + 1 for 16), 'hex')::uuid event_id,
 			('x' || encode(substring(b from %[1]d * i + 17 for 4), 'hex'))::bit(32)::int turn
 		from %[2]s.river_job j cross join lateral (select decode(j.args->>'i', 'base64') b) x cross join lateral generate_series(0, length(b) / %[1]d - 1) i
-		where j.kind = 'deliver' and %[3]s`, item, schema, open))
+		where j.kind = 'deliver' and %[3]s`, item, queue.Schema, queue.Open))
 	if err == nil {
 		_, err = d.tx.Exec(ctx, "analyze queued")
 	}
@@ -71,23 +66,23 @@ func (d *doctor) unpack(ctx context.Context) error {
 func (d *doctor) workers(ctx context.Context) error {
 	var alive, due int
 	if err := d.tx.QueryRow(ctx, `select (select count(*) from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds'),
-		(select count(*) from (select 1 from `+schema+`.river_job where state = 'available' and scheduled_at < now() - interval '1 minute' limit 100000) x)`).Scan(&alive, &due); err != nil {
+		(select count(*) from (select 1 from `+queue.Schema+`.river_job where state = 'available' and scheduled_at < now() - interval '1 minute' limit 100000) x)`).Scan(&alive, &due); err != nil {
 		return err
 	}
 	switch {
 	case alive == 0 && due > 0:
-		d.add("workers", models.LevelFail, fmt.Sprintf("No worker is alive, and %d jobs have been due for more than a minute.", due), "Start `waybill work` (or `serve`), and see why the last one ended.")
+		d.add("workers", LevelFail, fmt.Sprintf("No worker is alive, and %d jobs have been due for more than a minute.", due), "Start `waybill work` (or `serve`), and see why the last one ended.")
 	case alive == 0:
-		d.add("workers", models.LevelWarn, "No worker is alive; nothing is due.", "Start `waybill work` (or `serve`).")
+		d.add("workers", LevelWarn, "No worker is alive; nothing is due.", "Start `waybill work` (or `serve`).")
 	case due > 0:
-		d.add("workers", models.LevelWarn, fmt.Sprintf("%d workers are alive, and %d jobs have been due for more than a minute.", alive, due),
+		d.add("workers", LevelWarn, fmt.Sprintf("%d workers are alive, and %d jobs have been due for more than a minute.", alive, due),
 			"Destinations may be slow, or there are too few workers: see docs/monitoring.md, WaybillDeliveriesLate.")
 	default:
-		d.add("workers", models.LevelOK, fmt.Sprintf("%d workers are alive, and no job has been due for more than a minute.", alive), "")
+		d.add("workers", LevelOK, fmt.Sprintf("%d workers are alive, and no job has been due for more than a minute.", alive), "")
 	}
 	// A worker takes over the jobs of one that has been silent, and those that name nobody among the processes. What is
 	// left after that has nobody who looks after it, perhaps because no worker is there.
-	rows, err := d.tx.Query(ctx, `select coalesce(j.attempted_by[array_upper(j.attempted_by, 1)], ''), count(*) from `+schema+`.river_job j
+	rows, err := d.tx.Query(ctx, `select coalesce(j.attempted_by[array_upper(j.attempted_by, 1)], ''), count(*) from `+queue.Schema+`.river_job j
 		where j.state = 'running' and not exists (select 1 from processes p where p.id = j.attempted_by[array_upper(j.attempted_by, 1)] and p.seen_at > now() - interval '30 seconds')
 		group by 1 order by 2 desc`)
 	if err != nil {
@@ -106,11 +101,11 @@ func (d *doctor) workers(ctx context.Context) error {
 		return err
 	}
 	if all == 0 {
-		d.add("dead workers", models.LevelOK, "Every job that runs belongs to a process that is alive.", "")
+		d.add("dead workers", LevelOK, "Every job that runs belongs to a process that is alive.", "")
 		return nil
 	}
 	d.dead = true
-	d.add("dead workers", models.LevelFail, fmt.Sprintf("%d jobs belong to processes that are gone.", all),
+	d.add("dead workers", LevelFail, fmt.Sprintf("%d jobs belong to processes that are gone.", all),
 		"Start a worker, which takes over what it can within seconds; if they stay, run `waybill doctor -repair`, which makes them available again.", examples...)
 	return nil
 }
@@ -130,7 +125,7 @@ func (d *doctor) deliveries(ctx context.Context) error {
 	}
 	byStatus := map[string]int{}
 	var examples []string
-	var l models.Lost
+	var l Lost
 	var status string
 	if _, err := pgx.ForEachRow(rows, []any{&l.EventID, &l.Destination, &l.Turn, &status}, func() error {
 		d.lost = append(d.lost, l)
@@ -147,10 +142,10 @@ func (d *doctor) deliveries(ctx context.Context) error {
 		if err := d.tx.QueryRow(ctx, "select count(*) from (select 1 from queued limit 1000000) x").Scan(&unfinished); err != nil {
 			return err
 		}
-		d.add("deliveries", models.LevelOK, fmt.Sprintf("Every delivery that is not at its end has its job (%d are on their way).", unfinished), "")
+		d.add("deliveries", LevelOK, fmt.Sprintf("Every delivery that is not at its end has its job (%d are on their way).", unfinished), "")
 		return nil
 	}
-	d.add("deliveries", models.LevelFail, fmt.Sprintf("%d deliveries are on their way, and no job will touch them again (%v).", len(d.lost), byStatus),
+	d.add("deliveries", LevelFail, fmt.Sprintf("%d deliveries are on their way, and no job will touch them again (%v).", len(d.lost), byStatus),
 		"Run `waybill doctor -repair`, which queues them again, and report this: it must not happen.", examples...)
 	return nil
 }
@@ -162,11 +157,11 @@ func (d *doctor) order(ctx context.Context) error {
 		join destinations n on n.key = h.destination_key
 		left join deliveries v on v.event_id = h.event_id and v.destination_key = h.destination_key
 		where v.status is null or v.status in ('delivered', 'cancelled', 'filtered_out') or v.status = 'failed' and n.on_exhausted <> $1
-		order by h.seq`, models.ExhaustedBlock)
+		order by h.seq`, ExhaustedBlock)
 	if err != nil {
 		return err
 	}
-	var k models.DeliveryKey
+	var k DeliveryKey
 	var examples []string
 	if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination}, func() error {
 		d.stuck = append(d.stuck, k)
@@ -178,11 +173,11 @@ func (d *doctor) order(ctx context.Context) error {
 		return err
 	}
 	if len(d.stuck) > 0 {
-		d.add("order", models.LevelFail, fmt.Sprintf("%d deliveries are at their end, and others with their ordering key still wait behind them.", len(d.stuck)),
+		d.add("order", LevelFail, fmt.Sprintf("%d deliveries are at their end, and others with their ordering key still wait behind them.", len(d.stuck)),
 			"Run `waybill doctor -repair`, which lets those go on, and report this: it must not happen.", examples...)
 		return nil
 	}
-	d.add("order", models.LevelOK, "No delivery waits behind one with its ordering key that is at its end.", "")
+	d.add("order", LevelOK, "No delivery waits behind one with its ordering key that is at its end.", "")
 	return nil
 }
 
@@ -211,7 +206,7 @@ func (d *doctor) jobs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var k models.DeliveryKey
+		var k DeliveryKey
 		var job int64
 		n := 0
 		var examples []string
@@ -224,34 +219,30 @@ func (d *doctor) jobs(ctx context.Context) error {
 			return err
 		}
 		if n > 0 {
-			d.add("jobs", models.LevelFail, fmt.Sprintf("%d %s.", n, c.message), c.advice, examples...)
+			d.add("jobs", LevelFail, fmt.Sprintf("%d %s.", n, c.message), c.advice, examples...)
 		}
 	}
 	if len(d.findings) == bad {
-		d.add("jobs", models.LevelOK, "Every job carries deliveries that exist, and none that another carries too.", "")
+		d.add("jobs", LevelOK, "Every job carries deliveries that exist, and none that another carries too.", "")
 	}
 	return nil
 }
 
 // bulkRetries looks for those that are not at their end and have no job.
 func (d *doctor) bulkRetries(ctx context.Context) error {
-	rows, err := d.tx.Query(ctx, withoutJob)
-	if err != nil {
-		return err
-	}
-	keys, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	keys, err := d.store.Queue.WithoutJob(ctx, d.tx, false)
 	if err != nil {
 		return err
 	}
 	if d.idle = len(keys); d.idle == 0 {
-		d.add("bulk retries", models.LevelOK, "Every bulk retry that is not at its end has its job.", "")
+		d.add("bulk retries", LevelOK, "Every bulk retry that is not at its end has its job.", "")
 		return nil
 	}
 	var examples []string
 	for _, k := range keys[:min(d.idle, maxExamples)] {
-		examples = append(examples, models.RetryID(k))
+		examples = append(examples, RetryID(k))
 	}
-	d.add("bulk retries", models.LevelFail, fmt.Sprintf("%d bulk retries are not at their end, and no job sees to them.", d.idle),
+	d.add("bulk retries", LevelFail, fmt.Sprintf("%d bulk retries are not at their end, and no job sees to them.", d.idle),
 		"Workers look for them every hour; `waybill doctor -repair` gives them a job now.", examples...)
 	return nil
 }
@@ -272,38 +263,38 @@ func (d *doctor) oldestDay(ctx context.Context) (id uuid.UUID, err error) {
 }
 
 // repair queues what was lost and makes the jobs of dead workers available again.
-func (d *doctor) repair(ctx context.Context, store *models.Store) error {
+func (d *doctor) repair(ctx context.Context, store *Store) error {
 	if d.dead {
 		jobs, err := store.Abandon(ctx)
 		if err != nil {
 			return err
 		}
-		d.add("repair", models.LevelOK, fmt.Sprintf("%d jobs of dead processes were made available again.", jobs), "")
+		d.add("repair", LevelOK, fmt.Sprintf("%d jobs of dead processes were made available again.", jobs), "")
 	}
 	if len(d.lost) > 0 {
 		n, err := store.Requeue(ctx, d.lost)
 		if err != nil {
 			return err
 		}
-		d.add("repair", models.LevelOK, fmt.Sprintf("%d deliveries were queued again.", n), "")
+		d.add("repair", LevelOK, fmt.Sprintf("%d deliveries were queued again.", n), "")
 	}
 	if len(d.stuck) > 0 {
 		n, err := store.PassOn(ctx, d.stuck)
 		if err != nil {
 			return err
 		}
-		d.add("repair", models.LevelOK, fmt.Sprintf("%d deliveries that waited for their order were queued.", n), "")
+		d.add("repair", LevelOK, fmt.Sprintf("%d deliveries that waited for their order were queued.", n), "")
 	}
 	if d.idle > 0 {
 		n, err := store.ResumeLost(ctx)
 		if err != nil {
 			return err
 		}
-		d.add("repair", models.LevelOK, fmt.Sprintf("%d bulk retries were given a job.", n), "")
+		d.add("repair", LevelOK, fmt.Sprintf("%d bulk retries were given a job.", n), "")
 	}
 	n, err := store.CancelHeldOfDeleted(ctx)
 	if n > 0 {
-		d.add("repair", models.LevelOK, fmt.Sprintf("%d deliveries on hold for deleted destinations were cancelled.", n), "")
+		d.add("repair", LevelOK, fmt.Sprintf("%d deliveries on hold for deleted destinations were cancelled.", n), "")
 	}
 	return err
 }

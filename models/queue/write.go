@@ -1,0 +1,114 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/pgcopy"
+)
+
+// Enqueue adds jobs within tx. They are written as River writes them, but for two things. All are "available", those
+// of the future too, with the time at which they are due: River fetches by that time, so that no leader has to promote
+// them first. And the NOTIFY that wakes the workers is sent beside the transaction, because PostgreSQL lets only one
+// transaction at a time commit that carries one: the caller calls committed once tx has committed.
+func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, batches []Batch) (committed func(), err error) {
+	c, committed, err := q.Copy(batches)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Rows.Send(ctx, tx, c.SQL); err != nil {
+		return nil, fmt.Errorf("write jobs: %w", err)
+	}
+	return committed, nil
+}
+
+// Copy prepares what Enqueue does, for a transaction that writes other things in the same round trip.
+func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, committed func(), err error) {
+	rows := &pgcopy.Rows{}
+	rows.Reset()
+	var due [2]bool // by queue, as wake
+	now := time.Now()
+	atOnce := func(b Batch) bool { return !b.At.After(now) }
+	// Those that are due at once leave their time to the database, whose clock decides. A COPY has one list of columns.
+	timed := slices.ContainsFunc(batches, func(b Batch) bool { return !atOnce(b) })
+	skew, columns := time.Duration(q.skew.Load()), "args, kind, max_attempts, queue, state"
+	if timed {
+		columns += ", scheduled_at"
+	}
+	for _, b := range batches {
+		args, err := json.Marshal(b)
+		if err != nil {
+			return c, nil, err
+		}
+		name, at, i := Deliver, b.At, 0
+		if b.Later {
+			name, i = Retry, 1
+		}
+		if atOnce(b) {
+			at = now.Add(-time.Second) // a little before now, for the difference of the clocks is an estimate
+			due[i] = true
+		}
+		rows.Row(strings.Count(columns, ",") + 1)
+		rows.JSONB(args)
+		rows.Text(b.Kind())
+		rows.Int2(maxAttempts)
+		rows.Text(name)
+		rows.Text("available")
+		if timed {
+			rows.Time(at.Add(skew))
+		}
+	}
+	c = pgcopy.Copy{SQL: "copy " + Schema + ".river_job (" + columns + ") from stdin binary", Rows: rows}
+	return c, func() {
+		for i, d := range due {
+			if d {
+				q.wake[i].wake()
+			}
+		}
+	}, nil
+}
+
+// EnqueueRelease adds the job that acts upon deliveries that wait, within tx.
+func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, r Release) error {
+	return enqueueOne(ctx, tx, Maintenance, r)
+}
+
+// EnqueueBulkRetry adds the job that works off a bulk retry within tx. run tells it from earlier ones.
+func (q *Queue) EnqueueBulkRetry(ctx context.Context, tx pgx.Tx, key uuid.UUID, run int) error {
+	return enqueueOne(ctx, tx, Bulk, BulkRetry{key, run})
+}
+
+// enqueueOne adds a job that is due at once. Workers find it by themselves soon.
+func enqueueOne(ctx context.Context, tx pgx.Tx, queue string, job interface{ Kind() string }) error {
+	args, err := json.Marshal(job)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "insert into "+Schema+".river_job (args, kind, max_attempts, queue) values ($1, $2, $3, $4)", args, job.Kind(), maxAttempts, queue)
+	return err
+}
+
+// EnqueueNotices adds a job for each of these notifications within tx. The caller calls committed once tx has committed.
+func (q *Queue) EnqueueNotices(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (committed func(), err error) {
+	args := make([]string, len(ids))
+	for i, id := range ids {
+		b, err := json.Marshal(Notice{id})
+		if err != nil {
+			return nil, err
+		}
+		args[i] = string(b)
+	}
+	_, err = tx.Exec(ctx, "insert into "+Schema+".river_job (args, kind, max_attempts, queue) select a::jsonb, $2, $3, $4 from unnest($1::text[]) a",
+		args, Notice{}.Kind(), maxAttempts, Notify)
+	if err != nil {
+		return nil, fmt.Errorf("write jobs: %w", err)
+	}
+	return q.wake[2].wake, nil
+}
