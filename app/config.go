@@ -62,6 +62,7 @@ type Config struct {
 	SMTP          notify.SMTP       // without a server when SMTP_URL is not given; meant for notify.Env
 	OTLPHeaders   map[string]string // of requests to the collector
 	OTLPEndpoint  string            // base address of an OpenTelemetry collector; empty for no traces
+	Operator      operatorEnv       // a destination of the operators
 	MetricsAddr   string            // where metrics are served without a key; empty for nowhere
 
 	NewAPIKey bool // the API key was made up just now
@@ -85,7 +86,7 @@ type reader struct {
 
 // variables lists every variable, in the order of .env.example.
 func variables() []variable {
-	return []variable{
+	all := []variable{
 		{"PORT", "3000", "where web listens", func(r *reader, v string) error { return intIn(&r.Port, v, 1, 65535) }},
 		{"HOST", "", "address to listen on; 127.0.0.1 for serve without DATABASE_URL, else 0.0.0.0", func(r *reader, v string) error { r.Host = v; return nil }},
 		{"DATABASE_URL", "", "PostgreSQL 14 or newer; serve without it starts a private one in DATA_DIR", func(r *reader, v string) error {
@@ -287,6 +288,7 @@ func variables() []variable {
 			return nil
 		}},
 	}
+	return append(all, operatorVariables()...)
 }
 
 // ReadConfig reads the configuration of a command from the environment. The error has one line per problem. Secrets
@@ -312,6 +314,9 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	}
 	if (c.AdminEmail == "") != (c.AdminPass == "") {
 		problems = append(problems, "ADMIN_EMAIL, ADMIN_PASSWORD: give both or neither")
+	}
+	if _, err := c.Operator.input(); err != nil {
+		problems = append(problems, err.Error())
 	}
 	if (env("SMTP_URL") == "") != (env("MAIL_FROM") == "") {
 		problems = append(problems, "SMTP_URL, MAIL_FROM: give both or neither")

@@ -180,3 +180,53 @@ func TestOperatorEvents(t *testing.T) {
 	token := a.as(a.want(200, "GET", "/tenants/acme/token", nil).str("token"))
 	token.want(404, "GET", operators+"/destinations", nil)
 }
+
+// TestOperatorEnvironment sets a destination of the operators up by the environment, changes it and takes it away.
+func TestOperatorEnvironment(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, nil)
+	read := func(env map[string]string) error {
+		c, err := ReadConfig("serve", func(name string) string { return env[name] })
+		if err == nil {
+			cfg.Operator = c.Operator
+		}
+		return err
+	}
+	const path = "/tenants/" + models.OperatorTenant + "/destinations"
+	if err := read(map[string]string{"OPERATOR_EVENTS_TOPICS": "*"}); err == nil || !strings.Contains(err.Error(), "OPERATOR_EVENTS_HTTP_URL") {
+		t.Errorf("topics without a sink: %v", err)
+	}
+	if err := read(map[string]string{"OPERATOR_EVENTS_TOPICS": "alert.destination.disabled", "OPERATOR_EVENTS_HTTP_URL": "http://127.0.0.1/ops", "OPERATOR_EVENTS_HTTP_SIGNING_SECRET": consumerSecret}); err != nil {
+		t.Fatal(err)
+	}
+	a := newProcessOf(t, cfg)
+	out := a.want(200, "GET", path+"/environment", nil)
+	if out.str("type") != "webhook" || out.str("config", "url") != "http://127.0.0.1/ops" || out.str("signature") != "outpost" || out.str("topics", "0") != "alert.destination.disabled" {
+		t.Errorf("%s", out.raw)
+	}
+	version := out.str("version")
+	a = newProcessOf(t, cfg)
+	if out = a.want(200, "GET", path+"/environment", nil); out.str("version") != version {
+		t.Errorf("a start without a change makes version %s of %s", out.str("version"), version)
+	}
+	for typ, env := range map[string]map[string]string{
+		"rabbitmq":   {"OPERATOR_EVENTS_RABBITMQ_SERVER_URL": "amqp://guest:secret@127.0.0.1:5672", "OPERATOR_EVENTS_RABBITMQ_EXCHANGE": "ops"},
+		"aws_sqs":    {"OPERATOR_EVENTS_AWS_SQS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/ops", "OPERATOR_EVENTS_AWS_SQS_REGION": "eu-west-1", "OPERATOR_EVENTS_AWS_SQS_ACCESS_KEY_ID": "AKIDEXAMPLE", "OPERATOR_EVENTS_AWS_SQS_SECRET_ACCESS_KEY": "wJalrXUtnFEMIEXAMPLEKEY"},
+		"(no topic)": {},
+	} {
+		if typ != "(no topic)" {
+			env["OPERATOR_EVENTS_TOPICS"] = "*"
+		}
+		if err := read(env); err != nil {
+			t.Fatal(err)
+		}
+		a.cfg.Operator = cfg.Operator
+		if err := a.followEnvironment(a.Context()); err != nil {
+			t.Errorf("%s: %v", typ, err)
+			continue
+		}
+		if out := a.do("GET", path+"/environment", nil); typ == "(no topic)" && out.status != 404 || typ != "(no topic)" && out.str("type") != typ {
+			t.Errorf("%s: %s", typ, out.raw)
+		}
+	}
+}
