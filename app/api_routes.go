@@ -30,7 +30,7 @@ func (a *App) apiRoutes() []route {
 			on(a, put, tenant, write, a.putTenant, "putTenant", "Creates a tenant, or changes its metadata.", ok[tenantJSON](), created[tenantJSON](),
 				example(`{"metadata": {"plan": "pro"}}`)),
 			on(a, get, tenant, read, a.getTenant, "getTenant", "Shows a tenant.", ok[tenantJSON]()),
-			on(a, del, tenant, write, a.deleteTenant, "deleteTenant", "Deletes a tenant with its destinations, and cancels what waits.", ok[successJSON]()),
+			on(a, del, tenant, write, a.deleteTenant, "deleteTenant", "Deletes a tenant with its destinations, and cancels what waits.", ok[successJSON](), conflicts),
 			on(a, get, tenant+"/token", admin, a.getTenantToken, "getTenantToken", "Makes a token for the tenant's developers.", ok[tokenJSON]()),
 			on(a, get, tenant+"/portal", admin, a.getPortal, "getPortalLink", "Makes a link that opens the tenant's dashboard once.", ok[portalJSON]())),
 		under("Destinations",

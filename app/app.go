@@ -123,6 +123,9 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 				return nil, fmt.Errorf("make the demo tenant: %w", err)
 			}
 		}
+		if err := a.followEnvironment(ctx); err != nil {
+			return nil, err
+		}
 		a.follower = models.NewFollower(a.store, log)
 		a.http = a.routes()
 	}

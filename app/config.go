@@ -61,6 +61,7 @@ type Config struct {
 	Proxies       []string
 	SMTP          notify.SMTP      // without a server when SMTP_URL is not given; meant for notify.Env
 	OTLP          traces.Collector // without an address for no traces
+	Operator      operatorEnv      // a destination of the operators
 	MetricsAddr   string           // where metrics are served without a key; empty for nowhere
 
 	NewAPIKey bool // the API key was made up just now
@@ -264,7 +265,7 @@ func variables() []variable {
 			r.LogFormat = v
 			return nil
 		}},
-	})
+	}, operatorVariables())
 }
 
 // ReadConfig reads the configuration of a command from the environment. The error has one line per problem. Secrets
@@ -290,6 +291,9 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	}
 	if (c.AdminEmail == "") != (c.AdminPass == "") {
 		problems = append(problems, "ADMIN_EMAIL, ADMIN_PASSWORD: give both or neither")
+	}
+	if _, err := c.Operator.input(); err != nil {
+		problems = append(problems, err.Error())
 	}
 	if (env("SMTP_URL") == "") != (env("MAIL_FROM") == "") {
 		problems = append(problems, "SMTP_URL, MAIL_FROM: give both or neither")

@@ -121,7 +121,7 @@ func unsent(e *models.Endpoint, ready []models.Ready, args queue.Batch, status, 
 	out := make([]models.Outcome, len(ready))
 	for i, r := range ready {
 		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Type: e.Type, Turn: r.Turn,
-			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, RetryID: args.RetryID, Passes: e.Passes(status), Own: models.OwnTopic(r.Event.Topic)}
+			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, RetryID: args.RetryID, Passes: e.Passes(status), Own: models.OwnEvent(e.TenantID, r.Event.Topic)}
 	}
 	return out
 }
@@ -305,7 +305,7 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 	}
 	dec := decide(t)
 	o := models.Outcome{DeliveryKey: key, TenantKey: v.endpoint.TenantKey, Type: v.endpoint.Type, Due: due(r.job), Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous,
-		Own: models.OwnTopic(d.Event.Topic)}
+		Own: models.OwnEvent(v.endpoint.TenantID, d.Event.Topic)}
 	if err != nil && trigger == models.TriggerProbe && v.endpoint.DisabledAt != nil {
 		o.Status, o.Reason = models.StatusHeld, "A probe of the disabled destination failed: "+a.Error
 	}

@@ -8,7 +8,8 @@ create table changes (
   id         uuid not null default gen_random_uuid(),
   at         timestamptz not null default now(),
   tenant_key bigint,                               -- null for what belongs to the whole server
-  type       text not null,                        -- tenant, destination, topic, alert_rule, delivery, attempt
+  type       text not null,                        -- tenant, destination, topic, alert_rule, delivery; for operators' events
+                                                   -- only also attempt, failures, subscription
   action     text not null,
   object     text not null,                        -- its public id
   version    bigint,                               -- of a destination
@@ -41,10 +42,15 @@ create table outcome_readers (
 );
 alter table processes add column feed_version bigint not null default 0;
 
+-- The owner of the operators' own destinations, which take events about all tenants. No caller can choose such an id.
+insert into tenants (id) values ('_operators');
+
 -- Destinations that take the server's own events; few.
 create index destinations_own_topics on destinations (tenant_key) where deleted_at is null and topics::text like '%"waybill.%';
 
 -- +goose Down
+delete from destinations where tenant_key = (select key from tenants where id = '_operators');
+delete from tenants where id = '_operators';
 drop index destinations_own_topics;
 alter table processes drop column feed_version;
 drop table outcome_readers, feed, changes;

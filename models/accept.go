@@ -204,7 +204,7 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 		case t == nil:
 			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("There is no tenant %q. Create it with PUT /tenants/{id} before publishing to it.", cut(p.in.TenantID, 80)),
 				Fields: map[string]string{"tenant_id": "is unknown"}}
-		case p.in.Topic != "" && len(catalogue) > 0 && !OwnTopic(p.in.Topic) && !slices.Contains(catalogue, p.in.Topic):
+		case p.in.Topic != "" && len(catalogue) > 0 && !OwnTopic(p.in.Topic) && p.in.TenantID != OperatorTenant && !slices.Contains(catalogue, p.in.Topic):
 			p.err = Invalid("topic", fmt.Sprintf("%q is not in the catalogue: %s", cut(p.in.Topic, 80), listSome(catalogue)))
 		case p.in.DestinationID != "" && t.routes.byID[p.in.DestinationID] == nil:
 			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("Tenant %q has no destination %q.", cut(p.in.TenantID, 80), cut(p.in.DestinationID, 80)),
@@ -385,7 +385,7 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	case v.failed != "":
 		status, reason = StatusFailed, v.failed
 		w.health.filterFailed(v.to.key, tenantKey, p.received, v.failed)
-		if !OwnTopic(p.in.Topic) {
+		if !p.in.Ours {
 			w.failed = append(w.failed, DeliveryKey{p.id, v.to.key})
 		}
 	case v.to.held != "":

@@ -59,6 +59,9 @@ func (w *Watcher) Pass(ctx context.Context, now time.Time) (n int, err error) {
 				return fmt.Errorf("fold health: %w", err)
 			}
 		}
+		if err := w.s.noteFailures(ctx, tx, touched); err != nil {
+			return err
+		}
 		p := &pass{s: w.s, tx: tx, now: now, touched: touched}
 		if err := p.look(ctx, all); err != nil {
 			return err

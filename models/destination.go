@@ -56,6 +56,8 @@ type Destination struct {
 	Credentials map[string]string `gorm:"-"` // in clear text; never shown but by Masked
 	Health      *Health           `gorm:"-"` // how it does; of what Destination and Destinations return, never nil there
 	Changes     []Change          `gorm:"-"` // what the change that returned it has altered; nil otherwise
+
+	disabledCause string // why the server has just disabled it by itself; empty otherwise
 }
 
 // TakesAll reports whether the destination subscribes to every topic.
@@ -438,6 +440,7 @@ func (s *Store) DisableGone(ctx context.Context, e *Endpoint, reason string) err
 			return errUnchanged
 		}
 		d.disable(time.Now(), disabler, reason)
+		d.disabledCause = causeGone
 		return AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID, Detail: map[string]any{"reason": reason}}.write(ctx, tx.Pgx)
 	})
 	if errors.Is(err, errUnchanged) || IsKind(err, KindNotFound) {

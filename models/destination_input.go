@@ -168,7 +168,7 @@ func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput)
 		checkText("name", d.Name, maxNameLength, bad)
 	}
 	if in.Topics != nil {
-		d.Topics = s.checkTopics(ctx, *in.Topics, bad)
+		d.Topics = s.checkTopics(ctx, *in.Topics, d.TenantID == OperatorTenant, bad)
 	}
 	if in.Filter != nil {
 		d.Filter, at = checkFilter(in.Filter, bad)
@@ -286,7 +286,8 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 // maxStars is how many * a pattern of topics may have.
 const maxStars = 8
 
-func (s *Store) checkTopics(ctx context.Context, topics []string, bad problems) []string {
+// operators is true for the operators' own destinations, which get no events of tenants but those about them.
+func (s *Store) checkTopics(ctx context.Context, topics []string, operators bool, bad problems) []string {
 	if len(topics) == 0 {
 		bad.add("topics", `must be "*" or name at least one topic`)
 		return nil
@@ -312,10 +313,10 @@ func (s *Store) checkTopics(ctx context.Context, topics []string, bad problems) 
 		switch {
 		case strings.Count(t, "*") > maxStars:
 			bad.add(field, fmt.Sprintf("must have at most %d *", maxStars))
+		case operators:
+			checkOwnTopic(field, t, slices.Concat(OperatorTopics, OwnTopics), bad)
 		case OwnTopic(t): // which is in no catalogue
-			if !slices.ContainsFunc(OwnTopics, func(own string) bool { return Subscribes([]string{t}, own) }) {
-				bad.add(field, fmt.Sprintf("%q is not one of the server's own topics: %s", cut(t, 80), strings.Join(OwnTopics, ", ")))
-			}
+			checkOwnTopic(field, t, OwnTopics, bad)
 		case Subscribes([]string{t}, AlertTopic):
 		case len(catalogue) > 0 && isPattern(t) && !slices.ContainsFunc(catalogue, func(known string) bool { return matchesPattern(t, known) }):
 			bad.add(field, fmt.Sprintf("%q takes none of the catalogue: %s", cut(t, 80), listSome(catalogue)))
@@ -324,6 +325,12 @@ func (s *Store) checkTopics(ctx context.Context, topics []string, bad problems) 
 		}
 	}
 	return out
+}
+
+func checkOwnTopic(field, topic string, own []string, bad problems) {
+	if !slices.ContainsFunc(own, func(o string) bool { return Subscribes([]string{topic}, o) }) {
+		bad.add(field, fmt.Sprintf("%q is not one of the server's own topics: %s", cut(topic, 80), strings.Join(own, ", ")))
+	}
 }
 
 // listSome lists the first names of many.

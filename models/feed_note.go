@@ -135,11 +135,12 @@ func (d *Destination) state() any {
 		Version          int64             `json:"version"`
 		DisabledAt       *time.Time        `json:"disabled_at"`
 		DisabledReason   string            `json:"disabled_reason"`
+		DisabledCause    string            `json:"disabled_cause,omitempty"` // where the server did it by itself, just now
 		CreatedAt        time.Time         `json:"created_at"`
 		UpdatedAt        time.Time         `json:"updated_at"`
 	}{d.ID, d.TenantID, d.Type, d.Name, d.Topics, d.Filter, transform, withoutSecrets(known.config, d.Config), withoutSecrets(known.credentials, d.Credentials),
 		d.DeliveryMetadata, d.Metadata, d.Retry, timeout, d.MaxInFlight, d.DisableAfter, d.Signature, d.Format, d.Ordered, exhaustedOr(d.OnExhausted), rate,
-		d.Version, d.DisabledAt, d.DisabledReason, d.CreatedAt.UTC(), d.UpdatedAt.UTC()}
+		d.Version, d.DisabledAt, d.DisabledReason, d.disabledCause, d.CreatedAt.UTC(), d.UpdatedAt.UTC()}
 }
 
 func exhaustedOr(v string) string {
@@ -170,6 +171,9 @@ func (s *Store) noteDestination(ctx context.Context, tx *Tx, before, d *Destinat
 		if err := resubscribe(ctx, tx.Pgx, d.TenantKey); err != nil {
 			return err
 		}
+	}
+	if err := noteSubscription(ctx, tx.Pgx, before, d); err != nil {
+		return err
 	}
 	return n.write(ctx, tx.Pgx)
 }

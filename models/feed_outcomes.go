@@ -97,6 +97,14 @@ func (f *followed) note(rows *pgcopy.Rows, o *Outcome) {
 	if o.Own || !f.all && !f.tenants[o.TenantKey] {
 		return
 	}
+	if f.attempts && o.Attempt != nil {
+		rows.Row(5)
+		rows.Int8(o.TenantKey)
+		rows.Text(feedAttempt)
+		rows.Text(o.Attempt.Status())
+		rows.Text(o.Attempt.ID())
+		rows.Null()
+	}
 	if o.Status != StatusDelivered && o.Status != StatusFailed && o.Status != StatusCancelled {
 		return
 	}
@@ -147,7 +155,8 @@ func noteOutcomes(ctx context.Context, tx execer, status, reason string, keys ..
 	_, err = tx.Exec(ctx, `insert into changes (tenant_key, type, action, object, state)
 		select d.tenant_key, $1, $2, x.id, $3::json from unnest($4::text[], $5::uuid[], $6::bigint[]) x(id, event, destination) join destinations d on d.key = x.destination
 		where exists (select 1 from outcome_readers r where r.tenant_key in (0, d.tenant_key))
-			and not exists (select 1 from events e where e.id = x.event and e.topic like 'waybill.%')`, FeedDelivery, status, state, ids, events, destinations)
+			and not exists (select 1 from events e where e.id = x.event and e.topic like 'waybill.%')
+			and not exists (select 1 from tenants t where t.key = d.tenant_key and t.id = '`+OperatorTenant+`')`, FeedDelivery, status, state, ids, events, destinations)
 	if err != nil {
 		return fmt.Errorf("note outcomes: %w", err)
 	}
@@ -299,9 +308,16 @@ func (s *Store) awaitWorkers(ctx context.Context, version int64) error {
 
 // forgetReaders ends the noting of outcomes that nobody has read for as long as changes are kept.
 func (s *Store) forgetReaders(ctx context.Context) error {
-	_, err := s.Pool.Exec(ctx, `with gone as (delete from outcome_readers where source = $1 and asked_at < now() - $2::interval returning 1)
-		update feed set version = version + 1 where exists (select 1 from gone)`, sourceFeed, FeedRetention)
-	return err
+	return pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "select 1 from feed for update"); err != nil { // first, as whoever adds a reader does
+			return err
+		}
+		tag, err := tx.Exec(ctx, "delete from outcome_readers where source = $1 and asked_at < now() - $2::interval", sourceFeed, FeedRetention)
+		if err == nil && tag.RowsAffected() > 0 {
+			_, err = tx.Exec(ctx, "update feed set version = version + 1")
+		}
+		return err
+	})
 }
 
 // unmarshalState reads the state of an entry as it was noted.

@@ -20,26 +20,49 @@ func (e *FeedEntry) topic() string { return ownPrefix + e.Type + "." + e.Action 
 
 // ownSubscriber is a tenant with destinations that take the server's own events.
 type ownSubscriber struct {
+	key    int64
 	id     string
 	topics []string // subscriptions to the server's own, of all its destinations
 }
 
-// ownSubscribers reads who takes the server's own events: one tenant, or all for 0.
-func ownSubscribers(ctx context.Context, tx pgx.Tx, tenantKey int64) (map[int64]*ownSubscriber, error) {
+// subscribers are all who take the server's own events.
+type subscribers struct {
+	tenants   map[int64]*ownSubscriber
+	operators *ownSubscriber // nil while they have no destination
+}
+
+// ownSubscribers reads who takes the server's own events.
+func ownSubscribers(ctx context.Context, tx pgx.Tx) (*subscribers, error) {
 	rows, err := tx.Query(ctx, `select t.key, t.id, array_agg(distinct x) from destinations d join tenants t on t.key = d.tenant_key, jsonb_array_elements_text(d.topics) x
-		where d.deleted_at is null and d.topics::text like '%"waybill.%' and t.deleted_at is null and x like 'waybill.%' and ($1 = 0::bigint or t.key = $1)
-		group by t.key`, tenantKey)
+			where d.deleted_at is null and d.topics::text like '%"waybill.%' and t.deleted_at is null and x like 'waybill.%' and t.id <> $1 group by t.key
+		union all select t.key, t.id, array_agg(distinct x) from tenants t join destinations d on d.tenant_key = t.key, jsonb_array_elements_text(d.topics) x
+			where t.id = $1 and d.deleted_at is null group by t.key`, OperatorTenant)
 	if err != nil {
 		return nil, err
 	}
-	out := map[int64]*ownSubscriber{}
-	var key int64
+	out := &subscribers{tenants: map[int64]*ownSubscriber{}}
 	var s ownSubscriber
-	_, err = pgx.ForEachRow(rows, []any{&key, &s.id, &s.topics}, func() error {
-		out[key] = &ownSubscriber{s.id, slices.Clone(s.topics)}
+	_, err = pgx.ForEachRow(rows, []any{&s.key, &s.id, &s.topics}, func() error {
+		one := &ownSubscriber{s.key, s.id, slices.Clone(s.topics)}
+		if out.tenants[s.key] = one; s.id == OperatorTenant {
+			out.operators = one
+		}
 		return nil
 	})
 	return out, err
+}
+
+// any reports whether somebody takes events that tell of changes. Alerts are told by channels.
+func (all *subscribers) any() bool {
+	if all.operators != nil {
+		return true
+	}
+	for _, s := range all.tenants {
+		if s.takes(FeedTypes...) {
+			return true
+		}
+	}
+	return false
 }
 
 // takes reports whether the subscriber takes events about one of these types.
@@ -65,23 +88,33 @@ func resubscribe(ctx context.Context, tx pgx.Tx, tenantKey int64) error {
 	if _, err := tx.Exec(ctx, "update feed set published = coalesce(published, last)"); err != nil {
 		return err
 	}
-	found, err := ownSubscribers(ctx, tx, tenantKey)
+	all, err := ownSubscribers(ctx, tx)
 	if err != nil {
 		return err
 	}
-	sql := "delete from outcome_readers where tenant_key = $1 and source = $2"
-	if s := found[tenantKey]; s != nil && s.takes(FeedDelivery) {
-		sql = "insert into outcome_readers (tenant_key, source, version) select $1, $2, version + 1 from feed on conflict do nothing"
+	var outcomes, attempts bool
+	reader := tenantKey // 0 for all
+	if s := all.operators; s != nil && s.key == tenantKey {
+		outcomes, attempts, reader = s.takes(FeedDelivery) || Subscribes(s.topics, topicExhausted), Subscribes(s.topics, topicSucceeded) || Subscribes(s.topics, topicFailed), 0
+	} else if s := all.tenants[tenantKey]; s != nil {
+		outcomes = s.takes(FeedDelivery)
 	}
-	tag, err := tx.Exec(ctx, sql, tenantKey, sourceDestinations)
+	sql := "delete from outcome_readers where tenant_key = $1 and source = $2 and $3::boolean is not null"
+	if outcomes || attempts {
+		sql = `insert into outcome_readers (tenant_key, source, attempts, version) select $1, $2, $3, version + 1 from feed
+			on conflict (tenant_key, source) do update set attempts = excluded.attempts where outcome_readers.attempts <> excluded.attempts`
+	}
+	tag, err := tx.Exec(ctx, sql, reader, sourceDestinations, attempts)
 	if err == nil && tag.RowsAffected() > 0 {
 		_, err = tx.Exec(ctx, "update feed set version = version + 1")
 	}
 	return err
 }
 
-// takesOwn reports whether the destination subscribes to the server's own events by name.
-func (d *Destination) takesOwn() bool { return slices.ContainsFunc(d.Topics, OwnTopic) }
+// takesOwn reports whether the destination subscribes to the server's own events by name, or is the operators'.
+func (d *Destination) takesOwn() bool {
+	return d.TenantID == OperatorTenant || slices.ContainsFunc(d.Topics, OwnTopic)
+}
 
 // PublishChanges publishes the changes that are due as events for the destinations that take them, and returns how many
 // events those were. Any process may call it at any time; while nobody subscribes it looks at one row. An event has the id
@@ -99,15 +132,13 @@ func (s *Store) PublishChanges(ctx context.Context, publish Publish, log *slog.L
 		if err := tx.QueryRow(ctx, "select pg_try_advisory_xact_lock($1, 0)", int32(lockPublish)).Scan(&mine); err != nil || !mine {
 			return err
 		}
-		subscribers, err := ownSubscribers(ctx, tx, 0)
+		all, err := ownSubscribers(ctx, tx)
 		if err != nil {
 			return err
 		}
-		for _, o := range subscribers {
-			if o.takes(FeedTypes...) {
-				n, err = s.publishDue(ctx, tx, publish, log)
-				return err
-			}
+		if all.any() {
+			n, err = s.publishDue(ctx, tx, publish, log)
+			return err
 		}
 		return endPublishing(ctx, tx)
 	})
@@ -120,14 +151,12 @@ func endPublishing(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, "select 1 from feed for update"); err != nil {
 		return err
 	}
-	subscribers, err := ownSubscribers(ctx, tx, 0)
+	all, err := ownSubscribers(ctx, tx)
 	if err != nil {
 		return err
 	}
-	for _, o := range subscribers {
-		if o.takes(FeedTypes...) {
-			return nil
-		}
+	if all.any() {
+		return nil
 	}
 	_, err = tx.Exec(ctx, "update feed set published = null")
 	return err
@@ -141,7 +170,7 @@ func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log 
 		if err := s.Pool.QueryRow(ctx, "select greatest(published, dropped), last from feed").Scan(&after, &last); err != nil || after >= last {
 			return n, err
 		}
-		subscribers, err := ownSubscribers(ctx, tx, 0)
+		all, err := ownSubscribers(ctx, tx)
 		if err != nil {
 			return n, err
 		}
@@ -152,7 +181,7 @@ func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log 
 		if err != nil {
 			return n, err
 		}
-		events, err := s.ownEvents(list, subscribers)
+		events, err := s.ownEvents(ctx, list, all)
 		if err != nil {
 			return n, err
 		}
@@ -180,10 +209,13 @@ func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log 
 }
 
 // ownEvents are the events that tell subscribers of changes. Changes of one thing have one ordering key.
-func (s *Store) ownEvents(list []*FeedEntry, subscribers map[int64]*ownSubscriber) (out []*PublishInput, err error) {
+func (s *Store) ownEvents(ctx context.Context, list []*FeedEntry, all *subscribers) (out []*PublishInput, err error) {
 	for _, e := range list {
-		for key, o := range subscribers {
-			if e.tenantKey != key && !(e.tenantKey == 0 && e.Type == FeedTopic) || !namesOwn(o.topics, e.topic()) {
+		if !slices.Contains(FeedTypes, e.Type) {
+			continue
+		}
+		for key, o := range all.tenants {
+			if o != all.operators && e.tenantKey != key && !(e.tenantKey == 0 && e.Type == FeedTopic) || !namesOwn(o.topics, e.topic()) {
 				continue
 			}
 			in, err := e.event(o.id, s.MaxPayload)
@@ -193,7 +225,11 @@ func (s *Store) ownEvents(list []*FeedEntry, subscribers map[int64]*ownSubscribe
 			out = append(out, in)
 		}
 	}
-	return out, nil
+	if all.operators == nil {
+		return out, nil
+	}
+	operators, err := s.operatorEvents(ctx, list, all.operators.topics)
+	return append(out, operators...), err
 }
 
 // event tells a tenant of the change.

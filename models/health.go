@@ -44,6 +44,8 @@ type Health struct {
 	// Peak is the greatest that Failures was while the last results were folded in, and GaveUp how many of these deliveries
 	// failed for good. They are kept with each minute, and not here.
 	Peak, GaveUp int
+
+	before int // what Failures was before the last results were folded in
 }
 
 // result is one attempt as the health of its destination sees it.

@@ -73,6 +73,7 @@ func foldHealth(ctx context.Context, tx pgx.Tx, deltas []*healthDelta) (map[int6
 			h = &Health{Destination: k, TenantKey: byDestination[k][0].tenant}
 			health[k] = h
 		}
+		h.before = h.Failures
 		h.take(byDestination[k], minutes)
 	}
 	b := &pgx.Batch{}

@@ -41,6 +41,9 @@ type PublishInput struct {
 	Actor   string `json:"-"` // who sent a test event
 }
 
+// ownOverhead is how much larger than what others publish twice the server's own events may be.
+const ownOverhead = 128 << 10
+
 // PublishResult says what became of an event.
 type PublishResult struct {
 	ID             string   `json:"id"`
@@ -57,7 +60,11 @@ func (in *PublishInput) check(maxPayload int) error {
 			bad.add("id", "must not look like an id that the server makes ("+eventPrefix+" and 32 hexadecimal digits)")
 		}
 	}
-	checkID("tenant_id", in.TenantID, bad)
+	if in.TenantID != OperatorTenant {
+		checkID("tenant_id", in.TenantID, bad)
+	} else if !in.Ours && in.Trigger != TriggerTest {
+		bad.add("tenant_id", "takes the server's own events only")
+	}
 	if in.Topic != "" {
 		checkTopic("topic", in.Topic, bad)
 		if OwnTopic(in.Topic) && !in.Ours && in.Trigger != TriggerTest {
@@ -78,6 +85,7 @@ func (in *PublishInput) check(maxPayload int) error {
 		bad.add("data", "must be a JSON object")
 	case !utf8.Valid(data):
 		bad.add("data", "must be valid UTF-8")
+	case in.Ours && len(data) <= 2*maxPayload+ownOverhead: // it may hold an event's data, and what was answered
 	case len(data) > maxPayload:
 		return &Error{Kind: KindTooLarge, Message: fmt.Sprintf("The event's data is %d bytes long; at most %d are accepted.", len(data), maxPayload),
 			Fields: map[string]string{"data": fmt.Sprintf("must be at most %d bytes long", maxPayload)}}

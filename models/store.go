@@ -190,8 +190,9 @@ func (s *Store) Close() {
 // Ready reports whether the database answers.
 func (s *Store) Ready(ctx context.Context) error { return s.Pool.Ping(ctx) }
 
-// querier runs a query: a pool, a connection or a transaction.
+// querier is a pool, a connection or a transaction.
 type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 

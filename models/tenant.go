@@ -167,6 +167,9 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 	if err != nil {
 		return err
 	}
+	if t.ID == OperatorTenant {
+		return conflict("This is the owner of the operators' destinations. Delete those one by one.")
+	}
 	return s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
 		now := time.Now()
 		if err := tx.DB.Model(&Destination{}).Where("tenant_key = ? and deleted_at is null", t.Key).
@@ -198,6 +201,9 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 	}
 	q := newQuery()
 	q.and("t.deleted_at is null")
+	if !slices.Contains(tq.IDs, OperatorTenant) {
+		q.and("t.id <> ?", OperatorTenant)
+	}
 	scope.where(q, "t.key")
 	if len(tq.IDs) > 0 {
 		q.and("t.id = any(?)", tq.IDs)

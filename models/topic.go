@@ -40,6 +40,9 @@ func namesOwn(subscriptions []string, topic string) bool {
 // OwnTopic reports whether a topic is for the server's own events.
 func OwnTopic(topic string) bool { return strings.HasPrefix(topic, ownPrefix) }
 
+// OwnEvent reports whether an event is one of the server's own: of its topics, or for the operators.
+func OwnEvent(tenantID, topic string) bool { return OwnTopic(topic) || tenantID == OperatorTenant }
+
 // Topic is an entry of the catalogue of topics.
 type Topic struct {
 	Name        string

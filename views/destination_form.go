@@ -3,6 +3,7 @@ package views
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -160,6 +161,9 @@ func (v DestinationForm) labels() []Label {
 // topicOptions are the groups of topics that share what stands before their first dot, then the topics of the
 // catalogue, and those that the destination takes although they are not in it. A group takes its future topics as well.
 func (v DestinationForm) topicOptions() []Option {
+	if v.operators() {
+		return v.withChosen(operatorTopicOptions())
+	}
 	var groups, out []Option
 	members := map[string]int{}
 	known := map[string]bool{}
@@ -175,16 +179,52 @@ func (v DestinationForm) topicOptions() []Option {
 		}
 	}
 	if !known[models.AlertTopic] {
-		known[models.AlertTopic] = true
 		out = append(out, Option{Value: models.AlertTopic, Label: models.AlertTopic, Hint: "Notices of alerts, from channels of the kind Own destinations"})
 	}
+	return v.withChosen(slices.Concat(groups, out, changeTopicOptions()))
+}
+
+// operators reports whether the form is for a destination of the operators.
+func (v DestinationForm) operators() bool { return v.Tenant == models.OperatorTenant }
+
+// withChosen adds the topics that the destination takes although they are not offered.
+func (v DestinationForm) withChosen(options []Option) []Option {
 	for _, t := range v.Form.Values["topics"] {
-		if !known[t] && t != "" {
-			known[t] = true
-			out = append(out, Option{Value: t, Label: t})
+		if t != "" && !slices.ContainsFunc(options, func(o Option) bool { return o.Value == t }) {
+			options = append(options, Option{Value: t, Label: t})
 		}
 	}
-	return append(groups, out...)
+	return options
+}
+
+// changeTopicOptions are the topics of the server's own events that tell of changes, in groups.
+func changeTopicOptions() (out []Option) {
+	for _, t := range models.FeedTypes {
+		name := strings.ReplaceAll(t, "_", " ")
+		out = append(out, Option{Value: "waybill." + t + ".*", Label: "waybill." + t + ".*", Hint: "Changes of each " + name})
+	}
+	out[len(out)-1].Hint = "Deliveries that arrived, failed for good or were cancelled"
+	return out
+}
+
+// operatorTopicOptions are the topics of the operators' own destinations.
+func operatorTopicOptions() (out []Option) {
+	for _, t := range models.OperatorTopics {
+		o := Option{Value: t, Label: t}
+		if strings.HasPrefix(t, "attempt.") {
+			o.Hint = "One event for each attempt of all tenants"
+		}
+		out = append(out, o)
+	}
+	return append(out, changeTopicOptions()...)
+}
+
+// everyTopic is what a destination takes that takes all topics.
+func (v DestinationForm) everyTopic() string {
+	if v.operators() {
+		return "All alerts, attempts and subscriptions of all tenants"
+	}
+	return "All topics, also future ones"
 }
 
 // typedTopics are topics for a text area, where there is no catalogue to choose from.

@@ -479,7 +479,7 @@ func topicPicker(v DestinationForm) templ.Component {
 		}
 		ctx = templ.ClearChildren(ctx)
 		templ_7745c5c3_Err = Radios(v.Form, Control{Name: "topics_mode", Label: "Topics", Options: []Option{
-			{Value: TopicsAll, Label: "All topics, also future ones"},
+			{Value: TopicsAll, Label: v.everyTopic()},
 			{Value: TopicsSome, Label: "Only these:"},
 		}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
@@ -489,7 +489,7 @@ func topicPicker(v DestinationForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if len(v.Topics) > 0 {
+		if len(v.Topics) > 0 || v.operators() {
 			templ_7745c5c3_Err = CheckboxGroup(v.Form, Control{Name: "topics", Label: "Topics it takes", Hidden: true, Mono: true, Options: v.topicOptions()}, "Check all").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/static"
 )
 
@@ -106,6 +107,7 @@ func (p Page) navigation() []navGroup {
 		return []navGroup{{"Server", []navEntry{
 			{SectionTenants, "Tenants", "building-2", TenantsURL()},
 			{SectionAlerts, p.alertsLabel(), "bell", AlertsURL("")},
+			{SectionDestinations, "Operator events", "waypoints", DestinationsURL(models.OperatorTenant)},
 			{SectionKeys, "API keys", "key-round", KeysURL("")},
 			{SectionAudit, "Audit log", "scroll-text", AuditURL("")},
 		}}}
