@@ -91,7 +91,7 @@ func plantedDestinations(t *testing.T, mirror, closed string) map[string]planted
 	return map[string]planted{
 		"webhook": {map[string]any{"url": mirror, "custom_headers": map[string]string{"X-Token": "planted-header"}}, map[string]any{"secret": "whsec_" + whsec},
 			[]string{"planted-header", whsec}},
-		"hookdeck":        {map[string]any{}, map[string]any{"token": token}, []string{token, "planted-hookdeck-key"}},
+		"hookdeck": {map[string]any{}, map[string]any{"token": token}, []string{token, "planted-hookdeck-key"}},
 		"cloudflare_queues": {map[string]any{"account_id": "023e105f4ecef8ad9ca31a8372d0c353", "queue_id": "9d7d4cf8a3a14d9aaeb50c3e74e2f4b1"},
 			map[string]any{"api_token": "planted-cloudflare-token"}, []string{"planted-cloudflare-token"}},
 		"aws_sqs":         aws(map[string]any{"queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}),
