@@ -103,7 +103,7 @@ func (t Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, erro
 	}
 	snd.base.AddSecret("Authorization", "Bearer "+token)
 	snd.gatherer = gather.New(gather.Config[[]byte, adapters.Receipt]{Items: maxMessages, Calls: calls, Bytes: maxRequest,
-		Size: func(item []byte) int { return len(item) + 1 }, Call: snd.push, Divide: refused})
+		Size: func(item []byte) int { return len(item) + 1 }, Call: snd.push, Divide: outbound.Refused})
 	return snd, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -27,20 +26,6 @@ type sender struct {
 	gatherer *gather.Gatherer[[]byte, adapters.Receipt]
 }
 
-// failure is a request that was refused or failed, for all of its messages.
-type failure struct {
-	receipt adapters.Receipt
-	err     *adapters.Error
-}
-
-func (f *failure) Error() string { return f.err.Message }
-
-// refused says whether a request was refused as a whole because of what is in it, which may be one message only.
-func refused(err error) bool {
-	var f *failure
-	return errors.As(err, &f) && f.err.Kind == adapters.KindPermanent
-}
-
 // Send implements adapters.Sender.
 func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receipt, error) {
 	item, err := encode(m, &s.settings)
@@ -50,20 +35,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 	ctx, cancel := context.WithTimeout(ctx, s.settings.Limit())
 	defer cancel()
 	r, err := s.gatherer.Do(ctx, item)
-	var (
-		f     *failure
-		ended *gather.EndedError
-	)
-	switch {
-	case err == nil:
-		return r, nil
-	case errors.As(err, &f):
-		e := *f.err // each of the messages gets an error of its own
-		return f.receipt, &e
-	case errors.As(err, &ended):
-		return adapters.Receipt{}, outbound.Explain(ended.Err, s.host)
-	}
-	return adapters.Receipt{}, adapters.AsError(err)
+	return outbound.Gathered(r, err, s.host)
 }
 
 // encode is the message as it stands in a request.
@@ -104,7 +76,7 @@ func encode(m *adapters.Message, s *adapters.Settings) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// push makes one request. What it returns besides receipts is always a *failure.
+// push makes one request. What it returns besides receipts is always an *outbound.Failure.
 func (s *sender) push(ctx context.Context, items [][]byte) ([]adapters.Receipt, error) {
 	method, body := "/messages", items[0]
 	if len(items) > 1 {
@@ -114,7 +86,7 @@ func (s *sender) push(ctx context.Context, items [][]byte) ([]adapters.Receipt, 
 	}
 	receipt, _, err := s.request(ctx, "POST", method, body)
 	if err != nil {
-		return nil, &failure{receipt, err}
+		return nil, &outbound.Failure{Receipt: receipt, Err: err}
 	}
 	out := make([]adapters.Receipt, len(items))
 	for i := range out {
