@@ -47,7 +47,7 @@ test-browser: ## runs the browser journeys
 	@scripts/test.sh browser
 
 .PHONY: test-brokers
-test-brokers: ## runs the tests of destination types against real brokers, bringing those that can be had
+test-brokers: ## runs the tests against real brokers and other counterparts, bringing those that can be had
 	@scripts/test-brokers.sh $(BROKERS)
 
 .PHONY: bench

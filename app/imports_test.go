@@ -45,6 +45,7 @@ var onlyIn = map[string][]string{
 	"github.com/riverqueue/":        {"jobs", "migrations"},
 	"github.com/gofiber/":           {"app"},
 	"github.com/go-mail/":           {"jobs"},
+	"github.com/emersion/":          {"jobs"},
 	"github.com/prometheus/":        {"internal/metrics"},
 	"go.opentelemetry.io/":          {"internal/traces"},
 	"github.com/a-h/templ":          {"views", "app"},

@@ -91,7 +91,9 @@ func plantedDestinations(t *testing.T, mirror, closed string) map[string]planted
 	return map[string]planted{
 		"webhook": {map[string]any{"url": mirror, "custom_headers": map[string]string{"X-Token": "planted-header"}}, map[string]any{"secret": "whsec_" + whsec},
 			[]string{"planted-header", whsec}},
-		"hookdeck":        {map[string]any{}, map[string]any{"token": token}, []string{token, "planted-hookdeck-key"}},
+		"hookdeck": {map[string]any{}, map[string]any{"token": token}, []string{token, "planted-hookdeck-key"}},
+		"cloudflare_queues": {map[string]any{"account_id": "023e105f4ecef8ad9ca31a8372d0c353", "queue_id": "9d7d4cf8a3a14d9aaeb50c3e74e2f4b1"},
+			map[string]any{"api_token": "planted-cloudflare-token"}, []string{"planted-cloudflare-token"}},
 		"aws_sqs":         aws(map[string]any{"queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}),
 		"aws_eventbridge": aws(map[string]any{"event_bus": "orders", "region": "eu-west-1", "source": "com.example"}),
 		"aws_kinesis":     aws(map[string]any{"stream_name": "orders", "region": "eu-west-1"}),
@@ -236,7 +238,8 @@ func TestSecretsAreSeenNowhere(t *testing.T) {
 		path := "/tenants/acme/destinations/" + name
 		body := map[string]any{"id": name, "type": name, "topics": []string{name + ".tried"}, "config": p.config, "credentials": p.credentials,
 			"timeout": "2s", "retry": map[string]any{"max_attempts": 1}}
-		if name == "hookdeck" {
+		fixed := name == "hookdeck" || name == "cloudflare_queues"
+		if fixed {
 			body["disabled_at"] = "2026-01-01T00:00:00Z" // it has but one address, which is not to be asked by a test
 		}
 		out := a.want(201, "POST", "/tenants/acme/destinations", body)
@@ -247,7 +250,7 @@ func TestSecretsAreSeenNowhere(t *testing.T) {
 		look("a refused change", a.want(422, "PATCH", path, body).raw)
 		event := a.want(202, "POST", "/publish", map[string]any{"tenant_id": "acme", "topic": name + ".tried", "data": map[string]int{"n": 1}}).str("id")
 		wanted := `"status":"failed"`
-		if name == "hookdeck" {
+		if fixed {
 			wanted = `"status":"held"`
 		}
 		deliveries := a.eventually("/events/"+event+"/deliveries", func(o answer) bool { return strings.Contains(o.raw, wanted) })
@@ -265,10 +268,10 @@ func TestSecretsAreSeenNowhere(t *testing.T) {
 		if attempt := a.want(200, "GET", path+"/attempts", nil).str("models", "0", "id"); attempt != "" {
 			pages = append(pages, "/t/acme/attempts/"+attempt)
 			look("its attempt", a.want(200, "GET", "/attempts/"+attempt+"?include=response_data&include=destination", nil).raw)
-		} else if name != "hookdeck" {
+		} else if !fixed {
 			t.Errorf("%s: no attempt was made", name)
 		}
-		if name != "hookdeck" {
+		if !fixed {
 			look("the check", a.want(200, "POST", path+"/check", nil).raw)
 			check := v.post(dir + name + "/check")
 			look("the page of the check", check.source())

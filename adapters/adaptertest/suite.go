@@ -49,6 +49,9 @@ type Side struct {
 	// PayloadOnly says that a message has a payload and an id and nothing beside it, so that its topic cannot be read.
 	PayloadOnly bool
 
+	// MaxData is how many bytes of a payload the other side takes; 0 for as many as the suite sends.
+	MaxData int
+
 	// Open is how many connections are open, as the other side sees it; nil when that cannot be known.
 	Open func() int
 
@@ -179,6 +182,9 @@ func testPayload(t *testing.T, h Harness) {
 	n := 0
 	for name, data := range payloads() {
 		n++
+		if side.MaxData > 0 && len(data) > side.MaxData {
+			data = fmt.Appendf(nil, `{"a":"%s"}`, bytes.Repeat([]byte("x"), side.MaxData-8))
+		}
 		m := message(fmt.Sprintf("evt-payload-%d", n))
 		m.Data = bytes.Clone(data)
 		mustSend(t, snd, m)

@@ -8,6 +8,7 @@ import (
 	_ "github.com/waybill-dev/waybill/adapters/awss3"
 	_ "github.com/waybill-dev/waybill/adapters/awssqs"
 	_ "github.com/waybill-dev/waybill/adapters/azureservicebus"
+	_ "github.com/waybill-dev/waybill/adapters/cloudflarequeues"
 	_ "github.com/waybill-dev/waybill/adapters/echo"
 	_ "github.com/waybill-dev/waybill/adapters/gcppubsub"
 	_ "github.com/waybill-dev/waybill/adapters/hookdeck"

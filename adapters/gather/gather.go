@@ -110,6 +110,13 @@ func (g *Gatherer[T, R]) Do(ctx context.Context, item T) (R, error) {
 	}
 }
 
+// Waiting is how many items wait for a call.
+func (g *Gatherer[T, R]) Waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.waiting)
+}
+
 func (g *Gatherer[T, R]) eager() int {
 	if g.cfg.Eager > 0 {
 		return g.cfg.Eager

@@ -241,7 +241,7 @@ func TestEndedUnderWay(t *testing.T) {
 			leaves <- err
 		}()
 	}
-	adaptertest.Eventually(t, "both to wait", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return len(g.waiting) == 2 })
+	adaptertest.Eventually(t, "both to wait", func() bool { return g.Waiting() == 2 })
 	stays := send(t, g, context.Background(), "stays")
 	d.answer <- struct{}{}
 	adaptertest.Eventually(t, "the second call", func() bool { return len(d.seen()) == 2 })

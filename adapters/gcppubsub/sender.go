@@ -30,14 +30,6 @@ type sender struct {
 	queues   queues
 }
 
-// failure is a request that was refused or failed, for all of its messages.
-type failure struct {
-	receipt adapters.Receipt
-	err     *adapters.Error
-}
-
-func (f *failure) Error() string { return f.err.Message }
-
 // Send implements adapters.Sender.
 func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receipt, error) {
 	item, key, err := encode(m, &s.settings)
@@ -47,23 +39,10 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 	ctx, cancel := context.WithTimeout(ctx, s.settings.Limit())
 	defer cancel()
 	r, err := s.queues.do(ctx, key, item)
-	var (
-		f     *failure
-		ended *gather.EndedError
-	)
-	switch {
-	case err == nil:
-		return r, nil
-	case errors.As(err, &f):
-		e := *f.err // each of the messages gets an error of its own
-		return f.receipt, &e
-	case errors.As(err, &ended):
-		return adapters.Receipt{}, outbound.Explain(ended.Err, s.host)
-	}
-	return adapters.Receipt{}, adapters.AsError(err)
+	return outbound.Gathered(r, err, s.host)
 }
 
-// publish makes one request. What it returns besides receipts is always a *failure.
+// publish makes one request. What it returns besides receipts is always an *outbound.Failure.
 func (s *sender) publish(ctx context.Context, items [][]byte) ([]adapters.Receipt, error) {
 	size := 16
 	for _, item := range items {
@@ -75,13 +54,13 @@ func (s *sender) publish(ctx context.Context, items [][]byte) ([]adapters.Receip
 	resp, err := s.request(ctx, ":publish", body)
 	resp.Method = operation(resp.Method, "Publish")
 	if err != nil {
-		return nil, &failure{resp.Receipt, err}
+		return nil, &outbound.Failure{Receipt: resp.Receipt, Err: err}
 	}
 	var answer struct {
 		IDs []string `json:"messageIds"`
 	}
 	if json.Unmarshal(resp.Body, &answer) != nil || len(answer.IDs) != len(items) || slices.Contains(answer.IDs, "") {
-		return nil, &failure{resp.Receipt, &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassProtocol,
+		return nil, &outbound.Failure{Receipt: resp.Receipt, Err: &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassProtocol,
 			Message: "Pub/Sub's answer does not name an id for each message, so nothing counts as published.",
 			Advice:  "Check that the destination's endpoint is one of Pub/Sub."}}
 	}
@@ -190,7 +169,7 @@ func (q *queues) take(key string) *queue {
 	g := q.byKey[key]
 	if g == nil {
 		cfg := gather.Config[[]byte, adapters.Receipt]{Items: maxMessages, Calls: 1, Bytes: maxRequest,
-			Size: func(item []byte) int { return len(item) + 1 }, Call: q.call, Divide: refused}
+			Size: func(item []byte) int { return len(item) + 1 }, Call: q.call, Divide: outbound.Refused}
 		if key == "" {
 			cfg.Calls = calls
 		}
@@ -224,10 +203,4 @@ func (q *queues) close() {
 	for _, g := range q.byKey {
 		g.Close()
 	}
-}
-
-// refused says whether a request was refused as a whole because of what is in it, which may be one message only.
-func refused(err error) bool {
-	var f *failure
-	return errors.As(err, &f) && f.err.Kind == adapters.KindPermanent
 }

@@ -184,6 +184,12 @@ func TestMailTransports(t *testing.T) {
 		m := startMail(t, conf, false, func(m *mailServer) { m.mechanisms = []string{"XOAUTH2", sasl.Login} })
 		mustSend(t, open(t, trusting(m.env("smtp", mailUser)), "email", oncall, nil), failing())
 	})
+	t.Run("CRAM-MD5", func(t *testing.T) {
+		t.Parallel()
+		m := startMail(t, conf, false, func(m *mailServer) { m.mechanisms = []string{"CRAM-MD5"} })
+		mustSend(t, open(t, trusting(m.env("smtp", mailUser)), "email", oncall, nil), failing())
+		refusedAs(t, open(t, trusting(m.env("smtp", "someone-else")), "email", oncall, nil), failing(), adapters.KindTransient, adapters.ClassAuth, "refused the login")
+	})
 	t.Run("no login that is known", func(t *testing.T) {
 		t.Parallel()
 		m := startMail(t, conf, false, func(m *mailServer) { m.mechanisms = []string{"XOAUTH2"} })

@@ -5,15 +5,18 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/mail"
 	"net/netip"
-	"net/smtp"
+	netsmtp "net/smtp"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/adapters/outbound"
@@ -97,11 +100,11 @@ var everywhere = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustPa
 //
 // go-mail's own Dialer is not used: it watches no context, waits for a silent server's greeting for ever, sends a second
 // time by itself after a time-out, leaves its connection open when STARTTLS is missing, and keeps what the server
-// answered to itself.
+// answered to itself. go-smtp speaks to the server, over a connection that ends with the context.
 type conversation struct {
 	env     Env
 	ctx     context.Context
-	conn    net.Conn
+	conn    *bounded
 	client  *smtp.Client
 	stop    func() bool
 	redact  func(string) string
@@ -128,34 +131,32 @@ func converse(ctx context.Context, env Env) (*conversation, *adapters.Error) {
 	if err != nil {
 		return c, c.broken(err, "when connecting")
 	}
-	c.conn = conn
+	c.conn = &bounded{Conn: conn}
 	// The end of the context, its deadline included, ends whatever read or write is under way.
-	c.stop = context.AfterFunc(ctx, func() {
-		conn.SetDeadline(longAgo)
-	})
+	c.stop = context.AfterFunc(ctx, c.conn.end)
 	conf := &tls.Config{ServerName: s.host, MinVersion: tls.VersionTLS12, RootCAs: env.RootCAs}
-	if s.implicit {
-		t := tls.Client(conn, conf)
+	switch {
+	case s.implicit:
+		t := tls.Client(c.conn, conf)
 		if err := t.HandshakeContext(ctx); err != nil {
 			return c, c.broken(err, "during the TLS handshake")
 		}
-		c.conn = t
-	}
-	if c.client, err = smtp.NewClient(c.conn, s.host); err != nil {
-		return c, c.refused(err, "greeting")
-	}
-	if err = c.client.Hello(helloName(env.BaseURL)); err != nil {
-		return c, c.refused(err, "greeting")
-	}
-	if !s.implicit && !s.plain {
-		if ok, _ := c.client.Extension("STARTTLS"); !ok {
-			return c, &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassTLS,
-				Message: "The mail server does not offer STARTTLS, so nothing was sent.",
-				Advice:  "Ask the operator to enable TLS on the mail server, or to use smtps:// in SMTP_URL if it has a port for that."}
+		c.client = smtp.NewClient(t)
+	case s.plain:
+		c.client = smtp.NewClient(c.conn)
+	default:
+		if c.client, err = smtp.NewClientStartTLS(c.conn, conf); err != nil {
+			if strings.Contains(err.Error(), "support STARTTLS") { // go-smtp has no value for it
+				return c, &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassTLS,
+					Message: "The mail server does not offer STARTTLS, so nothing was sent.",
+					Advice:  "Ask the operator to enable TLS on the mail server, or to use smtps:// in SMTP_URL if it has a port for that."}
+			}
+			return c, c.refused(err, "greeting")
 		}
-		if err := c.client.StartTLS(conf); err != nil {
-			return c, c.refused(err, "STARTTLS")
-		}
+	}
+	// With STARTTLS go-smtp says a first hello as "localhost", and this one makes the handshake.
+	if err := c.client.Hello(helloName(env.BaseURL)); err != nil {
+		return c, c.refused(err, "greeting")
 	}
 	if s.user == "" {
 		return c, nil
@@ -170,11 +171,35 @@ func converse(ctx context.Context, env Env) (*conversation, *adapters.Error) {
 	return c, nil
 }
 
+// bounded is a connection that an end can be put to: go-smtp sets deadlines of its own for each command.
+type bounded struct {
+	net.Conn
+	mu    sync.Mutex
+	ended bool
+}
+
+// SetDeadline implements net.Conn.
+func (b *bounded) SetDeadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		t = longAgo
+	}
+	return b.Conn.SetDeadline(t)
+}
+
+func (b *bounded) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+	b.Conn.SetDeadline(longAgo)
+}
+
 // close ends the conversation, in good order when there is one.
 func (c *conversation) close() {
 	if c.stop() && c.client != nil {
 		// The mail is handed in by now, or will not be. That the farewell is not answered changes nothing.
-		c.conn.SetDeadline(time.Now().Add(farewell))
+		c.client.CommandTimeout = farewell
 		_ = c.client.Quit()
 	}
 	if c.conn != nil {
@@ -191,17 +216,17 @@ func helloName(base string) string {
 	return "localhost"
 }
 
-// auth chooses how to log in.
-func (s SMTP) auth(client *smtp.Client) (smtp.Auth, *adapters.Error) {
+// auth chooses how to log in. Without TLS it is only asked about this machine.
+func (s SMTP) auth(client *smtp.Client) (sasl.Client, *adapters.Error) {
 	_, offered := client.Extension("AUTH")
 	for _, mechanism := range strings.Fields(strings.ToUpper(offered)) {
 		switch mechanism {
-		case "PLAIN":
-			return smtp.PlainAuth("", s.user, s.password, s.host), nil
-		case "LOGIN":
-			return &loginAuth{s}, nil
+		case sasl.Plain:
+			return sasl.NewPlainClient("", s.user, s.password), nil
+		case sasl.Login:
+			return &loginClient{s}, nil
 		case "CRAM-MD5":
-			return smtp.CRAMMD5Auth(s.user, s.password), nil
+			return &cramClient{s}, nil
 		}
 	}
 	return nil, &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassAuth,
@@ -209,29 +234,33 @@ func (s SMTP) auth(client *smtp.Client) (smtp.Auth, *adapters.Error) {
 		Advice:  "Ask the operator to check SMTP_URL: take the user out of it if the mail server needs none."}
 }
 
-// loginAuth is the LOGIN mechanism, which some servers offer alone. The server asks for the user, then the password.
-type loginAuth struct{ SMTP }
+// loginClient is the LOGIN mechanism, which some servers offer alone. The server asks for the user, then the password.
+// go-sasl's own sends the user unasked, which not every server takes, and knows one way to ask for a password only.
+type loginClient struct{ SMTP }
 
-// Start implements smtp.Auth.
-func (a *loginAuth) Start(server *smtp.ServerInfo) (string, []byte, error) {
-	if !server.TLS && !a.plain {
-		return "", nil, errors.New("unencrypted connection")
-	}
-	return "LOGIN", nil, nil
-}
+// Start implements sasl.Client.
+func (*loginClient) Start() (mechanism string, first []byte, err error) { return sasl.Login, nil, nil }
 
-// Next implements smtp.Auth.
-func (a *loginAuth) Next(question []byte, more bool) ([]byte, error) {
-	if !more {
-		return nil, nil
-	}
+// Next implements sasl.Client.
+func (l *loginClient) Next(question []byte) ([]byte, error) {
 	switch q := strings.ToLower(string(question)); {
 	case strings.HasPrefix(q, "user"):
-		return []byte(a.user), nil
+		return []byte(l.user), nil
 	case strings.HasPrefix(q, "pass"):
-		return []byte(a.password), nil
+		return []byte(l.password), nil
 	}
 	return nil, errors.New("the server asked for something else than user and password")
+}
+
+// cramClient is the mechanism CRAM-MD5 (RFC 2195), which go-sasl does not have, for servers that offer nothing newer.
+type cramClient struct{ SMTP }
+
+// Start implements sasl.Client.
+func (*cramClient) Start() (mechanism string, first []byte, err error) { return "CRAM-MD5", nil, nil }
+
+// Next implements sasl.Client.
+func (c *cramClient) Next(challenge []byte) ([]byte, error) {
+	return netsmtp.CRAMMD5Auth(c.user, c.password).Next(challenge, true)
 }
 
 // Send implements mail.Sender of go-mail. Every recipient gets a transaction of their own, so that one who is refused or
@@ -261,35 +290,23 @@ func (c *conversation) Send(from string, to []string, msg io.WriterTo) error {
 }
 
 func (c *conversation) deliver(from, recipient string, msg io.WriterTo) *adapters.Error {
-	if err := c.client.Mail(from); err != nil {
+	if err := c.client.Mail(from, nil); err != nil {
 		return c.refused(err, "sender")
 	}
-	if err := c.client.Rcpt(recipient); err != nil {
+	if err := c.client.Rcpt(recipient, nil); err != nil {
 		return c.refused(err, recipient)
 	}
-	// net/smtp's Data would not tell what is answered to the message.
-	id, err := c.client.Text.Cmd("DATA")
+	w, err := c.client.Data()
 	if err != nil {
 		return c.refused(err, "message")
 	}
-	c.client.Text.StartResponse(id)
-	_, _, err = c.client.Text.ReadResponse(354)
-	c.client.Text.EndResponse(id)
+	if _, err := msg.WriteTo(w); err != nil {
+		return c.refused(err, "message")
+	}
+	said, err := w.CloseWithResponse()
 	if err != nil {
 		return c.refused(err, "message")
 	}
-	w := c.client.Text.DotWriter()
-	_, err = msg.WriteTo(w)
-	if e := w.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return c.refused(err, "message")
-	}
-	code, said, err := c.client.Text.ReadResponse(250)
-	if err != nil {
-		return c.refused(err, "message")
-	}
-	c.code, c.answer = code, answerLine(c.redact(fmt.Sprintf("%d %s", code, said)))
+	c.code, c.answer = 250, answerLine(c.redact("250 "+said.StatusText))
 	return nil
 }

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/textproto"
 	"strings"
+
+	"github.com/emersion/go-smtp"
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/adapters/outbound"
@@ -13,15 +14,19 @@ import (
 
 const adviceSMTP = "It will be retried; if it stays, check SMTP_URL and the mail server's log."
 
-// refused says what an error means that came up at a step: greeting, STARTTLS, login, sender, message, or an address for
+// refused says what an error means that came up at a step: greeting, login, sender, message, or an address for
 // that recipient. Replies that begin with 4 ask for another try, those with 5 are final (RFC 5321, section 4.2.1), but
 // for what the operator can mend while tries go on: greeting, login and sender.
 func (c *conversation) refused(err error, step string) *adapters.Error {
-	var reply *textproto.Error
+	var reply *smtp.SMTPError
 	if !errors.As(err, &reply) {
 		return c.broken(err, "at the "+step)
 	}
-	said := answerLine(c.redact(fmt.Sprintf("%d %s", reply.Code, reply.Msg)))
+	text := reply.Message
+	if e := reply.EnhancedCode; e != smtp.EnhancedCodeNotSet {
+		text = fmt.Sprintf("%d.%d.%d %s", e[0], e[1], e[2], text)
+	}
+	said := answerLine(c.redact(fmt.Sprintf("%d %s", reply.Code, text)))
 	c.code, c.answer = reply.Code, said
 	e := &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassRejected, Raw: said}
 	short := clip(said, 200)
@@ -34,7 +39,7 @@ func (c *conversation) refused(err error, step string) *adapters.Error {
 		e.Class = adapters.ClassThrottled
 		e.Message = fmt.Sprintf("The mail server asked to try again later (%s).", short)
 		e.Advice = "It will be retried. Many servers put off senders that they see for the first time."
-	case step == "greeting" || step == "STARTTLS":
+	case step == "greeting":
 		e.Message = fmt.Sprintf("The mail server turned this server away (%s).", short)
 		e.Advice = adviceSMTP
 	case step == "sender":

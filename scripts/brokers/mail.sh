@@ -13,6 +13,7 @@ aiosmtpd_version=1.4.6
 aiosmtpd_env=$PWD/bin/aiosmtpd-$aiosmtpd_version
 
 install_mail() {
+	have openssl || apt_install openssl || return 1
 	[ -x "$aiosmtpd_env/bin/aiosmtpd" ] && return
 	if ! have python3; then
 		echo "it needs Python 3 with venv (apt-get install python3-venv)" >&2

@@ -12,6 +12,7 @@ otelcol_version=0.165.0
 otelcol=$PWD/bin/otelcol-$otelcol_version
 
 install_otelcol() {
+	have openssl || apt_install openssl || return 1
 	[ -x "$otelcol" ] && return
 	say "Building OpenTelemetry's collector $otelcol_version (once, a minute or two)."
 	local dir=$work/otelcol.build
