@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -298,9 +299,9 @@ func (c counted) latency(percentile int) any {
 	case c.avg == nil:
 		return nil
 	case percentile < 0:
-		return *c.avg / 1000
+		return math.Round(*c.avg) / 1000
 	}
-	return c.percentiles[percentile] / 1000
+	return math.Round(c.percentiles[percentile]) / 1000
 }
 
 func (s *Store) measure(ctx context.Context, mq MeasureQuery, q *query, starts []time.Time, m measuring) (*Measured, error) {
