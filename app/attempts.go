@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +43,7 @@ type attemptJSON struct {
 	RetryID         string          `json:"retry_id,omitempty" doc:"The bulk retry that asked for it."`
 	StartedAt       time.Time       `json:"started_at"`
 	DurationMS      float64         `json:"duration_ms"`
+	LatencyMS       *int64          `json:"latency_ms" doc:"As 'duration_ms', in whole milliseconds; null where nothing was sent."`
 	Timing          timingJSON      `json:"timing"`
 	Request         requestJSON     `json:"request" doc:"What was sent; the body is the event's payload unless a transform made another."`
 	Response        *responseJSON   `json:"response" doc:"What the other side answered; null when it did not."`
@@ -83,17 +83,21 @@ type responseData struct {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
+// latency is how long the other side took; nil where it was not asked.
+func latency(at *models.Attempt) *int64 {
+	if at.Method == "" && at.URL == "" && at.Code == 0 && !at.OK {
+		return nil
+	}
+	n := at.Duration.Round(time.Millisecond).Milliseconds()
+	return &n
+}
+
 func attemptToJSON(at *models.Attempt, in includes) attemptJSON {
 	j := attemptJSON{ID: at.ID(), TenantID: at.TenantID, EventID: at.PublicEventID, DestinationID: at.DestinationID, DestinationType: at.DestinationType,
-		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, AttemptNumber: at.Number,
+		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, Code: string(at.ShownCode()), LatencyMS: latency(at), AttemptNumber: at.Number,
 		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, RetryID: models.RetryID(at.RetryKey), StartedAt: at.StartedAt,
 		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS), ms(at.Timing.FirstByte)},
 		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader)}}
-	if at.Code != 0 {
-		j.Code = strconv.Itoa(at.Code)
-	} else if at.ErrorClass != "" {
-		j.Code = at.ErrorClass
-	}
 	body := strings.ToValidUTF8(string(at.ResponseBody), "\uFFFD")
 	if at.Code != 0 || len(at.ResponseBody) > 0 {
 		j.Response = &responseJSON{at.Code, headerMap(at.ResponseHeader), body, at.Truncated}
@@ -147,7 +151,7 @@ type listAttemptsRequest struct {
 
 // query is what the parameters ask for, with so many rows a page.
 func (req *listAttemptsRequest) query(limit, most int) (q models.AttemptQuery, err error) {
-	page, err := req.cursorParams.query(limit, most)
+	page, err := req.cursorParams.orDefault().query(limit, most)
 	if err != nil {
 		return q, err
 	}

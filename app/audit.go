@@ -28,8 +28,19 @@ type auditJSON struct {
 	Error     string          `json:"error,omitempty" doc:"Why it failed."`
 	Changes   []models.Change `json:"changes" api:"null" doc:"null for actions that alter nothing."`
 	Detail    map[string]any  `json:"detail" api:"null"`
+	Attempt   *auditAttempt   `json:"attempt,omitempty" doc:"Of a manual retry: the attempt that it asked for, as it stands now."`
 	IP        string          `json:"ip" doc:"Where from."`
 	RequestID string          `json:"request_id"`
+}
+
+// auditAttempt is the attempt that a manual retry asked for.
+type auditAttempt struct {
+	ID         string      `json:"id"`
+	DeliveryID string      `json:"delivery_id"`
+	Outcome    string      `json:"outcome" api:"schema=RetryOutcome"`
+	Time       *time.Time  `json:"time" doc:"When it was started; null before."`
+	Code       models.Code `json:"code,omitempty" doc:"As the attempt shows it."`
+	Error      string      `json:"error,omitempty" doc:"What went wrong."`
 }
 
 func auditToJSON(e *models.AuditEntry) auditJSON {
@@ -40,6 +51,12 @@ func auditToJSON(e *models.AuditEntry) auditJSON {
 	}
 	if e.TenantID != "" {
 		j.TenantID = &e.TenantID
+	}
+	if at := e.Attempt; at != nil {
+		j.Attempt = &auditAttempt{ID: at.ID, DeliveryID: at.DeliveryID, Outcome: at.Outcome, Code: at.Code, Error: at.Error}
+		if !at.At.IsZero() {
+			j.Attempt.Time = &at.At
+		}
 	}
 	return j
 }
@@ -219,7 +236,7 @@ func lineWriter(w io.Writer) func(auditJSON) error {
 }
 
 // auditColumns are the columns of an export as CSV (RFC 4180).
-var auditColumns = []string{"time", "id", "tenant_id", "actor", "actor_type", "action", "object", "outcome", "error", "ip", "request_id", "changes", "detail"}
+var auditColumns = []string{"time", "id", "tenant_id", "actor", "actor_type", "action", "object", "outcome", "error", "ip", "request_id", "changes", "detail", "attempt", "attempt_outcome"}
 
 func csvWriter(w io.Writer) (func(auditJSON) error, error) {
 	out := csv.NewWriter(w)
@@ -256,7 +273,11 @@ func csvWriter(w io.Writer) (func(auditJSON) error, error) {
 		if err != nil {
 			return fmt.Errorf("print the detail: %w", err)
 		}
-		return row([]string{j.Time.Format("2006-01-02T15:04:05.000Z"), j.ID, tenant, j.Actor, j.ActorKind, j.Action, j.Object, j.Outcome, j.Error, j.IP, j.RequestID, changes, detail})
+		attempt, outcome := "", ""
+		if j.Attempt != nil {
+			attempt, outcome = j.Attempt.ID, j.Attempt.Outcome
+		}
+		return row([]string{j.Time.Format("2006-01-02T15:04:05.000Z"), j.ID, tenant, j.Actor, j.ActorKind, j.Action, j.Object, j.Outcome, j.Error, j.IP, j.RequestID, changes, detail, attempt, outcome})
 	}, row(append([]string(nil), auditColumns...))
 }
 

@@ -61,7 +61,7 @@ type listDeliveriesRequest struct {
 
 // query is what the parameters ask for, with so many rows a page.
 func (req *listDeliveriesRequest) query(limit, most int) (models.DeliveryQuery, error) {
-	page, err := req.cursorParams.query(limit, most)
+	page, err := req.cursorParams.orDefault().query(limit, most)
 	if err == nil && req.Order != "" && req.Sort != "" && req.Order != req.Sort {
 		err = models.Invalid("sort", "says something else than order_by: leave it out")
 	} else if err == nil && req.Sort != "" && !slices.Contains(models.DeliverySorts, req.Sort) {
@@ -138,7 +138,11 @@ func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, er
 		}
 		return nil, err
 	}
-	a.audit(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), map[string]any{"event": d.PublicEventID, "destination": d.DestinationID, "queued": queued})
+	detail := map[string]any{"event": d.PublicEventID, "destination": d.DestinationID, "queued": queued}
+	if queued {
+		detail["attempt"] = d.NextAttemptID()
+	}
+	a.audit(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), detail)
 	r := &Reply{Body: success, Monitor: apiPrefix + "/deliveries/" + d.ID(), Applied: c.Prefer.waitApplied()}
 	if c.Prefer.wait == 0 {
 		return r, nil

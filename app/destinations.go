@@ -14,34 +14,36 @@ import (
 )
 
 type destinationJSON struct {
-	ID               string              `json:"id"`
-	TenantID         string              `json:"tenant_id"`
-	Type             string              `json:"type" api:"schema=DestinationType"`
-	Name             string              `json:"name" doc:"For people; may be empty."`
-	Topics           models.Topics       `json:"topics"`
-	Filter           json.RawMessage     `json:"filter" api:"schema=Filter" doc:"Only events that match are sent, see 'POST /filters/test'; null for all."`
-	Transform        *string             `json:"transform" doc:"Expression that makes another body of the payload; null for the payload as it is."`
-	Config           map[string]string   `json:"config" doc:"Settings of the type, by key. Sensitive ones are masked."`
-	Credentials      map[string]string   `json:"credentials" doc:"Secrets of the type, by key, masked unless the key may see secrets."`
-	DeliveryMetadata map[string]string   `json:"delivery_metadata" api:"null" doc:"Goes out with every event."`
-	Metadata         map[string]string   `json:"metadata" api:"null" doc:"For the platform's own use; never sent."`
-	Retry            *models.RetryPolicy `json:"retry" doc:"When failed attempts are made again; null for the server's default."`
-	Timeout          *models.Duration    `json:"timeout" doc:"For one attempt; null for the server's default."`
-	MaxInFlight      *int                `json:"max_in_flight" doc:"Attempts at the same time; null for the server's default."`
-	DisableAfter     *int                `json:"disable_after" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
-	Signature        string              `json:"signature" api:"schema=Signature"`
-	Format           string              `json:"format" api:"schema=Format"`
-	Ordered          bool                `json:"ordered" doc:"Whether deliveries with one ordering key go out one after the other."`
-	OnExhausted      string              `json:"on_exhausted" api:"schema=OnExhausted" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
-	AwaitCompletion  bool                `json:"await_completion" doc:"For webhooks: a 202 with a Location acknowledges only once that status resource says so."`
-	RateLimit        *models.RateLimit   `json:"rate_limit" doc:"null for no limit."`
-	Target           string              `json:"target" doc:"Where events go, in words."`
-	TargetURL        *string             `json:"target_url" doc:"A page about it, where there is one."`
-	Status           destinationStatus   `json:"status"`
-	Version          int64               `json:"version" doc:"Rises with every change; also the ETag."`
-	DisabledAt       *time.Time          `json:"disabled_at" doc:"null while it is enabled."`
-	CreatedAt        time.Time           `json:"created_at"`
-	UpdatedAt        time.Time           `json:"updated_at"`
+	ID                   string              `json:"id"`
+	TenantID             string              `json:"tenant_id"`
+	Type                 string              `json:"type" api:"schema=DestinationType"`
+	Name                 string              `json:"name" doc:"For people; may be empty."`
+	Topics               models.Topics       `json:"topics"`
+	Filter               json.RawMessage     `json:"filter" api:"schema=Filter" doc:"Only events that match are sent, see 'POST /filters/test'; null for all."`
+	Transform            *string             `json:"transform" doc:"Expression that makes another body of the payload; null for the payload as it is."`
+	Config               map[string]string   `json:"config" doc:"Settings of the type, by key. Sensitive ones are masked."`
+	Credentials          map[string]string   `json:"credentials" doc:"Secrets of the type, by key, masked unless the key may see secrets."`
+	DeliveryMetadata     map[string]string   `json:"delivery_metadata" api:"null" doc:"Goes out with every event."`
+	Metadata             map[string]string   `json:"metadata" api:"null" doc:"For the platform's own use; never sent."`
+	Retry                *models.RetryPolicy `json:"retry" doc:"When failed attempts are made again; null for the server's default."`
+	Timeout              *models.Duration    `json:"timeout" doc:"For one attempt; null for the server's default."`
+	MaxInFlight          *int                `json:"max_in_flight" doc:"Attempts at the same time; null for the server's default."`
+	ManualRetryLimit     *int                `json:"manual_retry_limit" doc:"Manual retries of one delivery; null for the tenant's limit."`
+	ManualRetriesPerHour *int                `json:"manual_retries_per_hour" doc:"Manual retries within an hour, single and in bulk; null for the tenant's limit only."`
+	DisableAfter         *int                `json:"disable_after" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
+	Signature            string              `json:"signature" api:"schema=Signature"`
+	Format               string              `json:"format" api:"schema=Format"`
+	Ordered              bool                `json:"ordered" doc:"Whether deliveries with one ordering key go out one after the other."`
+	OnExhausted          string              `json:"on_exhausted" api:"schema=OnExhausted" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
+	AwaitCompletion      bool                `json:"await_completion" doc:"For webhooks: a 202 with a Location acknowledges only once that status resource says so."`
+	RateLimit            *models.RateLimit   `json:"rate_limit" doc:"null for no limit."`
+	Target               string              `json:"target" doc:"Where events go, in words."`
+	TargetURL            *string             `json:"target_url" doc:"A page about it, where there is one."`
+	Status               destinationStatus   `json:"status"`
+	Version              int64               `json:"version" doc:"Rises with every change; also the ETag."`
+	DisabledAt           *time.Time          `json:"disabled_at" doc:"null while it is enabled."`
+	CreatedAt            time.Time           `json:"created_at"`
+	UpdatedAt            time.Time           `json:"updated_at"`
 }
 
 type destinationStatus struct {
@@ -61,7 +63,8 @@ type destinationStatus struct {
 func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 	target, targetURL := d.Target()
 	j := destinationJSON{ID: d.ID, TenantID: d.TenantID, Type: d.Type, Name: d.Name, Topics: d.Topics, Filter: d.Filter, Config: d.ShownConfig(),
-		Credentials: d.Masked(secrets), DeliveryMetadata: d.DeliveryMetadata, Metadata: d.Metadata, Retry: d.Retry, MaxInFlight: d.MaxInFlight, DisableAfter: d.DisableAfter,
+		Credentials: d.Masked(secrets), DeliveryMetadata: d.DeliveryMetadata, Metadata: d.Metadata, Retry: d.Retry, MaxInFlight: d.MaxInFlight,
+		ManualRetryLimit: d.ManualRetryLimit, ManualRetriesPerHour: d.ManualRetriesPerHour, DisableAfter: d.DisableAfter,
 		Signature: d.Signature, Format: d.Format, Target: target, Version: d.Version, DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 		Status: destinationStatus{State: d.State(), Reason: d.DisabledReason, Since: d.CreatedAt, Actor: d.DisabledBy}}
 	if h := d.Health; h != nil {

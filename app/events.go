@@ -75,7 +75,7 @@ type listEventsRequest struct {
 
 // query is what the parameters ask for, with so many rows a page.
 func (req *listEventsRequest) query(limit, most int) (models.EventQuery, error) {
-	page, err := req.cursorParams.query(limit, most)
+	page, err := req.cursorParams.orDefault().query(limit, most)
 	since, until := req.received()
 	return models.EventQuery{IDs: req.IDs, Destinations: req.Destinations, Topics: req.Topics, Statuses: req.Statuses, Codes: req.Codes, ErrorClass: req.ErrorClass,
 		Text: req.Text, Since: since, Until: until, Time: req.happened(), Sort: req.Order, Page: page}, err

@@ -84,6 +84,7 @@ func newReflector() *openapi.Reflector {
 		"AttemptInclude":     enum(knownIncludes...),
 		"BulkRetryStatus":    enum(models.BulkRunning, models.BulkPaused, models.BulkDone, models.BulkCancelled),
 		"SkipReason":         enum(models.SkipDisabled, models.SkipDeleted, models.SkipLimit, models.SkipChanged, models.SkipUnsent),
+		"RetryOutcome":       openapi.Described(enum(models.RetryOutcomes...), "What became of an attempt that was asked for: `not_made` when the delivery was held, called off or delivered before its turn, `forgotten` past its retention."),
 		"Trigger":            enum(models.TriggerAutomatic, models.TriggerManual, models.TriggerBulk, models.TriggerTest, models.TriggerProbe),
 		"ActorType":          enum(models.ActorUser, models.ActorKey, models.ActorToken, models.ActorPortal, models.ActorRecipient, models.ActorVisitor, models.ActorServer),
 		"ChangeType":         enum(models.FeedTypes...),

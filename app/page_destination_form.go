@@ -43,7 +43,11 @@ func (a *App) newForm(ctx context.Context, p *pageCtx, r *adapters.Registration,
 	f.Crumbs = []views.Crumb{{Label: "Destinations", URL: views.DestinationsURL(p.tenant.ID)}, {Label: "Add destination", URL: views.NewDestinationURL(p.tenant.ID)}}
 	f.API = apiCallOf("POST", indented(exampleDestination(r)), "/tenants/", url.PathEscape(p.tenant.ID), "/destinations")
 	topics, err := a.store.TopicCatalogue(ctx)
-	return views.DestinationForm{Page: f, Type: r, Form: form, Topics: topics, Defaults: a.store.Rules}, err
+	if err != nil {
+		return views.DestinationForm{}, err
+	}
+	limits, err := a.store.Limits(ctx, a.store.Pool, p.tenant.Key)
+	return views.DestinationForm{Page: f, Type: r, Form: form, Topics: topics, Defaults: a.store.Rules, Limits: limits}, err
 }
 
 // exampleDestination is what a program would send to create a destination of the type.
@@ -155,8 +159,11 @@ func (a *App) settingsForm(ctx context.Context, p *pageCtx, d *models.Destinatio
 	}
 	v.API = apiCallOf("PATCH", indented(map[string]any{"name": d.Title(), "topics": models.Topics(d.Topics)}), destinationTail(d))
 	var err error
+	if v.Limits, err = a.store.Limits(ctx, a.store.Pool, p.tenant.Key); err != nil {
+		return v, err
+	}
 	v.Topics, err = a.store.TopicCatalogue(ctx)
-	v.Open = d.Retry != nil || d.TimeoutMS != nil || d.MaxInFlight != nil || d.DisableAfter != nil || d.Signature != "" || d.Format != "" || d.Ordered || d.RatePerSecond != nil || len(d.Metadata)+len(d.DeliveryMetadata) > 0
+	v.Open = d.Retry != nil || d.TimeoutMS != nil || d.MaxInFlight != nil || d.ManualRetryLimit != nil || d.ManualRetriesPerHour != nil || d.DisableAfter != nil || d.Signature != "" || d.Format != "" || d.Ordered || d.RatePerSecond != nil || len(d.Metadata)+len(d.DeliveryMetadata) > 0
 	return v, err
 }
 
@@ -237,7 +244,9 @@ func readDestination(form views.Form, r *adapters.Registration, d *models.Destin
 	body["metadata"] = formPairs(form, "metadata", metadata)
 	body["retry"] = formRetry(form)
 	body["timeout"] = orElse(form.Value("timeout"), "0")
-	body["max_in_flight"] = formNumber(orElse(form.Value("max_in_flight"), "0"))
+	for _, name := range []string{"max_in_flight", "manual_retry_limit", "manual_retries_per_hour"} {
+		body[name] = formNumber(orElse(form.Value(name), "0"))
+	}
 	if v := strings.TrimSpace(form.Value("disable_after")); v != "" {
 		body["disable_after"] = formNumber(v)
 	} else if d != nil {

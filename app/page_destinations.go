@@ -133,6 +133,9 @@ func (a *App) destinationPage(ctx context.Context, p *pageCtx) error {
 	if d.TimeoutMS != nil {
 		v.Timeout = time.Duration(*d.TimeoutMS) * time.Millisecond
 	}
+	if v.Limits, err = a.store.LimitsOf(ctx, d); err != nil {
+		return err
+	}
 	if v.Held, v.HeldMore, err = a.held(ctx, d); err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func TestEventList(t *testing.T) {
 	if p.status != 422 || p.value("topic") != "bad" || p.value("code") != "abc" {
 		t.Errorf("a condition that makes no sense: %d", p.status)
 	}
-	p.says(`must be a whole number, not "abc"`)
+	p.says(`cannot be "abc": use a status like 503`)
 	v.get(list + "?q=nothing").says("No event matches")
 	if p := v.send("GET", list+"?status=lost", nil); p.status != 422 {
 		t.Errorf("an unknown status: %d", p.status)

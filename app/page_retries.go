@@ -100,7 +100,7 @@ func (a *App) newRetryPage(ctx context.Context, p *pageCtx) error {
 
 // showNewRetry shows what a bulk retry would do. refused is why it was not started.
 func (a *App) showNewRetry(ctx context.Context, p *pageCtx, q url.Values, refused *models.Error) error {
-	v := views.NewRetry{Page: p.frame("Retry deliveries", views.SectionRetries), Key: uuid.NewString(), PerDelivery: a.store.ManualRetryLimit}
+	v := views.NewRetry{Page: p.frame("Retry deliveries", views.SectionRetries), Key: uuid.NewString()}
 	v.Crumbs = []views.Crumb{{Label: "Retries", URL: views.RetriesURL(p.tenant.ID)}}
 	var err error
 	if v.Destinations, err = a.destinationOptions(ctx, p); err != nil {

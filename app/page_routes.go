@@ -92,6 +92,7 @@ func (a *App) pageRoutes() []pageRoute {
 		{get, tenant + "/events", read, twin("GET /events"), a.eventsPage},
 		{get, tenant + "/events/:event", read, twin("GET /events/:event", "GET /events/:event/deliveries"), a.eventPage},
 		{post, tenant + "/events/:event/retry", retry, twin("POST /retry"), a.retryEvent},
+		{get, tenant + "/attempts", read, twin("GET /attempts"), a.attemptsPage},
 		{get, tenant + "/attempts/compare", read, twin("GET /attempts/:attempt"), a.comparePage},
 		{get, tenant + "/attempts/:attempt", read, twin("GET /attempts/:attempt"), a.attemptPage},
 		{post, delivery + "/retry", retry, twin("POST /retry"), a.retryDelivery},

@@ -87,8 +87,8 @@ type shareJSON struct {
 
 type planLimitsJSON struct {
 	PerRetry    int  `json:"per_retry" doc:"Deliveries in one bulk retry."`
-	PerDelivery int  `json:"per_delivery" doc:"Manual retries of one delivery; 0 for no limit."`
-	PerHour     int  `json:"per_hour" doc:"Manual retries of a tenant; 0 for no limit."`
+	PerDelivery int  `json:"per_delivery" doc:"Manual retries of one delivery; 0 for no limit. A destination may have a lower one."`
+	PerHour     int  `json:"per_hour" doc:"Manual retries of the tenant; 0 for no limit. A destination may have a lower one."`
 	HourLeft    *int `json:"hour_left" doc:"null without a limit."`
 }
 
@@ -112,8 +112,8 @@ func (a *App) planRetry(ctx context.Context, c *Call, req *bulkRequest) (*Reply,
 	}
 	j := planJSON{Count: p.Count, More: p.More, Filter: p.Filter, ByDestination: sharesToJSON(p.ByDestination), ByErrorClass: sharesToJSON(p.ByErrorClass),
 		ByTopic: sharesToJSON(p.ByTopic), Skipped: skipsToJSON(p.Skipped), Sample: []deliveryJSON{},
-		Limits: planLimitsJSON{PerRetry: p.Limit, PerDelivery: a.store.ManualRetryLimit, PerHour: p.HourlyLimit}}
-	if p.HourlyLimit > 0 {
+		Limits: planLimitsJSON{PerRetry: p.Limits.PerBulk.Most, PerDelivery: p.Limits.PerDelivery.Most, PerHour: p.Limits.PerHour.Most}}
+	if p.Limits.PerHour.Most > 0 {
 		j.Limits.HourLeft = &p.HourlyLeft
 	}
 	for _, d := range p.Sample {

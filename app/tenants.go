@@ -94,7 +94,7 @@ type pageParams struct {
 
 // cursorParams are the parameters of every list.
 type cursorParams struct {
-	Limit int    `query:"limit" api:"min=1" doc:"How many rows a page has."`
+	Limit *int   `query:"limit" api:"min=1" doc:"How many rows a page has."`
 	Dir   string `query:"dir" api:"enum=asc|desc,default=desc" doc:"Newest or oldest first."`
 	Next  string `query:"next" doc:"Cursor of the page to show, from 'pagination.next'. The other conditions must stay as they were."`
 	Prev  string `query:"prev" doc:"Cursor of the page to show, from 'pagination.prev'. Not together with 'next'."`
@@ -104,12 +104,21 @@ func (p cursorParams) query(dflt, most int) (models.PageQuery, error) {
 	if p.Dir != "" && p.Dir != "asc" && p.Dir != "desc" {
 		return models.PageQuery{}, models.Invalid("dir", "must be asc or desc")
 	}
-	if p.Limit == 0 {
-		p.Limit = dflt
-	} else if p.Limit < 0 {
-		p.Limit = most + 1 // refused with the limits in the message
+	limit := dflt
+	if p.Limit != nil {
+		if limit = *p.Limit; limit == 0 {
+			limit = -1 // which is refused: models take 0 for a default
+		}
 	}
-	return models.PageQuery{Limit: p.Limit, Max: most, Asc: p.Dir == "asc", Next: p.Next, Prev: p.Prev}, nil
+	return models.PageQuery{Limit: limit, Max: most, Asc: p.Dir == "asc", Next: p.Next, Prev: p.Prev}, nil
+}
+
+// orDefault takes a limit of 0 for none given, as Outpost does in the lists that it has in common with Waybill.
+func (p cursorParams) orDefault() cursorParams {
+	if p.Limit != nil && *p.Limit == 0 {
+		p.Limit = nil
+	}
+	return p
 }
 
 type tenantRequest struct {

@@ -268,3 +268,33 @@ func TestOrderingKeyIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestOrderOfWhatWasFilteredOut sends events after all that a filter had held back. They go out one at a time for each ordering
+// key, in the order in which they were received, and behind those that wait.
+func TestOrderOfWhatWasFilteredOut(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, nil)
+	l := &line{acked: map[string][]int{}, busy: map[string]bool{}}
+	e.destination("d", l.answer, func(in *models.DestinationInput) {
+		ordered("")(in)
+		in.Filter = json.RawMessage(`{"n":{"$lt":0}}`)
+	})
+	const each = 20
+	for n := range each {
+		e.publish(event("a", n))
+		e.publish(event("b", n))
+	}
+	e.startWorker()
+	if _, err := e.store.SendFiltered(t.Context(), models.AllTenants(), "acme", "d", "ann", models.FilteredQuery{All: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"a", "b"} {
+		if got := l.await(t, key, each); !slices.IsSorted(got) || len(got) != each {
+			t.Errorf("key %s: %v", key, got)
+		}
+	}
+	if l.both {
+		t.Error("two of an ordering key were under way at once")
+	}
+	waitEmpty(t, e)
+}

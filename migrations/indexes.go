@@ -22,6 +22,9 @@ var partitionedIndexes = []partitionedIndex{
 	{"attempts_started", "attempts", "using brin (started_at)"},
 	// What a filter held back is looked for by tenant and time.
 	{"events_filtered", "events", "(tenant_key, id) where filtered_by is not null"},
+	// Events by when they happened, where the publisher said: that is near when they were received, so that ranges of pages
+	// stand for spans of time.
+	{"events_time", "events", "using brin (time) where time is not null"},
 	// What a bulk retry has queued, and what came of it. Neither is changed on the usual path.
 	{"deliveries_retry", "deliveries", "(retry_id) where retry_id is not null"},
 	{"attempts_retry", "attempts", "(retry_id, ok) where retry_id is not null"},

@@ -79,7 +79,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		for _, k := range w.order {
 			jobs = append(jobs, queue.Split(k, w.jobs[k])...)
 		}
-		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events", ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate) from stdin binary`,
+		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events", ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate, ordering_key) from stdin binary`,
 			Rows: &w.events}}
 		if !w.deliveries.Empty() {
 			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries", ids...) + ` (event_id, destination_key, tenant_key, status, reason) from stdin binary`,
@@ -339,7 +339,7 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	w.filtered += len(filteredBy)
 	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
 	e := &w.events
-	e.Row(11)
+	e.Row(12)
 	e.UUID(p.id)
 	e.Int8(t.key)
 	e.TextOrNull(p.in.ID)
@@ -360,6 +360,11 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	e.Bytes(p.in.Data)
 	e.TextOrNull(p.in.TraceParent)
 	e.TextOrNull(p.in.TraceState)
+	if len(filteredBy) > 0 {
+		e.TextOrNull(p.key)
+	} else {
+		e.Null()
+	}
 
 	p.res = PublishResult{ID: p.publicID(), DestinationIDs: make([]string, 0, len(to))}
 	for _, v := range to {

@@ -52,6 +52,9 @@ func (a *Attempt) ID() string { return a.AttemptID(a.Number) }
 // DeliveryID is the public id of the delivery it belongs to.
 func (a *Attempt) DeliveryID() string { return a.DeliveryKey.ID() }
 
+// ShownCode is what the attempt's code is shown as; empty for none.
+func (a *Attempt) ShownCode() Code { return codeOf(a.Code, a.ErrorClass) }
+
 // Status is "success" or "failed".
 func (a *Attempt) Status() string {
 	if a.OK {

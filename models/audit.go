@@ -50,6 +50,8 @@ type AuditEntry struct {
 	Key      uuid.UUID // of an entry that was read
 	TenantID string    // of an entry that was read; empty for the whole server
 
+	Attempt *AuditAttempt // that a manual retry asked for, as it stands now; of an entry that was read, nil for others
+
 	TenantDeleted bool // since the entry was made; of an entry that was read
 }
 
@@ -280,6 +282,9 @@ func (s *Store) AuditLog(ctx context.Context, scope Scope, aq AuditQuery) (*Page
 	if err != nil {
 		return nil, err
 	}
+	if err := s.addAttempts(ctx, list); err != nil {
+		return nil, err
+	}
 	page := newPage(k, "time", list, func(e *AuditEntry) any { return e.Key })
 	if end != nil && len(list) <= k.limit {
 		if k.back {
@@ -305,7 +310,10 @@ func (s *Store) AuditEntry(ctx context.Context, scope Scope, id string) (*AuditE
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, notFound("There is no entry %q in the audit log.", cut(id, 80))
 	}
-	return e, err
+	if err != nil {
+		return nil, err
+	}
+	return e, s.addAttempts(ctx, []*AuditEntry{e})
 }
 
 // AuditActors lists who is named by the last thousand entries, by name.

@@ -3,11 +3,9 @@ package models
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -16,14 +14,13 @@ type BulkPlan struct {
 	Filter        RetryFilter // with its times frozen
 	Count         int         // deliveries that would be retried
 	More          bool        // the filter chooses more than the limit for one bulk retry, and Count is that limit
-	Limit         int         // for one bulk retry
 	ByDestination []Share     // by id, the most first
 	ByErrorClass  []Share     // of the last attempt; "" for none
 	ByTopic       []Share     // "" for none
 	Skipped       []Skip
 	Sample        []*Delivery // some of those that would be retried, newest first
-	HourlyLimit   int         // manual retries of the tenant in an hour; 0 for no limit
-	HourlyLeft    int         // of these, left for now
+	Limits        AppliedLimits
+	HourlyLeft    int // of what the tenant may retry in an hour, left for now
 }
 
 // Share is a part of the deliveries of a plan.
@@ -45,7 +42,7 @@ func (p *BulkPlan) Total() int {
 var SkipWords = map[string]string{
 	SkipDisabled: "the destination is disabled; enable it first",
 	SkipDeleted:  "the destination was deleted",
-	SkipLimit:    "retried by hand as often as is allowed (MANUAL_RETRY_LIMIT)",
+	SkipLimit:    "retried by hand as often as is allowed (manual_retry_limit)",
 	SkipChanged:  "in another state when their turn came: already delivered or on their way, say",
 	SkipUnsent:   "held or called off before they were sent",
 }
@@ -54,7 +51,7 @@ var SkipWords = map[string]string{
 func (p *BulkPlan) refusal() error {
 	switch {
 	case p.More:
-		return Invalid("filter", fmt.Sprintf("chooses more than %d deliveries, the limit for one bulk retry (BULK_RETRY_LIMIT): narrow it by time, destination or topic", p.Limit))
+		return Invalid("filter", fmt.Sprintf("chooses more than %d deliveries, the limit for one bulk retry (%s): narrow it by time, destination or topic", p.Limits.PerBulk.Most, p.Limits.PerBulk.Rule()))
 	case p.Count > 0:
 		return nil
 	case len(p.Skipped) == 0:
@@ -80,30 +77,35 @@ func (s *Store) PlanBulkRetry(ctx context.Context, scope Scope, f RetryFilter) (
 	if err != nil {
 		return nil, err
 	}
-	if p.Sample, err = s.planSample(ctx, c); err != nil {
+	if p.Sample, err = s.planSample(ctx, c, p.Limits); err != nil {
 		return nil, err
 	}
-	if p.HourlyLimit = s.HourlyRetryLimit; p.HourlyLimit > 0 {
-		used, err := hourlyUsed(ctx, s.Pool, c.tenant)
+	if most := p.Limits.PerHour.Most; most > 0 {
+		used, err := hourOfTenant.used(ctx, s.Pool, c.tenant)
 		if err != nil {
 			return nil, err
 		}
-		p.HourlyLeft = max(p.HourlyLimit-used, 0)
+		p.HourlyLeft = max(most-used, 0)
 	}
 	return p, nil
 }
 
-// skipCase is why a delivery c of a destination n is skipped; empty when it is not. The first argument is the limit of
-// manual retries.
+// skipCase is why a delivery c of a destination n is skipped; empty when it is not. The argument is the tenant's limit of manual
+// retries of a delivery.
 const skipCase = `case when n.deleted_at is not null then '` + SkipDeleted + `' when n.disabled_at is not null then '` + SkipDisabled + `'
-	when c.manual_retries >= ? then '` + SkipLimit + `' else '' end`
+	when c.manual_retries >= least(?, n.manual_retry_limit) then '` + SkipLimit + `' else '' end`
 
 // planOf counts what is chosen.
 func (s *Store) planOf(ctx context.Context, c *chosen) (*BulkPlan, error) {
-	p := &BulkPlan{Filter: c.filter, Limit: s.BulkRetryLimit}
+	limits, err := s.Limits(ctx, s.Pool, c.tenant)
+	if err != nil {
+		return nil, err
+	}
+	p := &BulkPlan{Filter: c.filter, Limits: limits}
+	most := limits.PerBulk.atMost()
 	q := newQuery()
-	from := c.sql(q, DeliveryKey{}, p.Limit+1)
-	rows, err := s.Pool.Query(ctx, "select n.id, c.error_class, c.topic, "+q.bind(skipCase, s.manualLimit())+" skip, count(*) from ("+from+`) c
+	from := c.sql(q, DeliveryKey{}, most+1)
+	rows, err := s.Pool.Query(ctx, "select n.id, c.error_class, c.topic, "+q.bind(skipCase, limits.PerDelivery.atMost())+" skip, count(*) from ("+from+`) c
 		join destinations n on n.key = c.destination_key group by 1, 2, 3, 4`, q.args...)
 	if err != nil {
 		return nil, err
@@ -125,8 +127,8 @@ func (s *Store) planOf(ctx context.Context, c *chosen) (*BulkPlan, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if p.More = all > p.Limit; p.More {
-		p.Count = min(p.Count, p.Limit)
+	if p.More = all > most; p.More {
+		p.Count = min(p.Count, most)
 	}
 	p.ByDestination, p.ByErrorClass, p.ByTopic, p.Skipped = shares(destinations), shares(classes), shares(topics), skips(skipped)
 	return p, nil
@@ -140,34 +142,20 @@ func shares(by map[string]int) []Share {
 	return out
 }
 
-func (s *Store) planSample(ctx context.Context, c *chosen) ([]*Delivery, error) {
+func (s *Store) planSample(ctx context.Context, c *chosen, limits AppliedLimits) ([]*Delivery, error) {
 	q := newQuery()
-	from := c.sql(q, DeliveryKey{}, s.BulkRetryLimit+1)
+	from := c.sql(q, DeliveryKey{}, limits.PerBulk.atMost()+1)
 	rows, err := s.Pool.Query(ctx, "select c.event_id, c.destination_key from ("+from+`) c join destinations n on n.key = c.destination_key
-		where `+q.bind(skipCase, s.manualLimit())+" = '' order by c.event_id desc, c.destination_key desc"+q.limit(planSampleOf), q.args...)
+		where `+q.bind(skipCase, limits.PerDelivery.atMost())+" = '' order by c.event_id desc, c.destination_key desc"+q.limit(planSampleOf), q.args...)
 	if err != nil {
 		return nil, err
 	}
-	events, destinations := []uuid.UUID{}, []int64{}
-	var k DeliveryKey
-	if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination}, func() error {
-		events, destinations = append(events, k.EventID), append(destinations, k.Destination)
-		return nil
-	}); err != nil {
+	keys, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k DeliveryKey, err error) {
+		err = row.Scan(&k.EventID, &k.Destination)
+		return k, err
+	})
+	if err != nil {
 		return nil, err
 	}
-	if rows, err = s.Pool.Query(ctx, deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events, destinations); err != nil {
-		return nil, err
-	}
-	list, err := pgx.CollectRows(rows, s.scanDelivery)
-	slices.SortFunc(list, func(a, b *Delivery) int { return b.DeliveryKey.compare(a.DeliveryKey) })
-	return list, err
-}
-
-// manualLimit is how often a delivery may be retried by hand.
-func (s *Store) manualLimit() int {
-	if s.ManualRetryLimit == 0 {
-		return 1<<15 - 1 // what the column holds
-	}
-	return s.ManualRetryLimit
+	return s.deliveriesOf(ctx, Scope{key: c.tenant}, keys)
 }

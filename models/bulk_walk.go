@@ -109,11 +109,15 @@ func (s *Store) queuePortion(ctx context.Context, b *BulkRetry) error {
 		if now.run != b.run || now.Status != BulkRunning || now.after != b.after || now.walked {
 			return nil // paused or cancelled meanwhile, or somebody else was quicker
 		}
-		left, err := s.sortOut(ctx, tx, b, list)
+		limits, err := s.Limits(ctx, tx, b.TenantKey)
 		if err != nil {
 			return err
 		}
-		allowed, err := s.takeHourly(ctx, tx, b.TenantKey, len(left.eligible))
+		left, err := s.sortOut(ctx, tx, b, list, limits.PerDelivery)
+		if err != nil {
+			return err
+		}
+		allowed, _, err := s.takeHourly(ctx, tx, b.TenantKey, limits.PerHour, left.eligible)
 		if err != nil {
 			return err
 		}
@@ -142,6 +146,7 @@ func (s *Store) queuePortion(ctx context.Context, b *BulkRetry) error {
 // portion is what becomes of the deliveries of a portion.
 type portion struct {
 	eligible []DeliveryKey
+	most     map[int64]int // manual retries of a delivery, by destination
 	skipped  map[string]int
 	last     DeliveryKey // the last one that was seen to
 	queued   int
@@ -150,22 +155,24 @@ type portion struct {
 
 // sortOut tells the deliveries that can be retried from those that cannot. The destinations stay as they are until the
 // transaction ends.
-func (s *Store) sortOut(ctx context.Context, tx pgx.Tx, b *BulkRetry, list []candidate) (*portion, error) {
-	p := &portion{skipped: map[string]int{}, last: b.after, skipOf: map[DeliveryKey]string{}}
+func (s *Store) sortOut(ctx context.Context, tx pgx.Tx, b *BulkRetry, list []candidate, most Limit) (*portion, error) {
+	p := &portion{most: map[int64]int{}, skipped: map[string]int{}, last: b.after, skipOf: map[DeliveryKey]string{}}
 	keys := []int64{}
 	for _, x := range list {
 		keys = append(keys, x.Destination)
 		p.last = x.DeliveryKey
 	}
 	slices.Sort(keys)
-	rows, err := tx.Query(ctx, "select key, disabled_at is not null, deleted_at is not null from destinations where key = any($1) order by key for share", slices.Compact(keys))
+	rows, err := tx.Query(ctx, "select key, disabled_at is not null, deleted_at is not null, least($2::int, manual_retry_limit) from destinations where key = any($1) order by key for share", slices.Compact(keys), most.atMost())
 	if err != nil {
 		return nil, err
 	}
 	why := map[int64]string{}
 	var key int64
 	var disabled, deleted bool
-	if _, err := pgx.ForEachRow(rows, []any{&key, &disabled, &deleted}, func() error {
+	var limit int
+	if _, err := pgx.ForEachRow(rows, []any{&key, &disabled, &deleted, &limit}, func() error {
+		p.most[key] = limit
 		switch {
 		case deleted:
 			why[key] = SkipDeleted
@@ -178,7 +185,7 @@ func (s *Store) sortOut(ctx context.Context, tx pgx.Tx, b *BulkRetry, list []can
 	}
 	for _, x := range list {
 		reason := why[x.Destination]
-		if reason == "" && x.manual >= s.manualLimit() {
+		if reason == "" && x.manual >= p.most[x.Destination] {
 			reason = SkipLimit
 		}
 		if reason == "" {
@@ -215,22 +222,23 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 		return nil, nil
 	}
 	events, destinations := make([]uuid.UUID, len(p.eligible)), make([]int64, len(p.eligible))
+	most := make([]int, len(p.eligible))
 	for i, k := range p.eligible {
-		events[i], destinations[i] = k.EventID, k.Destination
+		events[i], destinations[i], most[i] = k.EventID, k.Destination, p.most[k.Destination]
 	}
 	lo, hi := p.eligible[0].EventID, p.eligible[len(p.eligible)-1].EventID
 	rows, err := tx.Query(ctx, `
 		with portion as (
-			select d.event_id, d.destination_key from unnest($1::uuid[], $2::bigint[]) u (e, k)
+			select d.event_id, d.destination_key from unnest($1::uuid[], $2::bigint[], $6::int[]) u (e, k, most)
 			join deliveries d on d.event_id = u.e and d.destination_key = u.k
-			where d.event_id >= $3 and d.event_id <= $4 and d.status = any($5::delivery_status[]) and d.manual_retries < $6
+			where d.event_id >= $3 and d.event_id <= $4 and d.status = any($5::delivery_status[]) and d.manual_retries < u.most
 				and (d.last_attempt_at is null or d.last_attempt_at < $8)
 			for update of d skip locked)
 		update deliveries d set status = 'pending', turn = d.turn + 1, manual_retries = d.manual_retries + 1, next_attempt_at = null, reason = null,
 			retry_id = $7, retry_from = d.status
 		from portion p where d.event_id = p.event_id and d.destination_key = p.destination_key and d.event_id >= $3 and d.event_id <= $4
 		returning d.event_id, d.destination_key, d.turn`,
-		events, destinations, lo, hi, b.Filter.statuses(), s.manualLimit(), b.Key, b.CreatedAt)
+		events, destinations, lo, hi, b.Filter.statuses(), most, b.Key, b.CreatedAt)
 	if err != nil {
 		return nil, err
 	}

@@ -177,6 +177,8 @@ func (d *Destination) snapshot() *snapshot {
 		s.set("timeout", (time.Duration(*d.TimeoutMS) * time.Millisecond).String())
 	}
 	s.set("max_in_flight", d.MaxInFlight)
+	s.set(limitPerDelivery, d.ManualRetryLimit)
+	s.set(limitPerHour, d.ManualRetriesPerHour)
 	s.set("disable_after", d.DisableAfter)
 	s.set("signature", d.Signature)
 	s.set("format", d.Format)

@@ -13,6 +13,14 @@ import (
 // such as connect.
 type Code string
 
+// codeOf is the code of an attempt; empty when it has none.
+func codeOf(status int, class string) Code {
+	if status != 0 {
+		return Code(strconv.Itoa(status))
+	}
+	return Code(class)
+}
+
 // number is the status; 0 for the class of an error.
 func (c Code) number() int {
 	n, err := strconv.Atoi(string(c))

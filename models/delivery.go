@@ -1,7 +1,6 @@
 package models
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -55,7 +54,8 @@ type Delivery struct {
 	ErrorClass    string
 	Error         string // of the last attempt
 	Advice        string
-	CreatedAt     time.Time
+	EventTime     time.Time // when the event happened
+	CreatedAt     time.Time // when it was received
 	UpdatedAt     time.Time
 	Turn          int32
 }
@@ -65,7 +65,7 @@ func (d *Delivery) Final() bool {
 	return !slices.Contains([]string{StatusPending, StatusDelivering, StatusRetrying}, d.Status)
 }
 
-const deliverySelect = `select d.event_id, d.destination_key, d.tenant_key, t.id, e.caller_id, e.topic, n.id, d.status, coalesce(d.reason, ''),
+const deliverySelect = `select d.event_id, d.destination_key, d.tenant_key, t.id, e.caller_id, e.time, e.topic, n.id, d.status, coalesce(d.reason, ''),
 	d.attempts, d.manual_retries, d.next_attempt_at, d.last_attempt_at, coalesce(d.last_code, 0), coalesce(d.error_class, ''),
 	coalesce(d.error, ''), coalesce(d.advice, ''), d.turn, n.retry
 	from deliveries d join events e on e.id = d.event_id join tenants t on t.key = d.tenant_key join destinations n on n.key = d.destination_key`
@@ -73,15 +73,16 @@ const deliverySelect = `select d.event_id, d.destination_key, d.tenant_key, t.id
 func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
 	d := &Delivery{}
 	var callerID *string
+	var at *time.Time
 	var own *RetryPolicy
-	err := row.Scan(&d.EventID, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &d.Topic, &d.DestinationID, &d.Status, &d.Reason,
+	err := row.Scan(&d.EventID, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &at, &d.Topic, &d.DestinationID, &d.Status, &d.Reason,
 		&d.Attempts, &d.ManualRetries, &d.NextAttemptAt, &d.LastAttemptAt, &d.LastCode, &d.ErrorClass, &d.Error, &d.Advice, &d.Turn, &own)
 	if err != nil {
 		return nil, err
 	}
 	e := Event{Key: d.EventID}
-	e.finish(callerID, nil)
-	d.PublicEventID, d.CreatedAt = e.ID, e.Received
+	e.finish(callerID, at)
+	d.PublicEventID, d.EventTime, d.CreatedAt = e.ID, e.Time, e.Received
 	d.UpdatedAt = d.CreatedAt
 	if d.LastAttemptAt != nil {
 		d.UpdatedAt = *d.LastAttemptAt
@@ -213,6 +214,11 @@ func (s *Store) RetryDelivery(ctx context.Context, scope Scope, k DeliveryKey, t
 	if err != nil {
 		return false, err
 	}
+	return s.retryDelivery(ctx, d, trigger, actor)
+}
+
+// retryDelivery queues a delivery that was read. It notes how many attempts were made before the one that was asked for.
+func (s *Store) retryDelivery(ctx context.Context, d *Delivery, trigger, actor string) (queued bool, err error) {
 	var committed func()
 	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
 		committed, err = s.retryInTx(ctx, tx.Pgx, d, trigger, actor)
@@ -225,12 +231,22 @@ func (s *Store) RetryDelivery(ctx context.Context, scope Scope, k DeliveryKey, t
 	return true, nil
 }
 
+// NextAttemptID is the id that the delivery's next attempt will have.
+func (d *Delivery) NextAttemptID() string { return d.AttemptID(d.Attempts + 1) }
+
 // retryInTx queues the delivery; committed is nil when it is on its way already.
 func (s *Store) retryInTx(ctx context.Context, tx pgx.Tx, d *Delivery, trigger, actor string) (committed func(), err error) {
 	var disabled, deleted *time.Time
-	if err := tx.QueryRow(ctx, "select disabled_at, deleted_at from destinations where key = $1 for share", d.DeliveryKey.Destination).Scan(&disabled, &deleted); err != nil {
+	var own *int
+	var ordered bool
+	if err := tx.QueryRow(ctx, "select disabled_at, deleted_at, manual_retry_limit, ordered from destinations where key = $1 for share", d.DeliveryKey.Destination).Scan(&disabled, &deleted, &own, &ordered); err != nil {
 		return nil, err
 	}
+	limits, err := s.Limits(ctx, tx, d.TenantKey)
+	if err != nil {
+		return nil, err
+	}
+	most := limits.PerDelivery.Below(own, d.DestinationID)
 	if deleted != nil {
 		return nil, malformed("The destination %q was deleted. There is nowhere to send the event.", d.DestinationID)
 	}
@@ -243,25 +259,32 @@ func (s *Store) retryInTx(ctx context.Context, tx pgx.Tx, d *Delivery, trigger, 
 			on conflict do nothing`, d.EventID, d.DeliveryKey.Destination, d.TenantKey); err != nil {
 			return nil, err
 		}
+		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, Ordered: ordered}, []uuid.UUID{d.EventID}); err != nil {
+			return nil, err
+		}
 	}
 	var turn int32
 	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null, reason = null, retry_id = null, retry_from = null
-		where event_id = $1 and destination_key = $2 and status not in ('pending', 'delivering') and ($3 = 0 or manual_retries < $3)
-		returning turn`, d.EventID, d.DeliveryKey.Destination, s.ManualRetryLimit).Scan(&turn)
+		where event_id = $1 and destination_key = $2 and status not in ('pending', 'delivering') and manual_retries < $3::int
+		returning turn, attempts`, d.EventID, d.DeliveryKey.Destination, most.atMost()).Scan(&turn, &d.Attempts)
 	if err == pgx.ErrNoRows {
-		return nil, s.whyNotRetried(ctx, tx, d)
+		return nil, s.whyNotRetried(ctx, tx, d, most)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if allowed, err := s.takeHourly(ctx, tx, d.TenantKey, 1); err != nil || allowed == 0 {
-		return nil, cmp.Or(err, error(&Error{Kind: KindLimited, RetryAfter: time.Minute, Message: fmt.Sprintf(
-			"%d deliveries were retried by hand within the last hour, which is the limit (MANUAL_RETRIES_PER_HOUR). Try again in a while.", s.HourlyRetryLimit)}))
+	allowed, by, err := s.takeHourly(ctx, tx, d.TenantKey, limits.PerHour, []DeliveryKey{d.DeliveryKey})
+	if err != nil {
+		return nil, err
+	}
+	if allowed == 0 {
+		return nil, &Error{Kind: KindLimited, RetryAfter: time.Minute, Message: fmt.Sprintf("%s retried by hand within the last hour, which is the limit (%s). Try again in a while.",
+			countOf(by.Most, "delivery was", "deliveries were"), by.Rule())}
 	}
 	return s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Later: true, Trigger: trigger, Actor: actor}, Items: []queue.Item{{EventID: d.EventID, Turn: turn}}}})
 }
 
-func (s *Store) whyNotRetried(ctx context.Context, tx pgx.Tx, d *Delivery) error {
+func (s *Store) whyNotRetried(ctx context.Context, tx pgx.Tx, d *Delivery, most Limit) error {
 	var status string
 	var manual int
 	err := tx.QueryRow(ctx, "select status, manual_retries from deliveries where event_id = $1 and destination_key = $2",
@@ -269,8 +292,8 @@ func (s *Store) whyNotRetried(ctx context.Context, tx pgx.Tx, d *Delivery) error
 	if err != nil {
 		return err
 	}
-	if s.ManualRetryLimit > 0 && manual >= s.ManualRetryLimit {
-		return &Error{Kind: KindLimited, Message: fmt.Sprintf("This delivery was retried by hand %s, which is the limit (MANUAL_RETRY_LIMIT).", countOf(manual, "time", "times"))}
+	if manual >= most.atMost() {
+		return &Error{Kind: KindLimited, Message: fmt.Sprintf("This delivery was retried by hand %s, which is the limit (%s).", countOf(manual, "time", "times"), most.Rule())}
 	}
 	return nil // on its way already
 }
@@ -307,7 +330,7 @@ func (s *Store) RetryEvent(ctx context.Context, scope Scope, eventID, destinatio
 	if err != nil {
 		return nil, false, err
 	}
-	queued, err := s.RetryDelivery(ctx, scope, k, TriggerManual, actor)
+	queued, err := s.retryDelivery(ctx, delivery, TriggerManual, actor)
 	return delivery, queued, err
 }
 

@@ -48,7 +48,7 @@ func (s *Store) filteredOut(ctx context.Context, e *Event) ([]*Delivery, error) 
 	doc := e.doc()
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Delivery, error) {
 		d := &Delivery{TenantKey: e.TenantKey, TenantID: e.TenantID, PublicEventID: e.ID, Topic: e.Topic, Status: StatusFilteredOut,
-			CreatedAt: e.Received, UpdatedAt: e.Received}
+			EventTime: e.Time, CreatedAt: e.Received, UpdatedAt: e.Received}
 		d.EventID = e.Key
 		var raw string
 		if err := row.Scan(&d.DeliveryKey.Destination, &raw, &d.DestinationID); err != nil {
@@ -145,7 +145,7 @@ func scanFiltered(row pgx.CollectableRow) (*Delivery, error) {
 	}
 	e.Data = []byte(data)
 	e.finish(callerID, at)
-	d.EventID, d.PublicEventID, d.Topic, d.CreatedAt, d.UpdatedAt = e.Key, e.ID, e.Topic, e.Received, e.Received
+	d.EventID, d.PublicEventID, d.Topic, d.EventTime, d.CreatedAt, d.UpdatedAt = e.Key, e.ID, e.Topic, e.Time, e.Received, e.Received
 	d.Reason = explain(raw, e.doc())
 	return d, nil
 }
@@ -307,6 +307,9 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Rel
 			return it, err
 		})
 		if n = len(items); err != nil || n == 0 {
+			return err
+		}
+		if err := joinLines(ctx, tx, d, ids); err != nil {
 			return err
 		}
 		committed, err = s.Queue.Enqueue(ctx, tx, queue.Split(queue.Key{Destination: d.Key, Later: true, Trigger: TriggerBulk, Actor: r.Actor}, items))

@@ -33,23 +33,26 @@ type Destination struct {
 	Retry            *RetryPolicy      `gorm:"serializer:json"` // nil for the server's default
 	TimeoutMS        *int              `gorm:"column:timeout_ms"`
 	MaxInFlight      *int
-	DisableAfter     *int // failing deliveries in a row after which it is disabled; nil for the server's default, 0 for never
-	Signature        string
-	Transform        string // expression that makes the body of its messages; empty for the payload as it is
-	TransformKey     *int64 // the row of destination_transforms in force
-	Format           string // adapters.FormatPayload or one of the CloudEvents formats
-	DisabledAt       *time.Time
-	DisabledReason   string
-	DisabledBy       string
-	Careful          bool
-	Ordered          bool     // deliveries with one ordering key go out one after the other
-	EverOrdered      bool     // it was Ordered once; what was accepted then still goes out in order
-	OnExhausted      string   // ExhaustedBlock, or "" for ExhaustedSkip
-	RatePerSecond    *float64 // deliveries that may be sent in a second; nil for no limit
-	Version          int64    `gorm:"default:1"` // rises with every change
-	CreatedAt        time.Time
-	UpdatedAt        time.Time
-	DeletedAt        *time.Time
+	// Limits of manual retries below the tenant's; nil for these.
+	ManualRetryLimit     *int
+	ManualRetriesPerHour *int `gorm:"column:manual_retries_per_hour"`
+	DisableAfter         *int // failing deliveries in a row after which it is disabled; nil for the server's default, 0 for never
+	Signature            string
+	Transform            string // expression that makes the body of its messages; empty for the payload as it is
+	TransformKey         *int64 // the row of destination_transforms in force
+	Format               string // adapters.FormatPayload or one of the CloudEvents formats
+	DisabledAt           *time.Time
+	DisabledReason       string
+	DisabledBy           string
+	Careful              bool
+	Ordered              bool     // deliveries with one ordering key go out one after the other
+	EverOrdered          bool     // it was Ordered once; what was accepted then still goes out in order
+	OnExhausted          string   // ExhaustedBlock, or "" for ExhaustedSkip
+	RatePerSecond        *float64 // deliveries that may be sent in a second; nil for no limit
+	Version              int64    `gorm:"default:1"` // rises with every change
+	CreatedAt            time.Time
+	UpdatedAt            time.Time
+	DeletedAt            *time.Time
 
 	TenantID    string            `gorm:"-"` // the tenant's public id
 	Config      map[string]string `gorm:"-"` // in clear text; never shown but by MaskedConfig

@@ -41,26 +41,28 @@ func (t Topics) MarshalJSON() ([]byte, error) {
 // DestinationInput is what a caller may say of a destination, to create it and, as a merge patch (RFC 7396), to change
 // it. What is nil stays as it is.
 type DestinationInput struct {
-	ID               *string         `json:"id" doc:"When creating; made up when missing."`
-	Type             *string         `json:"type" api:"schema=DestinationType" doc:"Cannot be changed."`
-	Name             *string         `json:"name" doc:"For people."`
-	Topics           *Topics         `json:"topics"`
-	Filter           json.RawMessage `json:"filter" api:"schema=Filter" doc:"'{}', '\"\"' or null for none."`
-	Transform        json.RawMessage `json:"transform" api:"type=string,null" doc:"Expression that makes another body; '\"\"' or null for the payload as it is."`
-	Config           Values          `json:"config" doc:"Settings of the type, by key; null removes one."`
-	Credentials      Values          `json:"credentials" doc:"Secrets of the type, by key; null removes one. What comes back masked stays as it is."`
-	DeliveryMetadata StringPatch     `json:"delivery_metadata" doc:"Strings that go out with every event; null removes one."`
-	Metadata         StringPatch     `json:"metadata" doc:"Strings for the platform's own use; null removes one."`
-	Retry            *RetryPolicy    `json:"retry" doc:"Replaced as a whole; '{}' for the server's default."`
-	Timeout          *Duration       `json:"timeout" doc:"For one attempt."`
-	MaxInFlight      *int            `json:"max_in_flight" api:"min=1" doc:"Attempts at the same time."`
-	DisableAfter     json.RawMessage `json:"disable_after" api:"type=integer,min=0,null" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
-	Signature        *string         `json:"signature" api:"schema=Signature"`
-	Format           *string         `json:"format" api:"schema=Format"`
-	Ordered          *bool           `json:"ordered" doc:"Deliveries with one ordering key go out one after the other."`
-	OnExhausted      *string         `json:"on_exhausted" api:"schema=OnExhausted" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
-	RateLimit        *RateLimit      `json:"rate_limit" doc:"'{}' for none."`
-	AwaitCompletion  *bool           `json:"await_completion" doc:"The webhooks' config field of this name."`
+	ID                   *string         `json:"id" doc:"When creating; made up when missing."`
+	Type                 *string         `json:"type" api:"schema=DestinationType" doc:"Cannot be changed."`
+	Name                 *string         `json:"name" doc:"For people."`
+	Topics               *Topics         `json:"topics"`
+	Filter               json.RawMessage `json:"filter" api:"schema=Filter" doc:"'{}', '\"\"' or null for none."`
+	Transform            json.RawMessage `json:"transform" api:"type=string,null" doc:"Expression that makes another body; '\"\"' or null for the payload as it is."`
+	Config               Values          `json:"config" doc:"Settings of the type, by key; null removes one."`
+	Credentials          Values          `json:"credentials" doc:"Secrets of the type, by key; null removes one. What comes back masked stays as it is."`
+	DeliveryMetadata     StringPatch     `json:"delivery_metadata" doc:"Strings that go out with every event; null removes one."`
+	Metadata             StringPatch     `json:"metadata" doc:"Strings for the platform's own use; null removes one."`
+	Retry                *RetryPolicy    `json:"retry" doc:"Replaced as a whole; '{}' for the server's default."`
+	Timeout              *Duration       `json:"timeout" doc:"For one attempt."`
+	MaxInFlight          *int            `json:"max_in_flight" api:"min=1" doc:"Attempts at the same time."`
+	ManualRetryLimit     *int            `json:"manual_retry_limit" api:"min=1,max=30000" doc:"Manual retries of one delivery, at most those of the tenant; null for these."`
+	ManualRetriesPerHour *int            `json:"manual_retries_per_hour" api:"min=1" doc:"Manual retries within an hour, single and in bulk, at most those of the tenant; null for these."`
+	DisableAfter         json.RawMessage `json:"disable_after" api:"type=integer,min=0,null" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
+	Signature            *string         `json:"signature" api:"schema=Signature"`
+	Format               *string         `json:"format" api:"schema=Format"`
+	Ordered              *bool           `json:"ordered" doc:"Deliveries with one ordering key go out one after the other."`
+	OnExhausted          *string         `json:"on_exhausted" api:"schema=OnExhausted" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
+	RateLimit            *RateLimit      `json:"rate_limit" doc:"'{}' for none."`
+	AwaitCompletion      *bool           `json:"await_completion" doc:"The webhooks' config field of this name."`
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
 	// are delivered then; EnableDestination offers more.
 	DisabledAt json.RawMessage `json:"disabled_at" api:"type=string,format=date-time,null" doc:"A time disables it; null enables it and delivers what was held."`
@@ -83,6 +85,10 @@ func (in *DestinationInput) Remove(field string) {
 		in.Timeout = new(Duration)
 	case "max_in_flight":
 		in.MaxInFlight = new(int)
+	case limitPerDelivery:
+		in.ManualRetryLimit = new(int)
+	case limitPerHour:
+		in.ManualRetriesPerHour = new(int)
 	case "signature":
 		in.Signature = new(string)
 	case "format":
@@ -186,6 +192,9 @@ func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput)
 	checkMetadata("metadata", d.Metadata, bad)
 	s.mergeDelivery(d, in, bad)
 	in.mergePace(d, bad)
+	if err := s.checkRetryLimits(ctx, d, in, bad); err != nil {
+		return err
+	}
 	s.mergeSettings(d, in, bad)
 	err := bad.err()
 	var e *Error

@@ -26,11 +26,12 @@ type Event struct {
 
 	TraceParent, TraceState string // W3C trace context of its publish, for workers; empty for none
 
-	FilteredBy []int64  // destination_filters that held it back
-	Matched    []string // ids of the destinations it goes to
-	Counts     Counts   // its deliveries by status
-	LastError  string   // of the delivery that failed last, for lists; empty when none did
-	Attempts   int      // over all deliveries
+	FilteredBy []int64   // destination_filters that held it back
+	Matched    []string  // ids of the destinations it goes to
+	Counts     Counts    // its deliveries by status
+	LastError  string    // of the delivery that failed last, for lists; empty when none did
+	Attempts   int       // over all deliveries
+	LastTried  time.Time // when the last attempt of a delivery was started; zero before the first
 }
 
 // Counts are numbers of deliveries by status.
@@ -146,7 +147,7 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 	for _, id := range ids {
 		lo, hi = minUUID(lo, id), maxUUID(hi, id)
 	}
-	rows, err := s.Pool.Query(ctx, `select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, '') from deliveries x
+	rows, err := s.Pool.Query(ctx, `select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at from deliveries x
 		join destinations d on d.key = x.destination_key
 		where x.event_id = any($1) and x.event_id >= $2 and x.event_id <= $3 order by x.last_attempt_at nulls first, d.key`, ids, lo, hi)
 	if err != nil {
@@ -155,8 +156,12 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 	var id uuid.UUID
 	var destination, status, lastError string
 	var attempts int
-	_, err = pgx.ForEachRow(rows, []any{&id, &destination, &status, &attempts, &lastError}, func() error {
+	var tried *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &destination, &status, &attempts, &lastError, &tried}, func() error {
 		e := byKey[id]
+		if tried != nil {
+			e.LastTried = later(e.LastTried, *tried)
+		}
 		e.Counts[status]++
 		e.Attempts += attempts
 		if status != StatusFilteredOut {

@@ -120,6 +120,37 @@ func (w *acceptWriter) lineUp(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
+// joinLines puts events that a filter had held back behind the others with their ordering keys, in the order in which they were
+// received. Their jobs do nothing until they are first: who comes to that gets a job then.
+func joinLines(ctx context.Context, tx pgx.Tx, d *Destination, events []uuid.UUID) error {
+	if !d.Ordered {
+		return nil
+	}
+	rows, err := tx.Query(ctx, "select id, ordering_key from events where id = any($1) and ordering_key is not null order by id", events)
+	if err != nil {
+		return err
+	}
+	var ids []uuid.UUID
+	var keys []string
+	var hashes []int32
+	var id uuid.UUID
+	var key string
+	if _, err := pgx.ForEachRow(rows, []any{&id, &key}, func() error {
+		ids, keys, hashes = append(ids, id), append(keys, key), append(hashes, orderingHash(d.Key, key))
+		return nil
+	}); err != nil || len(ids) == 0 {
+		return err
+	}
+	b := &pgx.Batch{}
+	lockOrder(b, hashes)
+	b.Queue(`insert into ordered_deliveries (destination_key, ordering_key, event_id)
+		select $1, k.key, k.event from unnest($2::text[], $3::uuid[]) with ordinality k(key, event, n) order by k.n on conflict do nothing`, d.Key, keys, ids)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("line up events that were filtered out: %w", err)
+	}
+	return nil
+}
+
 // headOnly is the condition with which a worker claims a delivery d of a destination that keeps order: nobody with its
 // key is before it. One that is refused gets a job as soon as it is first.
 const headOnly = ` and not exists (select 1 from ordered_deliveries me join ordered_deliveries x

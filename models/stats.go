@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,9 +46,10 @@ const measureTimeout = 10 * time.Second
 
 // What can be asked for. The names are those of Outpost's v1 API.
 var (
-	EventMeasures     = []string{"count", "rate"}
-	EventDimensions   = []string{"tenant_id", "topic", "destination_id"}
-	AttemptMeasures   = []string{"count", "successful_count", "failed_count", "error_rate", "first_attempt_count", "retry_count", "manual_retry_count", "avg_attempt_number", "rate", "successful_rate", "failed_rate"}
+	EventMeasures   = []string{"count", "rate"}
+	EventDimensions = []string{"tenant_id", "topic", "destination_id"}
+	AttemptMeasures = []string{"count", "successful_count", "failed_count", "error_rate", "first_attempt_count", "retry_count", "manual_retry_count", "avg_attempt_number", "rate", "successful_rate", "failed_rate",
+		"avg_latency", "p50_latency", "p95_latency", "p99_latency"}
 	AttemptDimensions = []string{"tenant_id", "destination_id", "destination_type", "topic", "status", "code", "manual", "attempt_number"}
 )
 
@@ -80,6 +82,8 @@ const (
 	// attemptCode is an attempt's code as the API shows it: the status, or the kind of error where there was no answer.
 	attemptCode   = "case when a.code <> 0 then a.code::text else coalesce(a.error_class, '') end"
 	attemptByHand = "(a.trigger in ('manual', 'bulk'))"
+	// attemptLatency is how long the other side took, in microseconds; null where nothing was sent.
+	attemptLatency = "case when a.ok or a.code <> 0 or a.method <> '' or a.url <> '' then a.duration_us end"
 )
 
 // check reports what is wrong with the query, and returns the starts of its buckets.
@@ -225,7 +229,8 @@ func (s *Store) MeasureAttempts(ctx context.Context, scope Scope, mq MeasureQuer
 	}
 	return s.measure(ctx, mq, q, starts, measuring{from: from, bucket: "width_bucket(a.started_at, ?::timestamptz[])", bounds: starts, dimensions: attemptDimensions,
 		sums: "count(*) n, count(*) filter (where a.ok) n_ok, count(*) filter (where a.number = 1) n_first, count(*) filter (where " + attemptByHand +
-			") n_manual, sum(a.number)::bigint n_numbers"})
+			") n_manual, sum(a.number)::bigint n_numbers",
+		rows: "1 n, a.ok::int n_ok, (a.number = 1)::int n_first, " + attemptByHand + "::int n_manual, a.number n_numbers, " + attemptLatency + " us"})
 }
 
 // measureFilters adds the filters on tenants and destinations. They also match what was deleted since.
@@ -247,6 +252,12 @@ type measuring struct {
 	bounds     any
 	dimensions map[string]dimension
 	sums       string
+	rows       string // the same of one row, and its latency us; empty where there is none
+}
+
+// latencies reports whether a measure is asked for that cannot be summed up, so that rows are not grouped before they have names.
+func (mq MeasureQuery) latencies() bool {
+	return slices.ContainsFunc(mq.Measures, func(m string) bool { return strings.HasSuffix(m, "_latency") })
 }
 
 // sql groups rows by what they hold, and puts names to the groups afterwards, when there are few.
@@ -264,14 +275,34 @@ func (m measuring) sql(mq MeasureQuery, q *query) string {
 		}
 		return strings.Join(list, ", ")
 	}
+	percentiles := ", null::float8, null::float8[]"
 	groups := "select " + strings.Join(inner, ", ") + ", " + m.sums + " from " + m.from + q.sql() + " group by " + numbers(len(inner))
+	if mq.latencies() {
+		groups = "select " + strings.Join(inner, ", ") + ", " + m.rows + " from " + m.from + q.sql()
+		percentiles = ", avg(us)::float8, percentile_cont(array[0.5, 0.95, 0.99]) within group (order by us)"
+	}
 	return "with g as (" + groups + ") select " + strings.Join(outer, ", ") +
-		", sum(n)::bigint, sum(n_ok)::bigint, sum(n_first)::bigint, sum(n_manual)::bigint, sum(n_numbers)::bigint from g" + from +
+		", sum(n)::bigint, sum(n_ok)::bigint, sum(n_first)::bigint, sum(n_manual)::bigint, sum(n_numbers)::bigint" + percentiles + " from g" + from +
 		" group by " + numbers(len(outer)) + " order by " + numbers(len(outer)) + q.limit(MaxMeasured+1)
 }
 
 // counted are the numbers of one group of rows.
-type counted struct{ n, ok, first, manual, numbers int64 }
+type counted struct {
+	n, ok, first, manual, numbers int64
+	avg                           *float64  // latency in microseconds; nil for none
+	percentiles                   []float64 // the same: p50, p95, p99
+}
+
+// latency is a measure of latency in milliseconds; nil for none.
+func (c counted) latency(percentile int) any {
+	switch {
+	case c.avg == nil:
+		return nil
+	case percentile < 0:
+		return math.Round(*c.avg) / 1000
+	}
+	return math.Round(c.percentiles[percentile]) / 1000
+}
 
 func (s *Store) measure(ctx context.Context, mq MeasureQuery, q *query, starts []time.Time, m measuring) (*Measured, error) {
 	slices.Sort(mq.Dimensions)
@@ -297,7 +328,7 @@ func (s *Store) measure(ctx context.Context, mq MeasureQuery, q *query, starts [
 			for i := range g.values {
 				to = append(to, &g.values[i])
 			}
-			return g, row.Scan(append(to, &g.n, &g.ok, &g.first, &g.manual, &g.numbers)...)
+			return g, row.Scan(append(to, &g.n, &g.ok, &g.first, &g.manual, &g.numbers, &g.avg, &g.percentiles)...)
 		})
 		return err
 	})
@@ -374,6 +405,10 @@ func (mq *MeasureQuery) point(starts []time.Time, i int, start time.Time, values
 			"rate":                func() any { return per(c.n, seconds) },
 			"successful_rate":     func() any { return per(c.ok, seconds) },
 			"failed_rate":         func() any { return per(c.n-c.ok, seconds) },
+			"avg_latency":         func() any { return c.latency(-1) },
+			"p50_latency":         func() any { return c.latency(0) },
+			"p95_latency":         func() any { return c.latency(1) },
+			"p99_latency":         func() any { return c.latency(2) },
 		}[m]()
 	}
 	return p

@@ -49,14 +49,20 @@ func AllTenants() Scope { return Scope{all: true} }
 // Scope is the scope of one tenant.
 func (t *Tenant) Scope() Scope { return Scope{key: t.Key} }
 
-// Of narrows the scope to some tenants; without any id it stays as it is. A tenant outside the scope is not found.
+// Of narrows the scope to some tenants; without any id it stays as it is. One outside the scope is not
+// found; among several, it simply has nothing.
 func (s *Store) Of(ctx context.Context, scope Scope, tenantIDs ...string) (Scope, error) {
 	var out Scope
+	unknown := false
 	for _, id := range tenantIDs {
 		if id == "" {
 			continue
 		}
 		t, err := s.Tenant(ctx, scope, id)
+		if IsKind(err, KindNotFound) && len(tenantIDs) > 1 {
+			unknown = true
+			continue
+		}
 		if err != nil {
 			return Scope{}, err
 		}
@@ -66,7 +72,7 @@ func (s *Store) Of(ctx context.Context, scope Scope, tenantIDs ...string) (Scope
 			out.more = append(out.more, t.Key)
 		}
 	}
-	if out.key == 0 {
+	if out.key == 0 && !unknown {
 		return scope, nil
 	}
 	return out, nil

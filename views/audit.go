@@ -98,13 +98,50 @@ func auditLook(e *models.AuditEntry) Look {
 	if e.Outcome != "" {
 		return Look{ToneBad, "x", "Failed"}
 	}
+	if e.Attempt != nil {
+		return retryLooks[e.Attempt.Outcome]
+	}
 	return Look{ToneOK, "check", "Done"}
+}
+
+// retryLooks are the words for what became of a manual retry.
+var retryLooks = map[string]Look{
+	models.RetryWaiting:   {ToneInfo, "clock", "Attempt pending"},
+	models.RetrySucceeded: {ToneOK, "check", "Delivered"},
+	models.RetryFailed:    {ToneBad, "x", "Attempt failed"},
+	models.RetryNotMade:   {ToneMute, "ban", "No attempt made"},
+	models.RetryForgotten: {ToneMute, "check", "Queued"},
+}
+
+// retryText says what became of a manual retry, in a sentence.
+func retryText(a *models.AuditAttempt) string {
+	switch a.Outcome {
+	case models.RetryWaiting:
+		return "The attempt has not been made yet."
+	case models.RetrySucceeded:
+		return ended(strings.TrimSpace("The attempt succeeded " + codeSuffix(a.Code)))
+	case models.RetryFailed:
+		return ended(strings.TrimSpace("The attempt failed "+codeSuffix(a.Code))) + " " + a.Error
+	case models.RetryNotMade:
+		return "No attempt was made: the delivery was held, called off or delivered before its turn."
+	}
+	return "What became of it is not kept any more."
+}
+
+func codeSuffix(c models.Code) string {
+	if c == "" {
+		return ""
+	}
+	return "(" + string(c) + ")"
 }
 
 // auditNote is what one should know of an entry in a line: why it failed, or which fields it changed.
 func auditNote(e *models.AuditEntry) string {
 	if e.Outcome != "" {
 		return e.Outcome
+	}
+	if e.Attempt != nil {
+		return retryText(e.Attempt)
 	}
 	if strings.HasSuffix(e.Action, ".create") {
 		return ""
@@ -290,6 +327,13 @@ func (v AuditEntry) facts() []Fact {
 	if e.Outcome != "" {
 		facts = append(facts, Fact{Label: "Why not", Text: e.Outcome})
 	}
+	if a := e.Attempt; a != nil {
+		f := Fact{Label: "Attempt", Text: a.ID, Mono: true, Copy: true}
+		if a.Outcome == models.RetrySucceeded || a.Outcome == models.RetryFailed {
+			f.URL = AttemptURL(e.TenantID, a.ID)
+		}
+		facts = append(facts, f, Fact{Label: "What became of it", Text: retryText(a)})
+	}
 	return append(facts, Fact{Label: "Source IP", Text: e.IP, Mono: true, URL: v.more("ip", e.IP)}, Fact{Label: "Request ID", Text: e.RequestID, Mono: true, Copy: e.RequestID != ""},
 		Fact{Label: "Entry ID", Text: e.ID(), Mono: true, Copy: true})
 }
@@ -306,6 +350,9 @@ func (v AuditEntry) more(key, value string) string {
 func (v AuditEntry) details() []Fact {
 	var out []Fact
 	for _, k := range slices.Sorted(maps.Keys(v.Entry.Detail)) {
+		if k == "attempt" && v.Entry.Attempt != nil {
+			continue
+		}
 		var text string
 		switch x := v.Entry.Detail[k].(type) {
 		case map[string]any:

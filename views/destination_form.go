@@ -30,7 +30,7 @@ func (v NewDestination) options() []Option {
 
 // DestinationForm is the second step to a destination, and the form that changes one. Its controls are named like the
 // API's fields: name, config.*, credentials.*, topics_mode and topics, filter, transform, delivery_metadata, metadata, timeout,
-// max_in_flight, disable_after, rate_limit.per_second, order, signature, format, retry.initial, retry.multiplier, retry.max_interval, retry.max_attempts, retry.schedule,
+// max_in_flight, manual_retry_limit, manual_retries_per_hour, disable_after, rate_limit.per_second, order, signature, format, retry.initial, retry.multiplier, retry.max_interval, retry.max_attempts, retry.schedule,
 // retry.retry_on.
 type DestinationForm struct {
 	Page
@@ -39,9 +39,10 @@ type DestinationForm struct {
 	Form        Form
 	Topics      []models.Topic // the catalogue; none for any topic
 	Defaults    models.Rules
-	Preview     *models.RetryPolicy // whose times were asked for; nil for the destination's own
-	Open        bool                // the delivery settings are unfolded
-	Transformed *Transformed        // what the transform makes of an event; nil when it was not asked for
+	Limits      models.AppliedLimits // of manual retries, of the tenant
+	Preview     *models.RetryPolicy  // whose times were asked for; nil for the destination's own
+	Open        bool                 // the delivery settings are unfolded
+	Transformed *Transformed         // what the transform makes of an event; nil when it was not asked for
 }
 
 // Transformed is what a transform makes of an event.
@@ -152,7 +153,7 @@ func (v DestinationForm) labels() []Label {
 	for _, f := range v.Type.Spec.Credentials {
 		out = append(out, Label{"credentials." + f.Key, f.Label})
 	}
-	return append(out, Label{"topics", "Topics"}, Label{"filter", "Filter"}, Label{"transform", "Body"}, Label{"timeout", "Timeout"}, Label{"max_in_flight", "Attempts at once"}, Label{"disable_after", "Disable after failures in a row"},
+	return append(out, Label{"topics", "Topics"}, Label{"filter", "Filter"}, Label{"transform", "Body"}, Label{"timeout", "Timeout"}, Label{"max_in_flight", "Attempts at once"}, Label{"manual_retry_limit", "Manual retries of a delivery"}, Label{"manual_retries_per_hour", "Manual retries an hour"}, Label{"disable_after", "Disable after failures in a row"},
 		Label{"rate_limit.per_second", "Deliveries a second"}, Label{"order", "Order"}, Label{"signature", "Signature"}, Label{"format", "Message format"}, Label{"retry.initial", "First wait"}, Label{"retry.multiplier", "Multiplier"},
 		Label{"retry.max_interval", "Longest wait"}, Label{"retry.max_attempts", "Attempts"}, Label{"retry.schedule", "Waits"},
 		Label{"retry.retry_on", "Retry on"}, Label{"retry", "Retries"}, Label{"delivery_metadata", "Sent with every event"}, Label{"metadata", "Notes"})
@@ -247,7 +248,7 @@ func (v DestinationForm) policy() models.RetryPolicy {
 
 // unfolded reports whether the delivery settings are shown: when they were asked for, or one of them was refused.
 func (v DestinationForm) unfolded() bool {
-	for _, name := range []string{"timeout", "max_in_flight", "disable_after", "rate_limit.per_second", "order", "signature", "format", "retry", "delivery_metadata", "metadata"} {
+	for _, name := range []string{"timeout", "max_in_flight", "manual_retry_limit", "manual_retries_per_hour", "disable_after", "rate_limit.per_second", "order", "signature", "format", "retry", "delivery_metadata", "metadata"} {
 		if v.Form.Problem(name) != "" {
 			return true
 		}
@@ -300,6 +301,12 @@ func DestinationValues(d *models.Destination) map[string][]string {
 	}
 	if d.MaxInFlight != nil {
 		values["max_in_flight"] = []string{strconv.Itoa(*d.MaxInFlight)}
+	}
+	if d.ManualRetryLimit != nil {
+		values["manual_retry_limit"] = []string{strconv.Itoa(*d.ManualRetryLimit)}
+	}
+	if d.ManualRetriesPerHour != nil {
+		values["manual_retries_per_hour"] = []string{strconv.Itoa(*d.ManualRetriesPerHour)}
 	}
 	if d.DisableAfter != nil {
 		values["disable_after"] = []string{strconv.Itoa(*d.DisableAfter)}
@@ -383,3 +390,11 @@ func durationText(d time.Duration) string { return models.Duration(d).String() }
 
 // number is a number as one would type it: "2", "1.5".
 func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
+
+// limitText is a limit in a few words.
+func limitText(l models.Limit) string {
+	if l.Most == 0 {
+		return "No limit"
+	}
+	return count(l.Most)
+}

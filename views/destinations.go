@@ -3,6 +3,7 @@ package views
 import (
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
@@ -124,12 +125,13 @@ func targetText(d *models.Destination) string {
 type Destination struct {
 	Page
 	Destination *models.Destination
-	Policy      models.RetryPolicy // in force, completed by the server's defaults
-	Timeout     time.Duration      // in force
-	MaxInFlight int                // in force
-	Held        int                // deliveries that wait for it
-	HeldMore    bool               // Held was not counted to the end
-	Recent      []*models.Delivery // its last deliveries
+	Policy      models.RetryPolicy   // in force, completed by the server's defaults
+	Timeout     time.Duration        // in force
+	MaxInFlight int                  // in force
+	Limits      models.AppliedLimits // of manual retries
+	Held        int                  // deliveries that wait for it
+	HeldMore    bool                 // Held was not counted to the end
+	Recent      []*models.Delivery   // its last deliveries
 	Health      Health
 }
 
@@ -252,11 +254,8 @@ func (v DestinationDeliveries) pager() Pager {
 	return p
 }
 
-func (v DestinationDeliveries) receivedSort() SortLink {
-	if v.Query.Get("dir") == "asc" {
-		return SortLink{"Received (UTC)", with(v.base(), replaced(v.Query, "dir")), "ascending"}
-	}
-	return SortLink{"Received (UTC)", with(v.base(), replaced(v.Query, "dir", "asc")), "descending"}
+func (v DestinationDeliveries) sorts() Sorts {
+	return Sorts{Base: v.base(), Query: v.Query, Default: models.SortCreated}
 }
 
 // filterText is a filter as somebody would type it.
@@ -265,4 +264,16 @@ func filterText(d *models.Destination) string {
 		return ""
 	}
 	return filterInput(d.Filter)
+}
+
+// manualText says how often somebody may retry by hand.
+func manualText(l models.AppliedLimits) string {
+	text := "as often as somebody wants"
+	if l.PerDelivery.Most > 0 {
+		text = plural(l.PerDelivery.Most, "time") + " a delivery"
+	}
+	if l.PerHour.Most > 0 {
+		text += ", " + Deliveries(l.PerHour.Most) + " an hour"
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
 }

@@ -37,9 +37,10 @@ func RangeName(value string) string { return "the " + strings.ToLower(optionLabe
 
 // filterLabels name the conditions of lists, as controls and as chips.
 var filterLabels = []Label{
-	{"q", "Search"}, {"range", "Time"}, {"since", "From"}, {"until", "To"}, {"status", "Status"}, {"destination_id", "Destination"},
+	{"q", "Search"}, {"range", "Time"}, {"since", "From"}, {"until", "To"}, {"received[gte]", "Received from"}, {"received[gt]", "Received after"}, {"received[lte]", "Received until"}, {"received[lt]", "Received before"},
+	{"time[gte]", "Happened from"}, {"time[gt]", "Happened after"}, {"time[lte]", "Happened until"}, {"time[lt]", "Happened before"}, {"status", "Status"}, {"destination_id", "Destination"},
 	{"topic", "Topic"}, {"code", "Response code"}, {"error_class", "Error"}, {"type", "Type"}, {"topics", "Topic"}, {"state", "State"},
-	{"action", "Action"}, {"actor", "Actor"}, {"actor_type", "Kind of actor"}, {"object", "Object"}, {"outcome", "Outcome"}, {"ip", "Source IP"}, {"request_id", "Request ID"},
+	{"trigger", "Trigger"}, {"manual", "Asked for"}, {"event_id", "Event"}, {"action", "Action"}, {"actor", "Actor"}, {"actor_type", "Kind of actor"}, {"object", "Object"}, {"outcome", "Outcome"}, {"ip", "Source IP"}, {"request_id", "Request ID"},
 	{"limit", "Rows"}, {"dir", "Order"},
 }
 
@@ -81,18 +82,18 @@ func (v Events) pager() Pager {
 	return p
 }
 
-// receivedSort is the header of the column by which events are ordered.
-func (v Events) receivedSort() SortLink {
-	base := EventsURL(v.Tenant)
-	if v.Query.Get("dir") == "asc" {
-		return SortLink{"Received (UTC)", with(base, replaced(v.Query, "dir")), "ascending"}
+// sorts are the orders of the list. A search is read in the order of receipt.
+func (v Events) sorts() Sorts {
+	s := Sorts{Base: EventsURL(v.Tenant), Query: v.Query, Default: models.SortReceived}
+	if v.List != nil && v.List.Searched != nil {
+		s.Base = ""
 	}
-	return SortLink{"Received (UTC)", with(base, replaced(v.Query, "dir", "asc")), "descending"}
+	return s
 }
 
 // narrowed reports whether conditions are in force that the form keeps out of sight, or that were refused.
 func (v Events) narrowed() bool {
-	for _, l := range []string{"since", "until", "code", "error_class", "topic", "destination_id"} {
+	for _, l := range []string{"since", "until", "time[gte]", "time[lt]", "code", "error_class", "topic", "destination_id"} {
 		if (Form{Err: v.Err}).Problem(l) != "" {
 			return true
 		}
@@ -102,13 +103,18 @@ func (v Events) narrowed() bool {
 
 // destinationsText says where an event went: the first destination by name, and how many more.
 func (v Events) destinationsText(e *models.Event) string {
-	switch len(e.Matched) {
-	case 0:
+	if len(e.Matched) == 0 {
 		return "None"
-	case 1:
-		return optionLabel(v.Destinations, e.Matched[0])
 	}
-	return optionLabel(v.Destinations, e.Matched[0]) + " +" + count(len(e.Matched)-1)
+	names := make([]string, len(e.Matched))
+	for i, id := range e.Matched {
+		names[i] = optionLabel(v.Destinations, id)
+	}
+	first := slices.MinFunc(names, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	if len(names) == 1 {
+		return first
+	}
+	return first + " +" + count(len(names)-1)
 }
 
 // Event is one event with everything that became of it.

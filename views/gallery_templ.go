@@ -410,7 +410,7 @@ func GalleryPage(v Gallery) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = deliveriesTable(v.Page, "Deliveries in every state", SortLink{"Received (UTC)", "#sort", "descending"}, galleryDeliveries(), false).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = deliveriesTable(v.Page, "Deliveries in every state", Sorts{Base: "#sort", Default: models.SortCreated}, galleryDeliveries(), false).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -222,9 +222,9 @@ func hostileBulk(status string) *models.BulkRetry {
 
 func hostilePlan() NewRetry {
 	share := []models.Share{{Key: hostile, Count: 3}, {Count: 1}}
-	return NewRetry{Page: hostilePage("Retry deliveries"), Form: hostileForm("rate"), Key: hostile, PerDelivery: 10, Hidden: []Label{{"topic", hostile}}, Topics: []string{hostile},
-		Destinations: []Option{{Value: hostile, Label: hostile}}, Plan: &models.BulkPlan{Filter: hostileChoice(), Count: 4, Limit: 100, ByDestination: share, ByErrorClass: share,
-			ByTopic: share, Skipped: []models.Skip{{Reason: models.SkipDeleted, Count: 1}}, Sample: hostileDeliveries(), HourlyLimit: 10, HourlyLeft: 3}}
+	return NewRetry{Page: hostilePage("Retry deliveries"), Form: hostileForm("rate"), Key: hostile, Hidden: []Label{{"topic", hostile}}, Topics: []string{hostile},
+		Destinations: []Option{{Value: hostile, Label: hostile}}, Plan: &models.BulkPlan{Filter: hostileChoice(), Count: 4, ByDestination: share, ByErrorClass: share,
+			ByTopic: share, Skipped: []models.Skip{{Reason: models.SkipDeleted, Count: 1}}, Sample: hostileDeliveries(), Limits: models.AppliedLimits{PerDelivery: models.Limit{Most: 10}, PerHour: models.Limit{Most: 10}}, HourlyLeft: 3}}
 }
 
 func render(t *testing.T, c templ.Component) (string, *goquery.Document) {

@@ -110,7 +110,6 @@ type NewRetry struct {
 	Topics       []string
 	Hidden       []Label // the frozen conditions that starting sends
 	Key          string  // tells a form that is sent twice
-	PerDelivery  int     // manual retries of a delivery; 0 for no limit
 }
 
 var newRetryLabels = []Label{{"status", "Status"}, {"destination_id", "Destination"}, {"topic", "Topic"}, {"error_class", "Kind of the last error"},
@@ -141,7 +140,7 @@ func (v NewRetry) what() string {
 	p := v.Plan
 	switch {
 	case p.More:
-		return fmt.Sprintf("More than %s deliveries are chosen, which is the limit for one bulk retry. Narrow the choice, by time for instance.", count(p.Limit))
+		return fmt.Sprintf("More than %s deliveries are chosen, which is the limit for one bulk retry. Narrow the choice, by time for instance.", count(p.Limits.PerBulk.Most))
 	case p.Total() == 0:
 		return "No delivery is chosen. Change the choice below."
 	case p.Count == 0:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
@@ -14,6 +15,68 @@ type SortLink struct {
 	Label string
 	URL   string // of the list in this order, or reversed when it is in this order
 	Dir   string // "ascending" or "descending" when the rows are in this order; empty otherwise
+}
+
+// Sorts are the columns by which a list can be ordered, in the parameters order_by and dir of its address.
+type Sorts struct {
+	Base    string // the list's address; empty for one that has one order
+	Query   url.Values
+	Default string // what it is ordered by when the address does not say
+}
+
+// by is what the list is ordered by.
+func (s Sorts) by() string { return cmp.Or(s.Query.Get("order_by"), s.Default) }
+
+// link is a column's header. first is the direction in which its rows are most useful: "asc" for words, "desc" for times and numbers.
+func (s Sorts) link(label, by, first string) SortLink {
+	l := SortLink{Label: label}
+	dir := first
+	if s.by() == by {
+		l.Dir, dir = "descending", "asc"
+		if s.Query.Get("dir") == "asc" {
+			l.Dir, dir = "ascending", "desc"
+		}
+	}
+	q := replaced(replaced(s.Query, "order_by"), "dir")
+	if by != s.Default {
+		q.Set("order_by", by)
+	}
+	if dir == "asc" {
+		q.Set("dir", dir)
+	}
+	l.URL = with(s.Base, q)
+	return l
+}
+
+// EventSorts and DeliverySorts are what lists can be ordered by, as choices.
+var (
+	EventSorts = []Option{{Value: "", Label: "Received"}, {Value: models.SortTime, Label: "Happened"}, {Value: models.SortTopic, Label: "Topic"}, {Value: models.SortStatus, Label: "Status"},
+		{Value: models.SortDestination, Label: "Destination"}, {Value: models.SortAttempts, Label: "Attempts"}, {Value: models.SortLastAttempt, Label: "Last attempt"}}
+	DeliverySorts = []Option{{Value: "", Label: "Received"}, {Value: models.SortTime, Label: "Happened"}, {Value: models.SortTopic, Label: "Topic"}, {Value: models.SortStatus, Label: "Status"},
+		{Value: models.SortAttempts, Label: "Attempts"}, {Value: models.SortLastAttempt, Label: "Last attempt"}}
+	directions = []Option{{Value: "", Label: "Descending, newest first"}, {Value: "asc", Label: "Ascending, oldest first"}}
+)
+
+// sortLabels are the choices of an order where nothing else says what they are.
+func sortLabels(options []Option) []Option {
+	out := slices.Clone(options)
+	for i := range out {
+		out[i].Label = "Sort by " + strings.ToLower(out[i].Label)
+	}
+	return out
+}
+
+// sortedText says how far an order reaches that is made within portions of a list; empty when it reaches over all of it.
+func sortedText(s *models.Sorted, what string, q url.Values, sorts []Option) string {
+	if s == nil || s.Complete {
+		return ""
+	}
+	by := strings.ToLower(optionLabel(sorts, q.Get("order_by")))
+	which := "newest"
+	if q.Get("dir") == "asc" && (q.Get("order_by") == models.SortTime || q.Get("order_by") == models.SortLastAttempt) {
+		which = "oldest"
+	}
+	return "Sorted by " + by + " within the " + which + " " + count(s.Within) + " " + what + " that match; the next " + count(s.Within) + " follow on later pages, sorted by themselves. Narrow the time range to sort all of them together."
 }
 
 // Chip is one condition of a filtered list.

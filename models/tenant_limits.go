@@ -1,0 +1,119 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// RetryLimits are a tenant's limits of manual retries, in its settings. Those that are nil are the server's; an operator may set
+// them above or below these.
+type RetryLimits struct {
+	ManualRetryLimit     *int `json:"manual_retry_limit,omitempty"`      // manual retries of one delivery; 0 for no limit
+	ManualRetriesPerHour *int `json:"manual_retries_per_hour,omitempty"` // of the tenant, single and in bulk; 0 for no limit
+	BulkRetryLimit       *int `json:"bulk_retry_limit,omitempty"`        // deliveries of one bulk retry
+}
+
+// The names of the limits, in settings and as fields of destinations, and what the server's are called.
+const (
+	limitPerDelivery = "manual_retry_limit"
+	limitPerHour     = "manual_retries_per_hour"
+	limitPerBulk     = "bulk_retry_limit"
+)
+
+var serverLimits = map[string]string{limitPerDelivery: "MANUAL_RETRY_LIMIT", limitPerHour: "MANUAL_RETRIES_PER_HOUR", limitPerBulk: "BULK_RETRY_LIMIT"}
+
+// Limit is how many there may be, and whose rule that is.
+type Limit struct {
+	Most  int    // 0 for no limit
+	name  string // of the setting
+	where string // what is to be changed for another limit, in words
+}
+
+// Rule names the setting, and says where it is changed.
+func (l Limit) Rule() string { return l.where }
+
+// atMost is the limit as a number to compare with.
+func (l Limit) atMost() int {
+	switch {
+	case l.Most != 0:
+		return l.Most
+	case l.name == limitPerDelivery:
+		return math.MaxInt16 // what the column holds
+	}
+	return math.MaxInt32
+}
+
+// AppliedLimits are the limits of manual retries that are in force for a tenant.
+type AppliedLimits struct {
+	PerDelivery, PerHour, PerBulk Limit
+}
+
+// Limits returns the limits of manual retries that are in force for a tenant.
+func (s *Store) Limits(ctx context.Context, db querier, tenant int64) (l AppliedLimits, err error) {
+	rows, err := db.Query(ctx, "select id, settings from tenants where key = $1", tenant)
+	if err != nil {
+		return l, err
+	}
+	var id string
+	var own RetryLimits
+	_, err = pgx.ForEachRow(rows, []any{&id, &own}, func() error { return nil })
+	of := func(name string, server int, own *int) Limit {
+		if own != nil {
+			return Limit{*own, name, fmt.Sprintf("%s in the settings of tenant %s, which an operator changes with PATCH /tenants/%s/settings", name, id, id)}
+		}
+		return Limit{server, name, serverLimits[name] + " of the server, which an operator changes, for all tenants in its environment or for one in the tenant's settings"}
+	}
+	l = AppliedLimits{of(limitPerDelivery, s.ManualRetryLimit, own.ManualRetryLimit), of(limitPerHour, s.HourlyRetryLimit, own.ManualRetriesPerHour),
+		of(limitPerBulk, s.BulkRetryLimit, own.BulkRetryLimit)}
+	return l, err
+}
+
+// LimitsOf returns the limits of manual retries that are in force for a destination.
+func (s *Store) LimitsOf(ctx context.Context, d *Destination) (AppliedLimits, error) {
+	l, err := s.Limits(ctx, s.Pool, d.TenantKey)
+	l.PerDelivery, l.PerHour = l.PerDelivery.Below(d.ManualRetryLimit, d.ID), l.PerHour.Below(d.ManualRetriesPerHour, d.ID)
+	return l, err
+}
+
+// Below is the limit of a destination: its own, if that is the stricter one.
+func (l Limit) Below(own *int, destination string) Limit {
+	if own == nil || l.Most != 0 && *own >= l.Most {
+		return l
+	}
+	return Limit{*own, l.name, l.name + " of destination " + destination + ", which is changed in its settings"}
+}
+
+// checkRetryLimits holds a destination's own limits against its tenant's.
+func (s *Store) checkRetryLimits(ctx context.Context, d *Destination, in *DestinationInput, bad problems) error {
+	if in.ManualRetryLimit == nil && in.ManualRetriesPerHour == nil {
+		return nil
+	}
+	limits, err := s.Limits(ctx, s.Pool, d.TenantKey)
+	if err != nil {
+		return err
+	}
+	for _, x := range []struct {
+		given *int
+		to    **int
+		limit Limit
+	}{{in.ManualRetryLimit, &d.ManualRetryLimit, limits.PerDelivery}, {in.ManualRetriesPerHour, &d.ManualRetriesPerHour, limits.PerHour}} {
+		switch {
+		case x.given == nil:
+		case *x.given == 0:
+			*x.to = nil
+		case *x.given < 0 || *x.given > maxRetryLimit[x.limit.name]:
+			bad.add(x.limit.name, fmt.Sprintf("must be between 1 and %d, or null for the tenant's", maxRetryLimit[x.limit.name]))
+		case *x.given > x.limit.atMost() && (*x.to == nil || **x.to != *x.given): // what is so already may be sent along
+			bad.add(x.limit.name, fmt.Sprintf("must be at most %d (%s)", x.limit.Most, x.limit.Rule()))
+		default:
+			*x.to = x.given
+		}
+	}
+	return nil
+}
+
+// maxRetryLimit is what the limits can be.
+var maxRetryLimit = map[string]int{limitPerDelivery: 30_000, limitPerHour: 100_000_000, limitPerBulk: 1_000_000}
