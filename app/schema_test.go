@@ -122,13 +122,12 @@ func TestListsThatClientsCanRead(t *testing.T) {
 			patch[f] = by[id][f]
 		}
 		before := a.want(200, "GET", "/tenants/acme/destinations/"+id, nil)
-		after := a.want(200, "PATCH", "/tenants/acme/destinations/"+id, patch, "User-Agent", pythonClient)
-		if after = a.want(200, "GET", "/tenants/acme/destinations/"+id, nil); before.raw != after.raw {
-			for _, f := range fields {
-				b, _ := json.Marshal(before.body[f])
-				if got, _ := json.Marshal(after.body[f]); string(b) != string(got) {
-					t.Errorf("%s of %s was %s and is %s", f, id, b, got)
-				}
+		a.want(200, "PATCH", "/tenants/acme/destinations/"+id, patch, "User-Agent", pythonClient)
+		after := a.want(200, "GET", "/tenants/acme/destinations/"+id, nil)
+		for _, f := range fields {
+			b, _ := json.Marshal(before.body[f])
+			if got, _ := json.Marshal(after.body[f]); string(b) != string(got) {
+				t.Errorf("%s of %s was %s and is %s", f, id, b, got)
 			}
 		}
 	}
