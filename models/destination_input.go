@@ -262,12 +262,17 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 		// A masked value that comes back as it was shown changes nothing.
 		if v != nil && *v != "" && d.Credentials[key] != "" && *v == mask(d.Credentials[key]) {
 			delete(in.Credentials, key)
+		} else if v != nil && isMasked(*v) {
+			bad.add("credentials."+key, maskedHelp)
 		}
 	}
 	for _, f := range d.sensitiveConfig() {
 		if v, old := in.Config[f.Key], d.Config[f.Key]; v != nil && old != "" {
 			plain := unmask(f, old, *v)
 			in.Config[f.Key] = &plain
+		}
+		if v := in.Config[f.Key]; v != nil && isMasked(*v) {
+			bad.add("config."+f.Key, maskedHelp)
 		}
 	}
 	in.Config.unalias(r.Spec.Config, d.Config, bad)

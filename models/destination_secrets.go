@@ -96,12 +96,27 @@ func toJSON(m map[string]string) string {
 // mask keeps enough of a secret to recognise it.
 func mask(s string) string {
 	if len(s) >= 16 {
-		return s[:6] + "••••••"
+		return s[:6] + maskText
 	}
 	if s == "" {
 		return ""
 	}
-	return "••••••"
+	return maskText
+}
+
+const (
+	maskText   = "••••••"
+	maskedHelp = "is masked; enter it in full"
+)
+
+// isMasked reports whether a secret is what is shown in its place: here, or by Outpost, which leaves four characters of
+// the longer ones. Saved as it is, it would be sent as the secret.
+func isMasked(s string) bool {
+	if strings.Contains(s, maskText) {
+		return true
+	}
+	rest := strings.TrimRight(s, "*")
+	return len(rest) < len(s) && (rest == "" || len(rest) == 4 && len(s) >= 10)
 }
 
 func (d *Destination) sealContext() string {

@@ -7,7 +7,8 @@
 #   test.sh browser           the browser journeys
 #   test.sh go sdk browser    all of them
 #
-# PKG and ARGS choose among the Go tests. All share one private PostgreSQL server, unless TEST_DATABASE_URL names one. What
+# PKG and ARGS choose among the Go tests. With OUTPOST_GO, the folder sdks/outpost-go of a checkout of Outpost, the SDK tests
+# try its Go client, too. All share one private PostgreSQL server, unless TEST_DATABASE_URL names one. What
 # cannot be had on this machine is named at the end, and with CI=true is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -85,12 +86,15 @@ with_node() {
 sdk_tests() {
 	local files=()
 	with_node "the SDK tests" || return 0
-	while IFS= read -r f; do files+=("$f"); done < <(find tests/sdk -name '*.test.mjs' ! -name 'python.*' | sort)
+	while IFS= read -r f; do files+=("$f"); done < <(find tests/sdk -name '*.test.mjs' ! -name 'python.*' ! -name 'go.*' | sort)
 	if PYTHON_SDK=$(scripts/python-packages.sh); then
 		export PYTHON_SDK
 		files+=(tests/sdk/python.test.mjs)
 	else
 		missing+=("the tests of the Python client: they need Python 3.10 or newer with venv (apt-get install python3-venv) and pip")
+	fi
+	if [ -n "${OUTPOST_GO:-}" ]; then
+		files+=(tests/sdk/go.test.mjs)
 	fi
 	node --test --test-reporter=spec "${files[@]}" || failed=1
 }

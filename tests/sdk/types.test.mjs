@@ -145,6 +145,18 @@ for (const [type, t] of Object.entries(types)) {
   });
 }
 
+test('a key file that is good for nothing is found out where it is used', async () => {
+  const { config, credentials } = types.gcp_pubsub;
+  await outpost.destinations.create('types', { id: 'key', type: 'gcp_pubsub', topics: '*', config, credentials });
+  const { ok, stages } = await server.api('POST', '/tenants/types/destinations/key/check');
+  assert.deepEqual([ok, stages.length], [false, 1]);
+  assert.match(stages[0].message, /service account key must hold client_email and private_key/);
+  const attempt = await server.api('POST', '/tenants/types/destinations/key/test', { topic: topics[0] });
+  assert.equal(attempt.status, 'failed');
+  assert.equal(attempt.error.class, 'config');
+  assert.match(attempt.error.message, /client_email/);
+});
+
 test('a change is a merge patch', async () => {
   const at = ['types', 'merged'];
   await outpost.destinations.create('types', {
