@@ -52,6 +52,7 @@ type attemptJSON struct {
 	Error           *errorJSON      `json:"error" doc:"null for a success."`
 	Event           *eventJSON      `json:"event,omitempty" doc:"With 'include=event'; with its payload for 'include=event.data'."`
 	Destination     json.RawMessage `json:"destination,omitempty"`
+	Links           linksJSON       `json:"links"`
 }
 
 type timingJSON struct {
@@ -88,7 +89,7 @@ func attemptToJSON(at *models.Attempt, in includes) attemptJSON {
 		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, AttemptNumber: at.Number,
 		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, RetryID: models.RetryID(at.RetryKey), StartedAt: at.StartedAt,
 		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS), ms(at.Timing.FirstByte)},
-		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader)}}
+		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader)}, Links: attemptLinks(at)}
 	if at.Code != 0 {
 		j.Code = strconv.Itoa(at.Code)
 	} else if at.ErrorClass != "" {
@@ -244,5 +245,5 @@ func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Re
 		}
 		j.Request.Body = string(sent)
 	}
-	return &Reply{Body: j}, nil
+	return &Reply{Body: j, Links: j.Links.header("delivery")}, nil
 }
