@@ -51,7 +51,7 @@ func (a *App) createAPIKey(ctx context.Context, c *Call, req *createAPIKeyReques
 	a.auditKey(ctx, c, "api_key.create", k)
 	j := apiKeyToJSON(k)
 	j.Key = secret
-	return &Reply{Status: http.StatusCreated, Body: j, Location: apiPrefix + "/api-keys"}, nil
+	return &Reply{Status: http.StatusCreated, Body: j, Location: apiPrefix + "/api-keys", Secret: true}, nil
 }
 
 // auditKey adds what happened to a key to the audit log, of its tenant if it is for one.

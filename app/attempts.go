@@ -27,29 +27,30 @@ func parseIncludes(list []string) (includes, error) {
 }
 
 type attemptJSON struct {
-	ID              string          `json:"id"`
-	TenantID        string          `json:"tenant_id"`
-	EventID         string          `json:"event_id"`
-	DestinationID   string          `json:"destination_id"`
-	DestinationType string          `json:"destination_type" api:"schema=DestinationType"`
-	DeliveryID      string          `json:"delivery_id"`
-	Status          string          `json:"status" api:"enum=success|failed"`
-	Time            time.Time       `json:"time" doc:"When it was started."`
-	Code            string          `json:"code" doc:"HTTP status, or the class of the error where there was no answer."`
-	AttemptNumber   int             `json:"attempt_number" doc:"From 1."`
-	Manual          bool            `json:"manual" doc:"Whether somebody asked for it, alone or in a bulk retry."`
-	Trigger         string          `json:"trigger" api:"schema=Trigger"`
-	Actor           string          `json:"actor,omitempty" doc:"Who asked for it."`
-	RetryID         string          `json:"retry_id,omitempty" doc:"The bulk retry that asked for it."`
-	StartedAt       time.Time       `json:"started_at"`
-	DurationMS      float64         `json:"duration_ms"`
-	LatencyMS       *int64          `json:"latency_ms" doc:"As 'duration_ms', in whole milliseconds; null where nothing was sent."`
-	Timing          timingJSON      `json:"timing"`
-	Request         requestJSON     `json:"request" doc:"What was sent; the body is the event's payload unless a transform made another."`
-	Response        *responseJSON   `json:"response" doc:"What the other side answered; null when it did not."`
-	ResponseData    *responseData   `json:"response_data,omitempty" doc:"With 'include=response_data'."`
-	Error           *errorJSON      `json:"error" doc:"null for a success."`
-	Event           *eventJSON      `json:"event,omitempty" doc:"With 'include=event'; with its payload for 'include=event.data'."`
+	ID              string        `json:"id"`
+	TenantID        string        `json:"tenant_id"`
+	EventID         string        `json:"event_id"`
+	DestinationID   string        `json:"destination_id"`
+	DestinationType string        `json:"destination_type" api:"schema=DestinationType"`
+	DeliveryID      string        `json:"delivery_id"`
+	Status          string        `json:"status" api:"enum=success|failed"`
+	Time            time.Time     `json:"time" doc:"When it was started."`
+	Code            string        `json:"code" doc:"HTTP status, or the class of the error where there was no answer."`
+	AttemptNumber   int           `json:"attempt_number" doc:"From 1."`
+	Manual          bool          `json:"manual" doc:"Whether somebody asked for it, alone or in a bulk retry."`
+	Trigger         string        `json:"trigger" api:"schema=Trigger"`
+	Actor           string        `json:"actor,omitempty" doc:"Who asked for it."`
+	RetryID         string        `json:"retry_id,omitempty" doc:"The bulk retry that asked for it."`
+	StartedAt       time.Time     `json:"started_at"`
+	DurationMS      float64       `json:"duration_ms"`
+	LatencyMS       *int64        `json:"latency_ms" doc:"As 'duration_ms', in whole milliseconds; null where nothing was sent."`
+	Timing          timingJSON    `json:"timing"`
+	Request         requestJSON   `json:"request" doc:"What was sent; the body is the event's payload unless a transform made another."`
+	Response        *responseJSON `json:"response" doc:"What the other side answered; null when it did not."`
+	ResponseData    *responseData `json:"response_data,omitempty" doc:"With 'include=response_data'."`
+	Error           *errorJSON    `json:"error" doc:"null for a success."`
+	Event           *eventJSON    `json:"event,omitempty" doc:"With 'include=event'; with its payload for 'include=event.data'."`
+	Links           linksJSON     `json:"links"`
 
 	Destination *destinationJSON `json:"destination,omitempty" doc:"With 'include=destination', as it is now; absent once it is deleted."`
 }
@@ -97,7 +98,7 @@ func attemptToJSON(at *models.Attempt, in includes) attemptJSON {
 		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, Code: string(at.ShownCode()), LatencyMS: latency(at), AttemptNumber: at.Number,
 		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, RetryID: models.RetryID(at.RetryKey), StartedAt: at.StartedAt,
 		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS), ms(at.Timing.FirstByte)},
-		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader)}}
+		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader)}, Links: attemptLinks(at)}
 	body := strings.ToValidUTF8(string(at.ResponseBody), "\uFFFD")
 	if at.Code != 0 || len(at.ResponseBody) > 0 {
 		j.Response = &responseJSON{at.Code, headerMap(at.ResponseHeader), body, at.Truncated}
@@ -275,5 +276,5 @@ func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Re
 		}
 		j.Request.Body = string(sent)
 	}
-	return &Reply{Body: j}, nil
+	return &Reply{Body: j, Links: j.Links.header("delivery")}, nil
 }

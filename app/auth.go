@@ -26,7 +26,7 @@ func (a *App) apiCall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 	if call, ok := c.Locals(callLocal).(*Call); ok {
 		return call, nil // found out before its Idempotency-Key was looked at
 	}
-	call := &Call{RequestID: requestID(c), IP: c.IP(), Prefer: parsePrefer(c.Get("Prefer")), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
+	call := &Call{RequestID: requestID(c), IP: c.IP(), Prefer: parsePrefer(headers(c, "Prefer")...), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
 		Trace: traces.Context(c.Get("traceparent")), IfNoneMatch: c.Get(fiber.HeaderIfNoneMatch)}
 	if call.Prefer.wait > 0 {
 		call.gone = callerGone(c)
@@ -35,11 +35,7 @@ func (a *App) apiCall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 		call.Schema = schemaOf(c.Get(fiber.HeaderUserAgent), c.Get(schemaHeader))
 	}
 	if call.Trace != "" {
-		var state []string // the header may be there several times
-		for _, h := range c.Request().Header.PeekAll("tracestate") {
-			state = append(state, string(h))
-		}
-		call.TraceState = traces.State(call.Trace, state...)
+		call.TraceState = traces.State(call.Trace, headers(c, "tracestate")...)
 	}
 	scheme, key, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
 	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "Bearer") || key == "" {
@@ -53,6 +49,14 @@ func (a *App) apiCall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 	}
 	call.Actor = actor
 	return call, allow(actor, perm)
+}
+
+// headers are the values of a header that may be there several times.
+func headers(c *fiber.Ctx, name string) (values []string) {
+	for _, h := range c.Request().Header.PeekAll(name) {
+		values = append(values, string(h))
+	}
+	return values
 }
 
 // allow returns an error unless the actor has the permission.

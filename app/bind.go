@@ -43,6 +43,9 @@ func setParam(dst reflect.Value, values []string) error {
 		if err != nil {
 			return err
 		}
+		if message := badTime(t); message != "" {
+			return errors.New(message)
+		}
 		dst.Set(reflect.ValueOf(t))
 		return nil
 	case *models.Duration:
@@ -99,7 +102,15 @@ func decodeBody(c *fiber.Ctx, dst reflect.Value, strict bool) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil // a request that says nothing; what is required is asked for by validation
 	}
-	return decodeJSON(b, dst, strict)
+	if err := decodeJSON(b, dst, strict); err != nil {
+		return err
+	}
+	bad := map[string]string{}
+	unreadable(dst, "", bad)
+	if len(bad) > 0 {
+		return &models.Error{Kind: models.KindInvalid, Message: "validation error", Fields: bad}
+	}
+	return nil
 }
 
 func decodeJSON(b []byte, dst reflect.Value, strict bool) error {

@@ -210,7 +210,7 @@ func (a *App) listChannelTypes(context.Context, *Call, *noRequest) (*Reply, erro
 	for _, t := range notify.Types() {
 		out = append(out, channelTypeJSON{t.Name, t.Label, t.Description, t.Instructions, fieldsToJSON(append(append([]adapters.Field(nil), t.Config...), t.Secrets...))})
 	}
-	return &Reply{Body: out}, nil
+	return &Reply{Body: out, Fresh: typesFresh}, nil
 }
 
 type notificationJSON struct {
@@ -314,5 +314,5 @@ func (a *App) resend(ctx context.Context, c *Call, req *notificationRequest) (*R
 		return nil, err
 	}
 	a.audit(ctx, c, scope, "notification.resend", req.Notification, map[string]any{"as": n.ID()})
-	return &Reply{Status: http.StatusAccepted, Body: notificationToJSON(n), Location: ownerPath(req.Tenant, "notifications", n.ID())}, nil
+	return &Reply{Body: notificationToJSON(n), Monitor: ownerPath(req.Tenant, "notifications", n.ID()), Shown: true}, nil
 }

@@ -28,6 +28,7 @@ type deliveryJSON struct {
 	LastError     *errorJSON `json:"last_error" doc:"Of the last attempt; null when it did not fail."`
 	CreatedAt     time.Time  `json:"created_at"`
 	UpdatedAt     time.Time  `json:"updated_at"`
+	Links         linksJSON  `json:"links"`
 }
 
 type errorJSON struct {
@@ -39,7 +40,7 @@ type errorJSON struct {
 func deliveryToJSON(d *models.Delivery) deliveryJSON {
 	j := deliveryJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Topic: d.Topic, Status: d.Status,
 		Reason: d.Reason, Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, NextAttemptAt: d.NextAttemptAt, LastAttemptAt: d.LastAttemptAt,
-		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt}
+		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt, Links: deliveryLinks(d)}
 	if d.LastCode != 0 {
 		j.LastCode = &d.LastCode
 	}
@@ -99,7 +100,8 @@ func (a *App) getDelivery(ctx context.Context, c *Call, req *deliveryRequest) (*
 			return nil, models.Following{}, err
 		}
 		final := d.Final()
-		return &Reply{Body: deliveryToJSON(d), Final: &final, ETag: fmt.Sprintf("%d-%d-%s", d.Turn, d.Attempts, d.Status)}, following(d), nil
+		body := deliveryToJSON(d)
+		return &Reply{Body: body, Final: &final, Links: body.Links.header("event"), ETag: fmt.Sprintf("%d-%d-%s", d.Turn, d.Attempts, d.Status)}, following(d), nil
 	})
 }
 
@@ -122,7 +124,9 @@ type retryRequest struct {
 
 type retriedJSON struct {
 	Success    bool           `json:"success"`
-	Deliveries []deliveryJSON `json:"deliveries" doc:"The delivery, after its attempt."`
+	Status     string         `json:"status" api:"schema=WorkStatus"`
+	Links      linksJSON      `json:"links"`
+	Deliveries []deliveryJSON `json:"deliveries,omitempty" doc:"The delivery, after its attempt, where the caller waited for it."`
 }
 
 // retry queues one attempt now, of an event's delivery to a destination.
@@ -143,7 +147,9 @@ func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, er
 		detail["attempt"] = d.NextAttemptID()
 	}
 	a.audit(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), detail)
-	r := &Reply{Body: success, Monitor: apiPrefix + "/deliveries/" + d.ID(), Applied: c.Prefer.waitApplied()}
+	links := deliveryLinks(d)
+	links.Monitor, links.Self = links.Self, ""
+	r := &Reply{Body: retriedJSON{Success: true, Status: workAccepted, Links: links}, Monitor: links.Monitor, Links: links.header(""), Applied: c.Prefer.waitApplied()}
 	if c.Prefer.wait == 0 {
 		return r, nil
 	}
@@ -151,7 +157,7 @@ func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, er
 	if err != nil || !settled {
 		return r, err
 	}
-	r.Status, r.Body = http.StatusOK, retriedJSON{true, []deliveryJSON{deliveryToJSON(after)}}
+	r.Status, r.Body = http.StatusOK, retriedJSON{true, workDone, links, []deliveryJSON{deliveryToJSON(after)}}
 	return r, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -100,12 +99,12 @@ func destinationToJSON(d *models.Destination, secrets bool) destinationJSON {
 	return j
 }
 
+// versionEnd is what in the ETag of a destination that was read stands between its version, which If-Match is about, and
+// what else is shown of it: how it does.
+const versionEnd = "-"
+
 func destinationReply(c *Call, d *models.Destination) *Reply {
 	return &Reply{Body: c.Schema.destination(destinationToJSON(d, c.Actor.SeesSecrets())), ETag: strconv.FormatInt(d.Version, 10)}
-}
-
-func destinationPath(d *models.Destination) string {
-	return apiPrefix + "/tenants/" + url.PathEscape(d.TenantID) + "/destinations/" + url.PathEscape(d.ID)
 }
 
 // version reads the version that the caller of a change has seen.
@@ -113,7 +112,8 @@ func (c *Call) version() (int64, error) {
 	if c.IfMatch == "" || c.IfMatch == "*" {
 		return 0, nil
 	}
-	v, err := strconv.ParseInt(c.IfMatch, 10, 64)
+	read, _, _ := strings.Cut(c.IfMatch, versionEnd)
+	v, err := strconv.ParseInt(read, 10, 64)
 	if err != nil || v <= 0 {
 		return 0, &models.Error{Kind: models.KindStale, Message: "If-Match does not name a version of this destination. Read it again and give its ETag."}
 	}
@@ -133,7 +133,7 @@ func (a *App) createDestination(ctx context.Context, c *Call, req *createDestina
 	}
 	a.auditDestination(ctx, c, d, "destination.create", nil)
 	r := destinationReply(c, d)
-	r.Status, r.Location = http.StatusCreated, destinationPath(d)
+	r.Status, r.Location, r.Secret = http.StatusCreated, destinationPath(d.TenantID, d.ID), true
 	// Whoever creates a destination sees the secret that was made for it, this once.
 	r.Body = c.Schema.destination(destinationToJSON(d, true))
 	return r, nil
@@ -152,7 +152,10 @@ func (a *App) getDestination(ctx context.Context, c *Call, req *destinationReque
 	if err := c.Schema.refuse(d); err != nil {
 		return nil, err
 	}
-	return destinationReply(c, d), nil
+	r := destinationReply(c, d)
+	tag, err := tagOfJSON(r.Body)
+	r.ETag += versionEnd + tag
+	return r, err
 }
 
 type listDestinationsRequest struct {
@@ -249,7 +252,7 @@ func (a *App) probeDestination(ctx context.Context, c *Call, req *enableRequest)
 	a.auditDestination(ctx, c, d, map[bool]string{true: "destination.probe", false: "destination.enable"}[probing], map[string]any{"backlog": req.Body.Backlog})
 	r := destinationReply(c, d)
 	if probing {
-		r.Status = http.StatusAccepted
+		r.Monitor, r.Shown = destinationPath(d.TenantID, d.ID), true
 	}
 	return r, nil
 }
@@ -281,7 +284,9 @@ type backlogRequest struct {
 }
 
 type countJSON struct {
-	Count int `json:"count" doc:"Deliveries that it concerned."`
+	Count  int       `json:"count" doc:"Deliveries that it concerned."`
+	Status string    `json:"status" api:"schema=WorkStatus"`
+	Links  linksJSON `json:"links"`
 }
 
 func (a *App) actOnBacklog(ctx context.Context, c *Call, req *backlogRequest) (*Reply, error) {
@@ -294,7 +299,8 @@ func (a *App) actOnBacklog(ctx context.Context, c *Call, req *backlogRequest) (*
 		return nil, err
 	}
 	a.audit(ctx, c, scope, "destination.backlog", req.Destination, map[string]any{"action": req.Body.Action, "since": req.Body.Since, "until": req.Body.Until, "count": n})
-	return &Reply{Status: http.StatusAccepted, Body: countJSON{n}}, nil
+	links := linksJSON{Monitor: destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusHeld), Destination: destinationPath(req.Tenant, req.Destination)}
+	return &Reply{Body: countJSON{n, workAccepted, links}, Monitor: links.Monitor, Links: links.header("")}, nil
 }
 
 type rotateRequest struct {
@@ -316,7 +322,7 @@ func (a *App) rotateSecret(ctx context.Context, c *Call, req *rotateRequest) (*R
 	}
 	a.auditDestination(ctx, c, d, "destination.rotate_secret", map[string]any{"overlap": models.Duration(overlap).String()})
 	r := destinationReply(c, d)
-	r.Body = destinationToJSON(d, true)
+	r.Body, r.Secret = destinationToJSON(d, true), true
 	return r, nil
 }
 
@@ -330,7 +336,7 @@ func (a *App) revealSecret(ctx context.Context, c *Call, req *destinationRequest
 		return nil, err
 	}
 	a.auditDestination(ctx, c, d, "destination.reveal_secret", nil)
-	return &Reply{Body: credentialsJSON{d.Masked(true)}}, nil
+	return &Reply{Body: credentialsJSON{d.Masked(true)}, Secret: true}, nil
 }
 
 type stageJSON struct {
@@ -435,7 +441,7 @@ func (a *App) listTypes(context.Context, *Call, *noRequest) (*Reply, error) {
 	for _, r := range adapters.All() {
 		out = append(out, typeToJSON(r))
 	}
-	return &Reply{Body: out}, nil
+	return &Reply{Body: out, Fresh: typesFresh}, nil
 }
 
 type typeRequest struct {
@@ -447,5 +453,5 @@ func (a *App) getType(_ context.Context, _ *Call, req *typeRequest) (*Reply, err
 	if r == nil {
 		return nil, &models.Error{Kind: models.KindNotFound, Message: "There is no such destination type."}
 	}
-	return &Reply{Body: typeToJSON(r)}, nil
+	return &Reply{Body: typeToJSON(r), Fresh: typesFresh}, nil
 }

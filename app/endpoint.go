@@ -46,12 +46,16 @@ func (c *Call) asker() models.Asker {
 type Reply struct {
 	Status   int
 	Body     any
-	Location string   // of a created resource
-	Monitor  string   // where the caller sees how what was asked for goes on; the status is 202 then, unless another is set
-	ETag     string   // without quotes; empty for none
-	Final    *bool    // whether polling is over; nil where there is nothing to poll
-	Applied  []string // preferences that were honoured
-	Omitted  []string // types of destinations that were left out, since the caller's client cannot read them
+	Location string        // of a created resource
+	Monitor  string        // where the caller sees how what was asked for goes on; the status is 202 then, unless another is set
+	Shown    bool          // the body is what a GET of Monitor would answer
+	Links    string        // values of the Link header; that of Monitor is added where there are none
+	ETag     string        // without quotes; empty for that of the body, where something is read
+	Final    *bool         // whether polling is over; nil where there is nothing to poll
+	Fresh    time.Duration // how long what is read may be used without asking again; 0 for not at all
+	Secret   bool          // no cache may keep it
+	Applied  []string      // preferences that were honoured
+	Omitted  []string      // types of destinations that were left out, since the caller's client cannot read them
 }
 
 // useCase is one thing that a caller can do. There is no HTTP in it: the same one serves the API and the dashboard.
@@ -104,20 +108,28 @@ func (c *Call) within(ctx context.Context) (context.Context, context.CancelFunc)
 
 func sendJSON(c *fiber.Ctx, call *Call, r *Reply) error {
 	get := c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead
+	if p, ok := r.Body.(interface{ cursors() paginationJSON }); ok && get {
+		r.Links = joined(r.Links, pageLinks(c.OriginalURL(), p.cursors()))
+	}
 	status, body, err := r.write(call, get, c.Set)
 	if err != nil {
 		return err
 	}
-	if r.ETag != "" && get && etagMatches(c.Get(fiber.HeaderIfNoneMatch), quoted(r.ETag)) {
+	if get && !r.Secret && r.unchanged(c, body) {
 		c.Response().Header.Del(fiber.HeaderContentType)
 		return c.SendStatus(fiber.StatusNotModified)
 	}
-	if p, ok := r.Body.(interface{ cursors() paginationJSON }); ok && get {
-		if links := pageLinks(c.OriginalURL(), p.cursors()); links != "" {
-			c.Set(fiber.HeaderLink, links)
+	if call.claim != nil {
+		if err := keepWhole(c, call, r); err != nil {
+			return err
 		}
 	}
 	return c.Status(status).Send(body)
+}
+
+// joined puts values of one header together.
+func joined(values ...string) string {
+	return strings.Join(slices.DeleteFunc(values, func(s string) bool { return s == "" }), ", ")
 }
 
 // write sets the headers of an answer and returns the rest of it.
@@ -125,38 +137,37 @@ func (r *Reply) write(call *Call, get bool, set func(name, value string)) (statu
 	if r.Location != "" {
 		set(fiber.HeaderLocation, r.Location)
 	}
-	applied := r.Applied
+	links := r.Links
 	if r.Monitor != "" {
 		set(fiber.HeaderLocation, r.Monitor)
-		set(fiber.HeaderContentLocation, r.Monitor)
-		set(fiber.HeaderLink, "<"+r.Monitor+`>; rel="monitor"`)
-	}
-	if r.Monitor != "" || r.Final != nil {
-		set(fiber.HeaderVary, "Prefer")
-	}
-	if r.Final != nil {
-		if *r.Final {
-			set(fiber.HeaderCacheControl, "private, max-age=60")
-		} else {
-			set(fiber.HeaderCacheControl, "private, no-cache")
-			set(fiber.HeaderRetryAfter, "1")
+		if r.Shown {
+			set(fiber.HeaderContentLocation, r.Monitor)
+		}
+		if links == "" {
+			links = "<" + r.Monitor + `>; rel="monitor"`
 		}
 	}
+	if links != "" {
+		set(fiber.HeaderLink, links)
+	}
+	r.cache(get, set)
 	if status = r.Status; status == 0 {
 		status = fiber.StatusOK
 		if r.Monitor != "" {
 			status = fiber.StatusAccepted
 		}
 	}
+	applied := slices.Clone(r.Applied)
+	if status != fiber.StatusAccepted {
+		applied = slices.DeleteFunc(applied, func(s string) bool { return s == respondAsync })
+	}
 	minimal := call.Prefer.minimal && status < 300 && !get
 	if minimal {
-		applied = append(slices.Clone(applied), "return=minimal")
-		if status == fiber.StatusOK {
-			status = fiber.StatusNoContent
-		}
+		applied = append(applied, returnMinimal)
+		status = withoutBody(status)
 	}
 	if len(applied) > 0 {
-		set("Preference-Applied", strings.Join(applied, ", "))
+		set(headerApplied, strings.Join(applied, ", "))
 	}
 	if r.ETag != "" {
 		set(fiber.HeaderETag, quoted(r.ETag))
@@ -177,13 +188,6 @@ func (r *Reply) write(call *Call, get bool, set func(name, value string)) (statu
 	return status, bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// keep is the answer as it is given again for its request's Idempotency-Key.
-func (r *Reply) keep(call *Call) (k *models.KeptAnswer, err error) {
-	k = &models.KeptAnswer{Header: map[string]string{}}
-	k.Status, k.Body, err = r.write(call, false, func(name, value string) { k.Header[name] = value })
-	return k, err
-}
-
 // pageLinks are the values of a Link header (RFC 8288) for the pages after and before the one at this address.
 func pageLinks(address string, p paginationJSON) string {
 	path, query, _ := strings.Cut(address, "?")
@@ -201,20 +205,6 @@ func pageLinks(address string, p paginationJSON) string {
 	add("next", p.Next)
 	add("prev", p.Prev)
 	return strings.Join(links, ", ")
-}
-
-// etagMatches reads If-None-Match (RFC 9110, section 13.1.2).
-func etagMatches(header, tag string) bool {
-	if header == "" {
-		return false
-	}
-	for _, t := range strings.Split(header, ",") {
-		t = strings.TrimPrefix(strings.TrimSpace(t), "W/")
-		if t == tag || t == "*" {
-			return true
-		}
-	}
-	return false
 }
 
 // binder fills a request's struct from the path, the query and the body, as its tags say:

@@ -22,11 +22,12 @@ type eventJSON struct {
 	Metadata              map[string]string `json:"metadata" api:"null"`
 	Data                  json.RawMessage   `json:"data,omitempty" api:"schema=Payload" doc:"The payload, as it was published."`
 	Deliveries            models.Counts     `json:"deliveries,omitempty" doc:"How many deliveries it has in each state."`
+	Links                 linksJSON         `json:"links"`
 }
 
 func eventToJSON(e *models.Event) eventJSON {
 	return eventJSON{ID: e.ID, TenantID: e.TenantID, Topic: e.Topic, MatchedDestinationIDs: e.Matched, Time: e.Time, ReceivedAt: e.Received,
-		EligibleForRetry: e.Retry, Metadata: e.Metadata, Data: e.Data, Deliveries: e.Counts}
+		EligibleForRetry: e.Retry, Metadata: e.Metadata, Data: e.Data, Deliveries: e.Counts, Links: eventLinks(e)}
 }
 
 // filterParams are the parameters that lists of events, deliveries and attempts share.
@@ -115,7 +116,8 @@ func (a *App) getEvent(ctx context.Context, c *Call, req *eventRequest) (*Reply,
 		final := e.Counts.Final()
 		h := fnv.New64a()
 		_ = json.NewEncoder(h).Encode([]any{e.ID, e.Counts, e.Attempts, e.LastError})
-		return &Reply{Body: eventToJSON(e), Final: &final, ETag: strconv.FormatUint(h.Sum64(), 36)}, models.Following{Event: e.Key}, nil
+		body := eventToJSON(e)
+		return &Reply{Body: body, Final: &final, Links: body.Links.header(""), ETag: strconv.FormatUint(h.Sum64(), 36)}, models.Following{Event: e.Key}, nil
 	})
 }
 
@@ -127,6 +129,7 @@ type skippedJSON struct {
 type eventDeliveriesJSON struct {
 	pageJSON[deliveryJSON]
 	Skipped []skippedJSON `json:"skipped" doc:"Destinations that it did not concern."`
+	Links   linksJSON     `json:"links"`
 }
 
 func (a *App) listEventDeliveries(ctx context.Context, c *Call, req *eventRequest) (*Reply, error) {
@@ -134,14 +137,23 @@ func (a *App) listEventDeliveries(ctx context.Context, c *Call, req *eventReques
 	if err != nil {
 		return nil, err
 	}
-	con, err := a.store.EventDeliveries(ctx, scope, req.Event)
-	if err != nil {
-		return nil, err
-	}
-	page := &models.Page[*models.Delivery]{Items: con.Deliveries, OrderBy: "destination", Dir: "asc", Limit: len(con.Deliveries)}
-	skipped := []skippedJSON{}
-	for _, s := range con.Skipped {
-		skipped = append(skipped, skippedJSON{s.Destination.ID, s.Reason})
-	}
-	return &Reply{Body: eventDeliveriesJSON{pageToJSON(page, deliveryToJSON), skipped}}, nil
+	return a.poll(ctx, c, func() (*Reply, models.Following, error) {
+		con, err := a.store.EventDeliveries(ctx, scope, req.Event)
+		if err != nil {
+			return nil, models.Following{}, err
+		}
+		page := &models.Page[*models.Delivery]{Items: con.Deliveries, OrderBy: "destination", Dir: "asc", Limit: len(con.Deliveries)}
+		skipped := []skippedJSON{}
+		for _, s := range con.Skipped {
+			skipped = append(skipped, skippedJSON{s.Destination.ID, s.Reason})
+		}
+		final := true
+		for _, d := range con.Deliveries {
+			final = final && d.Final()
+		}
+		links := linksJSON{Event: eventPath(con.Event.ID, con.Event.TenantID), Attempts: eventAttemptsPath(con.Event.ID, con.Event.TenantID)}
+		body := eventDeliveriesJSON{pageToJSON(page, deliveryToJSON), skipped, links}
+		tag, err := tagOfJSON(body)
+		return &Reply{Body: body, Final: &final, Links: links.header("event"), ETag: tag}, models.Following{Event: con.Event.Key}, err
+	})
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
@@ -82,24 +81,24 @@ func (r *filteredRequest) query() models.FilteredQuery {
 }
 
 type filteredJSON struct {
-	Count       int      `json:"count" doc:"Events that are sent, or would be."`
-	FilteredOut int      `json:"filtered_out" doc:"Events that filters held back, in this span."`
-	Matching    int      `json:"matching" doc:"Of those, events that the filter, as it is now, lets through."`
-	More        bool     `json:"more" doc:"There are more than one request looks at."`
-	Sample      []string `json:"sample" doc:"Ids of some of the events."`
+	Count       int       `json:"count" doc:"Events that are sent, or would be."`
+	FilteredOut int       `json:"filtered_out" doc:"Events that filters held back, in this span."`
+	Matching    int       `json:"matching" doc:"Of those, events that the filter, as it is now, lets through."`
+	More        bool      `json:"more" doc:"There are more than one request looks at."`
+	Sample      []string  `json:"sample" doc:"Ids of some of the events."`
+	Status      string    `json:"status,omitempty" api:"schema=WorkStatus"`
+	Links       linksJSON `json:"links"`
 }
 
 // sendFiltered sends events that a destination's filter held back after all, or says what that would be.
 func (a *App) sendFiltered(ctx context.Context, c *Call, req *filteredRequest) (*Reply, error) {
 	var plan *models.FilteredPlan
 	var err error
-	status := http.StatusAccepted
 	if req.Body.Plan {
 		var d *models.Destination
 		if d, err = a.store.Destination(ctx, c.Scope(), req.Tenant, req.Destination); err != nil {
 			return nil, err
 		}
-		status = http.StatusOK
 		plan, err = a.store.PlanFiltered(ctx, d, req.query())
 	} else {
 		plan, err = a.store.SendFiltered(ctx, c.Scope(), req.Tenant, req.Destination, c.Actor.Name, req.query())
@@ -118,5 +117,12 @@ func (a *App) sendFiltered(ctx context.Context, c *Call, req *filteredRequest) (
 	for _, e := range plan.Sample {
 		sample = append(sample, e.ID)
 	}
-	return &Reply{Status: status, Body: filteredJSON{plan.Count(req.Body.All), plan.Events, plan.Matching, plan.More, sample}}, nil
+	links := linksJSON{Destination: destinationPath(req.Tenant, req.Destination)}
+	body := filteredJSON{plan.Count(req.Body.All), plan.Events, plan.Matching, plan.More, sample, "", links}
+	if req.Body.Plan {
+		return &Reply{Body: body}, nil
+	}
+	// What is sent after all leaves this list.
+	body.Links.Monitor, body.Status = destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusFilteredOut), workAccepted
+	return &Reply{Body: body, Monitor: body.Links.Monitor, Links: body.Links.header("")}, nil
 }

@@ -16,10 +16,14 @@ import (
 const maxIdempotencyKey = 255
 
 // keptHeaders are the headers of an answer that are given again with it.
-var keptHeaders = []string{fiber.HeaderContentType, fiber.HeaderLocation, fiber.HeaderContentLocation, fiber.HeaderLink, fiber.HeaderETag, fiber.HeaderVary, "Preference-Applied"}
+var keptHeaders = []string{fiber.HeaderContentType, fiber.HeaderLocation, fiber.HeaderContentLocation, fiber.HeaderLink, fiber.HeaderETag, fiber.HeaderVary, headerApplied}
 
-// callLocal is where a request with an Idempotency-Key keeps its call for its handler.
-const callLocal = "call"
+// Where a request with an Idempotency-Key keeps its call for its handler, and its handler the whole of an answer of which
+// the caller prefers a part.
+const (
+	callLocal  = "call"
+	wholeLocal = "whole answer"
+)
 
 // once makes a POST safe to send again: with an Idempotency-Key, a request is carried out once and its answer given again
 // (draft-ietf-httpapi-idempotency-key-header). Requests without one pass through.
@@ -47,7 +51,7 @@ func (a *App) once(r route) fiber.Handler {
 			return err
 		}
 		if kept != nil {
-			return sendKept(c, kept)
+			return sendKept(c, call, kept)
 		}
 		call.claim = claim
 		c.Locals(callLocal, call)
@@ -91,9 +95,11 @@ func (a *App) first(c *fiber.Ctx, claim *models.Claim, run fiber.Handler) error 
 
 // keepPublished makes the accepting transaction keep the answer to a single event: a caller that sends the event again after
 // a crash gets the same answer.
-func (c *Call) keepPublished() {
+func (c *Call) keepPublished(tenantID string) {
 	if c.claim != nil {
-		c.claim.Published = func(res models.PublishResult) (*models.KeptAnswer, error) { return publishReply(c, &res).keep(c) }
+		c.claim.Published = func(res models.PublishResult) (*models.KeptAnswer, error) {
+			return publishReply(c, tenantID, &res).keep(c)
+		}
 	}
 }
 
@@ -130,7 +136,11 @@ func fingerprint(c *fiber.Ctx) []byte {
 	return h.Sum(nil)
 }
 
+// keptAnswer is the answer that is given again: the one that was sent, or what it is a part of.
 func keptAnswer(c *fiber.Ctx) *models.KeptAnswer {
+	if k, ok := c.Locals(wholeLocal).(*models.KeptAnswer); ok {
+		return k
+	}
 	k := &models.KeptAnswer{Status: c.Response().StatusCode(), Header: map[string]string{}, Body: bytes.Clone(c.Response().Body())}
 	for _, name := range keptHeaders {
 		if v := c.GetRespHeader(name); v != "" {
@@ -140,11 +150,42 @@ func keptAnswer(c *fiber.Ctx) *models.KeptAnswer {
 	return k
 }
 
-func sendKept(c *fiber.Ctx, k *models.KeptAnswer) error {
+// keepWhole remembers the whole of an answer that is sent without its body: who sends the request again may prefer it with.
+func keepWhole(c *fiber.Ctx, call *Call, r *Reply) error {
+	if !call.Prefer.minimal {
+		return nil
+	}
+	k, err := r.keep(call)
+	c.Locals(wholeLocal, k)
+	return err
+}
+
+// keep is the answer as it is given again for its request's Idempotency-Key, whatever part of it the caller prefers.
+func (r *Reply) keep(call *Call) (k *models.KeptAnswer, err error) {
+	whole := *call
+	whole.Prefer.minimal = false
+	k = &models.KeptAnswer{Header: map[string]string{}}
+	k.Status, k.Body, err = r.write(&whole, false, func(name, value string) { k.Header[name] = value })
+	return k, err
+}
+
+// sendKept gives an answer again, as this request prefers it.
+func sendKept(c *fiber.Ctx, call *Call, k *models.KeptAnswer) error {
 	for name, value := range k.Header {
-		c.Set(name, value)
+		if name != headerApplied {
+			c.Set(name, value)
+		}
+	}
+	status, body := k.Status, k.Body
+	applied := call.Prefer.honoured(k.Header[headerApplied])
+	if call.Prefer.minimal && status < http.StatusMultipleChoices {
+		status, body, applied = withoutBody(status), nil, append(applied, returnMinimal)
+		c.Response().Header.Del(fiber.HeaderContentType)
+	}
+	if len(applied) > 0 {
+		c.Set(headerApplied, strings.Join(applied, ", "))
 	}
 	c.Set("Idempotent-Replayed", "true")
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	return c.Status(k.Status).Send(k.Body)
+	return c.Status(status).Send(body)
 }

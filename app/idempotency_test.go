@@ -104,6 +104,27 @@ func TestIdempotencyKey(t *testing.T) {
 		t.Errorf("%d %s", minimal.status, minimal.raw)
 	}
 	sameAnswer(t, minimal, a.once("min", "/publish", event, "Prefer", "return=minimal"))
+	// What is given again is the whole answer or no body, as each request prefers.
+	for _, path := range []string{"/publish", "/retries/plan", "/publish/batch", "/tenants/acme/destinations"} {
+		body := map[string]string{"/publish": event, "/publish/batch": "[" + event + "]", "/retries/plan": `{"tenant_id":"acme","filter":{"status":["delivered"]}}`,
+			"/tenants/acme/destinations": destination}[path]
+		less := a.once("less "+path, path, body, "Prefer", "return=minimal")
+		whole := a.once("less "+path, path, body)
+		if less.raw != "" || less.header.Get("Preference-Applied") != "return=minimal" || whole.body == nil || whole.header.Get("Preference-Applied") != "" ||
+			!strings.HasPrefix(whole.header.Get("Content-Type"), "application/json") || whole.header.Get("Idempotent-Replayed") != "true" {
+			t.Errorf("%s: %d %q, then %d %q %v", path, less.status, less.raw, whole.status, whole.raw, whole.header)
+		}
+		if path == "/retries/plan" && (less.status != 204 || whole.status != 200) || path != "/retries/plan" && less.status != whole.status {
+			t.Errorf("%s: %d, then %d", path, less.status, whole.status)
+		}
+		sameAnswer(t, less, a.once("less "+path, path, body, "Prefer", "return=minimal"))
+		whole = a.once("whole "+path, path, body)
+		less = a.once("whole "+path, path, body, "Prefer", "return=minimal")
+		if less.raw != "" || less.header.Get("Preference-Applied") != "return=minimal" || less.header.Get("Location") != whole.header.Get("Location") {
+			t.Errorf("%s: %d %q %v", path, less.status, less.raw, less.header)
+		}
+		sameAnswer(t, whole, a.once("whole "+path, path, body))
+	}
 }
 
 func TestIdempotencyKeyIsRefused(t *testing.T) {

@@ -151,7 +151,7 @@ func (b *describer) operation(r route) *openapi.Operation {
 	if !get && op.Responses.Get("200") != nil {
 		op.Responses.Set("204", &openapi.Response{Ref: "#/components/responses/Minimal"})
 	}
-	if get && (d.polled || d.versioned) {
+	if get && (d.cached || d.versioned) {
 		op.Responses.Set("304", &openapi.Response{Ref: "#/components/responses/NotModified"})
 	}
 	for _, e := range errorsOf(r) {
@@ -172,12 +172,13 @@ func (b *describer) headers(d *description, method string, status int) map[strin
 		}
 	}
 	add(true, "X-Request-Id")
-	add(d.polled || d.versioned && method != http.MethodDelete, "ETag")
+	add(d.cached || d.versioned && method != http.MethodDelete, "ETag")
+	add(true, "Cache-Control")
 	add(d.polled, "Retry-After")
-	add(d.located && (status != http.StatusOK || d.waits), "Location")
-	add(d.linked, "Content-Location")
-	add(d.linked || d.limit > 0, "Link")
-	add(d.linked || d.polled || d.streamed, "Vary")
+	add((d.located || d.linked) && (status != http.StatusOK || d.waits), "Location")
+	add(d.shown, "Content-Location")
+	add(d.linked || d.related || d.limit > 0, "Link")
+	add(d.linked || d.cached || d.streamed, "Vary")
 	add(method == http.MethodPost, "Idempotent-Replayed")
 	add(method != http.MethodGet || d.polled || d.streamed, "Preference-Applied")
 	return out
@@ -248,7 +249,7 @@ func (b *describer) request(op *openapi.Operation, r route) {
 	ref := func(name string) {
 		op.Parameters = append(op.Parameters, &openapi.Parameter{Ref: "#/components/parameters/" + name})
 	}
-	if d.polled || d.versioned && r.method == http.MethodGet {
+	if d.cached || d.versioned && r.method == http.MethodGet {
 		ref("IfNoneMatch")
 	}
 	if d.versioned && (r.method == http.MethodPatch || r.method == http.MethodDelete) {

@@ -31,7 +31,7 @@ type description struct {
 	choices          map[string][]string
 	answers          []described
 
-	waits, polled, versioned, located, linked, conflicts, limited, past, streamed bool
+	waits, polled, versioned, located, linked, shown, related, cached, conflicts, limited, past, streamed bool
 }
 
 // described is one kind of answer.
@@ -48,7 +48,7 @@ type fact func(*description)
 // on mounts a use case in the API. id is how clients call it (operationId), summary says in a sentence what it does, and
 // facts say what it answers and which headers matter.
 func on[Req any](a *App, method, path string, perm models.Permission, run useCase[Req], id, summary string, facts ...fact) route {
-	return by[Req](method, path, perm, asJSON(a, perm, run), id, summary, facts...)
+	return by[Req](method, path, perm, asJSON(a, perm, run), id, summary, append([]fact{func(d *description) { d.cached = method == http.MethodGet }}, facts...)...)
 }
 
 // by is on for a handler of its own, which reads what Req describes.
@@ -108,6 +108,9 @@ var (
 	versioned fact = func(d *description) { d.versioned = true } // ETag, and If-Match where it is changed
 	located   fact = func(d *description) { d.located = true }   // Location of what was made or goes on
 	linked    fact = func(d *description) { d.linked = true }    // Link to where to look how it goes on
+	shown     fact = func(d *description) { d.shown = true }     // a 202 that shows what is at that address: Content-Location
+	related   fact = func(d *description) { d.related = true }   // Link to what belongs to it
+	secret    fact = func(d *description) { d.cached = false }   // what is read is for no cache: no ETag
 	conflicts fact = func(d *description) { d.conflicts = true } // 409 where the state does not permit it
 	limited   fact = func(d *description) { d.limited = true }   // 429
 	past      fact = func(d *description) { d.past = true }      // 410 for what is no longer kept

@@ -302,7 +302,7 @@ func (a *App) sendTestPage(ctx context.Context, p *pageCtx) error {
 	switch body := reply.Body.(type) {
 	case attemptJSON:
 		return p.done(views.AttemptURL(p.tenant.ID, body.ID), nil)
-	case *models.PublishResult:
+	case publishJSON:
 		return p.done(views.EventURL(p.tenant.ID, body.ID), &views.Flash{Tone: views.ToneInfo, Text: "The test event was accepted and is on its way."})
 	}
 	return p.done(views.EventsURL(p.tenant.ID), said("The test event was accepted."))

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -76,6 +75,8 @@ func decodePublish(b []byte, in *models.PublishInput, strict bool) error {
 // publishResult is the answer to a publish.
 type publishJSON struct {
 	models.PublishResult
+	Status     string         `json:"status" api:"schema=WorkStatus"`
+	Links      linksJSON      `json:"links"`
 	Deliveries []deliveryJSON `json:"deliveries,omitempty" doc:"With 'Prefer: wait', once every one has had its first outcome."`
 }
 
@@ -83,12 +84,12 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	if err := scopePublish(call, in); err != nil {
 		return nil, err
 	}
-	call.keepPublished()
+	call.keepPublished(in.TenantID)
 	res, err := a.acceptTraced(ctx, call, in)
 	if err != nil {
 		return nil, err
 	}
-	r := publishReply(call, res)
+	r := publishReply(call, in.TenantID, res)
 	if call.Prefer.wait == 0 {
 		return r, nil
 	}
@@ -100,7 +101,8 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	if err != nil || !settled {
 		return r, err
 	}
-	out := publishJSON{PublishResult: *res, Deliveries: []deliveryJSON{}}
+	out := r.Body.(publishJSON)
+	out.Status, out.Deliveries = workDone, []deliveryJSON{}
 	for _, d := range considered.Deliveries {
 		out.Deliveries = append(out.Deliveries, deliveryToJSON(d))
 	}
@@ -108,8 +110,9 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	return r, nil
 }
 
-func publishReply(call *Call, res *models.PublishResult) *Reply {
-	return &Reply{Body: publishJSON{PublishResult: *res}, Applied: call.Prefer.waitApplied(), Monitor: apiPrefix + "/events/" + url.PathEscape(res.ID)}
+func publishReply(call *Call, tenantID string, res *models.PublishResult) *Reply {
+	links := publishedLinks(res.ID, tenantID)
+	return &Reply{Body: publishJSON{PublishResult: *res, Status: workAccepted, Links: links}, Applied: call.Prefer.waitApplied(), Monitor: links.Monitor}
 }
 
 // acceptTraced accepts an event within a span, to which its attempts will belong.
@@ -164,10 +167,12 @@ type batchResult struct {
 	DestinationIDs []string          `json:"destination_ids,omitempty"`
 	Message        string            `json:"message,omitempty" doc:"Why it was refused."`
 	Fields         map[string]string `json:"fields,omitempty" doc:"What is wrong, by field."`
+	Links          *linksJSON        `json:"links,omitempty"`
 	Deliveries     []deliveryJSON    `json:"deliveries,omitempty" doc:"What became of it, where the caller waited for the outcomes."`
 }
 
 type batchJSON struct {
+	Status  string        `json:"status" api:"schema=WorkStatus"`
 	Results []batchResult `json:"results" doc:"One for every event, in the order of the request."`
 }
 
@@ -217,9 +222,10 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 			refuse(i, errs[k])
 			continue
 		}
-		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs}
+		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs,
+			Links: &linksJSON{Monitor: eventPath(res[k].ID, ins[k].TenantID)}}
 	}
-	r := &Reply{Status: http.StatusAccepted, Body: batchJSON{results}, Applied: call.Prefer.waitApplied()}
+	r := &Reply{Status: http.StatusAccepted, Body: batchJSON{workAccepted, results}, Applied: call.Prefer.waitApplied()}
 	if call.Prefer.wait > 0 {
 		ctx, cancelWait := call.within(ctx)
 		defer cancelWait()
@@ -228,7 +234,7 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 			return err
 		}
 		if settled {
-			r.Status = http.StatusOK
+			r.Status, r.Body = http.StatusOK, batchJSON{workDone, results}
 		}
 	}
 	c.Set(fiber.HeaderVary, "Prefer")
@@ -332,9 +338,9 @@ func (a *App) sendTest(ctx context.Context, c *Call, req *testRequest) (*Reply, 
 		return nil, err
 	}
 	a.auditDestination(ctx, c, d, "destination.test", map[string]any{"event": res.ID})
-	r := publishReply(c, res)
+	r := publishReply(c, req.Tenant, res)
 	wait := c.Prefer.wait
-	if c.Prefer.async {
+	if wait == 0 && c.Prefer.async {
 		return r, nil
 	}
 	if wait == 0 {

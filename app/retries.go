@@ -30,6 +30,7 @@ type bulkRetryJSON struct {
 	ChangedAt  time.Time          `json:"changed_at" doc:"When it was paused, resumed or cancelled last."`
 	ChangedBy  string             `json:"changed_by,omitempty"`
 	FinishedAt *time.Time         `json:"finished_at" doc:"null until nothing changes any more."`
+	Links      linksJSON          `json:"links"`
 }
 
 type skipJSON struct {
@@ -49,8 +50,10 @@ func skipsToJSON(list []models.Skip) []skipJSON {
 func bulkRetryToJSON(b *models.BulkRetry) bulkRetryJSON {
 	return bulkRetryJSON{ID: b.ID(), TenantID: b.TenantID, Status: b.Status, Total: b.Total, Queued: b.Queued, Delivered: b.Delivered, Failed: b.Failed, Skipped: b.Skipped(),
 		Waiting: b.Waiting(), Remaining: b.Remaining(), SkippedBy: skipsToJSON(b.Skips()), Note: b.Note, Rate: b.Rate, Actor: b.Actor, Filter: b.Filter,
-		CreatedAt: b.CreatedAt.UTC(), ChangedAt: b.ChangedAt.UTC(), ChangedBy: b.ChangedBy, FinishedAt: b.FinishedAt}
+		CreatedAt: b.CreatedAt.UTC(), ChangedAt: b.ChangedAt.UTC(), ChangedBy: b.ChangedBy, FinishedAt: b.FinishedAt, Links: linksJSON{Self: bulkRetryPath(b)}}
 }
+
+func bulkRetryPath(b *models.BulkRetry) string { return apiPrefix + "/retries/" + b.ID() }
 
 // bulkRequest names what is to be retried. Without a tenant it is that of the caller's key.
 type bulkRequest struct {
@@ -136,7 +139,7 @@ func (a *App) startRetry(ctx context.Context, c *Call, req *bulkRequest) (*Reply
 	if fresh {
 		a.audit(ctx, c, b.TenantScope(), "retry.start", b.ID(), map[string]any{"filter": b.Filter, "total": b.Total, "rate": b.Rate})
 	}
-	r := &Reply{Body: bulkRetryToJSON(b), Monitor: apiPrefix + "/retries/" + b.ID(), Applied: c.Prefer.waitApplied()}
+	r := &Reply{Body: bulkRetryToJSON(b), Monitor: bulkRetryPath(b), Shown: true, Applied: c.Prefer.waitApplied()}
 	if c.Prefer.wait == 0 {
 		return r, nil
 	}

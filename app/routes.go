@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -65,9 +66,22 @@ func (a *App) prepare(c *fiber.Ctx) error {
 	c.Set("X-Request-Id", id)
 	c.Set("X-Content-Type-Options", "nosniff")
 	if !readable(unescapedPath(c.Path())) || !readable(unescaped(c.Context().QueryArgs().QueryString())) {
-		return &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
+		e := &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
+		for k, v := range c.Context().QueryArgs().All() {
+			if readable(string(k)) && !readable(string(v)) {
+				e.Fields = map[string]string{string(k): "must be valid UTF-8 without NUL"}
+			}
+		}
+		return e
+	}
+	if isForm(c) && !readable(unescaped(c.Request().Body())) {
+		return &models.Error{Kind: models.KindMalformed, Message: "The form holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
 	}
 	return c.Next()
+}
+
+func isForm(c *fiber.Ctx) bool {
+	return !isAPI(c) && bytes.HasPrefix(c.Request().Header.ContentType(), []byte(fiber.MIMEApplicationForm))
 }
 
 // What the bodies of requests may take up while they are answered, and from which size on a connection gives the memory

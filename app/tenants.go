@@ -216,7 +216,7 @@ func (a *App) getTenantToken(ctx context.Context, c *Call, req *tenantRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: tokenJSON{token, t.ID}}, nil
+	return &Reply{Body: tokenJSON{token, t.ID}, Secret: true}, nil
 }
 
 type portalRequest struct {
@@ -234,5 +234,5 @@ func (a *App) getPortal(ctx context.Context, c *Call, req *portalRequest) (*Repl
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: portalJSON{a.cfg.BaseURL + "/p/" + url.PathEscape(token), req.Tenant}}, nil
+	return &Reply{Body: portalJSON{a.cfg.BaseURL + "/p/" + url.PathEscape(token), req.Tenant}, Secret: true}, nil
 }

@@ -65,8 +65,6 @@ func (a *App) poll(ctx context.Context, c *Call, read func() (*Reply, models.Fol
 	return r, err
 }
 
-func quoted(tag string) string { return `"` + tag + `"` }
-
 // callerGone makes a function that tells whether the caller has closed the connection. Fiber reads nothing from it while a
 // request is answered, so it has to be looked at.
 func callerGone(c *fiber.Ctx) func() bool {

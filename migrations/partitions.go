@@ -125,9 +125,10 @@ func PartitionName(table string, day time.Time) string {
 	return table + "_" + day.UTC().Format("20060102")
 }
 
-// LowestID is the smallest UUIDv7 of the instant t, in text.
+// LowestID is the smallest UUIDv7 of the instant t, in text. Instants before 1970 and after the year 10889, of which there is
+// none, have those of the first and of the last one that there is.
 func LowestID(t time.Time) string {
-	ms := t.UnixMilli()
+	ms := min(max(t.UnixMilli(), 0), 1<<48-1)
 	return fmt.Sprintf("%08x-%04x-0000-0000-000000000000", uint64(ms)>>16, uint64(ms)&0xffff)
 }
 

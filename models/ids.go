@@ -49,6 +49,12 @@ func parseEventID(s string) (id uuid.UUID, ok bool) {
 	return id, true
 }
 
+// MadeEventID reports whether an event's id is one that the server makes, and so unique among all tenants.
+func MadeEventID(s string) bool {
+	_, ok := parseEventID(s)
+	return ok
+}
+
 // DeliveryKey names a delivery: one event on its way to one destination.
 type DeliveryKey struct {
 	EventID     uuid.UUID

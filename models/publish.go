@@ -74,8 +74,8 @@ func (in *PublishInput) check(maxPayload int) error {
 	if in.DestinationID != "" {
 		checkID("destination_id", in.DestinationID, bad)
 	}
-	if in.Time != nil && (in.Time.Year() < 1 || in.Time.Year() > 9999) {
-		bad.add("time", "must be between the years 1 and 9999")
+	if in.Time != nil && (in.Time.UTC().Year() < 1 || in.Time.UTC().Year() > 9999) {
+		bad.add("time", "must be between the years 1 and 9999 (UTC)")
 	}
 	checkMetadata("metadata", in.Metadata, bad)
 	switch data := in.Data; {

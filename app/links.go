@@ -1,0 +1,102 @@
+package app
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+// linksJSON is where to go on from what an answer shows: addresses on this server by what is there.
+type linksJSON struct {
+	Monitor     string `json:"monitor,omitempty" doc:"Tells how what was asked for goes on; also in 'Location'."`
+	Self        string `json:"self,omitempty" doc:"This."`
+	Event       string `json:"event,omitempty"`
+	Delivery    string `json:"delivery,omitempty"`
+	Deliveries  string `json:"deliveries,omitempty"`
+	Attempts    string `json:"attempts,omitempty"`
+	Destination string `json:"destination,omitempty"`
+}
+
+// States of what a request asked for.
+const (
+	workAccepted = "accepted" // it is committed, and goes on
+	workDone     = "done"     // its outcome is known
+)
+
+// header writes the links as values of a Link header (RFC 8288). What has no registered relation of its own is related, with
+// a title. up names the link to what this is a part of, empty for none.
+func (l *linksJSON) header(up string) string {
+	var b strings.Builder
+	for _, k := range [...]struct{ title, to string }{
+		{"monitor", l.Monitor}, {"event", l.Event}, {"delivery", l.Delivery}, {"deliveries", l.Deliveries}, {"attempts", l.Attempts}, {"destination", l.Destination},
+	} {
+		if k.to == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("<" + k.to + `>; rel="`)
+		switch k.title {
+		case "monitor":
+			b.WriteString(`monitor"`)
+		case up:
+			b.WriteString(`up"; title="` + k.title + `"`)
+		default:
+			b.WriteString(`related"; title="` + k.title + `"`)
+		}
+	}
+	return b.String()
+}
+
+// ofTenant narrows an address to a tenant where an event's id may also be that of another tenant's event: where a publisher
+// chose it.
+func ofTenant(eventID, tenantID, separator string) string {
+	if tenantID == "" || models.MadeEventID(eventID) {
+		return ""
+	}
+	return separator + "tenant_id=" + url.QueryEscape(tenantID)
+}
+
+func eventPath(id, tenantID string) string {
+	return apiPrefix + "/events/" + url.PathEscape(id) + ofTenant(id, tenantID, "?")
+}
+
+func eventDeliveriesPath(id, tenantID string) string {
+	return apiPrefix + "/events/" + url.PathEscape(id) + "/deliveries" + ofTenant(id, tenantID, "?")
+}
+
+func eventAttemptsPath(id, tenantID string) string {
+	return apiPrefix + "/attempts?event_id=" + url.QueryEscape(id) + ofTenant(id, tenantID, "&")
+}
+
+func deliveryPath(id string) string { return apiPrefix + "/deliveries/" + id }
+
+func destinationPath(tenantID, id string) string {
+	return apiPrefix + "/tenants/" + url.PathEscape(tenantID) + "/destinations/" + url.PathEscape(id)
+}
+
+// destinationDeliveriesPath is the list of a destination's deliveries in a state.
+func destinationDeliveriesPath(tenantID, id, status string) string {
+	return apiPrefix + "/deliveries?tenant_id=" + url.QueryEscape(tenantID) + "&destination_id=" + url.QueryEscape(id) + "&status=" + status
+}
+
+// publishedLinks are those of an event that was just published.
+func publishedLinks(id, tenantID string) linksJSON {
+	return linksJSON{Monitor: eventPath(id, tenantID), Deliveries: eventDeliveriesPath(id, tenantID), Attempts: eventAttemptsPath(id, tenantID)}
+}
+
+func eventLinks(e *models.Event) linksJSON {
+	return linksJSON{Self: eventPath(e.ID, e.TenantID), Deliveries: eventDeliveriesPath(e.ID, e.TenantID), Attempts: eventAttemptsPath(e.ID, e.TenantID)}
+}
+
+func deliveryLinks(d *models.Delivery) linksJSON {
+	return linksJSON{Self: deliveryPath(d.ID()), Event: eventPath(d.PublicEventID, d.TenantID), Destination: destinationPath(d.TenantID, d.DestinationID),
+		Attempts: eventAttemptsPath(d.PublicEventID, d.TenantID) + "&destination_id=" + url.QueryEscape(d.DestinationID)}
+}
+
+func attemptLinks(at *models.Attempt) linksJSON {
+	return linksJSON{Self: apiPrefix + "/attempts/" + at.ID(), Delivery: deliveryPath(at.DeliveryID()), Event: eventPath(at.PublicEventID, at.TenantID),
+		Destination: destinationPath(at.TenantID, at.DestinationID)}
+}
