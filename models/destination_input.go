@@ -101,7 +101,7 @@ func (in *DestinationInput) Remove(field string) {
 }
 
 // Signatures are the schemes by which webhooks can be signed; empty is the first of them, Standard Webhooks.
-var Signatures = []string{"", "standard", "v1a", "outpost"}
+var Signatures = []string{"", "standard", "v1a", "outpost", "custom"}
 
 // RateLimit is how fast a destination may be sent to.
 type RateLimit struct {
@@ -233,7 +233,7 @@ func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems
 	if in.Signature != nil {
 		d.Signature = *in.Signature
 		if !slices.Contains(Signatures, d.Signature) {
-			bad.add("signature", `must be "standard", "v1a" or "outpost"`)
+			bad.add("signature", `must be "standard", "v1a", "outpost" or "custom"`)
 		}
 	}
 	if in.Format != nil {
