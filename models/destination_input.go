@@ -62,7 +62,7 @@ type DestinationInput struct {
 	RateLimit        *RateLimit      `json:"rate_limit" doc:"'{}' for none."`
 	AwaitCompletion  *bool           `json:"await_completion" doc:"The webhooks' config field of this name."`
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
-	// are delivered then; EnableDestination offers more.
+	// are delivered then, unless the settings say otherwise; EnableDestination offers more.
 	DisabledAt json.RawMessage `json:"disabled_at" api:"type=string,format=date-time,null" doc:"A time disables it; null enables it and delivers what was held."`
 	removed    []string        // maps that were given as null
 	Disabled   *bool           `json:"-"` // when creating from a page: save without starting to deliver
