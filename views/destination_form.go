@@ -142,7 +142,7 @@ func (v DestinationForm) control(part string, f adapters.Field) Control {
 	c := Control{Name: part + "." + f.Key, Label: f.Label, Hint: f.Help, Placeholder: f.Placeholder, Required: f.Required && f.Default == "",
 		Mono: f.Type == adapters.FieldText}
 	if f.Type == adapters.FieldSelect && !f.Required && f.Default == "" {
-		c.Options = append(c.Options, Option{Label: "Default"})
+		c.Options = append(c.Options, Option{Label: orElse(f.Placeholder, "Default")})
 	}
 	for _, o := range f.Options {
 		c.Options = append(c.Options, Option{Value: o.Value, Label: o.Label})

@@ -992,7 +992,7 @@ func deliverySettings(v DestinationForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = Input(v.Form, Control{Name: "retry.retry_on", Label: "Retry on", Hint: "Statuses and kinds of errors, like 5xx, 429, timeout. Empty for the usual ones.", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = Input(v.Form, Control{Name: "retry.retry_on", Label: "Retry on", Hint: "Statuses and kinds of errors, like 5xx, 429, timeout; usual adds the usual ones. Empty for the default.", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
