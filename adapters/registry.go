@@ -49,6 +49,7 @@ type Field struct {
 	MinLength   int
 	MaxLength   int      // in bytes; 0 means 4096
 	Options     []Option // with FieldSelect
+	Advanced    bool     // few need it: forms show it under a fold
 	Hidden      bool     // part of the API but not of the form (values that the server manages)
 	Expression  bool     // the value is an expression over the event (id, topic, time, metadata, data); Message.Computed has what it gives
 }

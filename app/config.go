@@ -5,6 +5,7 @@ package app
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,6 +46,8 @@ type Config struct {
 	HostCreds     bool   // destinations may use the credentials of this machine
 	GoogleKeyFile string // those for Google Cloud; empty for the metadata server's
 	Retry         models.RetryPolicy
+	Webhook       models.WebhookDefaults
+	EnableBacklog string
 	ManualLimit   int
 	BulkLimit     int
 	HourlyLimit   int
@@ -201,6 +204,10 @@ func variables() []variable {
 			}
 			return nil
 		}},
+		{"RETRY_ON", "", "statuses and error classes that are retried, comma-separated; usual stands for the usual ones: usual,400", func(r *reader, v string) error {
+			r.Retry.RetryOn = list(v)
+			return r.Retry.CheckRetryOn()
+		}},
 		{"MANUAL_RETRY_LIMIT", "10", "manual retries of one delivery; 0 for no limit", func(r *reader, v string) error { return intIn(&r.ManualLimit, v, 0, 30000) }},
 		{"BULK_RETRY_LIMIT", "100000", "deliveries of one bulk retry", func(r *reader, v string) error { return intIn(&r.BulkLimit, v, 1, 1_000_000) }},
 		{"MANUAL_RETRIES_PER_HOUR", "0", "manual retries of one tenant in an hour, single and in bulk; 0 for no limit", func(r *reader, v string) error { return intIn(&r.HourlyLimit, v, 0, 100_000_000) }},
@@ -218,6 +225,32 @@ func variables() []variable {
 			err := durationIn(&d, v, 0, 6*time.Hour)
 			r.ProbeAfter = time.Duration(d)
 			return err
+		}},
+		{"ENABLE_BACKLOG", "deliver", "what enabling a destination does with the events held, when the caller does not say so: deliver, keep or drop", func(r *reader, v string) error {
+			if !slices.Contains([]string{models.BacklogDeliver, models.BacklogKeep, models.BacklogDrop}, v) {
+				return errors.New("must be deliver, keep or drop")
+			}
+			r.EnableBacklog = v
+			return nil
+		}},
+		{"WEBHOOK_SIGNATURE", "standard", "signature of webhooks that are created without one: standard, v1a, outpost or custom", func(r *reader, v string) error {
+			if r.Webhook.Signature = v; v == "standard" {
+				r.Webhook.Signature = ""
+			}
+			return r.webhookProblem()
+		}},
+		{"WEBHOOK_HEADER_PREFIX", "", "what headers begin with, of webhooks that are created without a signature: x-acme-", func(r *reader, v string) error {
+			return r.webhookConfig(map[string]string{"header_prefix": v})
+		}},
+		{"WEBHOOK_CONFIG", "", `further config of webhooks that are created without a signature, in JSON: {"signature_header":"X-Acme-Signature"}`, func(r *reader, v string) error {
+			if v == "" {
+				return nil
+			}
+			var m map[string]string
+			if json.Unmarshal([]byte(v), &m) != nil {
+				return errors.New(`must be a JSON object of strings, like {"signature_header":"X-Acme-Signature"}`)
+			}
+			return r.webhookConfig(m)
 		}},
 		{"RETENTION_DAYS", "30", "how long events, deliveries and attempts are kept", func(r *reader, v string) error {
 			var days int
@@ -266,6 +299,31 @@ func variables() []variable {
 			return nil
 		}},
 	}, operatorVariables())
+}
+
+// webhookConfig adds defaults of webhooks.
+func (r *reader) webhookConfig(m map[string]string) error {
+	for k, v := range m {
+		if v == "" {
+			continue
+		}
+		if r.Webhook.Config == nil {
+			r.Webhook.Config = map[string]string{}
+		}
+		r.Webhook.Config[k] = v
+	}
+	return r.webhookProblem()
+}
+
+// webhookProblem is what is wrong with the defaults of webhooks, as far as they are read.
+func (r *reader) webhookProblem() error {
+	for _, p := range r.Webhook.Problems() {
+		if p.Key == "signature" {
+			return errors.New(p.Message)
+		}
+		return fmt.Errorf("%s %s", strings.TrimPrefix(p.Key, "config."), p.Message)
+	}
+	return nil
 }
 
 // ReadConfig reads the configuration of a command from the environment. The error has one line per problem. Secrets
@@ -380,7 +438,7 @@ func writeNew(path string, b []byte) error {
 func (c *Config) Rules() models.Rules {
 	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit, BulkRetryLimit: c.BulkLimit, HourlyRetryLimit: c.HourlyLimit, DisableAfter: c.DisableN,
 		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
-		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds}
+		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds, Webhook: c.Webhook, EnableBacklog: c.EnableBacklog}
 }
 
 // EnvExample is the text of .env.example.

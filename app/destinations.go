@@ -227,6 +227,13 @@ type enableRequest struct {
 }
 
 func (a *App) enableDestination(ctx context.Context, c *Call, req *enableRequest) (*Reply, error) {
+	if req.Body.Backlog == "" {
+		t, err := a.store.Tenant(ctx, c.Scope(), req.Tenant)
+		if err != nil {
+			return nil, err
+		}
+		req.Body.Backlog = a.store.EnableAction(t)
+	}
 	if req.Body.Probe {
 		return a.probeDestination(ctx, c, req)
 	}

@@ -95,7 +95,7 @@ func newReflector() *openapi.Reflector {
 		"NotificationStatus": enum(models.NotificationWaiting, models.NotificationQueued, models.NotificationSent, models.NotificationFailed, models.NotificationSuppressed),
 		"ErrorClass":         openapi.Described(enum(texts(adapters.Classes)...), "Why an attempt failed, the same words everywhere."),
 		"ErrorCode":          openapi.Described(enum(models.Codes()...), "Why a request failed, for programs."),
-		"Signature":          openapi.Described(enum(models.Signatures...), "How webhooks are signed: empty and `standard` as Standard Webhooks says, `v1a` the same with ed25519, `outpost` with Outpost's header."),
+		"Signature":          openapi.Described(enum(models.Signatures...), "How webhooks are signed: empty and `standard` as Standard Webhooks says, `v1a` the same with ed25519, `outpost` with Outpost's header, `custom` as the config fields `signature_…` say."),
 		"Format":             openapi.Described(enum(adapters.Formats...), "How messages look; empty for the payload as it was published."),
 		"WorkStatus":         openapi.Described(enum(workAccepted, workDone), "Of what was asked for: `accepted`, it is committed and goes on; `done`, its outcome is known."),
 		"OnExhausted":        enum(models.ExhaustedSkip, models.ExhaustedBlock),

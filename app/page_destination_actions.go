@@ -70,7 +70,7 @@ func (a *App) showEnable(ctx context.Context, p *pageCtx, form views.Form) error
 }
 
 func (a *App) enablePage(ctx context.Context, p *pageCtx) error {
-	return a.showEnable(ctx, p, views.Form{Values: map[string][]string{"action": {models.BacklogDeliver}}})
+	return a.showEnable(ctx, p, views.Form{Values: map[string][]string{"action": {a.store.EnableAction(p.tenant)}}})
 }
 
 func (a *App) doEnable(ctx context.Context, p *pageCtx) error {

@@ -19,7 +19,7 @@ import (
 func (a *App) newDestinationPage(ctx context.Context, p *pageCtx) error {
 	typ := p.Query("type")
 	if r := adapters.Lookup(typ); r != nil {
-		v, err := a.newForm(ctx, p, r, views.Form{Values: views.NewDestinationValues(r)})
+		v, err := a.newForm(ctx, p, r, views.Form{Values: views.NewDestinationValues(r, a.store.WebhookDefaults(p.tenant))})
 		if err != nil {
 			return err
 		}

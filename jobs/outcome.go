@@ -47,7 +47,7 @@ func decide(t tried) decision {
 	}
 	switch {
 	case !retry && byPolicy:
-		return failed("The destination's retry_on leaves this error out, so that it is final.")
+		return failed("The retry_on in force leaves this error out, so that it is final.")
 	case !retry:
 		return failed("The receiver refuses this event as it is; trying again would not help.")
 	case !t.eligible:

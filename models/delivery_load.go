@@ -16,7 +16,7 @@ import (
 // Endpoint is one version of a destination as workers use it.
 type Endpoint struct {
 	Destination
-	Policy      RetryPolicy   // its own, completed by the server's defaults
+	Policy      RetryPolicy   // its own, completed by the defaults of its tenant and the server
 	Timeout     time.Duration // of one attempt
 	InFlight    int           // attempts under way at once, per worker process
 	TenantGone  bool
@@ -191,10 +191,7 @@ func (s *Store) loadEndpoints(ctx context.Context, keys []int64) ([]*Endpoint, e
 		e.UnusableErr = s.open(d, t.ID)
 		e.Destination = *d
 		e.computing = d.computing()
-		e.Policy = s.Retry
-		if d.Retry != nil {
-			e.Policy = d.Retry.Or(s.Retry)
-		}
+		e.Policy = s.policy(t, d)
 		e.Timeout = d.timeout(s.Timeout)
 		e.InFlight = s.InFlight(d)
 		out[i] = e

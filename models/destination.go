@@ -141,6 +141,7 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 	if len(bad) > 0 && bad["type"] != "" {
 		return nil, bad.err()
 	}
+	s.addDefaults(t, d, &in)
 	if err := s.merge(ctx, d, &in); err != nil {
 		var e *Error
 		if !errors.As(err, &e) || e.Fields == nil {
@@ -336,7 +337,11 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 		case err != nil:
 			return err
 		case given && at.IsZero() && d.DisabledAt != nil:
-			return s.enable(ctx, tx, d, in.Actor, Backlog{Action: BacklogDeliver})
+			t, err := s.tenantByKey(ctx, d.TenantKey)
+			if err != nil {
+				return err
+			}
+			return s.enable(ctx, tx, d, in.Actor, Backlog{Action: s.EnableAction(t)})
 		case given && !at.IsZero() && d.DisabledAt == nil:
 			d.disable(at, in.Actor, "")
 		}

@@ -64,7 +64,7 @@ type DestinationInput struct {
 	RateLimit            *RateLimit      `json:"rate_limit" doc:"'{}' for none."`
 	AwaitCompletion      *bool           `json:"await_completion" doc:"The webhooks' config field of this name."`
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
-	// are delivered then; EnableDestination offers more.
+	// are delivered then, unless the settings say otherwise; EnableDestination offers more.
 	DisabledAt json.RawMessage `json:"disabled_at" api:"type=string,format=date-time,null" doc:"A time disables it; null enables it and delivers what was held."`
 	removed    []string        // maps that were given as null
 	Disabled   *bool           `json:"-"` // when creating from a page: save without starting to deliver
@@ -107,7 +107,7 @@ func (in *DestinationInput) Remove(field string) {
 }
 
 // Signatures are the schemes by which webhooks can be signed; empty is the first of them, Standard Webhooks.
-var Signatures = []string{"", "standard", "v1a", "outpost"}
+var Signatures = []string{"", "standard", "v1a", "outpost", "custom"}
 
 // RateLimit is how fast a destination may be sent to.
 type RateLimit struct {
@@ -242,7 +242,7 @@ func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems
 	if in.Signature != nil {
 		d.Signature = *in.Signature
 		if !slices.Contains(Signatures, d.Signature) {
-			bad.add("signature", `must be "standard", "v1a" or "outpost"`)
+			bad.add("signature", `must be "standard", "v1a", "outpost" or "custom"`)
 		}
 	}
 	if in.Format != nil {

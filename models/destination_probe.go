@@ -175,7 +175,11 @@ func (s *Store) startDueProbes(ctx context.Context, now time.Time) error {
 			if err := tx.Pgx.SendBatch(ctx, b).Close(); err != nil {
 				return err
 			}
-			committed, _, err = s.startProbe(ctx, tx.Pgx, d, probe{Asker: Asker{Actor: disabler, ActorKind: ActorServer}, Backlog: Backlog{Action: BacklogDeliver}})
+			t, err := s.tenantByKey(ctx, d.TenantKey)
+			if err != nil {
+				return err
+			}
+			committed, _, err = s.startProbe(ctx, tx.Pgx, d, probe{Asker: Asker{Actor: disabler, ActorKind: ActorServer}, Backlog: Backlog{Action: s.probeAction(t)}})
 			return err
 		})
 		if err != nil && !errors.Is(err, errUnchanged) && !IsKind(err, KindNotFound) {

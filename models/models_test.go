@@ -49,8 +49,15 @@ func TestRetryOn(t *testing.T) {
 			t.Errorf("%d %s: %v", c.code, c.class, got)
 		}
 	}
+	// With the usual ones, what is not named is decided as without any; a policy without any has the default's.
+	more := RetryPolicy{}.Or(RetryPolicy{RetryOn: []string{RetryUsual, "400"}})
+	for code, want := range map[int][2]bool{400: {true, true}, 422: {false, false}, 500: {false, false}} {
+		if retry, decided := more.Retries(code, ""); retry != want[0] || decided != want[1] {
+			t.Errorf("%d: %v, %v", code, retry, decided)
+		}
+	}
 	bad := problems{}
-	RetryPolicy{RetryOn: []string{"5xx", "nope", "999"}}.check("retry", bad)
+	RetryPolicy{RetryOn: []string{"5xx", "usual", "nope", "999"}}.check("retry", bad)
 	if len(bad) != 2 {
 		t.Errorf("%v", bad)
 	}

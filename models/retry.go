@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ type RetryPolicy struct {
 	MaxInterval Duration   `json:"max_interval,omitempty" doc:"No wait is longer, also one the receiver asks for; 6h when missing."`
 	MaxAttempts int        `json:"max_attempts,omitempty" doc:"Including the first; 12 when missing."`
 	Schedule    []Duration `json:"schedule,omitempty" doc:"Explicit waits instead."`
-	RetryOn     []string   `json:"retry_on,omitempty" doc:"Statuses ('500', '5xx') and error classes that are retried; empty for the usual ones."`
+	RetryOn     []string   `json:"retry_on,omitempty" doc:"Statuses ('500', '5xx') and error classes that are retried; 'usual' adds the usual ones; empty for the default, which is those unless the tenant or the server says otherwise."`
 }
 
 // DefaultRetryPolicy is the policy of a server whose environment says nothing.
@@ -49,6 +50,9 @@ func (p RetryPolicy) Or(d RetryPolicy) RetryPolicy {
 	}
 	if p.MaxAttempts == 0 {
 		p.MaxAttempts = d.MaxAttempts
+	}
+	if len(p.RetryOn) == 0 {
+		p.RetryOn = d.RetryOn
 	}
 	return p
 }
@@ -89,7 +93,11 @@ func (p RetryPolicy) Waits() []time.Duration {
 	return out
 }
 
-// Retries reports whether RetryOn names the status or class; ok is false when RetryOn is empty.
+// RetryUsual in RetryOn stands for what is retried without one, so that more can be added.
+const RetryUsual = "usual"
+
+// Retries reports whether RetryOn names the status or class; ok is false when that does not decide: RetryOn is empty, or has
+// the usual ones, too.
 func (p RetryPolicy) Retries(code int, class string) (retry, ok bool) {
 	if len(p.RetryOn) == 0 {
 		return false, false
@@ -99,8 +107,20 @@ func (p RetryPolicy) Retries(code int, class string) (retry, ok bool) {
 			return true, true
 		}
 	}
-	return false, true
+	return false, !slices.Contains(p.RetryOn, RetryUsual)
 }
+
+// CheckRetryOn says what is wrong with RetryOn, or nil.
+func (p RetryPolicy) CheckRetryOn() error {
+	for _, r := range p.RetryOn {
+		if !isRetryOn(r) {
+			return fmt.Errorf("%q %s", cut(r, 40), retryOnHelp)
+		}
+	}
+	return nil
+}
+
+const retryOnHelp = `must be a status ("500"), a group of statuses ("5xx"), an error class ("timeout"), or "usual" for the usual ones`
 
 // check reports what is wrong with the policy under the given field name.
 func (p RetryPolicy) check(field string, bad problems) {
@@ -125,7 +145,7 @@ func (p RetryPolicy) check(field string, bad problems) {
 	}
 	for i, r := range p.RetryOn {
 		if !isRetryOn(r) {
-			bad.add(fmt.Sprintf("%s.retry_on[%d]", field, i), `must be a status ("500"), a group of statuses ("5xx") or an error class ("timeout")`)
+			bad.add(fmt.Sprintf("%s.retry_on[%d]", field, i), retryOnHelp)
 		}
 	}
 }
@@ -139,12 +159,7 @@ func isRetryOn(r string) bool {
 			return true
 		}
 	}
-	for _, c := range errorClasses {
-		if r == c {
-			return true
-		}
-	}
-	return false
+	return r == RetryUsual || slices.Contains(errorClasses, r)
 }
 
 // Duration is a time.Duration that reads and prints like "10s" or "6h" in JSON. A bare number counts seconds.

@@ -61,6 +61,8 @@ type Rules struct {
 	Retention        time.Duration // how long events are kept
 	BaseURL          string        // of the dashboard, without a slash at the end
 	HostCredentials  bool          // destinations without credentials use those of the machine
+	Webhook          WebhookDefaults
+	EnableBacklog    string // what enabling does with the events held, when nobody says so; empty to deliver them
 }
 
 // DefaultRules are the rules of a server whose environment says nothing.

@@ -20,6 +20,7 @@ type Tenant struct {
 	Key       int64             `gorm:"primaryKey"` // never leaves the server
 	ID        string            // chosen by the platform
 	Metadata  map[string]string `gorm:"serializer:json"`
+	Settings  TenantSettings    `gorm:"serializer:json"`
 	Version   int64             `gorm:"default:1"` // rises with every change of the tenant's destinations
 	CreatedAt time.Time
 	UpdatedAt time.Time

@@ -103,17 +103,48 @@ func (v DestinationForm) actions() Actions {
 func visible(fields []adapters.Field) []adapters.Field {
 	var out []adapters.Field
 	for _, f := range fields {
-		if !f.Hidden {
+		if !f.Hidden && !f.Advanced {
 			out = append(out, f)
 		}
 	}
 	return out
 }
 
+// advanced are the fields of the type that few need, with the part that they belong to.
+func (v DestinationForm) advanced() (out []partField) {
+	for _, part := range []struct {
+		name   string
+		fields []adapters.Field
+	}{{"config", v.Type.Spec.Config}, {"credentials", v.Type.Spec.Credentials}} {
+		for _, f := range part.fields {
+			if f.Advanced && !f.Hidden {
+				out = append(out, partField{part.name, f})
+			}
+		}
+	}
+	return out
+}
+
+type partField struct {
+	part  string
+	field adapters.Field
+}
+
+// adjusted reports whether the fields that few need are shown: one has a value, or was refused.
+func (v DestinationForm) adjusted() bool {
+	return slices.ContainsFunc(v.advanced(), func(f partField) bool {
+		name := f.part + "." + f.field.Key
+		return v.Form.Value(name) != "" || v.Form.Problem(name) != "" || f.part == "credentials" && v.Destination != nil && v.Destination.Credentials[f.field.Key] != ""
+	})
+}
+
 // control is the control that a field of the type is entered with.
 func (v DestinationForm) control(part string, f adapters.Field) Control {
 	c := Control{Name: part + "." + f.Key, Label: f.Label, Hint: f.Help, Placeholder: f.Placeholder, Required: f.Required && f.Default == "",
 		Mono: f.Type == adapters.FieldText}
+	if f.Type == adapters.FieldSelect && !f.Required && f.Default == "" {
+		c.Options = append(c.Options, Option{Label: orElse(f.Placeholder, "Default")})
+	}
 	for _, o := range f.Options {
 		c.Options = append(c.Options, Option{Value: o.Value, Label: o.Label})
 	}
@@ -253,7 +284,15 @@ func (v DestinationForm) unfolded() bool {
 			return true
 		}
 	}
-	return v.Open || v.Preview != nil
+	return v.Open || v.Preview != nil || v.adjusted()
+}
+
+// standard is the value of the first signature: a new destination without any gets the default one.
+func (v DestinationForm) standard() string {
+	if v.Destination == nil || v.Form.Value("signature") == "standard" {
+		return "standard"
+	}
+	return ""
 }
 
 // signs reports whether the destination's type has signatures to choose from.
@@ -261,8 +300,8 @@ func (v DestinationForm) signs() bool {
 	return v.Type.Spec.Name == "webhook"
 }
 
-// NewDestinationValues are what the form of a new destination starts with.
-func NewDestinationValues(r *adapters.Registration) map[string][]string {
+// NewDestinationValues are what the form of a new destination starts with. w are the defaults of webhooks.
+func NewDestinationValues(r *adapters.Registration, w models.WebhookDefaults) map[string][]string {
 	values := map[string][]string{"topics_mode": {TopicsAll}}
 	for part, fields := range map[string][]adapters.Field{"config": r.Spec.Config, "credentials": r.Spec.Credentials} {
 		for _, f := range fields {
@@ -270,6 +309,10 @@ func NewDestinationValues(r *adapters.Registration) map[string][]string {
 				values[part+"."+f.Key] = []string{f.Default}
 			}
 		}
+	}
+	if r.Spec.Name == "webhook" {
+		fillFields(values, "config", r.Spec.Config, w.Config)
+		values["signature"] = []string{w.Signature}
 	}
 	return values
 }

@@ -35,15 +35,44 @@ func AddCloudEvent(h *outbound.Header, m *adapters.Message, s *adapters.Settings
 	return &out
 }
 
-// AddOutpost adds the headers by which receivers of Hookdeck Outpost know an event, but for the signature. now is when
-// the attempt is made.
-func AddOutpost(h *outbound.Header, m *adapters.Message, now time.Time) {
-	h.AddPublic(OutpostPrefix+"event-id", m.EventID)
-	h.AddPublicInt(OutpostPrefix+"timestamp", now.Unix())
-	if m.Topic != "" {
-		h.AddPublic(OutpostPrefix+"topic", m.Topic)
+// Names are the headers by which receivers know an event that look for them, and for its metadata, under one prefix.
+type Names struct {
+	Prefix                    string   // of metadata
+	EventID, Timestamp, Topic string   // whole names; empty for no such header
+	Taken                     []string // in lower case: what metadata never sets
+}
+
+// NamesUnder are the names of Hookdeck Outpost's default, with another prefix. "signature" is left to the caller.
+func NamesUnder(prefix string) Names {
+	n := Names{Prefix: prefix, EventID: prefix + "event-id", Timestamp: prefix + "timestamp", Topic: prefix + "topic"}
+	for _, name := range []string{n.EventID, n.Timestamp, n.Topic, prefix + "signature"} {
+		n.Taken = append(n.Taken, strings.ToLower(name))
+	}
+	return n
+}
+
+var outpostNames = NamesUnder(OutpostPrefix)
+
+// Add adds the headers but for metadata and the signature. now is when the attempt is made.
+func (n *Names) Add(h *outbound.Header, m *adapters.Message, now time.Time) {
+	if n.EventID != "" {
+		h.AddPublic(n.EventID, m.EventID)
+	}
+	if n.Timestamp != "" {
+		h.AddPublicInt(n.Timestamp, now.Unix())
+	}
+	if n.Topic != "" && m.Topic != "" {
+		h.AddPublic(n.Topic, m.Topic)
 	}
 }
+
+// AddMetadata adds the metadata. Names must be the ones that receivers already look for, so underscores stay, and values are
+// not encoded.
+func (n *Names) AddMetadata(h *outbound.Header, m *adapters.Message) { addMetadata(h, m, n.Prefix, n) }
+
+// AddOutpost adds the headers by which receivers of Hookdeck Outpost know an event, but for the signature. now is when
+// the attempt is made.
+func AddOutpost(h *outbound.Header, m *adapters.Message, now time.Time) { outpostNames.Add(h, m, now) }
 
 // AddTrace passes the trace context on that the event belongs to, if there is one (W3C Trace Context, sections 3.2 and
 // 3.3).
@@ -57,9 +86,23 @@ func AddTrace(h *outbound.Header, m *adapters.Message) {
 	}
 }
 
-// AddMetadata adds the metadata, under names that begin with MetaPrefix or, with outpost, OutpostPrefix. The publisher's
-// wins over the destination's own where both have a key: it is about this event, and the other about all of them.
+// AddMetadata adds the metadata, under names that begin with MetaPrefix or, with outpost, OutpostPrefix.
 func AddMetadata(h *outbound.Header, m *adapters.Message, outpost bool) {
+	if outpost {
+		outpostNames.AddMetadata(h, m)
+	} else {
+		AddMetadataUnder(h, m, MetaPrefix)
+	}
+}
+
+// AddMetadataUnder adds the metadata under names that begin with prefix, in our own way of writing it.
+func AddMetadataUnder(h *outbound.Header, m *adapters.Message, prefix string) {
+	addMetadata(h, m, prefix, nil)
+}
+
+// addMetadata adds the metadata, as it is with plain. The publisher's wins over the destination's own where both have a key:
+// it is about this event, and the other about all of them.
+func addMetadata(h *outbound.Header, m *adapters.Message, prefix string, plain *Names) {
 	if len(m.Metadata) == 0 && len(m.DeliveryMetadata) == 0 {
 		return
 	}
@@ -71,30 +114,27 @@ func AddMetadata(h *outbound.Header, m *adapters.Message, outpost bool) {
 		}
 		slices.Sort(keys)
 		for _, k := range keys {
-			name := metaName(k, outpost)
+			name := metaName(k, prefix, plain != nil)
 			if name == "" || slices.Contains(taken, name) {
 				continue
 			}
-			taken = append(taken, name)
-			if outpost {
-				h.Add(name, plainValue(from[k]))
-			} else {
+			if plain == nil {
+				taken = append(taken, name)
 				h.Add(name, EncodeValue(from[k], ""))
+				continue
 			}
+			if lower := strings.ToLower(name); slices.Contains(plain.Taken, lower) || Framing(lower) {
+				continue
+			}
+			taken = append(taken, name)
+			h.Add(name, plainValue(from[k]))
 		}
 	}
 }
 
-// metaName is the header of a metadata key, or empty when there is none.
-//
-// Underscores become dashes, because common servers drop headers with underscores without a word. In the outpost
-// scheme the names must be the ones that receivers already look for, so underscores stay there, and the four headers of
-// the scheme itself are not for metadata to set.
-func metaName(key string, outpost bool) string {
-	prefix := MetaPrefix
-	if outpost {
-		prefix = OutpostPrefix
-	}
+// metaName is the header of a metadata key, or empty when there is none. Underscores become dashes unless they are to be
+// kept, because common servers drop headers with underscores without a word.
+func metaName(key, prefix string, underscores bool) string {
 	b := make([]byte, 0, len(prefix)+len(key))
 	b = append(b, prefix...)
 	for i := 0; i < len(key); i++ {
@@ -102,7 +142,7 @@ func metaName(key string, outpost bool) string {
 		switch {
 		case 'A' <= c && c <= 'Z':
 			c += 'a' - 'A'
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.', outpost && c == '_':
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.', underscores && c == '_':
 		default:
 			c = '-'
 		}
@@ -111,13 +151,18 @@ func metaName(key string, outpost bool) string {
 	if len(b) == len(prefix) {
 		return ""
 	}
-	if outpost {
-		switch string(b[len(prefix):]) {
-		case "event-id", "timestamp", "topic", "signature":
-			return ""
-		}
-	}
 	return string(b)
+}
+
+// Framing reports whether a header, by its lower-case name, frames or routes the message, so that nobody but the client
+// itself sets it.
+func Framing(lower string) bool {
+	switch lower {
+	case "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer",
+		"upgrade", "http2-settings", "expect", "accept-encoding", "content-encoding":
+		return true
+	}
+	return false
 }
 
 // EncodeValue writes a metadata value so that every server reads it in the same way: percent-encoded UTF-8 for whatever

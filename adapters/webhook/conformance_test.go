@@ -12,7 +12,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	for _, scheme := range []string{"standard", "outpost"} {
+	for _, scheme := range []string{"standard", "outpost", "custom"} {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
 			adaptertest.Run(t, adaptertest.Harness{Type: Type{}, Start: func(t *testing.T) adaptertest.Side { return side(t, scheme) }})
@@ -23,8 +23,11 @@ func TestConformance(t *testing.T) {
 // side is a sink whose paths answer in different ways.
 func side(t *testing.T, scheme string) adaptertest.Side {
 	id, topic := "Webhook-Id", "Waybill-Topic"
-	if scheme == "outpost" {
+	switch scheme {
+	case "outpost":
 		id, topic = "X-Outpost-Event-Id", "X-Outpost-Topic"
+	case "custom":
+		id, topic = "Waybill-Event-Id", "Waybill-Topic"
 	}
 	sink := adaptertest.NewSink(t)
 	released := make(chan struct{})
@@ -53,7 +56,7 @@ func side(t *testing.T, scheme string) adaptertest.Side {
 		return &adapters.Settings{ID: "des_1", TenantID: "ten_1", Version: 1, Timeout: 20 * time.Second, Signature: scheme,
 			Config: map[string]string{"url": url, "custom_headers": `{"Authorization":"` + token + `","X-Plain":"seen"}`},
 			Credentials: map[string]string{"secret": NewSecret(), "previous_secret": NewSecret(),
-				"previous_secret_invalid_at": time.Now().Add(time.Hour).Format(time.RFC3339)}}
+				"previous_secret_invalid_at": time.Now().Add(time.Hour).Format(time.RFC3339), "second_secret": NewSecret()}}
 	}
 	return adaptertest.Side{
 		Env: adaptertest.Env(), Good: *to(sink.URL("/ok")), Refusing: to(sink.URL("/refuse")), Hanging: to(sink.URL("/hang")),

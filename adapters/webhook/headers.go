@@ -62,11 +62,6 @@ func parseCustomHeaders(text string) ([]customHeader, error) {
 // reserved says whether a header, by its lower-case name, is this server's own: what frames the message or routes it,
 // and what receivers rely on to know where it comes from. User-Agent and Content-Type may be replaced.
 func reserved(lower string) bool {
-	switch lower {
-	case "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer",
-		"upgrade", "http2-settings", "expect", "accept-encoding", "content-encoding":
-		return true
-	}
-	return strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "waybill-") || strings.HasPrefix(lower, httpevent.OutpostPrefix) ||
+	return httpevent.Framing(lower) || strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "waybill-") || strings.HasPrefix(lower, httpevent.OutpostPrefix) ||
 		strings.HasPrefix(lower, httpevent.CloudEventsPrefix)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -55,20 +56,64 @@ func privateKey(secret string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
+// The forms of secrets, besides v1a.
+const (
+	formText   = "text"
+	formHex    = "hex"
+	formBase64 = "base64"
+	formWhsec  = "whsec"
+)
+
+// secretForm is how the secret of a scheme stands for its key.
+func secretForm(scheme string, config map[string]string) string {
+	switch scheme {
+	case schemeEd25519:
+		return schemeEd25519
+	case schemeOutpost:
+		return formText
+	case schemeCustom:
+		return or(config[secretFormField], formText)
+	}
+	return formWhsec
+}
+
+// newSecret returns a fresh secret in a form.
+func newSecret(form string) string {
+	switch form {
+	case schemeEd25519:
+		return newPrivateKey()
+	case formHex:
+		var b [secretBytes]byte
+		rand.Read(b[:])
+		return hex.EncodeToString(b[:])
+	case formBase64:
+		return strings.TrimPrefix(NewSecret(), secretPrefix)
+	}
+	return NewSecret()
+}
+
 // signingKey turns a stored secret into the key of its signatures. Error texts follow the field's name.
 //
 // Standard Webhooks secrets are base64 behind the prefix "whsec_", which the published libraries treat as optional. They
-// must decode with those libraries too, so no other alphabet is taken. In the outpost scheme the secret's text is the key
-// as it is.
-func signingKey(secret, scheme string) ([]byte, error) {
-	switch scheme {
+// must decode with those libraries too, so no other alphabet is taken.
+func signingKey(secret, form string) ([]byte, error) {
+	switch form {
 	case schemeEd25519:
 		return privateKey(secret)
-	case schemeOutpost:
+	case formText:
 		if len(secret) < 8 || len(secret) > 256 {
 			return nil, errors.New("must be between 8 and 256 characters long")
 		}
 		return []byte(secret), nil
+	case formHex, formBase64:
+		key, err := hex.DecodeString(secret)
+		if form == formBase64 {
+			key, err = base64.StdEncoding.Strict().DecodeString(secret)
+		}
+		if err != nil || len(key) < 8 || len(key) > 128 {
+			return nil, fmt.Errorf("must be %s of 8 to 128 bytes, as secret_encoding says", form)
+		}
+		return key, nil
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(strings.TrimPrefix(secret, secretPrefix))
 	if err != nil {
@@ -84,7 +129,9 @@ func signingKey(secret, scheme string) ([]byte, error) {
 //
 // The rotation is here, behind adapters.RotateField, so that whoever stores destinations can rotate a secret
 // without knowing what one is: it sets the field to "true" and, if it likes, previous_secret_invalid_at.
-func settleSecrets(c map[string]string, scheme string, now time.Time) (errs []adapters.FieldError) {
+func settleSecrets(s *adapters.Settings, now time.Time) (errs []adapters.FieldError) {
+	c, all := s.Credentials, schemes(s)
+	form := secretForm(all[0], s.Config)
 	rotate := c[adapters.RotateField] == "true"
 	delete(c, adapters.RotateField)
 	until := now.Add(defaultOverlap)
@@ -103,14 +150,23 @@ func settleSecrets(c map[string]string, scheme string, now time.Time) (errs []ad
 		c["previous_secret"], c["secret"] = c["secret"], ""
 	}
 	if c["secret"] == "" {
-		c["secret"] = NewSecret()
-		if scheme == schemeEd25519 {
-			c["secret"] = newPrivateKey()
+		c["secret"] = newSecret(form)
+	}
+	if len(all) == 1 {
+		delete(c, secondSecret)
+	} else if second := secretForm(all[1], s.Config); c[secondSecret] != "" {
+		if _, err := signingKey(c[secondSecret], second); err != nil {
+			errs = append(errs, adapters.FieldError{Key: "credentials." + secondSecret, Message: err.Error()})
 		}
+	} else if _, err := signingKey(c["secret"], second); err != nil {
+		c[secondSecret] = newSecret(second) // the first one's is none for this scheme
 	}
 	delete(c, publicKeyField)
-	if scheme == schemeEd25519 {
-		if key, err := privateKey(c["secret"]); err == nil {
+	for i, scheme := range all {
+		if scheme != schemeEd25519 {
+			continue
+		}
+		if key, err := privateKey(c[[]string{"secret", secondSecret}[i]]); err == nil {
 			c[publicKeyField] = publicPrefix + base64.StdEncoding.EncodeToString(key[ed25519.SeedSize:])
 		}
 	}
@@ -124,7 +180,7 @@ func settleSecrets(c map[string]string, scheme string, now time.Time) (errs []ad
 		if c[key] == "" {
 			continue
 		}
-		if _, err := signingKey(c[key], scheme); err != nil {
+		if _, err := signingKey(c[key], form); err != nil {
 			errs = append(errs, adapters.FieldError{Key: "credentials." + key, Message: err.Error()})
 		}
 	}

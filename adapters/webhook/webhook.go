@@ -6,10 +6,8 @@ package webhook
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -25,6 +23,7 @@ const (
 	schemeStandard = "standard"
 	schemeOutpost  = "outpost"
 	schemeEd25519  = "v1a" // Standard Webhooks' asymmetric signature, by its identifier
+	schemeCustom   = "custom"
 )
 
 //go:embed instructions.md
@@ -57,7 +56,7 @@ func (Type) Spec() adapters.Spec {
 		Icon:         icon,
 		Instructions: instructions,
 		FieldOrder:   10,
-		Config: []adapters.Field{
+		Config: append([]adapters.Field{
 			{Key: "url", Label: "URL", Type: adapters.FieldText, Required: true, MaxLength: outbound.MaxURL,
 				Help:        "The address that events are posted to, with https:// in front.",
 				Placeholder: "https://hooks.example.com/waybill",
@@ -69,7 +68,7 @@ func (Type) Spec() adapters.Spec {
 			{Key: awaitField, Label: "Wait for completion", Type: adapters.FieldCheckbox,
 				Help: "A receiver that answers 202 with a Location has not acknowledged the event until that address, which is asked within the " +
 					"timeout, answers 303 or a final 2xx."},
-		},
+		}, schemeFields()...),
 		Credentials: []adapters.Field{
 			{Key: "secret", Label: "Signing secret", Type: adapters.FieldText, Sensitive: true, Shared: true, MaxLength: 256,
 				Help:        "Verifies that events come from here: whsec_ followed by base64. Leave it empty to have one made.",
@@ -80,6 +79,8 @@ func (Type) Spec() adapters.Spec {
 				Hidden: true, Help: "When the previous secret stops signing: a time like 2026-05-03T12:00:00Z."},
 			{Key: publicKeyField, Label: "Public key", Type: adapters.FieldText, Hidden: true, Shared: true, MaxLength: 256,
 				Help: "With the signature v1a: verifies signatures of the current secret. It is derived from the secret; what is given here is not taken."},
+			{Key: secondSecret, Label: "Secret of the second signature", Type: adapters.FieldText, Sensitive: true, Shared: true, MaxLength: 256, Advanced: true,
+				Help: "When it is another than the first's. It does not take part in rotations."},
 			{Key: adapters.RotateField, Label: "Rotate the secret", Type: adapters.FieldCheckbox, Hidden: true,
 				Help: "Makes a new signing secret; the present one becomes the previous one."},
 		},
@@ -96,9 +97,18 @@ func (t Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 		errs = append(errs, adapters.FieldError{Key: "config.custom_headers", Message: err.Error()})
 	}
 	switch s.Signature {
-	case "", schemeStandard, schemeOutpost, schemeEd25519:
+	case "", schemeStandard, schemeOutpost, schemeEd25519, schemeCustom:
 	default:
-		errs = append(errs, adapters.FieldError{Key: "signature", Message: "must be standard, v1a or outpost"})
+		errs = append(errs, adapters.FieldError{Key: "signature", Message: "must be standard, v1a, outpost or custom"})
+	}
+	named, wrong := newPrefixed(s)
+	if errs = append(errs, wrong...); named != nil && len(errs) == 0 {
+		custom, _ := parseCustomHeaders(s.Config["custom_headers"])
+		for _, h := range custom {
+			if named.sends(h.name) {
+				errs = append(errs, adapters.FieldError{Key: "config.custom_headers", Message: fmt.Sprintf("must not set %.60q, which this server sets itself", h.name)})
+			}
+		}
 	}
 	if len(errs) > 0 {
 		// A rotation must not happen halfway, and a secret is not made for what is not stored.
@@ -107,7 +117,7 @@ func (t Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 	if s.Credentials == nil {
 		s.Credentials = map[string]string{}
 	}
-	return settleSecrets(s.Credentials, s.Signature, t.clock()())
+	return settleSecrets(s, t.clock()())
 }
 
 // Target implements adapters.Type.
@@ -129,8 +139,14 @@ func (t Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, erro
 	if err != nil {
 		return nil, adapters.ConfigError("The destination's field custom_headers " + err.Error() + ".")
 	}
-	snd := &sender{endpoint: endpoint, settings: s, outpost: s.Signature == schemeOutpost, await: s.Config[awaitField] == "true", timeout: s.Limit(), now: t.clock()}
-	if err := snd.addSigners(s); err != nil {
+	named, wrong := newPrefixed(&s)
+	if len(wrong) > 0 {
+		return nil, adapters.ConfigError("The destination's field " + strings.TrimPrefix(wrong[0].Key, "config.") + " " + wrong[0].Message + ".")
+	}
+	snd := &sender{endpoint: endpoint, settings: s, named: named, await: s.Config[awaitField] == "true", timeout: s.Limit(), now: t.clock()}
+	own := prefixOr(&s, ownPrefix)
+	snd.topic, snd.attempt, snd.meta = own+"topic", own+"attempt", own+"meta-"
+	if err := snd.addSigners(&s); err != nil {
 		return nil, adapters.ConfigError("The destination's signing secret " + err.Error() + ".")
 	}
 	opt := outbound.Options{Egress: env.Egress, Certificate: true}
@@ -145,33 +161,54 @@ type sender struct {
 	client   *outbound.Client
 	settings adapters.Settings
 	base     outbound.Header // the lines that every request has
-	signers  []signer        // the current secret's first
-	outpost  bool
+	signers  []signer        // of Standard Webhooks, the current secret's first; none with other signatures only
+	named    *prefixed       // of the other signatures; nil for none
+
+	topic, attempt, meta string // names of headers beside those of Standard Webhooks
+
 	await    bool // for the completion that a 202 announces
 	ownTrace bool // the destination's custom headers have a trace context
 	timeout  time.Duration
 	now      func() time.Time
 }
 
-func (s *sender) addSigners(set adapters.Settings) error {
-	key, err := signingKey(set.Credentials["secret"], set.Signature)
-	if err != nil {
-		return err
+// addSigners gives each scheme of the destination its keys.
+func (s *sender) addSigners(set *adapters.Settings) error {
+	c := set.Credentials
+	until, _ := time.Parse(time.RFC3339, c["previous_secret_invalid_at"])
+	for n, scheme := range schemes(set) {
+		form := secretForm(scheme, set.Config)
+		secret := c["secret"]
+		if n == 1 && c[secondSecret] != "" {
+			secret = c[secondSecret]
+		}
+		key, err := signingKey(secret, form)
+		if err != nil {
+			return err
+		}
+		s.addSigner(scheme, key, time.Time{})
+		// Without an end the previous secret is not in force: one that was given up must not sign for ever.
+		if previous := c["previous_secret"]; previous != "" && !until.IsZero() && (n == 0 || c[secondSecret] == "") {
+			switch key, err = signingKey(previous, form); {
+			case err == nil:
+				s.addSigner(scheme, key, until)
+			case n == 0:
+				return err
+			}
+		}
 	}
-	s.signers = append(s.signers, newSigner(key, set.Signature, time.Time{}))
-	previous := set.Credentials["previous_secret"]
-	if previous == "" {
-		return nil
-	}
-	until, _ := time.Parse(time.RFC3339, set.Credentials["previous_secret_invalid_at"])
-	if until.IsZero() {
-		return nil // Without an end it is not in force: a secret that was given up must not sign for ever.
-	}
-	if key, err = signingKey(previous, set.Signature); err != nil {
-		return err
-	}
-	s.signers = append(s.signers, newSigner(key, set.Signature, until))
 	return nil
+}
+
+func (s *sender) addSigner(scheme string, key []byte, until time.Time) {
+	switch scheme {
+	case schemeCustom:
+		s.named.custom.keys = append(s.named.custom.keys, customKey{key, until})
+	case schemeOutpost:
+		s.named.signs = append(s.named.signs, newSigner(key, scheme, until))
+	default:
+		s.signers = append(s.signers, newSigner(key, scheme, until))
+	}
 }
 
 // addHeaders prepares the lines that are always the same. It returns the values that receipts must not show.
@@ -203,10 +240,12 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 	h := outbound.AcquireHeader(&s.base)
 	defer outbound.ReleaseHeader(h)
 	m = httpevent.AddCloudEvent(h, m, &s.settings)
-	if s.outpost {
-		s.outpostHeaders(h, m, s.now())
-	} else {
-		s.standardHeaders(h, m, s.now())
+	now := s.now()
+	if len(s.signers) > 0 {
+		s.standardHeaders(h, m, now)
+	}
+	if s.named != nil {
+		s.named.headers(h, m, now)
 	}
 	if !s.ownTrace {
 		httpevent.AddTrace(h, m)
@@ -217,7 +256,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 // standardHeaders adds what Standard Webhooks asks for, and our own.
 func (s *sender) standardHeaders(h *outbound.Header, m *adapters.Message, now time.Time) {
 	var prefixBuf [384]byte
-	var sigBuf [192]byte // Room for two signatures, and there are never more.
+	var sigBuf [192]byte // Room for two signatures; there are seldom more.
 	var sumBuf [ed25519.SignatureSize]byte
 	seconds := now.Unix()
 	prefix := append(prefixBuf[:0], m.EventID...)
@@ -247,31 +286,10 @@ func (s *sender) standardHeaders(h *outbound.Header, m *adapters.Message, now ti
 	h.AddPublicInt("webhook-timestamp", seconds)
 	h.AddPublicBytes("webhook-signature", sig)
 	if m.Topic != "" {
-		h.AddPublic("waybill-topic", m.Topic)
+		h.AddPublic(s.topic, m.Topic)
 	}
-	h.AddPublicInt("waybill-attempt", int64(m.Attempt))
-	httpevent.AddMetadata(h, m, false)
-}
-
-// outpostHeaders adds what Hookdeck Outpost sends by default.
-func (s *sender) outpostHeaders(h *outbound.Header, m *adapters.Message, now time.Time) {
-	var sigBuf [160]byte // As above.
-	var sumBuf [sha256.Size]byte
-	sig := append(sigBuf[:0], "v0="...)
-	for i, sg := range s.signers {
-		if !sg.live(now) {
-			continue
-		}
-		if i > 0 {
-			sig = append(sig, ',')
-		}
-		n := len(sig)
-		sig = sig[:n+hex.EncodedLen(len(sumBuf))]
-		hex.Encode(sig[n:], sg.Sum(sumBuf[:0], nil, m.Data))
-	}
-	httpevent.AddOutpost(h, m, now)
-	h.AddPublicBytes(httpevent.OutpostPrefix+"signature", sig)
-	httpevent.AddMetadata(h, m, true)
+	h.AddPublicInt(s.attempt, int64(m.Attempt))
+	httpevent.AddMetadataUnder(h, m, s.meta)
 }
 
 // Check implements adapters.Checker.
