@@ -68,14 +68,14 @@ func (w *Worker) giveBack(ctx context.Context, job *river.Job[deliverArgs], reas
 func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[deliverArgs]) error {
 	w, args := d.w, job.Args
 	lane := w.lanes.get(args.Destination)
-	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2); !ok {
-		return w.putOff(ctx, job, wait)
+	if wait, ok := lane.enter(time.Now(), coming{w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Retry, job.CreatedAt}); !ok {
+		return w.putOff(ctx, lane, job, wait)
 	}
 	w.jobs.Add(1)
 	defer w.jobs.Add(-1)
 	defer lane.leave()
 	if err := lane.acquire(ctx); err == errPutOff {
-		return w.putOff(ctx, job, lane.wait())
+		return w.putOff(ctx, lane, job, lane.wait())
 	} else if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[deliverArgs]
 	if err != nil {
 		return err
 	}
-	lane.permit(endpoint.Version, endpoint.InFlight, endpoint.Rate())
+	lane.permit(endpoint.Version, endpoint.InFlight, endpoint.Rate(), time.Duration(endpoint.Policy.MaxInterval))
 	if status, reason := unusable(endpoint, args.Trigger); status != "" {
 		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(endpoint, ready, args, status, reason)})
 	}
@@ -127,8 +127,9 @@ func unsent(e *models.Endpoint, ready []models.Ready, args deliverArgs, status, 
 
 // putOff gives a job back to the queue, to be taken up later. Nothing of it has been done, so its deliveries stay as they
 // are.
-func (w *Worker) putOff(ctx context.Context, job *river.Job[deliverArgs], wait time.Duration) error {
+func (w *Worker) putOff(ctx context.Context, l *lane, job *river.Job[deliverArgs], wait time.Duration) error {
 	w.store.Metrics.PutOff(len(job.Args.Items))
+	w.tellWait(l, job.Args.Destination)
 	return w.store.Postpone(ctx, w.process.ID, job.ID, wait)
 }
 
@@ -298,11 +299,18 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 		throttled = t.err.Kind == adapters.KindThrottled
 	}
 	now := started.Add(took)
-	r.lane.learn(now, took, err != nil, throttled, max(t.asked, afterOf(t.err)))
+	dec := decide(t)
+	longest := time.Duration(v.endpoint.Policy.MaxInterval)
+	ease := longest
+	if dec.status == models.StatusRetrying {
+		ease = dec.wait // others wait no longer than this one
+	}
+	if r.lane.learn(now, took, err != nil, throttled, min(max(t.asked, afterOf(t.err)), longest), ease) {
+		r.w.tellWell(v.endpoint.Key)
+	}
 	if r.lane.recall(now) {
 		r.w.recall(r.lane, v.endpoint)
 	}
-	dec := decide(t)
 	o := models.Outcome{DeliveryKey: key, TenantKey: v.endpoint.TenantKey, Type: v.endpoint.Type, Due: due(r.job), Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous}
 	if err != nil && trigger == models.TriggerProbe && v.endpoint.DisabledAt != nil {
 		o.Status, o.Reason = models.StatusHeld, "A probe of the disabled destination failed: "+a.Error

@@ -121,6 +121,9 @@ func (s *Store) Deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (
 	if err != nil {
 		return nil, err
 	}
+	if err := s.explain(ctx, list); err != nil {
+		return nil, err
+	}
 	if attempted {
 		return newPage(k, SortLastAttempt, list, func(d *Delivery) any { return attemptedPosition{*d.LastAttemptAt, d.DeliveryKey} }), nil
 	}
