@@ -47,6 +47,8 @@ type attemptJSON struct {
 	DurationMS      float64         `json:"duration_ms"`
 	Timing          timingJSON      `json:"timing"`
 	Request         requestJSON     `json:"request" doc:"What was sent; the body is the event's payload unless a transform made another."`
+	Log             []string        `json:"log,omitempty" doc:"Of one that failed: the worker's own log lines, at most 20. Secrets are masked."`
+	Links           *attemptLinks   `json:"links,omitempty" doc:"Of a single attempt, for operators: where its log and its trace are, if the server knows (LOGS_URL, TRACES_URL)."`
 	Response        *responseJSON   `json:"response" doc:"What the other side answered; null when it did not."`
 	ResponseData    *responseData   `json:"response_data,omitempty" doc:"With 'include=response_data'."`
 	Error           *errorJSON      `json:"error" doc:"null for a success."`
@@ -65,6 +67,7 @@ type requestJSON struct {
 	Method  string            `json:"method" doc:"HTTP method, or the operation of a queue."`
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers" doc:"Secrets are masked."`
+	Sent    bool              `json:"sent" doc:"false when there was no connection: then this is what would have been sent."`
 	Body    string            `json:"body,omitempty" doc:"What a transform made of the payload; absent for the payload as it is."`
 }
 
@@ -88,7 +91,7 @@ func attemptToJSON(at *models.Attempt, in includes) attemptJSON {
 		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, AttemptNumber: at.Number,
 		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, RetryID: models.RetryID(at.RetryKey), StartedAt: at.StartedAt,
 		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS), ms(at.Timing.FirstByte)},
-		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader)}}
+		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader), Sent: at.Method != "" && !at.NotSent}, Log: at.Log}
 	if at.Code != 0 {
 		j.Code = strconv.Itoa(at.Code)
 	} else if at.ErrorClass != "" {
@@ -231,6 +234,9 @@ func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Re
 	}
 	j := attemptToJSON(at, in)
 	if err := a.include(ctx, c, at, &j, in); err != nil {
+		return nil, err
+	}
+	if j.Links, err = a.linksOf(ctx, c.Scope(), at); err != nil {
 		return nil, err
 	}
 	if at.TransformKey != nil {

@@ -62,6 +62,8 @@ type Config struct {
 	SMTP          notify.SMTP       // without a server when SMTP_URL is not given; meant for notify.Env
 	OTLPHeaders   map[string]string // of requests to the collector
 	OTLPEndpoint  string            // base address of an OpenTelemetry collector; empty for no traces
+	LogsURL       linkTemplate      // where operators find an attempt's log lines; empty for nowhere
+	TracesURL     linkTemplate      // and its trace
 	MetricsAddr   string            // where metrics are served without a key; empty for nowhere
 
 	NewAPIKey bool // the API key was made up just now
@@ -258,6 +260,14 @@ func variables() []variable {
 			}
 			r.OTLPEndpoint = v
 			return nil
+		}},
+		{"LOGS_URL", "", "link to your log system on an attempt's page, for operators: https://logs.example.com/?q={attempt_id}&from={from}&to={to}", func(r *reader, v string) (err error) {
+			r.LogsURL, err = parseLinkTemplate(v)
+			return err
+		}},
+		{"TRACES_URL", "", "the same for traces, https://traces.example.com/trace/{trace_id}; also event_id, delivery_id, destination_id, tenant_id, from_ms, to_ms", func(r *reader, v string) (err error) {
+			r.TracesURL, err = parseLinkTemplate(v)
+			return err
 		}},
 		{"OTEL_EXPORTER_OTLP_HEADERS", "", "headers for the collector, comma-separated, values URL-encoded: authorization=Bearer%20…", func(r *reader, v string) error {
 			for _, h := range list(v) {

@@ -109,6 +109,13 @@ func (a *App) attemptPage(ctx context.Context, p *pageCtx) error {
 	if v.Sent, v.Transformed, err = a.store.SentBody(ctx, at, v.Event); err != nil {
 		return err
 	}
+	links, err := a.linksOf(ctx, p.call.Scope(), at)
+	if err != nil {
+		return err
+	}
+	if links != nil {
+		v.LogsURL, v.TracesURL = links.Logs, links.Traces
+	}
 	if at.Number > 1 {
 		v.Before = at.AttemptID(at.Number - 1)
 		v.Older = views.AttemptURL(p.tenant.ID, v.Before)

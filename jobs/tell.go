@@ -27,7 +27,7 @@ func (r *run) tell(v *version, d *models.Ready, o *models.Outcome, span traces.S
 	if !a.OK {
 		level = slog.LevelInfo
 	}
-	if !r.w.log.Enabled(r.ctx, level) {
+	if a.OK && !r.w.log.Enabled(r.ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{slog.String("attempt", a.ID()), slog.String("tenant", e.TenantID), slog.String("destination", e.ID), slog.String("type", e.Type),
@@ -58,7 +58,12 @@ func (r *run) tell(v *version, d *models.Ready, o *models.Outcome, span traces.S
 	if id := traces.ID(span.Parent); id != "" {
 		attrs = append(attrs, slog.String("trace_id", id))
 	}
-	r.w.log.LogAttrs(r.ctx, level, "attempt", attrs...)
+	if !a.OK {
+		a.Log = keepLog(a, attrs)
+	}
+	if r.w.log.Enabled(r.ctx, level) {
+		r.w.log.LogAttrs(r.ctx, level, "attempt", attrs...)
+	}
 }
 
 // ms is a duration in the unit of the API's answers.

@@ -10,5 +10,12 @@ create table destination_waits (
   seen_at         timestamptz not null default now()
 ) with (fillfactor = 50);
 
+-- Of attempts that failed: what the worker logged of it, line by line, and that the request never went out. Null otherwise, so
+-- that attempts that succeed take no more room.
+alter table attempts add column log text;
+alter table attempts add column not_sent boolean;
+
 -- +goose Down
+alter table attempts drop column not_sent;
+alter table attempts drop column log;
 drop table destination_waits;
