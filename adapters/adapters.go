@@ -119,7 +119,7 @@ type Env struct {
 	GoogleKeyFile string
 }
 
-// Receipt says what was sent and what came back. The zero value means that nothing was sent.
+// Receipt says what was sent and what came back. The zero value means that nothing was sent, and so does NotSent.
 type Receipt struct {
 	Code       int           // HTTP status, or 0 for systems without one
 	Method     string        // HTTP method, or the operation's name ("SendMessage")
@@ -128,6 +128,8 @@ type Receipt struct {
 	RespHeader string        // lines "Name: value\n" as received, sensitive ones masked
 	Body       []byte        // the answer, at most MaxBodyKept bytes; for brokers what they said (message id, offset …) as JSON
 	Truncated  bool          // the answer was longer than Body
+	NotSent    bool          // Method, URL and ReqHeader are what would have been sent, had there been a connection
+	Log        []string      // how an exchange that did not succeed went, a step in each line; never a secret
 	Timing     Timing        // zero where the connection was reused
 	Retry      time.Duration // the other side asked to wait this long before the next attempt; 0 when it did not
 	// CertificateEnds is until when the other side's TLS certificate is valid (RFC 5280, section 4.1.2.5: notAfter). It is

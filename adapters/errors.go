@@ -54,6 +54,7 @@ type Error struct {
 	Raw     string        // the driver's own words, for whoever digs deeper; never a secret
 	After   time.Duration // with KindThrottled: the wait that was asked for
 	Lack    string        // with KindShortage: ports, files or memory
+	Log     []string      // how it came about, a step in each line, as in Receipt.Log; never a secret
 }
 
 func (e *Error) Error() string { return e.Message }

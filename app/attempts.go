@@ -46,6 +46,7 @@ type attemptJSON struct {
 	LatencyMS       *int64        `json:"latency_ms" doc:"As 'duration_ms', in whole milliseconds; null where nothing was sent."`
 	Timing          timingJSON    `json:"timing"`
 	Request         requestJSON   `json:"request" doc:"What was sent; the body is the event's payload unless a transform made another."`
+	Log             []string      `json:"log,omitempty" doc:"Of one that failed: the worker's own log lines, at most 20. Secrets are masked."`
 	Response        *responseJSON `json:"response" doc:"What the other side answered; null when it did not."`
 	ResponseData    *responseData `json:"response_data,omitempty" doc:"With 'include=response_data'."`
 	Error           *errorJSON    `json:"error" doc:"null for a success."`
@@ -66,6 +67,7 @@ type requestJSON struct {
 	Method  string            `json:"method" doc:"HTTP method, or the operation of a queue."`
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers" doc:"Secrets are masked."`
+	Sent    bool              `json:"sent" doc:"false when there was no connection: then this is what would have been sent."`
 	Body    string            `json:"body,omitempty" doc:"What a transform made of the payload; absent for the payload as it is."`
 }
 
@@ -98,7 +100,7 @@ func attemptToJSON(at *models.Attempt, in includes) attemptJSON {
 		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, Code: string(at.ShownCode()), LatencyMS: latency(at), AttemptNumber: at.Number,
 		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, RetryID: models.RetryID(at.RetryKey), StartedAt: at.StartedAt,
 		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS), ms(at.Timing.FirstByte)},
-		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader)}, Links: attemptLinks(at)}
+		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader), Sent: at.Method != "" && !at.NotSent}, Log: at.Log, Links: attemptLinks(at)}
 	body := strings.ToValidUTF8(string(at.ResponseBody), "\uFFFD")
 	if at.Code != 0 || len(at.ResponseBody) > 0 {
 		j.Response = &responseJSON{at.Code, headerMap(at.ResponseHeader), body, at.Truncated}
@@ -263,6 +265,9 @@ func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Re
 	}
 	j := attemptToJSON(at, in)
 	if err := a.include(ctx, c, at, &j, in); err != nil {
+		return nil, err
+	}
+	if j.Links.Logs, j.Links.Traces, err = a.linksOf(ctx, c.Scope(), at); err != nil {
 		return nil, err
 	}
 	if at.TransformKey != nil {

@@ -64,6 +64,8 @@ type Config struct {
 	Proxies       []string
 	SMTP          notify.SMTP      // without a server when SMTP_URL is not given; meant for notify.Env
 	OTLP          traces.Collector // without an address for no traces
+	LogsURL       linkTemplate     // where operators find an attempt's log lines; empty for nowhere
+	TracesURL     linkTemplate     // and its trace
 	Operator      operatorEnv      // a destination of the operators
 	MetricsAddr   string           // where metrics are served without a key; empty for nowhere
 
@@ -283,6 +285,14 @@ func variables() []variable {
 			}
 			r.MetricsAddr = v
 			return nil
+		}},
+		{"LOGS_URL", "", "link to your log system on an attempt's page, for operators: https://logs.example.com/?q={attempt_id}&from={from}&to={to}", func(r *reader, v string) (err error) {
+			r.LogsURL, err = parseLinkTemplate(v)
+			return err
+		}},
+		{"TRACES_URL", "", "the same for traces, https://traces.example.com/trace/{trace_id}; also event_id, delivery_id, destination_id, tenant_id, from_ms, to_ms", func(r *reader, v string) (err error) {
+			r.TracesURL, err = parseLinkTemplate(v)
+			return err
 		}},
 	}, traceVariables(), []variable{
 		{"LOG_LEVEL", "info", "debug, info, warn or error", func(r *reader, v string) error {

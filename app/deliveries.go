@@ -19,10 +19,10 @@ type deliveryJSON struct {
 	DestinationID string     `json:"destination_id"`
 	Topic         string     `json:"topic"`
 	Status        string     `json:"status" api:"schema=DeliveryStatus"`
-	Reason        string     `json:"reason,omitempty" doc:"Why it is filtered out, held, failed or cancelled, in a sentence."`
+	Reason        string     `json:"reason,omitempty" doc:"Why it is filtered out, held, failed or cancelled, or is due and waits for its destination, in a sentence."`
 	Attempts      int        `json:"attempts" doc:"Made so far."`
 	MaxAttempts   int        `json:"max_attempts" doc:"Made at most, unless somebody retries it by hand."`
-	NextAttemptAt *time.Time `json:"next_attempt_at" doc:"null when none is due."`
+	NextAttemptAt *time.Time `json:"next_attempt_at" doc:"null when none is due, or when it is not known how long the destination keeps it waiting; an estimate while 'reason' says that it waits."`
 	LastAttemptAt *time.Time `json:"last_attempt_at" doc:"null before the first."`
 	LastCode      *int       `json:"last_code" doc:"HTTP status of the last attempt; null where there was none."`
 	LastError     *errorJSON `json:"last_error" doc:"Of the last attempt; null when it did not fail."`

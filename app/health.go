@@ -41,9 +41,17 @@ type destinationHealthJSON struct {
 	LastSuccess  *time.Time           `json:"last_success_at" doc:"null for never."`
 	LastError    *errorJSON           `json:"last_error" doc:"null while there was none."`
 	Certificate  *certificateJSON     `json:"certificate" doc:"null without TLS, and before the first connection."`
+	Waits        *waitsJSON           `json:"waits" doc:"Why deliveries that are due are not made yet; null when none waits."`
 	DisableAfter int                  `json:"disable_after" doc:"Limit in force; 0 for never."`
 	Rates        map[string]ratesJSON `json:"rates" doc:"By window: '15m', '1h', '24h'."`
 	History      []healthBucketJSON   `json:"history" doc:"The last 24 hours by the hour, without empty ones."`
+}
+
+type waitsJSON struct {
+	Why        string     `json:"why" api:"enum=asked|eased|failing|limited|slow|short" doc:"The receiver asked for a pause or to slow down; it keeps failing and is tried a few times a second; it has a rate limit; it answers slowly; this server lacks ports, files or memory."`
+	Reason     string     `json:"reason" doc:"The same in a sentence."`
+	Deliveries int        `json:"deliveries" doc:"How many are due, up to 10,000."`
+	Until      *time.Time `json:"until" doc:"When they will have been tried, about; null when that is not known."`
 }
 
 type certificateJSON struct {
@@ -68,6 +76,16 @@ func (a *App) getHealth(ctx context.Context, c *Call, req *destinationRequest) (
 	}
 	if h.CertificateEnds != nil {
 		out.Certificate = &certificateJSON{*h.CertificateEnds, *h.CertificateAt}
+	}
+	waits, err := a.store.Waits(ctx, []int64{d.Key})
+	if err != nil {
+		return nil, err
+	}
+	if w := waits[d.Key]; w != nil {
+		out.Waits = &waitsJSON{Why: w.Why, Reason: w.Reason(), Deliveries: w.Waiting}
+		if at := w.Expected(now); !at.IsZero() {
+			out.Waits.Until = &at
+		}
 	}
 	for name, window := range healthWindows {
 		r, err := a.store.RatesOf(ctx, d.Key, now.Add(-window))

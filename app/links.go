@@ -16,6 +16,8 @@ type linksJSON struct {
 	Deliveries  string `json:"deliveries,omitempty"`
 	Attempts    string `json:"attempts,omitempty"`
 	Destination string `json:"destination,omitempty"`
+	Logs        string `json:"logs,omitempty" doc:"Of a single attempt, for operators: where its log is, if the server knows (LOGS_URL)."`
+	Traces      string `json:"traces,omitempty" doc:"Likewise, where its trace is (TRACES_URL)."`
 }
 
 // States of what a request asked for.

@@ -164,6 +164,11 @@ func (a *App) healthView(ctx context.Context, p *pageCtx, d *models.Destination)
 	if v.Changes, err = a.store.StateChanges(ctx, d, 20); err != nil {
 		return v, err
 	}
+	waits, err := a.store.Waits(ctx, []int64{d.Key})
+	if err != nil {
+		return v, err
+	}
+	v.Wait = waits[d.Key]
 	open, err := a.store.Alerts(ctx, p.call.Scope(), p.tenant.ID, models.AlertQuery{Statuses: []string{models.AlertOpen, models.AlertAcknowledged}, Destinations: []string{d.ID},
 		Page: models.PageQuery{Limit: 20}})
 	if err == nil {

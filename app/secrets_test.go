@@ -267,6 +267,11 @@ func TestSecretsAreSeenNowhere(t *testing.T) {
 		pages := []string{dir + name, dir + name + "/settings", dir + name + "/test", "/t/acme/destinations", "/t/acme/events/" + event, "/t/acme"}
 		if attempt := a.want(200, "GET", path+"/attempts", nil).str("models", "0", "id"); attempt != "" {
 			pages = append(pages, "/t/acme/attempts/"+attempt)
+			var row string // with the log that is kept of it
+			if err := a.store.Pool.QueryRow(a.Context(), "select string_agg(t::text, E'\n') from attempts t where log is not null and method is not null").Scan(&row); err != nil || row == "" {
+				t.Errorf("%s: no attempt keeps a log (%v)", name, err)
+			}
+			look("the table of attempts", row)
 			look("its attempt", a.want(200, "GET", "/attempts/"+attempt+"?include=response_data&include=destination", nil).raw)
 		} else if !fixed {
 			t.Errorf("%s: no attempt was made", name)

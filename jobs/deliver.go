@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,14 +70,14 @@ func (w *Worker) giveBack(ctx context.Context, job *river.Job[queue.Batch], reas
 func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error {
 	w, args := d.w, job.Args
 	lane := w.lanes.get(args.Destination)
-	if wait, ok := lane.enter(time.Now(), w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2); !ok {
-		return w.putOff(ctx, job, wait)
+	if wait, ok := lane.enter(time.Now(), coming{w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Later, job.CreatedAt}); !ok {
+		return w.putOff(ctx, lane, job, wait)
 	}
 	w.jobs.Add(1)
 	defer w.jobs.Add(-1)
 	defer lane.leave()
 	if err := lane.acquire(ctx); err == errPutOff {
-		return w.putOff(ctx, job, lane.wait())
+		return w.putOff(ctx, lane, job, lane.wait())
 	} else if err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]
 	if err != nil {
 		return err
 	}
-	lane.permit(endpoint.Version, endpoint.InFlight, endpoint.Rate())
+	lane.permit(endpoint.Version, endpoint.InFlight, endpoint.Rate(), time.Duration(endpoint.Policy.MaxInterval))
 	if status, reason := unusable(endpoint, args.Trigger); status != "" {
 		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(endpoint, ready, args, status, reason)})
 	}
@@ -128,8 +129,9 @@ func unsent(e *models.Endpoint, ready []models.Ready, args queue.Batch, status, 
 
 // putOff gives a job back to the queue, to be taken up later. Nothing of it has been done, so its deliveries stay as they
 // are.
-func (w *Worker) putOff(ctx context.Context, job *river.Job[queue.Batch], wait time.Duration) error {
+func (w *Worker) putOff(ctx context.Context, l *lane, job *river.Job[queue.Batch], wait time.Duration) error {
 	w.store.Metrics.PutOff(len(job.Args.Items))
+	w.tellWait(l, job.Args.Destination)
 	return w.store.Queue.Postpone(ctx, w.process.ID, job.ID, wait)
 }
 
@@ -296,14 +298,22 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 	if err != nil {
 		t.err = adapters.AsError(err)
 		a.ErrorClass, a.Error, a.Advice, a.RawError = string(t.err.Class), t.err.Message, t.err.Advice, t.err.Raw
+		a.NotSent, a.Log = rc.NotSent, slices.Concat(rc.Log, t.err.Log)
 		throttled = t.err.Kind == adapters.KindThrottled
 	}
 	now := started.Add(took)
-	r.lane.learn(now, took, err != nil, throttled, max(t.asked, afterOf(t.err)))
+	dec := decide(t)
+	longest := time.Duration(v.endpoint.Policy.MaxInterval)
+	ease := longest
+	if dec.status == models.StatusRetrying {
+		ease = dec.wait // others wait no longer than this one
+	}
+	if r.lane.learn(now, took, err != nil, throttled, min(max(t.asked, afterOf(t.err)), longest), ease) {
+		r.w.tellWell(v.endpoint.Key)
+	}
 	if r.lane.recall(now) {
 		r.w.recall(r.lane, v.endpoint)
 	}
-	dec := decide(t)
 	o := models.Outcome{DeliveryKey: key, TenantKey: v.endpoint.TenantKey, Type: v.endpoint.Type, Due: due(r.job), Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous,
 		Own: models.OwnEvent(v.endpoint.TenantID, d.Event.Topic)}
 	if err != nil && trigger == models.TriggerProbe && v.endpoint.DisabledAt != nil {

@@ -59,7 +59,7 @@ func (r *run) version() *version {
 	if err != nil || e.Version <= v.endpoint.Version {
 		return v
 	}
-	r.lane.permit(e.Version, e.InFlight, e.Rate())
+	r.lane.permit(e.Version, e.InFlight, e.Rate(), time.Duration(e.Policy.MaxInterval))
 	r.use(e)
 	return c.used[len(c.used)-1]
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/waybill-dev/waybill/models"
 )
 
 // lane is what this process knows of one destination's traffic: how many attempts are under way, how many may be, and
@@ -19,7 +21,12 @@ type lane struct {
 	took     time.Duration   // moving average of an attempt
 	moved    time.Time       // when an attempt last ended, or the first of those under way began
 	paused   time.Time       // nothing is sent before, because the receiver asked for it
+	eased    time.Time       // no first attempt is made before, because the receiver asked to slow down and did not say for how long
 	lastUsed time.Time
+	longest  time.Duration // that a delivery waits between two attempts, by the destination's policy; 0 while not known
+	retries  time.Time     // until when retries that were put off come back: first attempts leave them places meanwhile
+	told     string        // what was last written down of why deliveries wait (see waits.go); empty for nothing
+	toldAt   time.Time
 	rate     float64 // attempts that the destination takes in a second; 0 for any number
 	failures int     // in a row
 	lacks    int     // runs in a row that ended because this server lacked something
@@ -39,9 +46,11 @@ const (
 	slowAttempt      = time.Second
 	maxWaitingOfSlow = 4
 	// maxWait is how long a job waits for a place before it looks again whether the destination has become slow.
-	maxWait        = 2 * time.Second
-	minPutOff      = time.Second
-	maxPutOff      = time.Minute
+	maxWait   = 2 * time.Second
+	minPutOff = time.Second
+	maxPutOff = time.Minute
+	// minPaced is for how long a job is put off at least that only waits for its turn among others, or for the end of a pause.
+	minPaced       = 100 * time.Millisecond
 	pauseWithoutIt = 5 * time.Second // when asked to slow down without being told for how long
 	// failingAfter is after how many failures in a row a destination counts as one that keeps failing, and failingRate
 	// how many attempts a second this process then makes. They are enough to see that it works again, and do not take
@@ -50,23 +59,41 @@ const (
 	failingRate  = 20.0
 )
 
-// enter asks to work on a job of the destination with so many deliveries. crowded says that the process holds many jobs
-// already. When the job must be put off enter returns for how long.
-func (l *lane) enter(now time.Time, limit, deliveries int, crowded bool) (wait time.Duration, ok bool) {
+// coming is a job that asks to be worked on.
+type coming struct {
+	limit      int // attempts at once, while the lane does not know what the destination permits
+	deliveries int
+	crowded    bool      // the process holds many jobs already
+	retry      bool      // these are no first attempts
+	since      time.Time // with retry: when the attempts before were recorded
+}
+
+// enter asks to work on a job of the destination. When the job must be put off enter returns for how long.
+func (l *lane) enter(now time.Time, c coming) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lastUsed = now
 	if l.limit == 0 {
-		l.setLimit(limit)
+		l.setLimit(c.limit)
 	}
-	if wait, full := l.full(now, crowded); full {
+	if wait := l.pause(now, c); wait > 0 {
 		l.late = l.late || wait > minPutOff
 		return wait, false
 	}
+	if wait, full := l.full(now, c.crowded); full {
+		l.late = l.late || wait > minPutOff
+		l.keepPlaces(now, c, wait)
+		return wait, false
+	}
 	if rate := l.pacingLocked(); rate > 0 {
-		wait := l.pace.reserve(now, rate, deliveries, l.jobs == 0)
-		if l.jobs >= maxWaitingOfSlow {
+		wait := l.pace.reserve(now, rate, c.deliveries, l.jobs == 0)
+		places := maxWaitingOfSlow
+		if !c.retry && now.Before(l.retries) {
+			places = 1 // the others are for retries, which are due
+		}
+		if l.jobs >= places {
 			l.late = l.late || rate != l.rate
+			l.keepPlaces(now, c, wait)
 			return wait, false
 		}
 	}
@@ -74,11 +101,31 @@ func (l *lane) enter(now time.Time, limit, deliveries int, crowded bool) (wait t
 	return 0, true
 }
 
+// keepPlaces keeps places for a retry that is put off. The lock is held.
+func (l *lane) keepPlaces(now time.Time, c coming, wait time.Duration) {
+	if back := now.Add(wait); c.retry && back.After(l.retries) {
+		l.retries = back
+	}
+}
+
+// pause is for how long a job has to wait because the receiver asked for it; 0 for not at all. A retry has a time of its own,
+// which only a receiver that said for how long can put off, and not for longer than its policy allows between two attempts.
+// The lock is held.
+func (l *lane) pause(now time.Time, c coming) time.Duration {
+	d := l.paused.Sub(now)
+	if !c.retry {
+		d = max(d, l.eased.Sub(now))
+	} else if l.longest > 0 {
+		d = min(d, l.longest-now.Sub(c.since))
+	}
+	if d <= 0 {
+		return 0
+	}
+	return min(max(d, minPaced), maxPutOff)
+}
+
 // full reports whether another job has to be put off, and for how long. The lock is held.
 func (l *lane) full(now time.Time, crowded bool) (wait time.Duration, full bool) {
-	if d := l.paused.Sub(now); d > 0 {
-		return min(max(d, minPutOff), maxPutOff), true
-	}
 	if l.isSlow(now) && l.jobs >= l.inFlight+maxWaitingOfSlow {
 		return min(max(2*l.took, 2*now.Sub(l.moved), minPutOff), maxPutOff), true
 	}
@@ -120,11 +167,12 @@ func (l *lane) setLimit(limit int) {
 
 // permit takes over what the destination's current version permits. What was learned of another version says nothing about
 // this one.
-func (l *lane) permit(version int64, limit int, rate float64) {
+func (l *lane) permit(version int64, limit int, rate float64, longest time.Duration) {
 	l.mu.Lock()
 	if l.version < version {
-		l.version, l.failures, l.took, l.paused, l.allowed = version, 0, 0, time.Time{}, l.limit
+		l.version, l.failures, l.took, l.paused, l.eased, l.allowed = version, 0, 0, time.Time{}, time.Time{}, l.limit
 	}
+	l.longest = longest
 	l.looked = time.Now()
 	l.setLimit(limit)
 	l.rate = rate
@@ -231,8 +279,9 @@ func (l *lane) wakeNext() {
 	}
 }
 
-// learn takes note of an attempt: how long it took, and whether it failed or the receiver asked to slow down.
-func (l *lane) learn(now time.Time, took time.Duration, failed, throttled bool, after time.Duration) {
+// learn takes note of an attempt: how long it took, and whether it failed or the receiver asked to slow down: for after, or,
+// when it did not say for how long, for ease. It reports whether it is the first to succeed since deliveries were said to wait.
+func (l *lane) learn(now time.Time, took time.Duration, failed, throttled bool, after, ease time.Duration) (well bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failures++; !failed {
@@ -243,16 +292,21 @@ func (l *lane) learn(now time.Time, took time.Duration, failed, throttled bool, 
 	l.moved = now
 	if throttled {
 		l.allowed = max(1, l.allowed/2)
-		if after == 0 {
-			after = pauseWithoutIt
-		}
 		if until := now.Add(min(after, maxPutOff)); until.After(l.paused) {
 			l.paused = until
+		}
+		if until := now.Add(min(ease, pauseWithoutIt)); after == 0 && until.After(l.eased) {
+			l.eased = until
 		}
 	} else if l.allowed < l.limit {
 		l.allowed++
 		l.wakeNext()
 	}
+	// That it is slow or has a rate limit is not over with a success.
+	if !failed && l.told != "" && l.told != models.WaitSlow && l.told != models.WaitLimited {
+		l.told, well = "", true
+	}
+	return well
 }
 
 // wait is for how long to put a job off.
@@ -275,7 +329,7 @@ const (
 func (l *lane) recall(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.late || l.failures > 0 || now.Before(l.paused) || l.isSlow(now) || l.jobs > maxJobsOfLane/2 || now.Sub(l.recalled) < recallEvery {
+	if !l.late || l.failures > 0 || now.Before(l.paused) || now.Before(l.eased) || l.isSlow(now) || l.jobs > maxJobsOfLane/2 || now.Sub(l.recalled) < recallEvery {
 		return false
 	}
 	l.late, l.recalled = false, now

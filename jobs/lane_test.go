@@ -30,7 +30,7 @@ func TestFailingDestinationIsWorkedOff(t *testing.T) {
 			continue
 		}
 		now = heap.Pop(due).(time.Time)
-		if wait, ok := l.enter(now, 20, 1, false); !ok {
+		if wait, ok := l.enter(now, coming{limit: 20, deliveries: 1}); !ok {
 			putOff++
 			heap.Push(due, now.Add(wait))
 			continue
@@ -61,4 +61,50 @@ func (h *times) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]
 	return last
+}
+
+// TestRetriesComeFirst has first attempts and retries ask for the places of a destination that keeps failing, and of one that
+// asked to slow down.
+func TestRetriesComeFirst(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	first, retry := coming{limit: 20, deliveries: 50}, coming{limit: 20, deliveries: 1, retry: true, since: now.Add(-time.Second)}
+	l := &lane{limit: 20, allowed: 20, failures: failingAfter, longest: 3 * time.Second}
+	for range maxWaitingOfSlow {
+		if _, ok := l.enter(now, first); !ok {
+			t.Fatal("first attempts have no place although nothing else waits")
+		}
+	}
+	if wait, ok := l.enter(now, retry); ok || wait < minPaced {
+		t.Errorf("a retry got a place beside all others, or no time: %v %v", wait, ok)
+	}
+	l.leave()
+	if _, ok := l.enter(now, first); ok {
+		t.Error("a first attempt took the place that a retry was put off for")
+	}
+	if _, ok := l.enter(now, retry); !ok {
+		t.Error("the retry did not get its place")
+	}
+	for range maxWaitingOfSlow {
+		l.leave()
+	}
+	if _, ok := l.enter(now, first); !ok {
+		t.Error("first attempts get none of the places")
+	}
+
+	l = &lane{limit: 20, allowed: 20, longest: 3 * time.Second}
+	l.learn(now, time.Millisecond, true, true, 0, 2*time.Second) // "slow down"
+	if wait, ok := l.enter(now, first); ok || wait != 2*time.Second {
+		t.Errorf("a first attempt: %v %v", wait, ok)
+	}
+	if _, ok := l.enter(now, retry); !ok {
+		t.Error("a retry does not keep to its own time")
+	}
+	l.learn(now, time.Millisecond, true, true, 30*time.Second, 0) // "come back in 30 s"
+	if wait, ok := l.enter(now, retry); ok || wait != 2*time.Second {
+		t.Errorf("a retry whose attempt before was a second ago waits %v, of 3 s at most", wait)
+	}
+	if wait, ok := l.enter(now, first); ok || wait != 30*time.Second {
+		t.Errorf("a first attempt: %v %v", wait, ok)
+	}
 }

@@ -55,7 +55,7 @@ func TestLane(t *testing.T) {
 	l := &lane{}
 	now := time.Now()
 	for range 2 {
-		if _, ok := l.enter(now, 2, 1, false); !ok || !l.tryAcquire() {
+		if _, ok := l.enter(now, coming{limit: 2, deliveries: 1}); !ok || !l.tryAcquire() {
 			t.Fatal("a free lane puts off")
 		}
 	}
@@ -63,29 +63,29 @@ func TestLane(t *testing.T) {
 		t.Error("more attempts at once than permitted")
 	}
 	for range maxWaitingOfSlow {
-		if _, ok := l.enter(now, 2, 1, false); !ok {
+		if _, ok := l.enter(now, coming{limit: 2, deliveries: 1}); !ok {
 			t.Error("a lane that is not slow puts off")
 		}
 	}
 	later := now.Add(2 * time.Second) // nothing has ended since
-	if wait, ok := l.enter(later, 2, 1, false); ok || wait < minPutOff {
+	if wait, ok := l.enter(later, coming{limit: 2, deliveries: 1}); ok || wait < minPutOff {
 		t.Errorf("a lane that hangs takes more jobs: %v %v", wait, ok)
 	}
 	l.release()
-	l.learn(later, 10*time.Millisecond, true, true, 30*time.Second)
-	if wait, ok := l.enter(later, 2, 1, false); ok || wait != 30*time.Second {
+	l.learn(later, 10*time.Millisecond, true, true, 30*time.Second, time.Hour)
+	if wait, ok := l.enter(later, coming{limit: 2, deliveries: 1}); ok || wait != 30*time.Second {
 		t.Errorf("asked to wait 30 s: %v %v", wait, ok)
 	}
 	if l.allowed != 1 {
 		t.Errorf("%d attempts at once after being asked to slow down", l.allowed)
 	}
-	l.learn(later, 10*time.Millisecond, false, false, 0)
+	l.learn(later, 10*time.Millisecond, false, false, 0, 0)
 	if l.allowed != 2 {
 		t.Errorf("%d attempts at once after a success", l.allowed)
 	}
-	l.learn(later, 10*time.Millisecond, true, true, 30*time.Second)
-	l.permit(1, 2, 0) // of another version nothing is known
-	if wait, ok := l.enter(later, 2, 1, false); !ok || l.allowed != 2 {
+	l.learn(later, 10*time.Millisecond, true, true, 30*time.Second, time.Hour)
+	l.permit(1, 2, 0, time.Hour) // of another version nothing is known
+	if wait, ok := l.enter(later, coming{limit: 2, deliveries: 1}); !ok || l.allowed != 2 {
 		t.Errorf("after a change of the destination: put off for %v, %d attempts at once", wait, l.allowed)
 	}
 }

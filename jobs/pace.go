@@ -73,7 +73,7 @@ func (p *pace) reserve(now time.Time, rate float64, n int, idle bool) time.Durat
 		// By then the destination may take more than now. Not all come back at once.
 		wait = maxPutOff/2 + rand.N(maxPutOff/2)
 	}
-	return max(wait, minPutOff)
+	return max(wait, minPaced)
 }
 
 // pause waits until at.

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,9 +29,11 @@ type Attempt struct {
 	Actor           string
 	RetryKey        uuid.UUID // of the bulk retry that asked for it; zero for none
 	ErrorClass      string
-	Error           string // what happened
-	Advice          string // what to do
-	RawError        string // the driver's words
+	Error           string   // what happened
+	Advice          string   // what to do
+	RawError        string   // the driver's words
+	NotSent         bool     // there was no connection: Method, URL and RequestHeader are what would have been sent
+	Log             []string // of one that failed: what the worker logged of it
 	Method, URL     string
 	RequestHeader   string // lines "Name: value", secrets masked
 	ResponseHeader  string
@@ -64,9 +67,9 @@ func (a *Attempt) Status() string {
 }
 
 const attemptColumns = `event_id, destination_key, tenant_key, started_at, number, duration_us, dns_us, connect_us, tls_us, first_byte_us,
-	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, request_header, response_header, response_body, transform_key, retry_id`
+	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, request_header, response_header, response_body, transform_key, retry_id, log, not_sent`
 
-const attemptColumnCount = 26
+const attemptColumnCount = 28
 
 // write appends the attempt to a COPY of attemptColumns.
 func (a *Attempt) write(c *pgcopy.Rows) {
@@ -106,26 +109,40 @@ func (a *Attempt) write(c *pgcopy.Rows) {
 	} else {
 		c.Null()
 	}
+	if len(a.Log) > 0 {
+		c.Text(text(strings.Join(a.Log, "\n")))
+	} else {
+		c.Null()
+	}
+	if a.NotSent {
+		c.Bool(true)
+	} else {
+		c.Null()
+	}
 }
 
 const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.started_at, a.number, a.duration_us, a.dns_us, a.connect_us, a.tls_us,
 	a.first_byte_us, a.code, a.ok, a.truncated, a.trigger, a.actor, coalesce(a.error_class, ''), coalesce(a.error, ''), coalesce(a.advice, ''),
-	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, a.transform_key, a.retry_id, t.id, e.caller_id, n.id, n.type
+	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, a.transform_key, a.retry_id, coalesce(a.log, ''), coalesce(a.not_sent, false), t.id, e.caller_id, n.id, n.type
 	from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key join destinations n on n.key = a.destination_key`
 
 func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 	a := &Attempt{}
 	var callerID *string
 	var retry *uuid.UUID
+	var log string
 	var duration, dns, connect, tls, first int64
 	err := row.Scan(&a.EventID, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
 		&a.Code, &a.OK, &a.Truncated, &a.Trigger, &a.Actor, &a.ErrorClass, &a.Error, &a.Advice, &a.RawError, &a.Method, &a.URL,
-		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &retry, &a.TenantID, &callerID, &a.DestinationID, &a.DestinationType)
+		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &a.TenantID, &callerID, &a.DestinationID, &a.DestinationType)
 	a.Duration = time.Duration(duration) * time.Microsecond
 	a.Timing = AttemptTiming{time.Duration(dns) * time.Microsecond, time.Duration(connect) * time.Microsecond,
 		time.Duration(tls) * time.Microsecond, time.Duration(first) * time.Microsecond}
 	if retry != nil {
 		a.RetryKey = *retry
+	}
+	if log != "" {
+		a.Log = strings.Split(log, "\n")
 	}
 	e := Event{Key: a.EventID}
 	e.finish(callerID, nil)

@@ -44,7 +44,8 @@ type Delivery struct {
 	DestinationID string
 	Destination   *Destination // for pages; nil in lists of the API
 	Status        string
-	Reason        string // a sentence for filtered_out, held, failed and cancelled
+	Reason        string // a sentence for filtered_out, held, failed and cancelled, and for what waits for its destination
+	Waits         bool   // it is due, and Reason says why it is not made yet; NextAttemptAt is an estimate
 	Attempts      int    // made so far
 	MaxAttempts   int    // by the destination's policy
 	ManualRetries int
@@ -130,6 +131,9 @@ func (s *Store) deliveryByKey(ctx context.Context, scope Scope, k DeliveryKey) (
 	if err == pgx.ErrNoRows {
 		return s.filteredDelivery(ctx, scope, k)
 	}
+	if err == nil {
+		err = s.explain(ctx, []*Delivery{d})
+	}
 	return d, err
 }
 
@@ -158,6 +162,9 @@ func (s *Store) EventDeliveries(ctx context.Context, scope Scope, eventID string
 	}
 	list, err := pgx.CollectRows(rows, s.scanDelivery)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.explain(ctx, list); err != nil {
 		return nil, err
 	}
 	filtered, err := s.filteredOut(ctx, e)

@@ -47,6 +47,14 @@ type attemptedPosition struct {
 // each index. Sorted by it, the list walks attempts, which are found by tenant or destination and time, and takes the
 // deliveries of which they are the last.
 func (s *Store) Deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (*Page[*Delivery], error) {
+	page, err := s.deliveries(ctx, scope, dq)
+	if err != nil {
+		return nil, err
+	}
+	return page, s.explain(ctx, page.Items)
+}
+
+func (s *Store) deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (*Page[*Delivery], error) {
 	if dq.Sort == "" {
 		dq.Sort = SortCreated
 	}

@@ -261,3 +261,9 @@ func (s *Store) eventByKey(ctx context.Context, scope Scope, key uuid.UUID) (*Ev
 func (e *Event) doc() *filter.Doc {
 	return filter.NewDoc(e.ID, e.Topic, e.Time, e.Metadata, e.Data)
 }
+
+// TraceParent is the W3C trace context of an event's publish; empty for none.
+func (s *Store) TraceParent(ctx context.Context, key uuid.UUID) (parent string, err error) {
+	err = s.Pool.QueryRow(ctx, "select coalesce(traceparent, '') from events where id = $1", key).Scan(&parent)
+	return parent, err
+}

@@ -42,6 +42,7 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 		"delete from sessions where expires_at < now()",
 		"delete from portal_links where expires_at < now() - interval '1 day'",
 		"delete from rate_limits where free_at < now() - interval '1 day'",
+		"delete from destination_waits where seen_at < now() - interval '1 day'",
 		"delete from idempotency_keys where expires_at < now()",
 		"delete from retry_minutes where minute < now() - interval '1 day'",
 		"delete from destination_retry_minutes where minute < now() - interval '1 day'",

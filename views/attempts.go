@@ -20,6 +20,8 @@ type Attempt struct {
 	Before      string // id of the delivery's attempt before this one; empty for none
 	Sent        []byte // the body that was sent
 	Transformed bool   // the destination's transform made it
+	LogsURL     string // the operator's own pages about it; empty for none
+	TracesURL   string
 }
 
 func (v Attempt) destinationName() string {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/waybill-dev/waybill/models"
 )
@@ -49,6 +50,19 @@ func failedText(n int, more bool) string {
 // deliveryNote says why a delivery is in its state, or what comes next, in one sentence; empty when the state says all.
 func deliveryNote(d *models.Delivery) string {
 	switch {
+	case !d.Final() && d.Reason != "":
+		note := d.Reason
+		if d.NextAttemptAt != nil {
+			about := ""
+			if d.Waits {
+				about = "about "
+			}
+			note += fmt.Sprintf(" Next attempt at %s%s UTC.", about, hourMinute(*d.NextAttemptAt, time.Now()))
+		}
+		if d.Error != "" {
+			note += " Last error: " + d.Error
+		}
+		return note
 	case d.Status == models.StatusRetrying && d.NextAttemptAt != nil:
 		note := fmt.Sprintf("Next attempt at %s UTC.", hourMinute(*d.NextAttemptAt, d.UpdatedAt))
 		if d.Error != "" {
@@ -120,6 +134,23 @@ func settled(list []*models.Delivery) bool {
 		}
 	}
 	return true
+}
+
+// underWay says what goes on with deliveries that are not settled: an attempt is only said to be made where one is.
+func underWay(list []*models.Delivery) string {
+	waits := false
+	for _, d := range list {
+		switch {
+		case d.Waits || !d.Final() && d.Reason != "":
+			waits = true
+		case d.Status == models.StatusDelivering:
+			return "An attempt is under way."
+		}
+	}
+	if waits {
+		return "Deliveries wait; the table says what for."
+	}
+	return "The first attempt is about to be made."
 }
 
 // statusViews are the quick views of a list by status.

@@ -17,6 +17,7 @@ type Health struct {
 	Changes []models.StateChange
 	Alerts  []*models.Alert // open ones
 	Now     time.Time
+	Wait    *models.Wait // why deliveries that are due wait; nil when none does
 }
 
 // sentence says in a line how the destination does: "98.2 % delivered at first try in 24 h; 3 deliveries in a row failed".
@@ -102,4 +103,17 @@ func disableAfterText(limit int) string {
 		return "Never by itself"
 	}
 	return plural(limit, "failing delivery") + " in a row"
+}
+
+// waitText says why deliveries wait, and until when about.
+func waitText(w *models.Wait, now time.Time) string {
+	at := w.Expected(now)
+	if at.IsZero() {
+		return w.Reason()
+	}
+	about := "about "
+	if !w.Until.IsZero() {
+		about = ""
+	}
+	return w.Reason() + " That is until " + about + hourMinute(at, now) + " UTC."
 }

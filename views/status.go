@@ -37,6 +37,9 @@ func statusLook(status string) Look {
 // deliveryLook is how a delivery is shown, with where it stands between attempts: "Retrying 3 of 10".
 func deliveryLook(d *models.Delivery) Look {
 	l := statusLook(d.Status)
+	if d.Waits && d.Status == models.StatusDelivering {
+		l = statusLook(models.StatusPending) // a worker has it, and makes no attempt yet
+	}
 	if d.Status == models.StatusRetrying && d.MaxAttempts > 0 {
 		l.Word = fmt.Sprintf("Retrying %d of %d", d.Attempts, d.MaxAttempts)
 	}

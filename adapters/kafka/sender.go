@@ -80,6 +80,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 // produce sends rec with a session of from. refused is the cluster's error behind err, or nil.
 func (s *sender) produce(ctx context.Context, from *outbound.Shared[*session], rec *kgo.Record, head string) (r adapters.Receipt, err, refused error) {
 	defer func() { r.CertificateEnds = s.cluster.certificates.Take() }()
+	r.Method, r.URL, r.ReqHeader, r.NotSent = "Produce", "kafka://"+s.cluster.seeds[0]+"/"+s.cluster.topic, head, true
 	var sess *session
 	for {
 		var fresh bool
@@ -103,7 +104,7 @@ func (s *sender) produce(ctx context.Context, from *outbound.Shared[*session], r
 	result := make(chan error, 1)
 	begun := time.Now()
 	sess.client.Produce(ctx, &out, func(_ *kgo.Record, err error) { result <- err })
-	r.Method, r.URL, r.ReqHeader = "Produce", "kafka://"+s.cluster.seeds[0]+"/"+s.cluster.topic, head
+	r.NotSent = false
 	var said error
 	select {
 	case said = <-result:

@@ -153,7 +153,8 @@ func (x *exchange) do(r Request) (Response, *adapters.Error) {
 	x.encode(r)
 	for {
 		if err := x.connect(); err != nil {
-			return Response{Receipt: adapters.Receipt{Timing: x.opening.timing, CertificateEnds: x.certificateEnds()}}, err
+			return Response{Receipt: adapters.Receipt{Method: r.Method, URL: x.shownURL(r), ReqHeader: x.c.redact.Text(string(x.shown)), NotSent: true,
+				Timing: x.opening.timing, CertificateEnds: x.certificateEnds()}}, err
 		}
 		resp, again, err := x.roundTrip(r)
 		if !again {
@@ -275,6 +276,9 @@ func (x *exchange) roundTrip(r Request) (resp Response, again bool, err *adapter
 			writeErr = <-wait
 		}
 		grace.Stop()
+	}
+	if err != nil || resp.Code >= 300 {
+		resp.Log = x.steps(&resp, len(r.Body))
 	}
 	if err != nil {
 		return resp, false, err

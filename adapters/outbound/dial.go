@@ -54,11 +54,8 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 			Message: "The address to connect to is not a host and a port.", Advice: "Correct the destination's settings.",
 			Raw: plainError(err)}
 	}
-	addrs, _, fault := d.resolve(ctx, host)
-	if fault != nil {
-		return nil, fault
-	}
-	tcp, _, fault := d.connect(ctx, addrs, uint16(port))
+	var o opening
+	tcp, _, fault := d.open(ctx, host, uint16(port), nil, &o)
 	if fault != nil {
 		return nil, fault
 	}
@@ -89,6 +86,7 @@ type conn struct {
 type opening struct {
 	timing adapters.Timing
 	stage  string         // the stage that was reached: dns, connect or tls
+	addrs  []netip.Addr   // of the name
 	remote netip.AddrPort // valid once connected
 	tls    tls.ConnectionState
 	cause  error // why the handshake of TLS failed
@@ -112,11 +110,19 @@ func (c *Client) dial(ctx context.Context, o *opening) (*conn, *adapters.Error) 
 	return cn, nil
 }
 
-// open looks the host up, connects, and with a config for TLS makes its handshake. nc is what is read and written.
+// open looks the host up, connects, and with a config for TLS makes its handshake. nc is what is read and written. An error
+// has the steps in its log.
 func (d *Dialer) open(ctx context.Context, host string, port uint16, cfg *tls.Config, o *opening) (tcp *net.TCPConn, nc net.Conn, err *adapters.Error) {
+	if tcp, nc, err = d.stages(ctx, host, port, cfg, o); err != nil {
+		err.Log = o.log(host, err)
+	}
+	return tcp, nc, err
+}
+
+func (d *Dialer) stages(ctx context.Context, host string, port uint16, cfg *tls.Config, o *opening) (tcp *net.TCPConn, nc net.Conn, err *adapters.Error) {
 	o.stage = "dns"
 	addrs, took, err := d.resolve(ctx, host)
-	o.timing.DNS = took
+	o.timing.DNS, o.addrs = took, addrs
 	if err != nil {
 		return nil, nil, err
 	}

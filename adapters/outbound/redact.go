@@ -69,7 +69,19 @@ func (r Redactor) Clean(e *adapters.Error) {
 	if len(r.values) == 0 {
 		return
 	}
-	e.Message, e.Advice, e.Raw = r.Text(e.Message), r.Text(e.Advice), r.Text(e.Raw)
+	e.Message, e.Advice, e.Raw, e.Log = r.Text(e.Message), r.Text(e.Advice), r.Text(e.Raw), r.lines(e.Log)
+}
+
+// lines returns a copy of lines with every secret masked: others may hold the same ones.
+func (r Redactor) lines(lines []string) []string {
+	if len(lines) == 0 {
+		return nil
+	}
+	out := make([]string, len(lines))
+	for i, l := range lines {
+		out[i] = r.Text(l)
+	}
+	return out
 }
 
 // answer masks every secret in what came back.
@@ -77,5 +89,5 @@ func (r Redactor) answer(resp *Response) {
 	if len(r.values) == 0 {
 		return
 	}
-	resp.RespHeader, resp.Location, resp.Body = r.Text(resp.RespHeader), r.Text(resp.Location), r.bytes(resp.Body)
+	resp.RespHeader, resp.Location, resp.Body, resp.Log = r.Text(resp.RespHeader), r.Text(resp.Location), r.bytes(resp.Body), r.lines(resp.Log)
 }

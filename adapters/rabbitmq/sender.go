@@ -45,7 +45,8 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (receipt adapter
 	for range 3 {
 		var l *link
 		if l, r.Timing, err = s.connection(ctx); err != nil {
-			return adapters.Receipt{}, err
+			r.NotSent = true
+			return r, err
 		}
 		begun := time.Now()
 		err = l.publish(ctx, p)

@@ -93,6 +93,7 @@ func (c *Client) Deadline(ctx context.Context) (context.Context, context.CancelF
 type Exchange struct {
 	Header     string // of the request, as lines; credentials masked
 	Status     int    // 0 when no answer came
+	NotSent    bool   // there was no connection to send it on
 	RequestID  string // AWS's own, for its support
 	Timing     adapters.Timing
 	RetryAfter time.Duration
@@ -110,7 +111,10 @@ func Watch(ctx context.Context, x *Exchange) context.Context {
 // Receipt says what was answered to an operation; said becomes JSON. It is empty when no answer came.
 func (c *Client) Receipt(operation string, x *Exchange, said any) adapters.Receipt {
 	if x.Status == 0 {
-		return adapters.Receipt{}
+		if x.Header == "" {
+			return adapters.Receipt{}
+		}
+		return adapters.Receipt{Method: operation, URL: c.Resource.URL, ReqHeader: c.clean(x.Header), NotSent: x.NotSent, Timing: x.Timing}
 	}
 	body, err := json.Marshal(said)
 	if err != nil {
@@ -183,6 +187,10 @@ func (c *httpClient) Do(req *http.Request) (*http.Response, error) {
 	var t tracer
 	resp, err := c.transport.RoundTrip(req.WithContext(t.watch(ctx)))
 	if err != nil {
+		if x, ok := ctx.Value(exchangeKey{}).(*Exchange); ok && x != nil {
+			var dialled *adapters.Error
+			*x = Exchange{Header: shownHeader(req), Timing: t.timing(), NotSent: errors.As(err, &dialled)}
+		}
 		return nil, err
 	}
 	defer resp.Body.Close()

@@ -214,7 +214,7 @@ func (c *Client) where() string {
 func (c *Client) Explain(operation string, x *Exchange, err error) *CallError {
 	f := &CallError{Fault: c.explain(x, err)}
 	code, text, ok := said(err)
-	if ok || x.Status != 0 {
+	if ok || x.Status != 0 || x.Header != "" {
 		f.Receipt = c.Receipt(operation, x, Answer{Error: c.clip(code), Message: c.clip(text), RequestID: c.clip(x.RequestID)})
 	}
 	return f
