@@ -30,7 +30,7 @@ func (q *Queue) EnqueueBulkRetry(ctx context.Context, tx pgx.Tx, key uuid.UUID, 
 	if err != nil {
 		return err
 	}
-	return enqueueOne(ctx, tx, bulkArgs{}.Kind(), queueBulk, args)
+	return enqueueEach(ctx, tx, bulkArgs{}.Kind(), queueBulk, args)
 }
 
 // withoutJob finds the bulk retries that no job sees to. One that is paused needs none once its outcomes are known.

@@ -105,10 +105,10 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[deliverArgs]
 // unusable says what becomes of deliveries to a destination to which nothing is to be sent.
 func unusable(e *models.Endpoint, trigger string) (status, reason string) {
 	switch {
-	case e.DeletedAt != nil:
-		return models.StatusCancelled, "The destination was deleted."
 	case e.TenantGone:
 		return models.StatusCancelled, "The tenant was deleted."
+	case e.DeletedAt != nil:
+		return models.StatusCancelled, "The destination was deleted."
 	case e.DisabledAt != nil && trigger != models.TriggerProbe:
 		return models.StatusHeld, e.HeldReason()
 	}

@@ -217,18 +217,21 @@ func (w *waker) run(ctx context.Context) {
 	}
 }
 
-// EnqueueRelease adds the job that acts upon held deliveries.
-func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, r models.Release) error {
-	args, err := json.Marshal(releaseArgs{r})
-	if err != nil {
-		return err
+// EnqueueRelease implements models.Queue.
+func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, list ...models.Release) error {
+	args := make([][]byte, len(list))
+	for i, r := range list {
+		var err error
+		if args[i], err = json.Marshal(releaseArgs{r}); err != nil {
+			return err
+		}
 	}
-	return enqueueOne(ctx, tx, releaseArgs{}.Kind(), queueUpkeep, args)
+	return enqueueEach(ctx, tx, releaseArgs{}.Kind(), queueUpkeep, args...)
 }
 
-// enqueueOne adds a job that is due at once. Workers find it by themselves soon.
-func enqueueOne(ctx context.Context, tx pgx.Tx, kind, queue string, args []byte) error {
-	_, err := tx.Exec(ctx, "insert into "+schema+".river_job (args, kind, max_attempts, queue) values ($1, $2, $3, $4)", args, kind, maxAttempts, queue)
+// enqueueEach adds jobs that are due at once, one for each of args. Workers find them by themselves soon.
+func enqueueEach(ctx context.Context, tx pgx.Tx, kind, queue string, args ...[]byte) error {
+	_, err := tx.Exec(ctx, "insert into "+schema+".river_job (args, kind, max_attempts, queue) select a, $2, $3, $4 from unnest($1::jsonb[]) a", args, kind, maxAttempts, queue)
 	return err
 }
 

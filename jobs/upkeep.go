@@ -10,7 +10,7 @@ import (
 	"github.com/waybill-dev/waybill/models"
 )
 
-// releaseArgs are the arguments of a job that acts upon deliveries that are held or were filtered out.
+// releaseArgs are the arguments of a job that acts upon deliveries that wait or were filtered out.
 type releaseArgs struct {
 	models.Release
 }
@@ -33,12 +33,15 @@ func (*releaseWorker) NextRetry(*river.Job[releaseArgs]) time.Time {
 // Work moves the deliveries, in portions.
 func (w *releaseWorker) Work(ctx context.Context, job *river.Job[releaseArgs]) error {
 	r, act := job.Args.Release, w.store.ReleaseHeld
-	if r.Action == models.ReleaseFiltered || r.Action == models.ReleaseFilteredAll {
+	switch r.Action {
+	case models.ReleaseFiltered, models.ReleaseFilteredAll:
 		act = w.store.ReleaseFilteredEvents
+	case models.ReleaseDestinationDeleted, models.ReleaseTenantDeleted:
+		act = w.store.CancelDeleted
 	}
 	n, err := act(ctx, r)
 	if n > 0 {
-		w.log.Info("acted upon deliveries that were held or filtered out", "action", job.Args.Action, "deliveries", n, "destination_key", r.Destination)
+		w.log.Info("acted upon deliveries that were waiting or filtered out", "action", job.Args.Action, "deliveries", n, "destination_key", r.Destination)
 	}
 	return err
 }

@@ -44,16 +44,20 @@ const MaxBatch = 50
 // something with the deliveries that are held. It is also that of sending what a filter held back after all.
 type Release struct {
 	Destination int64  // its key
-	Action      string // BacklogDeliver, BacklogDrop, ReleaseFiltered or ReleaseFilteredAll
+	Action      string // BacklogDeliver, BacklogDrop, or one of the Release actions below
 	Actor       string
 	Since       time.Time // only events received at or after; zero for no limit
 	Until       time.Time // only events received before; zero for no limit
 }
 
-// Actions of a Release besides those on a backlog: to send what the destination's filters held back.
+// Actions of a Release besides those on a backlog: to send what the destination's filters held back, and to cancel all that
+// still waits for a destination which was deleted.
 const (
 	ReleaseFiltered    = "filtered"     // if the filter lets it through as it is now
 	ReleaseFilteredAll = "filtered_all" // whatever the filter says
+
+	ReleaseDestinationDeleted = "destination_deleted"
+	ReleaseTenantDeleted      = "tenant_deleted"
 )
 
 // Queue is what the models need of the job queue. Package jobs implements it.
@@ -63,8 +67,8 @@ type Queue interface {
 	Enqueue(ctx context.Context, tx pgx.Tx, batches []Batch) (committed func(), err error)
 	// Copy prepares what Enqueue does, for a transaction that writes other things in the same round trip.
 	Copy(batches []Batch) (c pgcopy.Copy, committed func(), err error)
-	// EnqueueRelease adds the job that acts upon held deliveries within tx.
-	EnqueueRelease(ctx context.Context, tx pgx.Tx, r Release) error
+	// EnqueueRelease adds jobs that act upon deliveries which wait within tx, one each.
+	EnqueueRelease(ctx context.Context, tx pgx.Tx, list ...Release) error
 	// EnqueueBulkRetry adds the job that works off a bulk retry within tx. run tells it from earlier ones.
 	EnqueueBulkRetry(ctx context.Context, tx pgx.Tx, key uuid.UUID, run int) error
 	// WithoutJob lists the bulk retries that somebody has to see to and no job does.
