@@ -17,6 +17,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -151,6 +152,9 @@ func variables() []variable {
 				return errors.New("must have a path of letters, digits, -, _, . and ~ only, like https://example.com/waybill")
 			}
 			r.BaseURL = strings.TrimRight(v, "/")
+			if first := firstPart(r.BasePath()); slices.Contains(ownPaths, first) {
+				return fmt.Errorf("must have a path that does not begin with /%s, where the server has pages of its own; /waybill is a good one", first)
+			}
 			return nil
 		}},
 		{"TRUSTED_PROXIES", "", "addresses or CIDRs, comma-separated, whose X-Forwarded-For is believed", func(r *reader, v string) error {
