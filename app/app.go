@@ -101,6 +101,9 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	if err := migrations.Check(ctx, a.store.Pool); err != nil {
 		return nil, err
 	}
+	if err := a.store.KeepKey(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.store.KnowPartitions(ctx); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ Usage: waybill <command>
   migrate       bring the database up to this version
   doctor        check a live database and say what is wrong (see waybill doctor -h)
   check-config  read the environment and report every problem
+  new-key       go on with another SECRET_KEY although the one of before is lost
   openapi       print the description of the API (OpenAPI 3.1)
   bench         measure this machine: accept, deliver, latency (see waybill bench -h)
   version       print the version
@@ -59,7 +60,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case "doctor":
 		err = doctor(ctx, rest, os.Getenv, stdout)
 	case "check-config":
-		err = checkConfig(rest, stdout)
+		err = checkConfig(ctx, rest, stdout)
+	case "new-key":
+		err = newKey(ctx, os.Getenv, stdout)
 	case "openapi":
 		err = printAPI(os.Getenv, stdout)
 	case "bench":
@@ -84,7 +87,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 // withoutArguments looks at what is given to a command that takes nothing: whoever asks it for help is helped, and the
 // program does not start in spite of words that it does not know.
 func withoutArguments(command string, rest []string) (help bool, err error) {
-	if len(rest) == 0 || !slices.Contains([]string{"serve", "web", "work", "migrate", "openapi", "version", "help"}, command) {
+	if len(rest) == 0 || !slices.Contains([]string{"serve", "web", "work", "migrate", "new-key", "openapi", "version", "help"}, command) {
 		return false, nil
 	}
 	if slices.Contains([]string{"-h", "-help", "--help"}, rest[0]) || command == "help" {
@@ -172,7 +175,7 @@ func migrate(ctx context.Context, stdout io.Writer) error {
 	return nil
 }
 
-func checkConfig(args []string, stdout io.Writer) error {
+func checkConfig(ctx context.Context, args []string, stdout io.Writer) error {
 	if len(args) > 0 && args[0] == "-example" {
 		fmt.Fprint(stdout, EnvExample())
 		return nil
@@ -181,7 +184,14 @@ func checkConfig(args []string, stdout io.Writer) error {
 	if len(args) > 0 {
 		role = args[0]
 	}
-	if _, err := ReadConfig(role, os.Getenv); err != nil {
+	cfg, err := ReadConfig(role, os.Getenv)
+	if err == nil && cfg.DatabaseURL != "" && cfg.SecretKey != "" {
+		var unknown error
+		if err, unknown = checkKey(ctx, cfg); unknown != nil {
+			fmt.Fprintf(stdout, "SECRET_KEY was not held against the database: %v.\n", unknown)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
 	fmt.Fprintf(stdout, "The configuration is fine for `waybill %s`.\n", role)

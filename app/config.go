@@ -15,7 +15,9 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,12 +144,21 @@ func variables() []variable {
 			r.AdminPass = v
 			return nil
 		}},
-		{"BASE_URL", "", "links in answers and mails; http://localhost:$PORT", func(r *reader, v string) error {
+		{"BASE_URL", "", "where people and clients reach it: links in answers, mails and pages; with a path where a proxy serves it under one; http://localhost:$PORT", func(r *reader, v string) error {
 			u, err := url.Parse(v)
 			if v != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-				return errors.New("must be an address like https://waybill.example.com")
+				return errors.New("must be an address like https://waybill.example.com, or https://example.com/waybill behind a proxy")
+			}
+			if err == nil && (u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(v, "#")) {
+				return errors.New("must have no user, query or fragment: only https://host, and a path where a proxy serves it under one")
+			}
+			if err == nil && (path.Clean("/"+u.Path) != "/"+strings.Trim(u.Path, "/") || !basePath.MatchString(u.EscapedPath())) {
+				return errors.New("must have a path of letters, digits, -, _, . and ~ only, like https://example.com/waybill")
 			}
 			r.BaseURL = strings.TrimRight(v, "/")
+			if first := firstPart(r.BasePath()); slices.Contains(ownPaths, first) {
+				return fmt.Errorf("must have a path that does not begin with /%s, where the server has pages of its own; /waybill is a good one", first)
+			}
 			return nil
 		}},
 		{"TRUSTED_PROXIES", "", "addresses or CIDRs, comma-separated, whose X-Forwarded-For is believed", func(r *reader, v string) error {
@@ -336,6 +347,9 @@ func (r *reader) webhookProblem() error {
 	return nil
 }
 
+// basePath is the path that BASE_URL may have. What it allows needs no escaping anywhere: in links, cookies, scripts.
+var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*/*$`)
+
 // ReadConfig reads the configuration of a command from the environment. The error has one line per problem. Secrets
 // that serve makes up are written to DataDir by Config.Secrets, not here.
 func ReadConfig(role string, env func(string) string) (*Config, error) {
@@ -384,16 +398,13 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	return c, nil
 }
 
-// secretKeyFile is where serve keeps the key that it made up, in DataDir.
-const secretKeyFile = "secret_key"
-
 // Secrets makes up the secrets that serve was not given, and keeps them in DataDir so that the next start has the same.
 func (c *Config) Secrets() error {
 	for _, s := range []struct {
 		name, file, prefix string
 		value              *string
 	}{
-		{"SECRET_KEY", secretKeyFile, "", &c.SecretKey},
+		{"SECRET_KEY", models.KeyFile, "", &c.SecretKey},
 		{"API_KEY", "api_key", models.KeyPrefix, &c.APIKey},
 	} {
 		if *s.value != "" {

@@ -69,7 +69,7 @@ func examine(ctx context.Context, cfg *Config, repair bool) ([]models.Finding, e
 		}
 		cfg.DatabaseURL = url
 		if cfg.SecretKey == "" {
-			b, err := os.ReadFile(filepath.Join(cfg.DataDir, secretKeyFile))
+			b, err := os.ReadFile(filepath.Join(cfg.DataDir, models.KeyFile))
 			if err != nil {
 				return nil, fmt.Errorf("SECRET_KEY: %w", err)
 			}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -227,7 +228,7 @@ func (p *pageCtx) takeFlash() *views.Flash {
 
 // setCookie sets a cookie that scripts cannot read. A negative life deletes it.
 func (p *pageCtx) setCookie(name, value string, life time.Duration) {
-	p.Cookie(&fiber.Cookie{Name: name, Value: value, Path: "/", Expires: time.Now().Add(life), HTTPOnly: true,
+	p.Cookie(&fiber.Cookie{Name: name, Value: value, Path: cmp.Or(p.app.cfg.BasePath(), "/"), Expires: time.Now().Add(life), HTTPOnly: true,
 		Secure: strings.HasPrefix(p.app.cfg.BaseURL, "https://"), SameSite: fiber.CookieSameSiteLaxMode})
 }
 

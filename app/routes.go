@@ -54,6 +54,7 @@ func (a *App) routes() *fiber.App {
 	f.Get("/openapi.json", a.openAPI)
 	a.mountPages(f)
 	f.Use(func(*fiber.Ctx) error { return fiber.ErrNotFound })
+	f.Server().Handler = underPath(a.cfg.BasePath(), f.Server().Handler)
 	return f
 }
 

@@ -107,10 +107,10 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]
 // unusable says what becomes of deliveries to a destination to which nothing is to be sent.
 func unusable(e *models.Endpoint, trigger string) (status, reason string) {
 	switch {
-	case e.DeletedAt != nil:
-		return models.StatusCancelled, models.ReasonDestinationDeleted
 	case e.TenantGone:
 		return models.StatusCancelled, models.ReasonTenantDeleted
+	case e.DeletedAt != nil:
+		return models.StatusCancelled, models.ReasonDestinationDeleted
 	case e.DisabledAt != nil && trigger != models.TriggerProbe:
 		return models.StatusHeld, e.HeldReason()
 	}

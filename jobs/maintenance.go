@@ -31,7 +31,7 @@ func (w *releaseWorker) Work(ctx context.Context, job *river.Job[queue.Release])
 	switch r.Action {
 	case models.ReleaseFiltered, models.ReleaseFilteredAll:
 		act = w.store.ReleaseFilteredEvents
-	case models.ReleaseDeleted:
+	case models.ReleaseDestinationDeleted, models.ReleaseTenantDeleted:
 		act = w.store.CancelDeleted
 	}
 	n, err := act(ctx, r)

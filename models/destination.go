@@ -13,7 +13,6 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // Destination is where events of a tenant go.
@@ -391,13 +390,13 @@ func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, ve
 	return d, s.addHealth(ctx, d)
 }
 
-// DeleteDestination deletes a destination; version as in UpdateDestination. Its deliveries that wait are cancelled
-// by a job, its history stays.
+// DeleteDestination deletes a destination; version as in UpdateDestination. A job cancels its deliveries that wait, its
+// history stays.
 func (s *Store) DeleteDestination(ctx context.Context, scope Scope, tenantID, id string, version int64) (*Destination, error) {
 	return s.change(ctx, scope, tenantID, id, version, func(ctx context.Context, tx *Tx, d *Destination) error {
 		now := time.Now()
 		d.DeletedAt = &now
-		return s.enqueueRelease(ctx, tx, queue.Release{Destination: d.Key, Action: ReleaseDeleted})
+		return s.releaseDeleted(ctx, tx, ReleaseDestinationDeleted, d.Key)
 	})
 }
 

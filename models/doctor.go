@@ -323,7 +323,13 @@ func (s *Store) checkSecrets(ctx context.Context, f *findings) error {
 			old++
 		}
 	}
+	other := s.CheckKey(ctx)
 	switch {
+	case other != nil && !errors.Is(other, ErrOtherKey):
+		return other
+	case other != nil && len(shut) == 0:
+		f.add("secrets", LevelFail, "SECRET_KEY is not the one that this database was used with: web and work refuse to start.",
+			"Give the one of before, in SECRET_KEY or SECRET_KEY_PREVIOUS; if it is lost, run `waybill new-key`.")
 	case len(shut) > 0:
 		f.add("secrets", LevelFail, fmt.Sprintf("SECRET_KEY does not open the credentials of %d of %d destinations: they cannot be delivered to.", len(shut), len(list)),
 			"Give the key that they were sealed with in SECRET_KEY_PREVIOUS, or enter the credentials again.", shut[:min(len(shut), maxExamples)]...)

@@ -150,11 +150,12 @@ func (d *doctor) deliveries(ctx context.Context) error {
 	return nil
 }
 
-// order looks for deliveries that wait behind one with their ordering key which is at its end.
+// order looks for deliveries that wait behind one with their ordering key which is at its end. Those of a deleted destination
+// wait for nothing.
 func (d *doctor) order(ctx context.Context) error {
 	rows, err := d.tx.Query(ctx, `select h.event_id, h.destination_key from (
 			select distinct on (destination_key, ordering_key) * from ordered_deliveries order by destination_key, ordering_key, seq) h
-		join destinations n on n.key = h.destination_key
+		join destinations n on n.key = h.destination_key and n.deleted_at is null
 		left join deliveries v on v.event_id = h.event_id and v.destination_key = h.destination_key
 		where v.status is null or v.status in ('delivered', 'cancelled', 'filtered_out') or v.status = 'failed' and n.on_exhausted <> $1
 		order by h.seq`, ExhaustedBlock)

@@ -95,7 +95,7 @@ func (s *Store) CancelHeldOfDeleted(ctx context.Context) (cancelled int, err err
 		return 0, err
 	}
 	for _, key := range keys {
-		n, err := s.ReleaseHeld(ctx, queue.Release{Destination: key, Action: BacklogDrop, Until: time.Now()})
+		n, err := s.CancelDeleted(ctx, queue.Release{Destination: key, Action: ReleaseDestinationDeleted})
 		if cancelled += n; err != nil {
 			return cancelled, err
 		}

@@ -22,7 +22,10 @@ var Triggers = []string{TriggerAutomatic, TriggerManual, TriggerBulk, TriggerTes
 const (
 	ReleaseFiltered    = "filtered"     // if the filter lets it through as it is now
 	ReleaseFilteredAll = "filtered_all" // whatever the filter says
-	ReleaseDeleted     = "deleted"      // cancels what waits for what was deleted
+
+	// These cancel all that still waits for a destination that was deleted, alone or with its tenant.
+	ReleaseDestinationDeleted = "destination_deleted"
+	ReleaseTenantDeleted      = "tenant_deleted"
 )
 
 // enqueueRelease queues the job that acts upon deliveries that wait.

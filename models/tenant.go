@@ -11,8 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
-
-	"github.com/waybill-dev/waybill/models/queue"
 )
 
 // Tenant is a customer of the platform: who owns destinations and receives events.
@@ -167,8 +165,8 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 	return t, created, err
 }
 
-// DeleteTenant deletes the tenant and its destinations. Deliveries that wait are cancelled by a job; the history stays until
-// its retention ends.
+// DeleteTenant deletes the tenant and its destinations. Jobs cancel the deliveries that wait; the history stays until its
+// retention ends.
 func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error {
 	t, err := s.Tenant(ctx, scope, id)
 	if err != nil {
@@ -179,11 +177,15 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 	}
 	return s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
 		now := time.Now()
-		if err := tx.DB.Model(&Destination{}).Where("tenant_key = ? and deleted_at is null", t.Key).
-			Updates(map[string]any{"deleted_at": now, "version": gorm.Expr("version + 1")}).Error; err != nil {
+		rows, err := tx.Pgx.Query(ctx, "update destinations set deleted_at = $2, version = version + 1 where tenant_key = $1 and deleted_at is null returning key", t.Key, now)
+		if err != nil {
 			return err
 		}
-		if err := s.enqueueRelease(ctx, tx, queue.Release{Tenant: t.Key, Action: ReleaseDeleted}); err != nil {
+		keys, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		if err != nil {
+			return err
+		}
+		if err := s.releaseDeleted(ctx, tx, ReleaseTenantDeleted, keys...); err != nil {
 			return err
 		}
 		if err := noteTenantDeleted(ctx, tx, t, now); err != nil {

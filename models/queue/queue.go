@@ -90,8 +90,7 @@ func Split(k Key, items []Item) []Batch {
 
 // Release is a job that acts upon deliveries that wait or were filtered out.
 type Release struct {
-	Destination int64  // its key; 0 for all of the tenant's, when that was deleted
-	Tenant      int64  `json:",omitempty"` // its key, when all of the tenant was deleted
+	Destination int64  // its key
 	Action      string // see package models
 	Actor       string
 	Since       time.Time // only events received at or after; zero for no limit

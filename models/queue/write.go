@@ -75,40 +75,40 @@ func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, committed func(), err erro
 	}, nil
 }
 
-// EnqueueRelease adds the job that acts upon deliveries that wait, within tx.
-func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, r Release) error {
-	return enqueueOne(ctx, tx, Maintenance, r)
+// EnqueueRelease adds jobs that act upon deliveries that wait, within tx.
+func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, list ...Release) error {
+	return enqueueEach(ctx, tx, Maintenance, list)
 }
 
 // EnqueueBulkRetry adds the job that works off a bulk retry within tx. run tells it from earlier ones.
 func (q *Queue) EnqueueBulkRetry(ctx context.Context, tx pgx.Tx, key uuid.UUID, run int) error {
-	return enqueueOne(ctx, tx, Bulk, BulkRetry{key, run})
+	return enqueueEach(ctx, tx, Bulk, []BulkRetry{{key, run}})
 }
 
-// enqueueOne adds a job that is due at once. Workers find it by themselves soon.
-func enqueueOne(ctx context.Context, tx pgx.Tx, queue string, job interface{ Kind() string }) error {
-	args, err := json.Marshal(job)
-	if err != nil {
-		return err
+// enqueueEach adds jobs that are due at once. Workers find them by themselves soon.
+func enqueueEach[T interface{ Kind() string }](ctx context.Context, tx pgx.Tx, queue string, jobs []T) error {
+	var kind T
+	args := make([]string, len(jobs))
+	for i, job := range jobs {
+		b, err := json.Marshal(job)
+		if err != nil {
+			return err
+		}
+		args[i] = string(b)
 	}
-	_, err = tx.Exec(ctx, "insert into "+Schema+".river_job (args, kind, max_attempts, queue) values ($1, $2, $3, $4)", args, job.Kind(), maxAttempts, queue)
-	return err
+	_, err := tx.Exec(ctx, "insert into "+Schema+".river_job (args, kind, max_attempts, queue) select a::jsonb, $2, $3, $4 from unnest($1::text[]) a",
+		args, kind.Kind(), maxAttempts, queue)
+	if err != nil {
+		return fmt.Errorf("write jobs: %w", err)
+	}
+	return nil
 }
 
 // EnqueueNotices adds a job for each of these notifications within tx. The caller calls committed once tx has committed.
 func (q *Queue) EnqueueNotices(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (committed func(), err error) {
-	args := make([]string, len(ids))
+	list := make([]Notice, len(ids))
 	for i, id := range ids {
-		b, err := json.Marshal(Notice{id})
-		if err != nil {
-			return nil, err
-		}
-		args[i] = string(b)
+		list[i].ID = id
 	}
-	_, err = tx.Exec(ctx, "insert into "+Schema+".river_job (args, kind, max_attempts, queue) select a::jsonb, $2, $3, $4 from unnest($1::text[]) a",
-		args, Notice{}.Kind(), maxAttempts, Notify)
-	if err != nil {
-		return nil, fmt.Errorf("write jobs: %w", err)
-	}
-	return q.wake[2].wake, nil
+	return q.wake[2].wake, enqueueEach(ctx, tx, Notify, list)
 }

@@ -117,6 +117,18 @@ func (k *Keyring) Open(sealed []byte, context string) ([]byte, error) {
 	return plain, nil
 }
 
+// PrefixLength is how many bytes of a sealed value tell which key it was sealed with.
+const PrefixLength = 1 + len(keyID{})
+
+// Has reports whether the keyring has the key that a value with this beginning was sealed with.
+func (k *Keyring) Has(prefix []byte) bool {
+	if len(prefix) < PrefixLength || prefix[0] != version {
+		return false
+	}
+	_, has := k.keys[keyID(prefix[1:PrefixLength])]
+	return has
+}
+
 // Current reports whether sealed was made with the key in force; if not, it should be sealed anew.
 func (k *Keyring) Current(sealed []byte) bool {
 	return len(sealed) > 1+len(k.current) && keyID(sealed[1:1+len(k.current)]) == k.current
