@@ -29,7 +29,7 @@ func TestManualRetryLimits(t *testing.T) {
 				t.Errorf("%q does not say %q", out.str("message"), s)
 			}
 		}
-		if out := a.want(422, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"]}}`); !strings.Contains(out.raw, "manual_retry_limit") {
+		if out := a.want(422, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"],"destination_id":["shop"]}}`); !strings.Contains(out.raw, "manual_retry_limit") {
 			t.Errorf("in bulk: %s", out.raw)
 		}
 	}

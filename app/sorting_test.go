@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/PuerkitoBio/goquery"
 )
 
 // walk reads all pages of a list, and then all of them backwards, which must be the same.
@@ -254,5 +256,53 @@ func TestEventsByTheirTime(t *testing.T) {
 	}
 	if out := a.want(200, "GET", "/events?tenant_id=acme&q=older&time[lt]=2026-01-01", nil); len(out.list()) != 1 {
 		t.Errorf("by id and time: %s", out.raw)
+	}
+}
+
+// TestSortedPages orders the pages' lists by their column headers and by the choice in the filter, without JavaScript.
+func TestSortedPages(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	a.store.SortWindow = 2
+	a.tenant("acme")
+	for i, topic := range []string{"c", "a", "b"} {
+		a.want(200, "POST", "/publish", fmt.Sprintf(`{"tenant_id":"acme","id":"e%d","topic":%q,"data":{}}`, i, topic), "Prefer", "wait=20")
+	}
+	v := a.visitor()
+	for _, list := range []string{"/t/acme/events", "/t/acme/destinations/inbox/deliveries"} {
+		p := v.get(list)
+		header := func(p page, name string) (link, dir string) {
+			th := p.Find("th").FilterFunction(func(_ int, s *goquery.Selection) bool { return strings.Contains(s.Text(), name) })
+			return th.Find("a").AttrOr("href", ""), th.AttrOr("aria-sort", "")
+		}
+		if _, dir := header(p, "Received"); dir != "descending" {
+			t.Errorf("%s: received is sorted %q", list, dir)
+		}
+		link, dir := header(p, "Topic")
+		if dir != "" || link != list+"?dir=asc&order_by=topic" {
+			t.Errorf("%s: topic leads to %s, %q", list, link, dir)
+		}
+		p = v.get(link)
+		if got := strings.Join(eventIDs(p), " "); got != "e1 e2 e0" {
+			t.Errorf("%s by topic: %s", list, got)
+		}
+		p.says("Sorted by topic within the newest 2")
+		if link, dir := header(p, "Topic"); dir != "ascending" || link != list+"?order_by=topic" {
+			t.Errorf("%s: topic leads to %s, %q", list, link, dir)
+		}
+		if p.Find(`[name=order_by] option[selected]`).AttrOr("value", "") != "topic" || p.Find(`[name=dir] option[selected]`).AttrOr("value", "") != "asc" {
+			t.Errorf("%s: the order is not shown in the filter", list)
+		}
+		for by, column := range map[string]string{"time": "Happened (UTC)", "last_attempt_at": "Last attempt (UTC)"} {
+			if _, dir := header(v.get(list+"?order_by="+by), column); dir != "descending" {
+				t.Errorf("%s by %s has no such column", list, by)
+			}
+		}
+		if p := v.get(list + "?order_by=topic&limit=2"); p.text(`a[rel="next"]`) != "Next" {
+			t.Errorf("%s: %q leads on", list, p.text(`a[rel="next"]`))
+		}
+	}
+	if p := v.send("GET", "/t/acme/events?order_by=size", nil); p.status != 422 {
+		t.Errorf("an order that is none: %d", p.status)
 	}
 }

@@ -56,6 +56,16 @@ func (c Code) problem() string {
 	return fmt.Sprintf("cannot be %q: use a status like 503, or the class of an error like connect", cut(string(c), 40))
 }
 
+// checkShown checks conditions on what is shown of deliveries.
+func checkShown(statuses []string, codes []Code) error {
+	for _, st := range statuses {
+		if !IsStatus(st) {
+			return Invalid("status", fmt.Sprintf("%q is not a status: use %s", cut(st, 40), listSome(Statuses)))
+		}
+	}
+	return checkCodes(codes)
+}
+
 func checkCodes(codes []Code) error {
 	for _, c := range codes {
 		if p := c.problem(); p != "" {

@@ -65,12 +65,7 @@ func (s *Store) deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (
 	if err != nil {
 		return nil, err
 	}
-	for _, st := range dq.Statuses {
-		if !IsStatus(st) {
-			return nil, Invalid("status", fmt.Sprintf("%q is not a status: use %s", cut(st, 40), listSome(Statuses)))
-		}
-	}
-	if err := checkCodes(dq.Codes); err != nil {
+	if err := checkShown(dq.Statuses, dq.Codes); err != nil {
 		return nil, err
 	}
 	m := &deliveryMatch{s: s, scope: scope, dq: dq}

@@ -49,12 +49,7 @@ func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*
 	if err != nil {
 		return nil, err
 	}
-	for _, st := range eq.Statuses {
-		if !IsStatus(st) {
-			return nil, Invalid("status", fmt.Sprintf("%q is not a status: use %s", cut(st, 40), listSome(Statuses)))
-		}
-	}
-	if err := checkCodes(eq.Codes); err != nil {
+	if err := checkShown(eq.Statuses, eq.Codes); err != nil {
 		return nil, err
 	}
 	keys, err := s.destinationKeys(ctx, scope, eq.Destinations)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -255,11 +254,6 @@ type measuring struct {
 	rows       string // the same of one row, and its latency us; empty where there is none
 }
 
-// latencies reports whether a measure is asked for that cannot be summed up, so that rows are not grouped before they have names.
-func (mq MeasureQuery) latencies() bool {
-	return slices.ContainsFunc(mq.Measures, func(m string) bool { return strings.HasSuffix(m, "_latency") })
-}
-
 // sql groups rows by what they hold, and puts names to the groups afterwards, when there are few.
 func (m measuring) sql(mq MeasureQuery, q *query) string {
 	inner, outer, from := []string{q.bind(m.bucket, m.bounds) + " b"}, []string{"g.b"}, ""
@@ -284,24 +278,6 @@ func (m measuring) sql(mq MeasureQuery, q *query) string {
 	return "with g as (" + groups + ") select " + strings.Join(outer, ", ") +
 		", sum(n)::bigint, sum(n_ok)::bigint, sum(n_first)::bigint, sum(n_manual)::bigint, sum(n_numbers)::bigint" + percentiles + " from g" + from +
 		" group by " + numbers(len(outer)) + " order by " + numbers(len(outer)) + q.limit(MaxMeasured+1)
-}
-
-// counted are the numbers of one group of rows.
-type counted struct {
-	n, ok, first, manual, numbers int64
-	avg                           *float64  // latency in microseconds; nil for none
-	percentiles                   []float64 // the same: p50, p95, p99
-}
-
-// latency is a measure of latency in milliseconds; nil for none.
-func (c counted) latency(percentile int) any {
-	switch {
-	case c.avg == nil:
-		return nil
-	case percentile < 0:
-		return math.Round(*c.avg) / 1000
-	}
-	return math.Round(c.percentiles[percentile]) / 1000
 }
 
 func (s *Store) measure(ctx context.Context, mq MeasureQuery, q *query, starts []time.Time, m measuring) (*Measured, error) {

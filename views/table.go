@@ -54,7 +54,7 @@ var (
 		{Value: models.SortDestination, Label: "Destination"}, {Value: models.SortAttempts, Label: "Attempts"}, {Value: models.SortLastAttempt, Label: "Last attempt"}}
 	DeliverySorts = []Option{{Value: "", Label: "Received"}, {Value: models.SortTime, Label: "Happened"}, {Value: models.SortTopic, Label: "Topic"}, {Value: models.SortStatus, Label: "Status"},
 		{Value: models.SortAttempts, Label: "Attempts"}, {Value: models.SortLastAttempt, Label: "Last attempt"}}
-	directions = []Option{{Value: "", Label: "Descending, newest first"}, {Value: "asc", Label: "Ascending, oldest first"}}
+	directions = []Option{{Value: "", Label: "Descending"}, {Value: "asc", Label: "Ascending"}}
 )
 
 // sortLabels are the choices of an order where nothing else says what they are.
@@ -165,12 +165,13 @@ func firstPage(q url.Values) url.Values {
 type Cursors struct {
 	Next, Prev string
 	Asc        bool      // oldest first
+	Sorted     bool      // in another order than by time: pages have no newer and older ones, but the one before and the next
 	Since      time.Time // where a range relative to now began when the first page was read; zero for none
 }
 
 // CursorsOf are the cursors of a page of a list.
 func CursorsOf[T any](p *models.Page[T], since time.Time) Cursors {
-	return Cursors{p.Next, p.Prev, p.Dir == "asc", since}
+	return Cursors{p.Next, p.Prev, p.Dir == "asc", p.Sorted != nil, since}
 }
 
 // url is the list at a cursor; empty for none. A range that is relative to now takes its beginning along, so that the
@@ -190,7 +191,9 @@ func (c Cursors) url(base string, q url.Values, key, cursor string) string {
 // newPager is the pager of a list of which shown rows are on the page.
 func newPager(base string, q url.Values, shown int, what string, c Cursors) Pager {
 	p := Pager{Shown: shown, What: what, Newer: c.url(base, q, "prev", c.Prev), Older: c.url(base, q, "next", c.Next)}
-	if c.Asc {
+	if c.Sorted {
+		p.Back, p.On = "Previous", "Next"
+	} else if c.Asc {
 		p.Newer, p.Older = c.url(base, q, "next", c.Next), c.url(base, q, "prev", c.Prev)
 	}
 	return p
