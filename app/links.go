@@ -81,8 +81,8 @@ type attemptLinks struct {
 }
 
 // linksOf are the operator's links of an attempt; nil for tenants, and when there is none.
-func (a *App) linksOf(ctx context.Context, scope models.Scope, at *models.Attempt) (*attemptLinks, error) {
-	if !scope.All() || a.cfg.LogsURL == "" && a.cfg.TracesURL == "" {
+func (a *App) linksOf(ctx context.Context, actor *models.Actor, at *models.Attempt) (*attemptLinks, error) {
+	if actor.TenantID != "" || a.cfg.LogsURL == "" && a.cfg.TracesURL == "" {
 		return nil, nil
 	}
 	parent, err := a.store.TraceParent(ctx, at.EventID)

@@ -109,7 +109,7 @@ func (a *App) attemptPage(ctx context.Context, p *pageCtx) error {
 	if v.Sent, v.Transformed, err = a.store.SentBody(ctx, at, v.Event); err != nil {
 		return err
 	}
-	links, err := a.linksOf(ctx, p.call.Scope(), at)
+	links, err := a.linksOf(ctx, p.call.Actor, at)
 	if err != nil {
 		return err
 	}
