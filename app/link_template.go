@@ -75,8 +75,8 @@ func (t linkTemplate) of(at *models.Attempt, trace string) string {
 }
 
 // linksOf are where an operator finds more about an attempt; empty for tenants, and where there is none.
-func (a *App) linksOf(ctx context.Context, scope models.Scope, at *models.Attempt) (logs, trace string, err error) {
-	if !scope.All() || a.cfg.LogsURL == "" && a.cfg.TracesURL == "" {
+func (a *App) linksOf(ctx context.Context, actor *models.Actor, at *models.Attempt) (logs, trace string, err error) {
+	if actor.TenantID != "" || a.cfg.LogsURL == "" && a.cfg.TracesURL == "" {
 		return "", "", nil
 	}
 	parent, err := a.store.TraceParent(ctx, at.EventID)

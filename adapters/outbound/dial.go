@@ -282,16 +282,16 @@ var dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, Kee
 func dialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
 	tcp, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
 	if errors.Is(err, syscall.EADDRNOTAVAIL) && !hasSource(ctx, to) {
-		return nil, noSource{}
+		return nil, noSourceError{}
 	}
 	return tcp, err
 }
 
-// noSource is the error of connecting to an address for which this machine has none of its own, such as IPv6 where there is
+// noSourceError is the error of connecting to an address for which this machine has none of its own, such as IPv6 where there is
 // none. The system says the same as when all ports are taken, but this does not pass.
-type noSource struct{}
+type noSourceError struct{}
 
-func (noSource) Error() string { return "no local address from which to connect" }
+func (noSourceError) Error() string { return "no local address from which to connect" }
 
 // hasSource reports whether this machine has an address from which to reach another one. Connecting a UDP socket asks just
 // that and sends nothing.

@@ -198,7 +198,7 @@ func TestConnectLimit(t *testing.T) {
 	inTime(t, func() {
 		r, err := post(t, c, "x")
 		wantError(t, err, adapters.ClassConnect, "8.8.8.8:80 (the connection attempt was not answered in time)")
-		if r.Method != "" || r.Timing.Connect < soon {
+		if !r.NotSent || r.Method != "POST" || len(adapters.AsError(err).Log) == 0 || r.Timing.Connect < soon {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -225,7 +225,7 @@ func TestDNSErrors(t *testing.T) {
 		if e := wantError(t, err, adapters.ClassDNS, tt.message); strings.Contains(fmt.Sprintf("%+v", e), "10.9.8.7") || e.Advice == "" {
 			t.Errorf("%s: %+v", name, e)
 		}
-		if r.Method != "" {
+		if !r.NotSent || r.URL != "http://h.test/" || len(adapters.AsError(err).Log) == 0 {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}

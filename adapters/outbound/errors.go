@@ -111,9 +111,9 @@ func isTimeout(err error) bool {
 
 // spare is the error of opening one more socket, which is what looking up a name takes.
 func spare() error {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err == nil {
-		pc.Close()
+		_ = socket.Close()
 	}
 	return err
 }
@@ -155,7 +155,7 @@ func blockedError(a netip.Addr) *adapters.Error {
 
 func connectError(ctx context.Context, err error, targets []netip.AddrPort) *adapters.Error {
 	why := ""
-	var none noSource
+	var none noSourceError
 	if errors.As(err, &none) {
 		why = "this server has no address of that kind"
 	} else if e := adapters.AsShortage(err); e != nil {

@@ -56,7 +56,7 @@ func TestOwnShortage(t *testing.T) {
 func TestNoAddressOfThatKind(t *testing.T) {
 	t.Parallel()
 	c := clientFor(t, "http://127.0.0.1:9/", Options{}, nil)
-	c.dialTCP = func(context.Context, netip.AddrPort) (*net.TCPConn, error) { return nil, noSource{} }
+	c.dialTCP = func(context.Context, netip.AddrPort) (*net.TCPConn, error) { return nil, noSourceError{} }
 	_, err := post(t, c, "x")
 	wantError(t, err, adapters.ClassConnect, "Nothing answered on 127.0.0.1:9 (this server has no address of that kind)")
 }
