@@ -66,10 +66,10 @@ func holdPorts(t *testing.T, n int) (holders []any, first int) {
 		for i := range n {
 			var l any
 			var err error
-			switch port := first + i; {
-			case i%4 == 1:
+			port := first + i
+			if i%4 == 1 {
 				l, err = bind(t, port)
-			default:
+			} else {
 				var lc net.ListenConfig
 				l, err = lc.Listen(t.Context(), "tcp", net.JoinHostPort([]string{"127.0.0.1", "", "localhost", "127.0.0.2"}[i%4], strconv.Itoa(port)))
 			}

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests of the destination types against real brokers, and those of notices, traces and metrics against real
-# counterparts, called brokers here too: installs those that can be had on this machine, starts them under a temporary directory on 127.0.0.1, runs the tests with the build tag "brokers", and stops everything. What
-# could not be installed or started is named at the end.
+# counterparts, called brokers here too: installs those that can be had on this machine, starts them under a temporary
+# directory on 127.0.0.1, runs the tests with the build tag "brokers", and stops everything. What could not be installed or
+# started is named at the end.
 #
 #   test-brokers.sh                 all
 #   test-brokers.sh rabbitmq moto   these

@@ -21,7 +21,7 @@ import (
 
 const (
 	account = "023e105f4ecef8ad9ca31a8372d0c353"
-	token   = "cafe-0123456789-api-token" //nolint:gosec // of the fake
+	token   = "cafe-0123456789-api-token"
 )
 
 // queues is what each queue of the tests does, by id; each test has ids of its own.

@@ -76,7 +76,7 @@ func encode(m *adapters.Message, s *adapters.Settings) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// push makes one request. What it returns besides receipts is always an *outbound.Failure.
+// push makes one request. What it returns besides receipts is always an *outbound.BatchError.
 func (s *sender) push(ctx context.Context, items [][]byte) ([]adapters.Receipt, error) {
 	method, body := "/messages", items[0]
 	if len(items) > 1 {
@@ -86,7 +86,7 @@ func (s *sender) push(ctx context.Context, items [][]byte) ([]adapters.Receipt, 
 	}
 	receipt, _, err := s.request(ctx, "POST", method, body)
 	if err != nil {
-		return nil, &outbound.Failure{Receipt: receipt, Err: err}
+		return nil, &outbound.BatchError{Receipt: receipt, Err: err}
 	}
 	out := make([]adapters.Receipt, len(items))
 	for i := range out {

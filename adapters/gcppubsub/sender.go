@@ -42,7 +42,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 	return outbound.Gathered(r, err, s.host)
 }
 
-// publish makes one request. What it returns besides receipts is always an *outbound.Failure.
+// publish makes one request. What it returns besides receipts is always an *outbound.BatchError.
 func (s *sender) publish(ctx context.Context, items [][]byte) ([]adapters.Receipt, error) {
 	size := 16
 	for _, item := range items {
@@ -54,13 +54,13 @@ func (s *sender) publish(ctx context.Context, items [][]byte) ([]adapters.Receip
 	resp, err := s.request(ctx, ":publish", body)
 	resp.Method = operation(resp.Method, "Publish")
 	if err != nil {
-		return nil, &outbound.Failure{Receipt: resp.Receipt, Err: err}
+		return nil, &outbound.BatchError{Receipt: resp.Receipt, Err: err}
 	}
 	var answer struct {
 		IDs []string `json:"messageIds"`
 	}
 	if json.Unmarshal(resp.Body, &answer) != nil || len(answer.IDs) != len(items) || slices.Contains(answer.IDs, "") {
-		return nil, &outbound.Failure{Receipt: resp.Receipt, Err: &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassProtocol,
+		return nil, &outbound.BatchError{Receipt: resp.Receipt, Err: &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassProtocol,
 			Message: "Pub/Sub's answer does not name an id for each message, so nothing counts as published.",
 			Advice:  "Check that the destination's endpoint is one of Pub/Sub."}}
 	}

@@ -7,25 +7,25 @@ import (
 	"github.com/waybill-dev/waybill/adapters/gather"
 )
 
-// Failure is a request with several messages that was refused or failed, for all of them.
-type Failure struct {
+// BatchError is a request with several messages that was refused or failed, for all of them.
+type BatchError struct {
 	Receipt adapters.Receipt
 	Err     *adapters.Error
 }
 
-func (f *Failure) Error() string { return f.Err.Message }
+func (f *BatchError) Error() string { return f.Err.Message }
 
 // Refused says whether a request was refused as a whole because of what is in it, which may be one message only. It is
 // for a Gatherer's Divide.
 func Refused(err error) bool {
-	var f *Failure
+	var f *BatchError
 	return errors.As(err, &f) && f.Err.Kind == adapters.KindPermanent
 }
 
-// Gathered is what became of one of the messages that a Gatherer sent, whose calls fail with a *Failure.
+// Gathered is what became of one of the messages that a Gatherer sent, whose calls fail with a *BatchError.
 func Gathered(r adapters.Receipt, err error, host string) (adapters.Receipt, error) {
 	var (
-		f     *Failure
+		f     *BatchError
 		ended *gather.EndedError
 	)
 	switch {

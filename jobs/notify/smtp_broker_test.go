@@ -94,7 +94,7 @@ func TestBrokerMail(t *testing.T) {
 					}
 					p := parse(t, strings.ReplaceAll(raw, "\n", "\r\n"))
 					want, err := os.ReadFile(filepath.Join("testdata", name+".mail.html"))
-					if err != nil || p.html != strings.Replace(string(want), "unsubscribe/oncall@", "unsubscribe/"+strings.TrimSuffix(m.Header.Get("To"), "example.com"), -1) {
+					if err != nil || p.html != strings.ReplaceAll(string(want), "unsubscribe/oncall@", "unsubscribe/"+strings.TrimSuffix(m.Header.Get("To"), "example.com")) {
 						t.Errorf("%s: other HTML than expected, %v", name, err)
 					}
 				}

@@ -2,7 +2,7 @@ package notify
 
 import (
 	"crypto/hmac"
-	"crypto/md5" //nolint:gosec // what CRAM-MD5 is made of
+	"crypto/md5"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
