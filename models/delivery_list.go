@@ -185,7 +185,7 @@ func (m *deliveryMatch) sorted(ctx context.Context, k *keyset, order sorting) (*
 		}
 		held := &query{args: q.args}
 		m.filtered(held, op, from)
-		sql = "select * from ((" + sql + ") union all (select e.id, f.destination_key, 'filtered_out', 0, e.topic, e.time" + filteredFrom + held.sql() +
+		sql = "select event_id, destination_key, status, attempts, topic, time from ((" + sql + ") union all (select e.id, f.destination_key, 'filtered_out', 0, e.topic, e.time" + filteredFrom + held.sql() +
 			strings.NewReplacer("event_id", "1", "destination_key", "2").Replace(tail) + ")) u" + tail
 		q.args = held.args
 		return sql
@@ -214,7 +214,7 @@ func (s *Store) deliveriesOf(ctx context.Context, scope Scope, keys []DeliveryKe
 	}
 	if len(list) < len(keys) { // filters held some back, which have no row
 		q := newQuery()
-		q.and("(e.id, f.destination_key) in (select * from unnest(?::uuid[], ?::bigint[]))", events, destinations)
+		q.and("(e.id, f.destination_key) in (select u.e, u.k from unnest(?::uuid[], ?::bigint[]) u (e, k))", events, destinations)
 		q.and("e.id = any(?)", events)
 		scope.where(q, "e.tenant_key")
 		filtered, err := s.readFiltered(ctx, q, "")
