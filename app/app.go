@@ -109,6 +109,9 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	if err := a.store.KnowPartitions(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.store.KnowSchemas(ctx); err != nil {
+		return nil, err
+	}
 	a.queueCtx, a.endQueue = context.WithCancel(context.Background())
 	a.store.SetQueue(jobs.NewQueue(a.queueCtx, a.store.Jobs, log))
 	a.store.SetChannelTypes(jobs.ChannelTypes{})

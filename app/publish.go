@@ -162,6 +162,7 @@ type batchResult struct {
 	ID             string            `json:"id,omitempty"`
 	Duplicate      *bool             `json:"duplicate,omitempty"`
 	DestinationIDs []string          `json:"destination_ids,omitempty"`
+	SchemaErrors   []string          `json:"schema_errors,omitempty" doc:"Where the payload is not as its topic's schema asks, where that is accepted."`
 	Message        string            `json:"message,omitempty" doc:"Why it was refused."`
 	Fields         map[string]string `json:"fields,omitempty" doc:"What is wrong, by field."`
 	Deliveries     []deliveryJSON    `json:"deliveries,omitempty" doc:"What became of it, where the caller waited for the outcomes."`
@@ -217,7 +218,7 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 			refuse(i, errs[k])
 			continue
 		}
-		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs}
+		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs, SchemaErrors: res[k].Mismatches}
 	}
 	r := &Reply{Status: http.StatusAccepted, Body: batchJSON{results}, Applied: call.Prefer.waitApplied()}
 	if call.Prefer.wait > 0 {

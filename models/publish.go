@@ -45,6 +45,7 @@ type PublishResult struct {
 	ID             string   `json:"id"`
 	Duplicate      bool     `json:"duplicate" doc:"Whether it had been published before, so that nothing is sent."`
 	DestinationIDs []string `json:"destination_ids" doc:"Destinations to which it goes."`
+	Mismatches     []string `json:"schema_errors,omitempty" doc:"Where the payload is not as its topic's schema asks, which this topic only warns of."`
 }
 
 // check reports what is wrong with the input as far as it can be told without the database.
@@ -93,7 +94,9 @@ type publishing struct {
 	received time.Time
 	res      PublishResult
 	err      error // what is wrong with this event alone
-	done     chan error
+	// mismatches say where the payload is not as its topic's schema asks, where that is accepted.
+	mismatches []string
+	done       chan error
 }
 
 // size is roughly how much memory the event takes up while it waits.
@@ -130,6 +133,7 @@ type Accepter struct {
 
 	mu     sync.RWMutex
 	closed bool
+	stop   chan struct{} // closed with it
 }
 
 const (
@@ -142,10 +146,11 @@ const (
 
 // NewAccepter starts to take events in. recent, which may be nil, remembers payloads for the workers of this process.
 func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
-	a := &Accepter{s: s, log: log, recent: recent, in: make(chan *publishing, maxWaiting), ordered: make(chan *publishing, maxWaiting),
+	a := &Accepter{s: s, stop: make(chan struct{}), log: log, recent: recent, in: make(chan *publishing, maxWaiting), ordered: make(chan *publishing, maxWaiting),
 		counts: newFilterCounts(s, log), relief: newRelief()}
 	a.wg.Go(a.run)
 	a.wg.Go(a.relieve)
+	a.wg.Go(func() { s.schemas.follow(s, log, a.stop) })
 	return a
 }
 
@@ -158,6 +163,7 @@ func (a *Accepter) Close() {
 		close(a.in)
 		close(a.ordered)
 		close(a.relief.wake)
+		close(a.stop)
 	}
 	a.mu.Unlock()
 	a.wg.Wait()
@@ -210,7 +216,12 @@ func (a *Accepter) publishRound(ctx context.Context, ins []*PublishInput, todo [
 			a.s.meterRefused(errs[i])
 			continue
 		}
-		p := &publishing{in: in, id: newEventID(), received: time.Now(), done: make(chan error, 1)}
+		var mismatches []string
+		if mismatches, errs[i] = a.s.schemas.check(in); errs[i] != nil {
+			a.s.meterRefused(errs[i])
+			continue
+		}
+		p := &publishing{mismatches: mismatches, in: in, id: newEventID(), received: time.Now(), done: make(chan error, 1)}
 		if in.OrderingKey != "" {
 			var err error
 			if p.key, err = in.orderingKey(); err != nil {

@@ -39,6 +39,7 @@ type Store struct {
 	channelTypes ChannelTypes
 	known        knownKeys
 	partitions   partitionNames
+	schemas      topicSchemas
 }
 
 // Rules are the limits and defaults that the operator configured.
