@@ -51,8 +51,8 @@ func (t *TenantSettings) check() error {
 	if t.RetryOn != nil {
 		policy := problems{}
 		RetryPolicy{RetryOn: *t.RetryOn}.check("retry", policy)
-		for k, m := range policy {
-			bad.add(k[min(len("retry."), len(k)):], m)
+		for _, m := range policy {
+			bad.add("retry_on", m)
 		}
 	}
 	if t.OnEnable != nil && !slices.Contains([]string{BacklogDeliver, BacklogKeep, BacklogDrop}, *t.OnEnable) {

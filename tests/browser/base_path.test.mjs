@@ -45,8 +45,8 @@ for (const strip of [false, true]) {
       try {
         // The first user, by the link that the server prints.
         await page.goto(`${origin}${prefix}/setup?code=${server.setupCode}`);
-        await main.getByLabel(/^\s*Name/).fill(admin.name);
-        await main.getByLabel(/^\s*E-mail/).fill(admin.email);
+        await main.getByLabel(/^\s*Your name/).fill(admin.name);
+        await main.getByLabel(/^\s*Email/).fill(admin.email);
         await main.getByLabel(/^\s*Password/).and(main.locator('input')).fill(admin.password);
         await main.locator('form button[type=submit]').last().click();
         await page.waitForURL(`**${prefix}/**`);
@@ -56,7 +56,7 @@ for (const strip of [false, true]) {
         await context.clearCookies();
         await page.goto(`${origin}${prefix}/t/demo/destinations/new?type=echo`);
         assert.match(page.url(), new RegExp(`${prefix}/login\\?`));
-        await main.getByLabel(/^\s*E-mail/).fill(admin.email);
+        await main.getByLabel(/^\s*Email/).fill(admin.email);
         await main.getByLabel(/^\s*Password/).and(main.locator('input')).fill(admin.password);
         await main.getByRole('button', { name: 'Log in' }).click();
         await page.waitForURL(`${origin}${prefix}/t/demo/destinations/new?type=echo`);
