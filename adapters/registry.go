@@ -13,6 +13,8 @@ type Spec struct {
 	Needs        string  // what one must have at hand: "an HTTPS URL"
 	Icon         string  // SVG source, 24 by 24, drawn with currentColor, without scripts or styles
 	Instructions string  // Markdown: how to set it up, where to find each value
+	SetupURL     string  // page of the other side that sets it up and gives the values; empty for none
+	SetupLabel   string  // what the link there says
 	Config       []Field // shown and stored in clear text
 	Credentials  []Field // sealed at rest
 	FieldOrder   int     // position among the types in pickers, low first

@@ -107,6 +107,9 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	if err := a.store.KnowPartitions(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.store.KnowSchemas(ctx); err != nil {
+		return nil, err
+	}
 	a.store.SetChannelTypes(jobs.ChannelTypes{})
 	if cfg.Role == "serve" {
 		a.recent = models.NewRecent(recentBytes)

@@ -411,6 +411,13 @@ type typeJSON struct {
 	Instructions     string      `json:"instructions" doc:"How to set the other side up, in Markdown."`
 	ConfigFields     []fieldJSON `json:"config_fields"`
 	CredentialFields []fieldJSON `json:"credential_fields"`
+
+	SetupLink *setupLinkJSON `json:"setup_link,omitempty" doc:"A page of the other side that sets it up and gives the values, for the types that have one."`
+}
+
+type setupLinkJSON struct {
+	Href string `json:"href" api:"format=uri"`
+	CTA  string `json:"cta" doc:"What the link says."`
 }
 
 type fieldJSON struct {
@@ -438,7 +445,11 @@ func fieldsToJSON(list []adapters.Field) []fieldJSON {
 
 func typeToJSON(r *adapters.Registration) typeJSON {
 	s := r.Spec
-	return typeJSON{s.Name, s.Label, s.Description, s.Icon, s.Instructions, fieldsToJSON(s.Config), fieldsToJSON(s.Credentials)}
+	out := typeJSON{Type: s.Name, Label: s.Label, Description: s.Description, Icon: s.Icon, Instructions: s.Instructions, ConfigFields: fieldsToJSON(s.Config), CredentialFields: fieldsToJSON(s.Credentials)}
+	if s.SetupURL != "" {
+		out.SetupLink = &setupLinkJSON{s.SetupURL, s.SetupLabel}
+	}
+	return out
 }
 
 type noRequest struct{}

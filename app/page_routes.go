@@ -50,7 +50,7 @@ func (a *App) pageRoutes() []pageRoute {
 		{get, "/", read, nil, a.home},
 		{post, views.LogoutURL(), read, nil, a.logout},
 
-		{get, "/tenants", admin, twin("GET /tenants"), a.tenantsPage},
+		{get, "/tenants", read, twin("GET /tenants"), a.tenantsPage},
 		{get, "/tenants/new", write, twin("PUT " + apiTenant), a.newTenantPage},
 		{post, "/tenants/new", write, twin("PUT " + apiTenant), a.createTenant},
 		{get, "/api-keys", admin, twin("GET /api-keys"), a.keysPage},
@@ -106,7 +106,7 @@ func (a *App) pageRoutes() []pageRoute {
 		{post, tenant + "/retries/:retry/resume", retry, twin("POST /retries/:retry/resume"), a.resumeRetryPage},
 		{post, tenant + "/retries/:retry/cancel", retry, twin("POST /retries/:retry/cancel"), a.cancelRetryPage},
 
-		{get, tenant + "/topics", read, twin("GET /topics"), a.topicsPage},
+		{get, tenant + "/topics", read, twin("GET /topics", "GET /topics/:topic"), a.topicsPage},
 		{post, tenant + "/topics", write, twin("PUT /topics/:topic"), a.saveTopic},
 		{get, tenant + "/topics/delete", write, twin("DELETE /topics/:topic"), a.deleteTopicPage},
 		{post, tenant + "/topics/delete", write, twin("DELETE /topics/:topic"), a.doDeleteTopic},
@@ -118,6 +118,8 @@ func (a *App) pageRoutes() []pageRoute {
 		{post, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
 		{get, tenant + "/settings", read, nil, a.settingsPage},
+		{get, tenant + "/settings/tenant", admin, twin("PATCH " + apiTenant + "/settings"), a.tenantSettingsPage},
+		{post, tenant + "/settings/tenant", admin, twin("PATCH " + apiTenant + "/settings"), a.saveTenantSettings},
 	}, slices.Concat(a.auditPageRoutes(tenant), a.auditPageRoutes(""), a.alertPageRoutes(tenant, apiTenant), a.alertPageRoutes("", ""))...)
 }
 

@@ -11,7 +11,15 @@ import (
 )
 
 func (a *App) topicsPage(ctx context.Context, p *pageCtx) error {
-	return a.showTopics(ctx, p, p.frame("Topics", views.SectionTopics), views.Form{})
+	form := views.Form{}
+	if name := p.Query("change"); name != "" {
+		t, err := a.store.Topic(ctx, name)
+		if err != nil {
+			return err
+		}
+		form.Values = map[string][]string{"name": {t.Name}, "description": {t.Description}, "example": {indentedJSON(t.Example)}, "schema": {indentedJSON(t.Schema)}, "enforce": {t.Enforce}}
+	}
+	return a.showTopics(ctx, p, p.frame("Topics", views.SectionTopics), form)
 }
 
 func (a *App) showTopics(ctx context.Context, p *pageCtx, f views.Page, form views.Form) error {
@@ -28,6 +36,8 @@ func (a *App) saveTopic(ctx context.Context, p *pageCtx) error {
 	req := &putTopicRequest{Topic: strings.TrimSpace(form.Value("name"))}
 	req.Body.Description = strings.TrimSpace(form.Value("description"))
 	req.Body.Example = json.RawMessage(strings.TrimSpace(form.Value("example")))
+	req.Body.Schema = json.RawMessage(strings.TrimSpace(form.Value("schema")))
+	req.Body.Enforce = form.Value("enforce")
 	_, err := a.putTopic(ctx, p.call, req)
 	if err != nil {
 		if form.Err = refusal(err); form.Err == nil {

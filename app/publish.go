@@ -165,6 +165,7 @@ type batchResult struct {
 	ID             string            `json:"id,omitempty"`
 	Duplicate      *bool             `json:"duplicate,omitempty"`
 	DestinationIDs []string          `json:"destination_ids,omitempty"`
+	SchemaErrors   []string          `json:"schema_errors,omitempty" doc:"Where the payload is not as its topic's schema asks, where that is accepted."`
 	Message        string            `json:"message,omitempty" doc:"Why it was refused."`
 	Fields         map[string]string `json:"fields,omitempty" doc:"What is wrong, by field."`
 	Links          *linksJSON        `json:"links,omitempty"`
@@ -222,7 +223,7 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 			refuse(i, errs[k])
 			continue
 		}
-		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs,
+		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs, SchemaErrors: res[k].Mismatches,
 			Links: &linksJSON{Monitor: eventPath(res[k].ID, ins[k].TenantID)}}
 	}
 	r := &Reply{Status: http.StatusAccepted, Body: batchJSON{workAccepted, results}, Applied: call.Prefer.waitApplied()}

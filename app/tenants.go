@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
@@ -230,9 +229,9 @@ type portalJSON struct {
 }
 
 func (a *App) getPortal(ctx context.Context, c *Call, req *portalRequest) (*Reply, error) {
-	token, err := a.store.CreatePortalLink(ctx, c.Scope(), req.Tenant, req.Theme)
+	_, token, err := a.store.CreatePortalLink(ctx, c.Scope(), req.Tenant, models.PortalLinkInput{Theme: req.Theme, SingleUse: true, For: models.PortalLinkLength, Actor: c.Actor.Name})
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: portalJSON{a.cfg.BaseURL + "/p/" + url.PathEscape(token), req.Tenant}, Secret: true}, nil
+	return &Reply{Body: portalJSON{a.portalURL(token), req.Tenant}, Secret: true}, nil
 }

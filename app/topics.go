@@ -1,8 +1,10 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/waybill-dev/waybill/models"
 )
@@ -27,6 +29,8 @@ type putTopicRequest struct {
 	Body  struct {
 		Description string          `json:"description" doc:"What the topic is about."`
 		Example     json.RawMessage `json:"example" doc:"A payload as an example."`
+		Schema      json.RawMessage `json:"schema" api:"type=object,boolean,null" doc:"JSON Schema (2020-12) of its payloads. The example must be as it asks."`
+		Enforce     string          `json:"enforce" api:"schema=Enforcement" doc:"What happens to an event that is not as the schema asks; 'warn' when missing."`
 	} `body:"json"`
 }
 
@@ -34,19 +38,54 @@ type topicJSON struct {
 	Name        string          `json:"name"`
 	Description string          `json:"description"`
 	Example     json.RawMessage `json:"example" doc:"A payload as an example; null for none."`
+	Schema      json.RawMessage `json:"schema" api:"type=object,boolean,null" doc:"JSON Schema of its payloads; null for none."`
+	Enforce     string          `json:"enforce" api:"schema=Enforcement"`
+	Mismatches  mismatchesJSON  `json:"mismatches"`
+}
+
+// mismatchesJSON tells of events that were not as the schema asks, since it was last changed.
+type mismatchesJSON struct {
+	Warned  int64      `json:"warned" doc:"Events that were accepted all the same."`
+	Refused int64      `json:"refused"`
+	LastAt  *time.Time `json:"last_at" api:"null"`
+	LastWhy string     `json:"last_why" doc:"Where in the payload, and which rule."`
+}
+
+func topicToJSON(t *models.Topic) topicJSON {
+	out := topicJSON{Name: t.Name, Description: t.Description, Example: t.Example, Schema: t.Schema, Enforce: cmp.Or(t.Enforce, models.EnforceWarn),
+		Mismatches: mismatchesJSON{Warned: t.Mismatches.Warned, Refused: t.Mismatches.Refused, LastWhy: t.Mismatches.LastWhy}}
+	if t.Mismatches.Warned+t.Mismatches.Refused > 0 {
+		out.Mismatches.LastAt = &t.Mismatches.LastAt
+	}
+	return out
+}
+
+func (a *App) getTopic(ctx context.Context, c *Call, req *topicRequest) (*Reply, error) {
+	t, err := a.store.Topic(ctx, req.Topic)
+	if err != nil {
+		return nil, err
+	}
+	if c.Actor.TenantID != "" {
+		t.Mismatches = models.Mismatches{} // of events of all tenants
+	}
+	return &Reply{Body: topicToJSON(t)}, nil
 }
 
 func (a *App) putTopic(ctx context.Context, c *Call, req *putTopicRequest) (*Reply, error) {
 	if err := operatorsOnly(c); err != nil {
 		return nil, err
 	}
-	t := models.Topic{Name: req.Topic, Description: req.Body.Description, Example: req.Body.Example}
+	t := models.Topic{Name: req.Topic, Description: req.Body.Description, Example: req.Body.Example, Schema: req.Body.Schema, Enforce: req.Body.Enforce}
 	changes, created, err := a.store.PutTopic(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	a.auditChanges(ctx, c, models.AllTenants(), map[bool]string{true: "topic.create", false: "topic.update"}[created], t.Name, changes, nil)
-	return &Reply{Body: topicJSON{t.Name, t.Description, t.Example}}, nil
+	put, err := a.store.Topic(ctx, t.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: topicToJSON(put)}, nil
 }
 
 func (a *App) deleteTopic(ctx context.Context, c *Call, req *topicRequest) (*Reply, error) {

@@ -366,7 +366,7 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 		e.Null()
 	}
 
-	p.res = PublishResult{ID: p.publicID(), DestinationIDs: make([]string, 0, len(to))}
+	p.res = PublishResult{ID: p.publicID(), DestinationIDs: make([]string, 0, len(to)), Mismatches: p.mismatches}
 	for _, v := range to {
 		p.res.DestinationIDs = append(p.res.DestinationIDs, v.to.id)
 		w.delivery(p, t.key, v)

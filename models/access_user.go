@@ -114,9 +114,6 @@ func (s *Store) Login(ctx context.Context, email, password string) (*User, error
 // SessionLength is how long a session lasts.
 const SessionLength = 14 * 24 * time.Hour
 
-// portalLength is how long a session lasts that a portal link started.
-const portalLength = 24 * time.Hour
-
 // token makes a random token and the hash under which it is stored.
 func token() (plain string, hash []byte) {
 	var raw [32]byte
@@ -162,43 +159,4 @@ func (s *Store) Session(ctx context.Context, plain string) (*Actor, error) {
 		return nil, nil // the tenant was deleted
 	}
 	return &Actor{Name: "portal of " + *tenantID, Kind: ActorPortal, Scope: Scope{key: *tenantKey}, TenantID: *tenantID, May: []Permission{MayRead, MayWrite, MayRetry}}, nil
-}
-
-// portalLinkLength is how long a portal link waits to be used.
-const portalLinkLength = 5 * time.Minute
-
-// CreatePortalLink makes the token of a link that opens the dashboard of one tenant, once.
-func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID, theme string) (string, error) {
-	t, err := s.Tenant(ctx, scope, tenantID)
-	if err != nil {
-		return "", err
-	}
-	if theme != "" && theme != "light" && theme != "dark" {
-		return "", Invalid("theme", "must be light or dark")
-	}
-	plain, hash := token()
-	_, err = s.Pool.Exec(ctx, "insert into portal_links (token_hash, tenant_key, theme, expires_at) values ($1, $2, $3, $4)",
-		hash, t.Key, theme, time.Now().Add(portalLinkLength))
-	return plain, err
-}
-
-// UsePortalLink starts a session for whoever holds an unused portal link.
-func (s *Store) UsePortalLink(ctx context.Context, plain string) (session, tenantID, theme string, err error) {
-	hash := sha256.Sum256([]byte(plain))
-	session, sessionHash := token()
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
-		var key int64
-		err := tx.Pgx.QueryRow(ctx, `update portal_links l set used_at = now() from tenants t
-			where l.token_hash = $1 and l.used_at is null and l.expires_at > now() and t.key = l.tenant_key and t.deleted_at is null
-			returning l.tenant_key, l.theme, t.id`, hash[:]).Scan(&key, &theme, &tenantID)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return &Error{Kind: KindNotFound, Message: "This link was used already, or it is too old. Ask for a new one where you got it."}
-		}
-		if err != nil {
-			return err
-		}
-		_, err = tx.Pgx.Exec(ctx, "insert into sessions (token_hash, tenant_key, expires_at) values ($1, $2, $3)", sessionHash, key, time.Now().Add(portalLength))
-		return err
-	})
-	return session, tenantID, theme, err
 }

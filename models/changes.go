@@ -239,6 +239,10 @@ func (t *Topic) snapshot() *snapshot {
 	s := newSnapshot()
 	s.set("description", t.Description)
 	s.set("example", strings.TrimSpace(string(t.Example)))
+	if len(t.Schema) > 0 { // without one, what would happen does not matter
+		s.set("schema", strings.TrimSpace(string(t.Schema)))
+		s.set("enforce", t.Enforce)
+	}
 	return s
 }
 

@@ -49,6 +49,7 @@ type PublishResult struct {
 	ID             string   `json:"id"`
 	Duplicate      bool     `json:"duplicate" doc:"Whether it had been published before, so that nothing is sent."`
 	DestinationIDs []string `json:"destination_ids" doc:"Destinations to which it goes."`
+	Mismatches     []string `json:"schema_errors,omitempty" doc:"Where the payload is not as its topic's schema asks, which this topic only warns of."`
 }
 
 // check reports what is wrong with the input as far as it can be told without the database.
@@ -102,7 +103,9 @@ type publishing struct {
 	received time.Time
 	res      PublishResult
 	err      error // what is wrong with this event alone
-	done     chan error
+	// mismatches say where the payload is not as its topic's schema asks, where that is accepted.
+	mismatches []string
+	done       chan error
 }
 
 // size is roughly how much memory the event takes up while it waits.
@@ -136,6 +139,8 @@ type Accepter struct {
 	mu     sync.RWMutex
 	closed bool
 	close  sync.Once
+	stop   chan struct{} // closed when it closes
+	runs   sync.WaitGroup
 }
 
 const (
@@ -148,12 +153,13 @@ const (
 
 // NewAccepter starts to take events in. recent, which may be nil, remembers payloads for the workers of this process.
 func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
-	a := &Accepter{s: s, log: log, recent: recent, counts: newFilterCounts(s, log), events: newBatcher(batchLimits[*publishing]{
+	a := &Accepter{s: s, log: log, stop: make(chan struct{}), recent: recent, counts: newFilterCounts(s, log), events: newBatcher(batchLimits[*publishing]{
 		Waiting: maxWaiting, Group: maxGroup, Bytes: maxGroupBytes, Size: (*publishing).size,
 	})}
 	a.events.keepOrder()
 	a.events.standBy(a.writer())
 	a.events.start(a.writer())
+	a.runs.Go(func() { s.schemas.follow(s, log, a.stop) })
 	return a
 }
 
@@ -169,6 +175,8 @@ func (a *Accepter) Close() {
 	a.closed = true
 	a.mu.Unlock()
 	a.close.Do(func() {
+		close(a.stop)
+		a.runs.Wait()
 		a.events.close()
 		a.counts.close()
 	})
@@ -218,7 +226,12 @@ func (a *Accepter) publishRound(ctx context.Context, ins []*PublishInput, todo [
 			a.s.meterRefused(errs[i])
 			continue
 		}
-		p := &publishing{in: in, id: newEventID(), received: time.Now(), done: make(chan error, 1)}
+		var mismatches []string
+		if mismatches, errs[i] = a.s.schemas.check(in); errs[i] != nil {
+			a.s.meterRefused(errs[i])
+			continue
+		}
+		p := &publishing{mismatches: mismatches, in: in, id: newEventID(), received: time.Now(), done: make(chan error, 1)}
 		if in.OrderingKey != "" {
 			var err error
 			if p.key, err = in.orderingKey(); err != nil {

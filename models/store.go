@@ -43,6 +43,7 @@ type Store struct {
 	known        knownKeys
 	partitions   partitionNames
 	followed     followed
+	schemas      topicSchemas
 }
 
 // Rules are the limits and defaults that the operator configured.

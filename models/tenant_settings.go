@@ -11,13 +11,23 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 )
 
-// TenantSettings are what holds for a tenant in place of the server's defaults. What is nil is the server's.
+// TenantSettings are a tenant's own limits and defaults. What is nil is the server's. The names are those of the API and of
+// what is stored.
 type TenantSettings struct {
-	Signature     *string   `json:"signature,omitempty" api:"schema=Signature" doc:"Of webhooks that are created without one."`
-	HeaderPrefix  *string   `json:"header_prefix,omitempty" doc:"Of webhooks that are created without a 'signature'."`
-	RetryOn       *[]string `json:"retry_on,omitempty" doc:"Which errors are retried, of destinations that do not say so."`
-	EnableBacklog *string   `json:"enable_backlog,omitempty" api:"schema=BacklogAction" doc:"What enabling does with the events held, when the caller does not say so."`
+	Name                 *string   `json:"name,omitempty" doc:"What people see in place of the id."`
+	ManualRetryLimit     *int      `json:"manual_retry_limit,omitempty" doc:"Manual retries of one delivery; 0 for no limit."`
+	ManualRetriesPerHour *int      `json:"manual_retries_per_hour,omitempty" doc:"Manual retries in an hour, single and in bulk; 0 for no limit."`
+	BulkRetryLimit       *int      `json:"bulk_retry_limit,omitempty" doc:"Deliveries of one bulk retry."`
+	Signature            *string   `json:"signature,omitempty" api:"schema=Signature" doc:"Of webhooks that are created without one."`
+	HeaderPrefix         *string   `json:"header_prefix,omitempty" doc:"Of webhooks that are created without a 'signature', like 'x-acme-'."`
+	RetryOn              *[]string `json:"retry_on,omitempty" doc:"Which errors are retried, of destinations that do not say so."`
+	EnableBacklog        *string   `json:"enable_backlog,omitempty" api:"schema=BacklogAction" doc:"What enabling does with the events held, when the caller does not say so."`
+
+	removed []string // fields that were given as null
 }
+
+// Remove notes that a field was given as null: the server's default is in force again.
+func (x *TenantSettings) Remove(field string) { x.removed = append(x.removed, field) }
 
 // WebhookDefaults are the settings of webhooks whose creator says nothing about signatures.
 type WebhookDefaults struct {
@@ -118,18 +128,27 @@ func (s *Store) probeAction(t *Tenant) string {
 // check reports what is wrong with the settings.
 func (x *TenantSettings) check(s *Store) error {
 	bad := problems{}
+	if x.Name != nil {
+		checkText("name", *x.Name, maxNameLength, bad)
+	}
+	for name, n := range map[string]struct {
+		value *int
+		low   int
+	}{limitPerDelivery: {x.ManualRetryLimit, 0}, limitPerHour: {x.ManualRetriesPerHour, 0}, limitPerBulk: {x.BulkRetryLimit, 1}} {
+		if n.value != nil && (*n.value < n.low || *n.value > maxRetryLimit[name]) {
+			bad.add(name, fmt.Sprintf("must be a whole number between %d and %d", n.low, maxRetryLimit[name]))
+		}
+	}
 	if x.Signature != nil || x.HeaderPrefix != nil {
 		for _, e := range s.WebhookDefaults(&Tenant{Settings: *x}).Problems() {
 			bad.add(strings.TrimPrefix(e.Key, "config."), e.Message)
 		}
 	}
 	if x.RetryOn != nil {
-		RetryPolicy{RetryOn: *x.RetryOn}.check("settings", bad)
-		for key, message := range maps.Clone(bad) {
-			if short, ok := strings.CutPrefix(key, "settings."); ok {
-				delete(bad, key)
-				bad.add(short, message)
-			}
+		policy := problems{}
+		RetryPolicy{RetryOn: *x.RetryOn}.check("retry", policy)
+		for _, m := range policy {
+			bad.add("retry_on", m)
 		}
 	}
 	if x.EnableBacklog != nil && !slices.Contains([]string{BacklogDeliver, BacklogKeep, BacklogDrop}, *x.EnableBacklog) {
@@ -138,36 +157,59 @@ func (x *TenantSettings) check(s *Store) error {
 	return bad.err()
 }
 
-// TenantSettings returns a tenant's settings.
-func (s *Store) TenantSettings(ctx context.Context, scope Scope, tenantID string) (TenantSettings, error) {
+// TenantSettings returns a tenant's own settings.
+func (s *Store) TenantSettings(ctx context.Context, scope Scope, tenantID string) (*TenantSettings, error) {
 	t, err := s.Tenant(ctx, scope, tenantID)
 	if err != nil {
-		return TenantSettings{}, err
+		return nil, err
 	}
-	return t.Settings, nil
+	return &t.Settings, nil
 }
 
-// UpdateTenantSettings replaces a tenant's settings. They are in force for the next attempt, and for destinations that are
-// created from now on. Keys of the stored settings that are none of these stay.
-func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID string, x TenantSettings) error {
-	if err := x.check(s); err != nil {
-		return err
-	}
+// UpdateTenantSettings changes a tenant's settings as a merge patch (RFC 7396), and returns them with what is different now.
+// They are in force for the next attempt, and for destinations that are created from now on.
+func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID string, patch TenantSettings) (out *TenantSettings, changes []Change, err error) {
 	t, err := s.Tenant(ctx, scope, tenantID)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	b, err := json.Marshal(x)
+	given, err := json.Marshal(patch)
 	if err != nil {
-		return fmt.Errorf("write settings: %w", err)
+		return nil, nil, fmt.Errorf("write settings: %w", err)
 	}
-	return s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Pgx.Exec(ctx, `update tenants set settings = settings - '{signature,header_prefix,retry_on,enable_backlog}'::text[] || $2::jsonb where key = $1`, t.Key, string(b))
+	var before, after TenantSettings
+	err = s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
+		if err := tx.Pgx.QueryRow(ctx, "select settings from tenants where key = $1", t.Key).Scan(&before); err != nil {
+			return err
+		}
+		err := tx.Pgx.QueryRow(ctx, "update tenants set settings = (settings - $2::text[]) || $3::jsonb where key = $1 returning settings",
+			t.Key, append([]string{}, patch.removed...), string(given)).Scan(&after)
 		if err != nil {
+			return err
+		}
+		if err := after.check(s); err != nil {
 			return err
 		}
 		// Workers read a destination's policy with its version.
 		_, err = tx.Pgx.Exec(ctx, "update destinations set version = version + 1 where tenant_key = $1 and deleted_at is null", t.Key)
 		return err
 	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return &after, before.snapshot().changes(after.snapshot()), nil
+}
+
+// snapshot is what the audit log compares of a tenant's settings.
+func (x *TenantSettings) snapshot() *snapshot {
+	s := newSnapshot()
+	s.set("name", x.Name)
+	s.set(limitPerDelivery, x.ManualRetryLimit)
+	s.set(limitPerHour, x.ManualRetriesPerHour)
+	s.set(limitPerBulk, x.BulkRetryLimit)
+	s.set("signature", x.Signature)
+	s.set("header_prefix", x.HeaderPrefix)
+	s.set("retry_on", x.RetryOn)
+	s.set("enable_backlog", x.EnableBacklog)
+	return s
 }

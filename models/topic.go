@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,19 +49,30 @@ type Topic struct {
 	Name        string
 	Description string
 	Example     json.RawMessage // a payload, for tests and documentation; null for none
+	Schema      json.RawMessage // JSON Schema of payloads; null for none
+	Enforce     string          // what happens to an event that does not match: one of Enforcements
 	CreatedAt   time.Time
 	FromEnv     bool // set by TOPICS, and not to be changed here
+	Mismatches  Mismatches
+}
+
+// Mismatches tells of the events that did not match a topic's schema, since it was last changed.
+type Mismatches struct {
+	Warned, Refused int64
+	LastAt          time.Time
+	LastWhy         string // where in the payload, and which rule
 }
 
 // TopicCatalogue lists the topics of the catalogue, those of the environment first. An empty catalogue means that any
 // topic may be published.
 func (s *Store) TopicCatalogue(ctx context.Context) ([]Topic, error) {
-	rows, err := s.Pool.Query(ctx, "select name, description, example, created_at from topics order by name")
+	rows, err := s.Pool.Query(ctx, `select name, description, example, schema, enforce, created_at, coalesce(warned, 0), coalesce(refused, 0), coalesce(last_at, created_at), coalesce(last_why, '')
+		from topics left join topic_mismatches on topic = name order by name`)
 	if err != nil {
 		return nil, err
 	}
 	stored, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (t Topic, err error) {
-		err = r.Scan(&t.Name, &t.Description, &t.Example, &t.CreatedAt)
+		err = r.Scan(&t.Name, &t.Description, &t.Example, &t.Schema, &t.Enforce, &t.CreatedAt, &t.Mismatches.Warned, &t.Mismatches.Refused, &t.Mismatches.LastAt, &t.Mismatches.LastWhy)
 		return t, err
 	})
 	if err != nil {
@@ -70,12 +82,26 @@ func (s *Store) TopicCatalogue(ctx context.Context) ([]Topic, error) {
 	for _, name := range s.Topics {
 		t := Topic{Name: name, FromEnv: true}
 		if i := slices.IndexFunc(stored, func(x Topic) bool { return x.Name == name }); i >= 0 {
-			t.Description, t.Example = stored[i].Description, stored[i].Example
+			t = stored[i]
+			t.FromEnv = true
 			stored = slices.Delete(stored, i, i+1)
 		}
 		out = append(out, t)
 	}
 	return append(out, stored...), nil
+}
+
+// Topic returns one topic of the catalogue.
+func (s *Store) Topic(ctx context.Context, name string) (*Topic, error) {
+	list, err := s.TopicCatalogue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(list, func(t Topic) bool { return t.Name == name })
+	if i < 0 {
+		return nil, notFound("There is no topic %q in the catalogue.", cut(name, 80))
+	}
+	return &list[i], nil
 }
 
 // TopicNames lists the names of the catalogue; none means that any topic may be published.
@@ -91,7 +117,7 @@ func (s *Store) TopicNames(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// PutTopic adds a topic to the catalogue, or changes its description and example. It returns what is different now.
+// PutTopic adds a topic to the catalogue, or changes what is said of it. It returns what is different now.
 func (s *Store) PutTopic(ctx context.Context, t Topic) (changes []Change, created bool, err error) {
 	bad := problems{}
 	if t.Name == "" {
@@ -103,28 +129,37 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) (changes []Change, create
 	if len(t.Example) > 0 && !json.Valid(t.Example) {
 		bad.add("example", "must be JSON")
 	}
+	if string(t.Schema) == "null" {
+		t.Schema = nil
+	}
+	if t.Enforce = cmp.Or(t.Enforce, EnforceWarn); !slices.Contains(Enforcements, t.Enforce) {
+		bad.add("enforce", "must be off, warn or reject")
+	}
+	t.checkSchema(bad)
 	if err := bad.err(); err != nil {
 		return nil, false, err
 	}
-	var example *string
-	if len(t.Example) > 0 {
-		e := string(t.Example)
-		example = &e
-	}
 	before := &Topic{}
 	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, "select description, example from topics where name = $1 for update", t.Name).Scan(&before.Description, &before.Example)
+		err := tx.QueryRow(ctx, "select description, example, schema, enforce from topics where name = $1 for update", t.Name).Scan(&before.Description, &before.Example, &before.Schema, &before.Enforce)
 		if created = errors.Is(err, pgx.ErrNoRows); err != nil && !created {
 			return err
 		}
-		_, err = tx.Exec(ctx, `insert into topics (name, description, example) values ($1, $2, $3)
-			on conflict (name) do update set description = excluded.description, example = excluded.example`, t.Name, t.Description, example)
+		_, err = tx.Exec(ctx, `insert into topics (name, description, example, schema, enforce) values ($1, $2, $3, $4, $5)
+			on conflict (name) do update set description = excluded.description, example = excluded.example, schema = excluded.schema, enforce = excluded.enforce`,
+			t.Name, t.Description, textOrNil(string(t.Example)), textOrNil(string(t.Schema)), t.Enforce)
+		if err == nil && (string(before.Schema) != string(t.Schema) || before.Enforce != t.Enforce) {
+			_, err = tx.Exec(ctx, "delete from topic_mismatches where topic = $1", t.Name)
+		}
 		if changes = before.snapshot().changes(t.snapshot()); err != nil || !created && len(changes) == 0 {
 			return err
 		}
 		return noteTopic(ctx, tx, &t, created, changes)
 	})
-	return changes, created, err
+	if err != nil {
+		return nil, false, err
+	}
+	return changes, created, s.schemas.read(ctx, s)
 }
 
 // DeleteTopic takes a topic out of the catalogue. Subscriptions to it stay.
@@ -132,14 +167,21 @@ func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 	if slices.Contains(s.Topics, name) {
 		return conflict("The topic %q is set by TOPICS in the environment. Remove it there.", name)
 	}
-	return pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, "delete from topics where name = $1", name)
 		if err == nil && tag.RowsAffected() == 0 {
 			return notFound("There is no topic %q in the catalogue.", cut(name, 80))
+		}
+		if err == nil {
+			_, err = tx.Exec(ctx, "delete from topic_mismatches where topic = $1", name)
 		}
 		if err != nil {
 			return err
 		}
 		return noteDeleted(ctx, tx, 0, FeedTopic, name)
 	})
+	if err != nil {
+		return err
+	}
+	return s.schemas.read(ctx, s)
 }

@@ -58,7 +58,8 @@ var auditWords = []Option{
 	{Value: "channel.unsubscribe", Label: "Address unsubscribed"}, {Value: "notification.resend", Label: "Notification sent again"},
 	{Value: "topic.*", Label: "Topics: anything"}, {Value: "topic.create", Label: "Topic added"}, {Value: "topic.update", Label: "Topic changed"}, {Value: "topic.put", Label: "Topic saved"},
 	{Value: "topic.delete", Label: "Topic deleted"},
-	{Value: "tenant.*", Label: "Tenants: anything"}, {Value: "tenant.create", Label: "Tenant created"}, {Value: "tenant.update", Label: "Tenant changed"}, {Value: "tenant.delete", Label: "Tenant deleted"},
+	{Value: "tenant.*", Label: "Tenants: anything"}, {Value: "tenant.create", Label: "Tenant created"}, {Value: "tenant.update", Label: "Tenant changed"}, {Value: "tenant.delete", Label: "Tenant deleted"}, {Value: "tenant.settings", Label: "Tenant settings changed"},
+	{Value: "portal_link.*", Label: "Portal links: anything"}, {Value: "portal_link.create", Label: "Portal link created"}, {Value: "portal_link.revoke", Label: "Portal link revoked"},
 	{Value: "api_key.*", Label: "API keys: anything"}, {Value: "api_key.create", Label: "API key created"}, {Value: "api_key.revoke", Label: "API key revoked"},
 	{Value: "session.*", Label: "Logins: anything"}, {Value: "session.login", Label: "Login"}, {Value: "session.portal", Label: "Portal opened"}, {Value: "setup", Label: "Server set up"},
 }

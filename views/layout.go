@@ -187,6 +187,7 @@ func NewDestinationURL(tenant string) string { return path("t", tenant, "destina
 func EventsURL(tenant string) string         { return path("t", tenant, "events") }
 func TopicsURL(tenant string) string         { return path("t", tenant, "topics") }
 func SettingsURL(tenant string) string       { return path("t", tenant, "settings") }
+func TenantSettingsURL(tenant string) string { return path("t", tenant, "settings", "tenant") }
 
 // DestinationURL is the page of a destination, or with tail one of its other pages or actions: "deliveries", "secrets",
 // "secrets/reveal", "secrets/rotate", "activity", "settings", "test", "check", "enable", "disable", "delete".

@@ -2,7 +2,7 @@ package views
 
 import "github.com/waybill-dev/waybill/models"
 
-// Topics is the catalogue of topics. Its form, which adds a topic or changes one, has name, description and example.
+// Topics is the catalogue of topics. Its form adds a topic or changes one.
 type Topics struct {
 	Page
 	List []models.Topic
@@ -10,4 +10,15 @@ type Topics struct {
 	Open bool // the form is unfolded
 }
 
-var topicLabels = []Label{{"name", "Name"}, {"description", "Description"}, {"example", "Example payload"}}
+var topicLabels = []Label{{"name", "Name"}, {"description", "Description"}, {"example", "Example payload"}, {"schema", "JSON Schema"}, {"enforce", "Events that do not match"}}
+
+var enforceOptions = []Option{
+	{Value: models.EnforceWarn, Label: "Accept them, and count them here"},
+	{Value: models.EnforceReject, Label: "Refuse them (422)"},
+	{Value: models.EnforceOff, Label: "Accept them"},
+}
+
+// schemaState says in words what a topic's schema does.
+func schemaState(t models.Topic) string {
+	return map[string]string{models.EnforceWarn: "Warns", models.EnforceReject: "Refuses", models.EnforceOff: "Not enforced"}[t.Enforce]
+}

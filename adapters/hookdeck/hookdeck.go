@@ -52,6 +52,8 @@ func (Type) Spec() adapters.Spec {
 		Needs:        "a Hookdeck account with a managed source",
 		Icon:         icon,
 		Instructions: instructions,
+		SetupURL:     "https://dashboard.hookdeck.com/connect",
+		SetupLabel:   "Generate Hookdeck Token",
 		FieldOrder:   20,
 		Credentials: []adapters.Field{
 			{Key: "token", Label: "Token", Type: adapters.FieldText, Required: true, Sensitive: true, MaxLength: 1024,

@@ -1,0 +1,29 @@
+package views
+
+import "github.com/waybill-dev/waybill/models"
+
+// TenantSettings is the form of a tenant's own limits and defaults. Its fields are those of the API; an empty one stands for
+// the server's default, which Defaults tells.
+type TenantSettings struct {
+	Page
+	Form     Form
+	Defaults map[string]string
+}
+
+var tenantSettingLabels = []Label{{"name", "Name"}, {"manual_retry_limit", "Manual retries of a delivery"}, {"manual_retries_per_hour", "Manual retries in an hour"},
+	{"bulk_retry_limit", "Deliveries of a bulk retry"}, {"signature", "Signature"}, {"header_prefix", "Prefix of headers"}, {"retry_on", "Errors that are retried"}, {"enable_backlog", "When a destination is enabled"}}
+
+// hint says what an empty field stands for.
+func (v TenantSettings) hint(name, more string) string {
+	return more + "Empty: " + v.Defaults[name] + "."
+}
+
+// choices begins a list of choices with the server's default.
+func (v TenantSettings) choices(name string, options ...Option) []Option {
+	return append([]Option{{Value: "", Label: "The server's default: " + v.Defaults[name]}}, options...)
+}
+
+var (
+	signatureOptions = []Option{{Value: "standard", Label: "Standard Webhooks"}, {Value: "v1a", Label: "Standard Webhooks, ed25519"}, {Value: "outpost", Label: "Outpost"}}
+	onEnableOptions  = []Option{{Value: models.BacklogDeliver, Label: "Deliver what was held"}, {Value: models.BacklogKeep, Label: "Keep it held"}, {Value: models.BacklogDrop, Label: "Drop it"}}
+)
