@@ -88,7 +88,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // latency is how long the other side took; nil where it was not asked.
 func latency(at *models.Attempt) *int64 {
-	if at.Method == "" && at.URL == "" && at.Code == 0 && !at.OK {
+	if at.NotSent || at.Method == "" && at.URL == "" && at.Code == 0 && !at.OK {
 		return nil
 	}
 	n := at.Duration.Round(time.Millisecond).Milliseconds()

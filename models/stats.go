@@ -82,7 +82,7 @@ const (
 	attemptCode   = "case when a.code <> 0 then a.code::text else coalesce(a.error_class, '') end"
 	attemptByHand = "(a.trigger in ('manual', 'bulk'))"
 	// attemptLatency is how long the other side took, in microseconds; null where nothing was sent.
-	attemptLatency = "case when a.ok or a.code <> 0 or a.method <> '' or a.url <> '' then a.duration_us end"
+	attemptLatency = "case when a.not_sent then null when a.ok or a.code <> 0 or a.method <> '' or a.url <> '' then a.duration_us end"
 )
 
 // check reports what is wrong with the query, and returns the starts of its buckets.

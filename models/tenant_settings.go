@@ -147,8 +147,8 @@ func (x *TenantSettings) check(s *Store) error {
 	if x.RetryOn != nil {
 		policy := problems{}
 		RetryPolicy{RetryOn: *x.RetryOn}.check("retry", policy)
-		for _, m := range policy {
-			bad.add("retry_on", m)
+		for field, message := range policy {
+			bad.add(strings.TrimPrefix(field, "retry."), message)
 		}
 	}
 	if x.EnableBacklog != nil && !slices.Contains([]string{BacklogDeliver, BacklogKeep, BacklogDrop}, *x.EnableBacklog) {
