@@ -20,7 +20,7 @@ type TenantSettings struct {
 	Signature            *string   `json:"signature,omitempty" api:"schema=Signature" doc:"Of new webhook destinations that do not say."`
 	HeaderPrefix         *string   `json:"header_prefix,omitempty" doc:"Of the headers of webhooks, like 'x-acme-'."`
 	RetryOn              *[]string `json:"retry_on,omitempty" doc:"Error classes and codes that are retried, as in a destination's 'retry.retry_on'."`
-	OnEnable             *string   `json:"on_enable,omitempty" api:"schema=BacklogAction" doc:"What enabling a destination does with the events held meanwhile, unless the caller says."`
+	OnEnable             *string   `json:"on_enable,omitempty" api:"schema=BacklogAction" doc:"For events held, when a destination is enabled."`
 
 	removed []string // fields that were given as null
 }
@@ -37,7 +37,11 @@ func (t *TenantSettings) check() error {
 	for field, n := range map[string]struct {
 		value    *int
 		low, top int
-	}{"manual_retry_limit": {t.ManualRetryLimit, 0, 30_000}, "manual_retries_per_hour": {t.ManualRetriesPerHour, 0, 100_000_000}, "bulk_retry_limit": {t.BulkRetryLimit, 1, 1_000_000}} {
+	}{
+		"manual_retry_limit":      {t.ManualRetryLimit, 0, 30_000},
+		"manual_retries_per_hour": {t.ManualRetriesPerHour, 0, 100_000_000},
+		"bulk_retry_limit":        {t.BulkRetryLimit, 1, 1_000_000},
+	} {
 		if n.value != nil && (*n.value < n.low || *n.value > n.top) {
 			bad.add(field, fmt.Sprintf("must be a whole number between %d and %d", n.low, n.top))
 		}
@@ -93,8 +97,8 @@ func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID 
 			return err
 		}
 		// The version rises, so that whatever is kept of the tenant for that version is read anew.
-		return tx.Pgx.QueryRow(ctx, "update tenants set settings = (settings - $2::text[]) || $3::jsonb, version = version + 1, updated_at = now() where key = $1 returning settings",
-			t.Key, append([]string{}, patch.removed...), given).Scan(&after)
+		return tx.Pgx.QueryRow(ctx, `update tenants set settings = (settings - $2::text[]) || $3::jsonb, version = version + 1, updated_at = now()
+			where key = $1 returning settings`, t.Key, append([]string{}, patch.removed...), given).Scan(&after)
 	})
 	return &after, before.snapshot().changes(after.snapshot()), err
 }
