@@ -49,7 +49,7 @@ func TestTenantSettings(t *testing.T) {
 	if p.value("name") != "Acme Ltd" || p.value("manual_retry_limit") != "0" || p.value("bulk_retry_limit") != "" || p.value("retry_on") != "5xx, timeout" || p.value("signature") != "outpost" {
 		t.Errorf("the form has %q, %q, %q, %q", p.value("name"), p.value("manual_retry_limit"), p.value("bulk_retry_limit"), p.value("retry_on"))
 	}
-	p.says("Empty: 100000.")
+	p.says("When empty: 100000.")
 	v.post("/t/acme/settings/tenant", "name", "Acme", "bulk_retry_limit", "many").refused(422, "bulk_retry_limit", "must be a whole number")
 	v.post("/t/acme/settings/tenant", "name", "Acme", "bulk_retry_limit", "500").says("The settings were saved.")
 	if got := a.want(200, "GET", path, nil); got.str("settings") != "map[bulk_retry_limit:500 name:Acme]" {

@@ -66,7 +66,8 @@ func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID stri
 	plain, hash := token()
 	l = &PortalLink{ID: portalLinkID(hash), Theme: in.Theme, SingleUse: in.SingleUse, CreatedBy: in.Actor}
 	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
-		return tx.Pgx.QueryRow(ctx, `insert into portal_links (token_hash, tenant_key, theme, single_use, created_by, expires_at) values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
+		return tx.Pgx.QueryRow(ctx, `insert into portal_links (token_hash, tenant_key, theme, single_use, created_by, expires_at)
+			values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
 			returning created_at, expires_at`, hash, t.Key, in.Theme, in.SingleUse, in.Actor, in.For.Seconds()).Scan(&l.CreatedAt, &l.ExpiresAt)
 	})
 	return l, plain, err
@@ -81,7 +82,8 @@ func (s *Store) PortalLinks(ctx context.Context, scope Scope, tenantID string) (
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Pool.Query(ctx, "select token_hash, theme, single_use, created_by, created_at, expires_at from portal_links l where tenant_key = $1 and "+liveLink+" order by created_at desc limit 1000", t.Key)
+	rows, err := s.Pool.Query(ctx, `select token_hash, theme, single_use, created_by, created_at, expires_at from portal_links l
+		where tenant_key = $1 and `+liveLink+" order by created_at desc limit 1000", t.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +110,8 @@ func (s *Store) RevokePortalLink(ctx context.Context, scope Scope, tenantID, id 
 		return unknown
 	}
 	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
-		tag, err := tx.Pgx.Exec(ctx, "delete from portal_links l where tenant_key = $1 and substring(token_hash for $3) = $2 and "+liveLink, t.Key, hash, portalLinkBytes)
+		tag, err := tx.Pgx.Exec(ctx, "delete from portal_links l where tenant_key = $1 and substring(token_hash for $3) = $2 and "+liveLink,
+			t.Key, hash, portalLinkBytes)
 		if err == nil && tag.RowsAffected() == 0 {
 			return unknown
 		}

@@ -136,7 +136,7 @@ func mismatchesOf(e *jsonschema.ValidationError) []string {
 		}
 		path := strings.Join(append([]string{"data"}, e.InstanceLocation...), ".")
 		text := cut(path, 200) + ": " + cut(e.ErrorKind.LocalizedString(english), 200)
-		if rule := strings.Join(e.ErrorKind.KeywordPath(), "/"); rule != "" {
+		if rule := strings.Join(e.ErrorKind.KeywordPath(), "/"); rule != "" && !strings.Contains(text, ": "+rule+": ") {
 			text += " (" + cut(rule, 80) + ")"
 		}
 		if len(out) < maxMismatches && !slices.Contains(out, text) {
@@ -257,7 +257,8 @@ func (t *topicSchemas) write(ctx context.Context, s *Store) error {
 	for topic, m := range counted {
 		if _, err := s.Pool.Exec(ctx, `insert into topic_mismatches as t (topic, warned, refused, last_at, last_why)
 			select $1, $2, $3, $4, $5 where exists (select 1 from topics where name = $1)
-			on conflict (topic) do update set warned = t.warned + excluded.warned, refused = t.refused + excluded.refused, last_at = excluded.last_at, last_why = excluded.last_why`,
+			on conflict (topic) do update set warned = t.warned + excluded.warned, refused = t.refused + excluded.refused,
+				last_at = excluded.last_at, last_why = excluded.last_why`,
 			topic, m.Warned, m.Refused, m.LastAt, m.LastWhy); err != nil {
 			return err
 		}

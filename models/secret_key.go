@@ -14,8 +14,10 @@ import (
 const keyCheck = "secret_key_check"
 
 // ErrOtherKey says that the database's secrets are sealed with a key that the store does not have.
-var ErrOtherKey = errors.New("SECRET_KEY is not the one that this database was used with: credentials could not be opened, and sessions, tokens and links in mails would be void. " +
-	"Start with the SECRET_KEY of before (`waybill serve` keeps it in DATA_DIR/" + KeyFile + "), or give that one in SECRET_KEY_PREVIOUS to change it. " +
+var ErrOtherKey = errors.New("SECRET_KEY is not the one that this database was used with: " +
+	"credentials could not be opened, and tokens and links in mails would be void. " +
+	"Start with the SECRET_KEY of before (`waybill serve` keeps it in DATA_DIR/" + KeyFile + "), " +
+	"or give that one in SECRET_KEY_PREVIOUS to change it. " +
 	"If it is lost for good, run `waybill new-key` and enter the destinations' credentials again")
 
 // KeyFile is where serve keeps the key that it made up, in its data directory.
@@ -33,7 +35,8 @@ func (s *Store) CheckKey(ctx context.Context) error {
 		return s.opensCheck(check)
 	}
 	// A database from before there was a check value: what is sealed in it serves instead.
-	rows, err := s.Pool.Query(ctx, `select distinct substring(credentials for $1) from destinations where deleted_at is null and credentials is not null
+	rows, err := s.Pool.Query(ctx, `select distinct substring(credentials for $1) from destinations
+			where deleted_at is null and credentials is not null
 		union select distinct substring(secrets for $1) from channels where deleted_at is null and secrets is not null`, seal.PrefixLength)
 	if err != nil {
 		return err

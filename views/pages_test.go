@@ -205,6 +205,7 @@ func pages() map[string]templ.Component {
 		"activity":                ActivityPage(Activity{Page: hostilePage("Activity"), Destination: d, Query: query("next"), List: audit}),
 		"no activity":             ActivityPage(Activity{Page: hostilePage("Activity"), Destination: off, List: &models.Page[*models.AuditEntry]{}}),
 		"settings":                SettingsPage(Settings{Page: hostilePage("Settings"), Policy: models.DefaultRetryPolicy(), Settings: []Setting{{"Topics", hostile, "TOPICS", true}}}),
+		"tenant settings":         TenantSettingsPage(TenantSettings{Page: hostilePage("Tenant settings"), Form: Form{Values: map[string][]string{"name": {hostile}}}, Defaults: map[string]string{"name": hostile}}),
 		"problem":                 ProblemPage(Problem{Page: hostilePage("Not found"), Status: 404, Message: hostile, Fields: []string{hostile}, RequestID: hostile, Back: "/x", BackText: "Go to the start"}),
 		"problem for nobody":      ProblemPage(Problem{Page: nobody, Status: 500, Message: hostile, Back: "/", BackText: "Go to the start"}),
 	}

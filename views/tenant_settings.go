@@ -15,7 +15,7 @@ var tenantSettingLabels = []Label{{"name", "Name"}, {"manual_retry_limit", "Manu
 
 // hint says what an empty field stands for.
 func (v TenantSettings) hint(name, more string) string {
-	return more + "Empty: " + v.Defaults[name] + "."
+	return more + "When empty: " + v.Defaults[name] + "."
 }
 
 // choices begins a list of choices with the server's default.
