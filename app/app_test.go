@@ -169,10 +169,13 @@ func (a *testApp) tenant(id string) {
 	a.want(201, "POST", "/tenants/"+id+"/destinations", map[string]any{"id": "inbox", "type": "echo", "topics": "*"})
 }
 
+// patience is how long tests wait for something that is bound to happen: longer than a busy machine takes.
+const patience = 5 * time.Minute
+
 // eventually asks until the answer is as wanted.
 func (a *testApp) eventually(path string, wanted func(answer) bool) answer {
 	a.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for {
 		out := a.do("GET", path, nil)
 		if wanted(out) {

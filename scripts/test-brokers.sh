@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests of the destination types against real brokers, and those of notices, traces and metrics against real
-# counterparts, called brokers here too: installs those that can be had on this machine, starts them under a temporary directory on 127.0.0.1, runs the tests with the build tag "brokers", and stops everything. What
-# could not be installed or started is named at the end.
+# counterparts, called brokers here too: installs those that can be had on this machine, starts them under a temporary
+# directory on 127.0.0.1, runs the tests with the build tag "brokers", and stops everything. What could not be installed
+# or started is named at the end.
 #
 #   test-brokers.sh                 all
 #   test-brokers.sh rabbitmq moto   these
@@ -82,6 +83,25 @@ apt_install() {
 	scripts/apt-install.sh "$@"
 }
 
+# need PROGRAM [PACKAGE] brings the package of a program that is missing; most are called like it.
+need() { have "$1" || apt_install "${2:-$1}"; }
+
+# python_env DIR PROGRAM PACKAGE … makes an environment of Python in DIR with these packages of pip, of which the program
+# is one's.
+python_env() {
+	local dir=$1 program=$2
+	shift 2
+	[ -x "$dir/bin/$program" ] && return
+	python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv || return 1
+	say "Bringing $* with pip (once)."
+	rm -rf "$dir"
+	if ! { python3 -m venv "$dir" && timeout 900 "$dir/bin/pip" install -q --disable-pip-version-check "$@"; } >&2; then
+		rm -rf "$dir"
+		echo "pip could not bring $*" >&2
+		return 1
+	fi
+}
+
 # free_ports NAME … sets the variables to ports of their own.
 . scripts/ports.sh
 
@@ -95,11 +115,10 @@ background() {
 	pids+=("$!")
 }
 
-# await SECONDS COMMAND … waits until the command succeeds; it fails when that takes longer, and as soon as a program that
-# was started for this backend has ended: another one may have got its port.
+# await COMMAND … waits until the command succeeds; it fails when that takes longer than on any busy machine, and as soon
+# as a program that was started for this backend has ended: another one may have got its port.
 await() {
-	local end=$((SECONDS + $1))
-	shift
+	local end=$((SECONDS + 300))
 	until "$@" >/dev/null 2>&1; do
 		[ "$SECONDS" -lt "$end" ] && running || return 1
 		sleep 0.2
