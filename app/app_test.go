@@ -41,10 +41,9 @@ func newLoggedApp(t testing.TB, log *slog.Logger) *testApp {
 
 func testConfig(t testing.TB, change func(*Config)) *Config {
 	t.Helper()
-	cfg, err := ReadConfig("serve", func(name string) string {
-		return map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough",
-			"RETRY_SCHEDULE": "1ms,1ms", "HOST": "127.0.0.1", "BASE_URL": "http://localhost"}[name]
-	})
+	env := map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough",
+		"RETRY_SCHEDULE": "1ms,1ms", "HOST": "127.0.0.1", "BASE_URL": "http://localhost"}
+	cfg, err := ReadConfig("serve", func(name string) string { return env[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
