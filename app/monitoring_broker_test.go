@@ -74,7 +74,6 @@ func TestBrokerPrometheus(t *testing.T) {
 	}
 	healthy, down := fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", gone)
 	told := toldOf(t, receiver, down)
-	t0 := time.Now()
 	a := newTestApp(t, func(c *Config) { c.MetricsAddr = healthy })
 	a.want(201, "PUT", "/tenants/acme", nil)
 	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "inbox", "type": "echo", "topics": "*", "config": map[string]any{}})
@@ -94,7 +93,6 @@ func TestBrokerPrometheus(t *testing.T) {
 	}
 	write(healthy)
 
-	t.Log("app", time.Since(t0))
 	// What happens shows up. A rate needs a change between two scrapes, so something happens in each round.
 	began := time.Now()
 	shown := func(what string, ask func() bool) {
@@ -107,7 +105,6 @@ func TestBrokerPrometheus(t *testing.T) {
 			a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"again","data":{"order":18}}`)
 			a.want(422, "POST", "/publish", `{"tenant_id":"acme","data":17}`)
 		}
-		t.Logf("%s: after %v", what, time.Since(began))
 	}
 	for _, q := range []string{
 		`sum(rate(waybill_deliveries_finished_total{status="delivered"}[1m])) > 0`,
@@ -164,10 +161,8 @@ func TestBrokerPrometheus(t *testing.T) {
 	// A process that is gone: the rule fires, Alertmanager tells, and tells again when it is over.
 	write(healthy, down)
 	told("firing")
-	t.Log(time.Since(began))
 	write(healthy)
 	told("resolved")
-	t.Log(time.Since(began))
 }
 
 // toldOf listens for what Alertmanager tells of a process that is gone. What it returns waits until it is said to be so.
