@@ -14,8 +14,8 @@
 # To add a backend, add a file scripts/brokers/NAME.sh (letters, digits and _); nothing here needs an edit. It defines
 #
 #   packages_NAME="./adapters/…"  the packages whose tests need it
-#   after_NAME="./app"            optional: packages that are tested when those are through, one after the other, because
-#                                 they disturb the backend too
+#   after_NAME="./app"            packages that are tested when those are through, one after the other, because they
+#                                 disturb a backend too. Either of both may be missing
 #   install_NAME                  brings the programs; silent and quick when they are there
 #   start_NAME                    starts it in the directory "$1", waits until it answers, and exports its address
 #                                 as WAYBILL_TEST_…. It is called again, with an empty directory, when it fails
@@ -189,8 +189,8 @@ for name in "${names[@]}"; do
 	# Not in a subshell: what is exported and started must be known here. The reason goes through a file.
 	if "install_$name" 2>"$work/$name.why" && start "$name" 2>>"$work/$name.why"; then
 		list=packages_$name
-		read -ra more <<<"${!list}"
-		packages+=("${more[@]}")
+		read -ra more <<<"${!list:-}"
+		packages+=(${more[@]+"${more[@]}"})
 		list=after_$name
 		read -ra more <<<"${!list:-}"
 		after+=(${more[@]+"${more[@]}"})
@@ -224,6 +224,14 @@ if [ "${1:-}" = -- ]; then
 	exit
 fi
 
+# Those of ./app need PostgreSQL's programs. What a developer's shell says about their own Waybill is none of their business.
+unset DATABASE_URL DATA_DIR
+database=()
+if [ -z "${TEST_DATABASE_URL:-}" ]; then
+	scripts/ensure-postgres.sh /nonexistent || exit
+	database=(bin/withpostgres)
+fi
+
 # tests runs those of these packages. Options of go test come first.
 race=(-race)
 cc=$(go env CC)
@@ -231,23 +239,24 @@ have "${cc%% *}" || race=()
 failed=0
 tests() {
 	# shellcheck disable=SC2086
-	go test ${race[@]+"${race[@]}"} -tags "$tags" -count=1 -timeout 15m -run '^TestBroker' ${ARGS:-} "$@" || failed=1
+	${database[@]+"${database[@]}"} go test ${race[@]+"${race[@]}"} -tags "$tags" -count=1 -timeout 15m -run '^TestBroker' ${ARGS:-} "$@" || failed=1
 }
 
 if [ -n "${PKG:-}" ]; then
 	read -ra packages <<<"$PKG"
 	after=()
 fi
-if [ ${#packages[@]} = 0 ]; then
+if [ $((${#packages[@]} + ${#after[@]})) = 0 ]; then
 	say "No broker could be started."
 	failed=1
-else
+fi
+if [ ${#packages[@]} -gt 0 ]; then
 	read -ra packages <<<"$(printf '%s\n' "${packages[@]}" | sort -u | tr '\n' ' ')"
 	tests "${packages[@]}"
-	if [ ${#after[@]} -gt 0 ]; then
-		read -ra after <<<"$(printf '%s\n' "${after[@]}" | sort -u | tr '\n' ' ')"
-		tests -p 1 "${after[@]}"
-	fi
+fi
+if [ ${#after[@]} -gt 0 ]; then
+	read -ra after <<<"$(printf '%s\n' "${after[@]}" | sort -u | tr '\n' ' ')"
+	tests -p 1 "${after[@]}"
 fi
 told "Not tested"
 exit $failed

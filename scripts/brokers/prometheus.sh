@@ -6,7 +6,7 @@
 #   WAYBILL_TEST_ALERT_RECEIVER       host:port where the test listens, to which Alertmanager posts what fires
 
 # shellcheck shell=bash disable=SC2034
-packages_prometheus="./app"
+after_prometheus="./app"
 
 install_prometheus() {
 	local missing=()
