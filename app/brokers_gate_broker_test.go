@@ -66,6 +66,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (g *gate) close() { _ = g.server.Close() }
 
+// slowly is the time an attempt may take: these servers are slow, and what fails here does so at once.
+const slowly = "30s"
+
 // cloud is a service with a place for messages, which can be taken away.
 type cloud struct {
 	*gate
@@ -121,6 +124,7 @@ func (c *cloud) made() {
 func (c *cloud) suffers() {
 	t := c.t
 	c.made()
+	c.destination["timeout"] = slowly
 	s := newStream(t, c.destination, c.env...)
 	s.pause = 150 * time.Millisecond // these servers are slow
 	c.consume(s.ledger)

@@ -108,7 +108,7 @@ func TestBrokerAWSCredentialsChangedWhileBusy(t *testing.T) {
 	b := bucketAt(amazon(a.url, a.admin.ID, a.admin.Secret), name)
 	b.create(t)
 	first := a.user(name, "s3:PutObject")
-	s := newStream(t, map[string]any{"type": "aws_s3", "credentials": first.credentials(),
+	s := newStream(t, map[string]any{"type": "aws_s3", "credentials": first.credentials(), "timeout": slowly,
 		"config": map[string]string{"bucket": name, "region": "eu-west-1", "endpoint": a.url}})
 	s.pause = 150 * time.Millisecond
 	(&cloud{gate: &gate{t: t}, receive: b.receive}).consume(s.ledger)

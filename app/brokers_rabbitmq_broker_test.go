@@ -44,7 +44,7 @@ func newRabbit(t *testing.T) *rabbit {
 // run runs rabbitmqctl.
 func (r *rabbit) run(args ...string) {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, r.ctl, args...).CombinedOutput(); err != nil {
 		r.Fatalf("rabbitmqctl %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -53,7 +53,7 @@ func (r *rabbit) run(args ...string) {
 
 // channel is one of the test's own. It ends with the connection.
 func (r *rabbit) channel() (*amqp.Connection, *amqp.Channel, error) {
-	conn, err := amqp.DialConfig("amqp://guest:guest@"+r.address, amqp.Config{Vhost: r.vhost, Dial: amqp.DefaultDial(5 * time.Second)})
+	conn, err := amqp.DialConfig("amqp://guest:guest@"+r.address, amqp.Config{Vhost: r.vhost, Dial: amqp.DefaultDial(patience)})
 	if err != nil {
 		return nil, nil, err
 	}

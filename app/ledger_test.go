@@ -166,8 +166,8 @@ func (l *ledger) finish(url string) time.Duration {
 			return time.Since(start)
 		case fewest < 0 || n < fewest:
 			fewest, at = n, time.Now()
-		case time.Since(at) > time.Minute:
-			l.t.Errorf("%d deliveries are still on their way, and were a minute ago", n)
+		case time.Since(at) > patience:
+			l.t.Errorf("%d deliveries are still on their way, and were %v ago", n, patience)
 			return time.Since(start)
 		}
 		<-time.After(100 * time.Millisecond)
@@ -197,7 +197,7 @@ func (l *ledger) note(id string, resp *http.Response) {
 func (l *ledger) settle(base string) time.Duration {
 	l.t.Helper()
 	start := time.Now()
-	for deadline := start.Add(time.Minute); ; <-time.After(10 * time.Millisecond) {
+	for deadline := start.Add(patience); ; <-time.After(10 * time.Millisecond) {
 		accepted, received, _ := l.count()
 		if received == accepted && l.open(base) == l.failed {
 			return time.Since(start)
@@ -321,7 +321,7 @@ func (l *ledger) reckon(url string, most int) {
 
 func (l *ledger) await(wanted func() bool) {
 	l.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !wanted(); <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !wanted(); <-time.After(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			l.t.Fatal("it did not get there")
 		}

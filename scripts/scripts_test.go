@@ -147,11 +147,11 @@ func TestBrokersScript(t *testing.T) {
 				else
 					background "$1/log" bash -c 'setsid sleep 1000 & echo $! >"$1/pid"; touch "$1/up"; wait' "$1/log" "$1"
 				fi
-				await 60 test -e "$1/up" && export WAYBILL_TEST_LOST=$1
+				await test -e "$1/up" && export WAYBILL_TEST_LOST=$1
 			}`,
 		"brokers/never.sh": `
 			install_never() { :; }
-			start_never() { background "$1/log" false; await 60 test -e "$1/up" || { echo "it does not start" >&2; return 1; }; }`,
+			start_never() { background "$1/log" false; await test -e "$1/up" || { echo "it does not start" >&2; return 1; }; }`,
 	} {
 		write(t, filepath.Join(dir, "scripts", name), content)
 	}

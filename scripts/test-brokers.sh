@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests of the destination types against real brokers, and those of notices, traces and metrics against real
 # counterparts, called brokers here too: installs those that can be had on this machine, starts them under a temporary
-# directory on 127.0.0.1, runs the tests with the build tag "brokers", and stops everything. What could not be installed or
-# started is named at the end.
+# directory on 127.0.0.1, runs the tests with the build tag "brokers", and stops everything. What could not be installed
+# or started is named at the end.
 #
 #   test-brokers.sh                 all
 #   test-brokers.sh rabbitmq moto   these
@@ -14,8 +14,8 @@
 # To add a backend, add a file scripts/brokers/NAME.sh (letters, digits and _); nothing here needs an edit. It defines
 #
 #   packages_NAME="./adapters/…"  the packages whose tests need it
-#   after_NAME="./app"            optional: packages that are tested when those are through, one after the other, because
-#                                 they disturb the backend too
+#   after_NAME="./app"            packages that are tested when those are through, one after the other, because they
+#                                 disturb a backend too. Either of both may be missing
 #   install_NAME                  brings the programs; silent and quick when they are there
 #   start_NAME                    starts it in the directory "$1", waits until it answers, and exports its address
 #                                 as WAYBILL_TEST_…. It is called again, with an empty directory, when it fails
@@ -83,6 +83,25 @@ apt_install() {
 	scripts/apt-install.sh "$@"
 }
 
+# need PROGRAM [PACKAGE] brings the package of a program that is missing; most are called like it.
+need() { have "$1" || apt_install "${2:-$1}"; }
+
+# python_env DIR PROGRAM PACKAGE … makes an environment of Python in DIR with these packages of pip, of which the program
+# is one's.
+python_env() {
+	local dir=$1 program=$2
+	shift 2
+	[ -x "$dir/bin/$program" ] && return
+	python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv || return 1
+	say "Bringing $* with pip (once)."
+	rm -rf "$dir"
+	if ! { python3 -m venv "$dir" && timeout 900 "$dir/bin/pip" install -q --disable-pip-version-check "$@"; } >&2; then
+		rm -rf "$dir"
+		echo "pip could not bring $*" >&2
+		return 1
+	fi
+}
+
 # free_ports NAME … sets the variables to ports of their own.
 . scripts/ports.sh
 
@@ -96,11 +115,10 @@ background() {
 	pids+=("$!")
 }
 
-# await SECONDS COMMAND … waits until the command succeeds; it fails when that takes longer, and as soon as a program that
-# was started for this backend has ended: another one may have got its port.
+# await COMMAND … waits until the command succeeds; it fails when that takes longer than on any busy machine, and as soon
+# as a program that was started for this backend has ended: another one may have got its port.
 await() {
-	local end=$((SECONDS + $1))
-	shift
+	local end=$((SECONDS + 300))
 	until "$@" >/dev/null 2>&1; do
 		[ "$SECONDS" -lt "$end" ] && running || return 1
 		sleep 0.2
@@ -171,8 +189,8 @@ for name in "${names[@]}"; do
 	# Not in a subshell: what is exported and started must be known here. The reason goes through a file.
 	if "install_$name" 2>"$work/$name.why" && start "$name" 2>>"$work/$name.why"; then
 		list=packages_$name
-		read -ra more <<<"${!list}"
-		packages+=("${more[@]}")
+		read -ra more <<<"${!list:-}"
+		packages+=(${more[@]+"${more[@]}"})
 		list=after_$name
 		read -ra more <<<"${!list:-}"
 		after+=(${more[@]+"${more[@]}"})
@@ -206,6 +224,14 @@ if [ "${1:-}" = -- ]; then
 	exit
 fi
 
+# Those of ./app need PostgreSQL's programs. What a developer's shell says about their own Waybill is none of their business.
+unset DATABASE_URL DATA_DIR
+database=()
+if [ -z "${TEST_DATABASE_URL:-}" ]; then
+	scripts/ensure-postgres.sh /nonexistent || exit
+	database=(bin/withpostgres)
+fi
+
 # tests runs those of these packages. Options of go test come first.
 race=(-race)
 cc=$(go env CC)
@@ -213,23 +239,24 @@ have "${cc%% *}" || race=()
 failed=0
 tests() {
 	# shellcheck disable=SC2086
-	go test ${race[@]+"${race[@]}"} -tags "$tags" -count=1 -timeout 15m -run '^TestBroker' ${ARGS:-} "$@" || failed=1
+	${database[@]+"${database[@]}"} go test ${race[@]+"${race[@]}"} -tags "$tags" -count=1 -timeout 15m -run '^TestBroker' ${ARGS:-} "$@" || failed=1
 }
 
 if [ -n "${PKG:-}" ]; then
 	read -ra packages <<<"$PKG"
 	after=()
 fi
-if [ ${#packages[@]} = 0 ]; then
+if [ $((${#packages[@]} + ${#after[@]})) = 0 ]; then
 	say "No broker could be started."
 	failed=1
-else
+fi
+if [ ${#packages[@]} -gt 0 ]; then
 	read -ra packages <<<"$(printf '%s\n' "${packages[@]}" | sort -u | tr '\n' ' ')"
 	tests "${packages[@]}"
-	if [ ${#after[@]} -gt 0 ]; then
-		read -ra after <<<"$(printf '%s\n' "${after[@]}" | sort -u | tr '\n' ' ')"
-		tests -p 1 "${after[@]}"
-	fi
+fi
+if [ ${#after[@]} -gt 0 ]; then
+	read -ra after <<<"$(printf '%s\n' "${after[@]}" | sort -u | tr '\n' ' ')"
+	tests -p 1 "${after[@]}"
 fi
 told "Not tested"
 exit $failed

@@ -19,8 +19,8 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 )
 
-// patience is how long helpers wait for something that is bound to happen.
-const patience = 10 * time.Second
+// patience is how long helpers wait for something that is bound to happen: longer than a busy machine takes.
+const patience = 2 * time.Minute
 
 // Env lets senders reach this machine, where the fakes are.
 func Env() adapters.Env {

@@ -44,7 +44,7 @@ func (n testNode) settings(exchange string) adapters.Settings {
 // run runs rabbitmqctl.
 func (n testNode) run(tb testing.TB, args ...string) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, n.ctl, args...).CombinedOutput(); err != nil {
 		tb.Fatalf("rabbitmqctl %s: %v\n%s", strings.Join(args, " "), err, out)

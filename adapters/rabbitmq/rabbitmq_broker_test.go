@@ -225,7 +225,7 @@ func TestBrokerShortOfMemory(t *testing.T) {
 	relieve := func() { n.run(t, "set_vm_memory_high_watermark", "0.4") }
 	t.Cleanup(relieve)
 	// The first one finds out; whether the broker takes it later is not known.
-	_, err := send(t, snd, message("evt_2"), 2*time.Second)
+	_, err := send(t, snd, message("evt_2"), 5*time.Second)
 	wantError(t, err, adapters.KindThrottled, adapters.ClassThrottled, "short of memory or disk space")
 	_, err = send(t, snd, message("evt_never"), 300*time.Millisecond)
 	wantError(t, err, adapters.KindThrottled, adapters.ClassThrottled, "short of memory or disk space")
@@ -258,7 +258,7 @@ func disturb(t *testing.T, n testNode, f func()) (failures int) {
 		all.Go(func() {
 			for i := 0; ; i++ {
 				m := message(fmt.Sprintf("evt_%d_%d", g, i))
-				for end := time.Now().Add(time.Minute); ; {
+				for end := time.Now().Add(5 * time.Minute); ; {
 					_, err := send(t, snd, m, 5*time.Second)
 					mu.Lock()
 					if err == nil {
@@ -331,9 +331,9 @@ func TestBrokerCrashed(t *testing.T) {
 	if failures := disturb(t, n, func() {
 		n.run(t, "eval", "spawn(fun() -> erlang:halt(1, [{flush, false}]) end).")
 		// It comes back by itself.
-		deadline := time.Now().Add(90 * time.Second)
+		deadline := time.Now().Add(5 * time.Minute)
 		for up := 0; up < 2 && time.Now().Before(deadline); {
-			conn, err := amqp.DialConfig("amqp://guest:guest@"+n.address+"/", amqp.Config{Dial: amqp.DefaultDial(time.Second)})
+			conn, err := amqp.DialConfig("amqp://guest:guest@"+n.address+"/", amqp.Config{Dial: amqp.DefaultDial(5 * time.Second)})
 			if err == nil {
 				conn.Close()
 				up++

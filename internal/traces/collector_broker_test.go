@@ -37,7 +37,7 @@ func TestBrokerCollector(t *testing.T) {
 		{Protocol: ProtocolGRPC, Endpoint: "https://" + fromEnv(t, "GRPC"), TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
 	} {
 		t.Run(to.Protocol, func(t *testing.T) {
-			to.Timeout = 10 * time.Second
+			to.Timeout = time.Minute
 			tracer, err := Start(t.Context(), Options{Collector: to, Version: "test", Role: "work", OnError: func(err error) { t.Error(err) }})
 			if err != nil {
 				t.Fatal(err)
@@ -82,7 +82,7 @@ func field(span, name string) string {
 // awaitSpans returns the spans of a trace by their names when there are n.
 func awaitSpans(t *testing.T, trace string, n int) map[string]string {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); ; <-time.After(20 * time.Millisecond) {
 		log, err := os.ReadFile(fromEnv(t, "LOG"))
 		if err != nil {
 			t.Fatal(err)

@@ -16,11 +16,9 @@ kafka_version=4.1.1
 kafka_libs=$PWD/bin/kafka-$kafka_version
 
 install_kafka() {
+	need java default-jre-headless && need openssl || return 1
 	[ -d "$kafka_libs" ] && return
-	if ! have java || ! have mvn; then
-		echo "it needs Java 17 and Maven (apt-get install default-jre-headless maven)" >&2
-		return 1
-	fi
+	need mvn maven || return 1
 	say "Bringing Kafka $kafka_version with Maven (once, about 45 MB)."
 	local dir=$kafka_libs.new
 	rm -rf "$dir"
@@ -34,7 +32,7 @@ install_kafka() {
 		  </dependencies>
 		</project>
 	POM
-	if ! timeout 300 mvn -q -B -f "$dir/pom.xml" dependency:copy-dependencies -DoutputDirectory="$dir" >"$dir/log" 2>&1; then
+	if ! timeout 900 mvn -q -B -f "$dir/pom.xml" dependency:copy-dependencies -DoutputDirectory="$dir" >"$dir/log" 2>&1; then
 		echo "Maven could not bring org.apache.kafka:kafka_2.13:$kafka_version" >&2
 		return 1
 	fi
@@ -99,7 +97,7 @@ start_kafka() {
 	NODE
 	chmod +x "$dir/node"
 	background "$dir/node.log" "$dir/node"
-	if ! await 90 listens "$plain" || ! await 30 listens "$mtls"; then
+	if ! await listens "$plain" || ! await listens "$mtls"; then
 		tail -n 5 "$dir/node.log" >&2
 		echo "the node did not start" >&2
 		return 1

@@ -13,19 +13,7 @@ aiosmtpd_version=1.4.6
 aiosmtpd_env=$PWD/bin/aiosmtpd-$aiosmtpd_version
 
 install_mail() {
-	have openssl || apt_install openssl || return 1
-	[ -x "$aiosmtpd_env/bin/aiosmtpd" ] && return
-	if ! have python3; then
-		echo "it needs Python 3 with venv (apt-get install python3-venv)" >&2
-		return 1
-	fi
-	say "Bringing aiosmtpd $aiosmtpd_version with pip (once)."
-	rm -rf "$aiosmtpd_env"
-	if ! { python3 -m venv "$aiosmtpd_env" && timeout 300 "$aiosmtpd_env/bin/pip" install -q "aiosmtpd==$aiosmtpd_version"; } >&2; then
-		rm -rf "$aiosmtpd_env"
-		echo "pip could not bring aiosmtpd==$aiosmtpd_version" >&2
-		return 1
-	fi
+	need openssl && python_env "$aiosmtpd_env" aiosmtpd "aiosmtpd==$aiosmtpd_version"
 }
 
 start_mail() {
@@ -66,7 +54,7 @@ start_mail() {
 		threading.Event().wait()
 	PY
 	background "$dir/server.log" "$aiosmtpd_env/bin/python" "$dir/server.py" "$dir" "$starttls" "$tls" "$login"
-	if ! await 30 listens "$starttls" || ! await 30 listens "$tls"; then
+	if ! await listens "$starttls" || ! await listens "$tls"; then
 		tail -n 5 "$dir/server.log" >&2
 		echo "aiosmtpd did not start" >&2
 		return 1

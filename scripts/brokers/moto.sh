@@ -14,18 +14,7 @@ moto_version=5.2.1
 moto_env=$PWD/bin/moto-$moto_version
 
 install_moto() {
-	[ -x "$moto_env/bin/moto_server" ] && return
-	if ! have python3; then
-		echo "it needs Python 3 with venv (apt-get install python3-venv)" >&2
-		return 1
-	fi
-	say "Bringing moto $moto_version with pip (once, about 60 MB)."
-	rm -rf "$moto_env"
-	if ! { python3 -m venv "$moto_env" && timeout 300 "$moto_env/bin/pip" install -q "moto[server]==$moto_version"; } >&2; then
-		rm -rf "$moto_env"
-		echo "pip could not bring moto[server]==$moto_version" >&2
-		return 1
-	fi
+	python_env "$moto_env" moto_server "moto[server]==$moto_version"
 }
 
 # moto answers from several threads and locks nothing: of two records put at the same time one is lost. So none of its
@@ -37,7 +26,7 @@ start_moto() {
 	free_ports port iam || return 1
 	background "$dir/moto.log" "$moto_env/bin/python" -c "$serve_moto" -H 127.0.0.1 -p "$port"
 	background "$dir/iam.log" env INITIAL_NO_AUTH_ACTION_COUNT=0 "$moto_env/bin/python" -c "$serve_moto" -H 127.0.0.1 -p "$iam"
-	if ! await 60 listens "$port" || ! await 60 listens "$iam"; then
+	if ! await listens "$port" || ! await listens "$iam"; then
 		tail -q -n 5 "$dir/moto.log" "$dir/iam.log" >&2
 		echo "moto did not start" >&2
 		return 1

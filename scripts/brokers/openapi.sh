@@ -22,7 +22,7 @@ install_openapi() {
 	local dir=$openapi_dir.new
 	rm -rf "$dir"
 	mkdir -p "$dir"
-	if ! timeout 400 npm install --prefix "$dir" --no-save --no-audit --no-fund --ignore-scripts "${openapi_packages[@]}" >"$dir.log" 2>&1; then
+	if ! timeout 900 npm install --prefix "$dir" --no-save --no-audit --no-fund --ignore-scripts "${openapi_packages[@]}" >"$dir.log" 2>&1; then
 		tail -n 5 "$dir.log" >&2
 		echo "npm could not bring ${openapi_packages[*]}" >&2
 		return 1
@@ -37,7 +37,7 @@ start_openapi() {
 	background "$dir/twilio.log" "$prism" mock -h 127.0.0.1 -p "$twilio" --errors \
 		"$openapi_dir/node_modules/@twilio/cli-core/src/services/twilio-api/twilio_api_v2010.json"
 	background "$dir/pagerduty.log" "$prism" mock -h 127.0.0.1 -p "$pagerduty" --errors jobs/notify/testdata/pagerduty.openapi.json
-	if ! await 90 listens "$twilio" || ! await 90 listens "$pagerduty"; then
+	if ! await listens "$twilio" || ! await listens "$pagerduty"; then
 		tail -q -n 5 "$dir/twilio.log" "$dir/pagerduty.log" >&2
 		echo "Prism did not start" >&2
 		return 1

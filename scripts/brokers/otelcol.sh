@@ -12,7 +12,7 @@ otelcol_version=0.165.0
 otelcol=$PWD/bin/otelcol-$otelcol_version
 
 install_otelcol() {
-	have openssl || apt_install openssl || return 1
+	need openssl || return 1
 	[ -x "$otelcol" ] && return
 	say "Building OpenTelemetry's collector $otelcol_version (once, a minute or two)."
 	local dir=$work/otelcol.build
@@ -22,13 +22,13 @@ install_otelcol() {
 		exporters: [{gomod: go.opentelemetry.io/collector/exporter/debugexporter v$otelcol_version}]
 		receivers: [{gomod: go.opentelemetry.io/collector/receiver/otlpreceiver v$otelcol_version}]
 	YAML
-	if ! (cd "$dir" && timeout 500 go run "go.opentelemetry.io/collector/cmd/builder@v$otelcol_version" --config=builder.yaml) >"$dir/log" 2>&1; then
+	if ! (cd "$dir" && timeout 900 go run "go.opentelemetry.io/collector/cmd/builder@v$otelcol_version" --config=builder.yaml) >"$dir/log" 2>&1; then
 		tail -n 5 "$dir/log" >&2
 		echo "the collector $otelcol_version could not be built" >&2
 		return 1
 	fi
-	mkdir -p bin
-	mv "$dir/out/otelcol" "$otelcol"
+	# Complete, or not at all: the directory may be of another file system.
+	mkdir -p bin && mv "$dir/out/otelcol" "$otelcol.new" && mv "$otelcol.new" "$otelcol"
 }
 
 start_otelcol() {
@@ -52,7 +52,7 @@ start_otelcol() {
 		    traces: {receivers: [otlp], exporters: [debug]}
 	YAML
 	background "$dir/log" "$otelcol" --config "$dir/config.yaml"
-	if ! await 30 listens "$http" || ! await 30 listens "$grpc"; then
+	if ! await listens "$http" || ! await listens "$grpc"; then
 		tail -n 5 "$dir/log" >&2
 		echo "the collector did not start" >&2
 		return 1

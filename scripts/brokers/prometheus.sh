@@ -6,7 +6,7 @@
 #   WAYBILL_TEST_ALERT_RECEIVER       host:port where the test listens, to which Alertmanager posts what fires
 
 # shellcheck shell=bash disable=SC2034
-packages_prometheus="./app"
+after_prometheus="./app"
 
 install_prometheus() {
 	local missing=()
@@ -21,7 +21,7 @@ start_prometheus() {
 	sed -E 's/^( *for:) .*/\1 1s/' deploy/prometheus-rules.yml >"$dir/rules.yml"
 	echo '[]' >"$dir/targets.json"
 	cat >"$dir/prometheus.yml" <<-YAML
-		global: {scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 250ms}
+		global: {scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}
 		rule_files: [$dir/rules.yml]
 		alerting: {alertmanagers: [{static_configs: [{targets: ["127.0.0.1:$alerts"]}]}]}
 		scrape_configs:
@@ -29,13 +29,13 @@ start_prometheus() {
 		    file_sd_configs: [{files: [$dir/targets.json], refresh_interval: 1s}]
 	YAML
 	cat >"$dir/alertmanager.yml" <<-YAML
-		route: {receiver: test, group_by: [alertname], group_wait: 100ms, group_interval: 1s, repeat_interval: 1h}
+		route: {receiver: test, group_by: [alertname, instance], group_wait: 100ms, group_interval: 1s, repeat_interval: 1h}
 		receivers: [{name: test, webhook_configs: [{url: "http://127.0.0.1:$receiver/", send_resolved: true}]}]
 	YAML
 	background "$dir/alertmanager.log" prometheus-alertmanager --config.file="$dir/alertmanager.yml" --storage.path="$dir/alerts" \
 		--web.listen-address="127.0.0.1:$alerts" --cluster.listen-address=
 	background "$dir/prometheus.log" prometheus --config.file="$dir/prometheus.yml" --storage.tsdb.path="$dir/data" --web.listen-address="127.0.0.1:$port"
-	if ! await 30 listens "$alerts" || ! await 30 listens "$port"; then
+	if ! await listens "$alerts" || ! await listens "$port"; then
 		tail -q -n 5 "$dir/alertmanager.log" "$dir/prometheus.log" >&2
 		echo "Prometheus did not start" >&2
 		return 1

@@ -21,14 +21,14 @@ install_pubsub() {
 		say "the Pub/Sub emulator of the Google Cloud SDK is not installed (gcloud components install pubsub-emulator)"
 		return 1
 	fi
-	have java || apt_install default-jre-headless
+	need java default-jre-headless
 }
 
 start_pubsub() {
 	local port
 	free_ports port || return
 	background "$1/log" "$(pubsub_emulator)" --host=127.0.0.1 --port="$port"
-	if ! await 60 listens "$port"; then
+	if ! await listens "$port"; then
 		say "the Pub/Sub emulator did not start: $(tail -n 1 "$1/log")"
 		return 1
 	fi

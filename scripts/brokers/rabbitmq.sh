@@ -23,7 +23,7 @@ rabbitmq_bin() {
 }
 
 install_rabbitmq() {
-	rabbitmq_bin >/dev/null || apt_install rabbitmq-server openssl && rabbitmq_bin >/dev/null
+	need openssl && { rabbitmq_bin >/dev/null || apt_install rabbitmq-server; } && rabbitmq_bin >/dev/null
 }
 
 start_rabbitmq() {
@@ -59,10 +59,10 @@ start_rabbitmq() {
 	printf '#!/bin/sh\n. "%s/env"\ncd "%s"\nwhile "%s/rabbitmq-server"; [ -e ready ]; do :; done\n' "$dir" "$dir" "$bin" >"$dir/node"
 	chmod +x "$dir/ctl" "$dir/epmd" "$dir/node"
 	background "$dir/epmd.log" "$dir/epmd"
-	if await 30 listens "$epmd"; then
+	if await listens "$epmd"; then
 		background "$dir/node.log" "$dir/node"
 	fi
-	if ! await 90 listens "$port" || ! await 30 "$dir/ctl" await_startup; then
+	if ! await listens "$port" || ! await "$dir/ctl" await_startup; then
 		tail -q -n 5 "$dir/epmd.log" "$dir/node.log" >&2
 		echo "the node did not start" >&2
 		return 1
