@@ -119,7 +119,7 @@ func (a *App) apiRoutes() []route {
 		a.alertRoutes("", "Operator", "the operators"),
 		under("Channels", on(a, get, "/channel-types", read, a.listChannelTypes, "listChannelTypes", "Lists the types of channels with their fields.", ok[[]channelTypeJSON]())),
 		under("Changes",
-			by[listChangesRequest](get, "/changes", read, a.changes, "listChanges", "Tells what has changed, for those who keep a copy.", ok[changesJSON](), streamed[models.FeedEntry](), past,
+			by[listChangesRequest](get, "/changes", read, a.changes, "listChanges", "Tells what has changed, for those who keep a copy.", ok[changesJSON](), streamed[models.FeedEntry](), past, cached,
 				says("With `Prefer: wait=30` the answer is held until there is a change. With `Accept: text/event-stream` changes come as server-sent events, `data` being one change each; `Last-Event-ID` goes on where a stream was cut off."))),
 		under("Audit log",
 			on(a, get, "/audit", read, a.listAudit, "listAuditEntries", "Lists who did what.", ok[pageJSON[auditJSON]](), limits(100, 1000)),

@@ -28,6 +28,7 @@ import (
 
 // App is one process: the web part, the worker, or both.
 type App struct {
+	base          string // path of BASE_URL
 	cfg           *Config
 	log           *slog.Logger
 	store         *models.Store
@@ -61,7 +62,7 @@ const stopWait = 15 * time.Second
 // New connects to the database (starting and migrating a private one where the configuration says so) and gets
 // everything ready to run. Close must be called, also when Run was not.
 func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error) {
-	a := &App{cfg: cfg, log: log, metrics: metrics.New(Version),
+	a := &App{cfg: cfg, base: cfg.BasePath(), log: log, metrics: metrics.New(Version),
 		env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version, HostCredentials: cfg.HostCreds, GoogleKeyFile: cfg.GoogleKeyFile}}
 	defer func() {
 		if err != nil {
@@ -80,6 +81,11 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 			return nil, err
 		}
 		if err := migrations.Apply(ctx, cfg.DatabaseURL); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Role != "serve" { // whose migration has looked
+		if err := migrations.CheckSession(ctx, cfg.DatabaseURL); err != nil {
 			return nil, err
 		}
 	}

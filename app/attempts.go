@@ -95,12 +95,12 @@ func latency(at *models.Attempt) *int64 {
 	return &n
 }
 
-func attemptToJSON(at *models.Attempt, in includes) attemptJSON {
+func (a *App) attemptToJSON(at *models.Attempt, in includes) attemptJSON {
 	j := attemptJSON{ID: at.ID(), TenantID: at.TenantID, EventID: at.PublicEventID, DestinationID: at.DestinationID, DestinationType: at.DestinationType,
 		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, Code: string(at.ShownCode()), LatencyMS: latency(at), AttemptNumber: at.Number,
 		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, RetryID: models.RetryID(at.RetryKey), StartedAt: at.StartedAt,
 		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS), ms(at.Timing.FirstByte)},
-		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader), Sent: at.Method != "" && !at.NotSent}, Log: at.Log, Links: attemptLinks(at)}
+		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader), Sent: at.Method != "" && !at.NotSent}, Log: at.Log, Links: attemptLinks(at).under(a.base)}
 	body := strings.ToValidUTF8(string(at.ResponseBody), "\uFFFD")
 	if at.Code != 0 || len(at.ResponseBody) > 0 {
 		j.Response = &responseJSON{at.Code, headerMap(at.ResponseHeader), body, at.Truncated}
@@ -200,7 +200,7 @@ func (a *App) listAttempts(ctx context.Context, c *Call, req *listAttemptsReques
 	if err != nil {
 		return nil, err
 	}
-	body := pageToJSON(list, func(at *models.Attempt) attemptJSON { return attemptToJSON(at, in) })
+	body := pageToJSON(list, func(at *models.Attempt) attemptJSON { return a.attemptToJSON(at, in) })
 	for i, at := range list.Items {
 		if err := a.include(ctx, c, at, &body.Models[i], in); err != nil {
 			return nil, err
@@ -216,7 +216,7 @@ func (a *App) include(ctx context.Context, c *Call, at *models.Attempt, j *attem
 		if err != nil {
 			return err
 		}
-		ej := eventToJSON(e)
+		ej := a.eventToJSON(e)
 		ej.DestinationID = at.DestinationID
 		if !in["event.data"] {
 			ej.Data = nil
@@ -263,7 +263,7 @@ func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Re
 	if req.PathDestination != "" && at.DestinationID != req.PathDestination {
 		return nil, &models.Error{Kind: models.KindNotFound, Message: "There is no such attempt of this destination."}
 	}
-	j := attemptToJSON(at, in)
+	j := a.attemptToJSON(at, in)
 	if err := a.include(ctx, c, at, &j, in); err != nil {
 		return nil, err
 	}

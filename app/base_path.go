@@ -61,9 +61,9 @@ func withoutBase(base, uri string) (rest string, ok bool) {
 	return rest, true
 }
 
-// withBase puts base before an address of this server; others stay as they are.
+// withBase puts base before an address of this server; others stay as they are, and so do those that have it.
 func withBase(base, address string) string {
-	if !strings.HasPrefix(address, "/") || strings.HasPrefix(address, "//") {
+	if _, has := withoutBase(base, address); has || !strings.HasPrefix(address, "/") || strings.HasPrefix(address, "//") {
 		return address
 	}
 	return base + address
@@ -79,7 +79,8 @@ func addBase(base string, r *fasthttp.Response) {
 	links := r.Header.PeekAll(fasthttp.HeaderLink)
 	all := make([]string, len(links))
 	for i, v := range links {
-		all[i] = strings.ReplaceAll(string(v), "</", "<"+base+"/")
+		plain := strings.ReplaceAll(string(v), "<"+base+"/", "</")
+		all[i] = strings.ReplaceAll(plain, "</", "<"+base+"/")
 	}
 	r.Header.Del(fasthttp.HeaderLink)
 	for _, v := range all {

@@ -144,6 +144,9 @@ func TestBasePath(t *testing.T) {
 		if got := out.header.Get("Location"); got != event || out.header.Get("Content-Location") != event || !strings.HasPrefix(out.header.Get("Link"), "<"+event+">") {
 			t.Errorf("a 202 tells of %s, %s and %s, not of %s", got, out.header.Get("Content-Location"), out.header.Get("Link"), event)
 		}
+		if got := out.str("links", "monitor"); got != event {
+			t.Errorf("the body of a 202 tells of %s, not of %s", got, event)
+		}
 		a.eventually("/events?tenant_id=acme", func(o answer) bool { return len(o.list()) > 0 })
 		if got := b.want(200, "GET", "/tenants?limit=1", nil).header.Get("Link"); got != "" && !strings.HasPrefix(got, "<"+base+"/") {
 			t.Errorf("the next page of a list is %s", got)

@@ -37,10 +37,10 @@ type errorJSON struct {
 	Advice  string `json:"advice,omitempty" doc:"What to do about it."`
 }
 
-func deliveryToJSON(d *models.Delivery) deliveryJSON {
+func (a *App) deliveryToJSON(d *models.Delivery) deliveryJSON {
 	j := deliveryJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Topic: d.Topic, Status: d.Status,
 		Reason: d.Reason, Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, NextAttemptAt: d.NextAttemptAt, LastAttemptAt: d.LastAttemptAt,
-		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt, Links: deliveryLinks(d)}
+		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt, Links: deliveryLinks(d).under(a.base)}
 	if d.LastCode != 0 {
 		j.LastCode = &d.LastCode
 	}
@@ -86,7 +86,7 @@ func (a *App) listDeliveries(ctx context.Context, c *Call, req *listDeliveriesRe
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: pageToJSON(list, deliveryToJSON)}, nil
+	return &Reply{Body: pageToJSON(list, a.deliveryToJSON)}, nil
 }
 
 type deliveryRequest struct {
@@ -100,7 +100,7 @@ func (a *App) getDelivery(ctx context.Context, c *Call, req *deliveryRequest) (*
 			return nil, models.Following{}, err
 		}
 		final := d.Final()
-		body := deliveryToJSON(d)
+		body := a.deliveryToJSON(d)
 		return &Reply{Body: body, Final: &final, Links: body.Links.header("event"), ETag: fmt.Sprintf("%d-%d-%s", d.Turn, d.Attempts, d.Status)}, following(d), nil
 	})
 }
@@ -111,7 +111,7 @@ func (a *App) cancelDelivery(ctx context.Context, c *Call, req *deliveryRequest)
 		return nil, err
 	}
 	a.audit(ctx, c, d.TenantScope(), "delivery.cancel", d.ID(), map[string]any{"event": d.PublicEventID, "destination": d.DestinationID})
-	return &Reply{Body: deliveryToJSON(d)}, nil
+	return &Reply{Body: a.deliveryToJSON(d)}, nil
 }
 
 type retryRequest struct {
@@ -147,7 +147,7 @@ func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, er
 		detail["attempt"] = d.NextAttemptID()
 	}
 	a.audit(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), detail)
-	links := deliveryLinks(d)
+	links := deliveryLinks(d).under(a.base)
 	links.Monitor, links.Self = links.Self, ""
 	r := &Reply{Body: retriedJSON{Success: true, Status: workAccepted, Links: links}, Monitor: links.Monitor, Links: links.header(""), Applied: c.Prefer.waitApplied()}
 	if c.Prefer.wait == 0 {
@@ -157,7 +157,7 @@ func (a *App) retry(ctx context.Context, c *Call, req *retryRequest) (*Reply, er
 	if err != nil || !settled {
 		return r, err
 	}
-	r.Status, r.Body = http.StatusOK, retriedJSON{true, workDone, links, []deliveryJSON{deliveryToJSON(after)}}
+	r.Status, r.Body = http.StatusOK, retriedJSON{true, workDone, links, []deliveryJSON{a.deliveryToJSON(after)}}
 	return r, nil
 }
 

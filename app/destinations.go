@@ -127,6 +127,9 @@ type createDestinationRequest struct {
 
 func (a *App) createDestination(ctx context.Context, c *Call, req *createDestinationRequest) (*Reply, error) {
 	req.Body.Actor = c.Actor.Name
+	if err := sinceByOperators(c, models.Since{CreatedAt: req.Body.CreatedAt, UpdatedAt: req.Body.UpdatedAt}); err != nil {
+		return nil, err
+	}
 	d, err := a.store.CreateDestination(ctx, c.Scope(), req.Tenant, req.Body)
 	if err != nil {
 		return nil, err
@@ -306,7 +309,7 @@ func (a *App) actOnBacklog(ctx context.Context, c *Call, req *backlogRequest) (*
 		return nil, err
 	}
 	a.audit(ctx, c, scope, "destination.backlog", req.Destination, map[string]any{"action": req.Body.Action, "since": req.Body.Since, "until": req.Body.Until, "count": n})
-	links := linksJSON{Monitor: destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusHeld), Destination: destinationPath(req.Tenant, req.Destination)}
+	links := linksJSON{Monitor: destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusHeld), Destination: destinationPath(req.Tenant, req.Destination)}.under(a.base)
 	return &Reply{Body: countJSON{n, workAccepted, links}, Monitor: links.Monitor, Links: links.header("")}, nil
 }
 

@@ -25,9 +25,9 @@ type eventJSON struct {
 	Links                 linksJSON         `json:"links"`
 }
 
-func eventToJSON(e *models.Event) eventJSON {
+func (a *App) eventToJSON(e *models.Event) eventJSON {
 	return eventJSON{ID: e.ID, TenantID: e.TenantID, Topic: e.Topic, MatchedDestinationIDs: e.Matched, Time: e.Time, ReceivedAt: e.Received,
-		EligibleForRetry: e.Retry, Metadata: e.Metadata, Data: e.Data, Deliveries: e.Counts, Links: eventLinks(e)}
+		EligibleForRetry: e.Retry, Metadata: e.Metadata, Data: e.Data, Deliveries: e.Counts, Links: eventLinks(e).under(a.base)}
 }
 
 // filterParams are the parameters that lists of events, deliveries and attempts share.
@@ -95,7 +95,7 @@ func (a *App) listEvents(ctx context.Context, c *Call, req *listEventsRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: pageToJSON(list, eventToJSON)}, nil
+	return &Reply{Body: pageToJSON(list, a.eventToJSON)}, nil
 }
 
 type eventRequest struct {
@@ -116,7 +116,7 @@ func (a *App) getEvent(ctx context.Context, c *Call, req *eventRequest) (*Reply,
 		final := e.Counts.Final()
 		h := fnv.New64a()
 		_ = json.NewEncoder(h).Encode([]any{e.ID, e.Counts, e.Attempts, e.LastError})
-		body := eventToJSON(e)
+		body := a.eventToJSON(e)
 		return &Reply{Body: body, Final: &final, Links: body.Links.header(""), ETag: strconv.FormatUint(h.Sum64(), 36)}, models.Following{Event: e.Key}, nil
 	})
 }
@@ -151,8 +151,8 @@ func (a *App) listEventDeliveries(ctx context.Context, c *Call, req *eventReques
 		for _, d := range con.Deliveries {
 			final = final && d.Final()
 		}
-		links := linksJSON{Event: eventPath(con.Event.ID, con.Event.TenantID), Attempts: eventAttemptsPath(con.Event.ID, con.Event.TenantID)}
-		body := eventDeliveriesJSON{pageToJSON(page, deliveryToJSON), skipped, links}
+		links := linksJSON{Event: eventPath(con.Event.ID, con.Event.TenantID), Attempts: eventAttemptsPath(con.Event.ID, con.Event.TenantID)}.under(a.base)
+		body := eventDeliveriesJSON{pageToJSON(page, a.deliveryToJSON), skipped, links}
 		tag, err := tagOfJSON(body)
 		return &Reply{Body: body, Final: &final, Links: links.header("event"), ETag: tag}, models.Following{Event: con.Event.Key}, err
 	})

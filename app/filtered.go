@@ -117,12 +117,12 @@ func (a *App) sendFiltered(ctx context.Context, c *Call, req *filteredRequest) (
 	for _, e := range plan.Sample {
 		sample = append(sample, e.ID)
 	}
-	links := linksJSON{Destination: destinationPath(req.Tenant, req.Destination)}
+	links := linksJSON{Destination: destinationPath(req.Tenant, req.Destination)}.under(a.base)
 	body := filteredJSON{plan.Count(req.Body.All), plan.Events, plan.Matching, plan.More, sample, "", links}
 	if req.Body.Plan {
 		return &Reply{Body: body}, nil
 	}
 	// What is sent after all leaves this list.
-	body.Links.Monitor, body.Status = destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusFilteredOut), workAccepted
+	body.Links.Monitor, body.Status = withBase(a.base, destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusFilteredOut)), workAccepted
 	return &Reply{Body: body, Monitor: body.Links.Monitor, Links: body.Links.header("")}, nil
 }

@@ -95,10 +95,10 @@ func (a *App) first(c *fiber.Ctx, claim *models.Claim, run fiber.Handler) error 
 
 // keepPublished makes the accepting transaction keep the answer to a single event: a caller that sends the event again after
 // a crash gets the same answer.
-func (c *Call) keepPublished(tenantID string) {
+func (a *App) keepPublished(c *Call, tenantID string) {
 	if c.claim != nil {
 		c.claim.Published = func(res models.PublishResult) (*models.KeptAnswer, error) {
-			return publishReply(c, tenantID, &res).keep(c)
+			return a.publishReply(c, tenantID, &res).keep(c)
 		}
 	}
 }

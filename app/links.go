@@ -20,6 +20,20 @@ type linksJSON struct {
 	Traces      string `json:"traces,omitempty" doc:"Likewise, where its trace is (TRACES_URL)."`
 }
 
+// under is the links below the path of BASE_URL, as clients outside need them: bodies are not rewritten on their way out, as
+// headers and pages are.
+func (l linksJSON) under(base string) linksJSON {
+	if base == "" {
+		return l
+	}
+	for _, to := range []*string{&l.Monitor, &l.Self, &l.Event, &l.Delivery, &l.Deliveries, &l.Attempts, &l.Destination} {
+		if *to != "" {
+			*to = withBase(base, *to)
+		}
+	}
+	return l
+}
+
 // States of what a request asked for.
 const (
 	workAccepted = "accepted" // it is committed, and goes on

@@ -110,6 +110,7 @@ var (
 	linked    fact = func(d *description) { d.linked = true }    // Link to where to look how it goes on
 	shown     fact = func(d *description) { d.shown = true }     // a 202 that shows what is at that address: Content-Location
 	related   fact = func(d *description) { d.related = true }   // Link to what belongs to it
+	cached    fact = func(d *description) { d.cached = true }    // what is read has an ETag
 	secret    fact = func(d *description) { d.cached = false }   // what is read is for no cache: no ETag
 	conflicts fact = func(d *description) { d.conflicts = true } // 409 where the state does not permit it
 	limited   fact = func(d *description) { d.limited = true }   // 429

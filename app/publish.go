@@ -84,12 +84,12 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	if err := scopePublish(call, in); err != nil {
 		return nil, err
 	}
-	call.keepPublished(in.TenantID)
+	a.keepPublished(call, in.TenantID)
 	res, err := a.acceptTraced(ctx, call, in)
 	if err != nil {
 		return nil, err
 	}
-	r := publishReply(call, in.TenantID, res)
+	r := a.publishReply(call, in.TenantID, res)
 	if call.Prefer.wait == 0 {
 		return r, nil
 	}
@@ -104,14 +104,14 @@ func (a *App) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	out := r.Body.(publishJSON)
 	out.Status, out.Deliveries = workDone, []deliveryJSON{}
 	for _, d := range considered.Deliveries {
-		out.Deliveries = append(out.Deliveries, deliveryToJSON(d))
+		out.Deliveries = append(out.Deliveries, a.deliveryToJSON(d))
 	}
 	r.Status, r.Body = http.StatusOK, out
 	return r, nil
 }
 
-func publishReply(call *Call, tenantID string, res *models.PublishResult) *Reply {
-	links := publishedLinks(res.ID, tenantID)
+func (a *App) publishReply(call *Call, tenantID string, res *models.PublishResult) *Reply {
+	links := publishedLinks(res.ID, tenantID).under(a.base)
 	return &Reply{Body: publishJSON{PublishResult: *res, Status: workAccepted, Links: links}, Applied: call.Prefer.waitApplied(), Monitor: links.Monitor}
 }
 
@@ -224,7 +224,7 @@ func (a *App) publishBatch(c *fiber.Ctx) error {
 			continue
 		}
 		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs, SchemaErrors: res[k].Mismatches,
-			Links: &linksJSON{Monitor: eventPath(res[k].ID, ins[k].TenantID)}}
+			Links: &linksJSON{Monitor: withBase(a.base, eventPath(res[k].ID, ins[k].TenantID))}}
 	}
 	r := &Reply{Status: http.StatusAccepted, Body: batchJSON{workAccepted, results}, Applied: call.Prefer.waitApplied()}
 	if call.Prefer.wait > 0 {
@@ -270,7 +270,7 @@ func (a *App) waitForBatch(ctx context.Context, call *Call, ins []*models.Publis
 				return err
 			}
 			for _, d := range considered.Deliveries {
-				results[i].Deliveries = append(results[i].Deliveries, deliveryToJSON(d))
+				results[i].Deliveries = append(results[i].Deliveries, a.deliveryToJSON(d))
 			}
 			return nil
 		})
@@ -339,7 +339,7 @@ func (a *App) sendTest(ctx context.Context, c *Call, req *testRequest) (*Reply, 
 		return nil, err
 	}
 	a.auditDestination(ctx, c, d, "destination.test", map[string]any{"event": res.ID})
-	r := publishReply(c, req.Tenant, res)
+	r := a.publishReply(c, req.Tenant, res)
 	wait := c.Prefer.wait
 	if wait == 0 && c.Prefer.async {
 		return r, nil
@@ -355,6 +355,6 @@ func (a *App) sendTest(ctx context.Context, c *Call, req *testRequest) (*Reply, 
 	if err != nil || len(attempts) == 0 {
 		return r, err
 	}
-	r.Status, r.Body = http.StatusOK, attemptToJSON(attempts[0], includes{"response_data": true, "request": true})
+	r.Status, r.Body = http.StatusOK, a.attemptToJSON(attempts[0], includes{"response_data": true, "request": true})
 	return r, nil
 }

@@ -47,10 +47,10 @@ func skipsToJSON(list []models.Skip) []skipJSON {
 	return out
 }
 
-func bulkRetryToJSON(b *models.BulkRetry) bulkRetryJSON {
+func (a *App) bulkRetryToJSON(b *models.BulkRetry) bulkRetryJSON {
 	return bulkRetryJSON{ID: b.ID(), TenantID: b.TenantID, Status: b.Status, Total: b.Total, Queued: b.Queued, Delivered: b.Delivered, Failed: b.Failed, Skipped: b.Skipped(),
 		Waiting: b.Waiting(), Remaining: b.Remaining(), SkippedBy: skipsToJSON(b.Skips()), Note: b.Note, Rate: b.Rate, Actor: b.Actor, Filter: b.Filter,
-		CreatedAt: b.CreatedAt.UTC(), ChangedAt: b.ChangedAt.UTC(), ChangedBy: b.ChangedBy, FinishedAt: b.FinishedAt, Links: linksJSON{Self: bulkRetryPath(b)}}
+		CreatedAt: b.CreatedAt.UTC(), ChangedAt: b.ChangedAt.UTC(), ChangedBy: b.ChangedBy, FinishedAt: b.FinishedAt, Links: linksJSON{Self: bulkRetryPath(b)}.under(a.base)}
 }
 
 func bulkRetryPath(b *models.BulkRetry) string { return apiPrefix + "/retries/" + b.ID() }
@@ -120,7 +120,7 @@ func (a *App) planRetry(ctx context.Context, c *Call, req *bulkRequest) (*Reply,
 		j.Limits.HourLeft = &p.HourlyLeft
 	}
 	for _, d := range p.Sample {
-		j.Sample = append(j.Sample, deliveryToJSON(d))
+		j.Sample = append(j.Sample, a.deliveryToJSON(d))
 	}
 	return &Reply{Body: j}, nil
 }
@@ -139,7 +139,7 @@ func (a *App) startRetry(ctx context.Context, c *Call, req *bulkRequest) (*Reply
 	if fresh {
 		a.audit(ctx, c, b.TenantScope(), "retry.start", b.ID(), map[string]any{"filter": b.Filter, "total": b.Total, "rate": b.Rate})
 	}
-	r := &Reply{Body: bulkRetryToJSON(b), Monitor: bulkRetryPath(b), Shown: true, Applied: c.Prefer.waitApplied()}
+	r := &Reply{Body: a.bulkRetryToJSON(b), Monitor: bulkRetryPath(b), Shown: true, Applied: c.Prefer.waitApplied()}
 	if c.Prefer.wait == 0 {
 		return r, nil
 	}
@@ -147,7 +147,7 @@ func (a *App) startRetry(ctx context.Context, c *Call, req *bulkRequest) (*Reply
 	if err != nil {
 		return nil, err
 	}
-	if r.Body = bulkRetryToJSON(after); after.Final() {
+	if r.Body = a.bulkRetryToJSON(after); after.Final() {
 		r.Status = http.StatusOK
 	}
 	return r, nil
@@ -185,7 +185,7 @@ func (a *App) listRetries(ctx context.Context, c *Call, req *listRetriesRequest)
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: pageToJSON(list, bulkRetryToJSON)}, nil
+	return &Reply{Body: pageToJSON(list, a.bulkRetryToJSON)}, nil
 }
 
 type oneRetryRequest struct {
@@ -198,13 +198,13 @@ func (a *App) getRetry(ctx context.Context, c *Call, req *oneRetryRequest) (*Rep
 		if err != nil {
 			return nil, models.Following{}, err
 		}
-		return retryReply(b), models.Following{Retry: b.Key}, nil
+		return a.retryReply(b), models.Following{Retry: b.Key}, nil
 	})
 }
 
-func retryReply(b *models.BulkRetry) *Reply {
+func (a *App) retryReply(b *models.BulkRetry) *Reply {
 	final := b.Final()
-	return &Reply{Body: bulkRetryToJSON(b), Final: &final, ETag: fmt.Sprintf("%s-%t-%d-%d-%d-%d-%d-%d-%s", b.Status, final, b.ChangedAt.UnixMilli(), b.Total, b.Queued, b.Delivered, b.Failed, b.Skipped(), b.Note)}
+	return &Reply{Body: a.bulkRetryToJSON(b), Final: &final, ETag: fmt.Sprintf("%s-%t-%d-%d-%d-%d-%d-%d-%s", b.Status, final, b.ChangedAt.UnixMilli(), b.Total, b.Queued, b.Delivered, b.Failed, b.Skipped(), b.Note)}
 }
 
 // changeRetry carries an action on a bulk retry out that changes its status, and tells the audit trail.
@@ -214,7 +214,7 @@ func (a *App) changeRetry(ctx context.Context, c *Call, id, action string, chang
 		return nil, err
 	}
 	a.audit(ctx, c, b.TenantScope(), action, b.ID(), map[string]any{"total": b.Total, "queued": b.Queued, "remaining": b.Remaining()})
-	return &Reply{Body: bulkRetryToJSON(b)}, nil
+	return &Reply{Body: a.bulkRetryToJSON(b)}, nil
 }
 
 func (a *App) pauseRetry(ctx context.Context, c *Call, req *oneRetryRequest) (*Reply, error) {

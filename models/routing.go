@@ -199,7 +199,7 @@ func (r *routes) match(in *PublishInput, doc func() *filter.Doc, count func(d *r
 // is, if it has a place.
 func checkFilter(raw json.RawMessage, bad problems) (checked json.RawMessage, at *Position) {
 	raw = PlainSearch(raw)
-	f, err := filter.Parse(raw)
+	f, err := filter.ParseNew(raw)
 	if err != nil {
 		bad.add("filter", filterMessage(err))
 		return nil, filterPosition(err)

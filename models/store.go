@@ -19,6 +19,7 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/internal/metrics"
 	"github.com/waybill-dev/waybill/internal/traces"
+	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models/queue"
 	"github.com/waybill-dev/waybill/models/seal"
 )
@@ -41,6 +42,7 @@ type Store struct {
 	Queue        *queue.Queue     // of jobs
 	channelTypes ChannelTypes
 	known        knownKeys
+	ready        readiness
 	partitions   partitionNames
 	followed     followed
 	schemas      topicSchemas
@@ -171,9 +173,7 @@ func newPool(ctx context.Context, url string, conns, dflt int, settings map[stri
 	cfg.MaxConns = int32(conns)
 	cfg.ConnConfig.RuntimeParams["application_name"] = "waybill"
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
-	for k, v := range settings {
-		cfg.ConnConfig.RuntimeParams[k] = v
-	}
+	migrations.WithSettings(cfg.ConnConfig, settings)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
@@ -189,9 +189,6 @@ func (s *Store) Close() {
 	s.Hot.Close()
 	s.Jobs.Close()
 }
-
-// Ready reports whether the database answers.
-func (s *Store) Ready(ctx context.Context) error { return s.Pool.Ping(ctx) }
 
 // querier is a pool, a connection or a transaction.
 type querier interface {
