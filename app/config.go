@@ -338,13 +338,15 @@ func (r *reader) webhookConfig(m map[string]string) error {
 
 // webhookProblem is what is wrong with the defaults of webhooks, as far as they are read.
 func (r *reader) webhookProblem() error {
-	for _, p := range r.Webhook.Problems() {
-		if p.Key == "signature" {
-			return errors.New(p.Message)
-		}
-		return fmt.Errorf("%s %s", strings.TrimPrefix(p.Key, "config."), p.Message)
+	problems := r.Webhook.Problems()
+	if len(problems) == 0 {
+		return nil
 	}
-	return nil
+	p := problems[0]
+	if p.Key == "signature" {
+		return errors.New(p.Message)
+	}
+	return fmt.Errorf("%s %s", strings.TrimPrefix(p.Key, "config."), p.Message)
 }
 
 // basePath is the path that BASE_URL may have. What it allows needs no escaping anywhere: in links, cookies, scripts.
