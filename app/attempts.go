@@ -267,7 +267,7 @@ func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Re
 	if err := a.include(ctx, c, at, &j, in); err != nil {
 		return nil, err
 	}
-	if j.Links.Logs, j.Links.Traces, err = a.linksOf(ctx, c.Scope(), at); err != nil {
+	if j.Links.Logs, j.Links.Traces, err = a.linksOf(ctx, c, at); err != nil {
 		return nil, err
 	}
 	if at.TransformKey != nil {

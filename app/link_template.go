@@ -74,9 +74,10 @@ func (t linkTemplate) of(at *models.Attempt, trace string) string {
 	})
 }
 
-// linksOf are where an operator finds more about an attempt; empty for tenants, and where there is none.
-func (a *App) linksOf(ctx context.Context, scope models.Scope, at *models.Attempt) (logs, trace string, err error) {
-	if !scope.All() || a.cfg.LogsURL == "" && a.cfg.TracesURL == "" {
+// linksOf are where an operator finds more about an attempt; empty for tenants, and where there is none. Who the caller is
+// says the tenant they belong to, not their scope: on a tenant's pages that is the tenant for operators, too.
+func (a *App) linksOf(ctx context.Context, c *Call, at *models.Attempt) (logs, trace string, err error) {
+	if c.Actor.TenantID != "" || a.cfg.LogsURL == "" && a.cfg.TracesURL == "" {
 		return "", "", nil
 	}
 	parent, err := a.store.TraceParent(ctx, at.EventID)

@@ -108,7 +108,7 @@ func (a *App) attemptPage(ctx context.Context, p *pageCtx) error {
 	if v.Sent, v.Transformed, err = a.store.SentBody(ctx, at, v.Event); err != nil {
 		return err
 	}
-	if v.LogsURL, v.TracesURL, err = a.linksOf(ctx, p.call.Scope(), at); err != nil {
+	if v.LogsURL, v.TracesURL, err = a.linksOf(ctx, p.call, at); err != nil {
 		return err
 	}
 	if at.Number > 1 {
