@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"internal/traces":   {"internal/traces"},
 	"models":            {"adapters", "migrations", "internal/metrics", "models", "internal/traces"},
 	"models/filter":     {"models/filter"},
-	"models/alertrule":  {"models/units"},
+	"models/alertrule":  {"models/alertrule", "models/units"},
 	"models/queue":      {"models/pgcopy"},
 	"models/seal":       {},
 	"models/pgcopy":     {},
