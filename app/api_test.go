@@ -228,7 +228,9 @@ func TestWhoMayCall(t *testing.T) {
 	tenant := a.as(token)
 	tenant.want(200, "GET", "/tenants/acme", nil)
 	tenant.want(200, "GET", "/tenants/acme/destinations", nil)
-	tenant.want(403, "GET", "/tenants", nil)
+	if own := tenant.want(200, "GET", "/tenants", nil).list(); len(own) != 1 || own[0].(map[string]any)["id"] != "acme" {
+		t.Errorf("a tenant's token lists %v", own)
+	}
 	tenant.want(403, "POST", "/publish", `{"tenant_id":"acme","data":{}}`)
 	tenant.want(403, "POST", "/api-keys", `{}`)
 	tenant.want(403, "PUT", "/topics/x", `{}`)

@@ -141,8 +141,8 @@ func TestBasePath(t *testing.T) {
 		b.base += before
 		out := b.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"order.created","data":{}}`)
 		event := base + apiPrefix + "/events/" + out.str("id")
-		if got := out.header.Get("Location"); got != event || out.header.Get("Content-Location") != event || !strings.HasPrefix(out.header.Get("Link"), "<"+event+">") {
-			t.Errorf("a 202 tells of %s, %s and %s, not of %s", got, out.header.Get("Content-Location"), out.header.Get("Link"), event)
+		if got := out.header.Get("Location"); got != event || out.header.Get("Content-Location") != "" || !strings.HasPrefix(out.header.Get("Link"), "<"+event+">") {
+			t.Errorf("a 202 tells of %s and %s, not of %s alone (%s)", got, out.header.Get("Link"), event, out.header.Get("Content-Location"))
 		}
 		if got := out.str("links", "monitor"); got != event {
 			t.Errorf("the body of a 202 tells of %s, not of %s", got, event)

@@ -15,6 +15,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
 // setParam reads the values of a parameter into a field.
@@ -146,7 +147,13 @@ func decodeJSON(b []byte, dst reflect.Value, strict bool) error {
 		if err := json.Unmarshal(value, dst.Field(i).Addr().Interface()); err != nil {
 			field, message := fieldProblem(name, err)
 			parts := map[string]string{}
-			if field == name {
+			var several alertrule.Problems
+			if errors.As(err, &several) {
+				for key, err := range several {
+					part, message := fieldProblem(name+"."+key, err)
+					parts[part] = message
+				}
+			} else if field == name {
 				parts = problemsWithin(name, value, t.Field(i).Type)
 			}
 			if len(parts) == 0 {

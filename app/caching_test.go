@@ -13,6 +13,7 @@ func TestEveryReadIsCacheable(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	ids := everyID(a)
+	a.want(200, "PUT", "/topics/order.created", `{}`)
 	never := []string{"getTenantToken", "getPortalLink", "exportAuditLog", "getServerHealth"}
 	for _, r := range a.apiRoutes() {
 		if r.method != "GET" || slices.Contains([]string{"measureEvents", "measureAttempts"}, r.about.id) {
@@ -22,6 +23,9 @@ func TestEveryReadIsCacheable(t *testing.T) {
 		if strings.Contains(path, "{") {
 			t.Errorf("no id for %s", path)
 			continue
+		}
+		if r.about.id == "listChanges" {
+			path += "?since=start"
 		}
 		out := a.do("GET", path, nil)
 		if out.status == 404 && (strings.Contains(path, "/alerts/") || strings.HasPrefix(r.about.id, "getOperator")) {
@@ -43,8 +47,11 @@ func TestEveryReadIsCacheable(t *testing.T) {
 			continue
 		}
 		again := a.do("GET", path, nil, "If-None-Match", tag)
-		if again.status == 200 && again.raw != out.raw {
-			out = again // something has happened meanwhile
+		for range 50 { // until nothing happens meanwhile
+			if again.status != 200 || again.raw == out.raw {
+				break
+			}
+			out = again
 			again = a.do("GET", path, nil, "If-None-Match", out.header.Get("ETag"))
 		}
 		if again.status != 304 || again.raw != "" || again.header.Get("Cache-Control") != out.header.Get("Cache-Control") || again.header.Get("Vary") != out.header.Get("Vary") {

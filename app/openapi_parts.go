@@ -10,6 +10,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/openapi"
 	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/alertrule"
 	"github.com/waybill-dev/waybill/models/filter"
 )
 
@@ -59,7 +60,6 @@ func newReflector() *openapi.Reflector {
 		reflect.TypeFor[responseJSON]():         "AttemptResponse",
 		reflect.TypeFor[responseData]():         "AttemptResponseData",
 		reflect.TypeFor[timingJSON]():           "AttemptTiming",
-		reflect.TypeFor[models.Condition]():     "AlertCondition",
 		reflect.TypeFor[healthJSON]():           "ServerHealth",
 		reflect.TypeFor[typeJSON]():             "DestinationTypeInfo",
 		reflect.TypeFor[channelTypeJSON]():      "ChannelTypeInfo",
@@ -153,6 +153,7 @@ func newReflector() *openapi.Reflector {
 	either := &openapi.Schema{Type: []string{"string", "number"}, Description: "A duration, such as `10s`, `5m`, `6h` or `2d`, or a number of seconds.", Examples: []any{"10s"}}
 	sided(reflect.TypeFor[models.Duration](), "Duration", duration, either)
 	r.Types[reflect.TypeFor[models.Days]()] = r.Types[reflect.TypeFor[models.Duration]()]
+	sided(reflect.TypeFor[models.Condition](), "AlertCondition", conditionSchema(r, openapi.Answer), conditionSchema(r, openapi.Request))
 	list, all := &openapi.Schema{Type: "array", Items: &openapi.Schema{Type: "string"}}, &openapi.Schema{Type: "string", Const: "*"}
 	sided(reflect.TypeFor[models.Topics](), "Topics",
 		&openapi.Schema{Description: "`*` for all, or topics and patterns (`order.*`).", OneOf: []*openapi.Schema{all, list}},
@@ -165,6 +166,19 @@ func newReflector() *openapi.Reflector {
 	named(reflect.TypeFor[models.Values](), "Settings", &openapi.Schema{Type: "object", Additional: &openapi.Schema{Type: []string{"string", "boolean", "number", "array", "object", "null"}},
 		Description: "By key, as the type's fields say: strings; JSON's own booleans, numbers, lists and objects are taken where they are meant."})
 	return r
+}
+
+// conditionSchema has the fields of all kinds of conditions of alert rules.
+func conditionSchema(r *openapi.Reflector, side openapi.Side) *openapi.Schema {
+	s := &openapi.Schema{Type: "object", Properties: &openapi.Map[*openapi.Schema]{}}
+	for _, f := range alertrule.Fields() {
+		field := r.Of(f.Type.Go(), side, "")
+		if f.Type == alertrule.Choice {
+			field = enum(f.Options...)
+		}
+		s.Properties.Set(f.Key, openapi.Described(field, f.Doc))
+	}
+	return s
 }
 
 // enum is a word out of these.

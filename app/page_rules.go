@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/alertrule"
 	"github.com/waybill-dev/waybill/views"
 )
 
@@ -107,29 +108,12 @@ func (a *App) saveRule(ctx context.Context, p *pageCtx, r *models.AlertRule) err
 // ruleBody is the body of the API's request that the form stands for.
 func ruleBody(form views.Form) (map[string]any, error) {
 	when := map[string]any{}
-	switch kind := form.Value("when"); kind {
-	case models.RuleSteps:
-		steps := []any{}
-		for _, w := range words(form.Value("when.disable_steps")) {
-			steps = append(steps, formNumber(w))
+	if k := alertrule.Find(form.Value("when")); k != nil {
+		for _, f := range k.Fields {
+			if v := conditionValue(f, form.Value(views.ConditionControl(k, f))); v != nil {
+				when[f.Key] = v
+			}
 		}
-		when[kind] = steps
-	case models.RuleFailures:
-		when[kind] = formNumber(form.Value("when.consecutive_failures"))
-		if c := form.Value("when.failures_count"); c == models.CountAttempts {
-			when["count"] = c
-		}
-	case models.RuleRate:
-		when[kind], when["window"], when["min_attempts"] = formNumber(form.Value("when.failure_rate")), form.Value("when.window"), formNumber(form.Value("when.min_attempts"))
-		if c := form.Value("when.count"); c == models.CountAttempts {
-			when["count"] = c
-		}
-	case models.RuleBacklog:
-		when[kind] = form.Value("when.backlog_age")
-	case models.RuleCertificate:
-		when[kind] = form.Value("when.certificate_expires")
-	case models.RuleDisabled, models.RuleExhausted, models.RuleFilter:
-		when[kind] = true
 	}
 	body := map[string]any{"name": form.Value("name"), "when": when, "resolve": form.Has("resolve", "true"),
 		"disabled": form.Has("disabled", "true"), "destination_ids": nil, "topics": nil, "channel_ids": nil}
@@ -155,6 +139,27 @@ func ruleBody(form views.Form) (map[string]any, error) {
 		}
 	}
 	return body, nil
+}
+
+// conditionValue is a field of a condition as the API takes it; nil for a choice that goes without saying.
+func conditionValue(f alertrule.Field, text string) any {
+	switch f.Type {
+	case alertrule.Switch:
+		return true
+	case alertrule.Int, alertrule.Number:
+		return formNumber(text)
+	case alertrule.Ints:
+		list := []any{}
+		for _, w := range words(text) {
+			list = append(list, formNumber(w))
+		}
+		return list
+	case alertrule.Choice:
+		if text == "" || text == f.Options[0] {
+			return nil
+		}
+	}
+	return text
 }
 
 // manyWords cuts all the values of a control.

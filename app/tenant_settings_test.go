@@ -31,7 +31,7 @@ func TestTenantSettings(t *testing.T) {
 		t.Errorf("the audit log tells of changes of %s", s)
 	}
 	for body, field := range map[string]string{`{"manual_retry_limit":-1}`: "manual_retry_limit", `{"bulk_retry_limit":0}`: "bulk_retry_limit", `{"signature":"md5"}`: "signature",
-		`{"header_prefix":"x acme"}`: "header_prefix", `{"retry_on":["nope"]}`: "retry_on", `{"enable_backlog":"ask"}`: "enable_backlog"} {
+		`{"header_prefix":"x acme"}`: "header_prefix", `{"retry_on":["nope"]}`: "retry_on[0]", `{"enable_backlog":"ask"}`: "enable_backlog"} {
 		if o := a.do("PATCH", path, body); o.status != 422 || o.str("fields", field) == "" {
 			t.Errorf("%s: %d %s", body, o.status, o.raw)
 		}

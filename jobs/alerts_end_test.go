@@ -171,7 +171,7 @@ func TestRuleEnds(t *testing.T) {
 			return err
 		}, "The rule was switched off."},
 		"another condition": {func(e *engine, r *models.AlertRule) error {
-			_, err := e.store.UpdateAlertRule(context.Background(), models.AllTenants(), "acme", r.ID, models.AlertRuleInput{When: &models.Condition{FilterFailing: true}})
+			_, err := e.store.UpdateAlertRule(context.Background(), models.AllTenants(), "acme", r.ID, models.AlertRuleInput{When: &models.Condition{"filter_failing": true}})
 			return err
 		}, "The rule was changed."},
 		"other destinations, and no channels": {func(e *engine, r *models.AlertRule) error {
@@ -187,7 +187,7 @@ func TestRuleEnds(t *testing.T) {
 			e.channel("acme", told)
 			d := e.destination("d", nil, nil)
 			e.destination("other", nil, nil)
-			r := e.rule("acme", models.RuleDisabled)
+			r := e.rule("acme", "disabled")
 			if _, err := e.store.DisableDestination(t.Context(), models.AllTenants(), "acme", d.ID, "ann", "a test"); err != nil {
 				t.Fatal(err)
 			}
@@ -220,9 +220,9 @@ func TestResolvedByHand(t *testing.T) {
 	told := newPager(t)
 	e.channel("acme", told)
 	d := e.destination("d", nil, nil)
-	steps := e.rule("acme", models.RuleSteps)
+	steps := e.rule("acme", "disable_steps")
 	every := models.Duration(0)
-	r, err := e.store.CreateAlertRule(t.Context(), models.AllTenants(), "acme", models.AlertRuleInput{When: &models.Condition{ConsecutiveFailures: 3}, Every: &every})
+	r, err := e.store.CreateAlertRule(t.Context(), models.AllTenants(), "acme", models.AlertRuleInput{When: &models.Condition{"consecutive_failures": 3}, Every: &every})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func TestDisablingIsToldEachTime(t *testing.T) {
 		e := newEngine(t, nil)
 		e.channel("acme", newPager(t))
 		e.destination("d", nil, nil)
-		e.onlyRule(models.Condition{Disabled: true})
+		e.onlyRule(models.Condition{"disabled": true})
 		if !resolve {
 			e.exec("update alert_rules set resolve = false")
 		}
@@ -87,7 +87,7 @@ func TestFlapping(t *testing.T) {
 	e := newEngine(t, nil)
 	e.channel("acme", newPager(t))
 	d := e.destination("d", nil, nil)
-	e.onlyRule(models.Condition{ConsecutiveFailures: 3})
+	e.onlyRule(models.Condition{"consecutive_failures": 3})
 	now := time.Now()
 	turn := func(fails int, ok bool) {
 		t.Helper()
@@ -133,7 +133,7 @@ func TestEndByHandIsToldAtOnce(t *testing.T) {
 	e := newEngine(t, nil)
 	e.channel("acme", newPager(t))
 	d := e.destination("d", nil, nil)
-	e.onlyRule(models.Condition{ConsecutiveFailures: 3})
+	e.onlyRule(models.Condition{"consecutive_failures": 3})
 	now := time.Now().Add(-time.Hour / 2)
 	for i := range 3 {
 		now = now.Add(time.Minute)

@@ -307,7 +307,7 @@ func TestOnceInAWhile(t *testing.T) {
 	p := newPager(t)
 	e.channel("acme", p)
 	d := e.destination("d", nil, nil)
-	e.onlyRule(models.Condition{ConsecutiveFailures: 3})
+	e.onlyRule(models.Condition{"consecutive_failures": 3})
 	want := e.wantTold
 	now := time.Now()
 	step := func(after time.Duration, failures int, ok bool) {

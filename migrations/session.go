@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // WithSettings makes every connection of a configuration begin with these settings. They are set on the connection rather than
@@ -41,9 +42,13 @@ const pooledTries = 5
 func CheckSession(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	cfg, err := pgxpool.ParseConfig(url) // which knows the parameters of pools, and does not send them to the server
+	if err != nil {
+		return fmt.Errorf("DATABASE_URL: %w", err)
+	}
 	var conns [2]*pgconn.PgConn
 	for i := range conns {
-		conn, err := pgconn.Connect(ctx, url)
+		conn, err := pgconn.ConnectConfig(ctx, &cfg.ConnConfig.Config)
 		if err != nil {
 			return fmt.Errorf("connect to PostgreSQL: %w", err)
 		}

@@ -211,8 +211,6 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 		case t == nil:
 			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("There is no tenant %q. Create it with PUT /tenants/{id} before publishing to it.", cut(p.in.TenantID, 80)),
 				Fields: map[string]string{"tenant_id": "is unknown"}}
-		case p.in.Topic == "" && len(catalogue) > 0 && p.in.Trigger != TriggerTest: // most destinations would never get it
-			p.err = Invalid("topic", "is required")
 		case p.in.Topic != "" && len(catalogue) > 0 && !OwnTopic(p.in.Topic) && p.in.TenantID != OperatorTenant && !slices.Contains(catalogue, p.in.Topic):
 			p.err = Invalid("topic", fmt.Sprintf("%q is not in the catalogue: %s", cut(p.in.Topic, 80), listSome(catalogue)))
 		case p.in.DestinationID != "" && t.routes.byID[p.in.DestinationID] == nil:
@@ -220,6 +218,8 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 				Fields: map[string]string{"destination_id": "is unknown"}}
 		case p.in.ID == "":
 			fresh = append(fresh, p)
+		case p.in.Topic == "" && len(catalogue) > 0 && p.in.Trigger != TriggerTest: // most destinations would never get it
+			p.err = Invalid("topic", "is required")
 		default:
 			id := callerID{t.key, p.in.ID}
 			if named[id] != nil {

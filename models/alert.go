@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
 // The states of an alert.
@@ -98,16 +100,16 @@ func parsePrefixed(prefix, s string) (id uuid.UUID, ok bool) {
 func detailOf(c Condition, d *subject) AlertDetail {
 	h := d.health
 	x := AlertDetail{Failures: max(h.Failures, h.Peak), Attempts: h.Attempts, GivenUp: h.GivenUp, FirstFailure: h.Since, LastFailure: h.LastFailure, Code: h.Code,
-		ErrorClass: h.ErrorClass, Error: h.Error, Advice: h.Advice, DisableAfter: d.limit, Counts: c.counted(), DisabledBy: d.disabledBy}
-	switch c.Kind() {
-	case RuleRate:
-		r := d.rates[c.Window]
-		x.Rate, x.Window = &r, c.Window
-	case RuleBacklog:
-		x.BacklogAge = Duration(d.backlog.Truncate(time.Second))
-	case RuleCertificate:
+		ErrorClass: h.ErrorClass, Error: h.Error, Advice: h.Advice, DisableAfter: d.Limit, Counts: c.Counted(), DisabledBy: d.disabledBy}
+	switch data, span := c.Data(); data {
+	case alertrule.Rates:
+		r := d.Tried[span]
+		x.Rate, x.Window = &Rates{Deliveries: r.Deliveries, Failed: r.Failed, Attempts: r.Attempts, FailedAttempts: r.FailedAttempts}, Duration(span)
+	case alertrule.Waits:
+		x.BacklogAge = Duration(d.Waited.Truncate(time.Second))
+	case alertrule.Certificate:
 		// What its deliveries do is not what the alert is about.
-		x = AlertDetail{DisableAfter: d.limit, Counts: c.counted(), CertificateEnds: h.CertificateEnds,
+		x = AlertDetail{DisableAfter: d.Limit, Counts: c.Counted(), CertificateEnds: h.CertificateEnds,
 			Advice: "Renew the receiver's certificate. The alert ends by itself once a new connection has seen the new one; checking the connection on the destination's page makes one."}
 	}
 	return x

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
 // loadOpen reads the open alerts: all of them, or those of the destinations about which something was recorded. The
@@ -36,7 +38,7 @@ func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) erro
 		return err
 	}
 	// A rule may be younger than the failures.
-	return p.addKeys(ctx, keys, "select destination_key from destination_health where failures > 0 or filter_failed_at > $1", p.now.Add(-filterQuiet))
+	return p.addKeys(ctx, keys, "select destination_key from destination_health where failures > 0 or filter_failed_at > $1", p.now.Add(-alertrule.FilterQuiet))
 }
 
 // addKeys adds the destinations that a query finds.
@@ -86,7 +88,7 @@ func (p *pass) loadRules(ctx context.Context, all bool) error {
 	p.rules, p.byOwner = make(map[int64]*AlertRule, len(list)), map[int64][]*AlertRule{}
 	for _, r := range list {
 		p.rules[r.Key] = r
-		if !r.Disabled && (all || !slices.Contains(slowKinds, r.Kind)) {
+		if !r.Disabled && (all || !r.slow()) {
 			p.byOwner[r.OwnerKey] = append(p.byOwner[r.OwnerKey], r)
 		}
 	}
@@ -106,7 +108,7 @@ func (p *pass) loadSubjects(ctx context.Context, keys map[int64]bool, all bool) 
 	p.subjects = map[int64]*subject{}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		d := &subject{}
-		err := row.Scan(&d.key, &d.tenant, &d.id, &d.tenantID, &d.topics, &d.limit, &d.disabledAt, &d.disabledBy, &d.disabledReason, &d.filtered, &d.gone)
+		err := row.Scan(&d.key, &d.tenant, &d.id, &d.tenantID, &d.topics, &d.Limit, &d.DisabledAt, &d.disabledBy, &d.DisabledReason, &d.Filtered, &d.gone)
 		p.subjects[d.key] = d
 		return struct{}{}, err
 	})
@@ -132,22 +134,32 @@ func (p *pass) loadSubjects(ctx context.Context, keys map[int64]bool, all bool) 
 	return err
 }
 
-// rates reads what the rules about rates need, by window and destination. Destinations with failures are added to keys.
-func (p *pass) rates(ctx context.Context, keys map[int64]bool) (map[Duration]map[int64]Rates, error) {
-	out := map[Duration]map[int64]Rates{}
+// spans says how far the rules reach that look at this data.
+func (p *pass) spans(data alertrule.Data) (list []time.Duration) {
 	for _, r := range p.rules {
-		if r.Kind != RuleRate || r.Disabled || out[r.Condition.Window] != nil {
+		if of, span := r.Condition.Data(); of == data && !r.Disabled {
+			list = append(list, span)
+		}
+	}
+	return list
+}
+
+// rates reads what the rules about rates need, by window and destination. Destinations with failures are added to keys.
+func (p *pass) rates(ctx context.Context, keys map[int64]bool) (map[time.Duration]map[int64]alertrule.TriedSince, error) {
+	out := map[time.Duration]map[int64]alertrule.TriedSince{}
+	for _, window := range p.spans(alertrule.Rates) {
+		if out[window] != nil {
 			continue
 		}
-		byKey := map[int64]Rates{}
-		out[r.Condition.Window] = byKey
+		byKey := map[int64]alertrule.TriedSince{}
+		out[window] = byKey
 		rows, err := p.tx.Query(ctx, `select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts)
-			from health_minutes where minute > $1 group by destination_key having sum(failed_attempts) > 0`, p.now.Add(-time.Duration(r.Condition.Window)))
+			from health_minutes where minute > $1 group by destination_key having sum(failed_attempts) > 0`, p.now.Add(-window))
 		if err != nil {
 			return nil, err
 		}
 		var k int64
-		var x Rates
+		var x alertrule.TriedSince
 		_, err = pgx.ForEachRow(rows, []any{&k, &x.Deliveries, &x.Failed, &x.Attempts, &x.FailedAttempts}, func() error {
 			byKey[k] = x
 			keys[k] = true
@@ -163,15 +175,11 @@ func (p *pass) rates(ctx context.Context, keys map[int64]bool) (map[Duration]map
 // backlog finds out for how long the oldest event of destinations has waited, when there is a rule about it: of those
 // that fail, that are disabled, and to which events come late. They are added to keys.
 func (p *pass) backlog(ctx context.Context, keys map[int64]bool) (map[int64]time.Duration, error) {
-	least := time.Duration(0)
-	for _, r := range p.rules {
-		if age := time.Duration(r.Condition.BacklogAge); r.Kind == RuleBacklog && !r.Disabled && (least == 0 || age < least) {
-			least = age
-		}
-	}
-	if least == 0 {
+	spans := p.spans(alertrule.Waits)
+	if len(spans) == 0 {
 		return nil, nil
 	}
+	least := slices.Min(spans)
 	rows, err := p.tx.Query(ctx, `with candidates as (
 			select destination_key as key from destination_health where failures > 0
 			union select key from destinations where disabled_at is not null and deleted_at is null
@@ -204,15 +212,10 @@ func (p *pass) backlog(ctx context.Context, keys map[int64]bool) (map[int64]time
 
 // certificates adds the destinations to keys whose certificate ends so soon that a rule may be about it.
 func (p *pass) certificates(ctx context.Context, keys map[int64]bool) error {
-	most := time.Duration(0)
-	for _, r := range p.rules {
-		if r.Kind == RuleCertificate && !r.Disabled {
-			most = max(most, time.Duration(r.Condition.CertificateExpires))
-		}
-	}
-	if most == 0 {
+	spans := p.spans(alertrule.Certificate)
+	if len(spans) == 0 {
 		return nil
 	}
 	return p.addKeys(ctx, keys, `select h.destination_key from destination_health h join destinations d on d.key = h.destination_key
-		where h.certificate_ends <= $1 and d.deleted_at is null`, p.now.Add(most))
+		where h.certificate_ends <= $1 and d.deleted_at is null`, p.now.Add(slices.Max(spans)))
 }

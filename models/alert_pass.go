@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
 // Watcher turns what workers record into the destinations' health, and that into alerts and notices. Each worker process
@@ -122,7 +124,7 @@ func (p *pass) look(ctx context.Context, all bool) error {
 	if err := p.loadRules(ctx, all); err != nil {
 		return err
 	}
-	var rates map[Duration]map[int64]Rates
+	var rates map[time.Duration]map[int64]alertrule.TriedSince
 	var backlog map[int64]time.Duration
 	var err error
 	if all {
@@ -140,10 +142,11 @@ func (p *pass) look(ctx context.Context, all bool) error {
 		return err
 	}
 	for k, d := range p.subjects {
-		d.backlog, d.now = backlog[k], p.now
-		d.rates = map[Duration]Rates{}
+		d.facts(p.now)
+		d.Waited = backlog[k]
+		d.Tried = map[time.Duration]alertrule.TriedSince{}
 		for w, byKey := range rates {
-			d.rates[w] = byKey[k]
+			d.Tried[w] = byKey[k]
 		}
 	}
 	p.judge(all)
@@ -153,8 +156,11 @@ func (p *pass) look(ctx context.Context, all bool) error {
 	return p.tx.SendBatch(ctx, &p.writes).Close()
 }
 
-// slowKinds are the conditions that are looked at with all destinations only, since time alone may meet or end them.
-var slowKinds = []string{RuleRate, RuleDisabled, RuleBacklog, RuleCertificate}
+// slow reports whether the rule is looked at with all destinations only, since time alone may meet or end its condition.
+func (r *AlertRule) slow() bool {
+	data, _ := r.Condition.Data()
+	return data.Slow()
+}
 
 func (p *pass) judge(all bool) {
 	for _, d := range p.subjects {
@@ -169,25 +175,25 @@ func (p *pass) judge(all bool) {
 		switch {
 		case r == nil:
 			p.resolve(&AlertRule{}, a, "The rule was deleted.")
-		case d == nil || slices.Contains(slowKinds, r.Kind) && !all:
+		case d == nil || r.slow() && !all:
 		case r.Disabled:
 			p.resolve(r, a, "The rule was switched off.")
 		case !d.gone && !r.concerns(d):
 			p.resolve(r, a, "The rule is not about this destination any more.")
 		default:
-			if why, over := r.Condition.over(d, a.OpenedAt); over {
+			if why, over := r.over(d, a.OpenedAt); over {
 				p.resolve(r, a, why)
 			}
 		}
 	}
 	for key, a := range p.quiet {
 		r, d := p.rules[a.RuleKey], p.subjects[a.DestinationKey]
-		if d == nil || r != nil && slices.Contains(slowKinds, r.Kind) && !all {
+		if d == nil || r != nil && r.slow() && !all {
 			continue
 		}
 		over := r == nil || r.Disabled || !r.concerns(d)
 		if !over {
-			_, over = r.Condition.over(d, a.OpenedAt)
+			_, over = r.over(d, a.OpenedAt)
 		}
 		if over {
 			p.loud(key)
@@ -203,14 +209,14 @@ func (p *pass) loud(key [2]int64) {
 
 // apply opens an alert of the rule, makes the open one worse, or brings its figures up to date.
 func (p *pass) apply(r *AlertRule, d *subject) {
-	f, met := r.Condition.met(d)
+	f, met := r.Condition.Met(&d.Subject)
 	if !met {
 		return
 	}
 	key := [2]int64{r.Key, d.key}
 	a := p.open[key]
 	if q := p.quiet[key]; q != nil {
-		if f.step <= q.Step && severityRank[f.severity] >= severityRank[q.Severity] {
+		if f.Step <= q.Step && severityRank[f.Severity] >= severityRank[q.Severity] {
 			return
 		}
 		p.loud(key)
@@ -224,9 +230,9 @@ func (p *pass) apply(r *AlertRule, d *subject) {
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)`,
 			a.Key, a.OwnerKey, a.RuleKey, a.TenantKey, a.DestinationKey, a.Status, a.Step, a.Severity, a.Summary, a.Detail, a.OpenedAt)
 		p.changes = append(p.changes, transition{rule: r, alert: a, kind: NoticeOpened})
-	case f.step > a.Step || p.now.Sub(a.UpdatedAt) >= alertRefresh && p.touched[d.key] != nil || r.Kind == RuleCertificate && f.summary != a.Summary:
-		worse := f.step > a.Step || r.Kind == RuleCertificate && severityRank[f.severity] < severityRank[a.Severity]
-		f.step = max(f.step, a.Step)
+	case f.Step > a.Step || p.now.Sub(a.UpdatedAt) >= alertRefresh && p.touched[d.key] != nil || r.Condition.Countdown() && f.Summary != a.Summary:
+		worse := f.Step > a.Step || r.Condition.Countdown() && severityRank[f.Severity] < severityRank[a.Severity]
+		f.Step = max(f.Step, a.Step)
 		p.figures(a, r, d, f)
 		p.writes.Queue("update alerts set step = $2, severity = $3, summary = $4, detail = $5, updated_at = $6 where id = $1",
 			a.Key, a.Step, a.Severity, a.Summary, a.Detail, p.now)
@@ -236,8 +242,8 @@ func (p *pass) apply(r *AlertRule, d *subject) {
 	}
 }
 
-func (p *pass) figures(a *Alert, r *AlertRule, d *subject, f finding) {
-	a.Step, a.Severity, a.Summary, a.Detail, a.UpdatedAt = f.step, f.severity, text(f.summary), detailOf(r.Condition, d), p.now
+func (p *pass) figures(a *Alert, r *AlertRule, d *subject, f alertrule.Finding) {
+	a.Step, a.Severity, a.Summary, a.Detail, a.UpdatedAt = f.Step, f.Severity, text(f.Summary), detailOf(r.Condition, d), p.now
 	a.Detail.Error, a.Detail.Advice = text(a.Detail.Error), text(a.Detail.Advice)
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
 // PreviewPeriod is how far a rule's preview looks back.
@@ -31,13 +33,6 @@ type PreviewTime struct {
 // previewTimes is how many times a preview tells.
 const previewTimes = 20
 
-// pastMinute is a minute of a destination's past.
-type pastMinute struct {
-	at                                                                          time.Time
-	deliveries, failed, attempts, failedAttempts, givenUp, peak, end, filterErr int
-	lag                                                                         time.Duration
-}
-
 // PreviewRule says when a rule would have fired within the last days, by what is kept of the past: to the minute.
 func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, in AlertRuleInput) (*Preview, error) {
 	r, err := s.NewAlertRule(ctx, scope, tenantID, in)
@@ -51,20 +46,20 @@ func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, i
 		return nil, err
 	}
 	var fired []PreviewTime
-	add := func(d *subject, at time.Time) {
-		fired = append(fired, PreviewTime{at, d.tenantID, d.id, names[d.key]})
+	replay := func(d *subject, past *alertrule.Past) {
+		past.Since = p.Since
+		d.Now = until
+		for _, at := range r.Condition.Replay(&d.Subject, past) {
+			fired = append(fired, PreviewTime{at, d.tenantID, d.id, names[d.key]})
+		}
 	}
-	switch r.Kind {
-	case RuleDisabled:
-		err = s.pastDisables(ctx, p.Since, subjects, add)
-	case RuleCertificate:
-		err = s.pastCertificates(ctx, r.Condition, p, subjects, add)
+	switch data, span := r.Condition.Data(); data {
+	case alertrule.Disabling:
+		err = s.pastDisables(ctx, p.Since, subjects, replay)
+	case alertrule.Certificate:
+		err = s.pastCertificates(ctx, until.Add(span), subjects, replay)
 	default:
-		err = s.pastMinutes(ctx, r, p.Since, subjects, func(d *subject, minutes []pastMinute) {
-			for _, at := range r.Condition.replay(d, minutes) {
-				add(d, at)
-			}
-		})
+		err = s.pastMinutes(ctx, data, p.Since, subjects, replay)
 	}
 	if err != nil {
 		return nil, err
@@ -75,13 +70,8 @@ func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, i
 	if r.Topics != nil {
 		notes = append(notes, fmt.Sprintf("%s these topics. All that goes there counts, whatever its topic.", countOf(len(subjects), "destination takes one of", "destinations take one of")))
 	}
-	switch {
-	case r.Kind == RuleCertificate:
-		notes = append(notes, "Only the certificates that were seen last are known, and not those that were renewed meanwhile. What began to be met earlier counts as of the first of the 7 days.")
-	case r.Kind == RuleBacklog:
-		notes = append(notes, "Of the past, only waits for first attempts are known; events that were held or retried are not among them.")
-	case r.Kind == RuleFailures && r.Condition.counted() == CountAttempts:
-		notes = append(notes, "Of the past, deliveries in a row are known and attempts are not, so that this counts deliveries.")
+	if unknown := r.Condition.Unknown(); unknown != "" {
+		notes = append(notes, unknown)
 	}
 	p.Note = strings.Join(notes, " ")
 	return p, nil
@@ -99,7 +89,7 @@ func (s *Store) subjectsOf(ctx context.Context, r *AlertRule) (map[int64]*subjec
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		d := &subject{}
 		var name string
-		err := row.Scan(&d.key, &d.tenant, &d.id, &d.tenantID, &d.topics, &d.limit, &name)
+		err := row.Scan(&d.key, &d.tenant, &d.id, &d.tenantID, &d.topics, &d.Limit, &name)
 		if err == nil && r.concerns(d) {
 			subjects[d.key], names[d.key] = d, name
 		}
@@ -108,7 +98,8 @@ func (s *Store) subjectsOf(ctx context.Context, r *AlertRule) (map[int64]*subjec
 	return subjects, names, err
 }
 
-func (s *Store) pastDisables(ctx context.Context, since time.Time, subjects map[int64]*subject, add func(*subject, time.Time)) error {
+// pastDisables calls fn with the times at which each destination was disabled.
+func (s *Store) pastDisables(ctx context.Context, since time.Time, subjects map[int64]*subject, fn func(*subject, *alertrule.Past)) error {
 	type named struct {
 		tenant int64
 		id     string
@@ -123,18 +114,22 @@ func (s *Store) pastDisables(ctx context.Context, since time.Time, subjects map[
 	}
 	var id string
 	var n named
+	times := map[*subject][]time.Time{}
 	_, err = pgx.ForEachRow(rows, []any{&id, &n.tenant, &n.id}, func() error {
 		if d := byName[n]; d != nil {
-			add(d, timeInID(id))
+			times[d] = append(times[d], timeInID(id))
 		}
 		return nil
 	})
+	for d, at := range times {
+		fn(d, &alertrule.Past{Disabled: at})
+	}
 	return err
 }
 
-// pastCertificates calls add for the destinations whose certificate, as it was seen last, meets the condition: when it began to.
-func (s *Store) pastCertificates(ctx context.Context, c Condition, p *Preview, subjects map[int64]*subject, add func(*subject, time.Time)) error {
-	rows, err := s.Pool.Query(ctx, "select destination_key, certificate_ends from destination_health where certificate_ends <= $1", p.Until.Add(time.Duration(c.CertificateExpires)))
+// pastCertificates calls fn with the destinations whose certificate, as it was seen last, ends until then.
+func (s *Store) pastCertificates(ctx context.Context, until time.Time, subjects map[int64]*subject, fn func(*subject, *alertrule.Past)) error {
+	rows, err := s.Pool.Query(ctx, "select destination_key, certificate_ends from destination_health where certificate_ends <= $1", until)
 	if err != nil {
 		return err
 	}
@@ -142,11 +137,9 @@ func (s *Store) pastCertificates(ctx context.Context, c Condition, p *Preview, s
 	var ends time.Time
 	_, err = pgx.ForEachRow(rows, []any{&k, &ends}, func() error {
 		if d := subjects[k]; d != nil {
-			at := ends.Add(-time.Duration(c.CertificateExpires))
-			if at.Before(p.Since) {
-				at = p.Since
-			}
-			add(d, at)
+			at := ends
+			d.Health.CertificateEnds = &at
+			fn(d, &alertrule.Past{})
 		}
 		return nil
 	})
@@ -161,16 +154,16 @@ func timeInID(id string) time.Time {
 }
 
 // pastMinutes calls fn with the minutes of each destination in which something failed that the rule may be about.
-func (s *Store) pastMinutes(ctx context.Context, r *AlertRule, since time.Time, subjects map[int64]*subject, fn func(*subject, []pastMinute)) error {
+func (s *Store) pastMinutes(ctx context.Context, data alertrule.Data, since time.Time, subjects map[int64]*subject, fn func(*subject, *alertrule.Past)) error {
 	keys := make([]int64, 0, len(subjects))
 	for k := range subjects {
 		keys = append(keys, k)
 	}
 	which := "peak > 0 or filter_failures > 0 or given_up > 0"
-	switch r.Kind {
-	case RuleRate:
+	switch data {
+	case alertrule.Rates:
 		which = "destination_key in (select destination_key from health_minutes where destination_key = any($1) and minute >= $2 and failed_attempts > 0)"
-	case RuleBacklog:
+	case alertrule.Waits:
 		which = "true"
 	}
 	rows, err := s.Pool.Query(ctx, `select destination_key, minute, deliveries, failed_deliveries, attempts, failed_attempts, given_up, peak, at_end, filter_failures, lag_ms
@@ -179,75 +172,21 @@ func (s *Store) pastMinutes(ctx context.Context, r *AlertRule, since time.Time, 
 		return err
 	}
 	var current int64
-	var list []pastMinute
+	var list []alertrule.Minute
 	var k, lag int64
-	var m pastMinute
-	_, err = pgx.ForEachRow(rows, []any{&k, &m.at, &m.deliveries, &m.failed, &m.attempts, &m.failedAttempts, &m.givenUp, &m.peak, &m.end, &m.filterErr, &lag}, func() error {
+	var m alertrule.Minute
+	_, err = pgx.ForEachRow(rows, []any{&k, &m.At, &m.Deliveries, &m.Failed, &m.Attempts, &m.FailedAttempts, &m.GivenUp, &m.Peak, &m.End, &m.FilterFailures, &lag}, func() error {
 		if k != current && len(list) > 0 {
-			fn(subjects[current], list)
+			fn(subjects[current], &alertrule.Past{Minutes: list})
 			list = list[:0]
 		}
 		current = k
-		m.lag = time.Duration(lag) * time.Millisecond
+		m.Wait = time.Duration(lag) * time.Millisecond
 		list = append(list, m)
 		return nil
 	})
 	if err == nil && len(list) > 0 {
-		fn(subjects[current], list)
+		fn(subjects[current], &alertrule.Past{Minutes: list})
 	}
 	return err
-}
-
-// replay says when the condition began to be met in a destination's past.
-func (c Condition) replay(d *subject, minutes []pastMinute) (fired []time.Time) {
-	open := false
-	var last time.Time
-	first := 0 // of the minutes within the window
-	var sum Rates
-	for i, m := range minutes {
-		met, over := false, m.end == 0
-		switch c.Kind() {
-		case RuleSteps:
-			limit := d.limit
-			if limit == 0 {
-				limit = stepsBase
-			}
-			met = m.peak*100 >= c.DisableSteps[0]*limit
-		case RuleFailures:
-			met = m.peak >= c.ConsecutiveFailures
-		case RuleExhausted:
-			met = m.givenUp > 0
-		case RuleFilter:
-			met, over = m.filterErr > 0, false
-			open = open && m.at.Sub(last) < filterQuiet
-		case RuleBacklog:
-			met = m.lag >= time.Duration(c.BacklogAge)
-			over = !met
-		case RuleRate:
-			sum.add(m, 1)
-			for ; m.at.Sub(minutes[first].at) >= time.Duration(c.Window) && first < i; first++ {
-				sum.add(minutes[first], -1)
-			}
-			_, met = c.rateMet(sum)
-			over = !met
-		}
-		if met && !open {
-			fired = append(fired, m.at)
-			open = true
-		}
-		if met {
-			last = m.at
-		}
-		if over {
-			open = false
-		}
-	}
-	return fired
-}
-
-func (r *Rates) add(m pastMinute, sign int) {
-	r.Deliveries += sign * m.deliveries
-	r.Failed += sign * m.failed
-	r.Attempts += sign * m.attempts
-	r.FailedAttempts += sign * m.failedAttempts
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
 const alertSelect = `select a.id, a.owner_key, a.rule_key, a.tenant_key, a.destination_key, a.status, a.step, a.severity, a.summary, a.detail, a.opened_at, a.updated_at,
@@ -190,7 +192,7 @@ func (s *Store) ResolveAlert(ctx context.Context, scope Scope, tenantID, id, act
 	}
 	why := "Resolved by " + actorName(actor) + "."
 	if message != "" {
-		why = "Resolved by " + actorName(actor) + ": " + message + ended(message)
+		why = "Resolved by " + actorName(actor) + ": " + message + alertrule.Ended(message)
 	}
 	committed := func() {}
 	err = s.inTx(ctx, func(tx pgx.Tx) error {

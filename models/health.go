@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/models/units"
 )
 
 // Health is how a destination does, as far as its recorded attempts tell. It counts deliveries as well as attempts: an
@@ -150,12 +151,7 @@ func (h *Health) Sentence() string {
 	return fmt.Sprintf("%s in a row failed (%s)", countOf(h.Failures, "delivery", "deliveries"), countOf(h.Attempts, "attempt", "attempts"))
 }
 
-func countOf(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
+func countOf(n int, one, many string) string { return units.Count(n, one, many) }
 
 // The flags of a packed result.
 const (

@@ -216,7 +216,7 @@ func (p *pass) begun(t *transition, n *Notification, last toldBefore) {
 		n.Status, n.Reason = NotificationSuppressed, mutedReason(t.alert)
 	case t.step:
 		// That it has become worse is said however short the time.
-	case t.kind == NoticeOpened && (last.over || t.rule.Kind == RuleDisabled):
+	case t.kind == NoticeOpened && (last.over || t.rule.Condition.Decided()):
 		// Whoever heard last that all is well must hear that it is not. That events are held is said each time.
 	case !last.began.IsZero() && p.now.Sub(last.began) < t.rule.Every():
 		n.Status = NotificationSuppressed
@@ -235,7 +235,7 @@ const (
 // flaps reports whether the end of an alert is told only once it is calm. Ends that somebody brought about are told at once,
 // and so are those of disabled destinations, which nothing but a decision enables.
 func (p *pass) flaps(t *transition, last toldBefore) bool {
-	return !p.byHand && t.rule.Kind != RuleDisabled && last.times >= flapsAfter
+	return !p.byHand && !t.rule.Condition.Decided() && last.times >= flapsAfter
 }
 
 // calm tells the ends that waited until it was calm, by how the last alert of the rule about the destination ended.

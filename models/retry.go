@@ -1,13 +1,14 @@
 package models
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/waybill-dev/waybill/models/units"
 )
 
 // RetryPolicy says when a failed delivery is tried again. It is exponential, or an explicit list of waits.
@@ -162,89 +163,11 @@ func isRetryOn(r string) bool {
 	return r == RetryUsual || slices.Contains(errorClasses, r)
 }
 
-// Duration is a time.Duration that reads and prints like "10s" or "6h" in JSON. A bare number counts seconds.
-type Duration time.Duration
-
-// MarshalJSON prints the duration in its shortest usual form: "90s" prints as "1m30s", "6h0m0s" as "6h".
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
-
-func (d Duration) String() string {
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
-}
-
-// UnmarshalJSON reads "10s", "6h" or a number of seconds.
-func (d *Duration) UnmarshalJSON(b []byte) error {
-	var v any
-	if err := json.Unmarshal(b, &v); err != nil {
-		return err
-	}
-	switch v := v.(type) {
-	case float64:
-		if math.Abs(v) > 1e9 {
-			return fmt.Errorf("a duration of %v seconds is too long", v)
-		}
-		*d = Duration(v * float64(time.Second))
-		return nil
-	case string:
-		p, err := ParseDuration(v)
-		*d = p
-		return err
-	case nil:
-		return nil
-	}
-	return fmt.Errorf("must be a duration like \"10s\" or \"6h\"")
-}
+// Duration and Days are how the API writes durations.
+type (
+	Duration = units.Duration
+	Days     = units.Days
+)
 
 // ParseDuration reads "10s", "6h", "2d" (days) or a bare number of seconds.
-func ParseDuration(s string) (Duration, error) {
-	s = strings.TrimSpace(s)
-	if n, err := strconv.ParseFloat(s, 64); err == nil && math.Abs(n) <= 1e9 {
-		return Duration(n * float64(time.Second)), nil
-	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.ParseFloat(days, 64); err == nil && math.Abs(n) <= 1e4 {
-			return Duration(n * 24 * float64(time.Hour)), nil
-		}
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration: write it like 10s, 5m or 6h", s)
-	}
-	return Duration(d), nil
-}
-
-// Days is a Duration of which whole days print as such: "14d".
-type Days Duration
-
-// MarshalJSON implements json.Marshaler.
-func (d Days) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
-
-// UnmarshalJSON reads what Duration reads.
-func (d *Days) UnmarshalJSON(b []byte) error { return (*Duration)(d).UnmarshalJSON(b) }
-
-func (d Days) String() string {
-	if n, whole := d.whole(); whole {
-		return fmt.Sprintf("%dd", n)
-	}
-	return Duration(d).String()
-}
-
-// Words are the days in a sentence: "14 days".
-func (d Days) Words() string {
-	if n, whole := d.whole(); whole {
-		return countOf(n, "day", "days")
-	}
-	return Duration(d).String()
-}
-
-func (d Days) whole() (int, bool) {
-	const day = 24 * time.Hour
-	return int(time.Duration(d) / day), d != 0 && time.Duration(d)%day == 0
-}
+func ParseDuration(s string) (Duration, error) { return units.ParseDuration(s) }

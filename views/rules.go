@@ -3,10 +3,10 @@ package views
 import (
 	"fmt"
 	"maps"
-	"strconv"
 	"strings"
 
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
 // Rules is the list of alert rules.
@@ -38,9 +38,14 @@ const (
 	ChannelsNone      = "none"
 )
 
-var ruleLabels = []Label{{"when", "When"}, {"when.disable_steps", "Steps"}, {"when.consecutive_failures", "Failures in a row"}, {"when.failure_rate", "Failure rate"},
-	{"when.window", "Window"}, {"when.min_attempts", "Least number"}, {"when.count", "Count"}, {"when.backlog_age", "Wait"}, {"when.certificate_expires", "Expires within"}, {"destination_ids", "Destinations"},
-	{"topics", "Topics"}, {"channel_ids", "Channels"}, {"every", "At most every"}, {"name", "Name"}}
+// ruleLabels names the controls of the form.
+func ruleLabels() []Label {
+	labels := []Label{{"when", "When"}, {"destination_ids", "Destinations"}, {"topics", "Topics"}, {"channel_ids", "Channels"}, {"every", "At most every"}, {"name", "Name"}}
+	for _, f := range alertrule.Fields() {
+		labels = append(labels, Label{"when." + f.Key, f.Label})
+	}
+	return labels
+}
 
 func (v Rule) action() string {
 	if v.Rule != nil {
@@ -59,37 +64,27 @@ func (v Rule) channelOptions() []Option {
 
 // NewRuleValues are what the form of a new rule starts with.
 func NewRuleValues() map[string][]string {
-	return map[string][]string{"when": {models.RuleFailures}, "when.disable_steps": {"50, 70, 90, 100"}, "when.consecutive_failures": {"10"}, "when.failure_rate": {"20"},
-		"when.window": {"15m"}, "when.min_attempts": {"20"}, "when.backlog_age": {"10m"}, "when.certificate_expires": {"14d"}, "when.count": {models.CountDeliveries}, "scope_mode": {ScopeAll},
-		"channels_mode": {ChannelsAll}, "resolve": {"true"}, "when.failures_count": {models.CountDeliveries}}
+	values := map[string][]string{"when": {alertrule.Kinds()[0].Name}, "scope_mode": {ScopeAll}, "channels_mode": {ChannelsAll}, "resolve": {"true"}}
+	for _, k := range alertrule.Kinds() {
+		for _, f := range k.Fields {
+			if f.Initial != "" {
+				values[ConditionControl(k, f)] = []string{f.Initial}
+			}
+		}
+	}
+	return values
 }
 
 // RuleValues are what the form of an existing rule starts with.
 func RuleValues(r *models.AlertRule) map[string][]string {
 	values := NewRuleValues()
-	c := r.Condition
 	values["name"], values["when"], values["every"] = []string{r.Name}, []string{r.Kind}, []string{models.Duration(r.Every()).String()}
-	switch r.Kind {
-	case models.RuleSteps:
-		var steps []string
-		for _, s := range c.DisableSteps {
-			steps = append(steps, strconv.Itoa(s))
+	if k := alertrule.Find(r.Kind); k != nil {
+		for _, f := range k.Fields {
+			if v, given := r.Condition[f.Key]; given {
+				values[ConditionControl(k, f)] = []string{f.Text(v)}
+			}
 		}
-		values["when.disable_steps"] = []string{strings.Join(steps, ", ")}
-	case models.RuleFailures:
-		values["when.consecutive_failures"] = []string{strconv.Itoa(c.ConsecutiveFailures)}
-		if c.Count != "" {
-			values["when.failures_count"] = []string{c.Count}
-		}
-	case models.RuleRate:
-		values["when.failure_rate"], values["when.window"], values["when.min_attempts"] = []string{number(c.FailureRate)}, []string{c.Window.String()}, []string{strconv.Itoa(c.MinAttempts)}
-		if c.Count != "" {
-			values["when.count"] = []string{c.Count}
-		}
-	case models.RuleBacklog:
-		values["when.backlog_age"] = []string{c.BacklogAge.String()}
-	case models.RuleCertificate:
-		values["when.certificate_expires"] = []string{c.CertificateExpires.String()}
 	}
 	if r.DestinationIDs != nil {
 		values["scope_mode"], values["destination_ids"] = []string{ScopeDestinations}, r.DestinationIDs
@@ -191,15 +186,68 @@ func previewName(p Page, t models.PreviewTime) string {
 	return name
 }
 
-// conditionFields are the inputs of each kind of condition.
-var conditionFields = map[string][]string{models.RuleSteps: {"when.disable_steps"}, models.RuleFailures: {"when.consecutive_failures"},
-	models.RuleRate: {"when.failure_rate", "when.window", "when.min_attempts", "when.count"}, models.RuleBacklog: {"when.backlog_age"},
-	models.RuleCertificate: {"when.certificate_expires"}}
+// ConditionControl is the name of the control for a field of a kind of condition. Kinds that have the same field have a
+// control each, since a form without JavaScript sends them all.
+func ConditionControl(k *alertrule.Kind, f alertrule.Field) string {
+	if alertrule.Shared(f.Key) {
+		return "when." + k.Name + "." + f.Key
+	}
+	return "when." + f.Key
+}
 
-func conditionLabel(kind string) string {
-	return map[string]string{models.RuleSteps: "Steps towards being disabled", models.RuleFailures: "Failures in a row", models.RuleRate: "Failure rate",
-		models.RuleDisabled: "The destination is disabled", models.RuleExhausted: "A delivery has used up its retries", models.RuleBacklog: "Events wait",
-		models.RuleFilter: "The filter fails on an event", models.RuleCertificate: "A TLS certificate expires"}[kind]
+// phrasePart is a part of a condition's sentence: words, or the control of a field.
+type phrasePart struct {
+	words string
+	field *alertrule.Field
+}
+
+func phraseOf(k *alertrule.Kind) (parts []phrasePart) {
+	for i, s := range strings.Split(k.Phrase, "{") {
+		key, words, ok := strings.Cut(s, "}")
+		if i > 0 && ok {
+			parts, s = append(parts, phrasePart{field: k.Field(key)}), words
+		}
+		if s = strings.TrimSpace(s); s != "" {
+			parts = append(parts, phrasePart{words: s})
+		}
+	}
+	return parts
+}
+
+// conditionProblem is what is wrong with a field of a kind of condition; empty for nothing.
+func conditionProblem(f Form, k *alertrule.Kind, field alertrule.Field) string {
+	if alertrule.Shared(field.Key) && !f.Has("when", k.Name) {
+		return ""
+	}
+	return f.ProblemOf("when." + field.Key)
+}
+
+func inputLabel(f *alertrule.Field) string {
+	if f.Input != "" {
+		return f.Input
+	}
+	return f.Label
+}
+
+func inputWidth(f *alertrule.Field) string {
+	switch f.Type {
+	case alertrule.Ints:
+		return "w-44"
+	case alertrule.Number:
+		return "w-16"
+	}
+	return "w-20"
+}
+
+// everyHint explains how often a rule tells, and what it is for conditions that do not say so.
+func everyHint() string {
+	s := "For each destination, like 10m or 1h; also how often it reminds of what is still open. 0s for each time, without reminders. Left empty, a new rule takes 1h"
+	for _, k := range alertrule.Kinds() {
+		if k.Every > 0 {
+			s += fmt.Sprintf(", and %s with “%s”", models.Duration(k.Every), k.Label)
+		}
+	}
+	return s + "."
 }
 
 func labelOf(labels []Label, name string) string {
