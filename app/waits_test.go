@@ -58,7 +58,7 @@ func TestWaitsAreTold(t *testing.T) {
 	for _, text := range []string{"keeps failing", "1 delivery waits for it", "Next attempt at about", "Deliveries wait; the table says what for."} {
 		event.says(text)
 	}
-	for _, text := range []string{"keeps failing", "1 delivery waits for it", "That is until about"} {
+	for _, text := range []string{"keeps failing", "1 delivery waits for it", "All will have been tried by about"} {
 		hook.says(text)
 	}
 	if h := a.want(200, "GET", "/tenants/acme/destinations/hook/health", nil).body["waits"].(map[string]any); h["why"] != "failing" || h["deliveries"] != 1.0 || h["until"] == nil {

@@ -216,10 +216,10 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 		case p.in.DestinationID != "" && t.routes.byID[p.in.DestinationID] == nil:
 			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("Tenant %q has no destination %q.", cut(p.in.TenantID, 80), cut(p.in.DestinationID, 80)),
 				Fields: map[string]string{"destination_id": "is unknown"}}
-		case p.in.ID == "":
-			fresh = append(fresh, p)
 		case p.in.Topic == "" && len(catalogue) > 0 && p.in.Trigger != TriggerTest: // most destinations would never get it
 			p.err = Invalid("topic", "is required")
+		case p.in.ID == "":
+			fresh = append(fresh, p)
 		default:
 			id := callerID{t.key, p.in.ID}
 			if named[id] != nil {

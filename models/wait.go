@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -100,6 +101,14 @@ func (s *Store) countWaiting(ctx context.Context, destination int64, w *Wait, mo
 
 // Reason says in a sentence why deliveries wait.
 func (w *Wait) Reason() string {
+	reason := w.why()
+	if rest, ok := strings.CutPrefix(reason, "Waits: the"); ok && w.Waiting == 0 {
+		return "The" + rest // a pace that holds, though nothing has to wait for it now
+	}
+	return reason
+}
+
+func (w *Wait) why() string {
 	switch w.Why {
 	case WaitAsked, WaitEased:
 		return "Waits: the receiver asked to slow down."
@@ -117,6 +126,9 @@ func (w *Wait) waiting() string {
 	more := ""
 	if w.More {
 		more = "more than "
+	}
+	if w.Waiting == 0 {
+		return "no delivery waits for it now"
 	}
 	if w.Waiting == 1 && !w.More {
 		return "1 delivery waits for it"

@@ -216,9 +216,6 @@ func (v DestinationForm) topicOptions() []Option {
 	return v.withChosen(slices.Concat(groups, out, changeTopicOptions()))
 }
 
-// operators reports whether the form is for a destination of the operators.
-func (v DestinationForm) operators() bool { return v.Tenant == models.OperatorTenant }
-
 // withChosen adds the topics that the destination takes although they are not offered.
 func (v DestinationForm) withChosen(options []Option) []Option {
 	for _, t := range v.Form.Values["topics"] {

@@ -921,7 +921,7 @@ func deliverySettings(v DestinationForm) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if v.signs() {
-			templ_7745c5c3_Err = Select(v.Form, Control{Name: "signature", Label: "Signature", Hint: "How requests are signed.", Unmarked: true, Options: []Option{{Value: v.standard(), Label: "Standard Webhooks (webhook-signature)"}, {Value: "v1a", Label: "Standard Webhooks, asymmetric (v1a, ed25519)"}, {Value: "outpost", Label: "Outpost (x-outpost-signature)"}, {Value: "custom", Label: "Custom, as the fields below say"}}}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Select(v.Form, Control{Name: "signature", Label: "Signature", Hint: "How requests are signed.", Unmarked: true, Options: []Option{{Value: v.standard(), Label: "Standard Webhooks (webhook-signature)"}, {Value: "v1a", Label: "Standard Webhooks, asymmetric (v1a, ed25519)"}, {Value: "outpost", Label: "Outpost (x-outpost-signature)"}, {Value: "custom", Label: "Custom: set it up in the fields below"}}}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -945,7 +945,7 @@ func deliverySettings(v DestinationForm) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 61, "Signatures and headers for receivers that exist already</summary><div class=\"mt-2 space-y-4\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 61, "Advanced: signatures and headers for receivers that you have already</summary><div class=\"mt-2 space-y-4\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -960,7 +960,7 @@ func deliverySettings(v DestinationForm) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = Input(v.Form, Control{Name: "rate_limit.per_second", Label: "Deliveries a second", Hint: "At most, by all workers together. Empty for no limit.", InputMode: "decimal", Mono: true, Narrow: true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = Input(v.Form, Control{Name: "rate_limit.per_second", Label: "Deliveries a second", Hint: "At most, by all workers together. Empty for no limit.", InputMode: "decimal", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -277,3 +277,19 @@ func manualText(l models.AppliedLimits) string {
 	}
 	return strings.ToUpper(text[:1]) + text[1:]
 }
+
+// note says what the list is of, where that is not plain.
+func (v Destinations) note() string {
+	if v.operators() {
+		return "Where this server's own events go: alerts, attempts and changes of all tenants."
+	}
+	return ""
+}
+
+// nowhereText says what it means that there is no destination.
+func (v Destinations) nowhereText() string {
+	if v.operators() {
+		return "Alerts, attempts and changes of all tenants are sent nowhere."
+	}
+	return "Events you publish have nowhere to go."
+}

@@ -268,3 +268,11 @@ func (v Events) nothingText() string {
 func (v Events) nextURL() string {
 	return CursorsOf(v.List, v.Since).url(EventsURL(v.Tenant), v.Query, "next", v.List.Next)
 }
+
+// noneText says how the first event comes about.
+func (v Events) noneText() string {
+	if v.operators() {
+		return "The server writes one when something happens that a destination takes. Or send a test event to a destination."
+	}
+	return "Publish one with POST /api/v1/publish, or send a test event to a destination."
+}

@@ -150,7 +150,7 @@ func EventsPage(v Events) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = EmptyState("activity", "No events yet", "Publish one with POST /api/v1/publish, or send a test event to a destination.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = EmptyState("activity", "No events yet", v.noneText()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -108,12 +108,11 @@ func disableAfterText(limit int) string {
 // waitText says why deliveries wait, and until when about.
 func waitText(w *models.Wait, now time.Time) string {
 	at := w.Expected(now)
-	if at.IsZero() {
+	switch {
+	case w.Until.After(now):
+		return w.Reason() + " It is tried again at " + hourMinute(at, now) + " UTC."
+	case at.IsZero() || w.Waiting == 0:
 		return w.Reason()
 	}
-	about := "about "
-	if !w.Until.IsZero() {
-		about = ""
-	}
-	return w.Reason() + " That is until " + about + hourMinute(at, now) + " UTC."
+	return w.Reason() + " All will have been tried by about " + hourMinute(at, now) + " UTC."
 }

@@ -101,6 +101,9 @@ type navEntry struct {
 	url     string
 }
 
+// operators reports whether the page is about the operators' own destinations, to which nobody can publish.
+func (p Page) operators() bool { return p.Tenant == models.OperatorTenant }
+
 // navigation lists the entries that work for the page's viewer.
 func (p Page) navigation() []navGroup {
 	if p.Tenant == "" {

@@ -54,25 +54,25 @@ func schemeFields() []adapters.Field {
 	text := func(key, label, help, placeholder string) adapters.Field {
 		return adapters.Field{Key: key, Label: label, Type: adapters.FieldText, Help: help, Placeholder: placeholder, MaxLength: 500, Advanced: true}
 	}
-	choice := func(key, label, help string, options ...adapters.Option) adapters.Field {
-		return adapters.Field{Key: key, Label: label, Type: adapters.FieldSelect, Help: help, Options: options, Advanced: true}
+	// none is what a choice says when nothing is chosen.
+	choice := func(key, label, none, help string, options ...adapters.Option) adapters.Field {
+		return adapters.Field{Key: key, Label: label, Type: adapters.FieldSelect, Help: help, Placeholder: none, Options: options, Advanced: true}
 	}
 	header := func(key, label, what string) adapters.Field {
-		return text(key, label, "With the signature custom: the whole name of the header with "+what+"; none leaves it out.", "")
+		return text(key, label, "For the signature Custom. The whole name of the header that holds "+what+". Empty leaves it out.", "")
 	}
-	second := choice(secondField, "Second signature", "In another scheme, on the same request: for receivers that change over one by one.", adapters.Option{Value: schemeStandard, Label: "Standard Webhooks"},
+	second := choice(secondField, "Second signature", "None", "In another scheme, on the same request: for receivers that change over one by one.", adapters.Option{Value: schemeStandard, Label: "Standard Webhooks"},
 		adapters.Option{Value: schemeEd25519, Label: "Standard Webhooks, asymmetric (v1a)"}, adapters.Option{Value: schemeOutpost, Label: "Outpost"}, adapters.Option{Value: schemeCustom, Label: "Custom"})
-	second.Placeholder = "None"
 	return []adapters.Field{
-		text(prefixField, "Header prefix", "What the names of headers begin with, instead of waybill- or, with the signature outpost, x-outpost-.", "x-acme-"),
-		text(headerField, "Signature header", "With the signature custom: the whole name of its header; the prefix and signature when empty.", "X-Acme-Signature"),
-		choice(algorithmField, "Algorithm", "With the signature custom; HMAC with SHA-256 unless something else is chosen.", adapters.Option{Value: "hmac-sha256", Label: "HMAC-SHA256"},
+		text(prefixField, "Header prefix", "What names of headers begin with. Empty for waybill-, and x-outpost- with the signature Outpost.", "x-acme-"),
+		text(headerField, "Signature header", "For the signature Custom. The whole name of its header. Empty for the prefix followed by signature.", "X-Acme-Signature"),
+		choice(algorithmField, "Algorithm", "HMAC-SHA256 (default)", "For the signature Custom.", adapters.Option{Value: "hmac-sha256", Label: "HMAC-SHA256"},
 			adapters.Option{Value: "hmac-sha512", Label: "HMAC-SHA512"}, adapters.Option{Value: "hmac-sha1", Label: "HMAC-SHA1"}),
-		choice(encodingField, "Encoding", "With the signature custom: how its bytes are written; hex unless something else is chosen.", adapters.Option{Value: "hex", Label: "Hex"},
+		choice(encodingField, "Encoding", "Hex (default)", "For the signature Custom. How the bytes of the signature are written.", adapters.Option{Value: "hex", Label: "Hex"},
 			adapters.Option{Value: "base64", Label: "Base64"}, adapters.Option{Value: "base64url", Label: "Base64 for URLs, without padding"}),
-		text(contentField, "Signed content", "With the signature custom: a template with {{.Body}}, {{.EventID}}, {{.Topic}}, {{.Timestamp.Unix}}.", defaultContent),
-		text(valueField, "Value of the header", "With the signature custom: a template with {{.Signatures}} and the fields of the content but the body.", defaultValue),
-		choice(secretFormField, "Form of the secret", "With the signature custom: how the secret stands for the key; its text as it is unless something else is chosen.",
+		text(contentField, "Signed content", "For the signature Custom. A template with {{.Body}}, {{.EventID}}, {{.Topic}}, {{.Timestamp.Unix}}.", defaultContent),
+		text(valueField, "Value of the header", "For the signature Custom. A template with {{.Signatures}} and the same fields, except the body.", defaultValue),
+		choice(secretFormField, "Form of the secret", "Text as it is (default)", "For the signature Custom. How the key is read from the secret.",
 			adapters.Option{Value: "text", Label: "Text as it is"}, adapters.Option{Value: "hex", Label: "Hex"}, adapters.Option{Value: "base64", Label: "Base64"},
 			adapters.Option{Value: "whsec", Label: "whsec_ and base64"}),
 		header(eventIDField, "Event ID header", "the event's id"),

@@ -1,10 +1,12 @@
-// Attempts: all that have failed of an event retried at once, and two compared.
+// Attempts: what would have been sent, all that have failed of an event retried at once, and two compared.
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
 import { startReceiver } from '../lib/receiver.mjs';
 import { journey, openSite, phone } from './harness.mjs';
 
-const site = await openSite({ env: { MANUAL_RETRY_LIMIT: '1' } });
+const site = await openSite({ env: {
+  MANUAL_RETRY_LIMIT: '1', LOGS_URL: 'https://logs.example.com/?q={attempt_id}', TRACES_URL: 'https://traces.example.com/{trace_id}',
+} });
 
 // Receivers answer 500 until they are told otherwise.
 async function failing(tenant, ...names) {
@@ -76,4 +78,26 @@ journey(site, 'two attempts are compared', async (v) => {
   await v.follow('Compare with the one before');
   assert.equal(await v.heading.innerText(), 'Compare attempts');
   await v.open(`/t/${tenant}/attempts/compare?a=${id}`, { status: 404 });
+});
+
+journey(site, 'an attempt that found nobody shows the request that would have gone', async (v) => {
+  const tenant = await site.tenant();
+  const receiver = await startReceiver();
+  await receiver.close(); // nobody listens there now
+  await site.destination(tenant, { id: 'gone', type: 'webhook', name: 'Gone', config: { url: receiver.url, custom_headers: { Authorization: 'Bearer planted' } } });
+  const trace = '0af7651916cd43dd8448eb211c80319c';
+  const { id } = await site.api('POST', '/publish', { tenant_id: tenant, topic: 'order.created', data: { n: 1 } }, { prefer: 'wait=20', traceparent: `00-${trace}-b7ad6b7169203331-01` });
+  await site.settled(tenant, id);
+  await v.open(`/t/${tenant}/events/${id}`);
+  await v.follow(/^Failed/, { within: v.main.getByRole('list', { name: 'Attempts, newest first' }) });
+  await v.sees('It was not sent:');
+  await v.sees(`POST ${receiver.url}`);
+  const headers = v.main.getByRole('table', { name: 'Request headers' });
+  assert.match(await v.row('webhook-id', headers).innerText(), new RegExp(id));
+  assert.ok(!(await v.page.content()).includes('planted'), 'credentials are masked');
+  await v.sees('Nothing came back.');
+  assert.match(await v.main.getByRole('region', { name: 'Log' }).innerText(), /^connect: failed after .*refused/);
+  const attempt = v.path.split('/').at(-1);
+  assert.equal(await v.link('Logs').getAttribute('href'), `https://logs.example.com/?q=${attempt}`);
+  assert.equal(await v.link('Trace').getAttribute('href'), `https://traces.example.com/${trace}`);
 });
