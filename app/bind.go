@@ -147,7 +147,7 @@ func decodeJSON(b []byte, dst reflect.Value, strict bool) error {
 		if err := json.Unmarshal(value, dst.Field(i).Addr().Interface()); err != nil {
 			field, message := fieldProblem(name, err)
 			parts := map[string]string{}
-			var several alertrule.Problems
+			var several alertrule.ReadError
 			if errors.As(err, &several) {
 				for key, err := range several {
 					part, message := fieldProblem(name+"."+key, err)

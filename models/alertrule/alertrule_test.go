@@ -134,7 +134,7 @@ func TestConditionsThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	var c alertrule.Condition
 	err := json.Unmarshal([]byte(`{"consecutive_failures": "three", "window": "15x", "disabled": true, "no_such": 1}`), &c)
-	var bad alertrule.Problems
+	var bad alertrule.ReadError
 	if !errors.As(err, &bad) || len(bad) != 2 || bad["consecutive_failures"] == nil || bad["window"] == nil {
 		t.Errorf("%v", err)
 	}

@@ -13,7 +13,8 @@ func init() {
 	Register(Kind{
 		Name: certificateExpires, Position: 80, Label: "A TLS certificate expires",
 		Phrase: "the destination's certificate ends within {certificate_expires}",
-		Fields: []Field{{Key: certificateExpires, Type: Days, Label: "Expires within", Min: float64(time.Hour), Max: float64(365 * 24 * time.Hour), Initial: "14d",
+		Fields: []Field{{Key: certificateExpires, Type: Days, Label: "Expires within",
+			Min: float64(time.Hour), Max: float64(365 * 24 * time.Hour), Initial: "14d",
 			Problem: "must be between 1h and 365d", Doc: "The destination's TLS certificate ends within this time, or has ended."}},
 		Data: Certificate, Span: certificateExpires,
 		Every:     24 * time.Hour, // it takes days to be renewed
@@ -34,7 +35,8 @@ func init() {
 			if ends == nil {
 				return "The destination was changed. What is known of its new certificate is told with the next connection.", true
 			}
-			return "A certificate was seen that is valid until " + ends.UTC().Format("2 January 2006, 15:04 UTC") + ".", ends.Sub(d.Now) > c.duration(certificateExpires)
+			return "A certificate was seen that is valid until " + ends.UTC().Format("2 January 2006, 15:04 UTC") + ".",
+				ends.Sub(d.Now) > c.duration(certificateExpires)
 		},
 		Replay: func(c Condition, d *Subject, past *Past) []time.Time {
 			ends := d.Health.CertificateEnds
@@ -48,7 +50,8 @@ func init() {
 			return []time.Time{at}
 		},
 		Unknown: func(Condition) string {
-			return "Only the certificates that were seen last are known, and not those that were renewed meanwhile. What began to be met earlier counts as of the first of the 7 days."
+			return "Only the certificates that were seen last are known, and not those that were renewed meanwhile. " +
+				"What began to be met earlier counts as of the first of the 7 days."
 		},
 	})
 }

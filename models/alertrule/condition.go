@@ -35,7 +35,8 @@ const (
 )
 
 var goTypes = map[FieldType]reflect.Type{Switch: reflect.TypeFor[bool](), Int: reflect.TypeFor[int](), Number: reflect.TypeFor[float64](),
-	Ints: reflect.TypeFor[[]int](), Choice: reflect.TypeFor[string](), Duration: reflect.TypeFor[units.Duration](), Days: reflect.TypeFor[units.Days]()}
+	Ints: reflect.TypeFor[[]int](), Choice: reflect.TypeFor[string](),
+	Duration: reflect.TypeFor[units.Duration](), Days: reflect.TypeFor[units.Days]()}
 
 // Go is the type of the values of such fields.
 func (t FieldType) Go() reflect.Type { return goTypes[t] }
@@ -91,22 +92,22 @@ func (f *Field) takes(v any) bool {
 	return f.Type == Switch
 }
 
-// Problems are the fields of a condition that cannot be read, and why.
-type Problems map[string]error
+// ReadError has the fields of a condition that cannot be read, and why.
+type ReadError map[string]error
 
-func (p Problems) Error() string {
-	keys := slices.Sorted(maps.Keys(p))
-	return keys[0] + ": " + p[keys[0]].Error()
+func (e ReadError) Error() string {
+	keys := slices.Sorted(maps.Keys(e))
+	return keys[0] + ": " + e[keys[0]].Error()
 }
 
-// UnmarshalJSON implements json.Unmarshaler. What is wrong with several fields is reported at once, as Problems.
+// UnmarshalJSON implements json.Unmarshaler. What is wrong with several fields is reported at once, in a ReadError.
 func (c *Condition) UnmarshalJSON(b []byte) error {
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(b, &raw); err != nil {
 		return err
 	}
 	*c = Condition{}
-	bad := Problems{}
+	bad := ReadError{}
 	for _, f := range Fields() {
 		value, given := raw[f.Key]
 		if !given {

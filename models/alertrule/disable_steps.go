@@ -14,8 +14,10 @@ func init() {
 	Register(Kind{
 		Name: disableSteps, Position: 20, Label: "Steps towards being disabled",
 		Phrase: "{disable_steps} % of the deliveries in a row have failed at which the destination is disabled",
-		Fields: []Field{{Key: disableSteps, Type: Ints, Label: "Steps", Input: "Steps in percent", Min: 1, Max: 100, Most: 10, Initial: "50, 70, 90, 100",
-			Problem: "must be up to 10 percentages between 1 and 100", Doc: "Failing deliveries in a row, in percent of the limit at which the destination is disabled."}},
+		Fields: []Field{{Key: disableSteps, Type: Ints, Label: "Steps", Input: "Steps in percent",
+			Min: 1, Max: 100, Most: 10, Initial: "50, 70, 90, 100",
+			Problem: "must be up to 10 percentages between 1 and 100",
+			Doc:     "Failing deliveries in a row, in percent of the limit at which the destination is disabled."}},
 		Data: Failures,
 		Sentence: func(c Condition) string {
 			return Find(disableSteps).Fields[0].Text(steps(c)) + " % of the deliveries in a row have failed at which the destination is disabled"

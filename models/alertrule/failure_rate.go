@@ -16,7 +16,8 @@ func init() {
 		Fields: []Field{
 			{Key: failureRate, Type: Number, Label: "Failure rate", Input: "Percent", Min: 0, Max: 100, Initial: "20",
 				Problem: "must be a percentage above 0, at most 100", Doc: "Percent of what was tried within the window."},
-			{Key: "window", Type: Duration, Label: "Window", Min: float64(time.Minute), Max: float64(24 * time.Hour), Default: units.Duration(15 * time.Minute), Initial: "15m",
+			{Key: "window", Type: Duration, Label: "Window", Min: float64(time.Minute), Max: float64(24 * time.Hour),
+				Default: units.Duration(15 * time.Minute), Initial: "15m",
 				Problem: "must be between 1m and 24h", Doc: "With 'failure_rate'; 15m when missing."},
 			{Key: "min_attempts", Type: Int, Label: "Least number", Min: 1, Default: 20, Initial: "20",
 				Problem: "must be at least 1", Doc: "With 'failure_rate': fewer than that tell nothing; 20 when missing."},
@@ -24,7 +25,8 @@ func init() {
 		},
 		Data: Rates, Span: "window",
 		Sentence: func(c Condition) string {
-			return fmt.Sprintf("at least %g %% of %s failed within %s (at least %d)", c.number(failureRate), c.Counted(), units.Duration(c.duration("window")), c.int("min_attempts"))
+			return fmt.Sprintf("at least %g %% of %s failed within %s (at least %d)",
+				c.number(failureRate), c.Counted(), units.Duration(c.duration("window")), c.int("min_attempts"))
 		},
 		Met: func(c Condition, d *Subject) (Finding, bool) { return rateMet(c, d.Tried[c.duration("window")]) },
 		Over: func(c Condition, d *Subject, _ time.Time) (string, bool) {

@@ -17,7 +17,8 @@ func init() {
 		Sentence: func(Condition) string { return "the filter fails" },
 		Met: func(_ Condition, d *Subject) (Finding, bool) {
 			h := d.Health
-			return Finding{Severity: SeverityError, Summary: units.Count(h.FilterFailures, "event", "events") + " could not be filtered, and failed. " + h.FilterError}, filterFails(d)
+			summary := units.Count(h.FilterFailures, "event", "events") + " could not be filtered, and failed. " + h.FilterError
+			return Finding{Severity: SeverityError, Summary: summary}, filterFails(d)
 		},
 		Over: func(_ Condition, d *Subject, _ time.Time) (string, bool) {
 			return "The filter works again, or was removed.", !filterFails(d)

@@ -10,7 +10,8 @@ func init() {
 		Sentence: func(Condition) string { return "a delivery has used up its retries" },
 		Met: func(_ Condition, d *Subject) (Finding, bool) {
 			h := d.Health
-			return Finding{Severity: SeverityError, Summary: deliveries(max(h.GivenUp, h.GaveUp)) + " failed for good" + lastError(h)}, h.GivenUp+h.GaveUp > 0
+			summary := deliveries(max(h.GivenUp, h.GaveUp)) + " failed for good" + lastError(h)
+			return Finding{Severity: SeverityError, Summary: summary}, h.GivenUp+h.GaveUp > 0
 		},
 		Over: recovered,
 		Replay: func(_ Condition, _ *Subject, past *Past) []time.Time {
