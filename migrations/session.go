@@ -52,7 +52,7 @@ func CheckSession(ctx context.Context, url string) error {
 		if err != nil {
 			return fmt.Errorf("connect to PostgreSQL: %w", err)
 		}
-		defer conn.Close(context.WithoutCancel(ctx))
+		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 		conns[i] = conn
 	}
 	mine := ""

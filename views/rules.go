@@ -250,14 +250,6 @@ func everyHint() string {
 	return s + "."
 }
 
-func labelOf(labels []Label, name string) string {
-	for _, l := range labels {
-		if l.Name == name {
-			return l.Text
-		}
-	}
-	return name
-}
 
 func (v Rule) submit() string {
 	if v.Rule != nil {
