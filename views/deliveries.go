@@ -137,6 +137,7 @@ func settled(list []*models.Delivery) bool {
 }
 
 // underWay says what goes on with deliveries that are not settled: an attempt is only said to be made where one is.
+// A first one leaves no mark before it is over.
 func underWay(list []*models.Delivery) string {
 	waits := false
 	for _, d := range list {
@@ -150,7 +151,7 @@ func underWay(list []*models.Delivery) string {
 	if waits {
 		return "Deliveries wait; the table says what for."
 	}
-	return "The first attempt is about to be made."
+	return "The first attempt is under way, or about to be."
 }
 
 // statusViews are the quick views of a list by status.
