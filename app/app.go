@@ -85,6 +85,11 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 			return nil, err
 		}
 	}
+	if cfg.Role != "serve" { // whose migration has looked
+		if err := migrations.CheckSession(ctx, cfg.DatabaseURL); err != nil {
+			return nil, err
+		}
+	}
 	keys, err := seal.New(cfg.SecretKey, cfg.OlderKeys...)
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)

@@ -108,6 +108,14 @@ func (a *App) tokenActor(ctx context.Context, token string) (*models.Actor, erro
 	return &models.Actor{Name: "token of " + t.ID, Kind: models.ActorToken, Scope: t.Scope(), TenantID: t.ID, May: []models.Permission{models.MayRead, models.MayWrite, models.MayRetry}}, nil
 }
 
+// sinceByOperators refuses those who see one tenant only where they say since when there is something.
+func sinceByOperators(c *Call, s models.Since) error {
+	if c.Actor.TenantID != "" && (s.CreatedAt != nil || s.UpdatedAt != nil) {
+		return &models.Error{Kind: models.KindForbidden, Message: "created_at and updated_at are for operators' keys; " + c.Actor.Name + " sees one tenant only. Leave them out."}
+	}
+	return nil
+}
+
 // operatorsOnly refuses callers that see one tenant only, where a request concerns the whole server.
 func operatorsOnly(c *Call) error {
 	if c.Actor.TenantID != "" {

@@ -124,6 +124,9 @@ type createDestinationRequest struct {
 
 func (a *App) createDestination(ctx context.Context, c *Call, req *createDestinationRequest) (*Reply, error) {
 	req.Body.Actor = c.Actor.Name
+	if err := sinceByOperators(c, req.Body.Since()); err != nil {
+		return nil, err
+	}
 	d, err := a.store.CreateDestination(ctx, c.Scope(), req.Tenant, req.Body)
 	if err != nil {
 		return nil, err

@@ -92,8 +92,12 @@ func examine(ctx context.Context, cfg *Config, repair bool) ([]models.Finding, e
 		return nil, err
 	}
 	defer store.Close()
+	session := models.CheckSession(ctx, cfg.DatabaseURL)
+	if session.Level != models.LevelOK {
+		return []models.Finding{session}, nil
+	}
 	schema := models.CheckSchema(ctx, store)
-	found := []models.Finding{schema}
+	found := []models.Finding{session, schema}
 	if schema.Level != models.LevelOK {
 		return found, nil
 	}

@@ -68,7 +68,7 @@ type filterTrialJSON struct {
 // testFilter tells what a filter would do: to an event in the request, or to recent events.
 func (a *App) testFilter(ctx context.Context, c *Call, req *testFilterRequest) (*Reply, error) {
 	b := &req.Body
-	f, err := filter.Parse(b.Filter)
+	f, err := filter.ParseNew(b.Filter)
 	if err != nil {
 		return nil, models.FilterError("filter", err)
 	}
@@ -114,7 +114,7 @@ func (a *App) convertFilter(_ context.Context, _ *Call, req *convertFilterReques
 		field = "rules"
 		f, err = filter.FromRules(*b.Rules)
 	} else {
-		f, err = filter.Parse(b.Filter)
+		f, err = filter.ParseNew(b.Filter)
 	}
 	if err != nil {
 		return nil, models.FilterError(field, err)

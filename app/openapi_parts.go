@@ -143,6 +143,11 @@ func newReflector() *openapi.Reflector {
 	sided(reflect.TypeFor[models.Topics](), "Topics",
 		&openapi.Schema{Description: "`*` for all, or topics and patterns (`order.*`).", OneOf: []*openapi.Schema{all, list}},
 		&openapi.Schema{Description: "`*` for all, one topic or pattern (`order.*`), or a list of them.", OneOf: []*openapi.Schema{{Type: "string"}, list}})
+	text := []string{"string", "number", "boolean", "null"}
+	r.Types[reflect.TypeFor[models.StringPatch]()] = func(openapi.Side) *openapi.Schema {
+		return &openapi.Schema{Type: []string{"object", "null"}, Additional: &openapi.Schema{Type: text}}
+	}
+	r.Types[reflect.TypeFor[models.Texts]()] = r.Types[reflect.TypeFor[models.StringPatch]()]
 	named(reflect.TypeFor[models.Values](), "Settings", &openapi.Schema{Type: "object", Additional: &openapi.Schema{Type: []string{"string", "boolean", "number", "array", "object", "null"}},
 		Description: "By key, as the type's fields say: strings; JSON's own booleans, numbers, lists and objects are taken where they are meant."})
 	return r

@@ -139,7 +139,7 @@ func (st *filterState) parse(fields []models.SuggestedField, lenient bool) parse
 	if err != nil {
 		return parsed{err: models.FilterError("filter", err)}
 	}
-	f, err := filter.Parse(raw)
+	f, err := filter.ParseNew(raw)
 	if err != nil {
 		return parsed{err: models.FilterError("filter", err)}
 	}

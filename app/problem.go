@@ -35,6 +35,10 @@ func (a *App) onError(c *fiber.Ctx, err error) error {
 	}
 	e := models.AsError(err)
 	id := requestID(c)
+	early := id == "" // it could not be read, so that no route has seen it
+	if early {
+		id = identify(c)
+	}
 	if e.Kind == models.KindInternal || e.Kind == models.KindUnavailable && e.Err != nil { // back-pressure is counted, not told
 		a.log.Error("request failed", slog.String("request_id", id), slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Any("error", err))
 	}
@@ -45,7 +49,7 @@ func (a *App) onError(c *fiber.Ctx, err error) error {
 		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
 	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	if isAPI(c) {
+	if isAPI(c) || early && !strings.Contains(c.Get(fiber.HeaderAccept), fiber.MIMETextHTML) {
 		return c.Status(e.Status()).JSON(problemOf(e, id))
 	}
 	return a.errorPage(c, e, id)
@@ -58,6 +62,8 @@ func fromFiber(fe *fiber.Error) error {
 		return &models.Error{Kind: models.KindNotFound, Message: "There is nothing at this address."}
 	case fiber.StatusMethodNotAllowed:
 		return &models.Error{Kind: models.KindNotFound, Message: "This address does not answer to this method."}
+	case fiber.StatusNotImplemented:
+		return &models.Error{Kind: models.KindMalformed, Message: "There is no such method. Use GET, HEAD, POST, PUT, PATCH or DELETE."}
 	case fiber.StatusRequestEntityTooLarge:
 		return &models.Error{Kind: models.KindTooLarge, Message: "The request is too large."}
 	case fiber.StatusRequestHeaderFieldsTooLarge:
@@ -70,7 +76,7 @@ func fromFiber(fe *fiber.Error) error {
 }
 
 func isAPI(c *fiber.Ctx) bool {
-	return strings.HasPrefix(c.Path(), apiPrefix+"/") || c.Path() == apiPrefix
+	return strings.HasPrefix(c.Path(), "/api/")
 }
 
 const requestIDKey = "request-id"

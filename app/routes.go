@@ -5,15 +5,19 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/valyala/fasthttp"
 
+	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/static"
 )
@@ -54,17 +58,40 @@ func (a *App) routes() *fiber.App {
 	f.Get("/openapi.json", a.openAPI)
 	a.mountPages(f)
 	f.Use(func(*fiber.Ctx) error { return fiber.ErrNotFound })
+	a.answerAll(f)
 	return f
 }
 
-// prepare gives every request an id and the headers that all answers carry.
-func (a *App) prepare(c *fiber.Ctx) error {
+// answerAll makes JSON of what Fiber answers with bare text before it looks for a route: methods that there are not.
+func (a *App) answerAll(f *fiber.App) {
+	next := f.Handler()
+	f.Server().Handler = func(fc *fasthttp.RequestCtx) {
+		if slices.Contains(fiber.DefaultMethods, string(fc.Method())) {
+			next(fc)
+			return
+		}
+		c := f.AcquireCtx(fc)
+		defer f.ReleaseCtx(c)
+		if err := a.onError(c, fiber.ErrNotImplemented); err != nil {
+			a.log.Error("a request with an unknown method could not be answered", "error", err)
+		}
+	}
+}
+
+// identify gives a request its id, which is returned, and its answer the headers that all have.
+func identify(c *fiber.Ctx) string {
 	var b [12]byte
 	rand.Read(b[:])
 	id := hex.EncodeToString(b[:])
 	c.Locals(requestIDKey, id)
 	c.Set("X-Request-Id", id)
 	c.Set("X-Content-Type-Options", "nosniff")
+	return id
+}
+
+// prepare gives every request an id and the headers that all answers carry.
+func (a *App) prepare(c *fiber.Ctx) error {
+	identify(c)
 	if !readable(unescapedPath(c.Path())) || !readable(unescaped(c.Context().QueryArgs().QueryString())) {
 		e := &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
 		for k, v := range c.Context().QueryArgs().All() {
@@ -159,12 +186,15 @@ func (a *App) healthz(c *fiber.Ctx) error {
 	return c.JSON(h)
 }
 
-// readyz tells whether the database answers and has this build's schema.
+// readyz tells whether events would be accepted; see Store.Ready.
 func (a *App) readyz(c *fiber.Ctx) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if err := a.store.Ready(ctx); err != nil {
-		return c.Status(http.StatusServiceUnavailable).JSON(map[string]string{"status": "failed", "message": "The database does not answer."})
+	if err := a.store.Ready(context.Background()); err != nil {
+		a.log.Warn("not ready to accept events", "request_id", requestID(c), "error", err)
+		message := "The database does not answer, or does not do what accepting events needs; the log says more."
+		if errors.Is(err, migrations.ErrOldSchema) {
+			message = "The database has another schema than this version needs. Run `waybill migrate` of this version."
+		}
+		return c.Status(http.StatusServiceUnavailable).JSON(map[string]string{"status": "failed", "message": message})
 	}
 	return c.JSON(map[string]string{"status": "ready"})
 }

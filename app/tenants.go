@@ -104,7 +104,9 @@ type tenantRequest struct {
 type putTenantRequest struct {
 	Tenant string `path:"tenant"`
 	Body   struct {
-		Metadata map[string]string `json:"metadata" doc:"Strings for the platform's own use. They are replaced as a whole; absent leaves them as they are."`
+		Metadata  models.Texts `json:"metadata" doc:"Strings for the platform's own use. They are replaced as a whole; absent leaves them as they are. Numbers and booleans become strings."`
+		CreatedAt *time.Time   `json:"created_at" doc:"When creating, for operators: since when there is the tenant; now when missing."`
+		UpdatedAt *time.Time   `json:"updated_at" doc:"When creating, for operators: as 'created_at' when missing."`
 	} `body:"json"`
 }
 
@@ -113,7 +115,11 @@ func (a *App) putTenant(ctx context.Context, c *Call, req *putTenantRequest) (*R
 	if c.Actor.TenantID != "" && c.Actor.TenantID != req.Tenant {
 		return nil, &models.Error{Kind: models.KindNotFound, Message: "There is no tenant of this id."}
 	}
-	put, created, err := a.store.PutTenant(ctx, req.Tenant, req.Body.Metadata)
+	since := models.Since{CreatedAt: req.Body.CreatedAt, UpdatedAt: req.Body.UpdatedAt}
+	if err := sinceByOperators(c, since); err != nil {
+		return nil, err
+	}
+	put, created, err := a.store.PutTenantSince(ctx, req.Tenant, req.Body.Metadata, since)
 	if err != nil {
 		return nil, err
 	}

@@ -70,6 +70,9 @@ const patience = 2 * time.Minute
 // that start at once wait for each other. It never holds up others for longer than a second: a statement that does not
 // get its lock within that time gives up its place and is tried again, for two minutes. The whole can be run again.
 func Apply(ctx context.Context, url string) error {
+	if err := CheckSession(ctx, url); err != nil {
+		return err
+	}
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
@@ -83,7 +86,7 @@ func Apply(ctx context.Context, url string) error {
 		return err
 	}
 	cfg.MaxConns = 4
-	cfg.ConnConfig.RuntimeParams["lock_timeout"] = fmt.Sprint(lockTimeout.Milliseconds())
+	WithSettings(cfg.ConnConfig, map[string]string{"lock_timeout": fmt.Sprint(lockTimeout.Milliseconds())})
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return err
@@ -204,13 +207,22 @@ func applyOurs(ctx context.Context, pool *pgxpool.Pool) error {
 var ErrOldSchema = errors.New("the database schema is not the one this build needs: run `waybill migrate`")
 
 // Check returns ErrOldSchema unless the database is at this build's schema. It changes nothing.
-func Check(ctx context.Context, pool *pgxpool.Pool) error {
+func Check(ctx context.Context, pool *pgxpool.Pool) error { return check(ctx, pool, false) }
+
+// CheckRunning is Check for a process that runs already: a later build may have migrated the database, by adding to it.
+func CheckRunning(ctx context.Context, pool *pgxpool.Pool) error { return check(ctx, pool, true) }
+
+func check(ctx context.Context, pool *pgxpool.Pool, orLater bool) error {
 	var have int64
 	err := pool.QueryRow(ctx, `select coalesce(max(version_id), 0) from goose_db_version where is_applied`).Scan(&have)
+	var pe *pgconn.PgError
+	if err != nil && orLater && !errors.As(err, &pe) {
+		return err // of the connection, which says nothing of the schema
+	}
 	if err != nil {
 		return fmt.Errorf("%w (%v)", ErrOldSchema, err)
 	}
-	if want := latest(); have != want {
+	if want := latest(); have < want || have > want && !orLater {
 		return fmt.Errorf("%w (it is at version %d, this build needs %d)", ErrOldSchema, have, want)
 	}
 	var river int64

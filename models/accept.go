@@ -120,6 +120,13 @@ type accepting struct {
 	routes *routes
 }
 
+// The statements of lookup, which Store.Ready tries too.
+const (
+	acceptLock    = "select pg_advisory_xact_lock_shared($1, l) from unnest($2::int[]) l"
+	acceptTenants = "select id, key, version from tenants where id = any($1) and deleted_at is null"
+	acceptTopics  = "select name from topics"
+)
+
 // lookup reads the tenants of the group with their destinations, and the catalogue of topics. It takes a shared lock on
 // each tenant first: a change of its destinations waits for this transaction, and this one for a change under way.
 //
@@ -136,9 +143,9 @@ func (a *Accepter) lookup(ctx context.Context, conn *pgx.Conn, group []*publishi
 	}
 	b := &pgx.Batch{}
 	b.Queue("begin")
-	b.Queue("select pg_advisory_xact_lock_shared($1, l) from unnest($2::int[]) l", int32(lockTenant), locks)
-	b.Queue("select id, key, version from tenants where id = any($1) and deleted_at is null", ids)
-	b.Queue("select name from topics")
+	b.Queue(acceptLock, int32(lockTenant), locks)
+	b.Queue(acceptTenants, ids)
+	b.Queue(acceptTopics)
 	br := conn.SendBatch(ctx, b)
 	for range 2 {
 		if _, err := br.Exec(); err != nil {
@@ -201,6 +208,8 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 		case t == nil:
 			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("There is no tenant %q. Create it with PUT /tenants/{id} before publishing to it.", cut(p.in.TenantID, 80)),
 				Fields: map[string]string{"tenant_id": "is unknown"}}
+		case p.in.Topic == "" && len(catalogue) > 0 && p.in.Trigger != TriggerTest: // most destinations would never get it
+			p.err = Invalid("topic", "is required")
 		case p.in.Topic != "" && len(catalogue) > 0 && !reserved(p.in.Topic) && !slices.Contains(catalogue, p.in.Topic):
 			p.err = Invalid("topic", fmt.Sprintf("%q is not in the catalogue: %s", cut(p.in.Topic, 80), listSome(catalogue)))
 		case p.in.DestinationID != "" && t.routes.byID[p.in.DestinationID] == nil:

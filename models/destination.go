@@ -129,6 +129,7 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 	} else if d.Registration() == nil {
 		bad.add("type", fmt.Sprintf("%q is not a destination type: use one of %s", cut(d.Type, 40), typeNames()))
 	}
+	d.CreatedAt, d.UpdatedAt = in.Since().times(time.Now(), bad)
 	if in.Topics == nil {
 		bad.add("topics", `is required: "*" for all, or an array of topics`)
 	}

@@ -49,8 +49,8 @@ type DestinationInput struct {
 	Transform        json.RawMessage `json:"transform" api:"type=string,null" doc:"Expression that makes another body; '\"\"' or null for the payload as it is."`
 	Config           Values          `json:"config" doc:"Settings of the type, by key; null removes one."`
 	Credentials      Values          `json:"credentials" doc:"Secrets of the type, by key; null removes one. What comes back masked stays as it is."`
-	DeliveryMetadata StringPatch     `json:"delivery_metadata" doc:"Strings that go out with every event; null removes one."`
-	Metadata         StringPatch     `json:"metadata" doc:"Strings for the platform's own use; null removes one."`
+	DeliveryMetadata StringPatch     `json:"delivery_metadata" doc:"Strings that go out with every event; null removes one. Numbers and booleans become strings."`
+	Metadata         StringPatch     `json:"metadata" doc:"Strings for the platform's own use; null removes one. Numbers and booleans become strings."`
 	Retry            *RetryPolicy    `json:"retry" doc:"Replaced as a whole; '{}' for the server's default."`
 	Timeout          *Duration       `json:"timeout" doc:"For one attempt."`
 	MaxInFlight      *int            `json:"max_in_flight" api:"min=1" doc:"Attempts at the same time."`
@@ -64,6 +64,8 @@ type DestinationInput struct {
 	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
 	// are delivered then; EnableDestination offers more.
 	DisabledAt json.RawMessage `json:"disabled_at" api:"type=string,format=date-time,null" doc:"A time disables it; null enables it and delivers what was held."`
+	CreatedAt  *time.Time      `json:"created_at" doc:"When creating, for operators: since when there is the destination; now when missing."`
+	UpdatedAt  *time.Time      `json:"updated_at" doc:"When creating, for operators: as 'created_at' when missing."`
 	removed    []string        // maps that were given as null
 	Disabled   *bool           `json:"-"` // when creating from a page: save without starting to deliver
 	Actor      string          `json:"-"` // who asks

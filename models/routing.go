@@ -196,7 +196,7 @@ func (r *routes) match(in *PublishInput, doc func() *filter.Doc, count func(d *r
 // checkFilter checks a filter that somebody wrote and returns it as it is stored; nil for none. at is where the mistake
 // is, if it has a place.
 func checkFilter(raw json.RawMessage, bad problems) (checked json.RawMessage, at *Position) {
-	f, err := filter.Parse(raw)
+	f, err := filter.ParseNew(raw)
 	if err != nil {
 		bad.add("filter", filterMessage(err))
 		return nil, filterPosition(err)

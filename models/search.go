@@ -68,7 +68,7 @@ func parseSearch(text string) (*search, error) {
 	if looksLikeAddress.MatchString(text) {
 		return &search{text: text}, nil
 	}
-	f, err := filter.ParseSearch(text)
+	f, err := filter.ParseNewSearch(text)
 	switch {
 	case err == nil && !f.IsEmpty():
 		return filterSearch(f), nil

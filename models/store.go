@@ -18,6 +18,7 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/internal/metrics"
 	"github.com/waybill-dev/waybill/internal/traces"
+	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models/seal"
 )
 
@@ -38,6 +39,7 @@ type Store struct {
 	queue        Queue
 	channelTypes ChannelTypes
 	known        knownKeys
+	ready        readiness
 	partitions   partitionNames
 }
 
@@ -157,9 +159,7 @@ func newPool(ctx context.Context, url string, conns, dflt int, settings map[stri
 	cfg.MaxConns = int32(conns)
 	cfg.ConnConfig.RuntimeParams["application_name"] = "waybill"
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
-	for k, v := range settings {
-		cfg.ConnConfig.RuntimeParams[k] = v
-	}
+	migrations.WithSettings(cfg.ConnConfig, settings)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
@@ -174,9 +174,6 @@ func (s *Store) Close() {
 	s.Hot.Close()
 	s.Jobs.Close()
 }
-
-// Ready reports whether the database answers.
-func (s *Store) Ready(ctx context.Context) error { return s.Pool.Ping(ctx) }
 
 // Tx is one database transaction with two faces.
 type Tx struct {

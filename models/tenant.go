@@ -122,7 +122,13 @@ func (s *Store) TenantOf(ctx context.Context, scope Scope) (*Tenant, error) {
 
 // PutTenant creates the tenant or replaces its metadata; nil metadata leaves them as they are.
 func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]string) (t *Tenant, created bool, err error) {
+	return s.PutTenantSince(ctx, id, metadata, Since{})
+}
+
+// PutTenantSince is PutTenant for a tenant that, if it is created, has been there since then.
+func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[string]string, since Since) (t *Tenant, created bool, err error) {
 	bad := problems{}
+	createdAt, updatedAt := since.times(time.Now(), bad)
 	checkID("tenant_id", id, bad)
 	checkMetadata("metadata", metadata, bad)
 	if err := bad.err(); err != nil {
@@ -136,10 +142,10 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 			return err
 		}
 		// An upsert that says whether it inserted: xmax is 0 in a new row.
-		row := tx.Pgx.QueryRow(ctx, `insert into tenants (id, metadata) values ($1, $2)
+		row := tx.Pgx.QueryRow(ctx, `insert into tenants (id, metadata, created_at, updated_at) values ($1, $2, $3, $4)
 			on conflict (id) where deleted_at is null do update
 			set metadata = coalesce(excluded.metadata, tenants.metadata), updated_at = now()
-			returning key, xmax = 0`, id, metadata)
+			returning key, xmax = 0`, id, metadata, createdAt, updatedAt)
 		if err := row.Scan(&t.Key, &created); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package models
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -141,7 +142,54 @@ func (v Values) apply(m map[string]string) map[string]string {
 	return out
 }
 
-// StringPatch is a merge patch of string metadata: null deletes a key.
+// StringPatch is a merge patch of string metadata: null deletes a key. Other values than strings are kept as their JSON text.
 type StringPatch map[string]*string
+
+// UnmarshalJSON reads an object of texts.
+func (p *StringPatch) UnmarshalJSON(b []byte) error {
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return errors.New("must be an object of strings")
+	}
+	if raw == nil {
+		return nil
+	}
+	*p = StringPatch{}
+	for k, r := range raw {
+		var s string
+		switch {
+		case string(r) == "null":
+			(*p)[k] = nil
+			continue
+		case r[0] != '"':
+			s = string(r)
+		default:
+			if err := json.Unmarshal(r, &s); err != nil {
+				return err
+			}
+		}
+		(*p)[k] = &s
+	}
+	return nil
+}
+
+// Texts is string metadata. Other values than strings are kept as their JSON text, null as an empty text.
+type Texts map[string]string
+
+// UnmarshalJSON reads an object of texts.
+func (t *Texts) UnmarshalJSON(b []byte) error {
+	var p StringPatch
+	if err := p.UnmarshalJSON(b); err != nil || p == nil {
+		return err
+	}
+	*t = Texts{}
+	for k, s := range p {
+		if s == nil {
+			s = new(string)
+		}
+		(*t)[k] = *s
+	}
+	return nil
+}
 
 func (p StringPatch) apply(m map[string]string) map[string]string { return Values(p).apply(m) }

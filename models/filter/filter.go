@@ -72,6 +72,7 @@ type Filter struct {
 	tree       Node // nil for the empty filter and for an expression
 	program    *program
 	expression *expression // nil unless the notation is the expression
+	doubt      *Error      // see ParseNew
 }
 
 // Parse reads the stored value of a destination's filter: an object in the JSON notation, an object with the
@@ -117,11 +118,29 @@ func ParseSearch(text string) (*Filter, error) {
 	if err := checkText(text); err != nil {
 		return nil, err
 	}
-	tree, err := parseSearch(text)
+	tree, doubt, err := parseSearch(text)
 	if err != nil {
 		return nil, err
 	}
-	return build(tree, NotationSearch)
+	f, err := build(tree, NotationSearch)
+	if err == nil {
+		f.doubt = doubt
+	}
+	return f, err
+}
+
+// ParseNew is Parse for what somebody has just written. It also refuses what can be read and is hardly meant so, such as the
+// time 12:30 as a condition on a field called 12. A filter that is stored already stays in force.
+func ParseNew(raw []byte) (*Filter, error) { return undoubted(Parse(raw)) }
+
+// ParseNewSearch is ParseNew for the search notation.
+func ParseNewSearch(text string) (*Filter, error) { return undoubted(ParseSearch(text)) }
+
+func undoubted(f *Filter, err error) (*Filter, error) {
+	if err == nil && f != nil && f.doubt != nil {
+		return nil, f.doubt
+	}
+	return f, err
 }
 
 // New compiles a tree made by a program. It refuses what Parse refuses; the error is an [*Error].

@@ -1,25 +1,27 @@
 package filter
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// parseSearch reads the search notation. A text without any term gives no tree.
-func parseSearch(text string) (Node, error) {
+// parseSearch reads the search notation. A text without any term gives no tree. doubt says what can be read and is hardly
+// what was meant; nil for nothing.
+func parseSearch(text string) (tree Node, doubt *Error, err error) {
 	p := searchParser{s: text}
 	if p.space(); p.i == len(p.s) {
-		return nil, nil
+		return nil, nil, nil
 	}
-	tree := p.group(0)
+	tree = p.group(0)
 	if p.err == nil && p.i < len(p.s) {
 		p.fail(p.i, "this `)` has no `(`")
 	}
 	if p.err != nil {
-		return nil, p.err
+		return nil, nil, p.err
 	}
-	return tree, nil
+	return tree, p.doubt, nil
 }
 
 // maxParentheses bounds the parser's recursion. The tree may be nested less deep; a printed one has up to
@@ -27,9 +29,10 @@ func parseSearch(text string) (Node, error) {
 const maxParentheses = 3*maxNesting + 2
 
 type searchParser struct {
-	s   string
-	i   int
-	err *Error
+	s     string
+	i     int
+	err   *Error
+	doubt *Error
 }
 
 // fail records the first mistake, and stops the reading.
@@ -37,6 +40,14 @@ func (p *searchParser) fail(offset int, message string) {
 	if p.err == nil {
 		line, column := position(p.s, offset)
 		p.err = &Error{Message: message, Line: line, Column: column}
+	}
+}
+
+// doubts records the first thing that is hardly meant as it is read.
+func (p *searchParser) doubts(offset int, message string) {
+	if p.doubt == nil {
+		line, column := position(p.s, offset)
+		p.doubt = &Error{Message: message, Line: line, Column: column}
 	}
 }
 
@@ -206,6 +217,10 @@ func (p *searchParser) term(depth int) Node {
 		p.fail(start, "a term such as `status:paid` should be here")
 		return nil
 	}
+	if m := looksLikeTime.FindStringSubmatch(p.s[p.i:]); m != nil {
+		clock := m[1]
+		p.doubts(p.i, "`"+shorten(clock)+"` is a time, and has no field: each term needs one, such as `created_at:>=\""+shorten(clock)+"\"`; a field of this name is written `data."+shorten(clock)+"`")
+	}
 	path := p.field()
 	if p.err != nil {
 		return nil
@@ -219,6 +234,38 @@ func (p *searchParser) term(depth int) Node {
 		return nil
 	}
 	return Field{rooted(path), test}
+}
+
+// looksLikeTime recognizes a time of the day, or a date with one, which is read as a condition on a field called 12.
+var looksLikeTime = regexp.MustCompile(`^([0-9]+(?:-[0-9]+-[0-9]+[Tt][0-9]+)?(?::[0-9]+)+(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]+(?::[0-9]+)?)?)(?:[\s)]|$)`)
+
+// alike are characters that look like those of the notation and are others, with what is meant.
+var alike = map[rune]string{
+	'\u2212': "-", '\u2010': "-", '\u2011': "-", '\u2012': "-", '\u2013': "-", '\u2014': "-", '\uff0d': "-",
+	'\u2264': "<=", '\u2265': ">=", '\uff1c': "<", '\uff1e': ">", '\u201c': `"`, '\u201d': `"`, '\u201e': `"`, '\uff02': `"`, '\u2018': "'", '\u2019': "'", '\u201a': "'",
+}
+
+// hardlyMeant says what is wrong with a value without quotes that begins with a character which only looks like a sign or a
+// quote, or that is a number but for its digits: it is compared as a text, and hardly ever matches.
+func hardlyMeant(text string) string {
+	r, size := utf8.DecodeRuneInString(text)
+	sign := alike[r]
+	rest := strings.Map(func(r rune) rune {
+		if r >= '\uff10' && r <= '\uff19' { // full-width digits
+			return r - '\uff10' + '0'
+		}
+		return r
+	}, text[size:])
+	_, number := Number(rest)
+	switch {
+	case sign == "-" && number:
+		return "`" + string(r) + "` is not the sign of a number; write `-" + shorten(rest) + "`, or the text in quotes"
+	case sign != "" && sign != "-":
+		return "`" + string(r) + "` only looks like `" + sign + "`; write that, or the whole value in quotes"
+	case r >= '\uff10' && r <= '\uff19' && (number || rest == ""):
+		return "`" + shorten(text) + "` has digits of another kind; write `" + string(r-'\uff10'+'0') + shorten(rest) + "`, or the text in quotes"
+	}
+	return ""
 }
 
 // dash passes the minus sign of a negation, which stands directly before its term.
@@ -345,6 +392,9 @@ func (p *searchParser) value(term int) Node {
 	}
 	value := String(text)
 	if !literal {
+		if message := hardlyMeant(text); message != "" {
+			p.doubts(start, message)
+		}
 		value = bareValue(text)
 	}
 	switch {

@@ -225,13 +225,16 @@ func searchField(path []string) (text string, ok bool) {
 			b.WriteRune(r)
 		}
 	}
-	return b.String(), true
+	if text = b.String(); looksLikeTime.MatchString(text + ":0") {
+		text = "data." + text
+	}
+	return text, true
 }
 
 // searchWord writes a text, with quotes only where it would be read as something else without them.
 func searchWord(s string) string {
 	if s == "" || strings.ContainsRune(`'=!<>`, rune(s[0])) || strings.ContainsAny(s, `\:()*"`) ||
-		strings.ContainsFunc(s, unicode.IsSpace) || bareValue(s).Kind() != KindString {
+		strings.ContainsFunc(s, unicode.IsSpace) || bareValue(s).Kind() != KindString || hardlyMeant(s) != "" {
 		return searchQuoted(s)
 	}
 	return s

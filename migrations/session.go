@@ -1,0 +1,95 @@
+package migrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// WithSettings makes every connection of a configuration begin with these settings. They are set on the connection rather than
+// sent with its first message, which poolers refuse for all but a few settings.
+func WithSettings(cfg *pgx.ConnConfig, settings map[string]string) {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&b, "set %s to '%s';", name, settings[name]) // both are constants of this program
+	}
+	text := b.String()
+	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		if _, err := conn.Exec(ctx, text).ReadAll(); err != nil {
+			return fmt.Errorf("settings of the connection: %w", err)
+		}
+		return nil
+	}
+}
+
+// ErrPooled says that the address of the database leads to a pooler that gives a connection to another one after each
+// transaction.
+var ErrPooled = errors.New("DATABASE_URL leads to a connection pooler in transaction or statement mode, with which settings, prepared statements and advisory locks of a session do not hold: " +
+	"events would be accepted and not delivered. Use PostgreSQL's own address, or the pooler in session mode (PgBouncer: pool_mode = session)")
+
+// pooledTries is how often it is looked whether two connections share one of the server's. A pooler may take any that is free.
+const pooledTries = 5
+
+// CheckSession reports ErrPooled where a session of the database at url does not last as long as its connection.
+func CheckSession(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var conns [2]*pgconn.PgConn
+	for i := range conns {
+		conn, err := pgconn.Connect(ctx, url)
+		if err != nil {
+			return fmt.Errorf("connect to PostgreSQL: %w", err)
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		conns[i] = conn
+	}
+	mine := ""
+	for range pooledTries {
+		pid, err := backend(ctx, conns[0], "")
+		if err != nil {
+			return err
+		}
+		// The other one keeps the server's connection, while it has one of its own for sure.
+		other, err := backend(ctx, conns[1], "begin;")
+		if err != nil {
+			return err
+		}
+		if pid == other || mine != "" && pid != mine {
+			return ErrPooled
+		}
+		if mine, err = backend(ctx, conns[0], ""); err != nil {
+			return err
+		}
+		if _, err := conns[1].Exec(ctx, "rollback").ReadAll(); err != nil {
+			return fmt.Errorf("look at the connections: %w", err)
+		}
+		if mine != pid {
+			return ErrPooled
+		}
+	}
+	return nil
+}
+
+// backend asks which of the server's processes a connection has, without preparing a statement.
+func backend(ctx context.Context, conn *pgconn.PgConn, first string) (string, error) {
+	res, err := conn.Exec(ctx, first+"select pg_backend_pid()").ReadAll()
+	if err != nil {
+		var pe *pgconn.PgError
+		if errors.As(err, &pe) && strings.Contains(pe.Message, "statement pooling") {
+			return "", ErrPooled
+		}
+		return "", fmt.Errorf("look at the connections: %w", err)
+	}
+	rows := res[len(res)-1].Rows
+	if len(rows) != 1 || len(rows[0]) != 1 {
+		return "", errors.New("look at the connections: PostgreSQL did not say which process answers")
+	}
+	return string(rows[0][0]), nil
+}
