@@ -122,7 +122,7 @@ func checkOperators(t *testing.T, line string) int {
 		case i%2 == 0:
 			continue
 		case strings.HasPrefix(code, "{"):
-			_, err = Parse([]byte(code))
+			_, err = ParseNew([]byte(code))
 		case strings.Contains(code, ":"):
 			_, err = ParseSearch(code)
 		default:
