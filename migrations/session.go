@@ -47,7 +47,7 @@ func CheckSession(ctx context.Context, url string) error {
 		if err != nil {
 			return fmt.Errorf("connect to PostgreSQL: %w", err)
 		}
-		defer conn.Close(context.WithoutCancel(ctx))
+		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // it has done its work
 		conns[i] = conn
 	}
 	mine := ""
