@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -61,6 +62,9 @@ func setParam(dst reflect.Value, values []string) error {
 		n, err := strconv.Atoi(v)
 		if err != nil {
 			return fmt.Errorf("must be a whole number, not %q", v)
+		}
+		if n > math.MaxInt32 || n < math.MinInt32 {
+			return fmt.Errorf("must be at most %d", math.MaxInt32) // what the database's integers hold
 		}
 		dst.SetInt(int64(n))
 	case reflect.Bool:

@@ -36,13 +36,7 @@ func FuzzAPI(f *testing.F) {
 	a := newTestApp(f, nil)
 	a.tenant("acme")
 	ids := everyID(a)
-	var ops []operationAt
-	for _, path := range contract().document.Paths.Keys() {
-		methods := contract().document.Paths.Get(path)
-		for _, method := range methods.Keys() {
-			ops = append(ops, operationAt{strings.ToUpper(method), path, methods.Get(method)})
-		}
-	}
+	ops := operations()
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		in := *a
 		in.TB = t
@@ -95,21 +89,85 @@ func (a *testApp) hostile(r *rand.Rand, op operationAt, ids map[string]string) {
 		path += "?" + q.Encode()
 	}
 	path = withIDs(path, ids)
-	out := a.do(op.method, path, body)
-	if out.status < 500 && (out.status < 400 || json.Valid([]byte(out.raw)) && out.str("request_id") != "" && out.str("message") != "" || op.method == "HEAD") {
+	a.refusedWell(op.method, path, body)
+}
+
+// refusedWell sends a request whose answer may be anything but a 5xx, and JSON with a message and a request id where it is
+// refused.
+func (a *testApp) refusedWell(method, path, body string) {
+	a.Helper()
+	out := a.do(method, path, body)
+	if out.status < 500 && (out.status < 400 || json.Valid([]byte(out.raw)) && out.str("request_id") != "" && out.str("message") != "" || method == "HEAD") {
 		return
 	}
-	a.Errorf("%s %.300s\n%.1000q\n%d %.500s", op.method, path, body, out.status, out.raw)
+	a.Errorf("%s %.300s\n%.1000q\n%d %.500s", method, path, body, out.status, out.raw)
+}
+
+// TestHostileValuesEverywhere puts what has been a 5xx once into every field and every parameter of openapi.json.
+func TestHostileValuesEverywhere(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	a.tenant("acme")
+	ids := everyID(a)
+	texts := []string{"a\x00b", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59", "2147483648", "9223372036854775807"}
+	values := []string{`"a\u0000b"`, `["a\u0000b"]`, `{"a\u0000b":"a\u0000b"}`, `"1969-12-31T23:59:59Z"`, `"9999-12-31T23:59:59-23:59"`, `9223372036854775807`}
+	for _, op := range operations() {
+		if op.method == "DELETE" {
+			continue // of what the others need
+		}
+		path := withIDs(op.path, ids)
+		for _, p := range op.Parameters {
+			for _, v := range texts {
+				switch p.In {
+				case "query":
+					a.refusedWell(op.method, path+"?"+url.Values{p.Name: {v}}.Encode(), "")
+				case "path":
+					a.refusedWell(op.method, withIDs(strings.ReplaceAll(op.path, "{"+p.Name+"}", url.PathEscape(v)), ids), "")
+				}
+			}
+		}
+		if op.RequestBody == nil {
+			continue
+		}
+		for _, field := range fieldsOf(op) {
+			for _, v := range values {
+				a.refusedWell(op.method, path, a.put(withIDs(string(exampleOf(op)), ids), field, v))
+			}
+		}
+	}
+}
+
+// operations are those that are described, in order.
+func operations() (ops []operationAt) {
+	for _, path := range contract().document.Paths.Keys() {
+		methods := contract().document.Paths.Get(path)
+		for _, method := range methods.Keys() {
+			ops = append(ops, operationAt{strings.ToUpper(method), path, methods.Get(method)})
+		}
+	}
+	return ops
+}
+
+// fieldsOf lists the fields of an operation's body, each once.
+func fieldsOf(op operationAt) [][]string {
+	var fields [][]string
+	listFields(op.RequestBody.Content.Get("application/json").Schema, nil, &fields)
+	slices.SortFunc(fields, slices.Compare)
+	return slices.CompactFunc(fields, slices.Equal)
 }
 
 // spoil puts a value that nobody expects into one field of a body.
 func (a *testApp) spoil(r *rand.Rand, op operationAt, body string) string {
-	media := op.RequestBody.Content.Get("application/json")
-	var fields [][]string
-	listFields(media.Schema, nil, &fields)
+	fields := fieldsOf(op)
 	if len(fields) == 0 {
 		return pick(r, hostileBodies)
 	}
+	return a.put(body, pick(r, fields), pick(r, hostileJSON))
+}
+
+// put puts a value into a field of a body, or of the first object of a list.
+func (a *testApp) put(body string, at []string, value string) string {
+	a.Helper()
 	var whole any
 	_ = json.Unmarshal([]byte(body), &whole)
 	object, _ := whole.(map[string]any)
@@ -120,7 +178,6 @@ func (a *testApp) spoil(r *rand.Rand, op operationAt, body string) string {
 		object = map[string]any{}
 		whole = object
 	}
-	at := pick(r, fields)
 	for _, part := range at[:len(at)-1] {
 		next, _ := object[part].(map[string]any)
 		next = maps.Clone(next)
@@ -135,7 +192,7 @@ func (a *testApp) spoil(r *rand.Rand, op operationAt, body string) string {
 	if err := json.NewEncoder(&b).Encode(whole); err != nil {
 		a.Fatal(err)
 	}
-	return strings.Replace(b.String(), `"spoilt"`, pick(r, hostileJSON), 1)
+	return strings.Replace(b.String(), `"spoilt"`, value, 1)
 }
 
 // listFields lists the fields of a schema, with those of objects in it.

@@ -66,25 +66,21 @@ func (l *linksJSON) header(up string) string {
 	return b.String()
 }
 
-// ofTenant narrows an address to a tenant where an event's id may also be that of another tenant's event: where a publisher
-// chose it.
-func ofTenant(eventID, tenantID, separator string) string {
-	if tenantID == "" || models.MadeEventID(eventID) {
-		return ""
+// eventPaths are the addresses of an event, its deliveries and its attempts. Where a publisher chose its id they name the
+// tenant, for an event of another tenant may have the same.
+func eventPaths(id, tenantID string) (event, deliveries, attempts string) {
+	event = apiPrefix + "/events/" + url.PathEscape(id)
+	deliveries, attempts = event+"/deliveries", apiPrefix+"/attempts?event_id="+url.QueryEscape(id)
+	if tenantID != "" && !models.MadeEventID(id) {
+		of := "tenant_id=" + url.QueryEscape(tenantID)
+		event, deliveries, attempts = event+"?"+of, deliveries+"?"+of, attempts+"&"+of
 	}
-	return separator + "tenant_id=" + url.QueryEscape(tenantID)
+	return event, deliveries, attempts
 }
 
 func eventPath(id, tenantID string) string {
-	return apiPrefix + "/events/" + url.PathEscape(id) + ofTenant(id, tenantID, "?")
-}
-
-func eventDeliveriesPath(id, tenantID string) string {
-	return apiPrefix + "/events/" + url.PathEscape(id) + "/deliveries" + ofTenant(id, tenantID, "?")
-}
-
-func eventAttemptsPath(id, tenantID string) string {
-	return apiPrefix + "/attempts?event_id=" + url.QueryEscape(id) + ofTenant(id, tenantID, "&")
+	event, _, _ := eventPaths(id, tenantID)
+	return event
 }
 
 func deliveryPath(id string) string { return apiPrefix + "/deliveries/" + id }
@@ -99,17 +95,26 @@ func destinationDeliveriesPath(tenantID, id, status string) string {
 }
 
 // publishedLinks are those of an event that was just published.
-func publishedLinks(id, tenantID string) linksJSON {
-	return linksJSON{Monitor: eventPath(id, tenantID), Deliveries: eventDeliveriesPath(id, tenantID), Attempts: eventAttemptsPath(id, tenantID)}
+func publishedLinks(id, tenantID string) (l linksJSON) {
+	l.Monitor, l.Deliveries, l.Attempts = eventPaths(id, tenantID)
+	return l
 }
 
-func eventLinks(e *models.Event) linksJSON {
-	return linksJSON{Self: eventPath(e.ID, e.TenantID), Deliveries: eventDeliveriesPath(e.ID, e.TenantID), Attempts: eventAttemptsPath(e.ID, e.TenantID)}
+func eventLinks(e *models.Event) (l linksJSON) {
+	l.Self, l.Deliveries, l.Attempts = eventPaths(e.ID, e.TenantID)
+	return l
+}
+
+// deliveriesLinks are those of the list of an event's deliveries.
+func deliveriesLinks(e *models.Event) (l linksJSON) {
+	l.Event, _, l.Attempts = eventPaths(e.ID, e.TenantID)
+	return l
 }
 
 func deliveryLinks(d *models.Delivery) linksJSON {
-	return linksJSON{Self: deliveryPath(d.ID()), Event: eventPath(d.PublicEventID, d.TenantID), Destination: destinationPath(d.TenantID, d.DestinationID),
-		Attempts: eventAttemptsPath(d.PublicEventID, d.TenantID) + "&destination_id=" + url.QueryEscape(d.DestinationID)}
+	event, _, attempts := eventPaths(d.PublicEventID, d.TenantID)
+	return linksJSON{Self: deliveryPath(d.ID()), Event: event, Destination: destinationPath(d.TenantID, d.DestinationID),
+		Attempts: attempts + "&destination_id=" + url.QueryEscape(d.DestinationID)}
 }
 
 func attemptLinks(at *models.Attempt) linksJSON {

@@ -197,7 +197,7 @@ func errorsOf(r route) []int {
 		}
 	}
 	changes := r.method != http.MethodGet
-	add(strings.Contains(r.path, ":") || names(d.request, "tenant_id"), http.StatusNotFound)
+	add(strings.Contains(r.path, ":") || names(d.request, "tenant_id") || names(d.request, "alert_id"), http.StatusNotFound)
 	add(d.conflicts || r.method == http.MethodPost, http.StatusConflict)
 	add(d.past, http.StatusGone)
 	add(d.versioned && (r.method == http.MethodPatch || r.method == http.MethodDelete), http.StatusPreconditionFailed)

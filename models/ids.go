@@ -51,8 +51,8 @@ func parseEventID(s string) (id uuid.UUID, ok bool) {
 
 // MadeEventID reports whether an event's id is one that the server makes, and so unique among all tenants.
 func MadeEventID(s string) bool {
-	_, ok := parseEventID(s)
-	return ok
+	body, ok := strings.CutPrefix(s, eventPrefix)
+	return ok && len(body) == 32 && strings.Trim(body, "0123456789abcdefABCDEF") == ""
 }
 
 // DeliveryKey names a delivery: one event on its way to one destination.

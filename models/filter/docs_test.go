@@ -63,9 +63,9 @@ func TestDocumentation(t *testing.T) {
 		var f *Filter
 		var parseErr error
 		if strings.HasPrefix(source, "{") {
-			f, parseErr = Parse([]byte(source))
+			f, parseErr = ParseNew([]byte(source))
 		} else {
-			f, parseErr = ParseSearch(source)
+			f, parseErr = ParseNewSearch(source)
 		}
 		switch {
 		case answer == "yes" || answer == "no":
@@ -122,9 +122,9 @@ func checkOperators(t *testing.T, line string) int {
 		case i%2 == 0:
 			continue
 		case strings.HasPrefix(code, "{"):
-			_, err = Parse([]byte(code))
+			_, err = ParseNew([]byte(code))
 		case strings.Contains(code, ":"):
-			_, err = ParseSearch(code)
+			_, err = ParseNewSearch(code)
 		default:
 			continue
 		}
