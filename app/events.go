@@ -151,7 +151,7 @@ func (a *App) listEventDeliveries(ctx context.Context, c *Call, req *eventReques
 		for _, d := range con.Deliveries {
 			final = final && d.Final()
 		}
-		links := linksJSON{Event: eventPath(con.Event.ID, con.Event.TenantID), Attempts: eventAttemptsPath(con.Event.ID, con.Event.TenantID)}.under(a.base)
+		links := deliveriesLinks(con.Event).under(a.base)
 		body := eventDeliveriesJSON{pageToJSON(page, a.deliveryToJSON), skipped, links}
 		tag, err := tagOfJSON(body)
 		return &Reply{Body: body, Final: &final, Links: links.header("event"), ETag: tag}, models.Following{Event: con.Event.Key}, err
