@@ -180,7 +180,7 @@ func (p *pageCtx) frame(title string, section views.Section) views.Page {
 		f.Viewer = views.Viewer{Name: actor.Name, OneTenant: actor.TenantID != "", Write: actor.Can(models.MayWrite), Retry: actor.Can(models.MayRetry), Admin: actor.Can(models.MayAdmin)}
 	}
 	if p.tenant != nil {
-		f.Tenant = p.tenant.ID
+		f.Tenant, f.TenantName = p.tenant.ID, p.tenant.Name()
 	}
 	return f
 }

@@ -117,3 +117,28 @@ func TestTenantsOfAToken(t *testing.T) {
 		t.Errorf("where a type is set up: %s", got.raw)
 	}
 }
+
+// TestNameOfATenant gives a tenant a name, by which people find it.
+func TestNameOfATenant(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	a.tenant("t-17")
+	a.tenant("other")
+	if name := a.want(200, "GET", "/tenants/t-17", nil).str("name"); name != "t-17" {
+		t.Errorf("without a name it is called %q", name)
+	}
+	a.want(200, "PATCH", "/tenants/t-17/settings", `{"name":"Acme & Sons"}`)
+	if name := a.want(200, "GET", "/tenants/t-17", nil).str("name"); name != "Acme & Sons" {
+		t.Errorf("it is called %q", name)
+	}
+	v := a.visitor()
+	p := v.get("/tenants?q=sons")
+	p.says("Acme & Sons")
+	p.says("t-17")
+	if strings.Contains(p.text("tbody"), "other") {
+		t.Error("the search for a name finds another tenant")
+	}
+	if p := v.get("/t/t-17"); !strings.Contains(p.text("header, nav, .rail, body"), "Acme & Sons") {
+		t.Error("a page of the tenant does not have its name")
+	}
+}

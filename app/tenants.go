@@ -10,6 +10,7 @@ import (
 
 type tenantJSON struct {
 	ID                string            `json:"id" doc:"Chosen by the platform."`
+	Name              string            `json:"name" doc:"What people see of it; the id unless its settings say otherwise."`
 	DestinationsCount int               `json:"destinations_count" doc:"How many destinations the tenant has."`
 	Topics            []string          `json:"topics" doc:"Topics to which its destinations subscribe; '*' for all."`
 	Metadata          map[string]string `json:"metadata" api:"null" doc:"For the platform's own use; never sent."`
@@ -22,7 +23,7 @@ func tenantToJSON(t *models.TenantSummary) tenantJSON {
 	if topics == nil {
 		topics = []string{}
 	}
-	return tenantJSON{t.ID, t.Destinations, topics, t.Metadata, t.CreatedAt, t.UpdatedAt}
+	return tenantJSON{t.ID, t.Name(), t.Destinations, topics, t.Metadata, t.CreatedAt, t.UpdatedAt}
 }
 
 // pageJSON is a list in the API.

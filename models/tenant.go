@@ -45,6 +45,14 @@ type Scope struct {
 // AllTenants is the scope of the server's operators.
 func AllTenants() Scope { return Scope{all: true} }
 
+// Name is what people see of the tenant: its name in the settings, or its id.
+func (t *Tenant) Name() string {
+	if n := t.Settings.Name; n != nil && *n != "" {
+		return *n
+	}
+	return t.ID
+}
+
 // Scope is the scope of one tenant.
 func (t *Tenant) Scope() Scope { return Scope{key: t.Key} }
 
@@ -204,7 +212,7 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 // TenantQuery selects tenants.
 type TenantQuery struct {
 	IDs  []string
-	Text string // part of the id
+	Text string // part of the id or the name
 	Page PageQuery
 }
 
@@ -224,7 +232,7 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 		q.and("t.id = any(?)", tq.IDs)
 	}
 	if tq.Text != "" {
-		q.and("position(lower(?) in lower(t.id)) > 0", tq.Text)
+		q.and("position(lower(?) in lower(concat_ws(' ', t.id, t.settings->>'name'))) > 0", tq.Text)
 	}
 	var count int
 	if err := s.Pool.QueryRow(ctx, "select count(*) from tenants t"+q.sql(), q.args...).Scan(&count); err != nil {
@@ -234,7 +242,7 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 	if pg.decode(&after) {
 		q.and(fmt.Sprintf("t.key %s ?", pg.op()), after)
 	}
-	rows, err := s.Pool.Query(ctx, `select t.key, t.id, t.metadata, t.version, t.created_at, t.updated_at,
+	rows, err := s.Pool.Query(ctx, `select t.key, t.id, t.settings->>'name', t.metadata, t.version, t.created_at, t.updated_at,
 		(select count(*) from destinations d where d.tenant_key = t.key and d.deleted_at is null),
 		(select coalesce(array_agg(distinct x order by x), '{}') from destinations d, jsonb_array_elements_text(d.topics) x
 			where d.tenant_key = t.key and d.deleted_at is null)
@@ -243,7 +251,7 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 		return nil, 0, err
 	}
 	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (t TenantSummary, err error) {
-		err = r.Scan(&t.Key, &t.ID, &t.Metadata, &t.Version, &t.CreatedAt, &t.UpdatedAt, &t.Destinations, &t.Topics)
+		err = r.Scan(&t.Key, &t.ID, &t.Settings.Name, &t.Metadata, &t.Version, &t.CreatedAt, &t.UpdatedAt, &t.Destinations, &t.Topics)
 		return t, err
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 
@@ -10,18 +11,20 @@ import (
 
 // Page is what the frame around every page needs to know.
 type Page struct {
-	Title   string   // the page's heading, and the first part of the document's title
-	Context string   // what else tells this page from others in a browser's tabs: a destination's name; may be empty
-	Tenant  string   // id of the tenant that the page is about; empty for pages about the whole server
-	Section Section  // the current entry of the navigation; empty for none
-	Crumbs  []Crumb  // the way from the tenant to this page, which comes last and by itself
-	Viewer  Viewer   // who is signed in
-	Flash   *Flash   // what the request before this one has done; nil for nothing
-	API     *APICall // the call of the API that does the same; nil for none
-	Alerts  int      // open ones that nobody takes care of, at most MaxAlerts; shown in the navigation
-	Invalid bool     // a refused form: the document's title says so
-	Here    string   // path and query of the page, to come back to after a change of preferences
-	Refresh bool     // parts of the page refresh themselves, for which htmx is needed
+	Title   string // the page's heading, and the first part of the document's title
+	Context string // what else tells this page from others in a browser's tabs: a destination's name; may be empty
+	Tenant  string // id of the tenant that the page is about; empty for pages about the whole server
+
+	TenantName string   // what people see of it
+	Section    Section  // the current entry of the navigation; empty for none
+	Crumbs     []Crumb  // the way from the tenant to this page, which comes last and by itself
+	Viewer     Viewer   // who is signed in
+	Flash      *Flash   // what the request before this one has done; nil for nothing
+	API        *APICall // the call of the API that does the same; nil for none
+	Alerts     int      // open ones that nobody takes care of, at most MaxAlerts; shown in the navigation
+	Invalid    bool     // a refused form: the document's title says so
+	Here       string   // path and query of the page, to come back to after a change of preferences
+	Refresh    bool     // parts of the page refresh themselves, for which htmx is needed
 	Chrome
 }
 
@@ -102,6 +105,8 @@ type navEntry struct {
 }
 
 // operators reports whether the page is about the operators' own destinations, to which nobody can publish.
+func (p Page) tenantName() string { return cmp.Or(p.TenantName, p.Tenant) }
+
 func (p Page) operators() bool { return p.Tenant == models.OperatorTenant }
 
 // navigation lists the entries that work for the page's viewer.

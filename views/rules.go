@@ -250,7 +250,6 @@ func everyHint() string {
 	return s + "."
 }
 
-
 func (v Rule) submit() string {
 	if v.Rule != nil {
 		return "Save changes"
