@@ -5,15 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/waybill-dev/waybill/jobs/notify"
-	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
 // TestAlertEvents sends alerts to a tenant's own destinations, as events on a topic that is reserved for them: it needs no
 // place in the catalogue, and nobody else publishes on it.
 func TestAlertEvents(t *testing.T) {
 	t.Parallel()
-	if notify.Topic != models.AlertTopic {
+	if notify.Topic != "waybill.alert" {
 		t.Fatalf("channels publish on %s", notify.Topic)
 	}
 	a := newTestApp(t, func(c *Config) { c.Topics, c.DisableN = []string{"bad", "good"}, 2 })
@@ -67,14 +66,14 @@ func TestNoticeLinks(t *testing.T) {
 	t.Parallel()
 	a := &App{cfg: &Config{BaseURL: "https://waybill.example.com"}}
 	for _, c := range []struct {
-		n    models.Notice
+		n    notify.Notice
 		want string
 	}{
-		{models.Notice{Kind: models.NoticeOpened, AlertID: "alt_1"}, "https://waybill.example.com/t/acme/alerts/alt_1"},
-		{models.Notice{Kind: models.NoticeOpened, AlertID: "ntf_1", Others: 3}, "https://waybill.example.com/t/acme/alerts"},
-		{models.Notice{Kind: models.NoticeOpened, AlertID: "ntf_1"}, "https://waybill.example.com/t/acme/alerts"},   // a digest of one
-		{models.Notice{Kind: models.NoticeResolved, AlertID: "ntf_1"}, "https://waybill.example.com/t/acme/alerts"}, // the end of a digest
-		{models.Notice{Kind: models.NoticeTest, AlertID: "ntf_1"}, "https://waybill.example.com/t/acme/alerts"},
+		{notify.Notice{Kind: notify.Opened, AlertID: "alt_1"}, "https://waybill.example.com/t/acme/alerts/alt_1"},
+		{notify.Notice{Kind: notify.Opened, AlertID: "ntf_1", Others: 3}, "https://waybill.example.com/t/acme/alerts"},
+		{notify.Notice{Kind: notify.Opened, AlertID: "ntf_1"}, "https://waybill.example.com/t/acme/alerts"},   // a digest of one
+		{notify.Notice{Kind: notify.Resolved, AlertID: "ntf_1"}, "https://waybill.example.com/t/acme/alerts"}, // the end of a digest
+		{notify.Notice{Kind: notify.Test, AlertID: "ntf_1"}, "https://waybill.example.com/t/acme/alerts"},
 	} {
 		if a.noticeLinks("acme", &c.n); c.n.AlertURL != c.want {
 			t.Errorf("%+v leads to %s", c.n, c.n.AlertURL)

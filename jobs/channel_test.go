@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/adapters/notify"
 	_ "github.com/waybill-dev/waybill/adapters/webhook"
 	"github.com/waybill-dev/waybill/jobs"
-	"github.com/waybill-dev/waybill/jobs/notify"
 	"github.com/waybill-dev/waybill/models"
 )
 

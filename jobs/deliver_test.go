@@ -79,7 +79,6 @@ func newEngine(t *testing.T, change func(*models.Rules)) *engine {
 	if err := s.KnowPartitions(ctx); err != nil {
 		t.Fatal(err)
 	}
-	s.SetChannelTypes(jobs.ChannelTypes{})
 	e := &engine{T: t, store: s, accept: models.NewAccepter(s, nil, log), log: log}
 	t.Cleanup(func() {
 		e.stopWorker()

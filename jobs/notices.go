@@ -12,7 +12,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/jobs/notify"
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/queue"
 )
@@ -42,48 +42,13 @@ type Notices struct {
 	Store *models.Store
 	Env   notify.Env // for all channels; TenantID is filled in
 	// Links completes a notice with the addresses of the pages about what it tells; nil leaves them out.
-	Links func(owner string, n *models.Notice)
+	Links func(owner string, n *notify.Notice)
 	// Unsubscribe makes the link with which an address ends a channel's notices to it; nil leaves it out.
 	Unsubscribe func(channelID, address string) string
 	Log         *slog.Logger
 
 	busy      sync.Map // the notifications that this process is sending, by their keys
 	shortages shortages
-}
-
-// ChannelTypes tells the models which kinds of channels there are. It implements models.ChannelTypes.
-type ChannelTypes struct{}
-
-var _ models.ChannelTypes = ChannelTypes{}
-
-// Fields implements models.ChannelTypes.
-func (ChannelTypes) Fields(kind string) (config, secrets []adapters.Field, ok bool) {
-	for _, t := range notify.Types() {
-		if t.Name == kind {
-			return t.Config, t.Secrets, true
-		}
-	}
-	return nil, nil, false
-}
-
-// Check implements models.ChannelTypes.
-func (ChannelTypes) Check(owner, kind string, config, secrets map[string]string) []adapters.FieldError {
-	return notify.Check(owner, kind, config, secrets)
-}
-
-// Target implements models.ChannelTypes.
-func (ChannelTypes) Target(kind string, config map[string]string) string {
-	return notify.Target(kind, config)
-}
-
-// Tenant implements models.ChannelTypes.
-func (ChannelTypes) Tenant(kind string, config map[string]string) string {
-	return notify.Tenant(kind, config)
-}
-
-// Recipients implements models.ChannelTypes.
-func (ChannelTypes) Recipients(kind string, config map[string]string) []string {
-	return notify.Recipients(kind, config)
 }
 
 type noticeWorker struct {
@@ -188,7 +153,7 @@ func (s *Notices) record(ctx context.Context, id uuid.UUID, write func(context.C
 }
 
 // Send sends a notice over a channel, without recording anything. The error is an *adapters.Error.
-func (s *Notices) Send(ctx context.Context, c *models.Channel, n *models.Notice) (notify.Result, error) {
+func (s *Notices) Send(ctx context.Context, c *models.Channel, n *notify.Notice) (notify.Result, error) {
 	if c.AllSilent() {
 		return notify.Result{}, &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassConfig,
 			Message: "Everybody whom the channel names has unsubscribed, so nothing was sent.", Advice: "Subscribe an address again on the channel's page, or name another one."}
@@ -207,7 +172,7 @@ func (s *Notices) Send(ctx context.Context, c *models.Channel, n *models.Notice)
 	}
 	ctx, cancel := context.WithTimeout(ctx, noticeTimeout)
 	defer cancel()
-	out := notify.Notice(*n)
+	out := *n
 	out.Skip = slices.Concat(n.Skip, c.Silent())
 	return channel.Send(ctx, &out)
 }

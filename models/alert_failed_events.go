@@ -8,22 +8,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/internal/traces"
 )
-
-// FailedEvent is an event whose last attempt at a destination failed. It has no name of its own, so that a Notice becomes
-// one of package jobs/notify as a whole.
-type FailedEvent = struct {
-	EventID    string    `json:"event_id"`
-	Topic      string    `json:"topic"`
-	AttemptID  string    `json:"attempt_id"`
-	At         time.Time `json:"time" doc:"When the attempt was started."`
-	Code       int       `json:"code"`
-	ErrorClass string    `json:"error_class"`
-	Error      string    `json:"error"`
-	TraceID    string    `json:"trace_id,omitempty" doc:"Of the event's W3C trace context, when it has one."`
-	URL        string    `json:"attempt_url,omitempty" doc:"The attempt's page."`
-}
 
 const (
 	// failedEventsShown is how many failed events an alert and its notices name.
@@ -38,7 +25,7 @@ const (
 // failedEvents lists the events that failed last at a destination, newest first, each with its last attempt. first and last
 // are when the failures began that are told, and when the last of them was; what came later is not listed, so that a notice
 // says the same with every try.
-func (s *Store) failedEvents(ctx context.Context, destination int64, first, last time.Time) ([]FailedEvent, error) {
+func (s *Store) failedEvents(ctx context.Context, destination int64, first, last time.Time) ([]notify.FailedEvent, error) {
 	since := last.Add(-failedEventsLeast)
 	if !first.IsZero() && first.Before(since) {
 		since = first
@@ -52,7 +39,7 @@ func (s *Store) failedEvents(ctx context.Context, destination int64, first, last
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (f FailedEvent, err error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (f notify.FailedEvent, err error) {
 		var key uuid.UUID
 		var callerID *string
 		var number int
@@ -67,7 +54,7 @@ func (s *Store) failedEvents(ctx context.Context, destination int64, first, last
 
 // AlertFailures lists the events that failed last while an alert was open. There are none when failures are not what it
 // is about.
-func (s *Store) AlertFailures(ctx context.Context, a *Alert) ([]FailedEvent, error) {
+func (s *Store) AlertFailures(ctx context.Context, a *Alert) ([]notify.FailedEvent, error) {
 	d := a.Detail
 	if d.LastFailure == nil || !tellsFailures(d.Failures, *d.LastFailure, a.OpenedAt) {
 		return nil, nil
@@ -82,7 +69,7 @@ func (s *Store) AlertFailures(ctx context.Context, a *Alert) ([]FailedEvent, err
 // addFailures completes a notice with the events that failed last, unless it has them from an earlier try.
 func (s *Store) addFailures(ctx context.Context, n *Notification) (err error) {
 	x := &n.Notice
-	if n.Kind == NoticeResolved || x.Failed != nil || x.LastFailure.IsZero() || !tellsFailures(x.Failures, x.LastFailure, x.OpenedAt) {
+	if n.Kind == notify.Resolved || x.Failed != nil || x.LastFailure.IsZero() || !tellsFailures(x.Failures, x.LastFailure, x.OpenedAt) {
 		return nil
 	}
 	destination := n.DestinationKey

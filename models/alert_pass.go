@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
@@ -36,7 +37,7 @@ const (
 type transition struct {
 	rule  *AlertRule
 	alert *Alert
-	kind  string // NoticeOpened, NoticeRepeated or NoticeResolved
+	kind  string // notify.Opened, notify.Repeated or notify.Resolved
 	step  bool   // the alert has become worse
 }
 
@@ -229,7 +230,7 @@ func (p *pass) apply(r *AlertRule, d *subject) {
 		p.writes.Queue(`insert into alerts (id, owner_key, rule_key, tenant_key, destination_key, status, step, severity, summary, detail, opened_at, updated_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)`,
 			a.Key, a.OwnerKey, a.RuleKey, a.TenantKey, a.DestinationKey, a.Status, a.Step, a.Severity, a.Summary, a.Detail, a.OpenedAt)
-		p.changes = append(p.changes, transition{rule: r, alert: a, kind: NoticeOpened})
+		p.changes = append(p.changes, transition{rule: r, alert: a, kind: notify.Opened})
 	case f.Step > a.Step || p.now.Sub(a.UpdatedAt) >= alertRefresh && p.touched[d.key] != nil || r.Condition.Countdown() && f.Summary != a.Summary:
 		worse := f.Step > a.Step || r.Condition.Countdown() && severityRank[f.Severity] < severityRank[a.Severity]
 		f.Step = max(f.Step, a.Step)
@@ -237,7 +238,7 @@ func (p *pass) apply(r *AlertRule, d *subject) {
 		p.writes.Queue("update alerts set step = $2, severity = $3, summary = $4, detail = $5, updated_at = $6 where id = $1",
 			a.Key, a.Step, a.Severity, a.Summary, a.Detail, p.now)
 		if worse {
-			p.changes = append(p.changes, transition{rule: r, alert: a, kind: NoticeRepeated, step: true})
+			p.changes = append(p.changes, transition{rule: r, alert: a, kind: notify.Repeated, step: true})
 		}
 	}
 }
@@ -251,5 +252,5 @@ func (p *pass) resolve(r *AlertRule, a *Alert, why string) {
 	at := p.now
 	a.Status, a.ResolvedAt, a.Resolution = AlertResolved, &at, why
 	p.writes.Queue("update alerts set status = 'resolved', resolved_at = $2, resolution = $3, updated_at = $2 where id = $1", a.Key, at, why)
-	p.changes = append(p.changes, transition{rule: r, alert: a, kind: NoticeResolved})
+	p.changes = append(p.changes, transition{rule: r, alert: a, kind: notify.Resolved})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
@@ -141,7 +142,7 @@ func (s *Store) tellAcknowledged(ctx context.Context, a *Alert) error {
 		}
 		now := time.Now()
 		list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Notification, error) {
-			n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: a.OwnerKey, AlertKey: &a.Key, RuleKey: &a.RuleKey, DestinationKey: &a.DestinationKey, Kind: NoticeAcknowledged,
+			n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: a.OwnerKey, AlertKey: &a.Key, RuleKey: &a.RuleKey, DestinationKey: &a.DestinationKey, Kind: notify.Acknowledged,
 				Status: NotificationQueued, Actor: a.AcknowledgedBy, CreatedAt: now, DueAt: &now}
 			err := row.Scan(&n.ChannelKey, &n.Notice)
 			n.Notice.ID, n.Notice.Kind, n.Notice.Skip = n.ID(), n.Kind, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
 // Change is one field that a change has altered, as the audit log keeps it.
@@ -192,14 +193,15 @@ func (d *Destination) snapshot() *snapshot {
 	return s
 }
 
-// channelSnapshot is what the audit log compares of a channel. Its secrets are part of config, as in the API.
-func (s *Store) channelSnapshot(c *Channel) *snapshot {
+// snapshot is what the audit log compares of a channel. Its secrets are part of config, as in the API.
+func (c *Channel) snapshot() *snapshot {
 	out := newSnapshot()
 	out.set("type", c.Type)
 	out.set("name", c.Name)
-	config, secrets, _ := s.channelTypes.Fields(c.Type)
-	out.fields("config", config, c.Config)
-	out.fields("config", secrets, c.Secrets)
+	if t := notify.Lookup(c.Type); t != nil {
+		out.fields("config", t.Config, c.Config)
+		out.fields("config", t.Secrets, c.Secrets)
+	}
 	return out
 }
 

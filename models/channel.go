@@ -6,33 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
 
-	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
-
-// ChannelTypes is what the models need to know of the kinds of channels. Package jobs implements it.
-type ChannelTypes interface {
-	// Fields are the settings of a kind of channel: those in clear text, and the secret ones. ok is false for an unknown
-	// kind.
-	Fields(kind string) (config, secrets []adapters.Field, ok bool)
-	// Check reports every problem with the settings, under keys like "config.url", and may complete them. owner is the
-	// tenant's id, empty for the operators.
-	Check(owner, kind string, config, secrets map[string]string) []adapters.FieldError
-	// Target says in one line where notices go, without a secret.
-	Target(kind string, config map[string]string) string
-	// Tenant is the tenant whose destinations get the notices, of kinds of channels that name one; empty for others.
-	Tenant(kind string, config map[string]string) string
-	// Recipients lists the addresses that notices go to, of kinds of channels where each may unsubscribe; nil for others.
-	Recipients(kind string, config map[string]string) []string
-}
-
-// SetChannelTypes tells the store which kinds of channels there are. It is called once, before the store is used.
-func (s *Store) SetChannelTypes(t ChannelTypes) { s.channelTypes = t }
 
 // Channel is where notices go: a mailbox, a chat, a phone, a service.
 type Channel struct {
@@ -68,18 +48,16 @@ type ChannelInput struct {
 
 // Shown are the channel's settings as everybody may see them, secrets masked. With secrets, the ones that the owner shares
 // with the receiver (a signing secret) are in full.
-func (s *Store) Shown(c *Channel, secrets bool) map[string]string {
+func (c *Channel) Shown(secrets bool) map[string]string {
 	out := maps.Clone(c.Config)
 	if out == nil {
 		out = map[string]string{}
 	}
-	_, fields, _ := s.channelTypes.Fields(c.Type)
+	t := notify.Lookup(c.Type)
 	for k, v := range c.Secrets {
 		out[k] = mask(v)
-		for _, f := range fields {
-			if f.Key == k && f.Shared && secrets {
-				out[k] = v
-			}
+		if f := t.Secret(k); f != nil && f.Shared && secrets {
+			out[k] = v
 		}
 	}
 	return out
@@ -89,7 +67,7 @@ func (c *Channel) sealContext() string { return fmt.Sprintf("channel %d %s", c.O
 
 func (s *Store) openChannel(c *Channel, ownerID string) error {
 	c.OwnerID, c.Secrets = ownerID, map[string]string{}
-	c.Target, c.Recipients = s.channelTypes.Target(c.Type, c.Config), s.channelTypes.Recipients(c.Type, c.Config)
+	c.Target, c.Recipients = notify.Target(c.Type, c.Config), notify.Recipients(c.Type, c.Config)
 	if len(c.SealedCreds) == 0 {
 		return nil
 	}
@@ -180,7 +158,7 @@ func (s *Store) CreateChannel(ctx context.Context, scope Scope, tenantID string,
 		return nil, err
 	}
 	var nothing *snapshot
-	c.Changes = nothing.changes(s.channelSnapshot(c))
+	c.Changes = nothing.changes(c.snapshot())
 	return c, s.InTx(ctx, func(_ context.Context, tx *Tx) error { return tx.DB.Create(c).Error })
 }
 
@@ -200,14 +178,14 @@ func (s *Store) UpdateChannel(ctx context.Context, scope Scope, tenantID, id str
 		if in.Type != nil && *in.Type != c.Type {
 			return Invalid("type", "cannot be changed: create another channel")
 		}
-		before := s.channelSnapshot(c)
+		before := c.snapshot()
 		if err := s.mergeChannel(c, &in); err != nil {
 			return err
 		}
 		if err := s.checkChannelTenant(ctx, c); err != nil {
 			return err
 		}
-		c.Changes = before.changes(s.channelSnapshot(c))
+		c.Changes = before.changes(c.snapshot())
 		c.Version++
 		return tx.DB.Save(c).Error
 	})
@@ -225,7 +203,7 @@ func (s *Store) DeleteChannel(ctx context.Context, scope Scope, tenantID, id str
 
 // checkChannelTenant reports that the tenant which an operators' channel names does not exist.
 func (s *Store) checkChannelTenant(ctx context.Context, c *Channel) error {
-	tenant := s.channelTypes.Tenant(c.Type, c.Config)
+	tenant := notify.Tenant(c.Type, c.Config)
 	if tenant == "" {
 		return nil
 	}
@@ -243,14 +221,11 @@ func (s *Store) mergeChannel(c *Channel, in *ChannelInput) error {
 		c.Name = strings.TrimSpace(*in.Name)
 		checkText("name", c.Name, maxNameLength, bad)
 	}
-	_, fields, known := s.channelTypes.Fields(c.Type)
-	isSecret := func(key string) bool {
-		return slices.ContainsFunc(fields, func(f adapters.Field) bool { return f.Key == key })
-	}
+	t := notify.Lookup(c.Type)
 	config, secrets := Values{}, Values{}
 	for k, v := range in.Config {
 		switch {
-		case !isSecret(k):
+		case t.Secret(k) == nil:
 			config[k] = v
 		case v != nil && *v != "" && *v == mask(c.Secrets[k]):
 			// A masked value that comes back as it was shown changes nothing.
@@ -262,14 +237,14 @@ func (s *Store) mergeChannel(c *Channel, in *ChannelInput) error {
 	if c.Type == "" {
 		bad.add("type", "is required")
 	} else {
-		for _, fe := range s.channelTypes.Check(c.OwnerID, c.Type, c.Config, c.Secrets) {
+		for _, fe := range notify.Check(c.OwnerID, c.Type, c.Config, c.Secrets) {
 			bad.add(fe.Key, fe.Message)
 		}
 	}
-	if err := bad.err(); err != nil || !known {
+	if err := bad.err(); err != nil || t == nil {
 		return err
 	}
-	c.Target, c.Recipients = s.channelTypes.Target(c.Type, c.Config), s.channelTypes.Recipients(c.Type, c.Config)
+	c.Target, c.Recipients = notify.Target(c.Type, c.Config), notify.Recipients(c.Type, c.Config)
 	if c.Name == "" {
 		c.Name = cut(c.Target, maxNameLength-4)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
 // Topics is a destination's subscription as callers write it: "*" or a list of topics and patterns; see Subscribes.
@@ -333,7 +334,7 @@ func (s *Store) checkTopics(ctx context.Context, topics []string, operators bool
 			checkOwnTopic(field, t, slices.Concat(OperatorTopics, OwnTopics), bad)
 		case OwnTopic(t): // which is in no catalogue
 			checkOwnTopic(field, t, OwnTopics, bad)
-		case Subscribes([]string{t}, AlertTopic):
+		case Subscribes([]string{t}, notify.Topic):
 		case len(catalogue) > 0 && isPattern(t) && !slices.ContainsFunc(catalogue, func(known string) bool { return matchesPattern(t, known) }):
 			bad.add(field, fmt.Sprintf("%q takes none of the catalogue: %s", cut(t, 80), listSome(catalogue)))
 		case len(catalogue) > 0 && !isPattern(t) && !slices.Contains(catalogue, t):

@@ -3,13 +3,15 @@ package models
 import (
 	"testing"
 	"time"
+
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
 // TestDigest is about what one notice says of several: each alert once, however often it had something to say.
 func TestDigest(t *testing.T) {
 	t.Parallel()
 	member := func(alert, destination, severity string) *Notification {
-		return &Notification{Kind: NoticeOpened, Notice: Notice{AlertID: alert, DestinationName: destination, TenantID: "acme", Severity: severity, Summary: alert + " is bad."}}
+		return &Notification{Kind: notify.Opened, Notice: notify.Notice{AlertID: alert, DestinationName: destination, TenantID: "acme", Severity: severity, Summary: alert + " is bad."}}
 	}
 	for _, c := range []struct {
 		name    string
@@ -28,6 +30,16 @@ func TestDigest(t *testing.T) {
 		d := (&pass{now: time.Now()}).digest(&Channel{}, c.members)
 		if d.Notice.Others != c.others || d.Notice.Summary != c.summary {
 			t.Errorf("%s: %d others, %q", c.name, d.Notice.Others, d.Notice.Summary)
+		}
+	}
+}
+
+// TestSeveritiesOfNotices: alerts and channels use the same words for how bad it is, so that channels colour what they say.
+func TestSeveritiesOfNotices(t *testing.T) {
+	t.Parallel()
+	for alert, channel := range map[string]string{SeverityCritical: notify.Critical, SeverityError: notify.ErrorSev, SeverityWarning: notify.Warning, SeverityInfo: notify.Info} {
+		if alert != channel {
+			t.Errorf("alerts say %s, channels %s", alert, channel)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
 const notificationSelect = `select n.id, n.owner_key, n.channel_key, n.alert_id, n.rule_key, n.destination_key, n.kind, n.status, n.reason, n.digest_id, n.notice, n.tries,
@@ -69,7 +71,7 @@ func (s *Store) NotificationToSend(ctx context.Context, id uuid.UUID) (*Notifica
 	if IsKind(err, KindNotFound) {
 		return n, nil, nil
 	}
-	if err == nil && n.Notice.ResponseExcerpt == "" && n.DestinationKey != nil && n.Kind != NoticeResolved {
+	if err == nil && n.Notice.ResponseExcerpt == "" && n.DestinationKey != nil && n.Kind != notify.Resolved {
 		n.Notice.ResponseExcerpt, err = s.responseExcerpt(ctx, *n.DestinationKey, n.Notice.LastFailure)
 	}
 	if err == nil {
@@ -100,7 +102,7 @@ func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.
 }
 
 // NotificationSent records that a notification was sent; twice does no harm. note is what one should know besides; empty for nothing.
-func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice Notice, code int, answer, note string) error {
+func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice notify.Notice, code int, answer, note string) error {
 	_, err := s.Pool.Exec(ctx, `update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null, sent_at = now(), notice = $4,
 			reason = trim(reason || ' ' || $5)
 		where id = $1 and status <> 'sent'`, id, code, text(answer), notice, note)
@@ -109,7 +111,7 @@ func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice Notic
 
 // NotificationFailed records a try that failed. again is when the next one is due; 0 for never. Recording the same try
 // twice does no harm.
-func (s *Store) NotificationFailed(ctx context.Context, id uuid.UUID, notice Notice, code int, answer, message, advice string, again time.Duration) error {
+func (s *Store) NotificationFailed(ctx context.Context, id uuid.UUID, notice notify.Notice, code int, answer, message, advice string, again time.Duration) error {
 	status := NotificationFailed
 	var due *time.Time
 	if again > 0 {
@@ -122,7 +124,7 @@ func (s *Store) NotificationFailed(ctx context.Context, id uuid.UUID, notice Not
 }
 
 // NotificationReached records whom a try has reached that was cut off and does not count.
-func (s *Store) NotificationReached(ctx context.Context, id uuid.UUID, notice Notice) error {
+func (s *Store) NotificationReached(ctx context.Context, id uuid.UUID, notice notify.Notice) error {
 	_, err := s.Pool.Exec(ctx, "update notifications set notice = $2, claimed_by = '' where id = $1 and status = 'queued'", id, notice)
 	return err
 }
@@ -160,7 +162,7 @@ func (s *Store) Notifications(ctx context.Context, scope Scope, tenantID string,
 	if err := oneOf("status", nq.Statuses, NotificationStatuses); err != nil {
 		return nil, err
 	}
-	if err := oneOf("kind", nq.Kinds, NoticeKinds); err != nil {
+	if err := oneOf("kind", nq.Kinds, notify.Kinds); err != nil {
 		return nil, err
 	}
 	for column, list := range map[string][]string{"n.status": nq.Statuses, "n.kind": nq.Kinds, "c.id": nq.Channels, "r.id": nq.Rules,
@@ -246,8 +248,8 @@ func (s *Store) Resend(ctx context.Context, scope Scope, tenantID, id, actor str
 // TestNotice is what the test button of a channel sends.
 func (s *Store) TestNotice(c *Channel, actor string) *Notification {
 	now := time.Now()
-	n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, Kind: NoticeTest, Actor: actor, CreatedAt: now}
-	n.Notice = Notice{ID: n.ID(), Kind: NoticeTest, Severity: SeverityInfo, AlertID: n.ID(), RuleName: "Test", TenantID: c.OwnerID,
+	n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, Kind: notify.Test, Actor: actor, CreatedAt: now}
+	n.Notice = notify.Notice{ID: n.ID(), Kind: notify.Test, Severity: SeverityInfo, AlertID: n.ID(), RuleName: "Test", TenantID: c.OwnerID,
 		Summary: "This is a test from Waybill, sent by " + actorName(actor) + ". Alerts will arrive here.", OpenedAt: now}
 	return n
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
 // How many notices a channel gets. When more are due, they wait for a digest: one notice that stands for all of them.
@@ -93,7 +95,7 @@ func (p *pass) remind(ctx context.Context) error {
 	}
 	for _, a := range p.open {
 		if r := p.rules[a.RuleKey]; r != nil && a.Status != AlertResolved && slices.Contains(due, a.Key) {
-			p.changes = append(p.changes, transition{rule: r, alert: a, kind: NoticeRepeated})
+			p.changes = append(p.changes, transition{rule: r, alert: a, kind: notify.Repeated})
 		}
 	}
 	return nil
@@ -162,12 +164,12 @@ func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, 
 		}
 		for _, c := range channels {
 			// Who was told that it began is told that it is over, although the rule may name other channels by now.
-			if c.OwnerKey != t.alert.OwnerKey || t.kind != NoticeResolved && t.rule.ChannelIDs != nil && !slices.Contains(t.rule.ChannelIDs, c.ID) {
+			if c.OwnerKey != t.alert.OwnerKey || t.kind != notify.Resolved && t.rule.ChannelIDs != nil && !slices.Contains(t.rule.ChannelIDs, c.ID) {
 				continue
 			}
 			n := p.notification(c, t, notices[noticeKey{t.alert.Key, t.kind}])
 			of, before := told[toldKey{c.Key, t.alert.Key}], last[subjectKey{c.Key, t.rule.Key, t.alert.DestinationKey}]
-			if t.kind == NoticeResolved {
+			if t.kind == notify.Resolved {
 				if of == nil {
 					continue // nobody was told that it began
 				}
@@ -198,7 +200,7 @@ func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, 
 	return out, nil
 }
 
-func (p *pass) notification(c *Channel, t *transition, notice Notice) *Notification {
+func (p *pass) notification(c *Channel, t *transition, notice notify.Notice) *Notification {
 	n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, AlertKey: &t.alert.Key, RuleKey: &t.rule.Key,
 		DestinationKey: &t.alert.DestinationKey, Kind: t.kind, CreatedAt: p.now, Notice: notice}
 	n.Notice.Kind, n.Notice.ID = t.kind, n.ID()
@@ -216,7 +218,7 @@ func (p *pass) begun(t *transition, n *Notification, last toldBefore) {
 		n.Status, n.Reason = NotificationSuppressed, mutedReason(t.alert)
 	case t.step:
 		// That it has become worse is said however short the time.
-	case t.kind == NoticeOpened && (last.over || t.rule.Condition.Decided()):
+	case t.kind == notify.Opened && (last.over || t.rule.Condition.Decided()):
 		// Whoever heard last that all is well must hear that it is not. That events are held is said each time.
 	case !last.began.IsZero() && p.now.Sub(last.began) < t.rule.Every():
 		n.Status = NotificationSuppressed

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
 // told reads what channels were told before about the alerts that have changed.
@@ -119,7 +121,7 @@ func (p *pass) digests(ctx context.Context, fresh []*Notification, channels []*C
 			return nil, err
 		}
 		for _, n := range fresh {
-			if n.ChannelKey == c.Key && n.Status == NotificationWaiting && n.Kind != NoticeResolved {
+			if n.ChannelKey == c.Key && n.Status == NotificationWaiting && n.Kind != notify.Resolved {
 				waiting = append(waiting, n)
 			}
 		}
@@ -175,7 +177,7 @@ type noticeKey struct {
 }
 
 // notices makes what channels say about the alerts that have changed.
-func (p *pass) notices(ctx context.Context) (map[noticeKey]Notice, error) {
+func (p *pass) notices(ctx context.Context) (map[noticeKey]notify.Notice, error) {
 	var keys []int64
 	for _, t := range p.changes {
 		keys = append(keys, t.alert.DestinationKey)
@@ -188,10 +190,10 @@ func (p *pass) notices(ctx context.Context) (map[noticeKey]Notice, error) {
 	for _, d := range list {
 		destinations[d.Key] = d
 	}
-	out := map[noticeKey]Notice{}
+	out := map[noticeKey]notify.Notice{}
 	for _, t := range p.changes {
 		a := t.alert
-		n := Notice{Severity: a.Severity, AlertID: a.ID(), RuleName: t.rule.Name, Condition: t.rule.Condition.Sentence(), Summary: a.Summary, Failures: a.Detail.Failures,
+		n := notify.Notice{Severity: a.Severity, AlertID: a.ID(), RuleName: t.rule.Name, Condition: t.rule.Condition.Sentence(), Summary: a.Summary, Failures: a.Detail.Failures,
 			Attempts: a.Detail.Attempts, OpenedAt: a.OpenedAt, ErrorClass: a.Detail.ErrorClass, Error: a.Detail.Error, Advice: a.Detail.Advice}
 		if a.Detail.FirstFailure != nil {
 			n.FirstFailure = *a.Detail.FirstFailure
@@ -202,7 +204,7 @@ func (p *pass) notices(ctx context.Context) (map[noticeKey]Notice, error) {
 		if a.Detail.CertificateEnds != nil {
 			n.CertificateEnds = *a.Detail.CertificateEnds
 		}
-		if a.ResolvedAt != nil && t.kind == NoticeResolved {
+		if a.ResolvedAt != nil && t.kind == notify.Resolved {
 			n.ResolvedAt, n.Summary = *a.ResolvedAt, a.Resolution
 		}
 		if d := destinations[a.DestinationKey]; d != nil {

@@ -36,16 +36,15 @@ type Store struct {
 	DB   *gorm.DB // over SQL
 	Keys *seal.Keyring
 	Rules
-	Metrics      *metrics.Metrics // nil where nobody counts
-	Traces       *traces.Tracer   // nil where nobody traces
-	SortWindow   int              // rows that are sorted together where no index gives the order
-	Queue        *queue.Queue     // of jobs
-	channelTypes ChannelTypes
-	known        knownKeys
-	ready        readiness
-	partitions   partitionNames
-	followed     followed
-	schemas      topicSchemas
+	Metrics    *metrics.Metrics // nil where nobody counts
+	Traces     *traces.Tracer   // nil where nobody traces
+	SortWindow int              // rows that are sorted together where no index gives the order
+	Queue      *queue.Queue     // of jobs
+	known      knownKeys
+	ready      readiness
+	partitions partitionNames
+	followed   followed
+	schemas    topicSchemas
 }
 
 // Rules are the limits and defaults that the operator configured.

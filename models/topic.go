@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// AlertTopic is the topic of the events that tell of alerts, for channels that publish to a tenant's own destinations. It
-// needs no entry in the catalogue.
-const AlertTopic = "waybill.alert"
+	"github.com/waybill-dev/waybill/adapters/notify"
+)
 
 // ownPrefix begins the topics of the server's own events.
 const ownPrefix = "waybill."
@@ -23,7 +21,7 @@ const ownPrefix = "waybill."
 var OwnTopics = ownTopics()
 
 func ownTopics() []string {
-	out := []string{AlertTopic}
+	out := []string{notify.Topic}
 	for _, t := range FeedTypes {
 		for _, action := range FeedActions[t] {
 			out = append(out, ownPrefix+t+"."+action)

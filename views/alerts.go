@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -27,7 +28,7 @@ type Alert struct {
 
 	Response string // the receiver's answer to the last failure; empty for none
 
-	Failed []models.FailedEvent // that failed last, newest first
+	Failed []notify.FailedEvent // that failed last, newest first
 
 	Told []*models.Notification // what channels were told, newest first
 	Form Form
@@ -120,7 +121,7 @@ func (v Alert) deliveriesLabel() string {
 
 // traced reports whether one of the failed events has a trace.
 func (v Alert) traced() bool {
-	return slices.ContainsFunc(v.Failed, func(f models.FailedEvent) bool { return f.TraceID != "" })
+	return slices.ContainsFunc(v.Failed, func(f notify.FailedEvent) bool { return f.TraceID != "" })
 }
 
 func (v Alert) facts() []Fact {
@@ -234,7 +235,7 @@ func notificationLook(n *models.Notification) Look {
 	if n.Status == models.NotificationQueued && n.Tries > 0 {
 		return Look{ToneWarn, "rotate-ccw", "Retrying"}
 	}
-	if n.Status == models.NotificationWaiting && n.Kind == models.NoticeResolved {
+	if n.Status == models.NotificationWaiting && n.Kind == notify.Resolved {
 		return Look{ToneInfo, "clock", "Waits for calm"}
 	}
 	if n.Status == models.NotificationSuppressed && n.DigestKey != nil {
@@ -251,8 +252,8 @@ func notificationOptions() []Option {
 	return out
 }
 
-var noticeOptions = []Option{{Value: models.NoticeOpened, Label: "Opened"}, {Value: models.NoticeRepeated, Label: "Reminder, or worse"},
-	{Value: models.NoticeAcknowledged, Label: "Acknowledged"}, {Value: models.NoticeResolved, Label: "Resolved"}, {Value: models.NoticeTest, Label: "Test"}}
+var noticeOptions = []Option{{Value: notify.Opened, Label: "Opened"}, {Value: notify.Repeated, Label: "Reminder, or worse"},
+	{Value: notify.Acknowledged, Label: "Acknowledged"}, {Value: notify.Resolved, Label: "Resolved"}, {Value: notify.Test, Label: "Test"}}
 
 // notificationNote is what one should know of a notification in a line.
 func notificationNote(n *models.Notification) string {
@@ -312,7 +313,7 @@ func (v Notification) facts() []Fact {
 }
 
 // noticeText is what was told, as JSON for people.
-func noticeText(n models.Notice) string {
+func noticeText(n notify.Notice) string {
 	b, _ := json.MarshalIndent(n, "", "  ") // made of texts and numbers
 	return string(b)
 }

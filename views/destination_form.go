@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -210,8 +211,8 @@ func (v DestinationForm) topicOptions() []Option {
 			}
 		}
 	}
-	if !known[models.AlertTopic] {
-		out = append(out, Option{Value: models.AlertTopic, Label: models.AlertTopic, Hint: "Notices of alerts, from channels of the kind Own destinations"})
+	if !known[notify.Topic] {
+		out = append(out, Option{Value: notify.Topic, Label: notify.Topic, Hint: "Notices of alerts, from channels of the kind Own destinations"})
 	}
 	return v.withChosen(slices.Concat(groups, out, changeTopicOptions()))
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/waybill-dev/waybill/adapters"
 	_ "github.com/waybill-dev/waybill/adapters/echo"
+	"github.com/waybill-dev/waybill/adapters/notify"
 	_ "github.com/waybill-dev/waybill/adapters/webhook"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/filter"
@@ -409,6 +410,6 @@ func hostileEntries() []*models.AuditEntry {
 }
 
 func hostileNotification() *models.Notification {
-	return &models.Notification{Kind: models.NoticeOpened, Status: models.NotificationFailed, Reason: hostile, Answer: hostile, Error: hostile, Advice: hostile, Actor: hostile,
-		ChannelID: hostile, ChannelName: hostile, Notice: models.Notice{Summary: hostile, DestinationName: hostile, Error: hostile}}
+	return &models.Notification{Kind: notify.Opened, Status: models.NotificationFailed, Reason: hostile, Answer: hostile, Error: hostile, Advice: hostile, Actor: hostile,
+		ChannelID: hostile, ChannelName: hostile, Notice: notify.Notice{Summary: hostile, DestinationName: hostile, Error: hostile}}
 }

@@ -7,7 +7,7 @@
 #   WAYBILL_TEST_MAILDIR    directory with a Maildir of what arrived. Mail to nobody@… is refused
 
 # shellcheck shell=bash disable=SC2034
-packages_mail="./jobs/notify"
+packages_mail="./adapters/notify"
 
 aiosmtpd_version=1.4.6
 aiosmtpd_env=$PWD/bin/aiosmtpd-$aiosmtpd_version

@@ -1,13 +1,13 @@
 # Services of notices, played by Prism from their descriptions, which refuses what those do not allow:
 #
 #   WAYBILL_TEST_TWILIO      URL of Twilio's, from the description that Twilio publishes in @twilio/cli-core
-#   WAYBILL_TEST_PAGERDUTY   URL of PagerDuty's, from a description of our own (jobs/notify/testdata/pagerduty.openapi.json):
+#   WAYBILL_TEST_PAGERDUTY   URL of PagerDuty's, from a description of our own (adapters/notify/testdata/pagerduty.openapi.json):
 #                            PagerDuty publishes one, but in no package
 #   WAYBILL_TEST_TYPES       directory whose node_modules has @slack/types and the TypeScript compiler. Slack publishes no
 #                            description of its webhooks, but types of the blocks
 
 # shellcheck shell=bash disable=SC2034
-packages_openapi="./jobs/notify"
+packages_openapi="./adapters/notify"
 
 openapi_packages=(@stoplight/prism-cli@5.14.2 @twilio/cli-core@8.3.2 @slack/types@3.2.0 typescript@5.9.3)
 openapi_dir=$PWD/bin/openapi-1
@@ -36,7 +36,7 @@ start_openapi() {
 	free_ports twilio pagerduty || return 1
 	background "$dir/twilio.log" "$prism" mock -h 127.0.0.1 -p "$twilio" --errors \
 		"$openapi_dir/node_modules/@twilio/cli-core/src/services/twilio-api/twilio_api_v2010.json"
-	background "$dir/pagerduty.log" "$prism" mock -h 127.0.0.1 -p "$pagerduty" --errors jobs/notify/testdata/pagerduty.openapi.json
+	background "$dir/pagerduty.log" "$prism" mock -h 127.0.0.1 -p "$pagerduty" --errors adapters/notify/testdata/pagerduty.openapi.json
 	if ! await listens "$twilio" || ! await listens "$pagerduty"; then
 		tail -q -n 5 "$dir/twilio.log" "$dir/pagerduty.log" >&2
 		echo "Prism did not start" >&2

@@ -9,61 +9,39 @@ import (
 	"strings"
 
 	"github.com/a-h/templ"
+
+	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
-// Tone is how a notice feels, and so its colour.
-type Tone string
-
-// The tones of notices.
-const (
-	Bad  Tone = "bad"
-	Warn Tone = "warn"
-	Good Tone = "good"
-	Calm Tone = "calm"
-)
-
-// Notice is one notice in words. Empty texts are left out.
-type Notice struct {
-	State   string // "Critical", "Resolved" …
-	Tone    Tone
-	Summary string
-	Facts   []Fact
-	Error   string
-	Advice  string
-	Excerpt string // several lines
-	Failed  []Failed
-	Others  string
-	Links   []Link // addresses of the web, checked by the caller
-
-	BaseURL, UnsubscribeURL string
+// Render draws a notice in both forms.
+func Render(ctx context.Context, m notify.Mail) (plain, page string, err error) {
+	var text, html strings.Builder
+	if err := Text(m).Render(ctx, &text); err != nil {
+		return "", "", err
+	}
+	if err := HTML(m).Render(ctx, &html); err != nil {
+		return "", "", err
+	}
+	return text.String(), html.String(), nil
 }
-
-// Failed is an event that failed: its id, what is known of it, and the page of its last attempt, which may be empty.
-type Failed struct{ Event, About, URL string }
-
-// Fact is a label and its value.
-type Fact struct{ Label, Value string }
-
-// Link is a labelled address.
-type Link struct{ Label, URL string }
 
 // class is what the colours of dark mode are given to.
-func (t Tone) class() string {
+func class(t notify.Tone) string {
 	switch t {
-	case Bad, Warn, Good:
+	case notify.Bad, notify.Warn, notify.Good:
 		return string(t)
 	}
-	return string(Calm)
+	return string(notify.Calm)
 }
 
-func (t Tone) style() templ.SafeCSS {
+func style(t notify.Tone) templ.SafeCSS {
 	colours := map[string]string{"bad": "background:#ffe4e6;color:#9f1239;", "warn": "background:#fef3c7;color:#92400e;",
 		"good": "background:#dcfce7;color:#166534;", "calm": "background:#e2e8f0;color:#334155;"}
-	return templ.SafeCSS("display:inline-block;padding:2px 10px;border-radius:999px;font-size:13px;font-weight:600;" + colours[t.class()])
+	return templ.SafeCSS("display:inline-block;padding:2px 10px;border-radius:999px;font-size:13px;font-weight:600;" + colours[class(t)])
 }
 
 // Text is the mail as plain text, in lines that need no wrapping unless a value is long.
-func Text(n Notice) templ.Component {
+func Text(n notify.Mail) templ.Component {
 	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
 		var b strings.Builder
 		fmt.Fprintf(&b, "%s: %s\n", n.State, n.Summary)
@@ -99,7 +77,7 @@ func Text(n Notice) templ.Component {
 			}
 			fmt.Fprintf(&b, "%-18s %s\n", l.Label+":", l.URL)
 		}
-		fmt.Fprintf(&b, "\n-- \n%s\n", n.footer())
+		fmt.Fprintf(&b, "\n-- \n%s\n", footer(n))
 		if n.UnsubscribeURL != "" {
 			fmt.Fprintf(&b, "Stop these mails: %s\n", n.UnsubscribeURL)
 		}
@@ -108,7 +86,7 @@ func Text(n Notice) templ.Component {
 	})
 }
 
-func (n Notice) footer() string {
+func footer(n notify.Mail) string {
 	if n.BaseURL == "" {
 		return "Sent by Waybill, because a notification channel names this address."
 	}

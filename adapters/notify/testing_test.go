@@ -96,9 +96,13 @@ func notices() map[string]*Notice {
 	return map[string]*Notice{"opened": failing(), "local": local(), "resolved": resolved(), "digest": digest(), "hostile": hostile(), "long": long(), "empty": {}}
 }
 
+// RenderMailForTests draws mails; see render_test.go.
+var RenderMailForTests func(ctx context.Context, m Mail) (text, html string, err error)
+
 // testEnv lets channels reach this machine.
 func testEnv() Env {
 	return Env{UserAgent: "Waybill/test", BaseURL: "https://waybill.example.com", Now: func() time.Time { return noon },
+		RenderMail:  RenderMailForTests,
 		Unsubscribe: func(address string) string { return "https://waybill.example.com/unsubscribe/" + address },
 		Egress:      []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 }
@@ -190,10 +194,10 @@ func golden(t testing.TB, name string, got []byte) {
 	}
 	want, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatalf("%v; write it with: go test ./jobs/notify -update", err)
+		t.Fatalf("%v; write it with: go test ./adapters/notify -update", err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not what was expected; look at the difference after: go test ./jobs/notify -update\n%s", path, got)
+		t.Errorf("%s is not what was expected; look at the difference after: go test ./adapters/notify -update\n%s", path, got)
 	}
 }
 

@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// Topic is the reserved topic of notices: what webhook channels name and what destination channels publish on.
-const Topic = "waybill.alert"
-
 // payload is a notice for programs, in the form that Standard Webhooks recommends: what happened, when, and the rest
 // (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md, "Payload structure").
 // docs/channels.md shows it.

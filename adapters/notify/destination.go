@@ -6,24 +6,20 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 )
 
-const (
-	ownDestinations = "destination"
-	tenantKey       = "tenant_id"
-)
+const tenantKey = "tenant_id"
 
-func destinationKind() kind {
-	return kind{
-		Type: Type{
-			Name: ownDestinations, Label: "Own destinations",
-			Description: "Publishes each notice as an event, so that it goes to queues, streams or wherever events can go.",
-			Instructions: "1. Choose the tenant whose destinations shall get the notices. A tenant's own channel always publishes for that tenant.\n" +
-				"2. Give that tenant a destination that subscribes to the topic `" + Topic + "`. Destinations that subscribe to all topics get the notices as well. The topic needs no entry in the catalogue, and nobody else can publish on it.\n\n" +
-				"The event's id is the notice's, so it is published once however often it is tried. What it holds is the same JSON that " +
-				"webhook channels post. Do not rely on it alone to hear of the failures of these same destinations.",
-			Config: []adapters.Field{{Key: tenantKey, Label: "Tenant", Type: adapters.FieldText, MaxLength: 255,
-				Help: "The id of the tenant whose destinations get the notices.", Placeholder: "operations"}},
-		},
-		check: func(owner string, config, _ map[string]string) []adapters.FieldError {
+func init() {
+	Register(Type{
+		Name: "destination", Label: "Own destinations",
+		Description: "Publishes each notice as an event, so that it goes to queues, streams or wherever events can go.",
+		Instructions: "1. Choose the tenant whose destinations shall get the notices. A tenant's own channel always publishes for that tenant.\n" +
+			"2. Give that tenant a destination that subscribes to the topic `" + Topic + "`. Destinations that subscribe to all topics get the notices as well. The topic needs no entry in the catalogue, and nobody else can publish on it.\n\n" +
+			"The event's id is the notice's, so it is published once however often it is tried. What it holds is the same JSON that " +
+			"webhook channels post. Do not rely on it alone to hear of the failures of these same destinations.",
+		Config: []adapters.Field{{Key: tenantKey, Label: "Tenant", Type: adapters.FieldText, MaxLength: 255,
+			Help: "The id of the tenant whose destinations get the notices.", Placeholder: "operations"}},
+		Order: 60,
+		Check: func(owner string, config, _ map[string]string) []adapters.FieldError {
 			key := "config." + tenantKey
 			switch tenant := config[tenantKey]; {
 			case owner == "" && tenant == "":
@@ -33,13 +29,14 @@ func destinationKind() kind {
 			}
 			return nil
 		},
-		target: func(config map[string]string) string {
+		Target: func(config map[string]string) string {
 			if t := config[tenantKey]; t != "" {
 				return "topic " + Topic + " of tenant " + t
 			}
 			return "topic " + Topic
 		},
-		open: func(env Env, config, _ map[string]string) (Channel, error) {
+		Tenant: func(config map[string]string) string { return config[tenantKey] },
+		Open: func(env Env, config, _ map[string]string) (Channel, error) {
 			tenant := env.TenantID
 			if tenant == "" {
 				tenant = config[tenantKey]
@@ -52,7 +49,7 @@ func destinationKind() kind {
 			}
 			return &destination{env: env, tenant: tenant}, nil
 		},
-	}
+	})
 }
 
 type destination struct {

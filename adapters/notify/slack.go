@@ -9,20 +9,19 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 )
 
-func slackKind() kind {
-	return kind{
-		Type: Type{
-			Name: "slack", Label: "Slack", Description: "Posts into a Slack channel through an incoming webhook.",
-			Instructions: "1. In Slack, open **Apps**, create or choose an app of your workspace and switch on **Incoming Webhooks**.\n" +
-				"2. Choose **Add New Webhook to Workspace**, pick the channel that notices shall go to, and copy the **Webhook URL**.\n" +
-				"3. Enter it as **Webhook URL**. Whoever has it can post into that channel, so it is kept as a secret.",
-			Secrets: []adapters.Field{{Key: "url", Label: "Webhook URL", Type: adapters.FieldText, Required: true, Sensitive: true, MaxLength: 2048,
-				Help:        "The address that Slack shows under Incoming Webhooks of your app.",
-				Placeholder: "https://hooks.slack.com/services/T000/B000/XXXX",
-				Pattern:     `https://[^\s/]+/\S+`, PatternHelp: "must be an address like https://hooks.slack.com/services/T000/B000/XXXX"}},
-		},
-		target: func(map[string]string) string { return "Slack" },
-		open: func(env Env, _, secrets map[string]string) (Channel, error) {
+func init() {
+	Register(Type{
+		Name: "slack", Label: "Slack", Description: "Posts into a Slack channel through an incoming webhook.",
+		Instructions: "1. In Slack, open **Apps**, create or choose an app of your workspace and switch on **Incoming Webhooks**.\n" +
+			"2. Choose **Add New Webhook to Workspace**, pick the channel that notices shall go to, and copy the **Webhook URL**.\n" +
+			"3. Enter it as **Webhook URL**. Whoever has it can post into that channel, so it is kept as a secret.",
+		Secrets: []adapters.Field{{Key: "url", Label: "Webhook URL", Type: adapters.FieldText, Required: true, Sensitive: true, MaxLength: 2048,
+			Help:        "The address that Slack shows under Incoming Webhooks of your app.",
+			Placeholder: "https://hooks.slack.com/services/T000/B000/XXXX",
+			Pattern:     `https://[^\s/]+/\S+`, PatternHelp: "must be an address like https://hooks.slack.com/services/T000/B000/XXXX"}},
+		Order:  20,
+		Target: func(map[string]string) string { return "Slack" },
+		Open: func(env Env, _, secrets map[string]string) (Channel, error) {
 			// The path is all that it takes to post.
 			hook := secrets["url"]
 			_, path, _ := strings.Cut(strings.TrimPrefix(hook, "https://"), "/")
@@ -33,7 +32,7 @@ func slackKind() kind {
 			s.known = slackRefusals
 			return &slack{s}, nil
 		},
-	}
+	})
 }
 
 // The refusals that Slack documents for incoming webhooks (https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks).

@@ -18,27 +18,26 @@ const (
 	pagerDutyEU = "https://events.eu.pagerduty.com"
 )
 
-func pagerDutyKind() kind {
-	return kind{
-		Type: Type{
-			Name: "pagerduty", Label: "PagerDuty",
-			Description: "Opens an incident for whoever is on call, and acknowledges and resolves it with the alert.",
-			Instructions: "1. In PagerDuty, open the service that shall be alerted, then **Integrations**, **Add an integration**, and choose **Events API V2**.\n" +
-				"2. Copy the **Integration Key** and enter it as **Integration key**.\n" +
-				"3. Choose the region that your PagerDuty address shows: `eu` if it ends in `eu.pagerduty.com`.\n\n" +
-				"All notices of one alert carry the same deduplication key (the alert's id), so they end up in one incident. " +
-				"The test opens an alert of severity info and resolves it at once. PagerDuty takes links to public addresses only: those of a server " +
-				"without one (`http://localhost:3000`) are among the details, as text.",
-			Config: []adapters.Field{{Key: "region", Label: "Region", Type: adapters.FieldSelect, Default: "us",
-				Help:    "Where your PagerDuty account is: Europe if its address ends in eu.pagerduty.com.",
-				Options: []adapters.Option{{Value: "us", Label: "United States"}, {Value: "eu", Label: "Europe"}}}},
-			Secrets: []adapters.Field{{Key: "routing_key", Label: "Integration key", Type: adapters.FieldText, Required: true, Sensitive: true, MaxLength: 64,
-				Help:        "32 letters and digits, on the page of the Events API V2 integration of your service.",
-				Placeholder: "0123456789abcdef0123456789abcdef",
-				Pattern:     `[0-9A-Za-z]{32}`, PatternHelp: "must be the 32 letters and digits of an Events API V2 integration"}},
-		},
-		target: func(map[string]string) string { return "PagerDuty" },
-		open: func(env Env, config, secrets map[string]string) (Channel, error) {
+func init() {
+	Register(Type{
+		Name: "pagerduty", Label: "PagerDuty",
+		Description: "Opens an incident for whoever is on call, and acknowledges and resolves it with the alert.",
+		Instructions: "1. In PagerDuty, open the service that shall be alerted, then **Integrations**, **Add an integration**, and choose **Events API V2**.\n" +
+			"2. Copy the **Integration Key** and enter it as **Integration key**.\n" +
+			"3. Choose the region that your PagerDuty address shows: `eu` if it ends in `eu.pagerduty.com`.\n\n" +
+			"All notices of one alert carry the same deduplication key (the alert's id), so they end up in one incident. " +
+			"The test opens an alert of severity info and resolves it at once. PagerDuty takes links to public addresses only: those of a server " +
+			"without one (`http://localhost:3000`) are among the details, as text.",
+		Config: []adapters.Field{{Key: "region", Label: "Region", Type: adapters.FieldSelect, Default: "us",
+			Help:    "Where your PagerDuty account is: Europe if its address ends in eu.pagerduty.com.",
+			Options: []adapters.Option{{Value: "us", Label: "United States"}, {Value: "eu", Label: "Europe"}}}},
+		Secrets: []adapters.Field{{Key: "routing_key", Label: "Integration key", Type: adapters.FieldText, Required: true, Sensitive: true, MaxLength: 64,
+			Help:        "32 letters and digits, on the page of the Events API V2 integration of your service.",
+			Placeholder: "0123456789abcdef0123456789abcdef",
+			Pattern:     `[0-9A-Za-z]{32}`, PatternHelp: "must be the 32 letters and digits of an Events API V2 integration"}},
+		Order:  30,
+		Target: func(map[string]string) string { return "PagerDuty" },
+		Open: func(env Env, config, secrets map[string]string) (Channel, error) {
 			base := pagerDutyUS
 			if config["region"] == "eu" {
 				base = pagerDutyEU
@@ -55,7 +54,7 @@ func pagerDutyKind() kind {
 				"Copy the integration key of an Events API V2 integration again, and check the region."}}
 			return &pagerDuty{service: s, key: secrets["routing_key"]}, nil
 		},
-	}
+	})
 }
 
 type pagerDuty struct {

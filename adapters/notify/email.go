@@ -12,25 +12,23 @@ import (
 	mail "github.com/go-mail/mail/v2"
 
 	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/views/emails"
 )
 
 // maxRecipients bounds the addresses of one channel; longer lists belong into a mailing list.
 const maxRecipients = 20
 
-func emailKind() kind {
-	return kind{
-		Type: Type{
-			Name: "email", Label: "E-mail", Description: "Sends each notice by mail to one or several addresses.",
-			Instructions: "Enter the addresses that notices shall go to. A team's mailing list is often better than people one by one.\n\n" +
-				"The mail server is the operator's: `SMTP_URL` and `MAIL_FROM` in the server's environment. Without them notices are kept in the " +
-				"notifications log and no mail is sent.",
-			Config: []adapters.Field{{Key: "to", Label: "To", Type: adapters.FieldText, Required: true, MaxLength: 4000,
-				Help:        fmt.Sprintf("One or several e-mail addresses, separated by commas; at most %d.", maxRecipients),
-				Placeholder: "oncall@example.com, ann@example.com",
-				Pattern:     `[^\x00-\x1f\x7f]+`, PatternHelp: "must be e-mail addresses in one line, separated by commas"}},
-		},
-		check: func(_ string, config, _ map[string]string) []adapters.FieldError {
+func init() {
+	Register(Type{
+		Name: "email", Label: "E-mail", Description: "Sends each notice by mail to one or several addresses.",
+		Instructions: "Enter the addresses that notices shall go to. A team's mailing list is often better than people one by one.\n\n" +
+			"The mail server is the operator's: `SMTP_URL` and `MAIL_FROM` in the server's environment. Without them notices are kept in the " +
+			"notifications log and no mail is sent.",
+		Config: []adapters.Field{{Key: "to", Label: "To", Type: adapters.FieldText, Required: true, MaxLength: 4000,
+			Help:        fmt.Sprintf("One or several e-mail addresses, separated by commas; at most %d.", maxRecipients),
+			Placeholder: "oncall@example.com, ann@example.com",
+			Pattern:     `[^\x00-\x1f\x7f]+`, PatternHelp: "must be e-mail addresses in one line, separated by commas"}},
+		Order: 10,
+		Check: func(_ string, config, _ map[string]string) []adapters.FieldError {
 			list, err := recipients(config["to"])
 			if err != nil {
 				return []adapters.FieldError{{Key: "config.to", Message: err.Error()}}
@@ -38,19 +36,22 @@ func emailKind() kind {
 			config["to"] = strings.Join(list, ", ")
 			return nil
 		},
-		target: func(config map[string]string) string { return config["to"] },
-		recipients: func(config map[string]string) []string {
+		Target: func(config map[string]string) string { return config["to"] },
+		Recipients: func(config map[string]string) []string {
 			list, _ := recipients(config["to"]) // Check has accepted them
 			return list
 		},
-		open: func(env Env, config, _ map[string]string) (Channel, error) {
+		Open: func(env Env, config, _ map[string]string) (Channel, error) {
 			list, err := recipients(config["to"])
 			if err != nil {
 				return nil, configError("The channel's addresses cannot be used: the field "+err.Error()+".", "Correct the channel's addresses.")
 			}
+			if env.RenderMail == nil {
+				return nil, configError("This process cannot write mails.", "This is a defect of this server; please report it.")
+			}
 			return &email{env: env, to: list}, nil
 		},
-	}
+	})
 }
 
 // recipients reads a list of addresses, without names. The error follows the field's name.
@@ -162,16 +163,13 @@ func (m *email) message(ctx context.Context, n *Notice, recipient string) (*mail
 			msg.SetHeader("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
 		}
 	}
-	var text, html strings.Builder
-	ctx = context.WithoutCancel(ctx) // that the time is over is told by the conversation, in better words
-	if err := emails.Text(v).Render(ctx, &text); err != nil {
+	// That the time is over is told by the conversation, in better words.
+	text, html, err := m.env.RenderMail(context.WithoutCancel(ctx), v)
+	if err != nil {
 		return nil, err
 	}
-	if err := emails.HTML(v).Render(ctx, &html); err != nil {
-		return nil, err
-	}
-	msg.SetBody("text/plain", text.String())
-	msg.AddAlternative("text/html", html.String())
+	msg.SetBody("text/plain", text)
+	msg.AddAlternative("text/html", html)
 	return msg, nil
 }
 
@@ -195,31 +193,4 @@ func listHost(base, domain string) string {
 		return u.Hostname()
 	}
 	return domain
-}
-
-func mailView(n *Notice, base string) emails.Notice {
-	v := emails.Notice{State: n.state(), Tone: tone(n), Summary: n.summary(), Error: n.failure(), Advice: oneLine(n.Advice, 1000),
-		Excerpt: block(n.ResponseExcerpt, 2000), Others: n.others(), BaseURL: link(base)}
-	for _, f := range n.facts() {
-		v.Facts = append(v.Facts, emails.Fact{Label: f.label, Value: f.value})
-	}
-	for _, l := range n.failedLines() {
-		v.Failed = append(v.Failed, emails.Failed{Event: l.event, About: l.about, URL: l.url})
-	}
-	for _, l := range n.links() {
-		v.Links = append(v.Links, emails.Link{Label: l.label, URL: l.value})
-	}
-	return v
-}
-
-func tone(n *Notice) emails.Tone {
-	switch {
-	case n.Kind == Resolved:
-		return emails.Good
-	case n.Kind == Acknowledged, n.Kind == Test, n.Severity == Info:
-		return emails.Calm
-	case n.Severity == Critical, n.Severity == ErrorSev:
-		return emails.Bad
-	}
-	return emails.Warn
 }

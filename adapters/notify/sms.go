@@ -14,34 +14,33 @@ import (
 
 const twilioAPI = "https://api.twilio.com"
 
-func smsKind() kind {
-	return kind{
-		Type: Type{
-			Name: "sms", Label: "SMS", Description: "Sends a text message through your Twilio account.",
-			Instructions: "1. In the Twilio console, copy the **Account SID** and the **Auth Token** from the account's start page.\n" +
-				"2. Under **Phone Numbers**, choose a number of yours that can send SMS and enter it as **From**; a Messaging Service (`MG…`) will do as well.\n" +
-				"3. Enter the phone that shall be alerted as **To**, with + and the country's code. A trial account sends to verified numbers only.\n\n" +
-				"Twilio charges by segments. A notice has at most 459 characters, which are three of them, or up to seven if it holds letters that " +
-				"the GSM alphabet does not have. Twilio takes every request for a new message, so a notice whose answer was lost may arrive twice.",
-			Config: []adapters.Field{
-				{Key: "account_sid", Label: "Account SID", Type: adapters.FieldText, Required: true,
-					Help: "On the start page of the Twilio console.", Placeholder: "AC0123456789abcdef0123456789abcdef",
-					Pattern: `AC[0-9a-fA-F]{32}`, PatternHelp: "must be AC followed by 32 hexadecimal digits"},
-				{Key: "from", Label: "From", Type: adapters.FieldText, Required: true,
-					Help:        "A number of your account in international form, a Messaging Service (MG…), or a sender name of up to 11 letters and digits.",
-					Placeholder: "+15017122661",
-					Pattern:     `\+[1-9][0-9]{6,14}|MG[0-9a-fA-F]{32}|[0-9 ]{0,10}[A-Za-z][A-Za-z0-9 ]{0,10}`,
-					PatternHelp: "must be a number like +15017122661, a Messaging Service (MG…), or a sender name"},
-				{Key: "to", Label: "To", Type: adapters.FieldText, Required: true,
-					Help: "The phone to alert, in international form.", Placeholder: "+15558675310",
-					Pattern: `\+[1-9][0-9]{6,14}`, PatternHelp: "must be a number like +15558675310"},
-			},
-			Secrets: []adapters.Field{{Key: "auth_token", Label: "Auth token", Type: adapters.FieldText, Required: true, Sensitive: true, MaxLength: 256,
-				Help: "Beside the Account SID in the Twilio console.", Placeholder: "32 hexadecimal digits",
-				Pattern: `[!-~]{16,}`, PatternHelp: "must be the token of the Twilio console, without spaces"}},
+func init() {
+	Register(Type{
+		Name: "sms", Label: "SMS", Description: "Sends a text message through your Twilio account.",
+		Instructions: "1. In the Twilio console, copy the **Account SID** and the **Auth Token** from the account's start page.\n" +
+			"2. Under **Phone Numbers**, choose a number of yours that can send SMS and enter it as **From**; a Messaging Service (`MG…`) will do as well.\n" +
+			"3. Enter the phone that shall be alerted as **To**, with + and the country's code. A trial account sends to verified numbers only.\n\n" +
+			"Twilio charges by segments. A notice has at most 459 characters, which are three of them, or up to seven if it holds letters that " +
+			"the GSM alphabet does not have. Twilio takes every request for a new message, so a notice whose answer was lost may arrive twice.",
+		Config: []adapters.Field{
+			{Key: "account_sid", Label: "Account SID", Type: adapters.FieldText, Required: true,
+				Help: "On the start page of the Twilio console.", Placeholder: "AC0123456789abcdef0123456789abcdef",
+				Pattern: `AC[0-9a-fA-F]{32}`, PatternHelp: "must be AC followed by 32 hexadecimal digits"},
+			{Key: "from", Label: "From", Type: adapters.FieldText, Required: true,
+				Help:        "A number of your account in international form, a Messaging Service (MG…), or a sender name of up to 11 letters and digits.",
+				Placeholder: "+15017122661",
+				Pattern:     `\+[1-9][0-9]{6,14}|MG[0-9a-fA-F]{32}|[0-9 ]{0,10}[A-Za-z][A-Za-z0-9 ]{0,10}`,
+				PatternHelp: "must be a number like +15017122661, a Messaging Service (MG…), or a sender name"},
+			{Key: "to", Label: "To", Type: adapters.FieldText, Required: true,
+				Help: "The phone to alert, in international form.", Placeholder: "+15558675310",
+				Pattern: `\+[1-9][0-9]{6,14}`, PatternHelp: "must be a number like +15558675310"},
 		},
-		target: func(config map[string]string) string { return config["to"] },
-		open: func(env Env, config, secrets map[string]string) (Channel, error) {
+		Secrets: []adapters.Field{{Key: "auth_token", Label: "Auth token", Type: adapters.FieldText, Required: true, Sensitive: true, MaxLength: 256,
+			Help: "Beside the Account SID in the Twilio console.", Placeholder: "32 hexadecimal digits",
+			Pattern: `[!-~]{16,}`, PatternHelp: "must be the token of the Twilio console, without spaces"}},
+		Order:  40,
+		Target: func(config map[string]string) string { return config["to"] },
+		Open: func(env Env, config, secrets map[string]string) (Channel, error) {
 			base := twilioAPI
 			if env.TwilioURL != "" {
 				base = env.TwilioURL
@@ -55,7 +54,7 @@ func smsKind() kind {
 			s.words, s.known = twilioWords, twilioRefusals
 			return &sms{service: s, basic: basic, config: config}, nil
 		},
-	}
+	})
 }
 
 // Refusals by Twilio's error codes (https://www.twilio.com/docs/api/errors), as twilioWords writes them.

@@ -13,46 +13,50 @@ import (
 // the same way.
 const webhookType = "webhook"
 
-// webhookKind is missing in a server that was built without that destination type.
-func webhookKind() (kind, bool) {
-	reg := adapters.Lookup(webhookType)
-	if reg == nil {
-		return kind{}, false
-	}
-	address := fieldOf(reg.Spec.Config, "url")
-	address.Help = "The address that notices are posted to, with https:// in front."
-	address.Placeholder = "https://hooks.example.com/alerts"
-	secret := fieldOf(reg.Spec.Credentials, "secret")
-	secret.Help = "Verifies that notices come from here: whsec_ followed by base64. Leave it empty to have one made."
-	return kind{
-		Type: Type{
-			Name: "webhook", Label: "Webhook", Description: "Posts each notice as signed JSON to an HTTP address of yours.",
-			Instructions: "1. Give your receiver an HTTPS address that accepts `POST` and enter it as **URL**.\n" +
-				"2. Save the channel and copy its **signing secret** into your receiver.\n" +
-				"3. Verify the signature as for any webhook from here, with one of the [Standard Webhooks libraries](https://www.standardwebhooks.com). " +
-				"`webhook-id` is the notice's id, the same on every try: use it to drop duplicates.",
-			Config: []adapters.Field{address}, Secrets: []adapters.Field{secret},
-		},
-		check: func(_ string, config, secrets map[string]string) []adapters.FieldError {
+func init() {
+	Register(Type{
+		Name: "webhook", Label: "Webhook", Description: "Posts each notice as signed JSON to an HTTP address of yours.",
+		Instructions: "1. Give your receiver an HTTPS address that accepts `POST` and enter it as **URL**.\n" +
+			"2. Save the channel and copy its **signing secret** into your receiver.\n" +
+			"3. Verify the signature as for any webhook from here, with one of the [Standard Webhooks libraries](https://www.standardwebhooks.com). " +
+			"`webhook-id` is the notice's id, the same on every try: use it to drop duplicates.",
+		Order:    50,
+		Complete: borrowFields,
+		Check: func(_ string, config, secrets map[string]string) []adapters.FieldError {
 			set := adapters.Settings{Config: config, Credentials: secrets}
-			errs := reg.Validate(&set)
+			errs := adapters.Lookup(webhookType).Validate(&set)
 			for i := range errs {
 				_, key, _ := strings.Cut(errs[i].Key, ".")
 				errs[i].Key = "config." + key
 			}
 			return errs
 		},
-		target: func(config map[string]string) string {
+		Target: func(config map[string]string) string {
 			e, err := outbound.ParseURL(config["url"])
 			if err != nil {
 				return ""
 			}
 			return e.Label()
 		},
-		open: func(env Env, config, secrets map[string]string) (Channel, error) {
-			return &webhook{reg: reg, env: env, config: config, secrets: secrets}, nil
+		Open: func(env Env, config, secrets map[string]string) (Channel, error) {
+			return &webhook{reg: adapters.Lookup(webhookType), env: env, config: config, secrets: secrets}, nil
 		},
-	}, true
+	})
+}
+
+// borrowFields takes the fields from the destination type. A server that was built without it has no webhook channels.
+func borrowFields(t *Type) bool {
+	reg := adapters.Lookup(webhookType)
+	if reg == nil {
+		return false
+	}
+	address := fieldOf(reg.Spec.Config, "url")
+	address.Help = "The address that notices are posted to, with https:// in front."
+	address.Placeholder = "https://hooks.example.com/alerts"
+	secret := fieldOf(reg.Spec.Credentials, "secret")
+	secret.Help = "Verifies that notices come from here: whsec_ followed by base64. Leave it empty to have one made."
+	t.Config, t.Secrets = []adapters.Field{address}, []adapters.Field{secret}
+	return true
 }
 
 func fieldOf(fields []adapters.Field, key string) adapters.Field {
