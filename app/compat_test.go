@@ -106,7 +106,7 @@ func TestErrorsBeforeRoutingAreJSON(t *testing.T) {
 		"a broken request line":    {"GET\r\n\r\n", 400},
 		"a broken header":          {"GET /api/v1/events HTTP/1.1\r\n" + auth + "No colon\r\n\r\n", 400},
 		"a broken multipart":       {"POST /api/v1/publish HTTP/1.1\r\n" + auth + "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1\r\n\r\nx", 400},
-		"a method that is not for": {"PATCH /api/v1/events HTTP/1.1\r\n" + auth + "\r\n", 404},
+		"a method that is not for": {"PATCH /api/v1/events HTTP/1.1\r\n" + auth + "\r\n", 405},
 		"an unknown address":       {"GET /api/v1/nothing HTTP/1.1\r\n" + auth + "\r\n", 404},
 		"the root of the API":      {"GET /api/v1 HTTP/1.1\r\n" + auth + "\r\n", 404},
 		"an address below /api":    {"GET /api/v2/events HTTP/1.1\r\n" + auth + "\r\n", 404},
@@ -127,6 +127,9 @@ func TestErrorsBeforeRoutingAreJSON(t *testing.T) {
 		var p problem
 		if err := json.Unmarshal(raw, &p); err != nil || p.RequestID == "" || p.RequestID != resp.Header.Get("X-Request-Id") || p.Message == "" || p.Status != resp.StatusCode || resp.StatusCode != c.status {
 			t.Errorf("%s: %d %s %.300s", name, resp.StatusCode, resp.Header.Get("Content-Type"), raw)
+		}
+		if allow := resp.Header.Get("Allow"); (c.status == 405) != (allow == "GET, HEAD") {
+			t.Errorf("%s: Allow is %q", name, allow) // RFC 9110, section 15.5.6
 		}
 	}
 }

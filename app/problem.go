@@ -61,7 +61,7 @@ func fromFiber(fe *fiber.Error) error {
 	case fiber.StatusNotFound:
 		return &models.Error{Kind: models.KindNotFound, Message: "There is nothing at this address."}
 	case fiber.StatusMethodNotAllowed:
-		return &models.Error{Kind: models.KindNotFound, Message: "This address does not answer to this method."}
+		return &models.Error{Kind: models.KindMethod, Message: "This address does not answer to this method. The header Allow lists those that it does answer to."}
 	case fiber.StatusNotImplemented:
 		return &models.Error{Kind: models.KindMalformed, Message: "There is no such method. Use GET, HEAD, POST, PUT, PATCH or DELETE."}
 	case fiber.StatusRequestEntityTooLarge:

@@ -57,7 +57,6 @@ func (a *App) routes() *fiber.App {
 	}
 	f.Get("/openapi.json", a.openAPI)
 	a.mountPages(f)
-	f.Use(func(*fiber.Ctx) error { return fiber.ErrNotFound })
 	a.answerAll(f)
 	f.Server().Handler = underPath(a.cfg.BasePath(), f.Server().Handler)
 	return f

@@ -34,6 +34,7 @@ const (
 	KindLimited                  // 429
 	KindUnavailable              // 503: try again later
 	KindPast                     // 410: was there once
+	KindMethod                   // 405: the address answers to other methods
 )
 
 var statuses = map[Kind]int{
@@ -41,13 +42,14 @@ var statuses = map[Kind]int{
 	KindForbidden: http.StatusForbidden, KindNotFound: http.StatusNotFound, KindUnreadable: http.StatusNotAcceptable, KindConflict: http.StatusConflict,
 	KindStale: http.StatusPreconditionFailed, KindTooLarge: http.StatusRequestEntityTooLarge,
 	KindInvalid: http.StatusUnprocessableEntity, KindLimited: http.StatusTooManyRequests, KindUnavailable: http.StatusServiceUnavailable,
-	KindPast: http.StatusGone,
+	KindPast: http.StatusGone, KindMethod: http.StatusMethodNotAllowed,
 }
 
 var codes = map[Kind]string{
 	KindInternal: "internal", KindMalformed: "malformed", KindUnauthorized: "unauthorized", KindForbidden: "forbidden",
 	KindNotFound: "not_found", KindUnreadable: "not_acceptable", KindConflict: "conflict", KindStale: "stale", KindTooLarge: "too_large",
 	KindInvalid: "invalid", KindLimited: "limited", KindUnavailable: "unavailable", KindPast: "past",
+	KindMethod: "method_not_allowed",
 }
 
 // Error is an error with two halves: Kind, Message, Fields and Position are for the caller; Err is for the log.
@@ -89,7 +91,7 @@ func (e *Error) Code() string { return codes[e.Kind] }
 // Codes lists the words that Code may give.
 func Codes() []string {
 	out := make([]string, 0, len(codes))
-	for k := KindInternal; k <= KindPast; k++ {
+	for k := KindInternal; k <= KindMethod; k++ {
 		out = append(out, codes[k])
 	}
 	return out
