@@ -170,3 +170,6 @@ func (a *App) alertRoutes(owner, kind, whose string) []route {
 			on(a, get, notifications+"/:notification", read, a.getNotification, "get"+kind+"Notification", "Shows a notification"+of, ok[notificationJSON]()),
 			on(a, post, notifications+"/:notification/resend", write, a.resend, "resend"+kind+"Notification", "Sends a notification once more, as a new one.", accepted[notificationJSON](), linked, shown, conflicts)))
 }
+
+// apiPrefix is where the JSON API lives.
+const apiPrefix = "/api/v1"

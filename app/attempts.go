@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waybill-dev/waybill/internal/traces"
+
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -282,4 +284,17 @@ func (a *App) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Re
 		j.Request.Body = string(sent)
 	}
 	return &Reply{Body: j, Links: j.Links.header("delivery")}, nil
+}
+
+// linksOf are where an operator finds more about an attempt; empty for tenants, and where there is none.
+func (a *App) linksOf(ctx context.Context, actor *models.Actor, at *models.Attempt) (logs, trace string, err error) {
+	if actor.TenantID != "" || a.cfg.LogsURL == "" && a.cfg.TracesURL == "" {
+		return "", "", nil
+	}
+	parent, err := a.store.TraceParent(ctx, at.EventID)
+	if err != nil {
+		return "", "", err
+	}
+	id := traces.ID(parent)
+	return a.cfg.LogsURL.of(at, id), a.cfg.TracesURL.of(at, id), nil
 }

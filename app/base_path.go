@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -14,26 +13,6 @@ import (
 // answers of the API are made as if that were not so. This file alone adds the path to every address that leaves the server,
 // and takes it off every address that comes in, whether the proxy has done so already or not. So a page that is added
 // tomorrow works under a path without knowing of it.
-
-// BasePath is the path of BASE_URL, without a slash at its end; empty for none.
-func (c *Config) BasePath() string {
-	u, err := url.Parse(c.BaseURL)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimRight(u.Path, "/")
-}
-
-// ownPaths are the first parts of this server's own addresses. A base path that begins with one of them could not be told
-// from it.
-var ownPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "healthz", "login", "logout", "metrics", "openapi.json", "p",
-	"preferences", "readyz", "setup", "static", "t", "tenants", "unsubscribe"}
-
-// firstPart is the first part of a path: "t" of "/t/acme".
-func firstPart(path string) string {
-	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	return first
-}
 
 // underPath serves next below base.
 func underPath(base string, next fasthttp.RequestHandler) fasthttp.RequestHandler {
@@ -47,26 +26,6 @@ func underPath(base string, next fasthttp.RequestHandler) fasthttp.RequestHandle
 		next(ctx)
 		addBase(base, &ctx.Response)
 	}
-}
-
-// withoutBase takes base off the beginning of an address. ok is false where it was not there.
-func withoutBase(base, uri string) (rest string, ok bool) {
-	rest, ok = strings.CutPrefix(uri, base)
-	if !ok || rest != "" && rest[0] != '/' && rest[0] != '?' {
-		return uri, false
-	}
-	if !strings.HasPrefix(rest, "/") {
-		rest = "/" + rest
-	}
-	return rest, true
-}
-
-// withBase puts base before an address of this server; others stay as they are, and so do those that have it.
-func withBase(base, address string) string {
-	if _, has := withoutBase(base, address); has || !strings.HasPrefix(address, "/") || strings.HasPrefix(address, "//") {
-		return address
-	}
-	return base + address
 }
 
 // addBase puts base before every address in an answer: its headers, and its links if it is a page.

@@ -150,7 +150,7 @@ func (s *changeStream) run(sub *models.Subscription, page *models.FeedPage) {
 				more = true
 			case <-alive.C:
 				// A key may be revoked, a token expire and a tenant be deleted while a stream goes on.
-				if !s.mayRead() || s.flush(": still here\n\n") != nil {
+				if !s.a.mayStillRead(s.key) || s.flush(": still here\n\n") != nil {
 					return
 				}
 			case <-look.C:
@@ -181,10 +181,11 @@ func (s *changeStream) read(since string) (*models.FeedPage, error) {
 	return s.a.store.Feed(ctx, s.scope, s.query)
 }
 
-func (s *changeStream) mayRead() bool {
+// mayStillRead tells whether a key or token is good for reading; also while the database does not say.
+func (a *App) mayStillRead(key string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), authTimeout)
 	defer cancel()
-	actor, err := s.a.whoIs(ctx, s.key)
+	actor, err := a.whoIs(ctx, key)
 	return err == nil && actor.Can(models.MayRead) || models.IsUnavailable(err)
 }
 

@@ -141,12 +141,11 @@ func TestChangesStreamEnds(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	key := a.want(201, "POST", "/api-keys", `{"name":"Copy","scopes":["read"]}`)
-	s := &changeStream{a: a.App, key: key.str("key")}
-	if !s.mayRead() {
+	if !a.mayStillRead(key.str("key")) {
 		t.Fatal("a good key may not read")
 	}
 	a.want(200, "DELETE", "/api-keys/"+key.str("id"), nil)
-	if s.mayRead() {
+	if a.mayStillRead(key.str("key")) {
 		t.Error("a revoked key goes on reading")
 	}
 }

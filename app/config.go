@@ -515,3 +515,26 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	}
 	return p, nil
 }
+
+// Version is the version of this build; main sets it.
+var Version = "dev"
+
+// BasePath is the path of BASE_URL, without a slash at its end; empty for none.
+func (c *Config) BasePath() string {
+	u, err := url.Parse(c.BaseURL)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(u.Path, "/")
+}
+
+// ownPaths are the first parts of this server's own addresses. A base path that begins with one of them could not be told
+// from it.
+var ownPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "healthz", "login", "logout", "metrics", "openapi.json", "p",
+	"preferences", "readyz", "setup", "static", "t", "tenants", "unsubscribe"}
+
+// firstPart is the first part of a path: "t" of "/t/acme".
+func firstPart(path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return first
+}

@@ -6,9 +6,6 @@ import (
 	"github.com/waybill-dev/waybill/models"
 )
 
-// demoTenant is the tenant that a fresh server starts with, so that the first event needs no preparation.
-const demoTenant = "demo"
-
 // makeDemo gives a fresh server a tenant with a destination of type echo, once: whoever deletes them is rid of them.
 func (a *App) makeDemo(ctx context.Context) error {
 	var made bool

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -302,3 +303,26 @@ func (b *binder) query(c *fiber.Ctx) (map[string][]string, error) {
 }
 
 func isDigits(s string) bool { return strings.Trim(s, "0123456789") == "" }
+
+// readable reports whether a text can be looked up in the database.
+func readable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+func unescaped(query []byte) string {
+	s, err := url.QueryUnescape(string(query))
+	if err != nil {
+		return string(query)
+	}
+	return s
+}
+
+func unescapedPath(path string) string {
+	s, err := url.PathUnescape(path)
+	if err != nil {
+		return path
+	}
+	return s
+}
+
+// pathParam is a part of the address that stands for an id, unescaped. (Fiber's own unescaping is that of forms, which
+// reads a plus as a space.)
+func pathParam(c *fiber.Ctx, name string) string { return unescapedPath(c.Params(name)) }

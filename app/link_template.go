@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -72,17 +70,4 @@ func (t linkTemplate) of(at *models.Attempt, trace string) string {
 	return placeholder.ReplaceAllStringFunc(string(t), func(p string) string {
 		return url.QueryEscape(placeholders[strings.Trim(p, "{}")](at, trace))
 	})
-}
-
-// linksOf are where an operator finds more about an attempt; empty for tenants, and where there is none.
-func (a *App) linksOf(ctx context.Context, actor *models.Actor, at *models.Attempt) (logs, trace string, err error) {
-	if actor.TenantID != "" || a.cfg.LogsURL == "" && a.cfg.TracesURL == "" {
-		return "", "", nil
-	}
-	parent, err := a.store.TraceParent(ctx, at.EventID)
-	if err != nil {
-		return "", "", err
-	}
-	id := traces.ID(parent)
-	return a.cfg.LogsURL.of(at, id), a.cfg.TracesURL.of(at, id), nil
 }

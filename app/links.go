@@ -121,3 +121,23 @@ func attemptLinks(at *models.Attempt) linksJSON {
 	return linksJSON{Self: apiPrefix + "/attempts/" + at.ID(), Delivery: deliveryPath(at.DeliveryID()), Event: eventPath(at.PublicEventID, at.TenantID),
 		Destination: destinationPath(at.TenantID, at.DestinationID)}
 }
+
+// withoutBase takes base off the beginning of an address. ok is false where it was not there.
+func withoutBase(base, uri string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(uri, base)
+	if !ok || rest != "" && rest[0] != '/' && rest[0] != '?' {
+		return uri, false
+	}
+	if !strings.HasPrefix(rest, "/") {
+		rest = "/" + rest
+	}
+	return rest, true
+}
+
+// withBase puts base before an address of this server; others stay as they are, and so do those that have it.
+func withBase(base, address string) string {
+	if _, has := withoutBase(base, address); has || !strings.HasPrefix(address, "/") || strings.HasPrefix(address, "//") {
+		return address
+	}
+	return base + address
+}

@@ -43,16 +43,6 @@ func bindQuery[Req any](q url.Values, req *Req) error {
 	return nil
 }
 
-// refusal returns what a form shows of an error, or nil when the error is none that another input would mend.
-func refusal(err error) *models.Error {
-	e := models.AsError(err)
-	switch e.Kind {
-	case models.KindInvalid, models.KindConflict, models.KindTooLarge, models.KindStale, models.KindLimited, models.KindMalformed:
-		return e
-	}
-	return nil
-}
-
 // refused is the frame of a page with a refused form.
 func refused(f views.Page) views.Page {
 	f.Invalid = true

@@ -373,12 +373,6 @@ func TestErrorPages(t *testing.T) {
 	if p = a.stranger().send("GET", "/nothing", nil); p.status != 404 || p.Find("nav").Length() > 0 {
 		t.Errorf("a stranger: %d", p.status)
 	}
-	if to, text := wayOn(models.KindUnavailable, "GET", "/t/acme/events?status=failed", nil); to != "/t/acme/events?status=failed" || text != "Try again" {
-		t.Errorf("without a database: %s, %s", to, text)
-	}
-	if to, _ := wayOn(models.KindUnavailable, "POST", "/t/acme/topics", nil); to != "/" {
-		t.Errorf("a form that could not be handled: %s", to)
-	}
 	for status, title := range map[int]string{404: "Not found", 500: "Something went wrong", 418: "Something went wrong", 429: "Too many tries"} {
 		if views.ProblemTitle(status) != title {
 			t.Errorf("%d is called %q", status, views.ProblemTitle(status))

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"strconv"
@@ -84,4 +86,25 @@ const requestIDKey = "request-id"
 func requestID(c *fiber.Ctx) string {
 	id, _ := c.Locals(requestIDKey).(string)
 	return id
+}
+
+// identify gives a request its id, which is returned, and its answer the headers that all have.
+func identify(c *fiber.Ctx) string {
+	var b [12]byte
+	rand.Read(b[:])
+	id := hex.EncodeToString(b[:])
+	c.Locals(requestIDKey, id)
+	c.Set("X-Request-Id", id)
+	c.Set("X-Content-Type-Options", "nosniff")
+	return id
+}
+
+// refusal returns what a form shows of an error, or nil when the error is none that another input would mend.
+func refusal(err error) *models.Error {
+	e := models.AsError(err)
+	switch e.Kind {
+	case models.KindInvalid, models.KindConflict, models.KindTooLarge, models.KindStale, models.KindLimited, models.KindMalformed:
+		return e
+	}
+	return nil
 }

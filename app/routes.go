@@ -2,28 +2,17 @@ package app
 
 import (
 	"bytes"
-	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"errors"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/valyala/fasthttp"
 
-	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/static"
 )
-
-// apiPrefix is where the JSON API lives.
-const apiPrefix = "/api/v1"
 
 // maxBody bounds a request's body: a batch of a thousand events of a kilobyte and a bit, or one of the largest.
 const maxBody = 8 << 20
@@ -78,17 +67,6 @@ func (a *App) answerAll(f *fiber.App) {
 	}
 }
 
-// identify gives a request its id, which is returned, and its answer the headers that all have.
-func identify(c *fiber.Ctx) string {
-	var b [12]byte
-	rand.Read(b[:])
-	id := hex.EncodeToString(b[:])
-	c.Locals(requestIDKey, id)
-	c.Set("X-Request-Id", id)
-	c.Set("X-Content-Type-Options", "nosniff")
-	return id
-}
-
 // prepare gives every request an id and the headers that all answers carry.
 func (a *App) prepare(c *fiber.Ctx) error {
 	identify(c)
@@ -133,68 +111,6 @@ func (a *App) bound(c *fiber.Ctx) error {
 	return c.Next()
 }
 
-// readable reports whether a text can be looked up in the database.
-func readable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
-
-func unescaped(query []byte) string {
-	s, err := url.QueryUnescape(string(query))
-	if err != nil {
-		return string(query)
-	}
-	return s
-}
-
-func unescapedPath(path string) string {
-	s, err := url.PathUnescape(path)
-	if err != nil {
-		return path
-	}
-	return s
-}
-
-// pathParam is a part of the address that stands for an id, unescaped. (Fiber's own unescaping is that of forms, which
-// reads a plus as a space.)
-func pathParam(c *fiber.Ctx, name string) string { return unescapedPath(c.Params(name)) }
-
 func (a *App) onPanic(c *fiber.Ctx, e any) {
 	a.log.Error("panic", "request_id", requestID(c), "method", c.Method(), "path", c.Path(), "panic", e)
-}
-
-type healthJSON struct {
-	Status    string                  `json:"status" api:"enum=healthy|failed"`
-	Timestamp time.Time               `json:"timestamp"`
-	Workers   map[string]workerHealth `json:"workers" doc:"By the id of their process."`
-}
-
-type workerHealth struct {
-	Status string `json:"status" api:"enum=healthy"`
-}
-
-// healthz tells whether the process works and which workers are alive.
-func (a *App) healthz(c *fiber.Ctx) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	h := healthJSON{Status: "healthy", Timestamp: time.Now().UTC(), Workers: map[string]workerHealth{}}
-	workers, err := a.store.Workers(ctx)
-	for _, id := range workers {
-		h.Workers[id] = workerHealth{Status: "healthy"}
-	}
-	if err != nil {
-		h.Status = "failed"
-		return c.Status(http.StatusServiceUnavailable).JSON(h)
-	}
-	return c.JSON(h)
-}
-
-// readyz tells whether events would be accepted; see Store.Ready.
-func (a *App) readyz(c *fiber.Ctx) error {
-	if err := a.store.Ready(context.Background()); err != nil {
-		a.log.Warn("not ready to accept events", "request_id", requestID(c), "error", err)
-		message := "The database does not answer, or does not do what accepting events needs; the log says more."
-		if errors.Is(err, migrations.ErrOldSchema) {
-			message = "The database has another schema than this version needs. Run `waybill migrate` of this version."
-		}
-		return c.Status(http.StatusServiceUnavailable).JSON(map[string]string{"status": "failed", "message": message})
-	}
-	return c.JSON(map[string]string{"status": "ready"})
 }

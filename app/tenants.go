@@ -242,3 +242,6 @@ func (a *App) getPortal(ctx context.Context, c *Call, req *portalRequest) (*Repl
 	}
 	return &Reply{Body: portalJSON{a.portalURL(token), req.Tenant}, Secret: true}, nil
 }
+
+// demoTenant is the tenant that a fresh server starts with, so that the first event needs no preparation.
+const demoTenant = "demo"
