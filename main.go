@@ -7,12 +7,13 @@ import (
 
 	_ "github.com/waybill-dev/waybill/adapters/all"
 	"github.com/waybill-dev/waybill/app"
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 // version is set by the linker.
 var version = "dev"
 
 func main() {
-	app.Version = version
+	config.Version = version
 	os.Exit(app.Main(os.Args[1:], os.Stdout, os.Stderr))
 }

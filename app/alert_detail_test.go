@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -13,7 +14,7 @@ import (
 // attempts and to deliveries that are tried again.
 func TestAlertNamesEvents(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) {
+	a := newTestApp(t, func(c *config.Config) {
 		c.Retry = models.RetryPolicy{Schedule: []models.Duration{models.Duration(time.Millisecond), models.Duration(time.Hour)}, MaxInterval: models.Duration(time.Hour)}
 	})
 	a.tenant("acme")

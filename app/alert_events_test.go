@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/waybill-dev/waybill/adapters/notify"
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 // TestAlertEvents sends alerts to a tenant's own destinations, as events on a topic that is reserved for them: it needs no
@@ -15,7 +17,7 @@ func TestAlertEvents(t *testing.T) {
 	if notify.Topic != "waybill.alert" {
 		t.Fatalf("channels publish on %s", notify.Topic)
 	}
-	a := newTestApp(t, func(c *Config) { c.Topics, c.DisableN = []string{"bad", "good"}, 2 })
+	a := newTestApp(t, func(c *config.Config) { c.Topics, c.DisableN = []string{"bad", "good"}, 2 })
 	a.tenant("acme")
 	a.tenant("ops")
 	h := newHook(t)
@@ -64,7 +66,7 @@ func TestAlertEvents(t *testing.T) {
 // TestNoticeLinks is about where the links in notices lead.
 func TestNoticeLinks(t *testing.T) {
 	t.Parallel()
-	a := &App{cfg: &Config{BaseURL: "https://waybill.example.com"}}
+	a := &App{API: &api.API{Cfg: &config.Config{BaseURL: "https://waybill.example.com"}}}
 	for _, c := range []struct {
 		n    notify.Notice
 		want string

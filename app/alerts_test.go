@@ -353,7 +353,7 @@ func TestDisableAfterInTheForm(t *testing.T) {
 	if out.str("disable_after") != "" && out.str("disable_after") != "<nil>" {
 		t.Errorf("%s", out.raw)
 	}
-	d, err := a.store.Destination(t.Context(), models.AllTenants(), "acme", "inbox")
+	d, err := a.Store.Destination(t.Context(), models.AllTenants(), "acme", "inbox")
 	if err != nil || d.DisableAfter != nil || d.DisableLimit(100) != 100 {
 		t.Errorf("%+v %v", d.DisableAfter, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -134,7 +135,7 @@ func TestBatchPublish(t *testing.T) {
 // TestBadInput sends what can go wrong and expects the right 4xx, a message, and nothing done.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.Topics = []string{"order.created"} })
+	a := newTestApp(t, func(c *config.Config) { c.Topics = []string{"order.created"} })
 	a.tenant("acme")
 	long := strings.Repeat("x", 10_000)
 	for _, c := range []struct {
@@ -239,19 +240,19 @@ func TestWhoMayCall(t *testing.T) {
 	retry := a.want(202, "POST", "/retries", `{"tenant_id":"other","filter":{"status":["delivered"]}}`).str("id")
 	ids := map[string]string{":tenant": "other", ":retry": retry, ":destination": "inbox", ":event": "theirs", ":delivery": res.str("deliveries", "0", "id"),
 		":attempt": at.str("models", "0", "id"), ":type": "echo", ":topic": "t", ":key": "00000000-0000-0000-0000-000000000000"}
-	for _, r := range a.apiRoutes() {
-		if !strings.Contains(r.path, ":") || strings.Contains(r.path, ":type") || strings.Contains(r.path, ":topic") {
+	for _, r := range a.APIRoutes() {
+		if !strings.Contains(r.Path, ":") || strings.Contains(r.Path, ":type") || strings.Contains(r.Path, ":topic") {
 			continue
 		}
-		path := r.path
+		path := r.Path
 		for k, v := range ids {
 			path = strings.ReplaceAll(path, k, url.PathEscape(v))
 		}
-		out := tenant.do(r.method, path, `{}`)
+		out := tenant.do(r.Method, path, `{}`)
 		// What belongs to the operators is refused whether it exists or not.
-		operators := out.status == 403 && (r.perm == "admin" || strings.Contains(out.raw, "concerns the whole server"))
+		operators := out.status == 403 && (r.Perm == "admin" || strings.Contains(out.raw, "concerns the whole server"))
 		if out.status != 404 && !operators {
-			t.Errorf("%s %s with another tenant's ids: %d %s", r.method, path, out.status, out.raw)
+			t.Errorf("%s %s with another tenant's ids: %d %s", r.Method, path, out.status, out.raw)
 		}
 	}
 	for _, path := range []string{"/events", "/deliveries", "/attempts", "/retries"} {
@@ -308,12 +309,12 @@ func TestDestinationChanges(t *testing.T) {
 	}
 	// What comes back as it was shown, masked, changes nothing.
 	a.want(200, "PATCH", "/tenants/acme/destinations/hook", map[string]any{"config": map[string]any{"custom_headers": map[string]string{"X-A": "••••••", "X-B": "2"}}})
-	d, err := a.store.Destination(context.Background(), models.AllTenants(), "acme", "hook")
+	d, err := a.Store.Destination(context.Background(), models.AllTenants(), "acme", "hook")
 	if err != nil || d.Config["custom_headers"] != `{"X-A":"1","X-B":"2"}` {
 		t.Errorf("%v %v", d.Config, err)
 	}
 	var stored string
-	if err := a.store.Pool.QueryRow(context.Background(), "select config::text || credentials::text from destinations where id = 'hook'").Scan(&stored); err != nil || strings.Contains(stored, "X-A") {
+	if err := a.Store.Pool.QueryRow(context.Background(), "select config::text || credentials::text from destinations where id = 'hook'").Scan(&stored); err != nil || strings.Contains(stored, "X-A") {
 		t.Errorf("stored in clear text: %s %v", stored, err)
 	}
 	a.want(412, "PATCH", "/tenants/acme/destinations/hook", `{"name":"x"}`, "If-Match", `"1"`)
@@ -485,7 +486,7 @@ func TestPaging(t *testing.T) {
 
 func TestRetryByHand(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.ManualLimit = 2 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 2 })
 	a.tenant("acme")
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"bad","type":"echo","topics":["x"],"config":{"answer":"500"}}`)
 	a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"x","id":"e","data":{}}`)

@@ -17,6 +17,9 @@ import (
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/adapters/notify"
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
+	"github.com/waybill-dev/waybill/app/pages"
 	"github.com/waybill-dev/waybill/internal/metrics"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/traces"
@@ -29,26 +32,15 @@ import (
 
 // App is one process: the web part, the worker, or both.
 type App struct {
-	base          string // path of BASE_URL
-	cfg           *Config
-	log           *slog.Logger
-	store         *models.Store
-	metrics       *metrics.Metrics
-	traces        *traces.Tracer   // nil unless a collector is given
-	accepter      *models.Accepter // nil in a process without web
-	follower      *models.Follower // nil in a process without web
-	notices       *jobs.Notices
-	recent        *models.Recent // nil unless web and worker share the process
-	env           adapters.Env
-	bootstrap     *models.Actor
-	bootstrapHash [32]byte
-	http          *fiber.App
-	listener      net.Listener
-	logins        attemptLimiter
-	description   apiDescription
-	bodies        atomic.Int64     // bytes of the requests' bodies that are being answered
-	pg            *postgres.Server // the private PostgreSQL, nil otherwise
-	closing       sync.Once
+	*api.API
+	pages    *pages.Pages
+	metrics  *metrics.Metrics
+	recent   *models.Recent // nil unless web and worker share the process
+	http     *fiber.App     // nil in a process without web
+	listener net.Listener
+	bodies   atomic.Int64     // bytes of the requests' bodies that are being answered
+	pg       *postgres.Server // the private PostgreSQL, nil otherwise
+	closing  sync.Once
 }
 
 // recentBytes bounds the payloads that a process with web and worker remembers.
@@ -59,9 +51,10 @@ const stopWait = 15 * time.Second
 
 // New connects to the database (starting and migrating a private one where the configuration says so) and gets
 // everything ready to run. Close must be called, also when Run was not.
-func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error) {
-	a := &App{cfg: cfg, base: cfg.BasePath(), log: log, metrics: metrics.New(Version),
-		env: adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + Version, HostCredentials: cfg.HostCreds, GoogleKeyFile: cfg.GoogleKeyFile}}
+func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err error) {
+	env := adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + config.Version, HostCredentials: cfg.HostCreds, GoogleKeyFile: cfg.GoogleKeyFile}
+	a := &App{API: &api.API{Cfg: cfg, Base: cfg.BasePath(), Log: log, Env: env}, metrics: metrics.New(config.Version)}
+	a.pages = pages.New(a.API)
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -92,37 +85,37 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
 	}
 	if cfg.OTLP.Given() {
-		a.traces, err = traces.Start(ctx, traces.Options{Collector: cfg.OTLP, Version: Version, Role: cfg.Role,
+		a.Traces, err = traces.Start(ctx, traces.Options{Collector: cfg.OTLP, Version: config.Version, Role: cfg.Role,
 			OnError: func(err error) { log.Warn("traces could not be sent; deliveries go on without them", "error", err) }})
 		if err != nil {
 			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
 		}
 	}
-	a.store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics, Traces: a.traces, Log: log})
+	a.Store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics, Traces: a.Traces, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	if err := migrations.Check(ctx, a.store.Pool); err != nil {
+	if err := migrations.Check(ctx, a.Store.Pool); err != nil {
 		return nil, err
 	}
-	if err := a.store.KeepKey(ctx); err != nil {
+	if err := a.Store.KeepKey(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.store.KnowPartitions(ctx); err != nil {
+	if err := a.Store.KnowPartitions(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.store.KnowSchemas(ctx); err != nil {
+	if err := a.Store.KnowSchemas(ctx); err != nil {
 		return nil, err
 	}
 	if cfg.Role == "serve" {
 		a.recent = models.NewRecent(recentBytes)
 	}
 	// A worker accepts events too: notices that go to destinations.
-	a.accepter = models.NewAccepter(a.store, a.recent, log)
-	a.notices = &jobs.Notices{Store: a.store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Log: log, Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.env.UserAgent, SMTP: cfg.SMTP,
+	a.Accepter = models.NewAccepter(a.Store, a.recent, log)
+	a.Notices = &jobs.Notices{Store: a.Store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Log: log, Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.Env.UserAgent, SMTP: cfg.SMTP,
 		BaseURL: cfg.BaseURL, Publish: a.publishNotice, RenderMail: emails.Render}}
-	a.bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}}
-	a.bootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
+	a.Bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}}
+	a.BootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
 	if cfg.Role != "work" {
 		if err := a.firstUser(ctx); err != nil {
 			return nil, err
@@ -135,7 +128,7 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 		if err := a.followEnvironment(ctx); err != nil {
 			return nil, err
 		}
-		a.follower = models.NewFollower(a.store, log)
+		a.Follower = models.NewFollower(a.Store, log)
 		a.http = a.routes()
 	}
 	return a, nil
@@ -143,10 +136,10 @@ func New(ctx context.Context, cfg *Config, log *slog.Logger) (_ *App, err error)
 
 // firstUser creates the user that the environment names, unless there is one already.
 func (a *App) firstUser(ctx context.Context) error {
-	if a.cfg.AdminEmail == "" {
+	if a.Cfg.AdminEmail == "" {
 		return nil
 	}
-	_, err := a.store.CreateFirstUser(ctx, models.UserInput{Name: "Admin", Email: a.cfg.AdminEmail, Password: a.cfg.AdminPass})
+	_, err := a.Store.CreateFirstUser(ctx, models.UserInput{Name: "Admin", Email: a.Cfg.AdminEmail, Password: a.Cfg.AdminPass})
 	if models.IsKind(err, models.KindNotFound) {
 		return nil
 	}
@@ -155,9 +148,9 @@ func (a *App) firstUser(ctx context.Context) error {
 
 // Listen opens the port. It is separate from Run so that callers know the address before traffic starts.
 func (a *App) Listen() (addr string, err error) {
-	a.listener, err = net.Listen("tcp", net.JoinHostPort(a.cfg.Host, fmt.Sprint(a.cfg.Port)))
+	a.listener, err = net.Listen("tcp", net.JoinHostPort(a.Cfg.Host, fmt.Sprint(a.Cfg.Port)))
 	if err != nil {
-		return "", fmt.Errorf("PORT: cannot listen on port %d: %w", a.cfg.Port, err)
+		return "", fmt.Errorf("PORT: cannot listen on port %d: %w", a.Cfg.Port, err)
 	}
 	return a.listener.Addr().String(), nil
 }
@@ -166,18 +159,18 @@ func (a *App) Listen() (addr string, err error) {
 // handed back. started is called once when everything is up.
 func (a *App) Run(ctx context.Context, started func()) error {
 	var measured net.Listener
-	if a.cfg.MetricsAddr != "" {
+	if a.Cfg.MetricsAddr != "" {
 		var err error
-		if measured, err = net.Listen("tcp", a.cfg.MetricsAddr); err != nil {
-			return fmt.Errorf("METRICS_ADDR: cannot listen on %s (every process of a machine needs an address of its own): %w", a.cfg.MetricsAddr, err)
+		if measured, err = net.Listen("tcp", a.Cfg.MetricsAddr); err != nil {
+			return fmt.Errorf("METRICS_ADDR: cannot listen on %s (every process of a machine needs an address of its own): %w", a.Cfg.MetricsAddr, err)
 		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	var ready sync.WaitGroup
-	if a.cfg.Role != "web" {
+	if a.Cfg.Role != "web" {
 		ready.Add(1)
 		g.Go(func() error {
-			return jobs.Run(ctx, a.store, jobs.Options{MaxInFlight: a.cfg.MaxInFlight, Env: a.env, Recent: a.recent, Role: a.cfg.Role, Notices: a.notices, Publish: a.accepter.PublishAll}, a.log, sync.OnceFunc(ready.Done))
+			return jobs.Run(ctx, a.Store, jobs.Options{MaxInFlight: a.Cfg.MaxInFlight, Env: a.Env, Recent: a.recent, Role: a.Cfg.Role, Notices: a.Notices, Publish: a.Accepter.PublishAll}, a.Log, sync.OnceFunc(ready.Done))
 		})
 	}
 	if a.http != nil {
@@ -189,10 +182,10 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		g.Go(func() error { return a.http.Listener(a.listener) })
 		g.Go(func() error {
 			<-ctx.Done()
-			a.follower.Stop() // whoever waits for something gets the answer of now
+			a.Follower.Stop() // whoever waits for something gets the answer of now
 			err := a.http.ShutdownWithTimeout(stopWait)
 			if errors.Is(err, context.DeadlineExceeded) {
-				a.log.Warn("some connections were still open and are cut off", "after", stopWait)
+				a.Log.Warn("some connections were still open and are cut off", "after", stopWait)
 				err = nil
 			}
 			return err
@@ -211,7 +204,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 			case <-ctx.Done():
 				return nil
 			case <-a.pg.Done():
-				return errors.New("the private PostgreSQL has stopped; see postgres.log in " + a.cfg.DataDir)
+				return errors.New("the private PostgreSQL has stopped; see postgres.log in " + a.Cfg.DataDir)
 			}
 		})
 	}
@@ -233,8 +226,8 @@ func (a *App) keepPartitionsKnown(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := a.store.KnowPartitions(ctx); err != nil && ctx.Err() == nil {
-				a.log.Warn("cannot read which partitions there are; statements take a little longer", "error", err)
+			if err := a.Store.KnowPartitions(ctx); err != nil && ctx.Err() == nil {
+				a.Log.Warn("cannot read which partitions there are; statements take a little longer", "error", err)
 			}
 		}
 	}
@@ -243,30 +236,30 @@ func (a *App) keepPartitionsKnown(ctx context.Context) {
 // Close releases everything, after what was accepted is committed.
 func (a *App) Close() {
 	a.closing.Do(func() {
-		if a.follower != nil {
-			a.follower.Close()
+		if a.Follower != nil {
+			a.Follower.Close()
 		}
-		if a.accepter != nil {
-			a.accepter.Close()
+		if a.Accepter != nil {
+			a.Accepter.Close()
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		if err := a.traces.Stop(ctx); err != nil {
-			a.log.Warn("the last traces could not be sent", "error", err)
+		if err := a.Traces.Stop(ctx); err != nil {
+			a.Log.Warn("the last traces could not be sent", "error", err)
 		}
-		if a.store != nil {
-			a.store.Close()
+		if a.Store != nil {
+			a.Store.Close()
 		}
 		if a.pg != nil {
 			if err := a.pg.Stop(); err != nil {
-				a.log.Error("the private PostgreSQL did not stop cleanly; it recovers at the next start", "error", err)
+				a.Log.Error("the private PostgreSQL did not stop cleanly; it recovers at the next start", "error", err)
 			}
 		}
 	})
 }
 
 // newLogger makes the log that the configuration asks for.
-func newLogger(cfg *Config) *slog.Logger {
+func newLogger(cfg *config.Config) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
 	format := cfg.LogFormat
 	if format == "" {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	_ "github.com/waybill-dev/waybill/adapters/all"
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models/modelstest"
 )
 
@@ -28,7 +30,7 @@ type testApp struct {
 	old  bool // it is of an earlier build, and its answers are not held against this one's description
 }
 
-func newTestApp(t testing.TB, change func(*Config)) *testApp {
+func newTestApp(t testing.TB, change func(*config.Config)) *testApp {
 	t.Helper()
 	return newProcessOf(t, testConfig(t, change))
 }
@@ -39,11 +41,11 @@ func newLoggedApp(t testing.TB, log *slog.Logger) *testApp {
 	return newProcessLogging(t, testConfig(t, nil), log)
 }
 
-func testConfig(t testing.TB, change func(*Config)) *Config {
+func testConfig(t testing.TB, change func(*config.Config)) *config.Config {
 	t.Helper()
 	env := map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough",
 		"RETRY_SCHEDULE": "1ms,1ms", "HOST": "127.0.0.1", "BASE_URL": "http://localhost"}
-	cfg, err := ReadConfig("serve", func(name string) string { return env[name] })
+	cfg, err := config.ReadConfig("serve", func(name string) string { return env[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,12 +58,12 @@ func testConfig(t testing.TB, change func(*Config)) *Config {
 }
 
 // newProcessOf starts a process with this configuration.
-func newProcessOf(t testing.TB, cfg *Config) *testApp {
+func newProcessOf(t testing.TB, cfg *config.Config) *testApp {
 	t.Helper()
 	return newProcessLogging(t, cfg, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 }
 
-func newProcessLogging(t testing.TB, cfg *Config, log *slog.Logger) *testApp {
+func newProcessLogging(t testing.TB, cfg *config.Config, log *slog.Logger) *testApp {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := New(ctx, cfg, log)
@@ -121,7 +123,7 @@ func (a *testApp) do(method, path string, body any, header ...string) answer {
 		}
 		r = bytes.NewReader(j)
 	}
-	req, err := http.NewRequest(method, a.base+apiPrefix+path, r)
+	req, err := http.NewRequest(method, a.base+api.APIPrefix+path, r)
 	if err != nil {
 		a.Fatal(err)
 	}

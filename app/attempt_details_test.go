@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -13,7 +14,7 @@ import (
 // pages: the request that would have gone, the worker's log of it, and links for operators alone.
 func TestAttemptDetails(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) {
+	a := newTestApp(t, func(c *config.Config) {
 		c.Retry.Schedule = []models.Duration{0}
 		c.LogsURL, c.TracesURL = "https://logs.example.com/?q={attempt_id}+{tenant_id}&from={from}&to={to_ms}", "https://traces.example.com/{trace_id}"
 	})

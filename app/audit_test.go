@@ -9,13 +9,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
+	"github.com/waybill-dev/waybill/app/pages"
 	"github.com/waybill-dev/waybill/models"
 )
 
 // entries are the entries that the audit log answers, newest first.
-func (a *testApp) entries(query string) []auditJSON {
+func (a *testApp) entries(query string) []auditEntry {
 	a.Helper()
-	var out struct{ Models []auditJSON }
+	var out struct{ Models []auditEntry }
 	if err := json.Unmarshal([]byte(a.want(200, "GET", "/audit?"+query, nil).raw), &out); err != nil {
 		a.Fatal(err)
 	}
@@ -23,7 +26,7 @@ func (a *testApp) entries(query string) []auditJSON {
 }
 
 // entry is the only entry of an action on an object.
-func (a *testApp) entry(action, object string) auditJSON {
+func (a *testApp) entry(action, object string) auditEntry {
 	a.Helper()
 	list := a.entries("action=" + action + "&object=" + object)
 	if len(list) != 1 {
@@ -32,8 +35,11 @@ func (a *testApp) entry(action, object string) auditJSON {
 	return list[0]
 }
 
+// auditEntry is an entry of the audit log as the API shows it.
+type auditEntry struct{ api.AuditJSON }
+
 // changed is what an entry says about a field, as "from -> to"; empty for nothing.
-func (j auditJSON) changed(field string) string {
+func (j auditEntry) changed(field string) string {
 	for _, c := range j.Changes {
 		if c.Field == field {
 			return models.ChangeText(c.From) + " -> " + models.ChangeText(c.To)
@@ -42,7 +48,7 @@ func (j auditJSON) changed(field string) string {
 	return ""
 }
 
-func (j auditJSON) fields() []string {
+func (j auditEntry) fields() []string {
 	var out []string
 	for _, c := range j.Changes {
 		out = append(out, c.Field)
@@ -138,7 +144,7 @@ func TestAuditTellsWhatChanged(t *testing.T) {
 
 func TestAuditOfLoginsAndRetries(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.ManualLimit = 1 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 1 })
 	a.tenant("acme")
 	a.visitor()
 	v := a.stranger()
@@ -151,11 +157,11 @@ func TestAuditOfLoginsAndRetries(t *testing.T) {
 	if strings.Contains(fmt.Sprint(failed[0]), "hunter2") {
 		t.Errorf("what may be a password was kept: %+v", failed[0])
 	}
-	for range 2 * maxTries {
+	for range 2 * pages.MaxTries {
 		v.post("/login", "email", "ann@example.com", "password", "wrong")
 	}
 	// The tries, and once that there are no more of them.
-	if failed = a.entries("action=session.login&outcome=failed&limit=1000"); len(failed) != maxTries+1 || !strings.HasPrefix(failed[0].Error, "Too many tries.") {
+	if failed = a.entries("action=session.login&outcome=failed&limit=1000"); len(failed) != pages.MaxTries+1 || !strings.HasPrefix(failed[0].Error, "Too many tries.") {
 		t.Errorf("%d entries: %+v", len(failed), failed[0])
 	}
 	a.portal("acme")
@@ -275,7 +281,7 @@ func TestAuditOfOtherTenants(t *testing.T) {
 func TestAuditSearchIsBounded(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
-	_, err := a.store.Pool.Exec(t.Context(), `insert into audit (id, actor, action, object)
+	_, err := a.Store.Pool.Exec(t.Context(), `insert into audit (id, actor, action, object)
 		select ('01000000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 'ann', 'topic.update', case when i = 1 then 'needle' else 'hay' end from generate_series(1, 100050) i`)
 	if err != nil {
 		t.Fatal(err)
@@ -306,7 +312,7 @@ func TestAuditExport(t *testing.T) {
 	a.tenant("acme")
 	a.stranger().post("/login", "email", "=cmd|'/c calc'!a0@example.com", "password", "x") // is an address by RFC 5322
 	const n = 2*models.MaxLimit + 50                                                       // several pages of it
-	_, err := a.store.Pool.Exec(t.Context(), `insert into audit (id, actor, action, object, detail)
+	_, err := a.Store.Pool.Exec(t.Context(), `insert into audit (id, actor, action, object, detail)
 		select ('01000000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, '-1+1', 'topic.update', 'x', '{"changes": [{"field": "a", "from": "<b>\n\"q\"", "to": null}]}' from generate_series(1, $1::int) i`, n)
 	if err != nil {
 		t.Fatal(err)
@@ -316,7 +322,7 @@ func TestAuditExport(t *testing.T) {
 		t.Errorf("%s %s", ct, cd)
 	}
 	rows, err := csv.NewReader(strings.NewReader(out.raw)).ReadAll()
-	if err != nil || len(rows) != n+1 || !slices.Equal(rows[0], auditColumns) {
+	if err != nil || len(rows) != n+1 || !slices.Equal(rows[0], api.AuditColumns) {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
 	if r := rows[1]; r[1] != "aud_01000000000070008000000000000001" || r[3] != "'-1+1" || r[11] != `[{"field":"a","from":"<b>\n\"q\"","to":null}]` || r[12] != "{}" {
@@ -325,7 +331,7 @@ func TestAuditExport(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(a.want(200, "GET", "/audit/export?format=jsonl", nil).raw), "\n")
 	ids := map[string]bool{}
 	for _, l := range lines {
-		var j auditJSON
+		var j auditEntry
 		if err := json.Unmarshal([]byte(l), &j); err != nil {
 			t.Fatalf("%v: %s", err, l)
 		}

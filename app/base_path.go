@@ -7,6 +7,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/net/html"
+
+	"github.com/waybill-dev/waybill/app/api"
 )
 
 // Behind a proxy, the server may be reached under a path of its host: https://example.com/waybill. Pages, redirects and
@@ -20,7 +22,7 @@ func underPath(base string, next fasthttp.RequestHandler) fasthttp.RequestHandle
 		return next
 	}
 	return func(ctx *fasthttp.RequestCtx) {
-		if rest, ok := withoutBase(base, string(ctx.RequestURI())); ok {
+		if rest, ok := api.WithoutBase(base, string(ctx.RequestURI())); ok {
 			ctx.Request.SetRequestURI(rest)
 		}
 		next(ctx)
@@ -32,7 +34,7 @@ func underPath(base string, next fasthttp.RequestHandler) fasthttp.RequestHandle
 func addBase(base string, r *fasthttp.Response) {
 	for _, name := range []string{fasthttp.HeaderLocation, fasthttp.HeaderContentLocation} {
 		if v := r.Header.Peek(name); len(v) > 0 {
-			r.Header.Set(name, withBase(base, string(v)))
+			r.Header.Set(name, api.WithBase(base, string(v)))
 		}
 	}
 	links := r.Header.PeekAll(fasthttp.HeaderLink)
@@ -71,7 +73,7 @@ func linksUnder(base string, page []byte) []byte {
 		tag, changed := z.Token(), false
 		for i, a := range tag.Attr {
 			if slices.Contains(linkAttributes, a.Key) {
-				tag.Attr[i].Val = withBase(base, a.Val)
+				tag.Attr[i].Val = api.WithBase(base, a.Val)
 				changed = changed || tag.Attr[i].Val != a.Val
 			}
 		}

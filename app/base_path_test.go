@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/PuerkitoBio/goquery"
+
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 // TestBasePathCrawl serves everything under a path, behind a proxy that passes it on and behind one that takes it off, and
@@ -18,7 +21,7 @@ import (
 func TestBasePathCrawl(t *testing.T) {
 	t.Parallel()
 	const base = "/hooks/waybill"
-	a := newTestApp(t, func(c *Config) { c.BaseURL = "https://example.com" + base })
+	a := newTestApp(t, func(c *config.Config) { c.BaseURL = "https://example.com" + base })
 	a.tenant("acme")
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"failing","type":"echo","topics":["order.created"],"config":{"answer":"500"},"retry":{"max_attempts":1}}`)
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"hook","type":"webhook","topics":["order.created"],"config":{"url":"https://example.com"},"filter":{"total":{"$gte":10}}}`)
@@ -93,7 +96,7 @@ func crawl(t *testing.T, v *visitor, base, before string) {
 			continue
 		}
 		switch {
-		case p.status == 401 && strings.HasPrefix(at, base+apiPrefix), p.status == 422 && strings.HasSuffix(at, "/compare"):
+		case p.status == 401 && strings.HasPrefix(at, base+api.APIPrefix), p.status == 422 && strings.HasSuffix(at, "/compare"):
 			continue // it is there, and wants a key, or what is to be compared
 		case p.status != 200:
 			t.Errorf("GET %s: status %d", at, p.status)
@@ -134,13 +137,13 @@ func crawl(t *testing.T, v *visitor, base, before string) {
 func TestBasePath(t *testing.T) {
 	t.Parallel()
 	const base = "/waybill"
-	a := newTestApp(t, func(c *Config) { c.BaseURL = "https://example.com" + base })
+	a := newTestApp(t, func(c *config.Config) { c.BaseURL = "https://example.com" + base })
 	a.tenant("acme")
 	for _, before := range []string{"", base} {
 		b := *a
 		b.base += before
 		out := b.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"order.created","data":{}}`)
-		event := base + apiPrefix + "/events/" + out.str("id")
+		event := base + api.APIPrefix + "/events/" + out.str("id")
 		if got := out.header.Get("Location"); got != event || out.header.Get("Content-Location") != "" || !strings.HasPrefix(out.header.Get("Link"), "<"+event+">") {
 			t.Errorf("a 202 tells of %s and %s, not of %s alone (%s)", got, out.header.Get("Link"), event, out.header.Get("Content-Location"))
 		}
@@ -177,14 +180,14 @@ func TestBasePath(t *testing.T) {
 	if to := p.header.Get("Location"); p.status != 303 || to != base+"/t/acme/events" {
 		t.Errorf("after logging in: %d %s", p.status, to)
 	}
-	if s := a.want(200, "GET", "/openapi.json", nil).str("servers", "0", "url"); s != "https://example.com"+base+apiPrefix {
+	if s := a.want(200, "GET", "/openapi.json", nil).str("servers", "0", "url"); s != "https://example.com"+base+api.APIPrefix {
 		t.Errorf("openapi.json names %s", s)
 	}
 	if p := v.send("GET", "/waybills", nil); p.status != 404 {
 		t.Errorf("a path that only looks alike: %d", p.status)
 	}
 	for uri, want := range map[string]string{"/waybill": "/", "/waybill/": "/", "/waybill?x=1": "/?x=1", "/waybill/t/a%2Fb?x": "/t/a%2Fb?x", "/waybills": "/waybills", "/t/waybill": "/t/waybill"} {
-		if got, _ := withoutBase(base, uri); got != want {
+		if got, _ := api.WithoutBase(base, uri); got != want {
 			t.Errorf("%s is served as %s, not as %s", uri, got, want)
 		}
 	}
@@ -210,8 +213,8 @@ func TestBasePathLinks(t *testing.T) {
 // TestBaseURL takes addresses with a path, and refuses what would not work.
 func TestBaseURL(t *testing.T) {
 	t.Parallel()
-	read := func(v string) (*Config, error) {
-		return ReadConfig("serve", func(n string) string { return map[string]string{"BASE_URL": v}[n] })
+	read := func(v string) (*config.Config, error) {
+		return config.ReadConfig("serve", func(n string) string { return map[string]string{"BASE_URL": v}[n] })
 	}
 	for v, want := range map[string]string{"https://example.com": "", "https://example.com/": "", "https://example.com/waybill/": "/waybill", "https://example.com/a/b-1": "/a/b-1", "": ""} {
 		if c, err := read(v); err != nil || c.BasePath() != want {
@@ -225,7 +228,7 @@ func TestBaseURL(t *testing.T) {
 		}
 	}
 	for _, r := range newTestApp(t, nil).http.GetRoutes(true) {
-		if first := firstPart(r.Path); first != "" && !slices.Contains(ownPaths, first) {
+		if first := config.FirstPart(r.Path); first != "" && !slices.Contains(config.OwnPaths, first) {
 			t.Errorf("%s is not among ownPaths", r.Path)
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/waybill-dev/waybill/app/bench"
 )
 
 // kafkaCluster is a cluster of one broker inside this process, which keeps its records when it is restarted.
@@ -30,7 +32,7 @@ type kafkaCluster struct {
 const kafkaAdmin, kafkaAdminPassword = "admin", "admin-secret"
 
 func newKafkaCluster(t *testing.T) *kafkaCluster {
-	port, err := freePort()
+	port, err := bench.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models/modelstest"
 )
 
@@ -169,7 +170,7 @@ func TestCredentialsOfTheHost(t *testing.T) {
 	t.Parallel()
 	const sqs = `{"type":"aws_sqs","topics":"*","config":{"queue_url":"https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}}`
 	const topic = `{"type":"gcp_pubsub","topics":"*","config":{"project_id":"my-project","topic":"orders"}}`
-	own, lent := newTestApp(t, nil), newTestApp(t, func(c *Config) { c.HostCreds = true })
+	own, lent := newTestApp(t, nil), newTestApp(t, func(c *config.Config) { c.HostCreds = true })
 	own.want(201, "PUT", "/tenants/acme", nil)
 	lent.want(201, "PUT", "/tenants/acme", nil)
 	for body, field := range map[string]string{sqs: "credentials.key", topic: "credentials.service_account_json"} {

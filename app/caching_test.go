@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/waybill-dev/waybill/app/api"
 )
 
 // TestEveryReadIsCacheable asks for everything that can be read, twice: the second answer is 304, but where it says that no
@@ -15,20 +17,20 @@ func TestEveryReadIsCacheable(t *testing.T) {
 	ids := everyID(a)
 	a.want(200, "PUT", "/topics/order.created", `{}`)
 	never := []string{"getTenantToken", "getPortalLink", "exportAuditLog", "getServerHealth"}
-	for _, r := range a.apiRoutes() {
-		if r.method != "GET" || slices.Contains([]string{"measureEvents", "measureAttempts"}, r.about.id) {
+	for _, r := range a.APIRoutes() {
+		if r.Method != "GET" || slices.Contains([]string{"measureEvents", "measureAttempts"}, r.About.ID) {
 			continue // numbers carry how long they took
 		}
-		path := withIDs(openAPIPath(r.path), ids)
+		path := withIDs(api.OpenAPIPath(r.Path), ids)
 		if strings.Contains(path, "{") {
 			t.Errorf("no id for %s", path)
 			continue
 		}
-		if r.about.id == "listChanges" {
+		if r.About.ID == "listChanges" {
 			path += "?since=start"
 		}
 		out := a.do("GET", path, nil)
-		if out.status == 404 && (strings.Contains(path, "/alerts/") || strings.HasPrefix(r.about.id, "getOperator")) {
+		if out.status == 404 && (strings.Contains(path, "/alerts/") || strings.HasPrefix(r.About.ID, "getOperator")) {
 			continue // there are none
 		}
 		if out.status != 200 {
@@ -36,13 +38,13 @@ func TestEveryReadIsCacheable(t *testing.T) {
 			continue
 		}
 		tag := out.header.Get("ETag")
-		if slices.Contains(never, r.about.id) {
+		if slices.Contains(never, r.About.ID) {
 			if tag != "" && out.header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s: %v", path, out.header)
 			}
 			continue
 		}
-		if tag == "" || !strings.HasPrefix(out.header.Get("Cache-Control"), "private, ") && r.about.id != "getOpenAPI" {
+		if tag == "" || !strings.HasPrefix(out.header.Get("Cache-Control"), "private, ") && r.About.ID != "getOpenAPI" {
 			t.Errorf("%s: ETag %q, Cache-Control %q", path, tag, out.header.Get("Cache-Control"))
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -24,7 +25,7 @@ func (h *hook) entries(t testing.TB) (out []models.FeedEntry) {
 // TestChangesAsEvents has changes delivered to destinations that name their topics, and to no others.
 func TestChangesAsEvents(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.Topics = []string{"good"} })
+	a := newTestApp(t, func(c *config.Config) { c.Topics = []string{"good"} })
 	a.tenant("acme")
 	a.tenant("globex")
 	h, everything := newHook(t), newHook(t)
@@ -89,7 +90,7 @@ func (a *testApp) published(want *int64) {
 	a.Helper()
 	a.eventually("/healthz", func(answer) bool {
 		var got *int64
-		if err := a.store.Pool.QueryRow(a.Context(), "select published from feed").Scan(&got); err != nil {
+		if err := a.Store.Pool.QueryRow(a.Context(), "select published from feed").Scan(&got); err != nil {
 			a.Fatal(err)
 		}
 		return (got == nil) == (want == nil) && (got == nil || *got >= *want)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/modelstest"
 )
@@ -37,7 +39,7 @@ func (a *testApp) stream(query string, header ...string) *sse {
 }
 
 func openStream(ctx context.Context, t testing.TB, base, key, query string, header ...string) (*sse, error) {
-	req, err := http.NewRequestWithContext(ctx, "GET", base+apiPrefix+"/changes"+query, nil)
+	req, err := http.NewRequestWithContext(ctx, "GET", base+api.APIPrefix+"/changes"+query, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +131,7 @@ func TestChangesStream(t *testing.T) {
 	}
 	// A stop ends streams at once.
 	began := time.Now()
-	a.follower.Stop()
+	a.Follower.Stop()
 	if _, _, ok := again.next(); ok || time.Since(began) > 10*time.Second {
 		t.Errorf("the stream goes on for %s after the stop", time.Since(began))
 	}
@@ -141,11 +143,11 @@ func TestChangesStreamEnds(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	key := a.want(201, "POST", "/api-keys", `{"name":"Copy","scopes":["read"]}`)
-	if !a.mayStillRead(key.str("key")) {
+	if !a.MayStillRead(key.str("key")) {
 		t.Fatal("a good key may not read")
 	}
 	a.want(200, "DELETE", "/api-keys/"+key.str("id"), nil)
-	if a.mayStillRead(key.str("key")) {
+	if a.MayStillRead(key.str("key")) {
 		t.Error("a revoked key goes on reading")
 	}
 }
@@ -154,13 +156,13 @@ func TestChangesStreamEnds(t *testing.T) {
 // begins after the feed was asked is told, once.
 func TestChangesOfDeliveries(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.Topics = nil })
+	a := newTestApp(t, func(c *config.Config) { c.Topics = nil })
 	a.tenant("acme")
 	a.tenant("globex")
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"dead","type":"echo","topics":["bad"],"config":{"answer":"500"}}`)
 	ctx := context.Background()
 	rows := func() (n int) {
-		if err := a.store.Pool.QueryRow(ctx, "select count(*) from changes where type = 'delivery'").Scan(&n); err != nil {
+		if err := a.Store.Pool.QueryRow(ctx, "select count(*) from changes where type = 'delivery'").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -229,14 +231,14 @@ func TestChangesOfDeliveries(t *testing.T) {
 		t.Errorf("%s", out.raw)
 	}
 	// What nobody reads for long is noted no longer.
-	if _, err := a.store.Pool.Exec(ctx, "update outcome_readers set asked_at = now() - interval '8 days'"); err != nil {
+	if _, err := a.Store.Pool.Exec(ctx, "update outcome_readers set asked_at = now() - interval '8 days'"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.store.Upkeep(ctx, time.Now()); err != nil {
+	if _, err := a.Store.Upkeep(ctx, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	var readers int
-	if err := a.store.Pool.QueryRow(ctx, "select count(*) from outcome_readers").Scan(&readers); err != nil || readers != 0 {
+	if err := a.Store.Pool.QueryRow(ctx, "select count(*) from outcome_readers").Scan(&readers); err != nil || readers != 0 {
 		t.Errorf("%d readers: %v", readers, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -32,7 +33,7 @@ func (a *testApp) follow(query string) *follower {
 func (f *follower) poll(header ...string) (n int) {
 	f.Helper()
 	out := f.want(200, "GET", "/changes?since="+f.cursor+f.query, nil, header...)
-	var page changesJSON
+	var page api.ChangesJSON
 	if err := json.Unmarshal([]byte(out.raw), &page); err != nil {
 		f.Fatal(err)
 	}
@@ -208,7 +209,7 @@ func TestLateChanges(t *testing.T) {
 	for i := range commit {
 		commit[i] = make(chan struct{})
 		go func() {
-			done <- a.store.InTx(ctx, func(ctx context.Context, tx *models.Tx) error {
+			done <- a.Store.InTx(ctx, func(ctx context.Context, tx *models.Tx) error {
 				_, err := tx.Pgx.Exec(ctx, "insert into changes (type, action, object) values ('destination', 'updated', $1)", fmt.Sprint("late", i))
 				begun <- struct{}{}
 				<-commit[i]
@@ -242,11 +243,11 @@ func TestOldChanges(t *testing.T) {
 	a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"name":"One"}`)
 	f.poll()
 	ctx := context.Background()
-	if _, err := a.store.Pool.Exec(ctx, "update changes set at = at - interval '8 days'"); err != nil {
+	if _, err := a.Store.Pool.Exec(ctx, "update changes set at = at - interval '8 days'"); err != nil {
 		t.Fatal(err)
 	}
 	a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"name":"Two"}`)
-	if _, err := a.store.Upkeep(ctx, time.Now()); err != nil {
+	if _, err := a.Store.Upkeep(ctx, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if out := a.want(410, "GET", "/changes?since="+old, nil); !strings.Contains(out.raw, "no longer kept") {

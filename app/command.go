@@ -10,6 +10,9 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/bench"
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/migrations"
 )
 
@@ -64,11 +67,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case "new-key":
 		err = newKey(ctx, os.Getenv, stdout)
 	case "openapi":
-		err = printAPI(os.Getenv, stdout)
+		err = api.PrintAPI(os.Getenv, stdout)
 	case "bench":
-		err = bench(ctx, rest, stdout)
+		err = bench.Run(ctx, rest, stdout)
 	case "version":
-		fmt.Fprintln(stdout, Version)
+		fmt.Fprintln(stdout, config.Version)
 	case "help", "-h", "--help":
 		fmt.Fprint(stdout, usage)
 	default:
@@ -97,7 +100,7 @@ func withoutArguments(command string, rest []string) (help bool, err error) {
 }
 
 func serve(ctx context.Context, role string, stdout io.Writer) error {
-	cfg, err := ReadConfig(role, os.Getenv)
+	cfg, err := config.ReadConfig(role, os.Getenv)
 	if err != nil {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
@@ -124,33 +127,33 @@ func serve(ctx context.Context, role string, stdout io.Writer) error {
 
 // greet says what a person needs to go on.
 func (a *App) greet(w io.Writer) {
-	ctx, cancel := callContext()
+	ctx, cancel := api.CallContext()
 	defer cancel()
-	if a.cfg.Role == "work" {
-		a.log.Info("the worker runs")
+	if a.Cfg.Role == "work" {
+		a.Log.Info("the worker runs")
 		return
 	}
-	code, err := a.store.SetupCode(ctx)
+	code, err := a.Store.SetupCode(ctx)
 	if err != nil {
-		a.log.Error("cannot read the set-up code", "error", err)
+		a.Log.Error("cannot read the set-up code", "error", err)
 	}
-	if a.cfg.Role == "web" {
-		a.log.Info("web runs", "address", a.listener.Addr().String(), "url", a.cfg.BaseURL)
+	if a.Cfg.Role == "web" {
+		a.Log.Info("web runs", "address", a.listener.Addr().String(), "url", a.Cfg.BaseURL)
 		if code != "" {
-			a.log.Info("no user yet: open the set-up link once", "url", a.cfg.BaseURL+"/setup?code="+code)
+			a.Log.Info("no user yet: open the set-up link once", "url", a.Cfg.BaseURL+"/setup?code="+code)
 		}
 		return
 	}
-	fmt.Fprintf(w, "\nWaybill %s runs.\n\n  Dashboard  %s\n", Version, a.cfg.BaseURL)
+	fmt.Fprintf(w, "\nWaybill %s runs.\n\n  Dashboard  %s\n", config.Version, a.Cfg.BaseURL)
 	if code != "" {
-		fmt.Fprintf(w, "  Set-up     %s/setup?code=%s   (once, makes the first user)\n", a.cfg.BaseURL, code)
+		fmt.Fprintf(w, "  Set-up     %s/setup?code=%s   (once, makes the first user)\n", a.Cfg.BaseURL, code)
 	}
-	key, file := "$API_KEY", a.cfg.DataDir+"/api_key"
+	key, file := "$API_KEY", a.Cfg.DataDir+"/api_key"
 	switch {
-	case a.cfg.NewAPIKey:
-		key = a.cfg.APIKey
+	case a.Cfg.NewAPIKey:
+		key = a.Cfg.APIKey
 		fmt.Fprintf(w, "  API key    %s   (kept in %s, not shown again)\n", key, file)
-	case a.cfg.KeyInFile:
+	case a.Cfg.KeyInFile:
 		key = "$(cat " + file + ")"
 		fmt.Fprintf(w, "  API key    the one in %s\n", file)
 	}
@@ -160,11 +163,11 @@ Publish a first event to the built-in Echo inbox and see its delivery:
   curl -s %[1]s/api/v1/publish -H "Authorization: Bearer %[2]s" -H "Prefer: wait=5" \
     -d '{"tenant_id":"demo","topic":"order.created","data":{"order":1,"total":29.95}}'
 
-`, a.cfg.BaseURL, key)
+`, a.Cfg.BaseURL, key)
 }
 
 func migrate(ctx context.Context, stdout io.Writer) error {
-	cfg, err := ReadConfig("migrate", os.Getenv)
+	cfg, err := config.ReadConfig("migrate", os.Getenv)
 	if err != nil {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
@@ -177,14 +180,14 @@ func migrate(ctx context.Context, stdout io.Writer) error {
 
 func checkConfig(ctx context.Context, args []string, stdout io.Writer) error {
 	if len(args) > 0 && args[0] == "-example" {
-		fmt.Fprint(stdout, EnvExample())
+		fmt.Fprint(stdout, config.EnvExample())
 		return nil
 	}
 	role := "serve"
 	if len(args) > 0 {
 		role = args[0]
 	}
-	cfg, err := ReadConfig(role, os.Getenv)
+	cfg, err := config.ReadConfig(role, os.Getenv)
 	if err == nil && cfg.DatabaseURL != "" && cfg.SecretKey != "" {
 		var unknown error
 		if err, unknown = checkKey(ctx, cfg); unknown != nil {

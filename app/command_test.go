@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 // TestCommandLine asks for help and mistypes: nothing starts, and the answer says what to do.
@@ -21,7 +23,7 @@ func TestCommandLine(t *testing.T) {
 		"migrate down": {2, "", `migrate takes no arguments, and "down" is one`},
 		"web -p 80":    {2, "", `web takes no arguments, and "-p" is one`},
 		"server":       {2, "", `there is no command "server"`},
-		"version":      {0, Version, ""},
+		"version":      {0, config.Version, ""},
 	} {
 		var out, err bytes.Buffer
 		if code := Main(strings.Fields(line), &out, &err); code != want.code || !strings.Contains(out.String(), want.out) || !strings.Contains(err.String(), want.err) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/waybill-dev/waybill/app/api"
 )
 
 // TestTopicIsRequired: with a catalogue, an event without a topic would go to hardly anybody.
@@ -124,7 +126,7 @@ func TestErrorsBeforeRoutingAreJSON(t *testing.T) {
 		}
 		raw, _ := io.ReadAll(resp.Body)
 		conn.Close()
-		var p problem
+		var p api.Problem
 		if err := json.Unmarshal(raw, &p); err != nil || p.RequestID == "" || p.RequestID != resp.Header.Get("X-Request-Id") || p.Message == "" || p.Status != resp.StatusCode || resp.StatusCode != c.status {
 			t.Errorf("%s: %d %s %.300s", name, resp.StatusCode, resp.Header.Get("Content-Type"), raw)
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 func TestEnvExampleIsCurrent(t *testing.T) {
@@ -14,7 +16,7 @@ func TestEnvExampleIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(b) != EnvExample() {
+	if string(b) != config.EnvExample() {
 		t.Error(".env.example is stale: bin/waybill check-config -example > .env.example")
 	}
 }
@@ -23,7 +25,7 @@ func TestEnvExampleIsCurrent(t *testing.T) {
 func TestConfigReportsEverything(t *testing.T) {
 	env := map[string]string{"PORT": "eighty", "DATABASE_URL": "mysql://x", "RETRY_INITIAL": "soon", "RETRY_MAX_ATTEMPTS": "0", "EGRESS_ALLOW": "10.0.0.0/99",
 		"BASE_URL": "waybill", "LOG_LEVEL": "loud", "API_KEY": "short", "ADMIN_EMAIL": "ann", "SMTP_URL": "smtp://alerts:hunter2hunter2@", "MAIL_FROM": "ann"}
-	_, err := ReadConfig("web", func(name string) string { return env[name] })
+	_, err := config.ReadConfig("web", func(name string) string { return env[name] })
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -37,8 +39,8 @@ func TestConfigReportsEverything(t *testing.T) {
 
 // TestConfigMail reads where mail goes: both variables or neither, and no credential in what is printed or refused.
 func TestConfigMail(t *testing.T) {
-	read := func(url, from string) (*Config, error) {
-		return ReadConfig("serve", func(n string) string { return map[string]string{"SMTP_URL": url, "MAIL_FROM": from}[n] })
+	read := func(url, from string) (*config.Config, error) {
+		return config.ReadConfig("serve", func(n string) string { return map[string]string{"SMTP_URL": url, "MAIL_FROM": from}[n] })
 	}
 	c, err := read("smtp://alerts:hunter2%40hunter2@mail.example.com", "Waybill <alerts@example.com>")
 	if err != nil || !c.SMTP.Configured() || c.SMTP.String() != "mail.example.com:587" {
@@ -67,7 +69,9 @@ func TestConfigMail(t *testing.T) {
 func TestConfigCollector(t *testing.T) {
 	env := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "2500",
 		"OTEL_EXPORTER_OTLP_TIMEOUT": "1", "OTEL_EXPORTER_OTLP_HEADERS": "a=1,b=%20x"}
-	read := func() (*Config, error) { return ReadConfig("serve", func(n string) string { return env[n] }) }
+	read := func() (*config.Config, error) {
+		return config.ReadConfig("serve", func(n string) string { return env[n] })
+	}
 	c, err := read()
 	if err != nil || c.OTLP.Endpoint != "http://collector:4317" || c.OTLP.Protocol != "grpc" || c.OTLP.Timeout != 2500*time.Millisecond || c.OTLP.Uncompressed || c.OTLP.Headers["b"] != "x" {
 		t.Errorf("%+v, %v", c, err)
@@ -88,14 +92,14 @@ func TestConfigCollector(t *testing.T) {
 }
 
 func TestConfigDefaults(t *testing.T) {
-	c, err := ReadConfig("serve", func(string) string { return "" })
+	c, err := config.ReadConfig("serve", func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Host != "127.0.0.1" || c.Port != 3000 || c.BaseURL != "http://localhost:3000" || !c.Private() || c.Retry.Attempts() != 12 || len(c.EgressAllow) != 2 {
 		t.Errorf("%+v", c)
 	}
-	c, err = ReadConfig("web", func(n string) string {
+	c, err = config.ReadConfig("web", func(n string) string {
 		return map[string]string{"DATABASE_URL": "postgres://u:p@db/x", "SECRET_KEY": strings.Repeat("x", 32)}[n]
 	})
 	if err != nil || c.Host != "0.0.0.0" || len(c.EgressAllow) != 0 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/waybill-dev/waybill/app/bench"
 	"github.com/waybill-dev/waybill/models/modelstest"
 )
 
@@ -48,7 +49,7 @@ func startProgram(t *testing.T, program, command string, env ...string) *process
 	port := 0
 	if command != "work" {
 		var err error
-		if port, err = freePort(); err != nil {
+		if port, err = bench.FreePort(); err != nil {
 			t.Fatal(err)
 		}
 		p.base = fmt.Sprintf("http://127.0.0.1:%d", port)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -16,7 +17,7 @@ func TestDeletingCancelsWhatWaits(t *testing.T) {
 	for _, c := range []struct{ name, reason string }{{"tenant", "The tenant was deleted."}, {"destination", "The destination was deleted."}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			a := newTestApp(t, func(c *Config) { c.Retry.Schedule = []models.Duration{models.Duration(time.Hour)} })
+			a := newTestApp(t, func(c *config.Config) { c.Retry.Schedule = []models.Duration{models.Duration(time.Hour)} })
 			a.tenant("acme")
 			a.tenant("other")
 			destinations := map[string]string{
@@ -60,7 +61,7 @@ func TestDeletingCancelsWhatWaits(t *testing.T) {
 				t.Errorf("%d deliveries still tell when they are due", n)
 			}
 			a.until("the lines of ordering keys are gone", func() bool { return a.count("select count(*) from ordered_deliveries where "+of) == 0 })
-			wellAgain(t, map[string]string{"DATABASE_URL": a.cfg.DatabaseURL})
+			wellAgain(t, map[string]string{"DATABASE_URL": a.Cfg.DatabaseURL})
 			// What was taken up when it was deleted does not come back either.
 			if n := a.count("select count(*) from deliveries where " + of + " and status not in ('cancelled', 'delivered')"); n > 0 {
 				t.Errorf("%d deliveries are neither cancelled nor delivered", n)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
@@ -33,7 +34,7 @@ func doctor(ctx context.Context, args []string, env func(string) string, stdout 
 		}
 		return err
 	}
-	cfg, err := ReadConfig("doctor", env)
+	cfg, err := config.ReadConfig("doctor", env)
 	if err != nil {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
@@ -61,7 +62,7 @@ func doctor(ctx context.Context, args []string, env func(string) string, stdout 
 }
 
 // examine makes all checks. Where one finds that others cannot be made it is the only one.
-func examine(ctx context.Context, cfg *Config, repair bool) ([]models.Finding, error) {
+func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Finding, error) {
 	if cfg.Private() {
 		url, err := postgres.Running(cfg.DataDir)
 		if err != nil {

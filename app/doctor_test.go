@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/modelstest"
@@ -28,7 +29,7 @@ type patient struct {
 func newPatient(t *testing.T) *patient {
 	t.Helper()
 	p := &patient{T: t, url: modelstest.DB(t), key: "a secret for tests that is long enough"}
-	cfg, err := ReadConfig("web", p.env)
+	cfg, err := config.ReadConfig("web", p.env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func (p *patient) exec(sql string) {
 // as well; that is left out.
 func (p *patient) see(repair bool) []models.Finding {
 	p.Helper()
-	cfg, err := ReadConfig("doctor", p.env)
+	cfg, err := config.ReadConfig("doctor", p.env)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -92,7 +93,7 @@ func ill(found []models.Finding) (out []string) {
 // wellAgain has the doctor examine what a crash has left behind. Being slow is no illness of a database.
 func wellAgain(t *testing.T, env map[string]string) {
 	t.Helper()
-	cfg, err := ReadConfig("doctor", func(name string) string {
+	cfg, err := config.ReadConfig("doctor", func(name string) string {
 		if name == "SECRET_KEY" {
 			return "a secret for tests that is long enough"
 		}

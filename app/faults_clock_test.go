@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/models"
 )
@@ -127,7 +128,7 @@ func TestFaultsClock(t *testing.T) {
 			kills++
 			through(100)
 		}
-		cfg, err := ReadConfig("doctor", func(name string) string { return map[string]string{"DATABASE_URL": c.url}[name] })
+		cfg, err := config.ReadConfig("doctor", func(name string) string { return map[string]string{"DATABASE_URL": c.url}[name] })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/bench"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/migrations"
 )
@@ -146,7 +147,7 @@ func (f *faultyDatabase) processes() []int {
 		if err != nil {
 			continue
 		}
-		if s := procStat(pid); len(s) > 1 && s[1] == strconv.Itoa(f.server.Pid()) {
+		if s := bench.ProcStat(pid); len(s) > 1 && s[1] == strconv.Itoa(f.server.Pid()) {
 			pids = append(pids, pid)
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/waybill-dev/waybill/app/api"
 )
 
 // TestFaultsBackPressure stops PostgreSQL for 20 s while 1,000 publishers have events of 250 KiB. They are told to come
@@ -42,7 +44,7 @@ func TestFaultsBackPressure(t *testing.T) {
 		publishers.Go(func() {
 			for ctx.Err() == nil {
 				id := fmt.Sprintf("e-%d", l.n.Add(1))
-				req, _ := http.NewRequest("POST", web.base+apiPrefix+"/publish", io.MultiReader(strings.NewReader(`{"tenant_id":"acme","id":"`+id+`","data":{"x":"`), strings.NewReader(big), strings.NewReader(`"}}`)))
+				req, _ := http.NewRequest("POST", web.base+api.APIPrefix+"/publish", io.MultiReader(strings.NewReader(`{"tenant_id":"acme","id":"`+id+`","data":{"x":"`), strings.NewReader(big), strings.NewReader(`"}}`)))
 				req.Header.Set("Authorization", "Bearer "+key)
 				began := time.Now()
 				resp, err := client.Do(req)

@@ -30,7 +30,7 @@ func sameAnswer(t testing.TB, first, again answer) {
 
 func (a *testApp) count(sql string, args ...any) (n int) {
 	a.Helper()
-	if err := a.store.Pool.QueryRow(a.Context(), sql, args...).Scan(&n); err != nil {
+	if err := a.Store.Pool.QueryRow(a.Context(), sql, args...).Scan(&n); err != nil {
 		a.Fatal(err)
 	}
 	return n
@@ -38,7 +38,7 @@ func (a *testApp) count(sql string, args ...any) (n int) {
 
 func (a *testApp) exec(sql string, args ...any) {
 	a.Helper()
-	if _, err := a.store.Pool.Exec(a.Context(), sql, args...); err != nil {
+	if _, err := a.Store.Pool.Exec(a.Context(), sql, args...); err != nil {
 		a.Fatal(err)
 	}
 }
@@ -210,7 +210,7 @@ func TestIdempotencyKeyAfterACrash(t *testing.T) {
 		t.Errorf("after a day: %d %s", out.status, out.raw)
 	}
 	a.exec("update idempotency_keys set expires_at = now() - interval '1 second'")
-	if _, err := a.store.Upkeep(a.Context(), time.Now()); err != nil {
+	if _, err := a.Store.Upkeep(a.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if n := a.count("select count(*) from idempotency_keys"); n != 0 {
@@ -226,7 +226,7 @@ func TestClaims(t *testing.T) {
 	a.tenant("acme")
 	ctx := a.Context()
 	claim := func(key string) *models.Claim {
-		c, kept, err := a.store.ClaimKey(ctx, []byte("caller"), key, []byte("request"))
+		c, kept, err := a.Store.ClaimKey(ctx, []byte("caller"), key, []byte("request"))
 		if err != nil || kept != nil {
 			t.Fatal(kept, err)
 		}
@@ -236,20 +236,20 @@ func TestClaims(t *testing.T) {
 	c.Published = func(res models.PublishResult) (*models.KeptAnswer, error) {
 		return &models.KeptAnswer{Status: 202, Body: []byte(res.ID)}, nil
 	}
-	res, err := a.accepter.Publish(ctx, &models.PublishInput{TenantID: "acme", Data: []byte("{}"), Claim: c})
+	res, err := a.Accepter.Publish(ctx, &models.PublishInput{TenantID: "acme", Data: []byte("{}"), Claim: c})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, kept, err := a.store.ClaimKey(ctx, []byte("caller"), "published", []byte("request")); err != nil || string(kept.Body) != res.ID {
+	if _, kept, err := a.Store.ClaimKey(ctx, []byte("caller"), "published", []byte("request")); err != nil || string(kept.Body) != res.ID {
 		t.Errorf("the answer to %s is not kept with the event: %v %v", res.ID, kept, err)
 	}
 
 	lost := claim("lost")
-	if err := a.store.Release(ctx, lost); err != nil {
+	if err := a.Store.Release(ctx, lost); err != nil {
 		t.Fatal(err)
 	}
 	events := a.count("select count(*) from events")
-	if _, err := a.accepter.Publish(ctx, &models.PublishInput{TenantID: "acme", Data: []byte("{}"), Claim: lost}); !models.IsKind(err, models.KindUnavailable) {
+	if _, err := a.Accepter.Publish(ctx, &models.PublishInput{TenantID: "acme", Data: []byte("{}"), Claim: lost}); !models.IsKind(err, models.KindUnavailable) {
 		t.Errorf("an event was accepted for a request that has lost its key: %v", err)
 	}
 	if n := a.count("select count(*) from events"); n != events {
@@ -257,7 +257,7 @@ func TestClaims(t *testing.T) {
 	}
 	in := models.DestinationInput{Type: new(string), Topics: &models.Topics{"*"}}
 	*in.Type = "echo"
-	if _, err := a.store.CreateDestination(models.WithClaim(ctx, lost), models.AllTenants(), "acme", in); !models.IsKind(err, models.KindUnavailable) {
+	if _, err := a.Store.CreateDestination(models.WithClaim(ctx, lost), models.AllTenants(), "acme", in); !models.IsKind(err, models.KindUnavailable) {
 		t.Errorf("a destination was made for a request that has lost its key: %v", err)
 	}
 	if n := a.count("select count(*) from destinations where deleted_at is null and tenant_key = (select key from tenants where id = 'acme')"); n != 1 {
@@ -266,13 +266,13 @@ func TestClaims(t *testing.T) {
 
 	// What has had an effect is not forgotten when its answer fails.
 	done := claim("done")
-	if _, err := a.store.CreateDestination(models.WithClaim(ctx, done), models.AllTenants(), "acme", in); err != nil {
+	if _, err := a.Store.CreateDestination(models.WithClaim(ctx, done), models.AllTenants(), "acme", in); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.store.Release(ctx, done); err != nil {
+	if err := a.Store.Release(ctx, done); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := a.store.ClaimKey(ctx, []byte("caller"), "done", []byte("request")); !models.IsKind(err, models.KindConflict) {
+	if _, _, err := a.Store.ClaimKey(ctx, []byte("caller"), "done", []byte("request")); !models.IsKind(err, models.KindConflict) {
 		t.Errorf("%v", err)
 	}
 }
@@ -282,7 +282,7 @@ func TestIdempotencyKeyUnavailable(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
 	a.tenant("acme")
-	a.accepter.Close() // as while the process stops
+	a.Accepter.Close() // as while the process stops
 	if out := a.once("k", "/publish", `{"tenant_id":"acme","data":{}}`); out.status != 503 {
 		t.Fatalf("%d %s", out.status, out.raw)
 	}

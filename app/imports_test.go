@@ -36,14 +36,18 @@ var mayImport = map[string][]string{
 	"models/modelstest": {"models", "migrations", "internal/postgres"},
 	"views":             {"models", "adapters", "static", "docs", "views", "internal/openapi"},
 	"jobs":              {"models", "adapters", "migrations", "internal/metrics", "internal/traces", "jobs"},
-	"app":               {"adapters", "internal/metrics", "internal/traces", "models", "views", "jobs", "migrations", "static", "internal/postgres", "internal/openapi", "app"},
+	"app/config":        {"adapters/notify", "internal/traces", "models"},
+	"app/api":           {"app/config", "adapters", "internal/openapi", "internal/traces", "jobs", "migrations", "models", "views"},
+	"app/pages":         {"app/api", "app/config", "adapters", "models", "static", "views"},
+	"app/bench":         {"internal/postgres", "jobs"},
+	"app":               {"adapters", "internal/metrics", "internal/traces", "internal/postgres", "models", "views", "jobs", "migrations", "static", "app"},
 	"tests":             {},
 	"":                  {"app", "adapters/all"},
 }
 
 // testsMayImport lists what the tests of a folder may import besides that: channels hold their mails against files, as what
-// lies above them draws them.
-var testsMayImport = map[string][]string{"adapters/notify": {"views/emails"}}
+// lies above them draws them, and answers of the whole server against their description.
+var testsMayImport = map[string][]string{"adapters/notify": {"views/emails"}, "app": {"internal/openapi"}}
 
 // onlyIn lists the folders that may import a library of others.
 var onlyIn = map[string][]string{

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/app/api"
 )
 
 // ledger is a receiver that remembers what it has got, and publishers that remember what was accepted.
@@ -124,7 +126,7 @@ func (l *ledger) publish(ctx context.Context, publishers int) *sync.WaitGroup {
 			for ctx.Err() == nil {
 				base := l.base.Load().(string)
 				id := fmt.Sprintf("e-%d", l.n.Add(1))
-				req, _ := http.NewRequest("POST", base+apiPrefix+"/publish", strings.NewReader(`{"tenant_id":"acme","id":"`+id+`","data":{"n":1}}`))
+				req, _ := http.NewRequest("POST", base+api.APIPrefix+"/publish", strings.NewReader(`{"tenant_id":"acme","id":"`+id+`","data":{"n":1}}`))
 				req.Header.Set("Authorization", "Bearer "+testKey)
 				resp, err := http.DefaultClient.Do(req)
 				if err != nil {
@@ -212,7 +214,7 @@ func (l *ledger) settle(base string) time.Duration {
 func (l *ledger) open(base string) int {
 	n := 0
 	for _, status := range []string{"pending", "delivering", "retrying", "failed", "held", "cancelled"} {
-		req, _ := http.NewRequest("GET", base+apiPrefix+"/deliveries?limit=1000&status="+status, nil)
+		req, _ := http.NewRequest("GET", base+api.APIPrefix+"/deliveries?limit=1000&status="+status, nil)
 		req.Header.Set("Authorization", "Bearer "+testKey)
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {

@@ -5,12 +5,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/waybill-dev/waybill/app/api"
 )
 
 // linked is where the Link header of an answer leads with a relation, or with a title and the relation related or up.
 func (o answer) linked(rel string) string {
 	for _, link := range strings.Split(o.header.Get("Link"), ", ") {
-		to, params, _ := strings.Cut(strings.TrimPrefix(link, "<"+apiPrefix), ">; ")
+		to, params, _ := strings.Cut(strings.TrimPrefix(link, "<"+api.APIPrefix), ">; ")
 		if params == `rel="`+rel+`"` || params == `rel="related"; title="`+rel+`"` || params == `rel="up"; title="`+rel+`"` {
 			return to
 		}
@@ -18,7 +20,9 @@ func (o answer) linked(rel string) string {
 	return ""
 }
 
-func (o answer) link(name string) string { return strings.TrimPrefix(o.str("links", name), apiPrefix) }
+func (o answer) link(name string) string {
+	return strings.TrimPrefix(o.str("links", name), api.APIPrefix)
+}
 
 // TestAcceptedSaysWhere follows what each 202 says: its state, and where to look how it goes on.
 func TestAcceptedSaysWhere(t *testing.T) {
@@ -31,12 +35,12 @@ func TestAcceptedSaysWhere(t *testing.T) {
 		t.Helper()
 		out := a.want(202, method, path, body, header...)
 		to := out.linked("monitor")
-		if to == "" || out.header.Get("Location") != apiPrefix+to || method == "POST" && out.header.Get("Vary") != "Prefer" {
+		if to == "" || out.header.Get("Location") != api.APIPrefix+to || method == "POST" && out.header.Get("Vary") != "Prefer" {
 			t.Errorf("%s: %v", path, out.header)
 		}
 		seen := a.want(200, "GET", to, nil)
 		// RFC 9110, section 8.7: the address of what the body shows, and of nothing else.
-		if at := out.header.Get("Content-Location"); at != "" && (at != apiPrefix+to || seen.str("id") != out.str("id") || seen.str("created_at") != out.str("created_at")) {
+		if at := out.header.Get("Content-Location"); at != "" && (at != api.APIPrefix+to || seen.str("id") != out.str("id") || seen.str("created_at") != out.str("created_at")) {
 			t.Errorf("%s says Content-Location %s, and shows %s", path, at, out.raw)
 		}
 		return out
@@ -59,7 +63,7 @@ func TestAcceptedSaysWhere(t *testing.T) {
 	states(a.want(200, "POST", "/publish", `{"tenant_id":"acme","id":"o-2","data":{}}`, "Prefer", "wait=20"), "done", "monitor", "deliveries", "attempts")
 
 	batch := a.want(202, "POST", "/publish/batch", `[{"tenant_id":"acme","id":"b-1","data":{}},{"tenant_id":"nobody","data":{}}]`)
-	if batch.str("status") != "accepted" || batch.str("results", "0", "links", "monitor") != apiPrefix+"/events/b-1?tenant_id=acme" || batch.str("results", "1", "links") != "" {
+	if batch.str("status") != "accepted" || batch.str("results", "0", "links", "monitor") != api.APIPrefix+"/events/b-1?tenant_id=acme" || batch.str("results", "1", "links") != "" {
 		t.Errorf("%s", batch.raw)
 	}
 	if done := a.want(200, "POST", "/publish/batch", `[{"tenant_id":"acme","data":{}}]`, "Prefer", "wait=20"); done.str("status") != "done" {
@@ -103,8 +107,8 @@ func TestRelatedLinks(t *testing.T) {
 		if len(list.list()) != 1 || len(attempts.list()) != 1 {
 			t.Fatalf("%s\n%s", list.raw, attempts.raw)
 		}
-		delivery := a.want(200, "GET", strings.TrimPrefix(list.str("models", "0", "links", "self"), apiPrefix), nil)
-		at = a.want(200, "GET", strings.TrimPrefix(attempts.str("models", "0", "links", "self"), apiPrefix), nil)
+		delivery := a.want(200, "GET", strings.TrimPrefix(list.str("models", "0", "links", "self"), api.APIPrefix), nil)
+		at = a.want(200, "GET", strings.TrimPrefix(attempts.str("models", "0", "links", "self"), api.APIPrefix), nil)
 		for _, back := range []string{to(list, "event"), to(delivery, "event"), to(at, "event")} {
 			if got := a.want(200, "GET", back, nil); got.str("id") != "o+1" {
 				t.Errorf("%s: %s", back, got.raw)

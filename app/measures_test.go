@@ -136,7 +136,7 @@ func TestMeasuresRefused(t *testing.T) {
 	a.want(404, "GET", "/metrics/events?measures=count&tenant_id=nobody&"+span(), nil)
 
 	// A count that takes too long is given up, and says what to do.
-	conn, err := pgx.Connect(t.Context(), a.cfg.DatabaseURL)
+	conn, err := pgx.Connect(t.Context(), a.Cfg.DatabaseURL)
 	if err != nil {
 		t.Fatal(err)
 	}

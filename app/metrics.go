@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
 
+	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/static"
 )
@@ -19,11 +20,11 @@ import (
 func (a *App) scrape() fiber.Handler {
 	answer := adaptor.HTTPHandler(a.metrics.Handler())
 	return func(c *fiber.Ctx) error {
-		ctx, cancel := callContext()
+		ctx, cancel := api.CallContext()
 		defer cancel()
-		call, err := a.apiCall(ctx, c, models.MayRead)
+		call, err := a.APICall(ctx, c, models.MayRead)
 		if err == nil {
-			err = operatorsOnly(call)
+			err = api.OperatorsOnly(call)
 		}
 		if err != nil {
 			return err
@@ -39,7 +40,7 @@ func (a *App) serveMetrics(ctx context.Context, ln net.Listener) error {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
-		if err := a.store.Ready(ctx); err != nil {
+		if err := a.Store.Ready(ctx); err != nil {
 			http.Error(w, "The database does not answer.", http.StatusServiceUnavailable)
 			return
 		}
@@ -62,7 +63,7 @@ func (a *App) meter(c *fiber.Ctx) error {
 	if err != nil {
 		var fe *fiber.Error
 		if errors.As(err, &fe) {
-			err = fromFiber(fe)
+			err = api.FromFiber(fe)
 		}
 		status = models.AsError(err).Status()
 	}
@@ -76,7 +77,7 @@ func (a *App) meter(c *fiber.Ctx) error {
 
 // partOf names the part of the server that an address belongs to.
 func partOf(path string) string {
-	rest, api := strings.CutPrefix(path, apiPrefix+"/")
+	rest, api := strings.CutPrefix(path, api.APIPrefix+"/")
 	switch {
 	case api && (rest == "publish" || rest == "publish/batch"):
 		return "publish"

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/waybill-dev/waybill/app/bench"
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 // scrapeOf reads the metrics at an address.
@@ -48,11 +51,11 @@ func value(text, series string) float64 {
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	port, err := freePort()
+	port, err := bench.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := newTestApp(t, func(c *Config) { c.MetricsAddr = fmt.Sprintf("127.0.0.1:%d", port) })
+	a := newTestApp(t, func(c *config.Config) { c.MetricsAddr = fmt.Sprintf("127.0.0.1:%d", port) })
 	a.tenant("secret-tenant")
 	dest := func(id string, more map[string]any) {
 		d := map[string]any{"id": id, "type": "echo", "topics": []string{"secret.topic"}}
@@ -151,14 +154,14 @@ func TestMetrics(t *testing.T) {
 // TestMetricsOfWorker looks at a process that has no other port, and at one whose database is away.
 func TestMetricsOfWorker(t *testing.T) {
 	t.Parallel()
-	port, err := freePort()
+	port, err := bench.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := newTestApp(t, nil)
-	cfg := *a.cfg
+	cfg := *a.Cfg
 	cfg.Role, cfg.MetricsAddr = "work", fmt.Sprintf("127.0.0.1:%d", port)
-	worker, err := New(t.Context(), &cfg, a.log)
+	worker, err := New(t.Context(), &cfg, a.App.Log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,8 +178,8 @@ func TestMetricsOfWorker(t *testing.T) {
 	if _, text := scrapeOf(t, open, ""); value(text, `waybill_processes{role="work"}`) != 1 || value(text, "waybill_attempts_in_flight_limit") != 1000 {
 		t.Errorf("the worker does not tell of itself")
 	}
-	second := *worker.cfg
-	again, err := New(t.Context(), &second, a.log)
+	second := *worker.Cfg
+	again, err := New(t.Context(), &second, a.App.Log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +196,7 @@ func TestMetricsOfWorker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again.store.Close()
+	again.Store.Close()
 	again.metrics.Handler().ServeHTTP(rec, req)
 	if text := rec.Body.String(); rec.Code != 200 || value(text, `waybill_read_success{source="queue"}`) != 0 || value(text, `waybill_queue_jobs{queue="deliver",state="due"}`) != -1 || value(text, "go_goroutines") <= 0 {
 		t.Errorf("without a database: %d\n%s", rec.Code, text)

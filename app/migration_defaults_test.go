@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -49,7 +50,7 @@ func (r *signed) last() (http.Header, string) {
 // names of headers, which errors are retried, and what enabling does.
 func TestMigrationDefaults(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) {
+	a := newTestApp(t, func(c *config.Config) {
 		c.Webhook = models.WebhookDefaults{Signature: "custom", Config: map[string]string{"header_prefix": "x-acme-", "signature_header": "X-Sig", "signature_algorithm": "hmac-sha512",
 			"signature_encoding": "base64", "second_signature": "outpost"}}
 		c.Retry.RetryOn, c.EnableBacklog = []string{"usual", "400"}, "keep"
@@ -98,7 +99,7 @@ func TestMigrationDefaults(t *testing.T) {
 	create("globex", "before", "")
 	outpost, prefix, drop := "outpost", "x-globex-", "drop"
 	set := models.TenantSettings{Signature: &outpost, HeaderPrefix: &prefix, RetryOn: &[]string{"5xx"}, EnableBacklog: &drop}
-	if _, _, err := a.store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", set); err != nil {
+	if _, _, err := a.Store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", set); err != nil {
 		t.Fatal(err)
 	}
 	if n := attempts("globex", "before"); n != "1" {
@@ -147,7 +148,7 @@ func TestMigrationDefaults(t *testing.T) {
 	// What is wrong is said at its field.
 	bad, blank := "nonsense", " x"
 	for field, x := range map[string]models.TenantSettings{"signature": {Signature: &bad}, "header_prefix": {HeaderPrefix: &blank}, "retry_on[0]": {RetryOn: &[]string{"6xx"}}, "enable_backlog": {EnableBacklog: &bad}} {
-		_, _, err := a.store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", x)
+		_, _, err := a.Store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", x)
 		if e := models.AsError(err); e == nil || e.Fields[field] == "" {
 			t.Errorf("%s: %v", field, err)
 		}
@@ -157,8 +158,8 @@ func TestMigrationDefaults(t *testing.T) {
 // TestMigrationVariables reads these settings from the environment, and says what is wrong with one.
 func TestMigrationVariables(t *testing.T) {
 	t.Parallel()
-	read := func(vars map[string]string) (*Config, error) {
-		return ReadConfig("serve", func(name string) string { return vars[name] })
+	read := func(vars map[string]string) (*config.Config, error) {
+		return config.ReadConfig("serve", func(name string) string { return vars[name] })
 	}
 	c, err := read(map[string]string{"WEBHOOK_SIGNATURE": "custom", "WEBHOOK_HEADER_PREFIX": "x-acme-", "WEBHOOK_CONFIG": `{"signature_value":"sha256={{.Signatures}}"}`, "RETRY_ON": "usual, 4xx", "ENABLE_BACKLOG": "drop"})
 	if err != nil || c.Webhook.Signature != "custom" || c.Webhook.Config["header_prefix"] != "x-acme-" || c.Webhook.Config["signature_value"] != "sha256={{.Signatures}}" ||

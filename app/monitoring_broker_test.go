@@ -13,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/waybill-dev/waybill/app/bench"
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 // series is a line of Prometheus's answer, at one time (Value) or over some (Values).
@@ -64,17 +67,17 @@ func TestBrokerPrometheus(t *testing.T) {
 	if targets == "" || receiver == "" {
 		t.Fatal("WAYBILL_TEST_PROMETHEUS is not set; run: make test-brokers BROKERS=prometheus")
 	}
-	port, err := freePort()
+	port, err := bench.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone, err := freePort() // where nobody listens
+	gone, err := bench.FreePort() // where nobody listens
 	if err != nil {
 		t.Fatal(err)
 	}
 	healthy, down := fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", gone)
 	told := toldOf(t, receiver, down)
-	a := newTestApp(t, func(c *Config) { c.MetricsAddr = healthy })
+	a := newTestApp(t, func(c *config.Config) { c.MetricsAddr = healthy })
 	a.want(201, "PUT", "/tenants/acme", nil)
 	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "inbox", "type": "echo", "topics": "*", "config": map[string]any{}})
 	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "broken", "type": "webhook", "topics": "*", "config": map[string]any{"url": "http://" + down},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/adapters/notify"
+	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
 )
@@ -12,7 +13,7 @@ import (
 // noticeLinks completes a notice with the addresses of the pages about what it tells. owner is the tenant whose channel
 // it goes to, empty for the operators'.
 func (a *App) noticeLinks(owner string, n *notify.Notice) {
-	base := a.cfg.BaseURL
+	base := a.Cfg.BaseURL
 	if n.TenantID != "" && n.DestinationID != "" {
 		n.DestinationURL = base + views.DestinationURL(n.TenantID, n.DestinationID)
 		n.DeliveriesURL = base + views.FailingURL(n.TenantID, n.DestinationID, n.Failures == 0)
@@ -29,13 +30,13 @@ func (a *App) noticeLinks(owner string, n *notify.Notice) {
 
 // unsubscribeLink is the link with which an address ends a channel's notices to it.
 func (a *App) unsubscribeLink(channelID, address string) string {
-	return a.cfg.BaseURL + views.UnsubscribeURL(a.store.UnsubscribeToken(channelID, address))
+	return a.Cfg.BaseURL + views.UnsubscribeURL(a.Store.UnsubscribeToken(channelID, address))
 }
 
 // publishNotice accepts a notice as an event of a tenant.
 func (a *App) publishNotice(ctx context.Context, tenantID, id, topic string, metadata map[string]string, data []byte) error {
-	_, err := a.accepter.Publish(ctx, &models.PublishInput{TenantID: tenantID, ID: id, Topic: topic, Metadata: metadata, Data: data, Ours: true})
-	if e := refusal(err); err != nil && (e != nil || models.IsKind(err, models.KindNotFound)) {
+	_, err := a.Accepter.Publish(ctx, &models.PublishInput{TenantID: tenantID, ID: id, Topic: topic, Metadata: metadata, Data: data, Ours: true})
+	if e := api.Refusal(err); err != nil && (e != nil || models.IsKind(err, models.KindNotFound)) {
 		m := models.AsError(err)
 		message := m.Message
 		if len(m.Fields) > 0 {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/internal/openapi"
 )
 
@@ -30,13 +32,13 @@ type apiContract struct {
 }
 
 var contract = sync.OnceValue(func() *apiContract {
-	a := &App{cfg: &Config{BaseURL: "http://localhost"}}
-	d, err := a.describe()
+	a := &api.API{Cfg: &config.Config{BaseURL: "http://localhost"}}
+	d, err := a.Describe()
 	if err != nil {
 		panic(err)
 	}
-	c := &apiContract{document: d.document, text: d.json, schemas: map[string]*jsonschema.Schema{}, seen: map[string]bool{}}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(d.json))
+	c := &apiContract{document: d.Document, text: d.JSON, schemas: map[string]*jsonschema.Schema{}, seen: map[string]bool{}}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(d.JSON))
 	if err != nil {
 		panic(err)
 	}
@@ -116,7 +118,7 @@ func (c *apiContract) check(method, path string, out answer) error {
 	place := []string{"paths", template, strings.ToLower(method), "responses", status}
 	resp := op.Responses.Get(status)
 	if resp == nil {
-		if _, usual := apiErrors[out.status]; usual || out.status < 400 {
+		if _, usual := api.APIErrors[out.status]; usual || out.status < 400 {
 			return fmt.Errorf("%s does not tell of status %d", op.ID, out.status)
 		}
 		place[4], resp = "default", op.Responses.Get("default")
@@ -238,13 +240,13 @@ func TestOpenAPIIsValid(t *testing.T) {
 		}
 	}
 	ids := map[string]bool{}
-	for _, r := range (&App{cfg: &Config{}}).apiRoutes() {
-		if id := r.about.id; ids[id] || id == "" {
-			t.Errorf("%s %s: the operationId %q is taken", r.method, r.path, id)
+	for _, r := range (&api.API{Cfg: &config.Config{}}).APIRoutes() {
+		if id := r.About.ID; ids[id] || id == "" {
+			t.Errorf("%s %s: the operationId %q is taken", r.Method, r.Path, id)
 		}
-		ids[r.about.id] = true
-		if !slices.ContainsFunc(apiTags, func(t [2]string) bool { return t[0] == r.about.tag }) {
-			t.Errorf("%s: there is no heading %q", r.about.id, r.about.tag)
+		ids[r.About.ID] = true
+		if !slices.ContainsFunc(api.APITags, func(t [2]string) bool { return t[0] == r.About.Tag }) {
+			t.Errorf("%s: there is no heading %q", r.About.ID, r.About.Tag)
 		}
 	}
 }
@@ -260,18 +262,18 @@ func lookup(v any, path []string) any {
 // TestOpenAPIHasEveryRoute compares the document that the server hands out with the addresses that it answers at.
 func TestOpenAPIHasEveryRoute(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.BaseURL = "https://events.example.com" })
+	a := newTestApp(t, func(c *config.Config) { c.BaseURL = "https://events.example.com" })
 	told := map[string]bool{}
 	out := a.as("").want(200, "GET", "/openapi.json", nil)
 	for path, methods := range out.body["paths"].(map[string]any) {
 		for method := range methods.(map[string]any) {
-			told[strings.ToUpper(method)+" "+apiPrefix+path] = true
+			told[strings.ToUpper(method)+" "+api.APIPrefix+path] = true
 		}
 	}
 	there := map[string]bool{}
 	for _, r := range a.http.GetRoutes(true) {
-		if path, ok := strings.CutPrefix(r.Path, apiPrefix); ok && r.Method != http.MethodHead { // HEAD comes with GET
-			there[r.Method+" "+apiPrefix+openAPIPath(path)] = true
+		if path, ok := strings.CutPrefix(r.Path, api.APIPrefix); ok && r.Method != http.MethodHead { // HEAD comes with GET
+			there[r.Method+" "+api.APIPrefix+api.OpenAPIPath(path)] = true
 		}
 	}
 	for r := range there {
@@ -308,13 +310,13 @@ func TestOpenAPIExamples(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	ids := exampleIDs(a)
-	for _, r := range a.apiRoutes() {
-		if r.about.example == nil {
+	for _, r := range a.APIRoutes() {
+		if r.About.Example == nil {
 			continue
 		}
-		text, _ := json.Marshal(r.about.example)
-		template := openAPIPath(r.path)
-		s, err := contract().schema("paths", template, strings.ToLower(r.method), "requestBody", "content", "application/json", "schema")
+		text, _ := json.Marshal(r.About.Example)
+		template := api.OpenAPIPath(r.Path)
+		s, err := contract().schema("paths", template, strings.ToLower(r.Method), "requestBody", "content", "application/json", "schema")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -323,12 +325,12 @@ func TestOpenAPIExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := s.Validate(v); err != nil {
-			t.Errorf("the example of %s: %v", r.about.id, err)
+			t.Errorf("the example of %s: %v", r.About.ID, err)
 		}
 		path, body := withIDs(template, ids), withIDs(string(text), ids)
 		// What is about an alert, a notification or an address needs one that there is; what is asked is understood all the same.
-		if out := a.do(r.method, path, body); out.status >= 300 && out.status != 404 && out.status != 409 {
-			t.Errorf("the example of %s: %d %s", r.about.id, out.status, out.raw)
+		if out := a.do(r.Method, path, body); out.status >= 300 && out.status != 404 && out.status != 409 {
+			t.Errorf("the example of %s: %d %s", r.About.ID, out.status, out.raw)
 		}
 	}
 }

@@ -5,23 +5,24 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 )
 
 // followEnvironment makes the operators' destination as the environment asks for it, changes it, or takes it away.
 func (a *App) followEnvironment(ctx context.Context) error {
-	in, err := a.cfg.Operator.input()
+	in, err := a.Cfg.Operator.Input()
 	if err != nil {
 		return err
 	}
 	all := models.AllTenants()
-	d, err := a.store.Destination(ctx, all, models.OperatorTenant, operatorDestination)
+	d, err := a.Store.Destination(ctx, all, models.OperatorTenant, config.OperatorDestination)
 	if err != nil && !models.IsKind(err, models.KindNotFound) {
 		return err
 	}
 	missing := err != nil
 	if !missing && (in == nil || *in.Type != d.Type) {
-		if _, err := a.store.DeleteDestination(ctx, all, models.OperatorTenant, operatorDestination, 0); err != nil && !models.IsKind(err, models.KindNotFound) {
+		if _, err := a.Store.DeleteDestination(ctx, all, models.OperatorTenant, config.OperatorDestination, 0); err != nil && !models.IsKind(err, models.KindNotFound) {
 			return err
 		}
 		missing = true
@@ -30,12 +31,12 @@ func (a *App) followEnvironment(ctx context.Context) error {
 	case in == nil:
 		return nil
 	case missing:
-		_, err = a.store.CreateDestination(ctx, all, models.OperatorTenant, *in)
+		_, err = a.Store.CreateDestination(ctx, all, models.OperatorTenant, *in)
 		if models.IsKind(err, models.KindMalformed) { // another process was faster
 			return nil
 		}
 	case !sameAs(d, in):
-		_, err = a.store.UpdateDestination(ctx, all, models.OperatorTenant, operatorDestination, 0, *in)
+		_, err = a.Store.UpdateDestination(ctx, all, models.OperatorTenant, config.OperatorDestination, 0, *in)
 	}
 	if err != nil {
 		return fmt.Errorf("OPERATOR_EVENTS_…: %w", err)

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -71,7 +72,7 @@ func (c *consumer) of(topic string) (out []operatorEvent) {
 // TestOperatorEvents has each of the operator events sent to a consumer that was written for Outpost.
 func TestOperatorEvents(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.DisableN, c.DisableMin, c.Topics = 4, 0, []string{"bad", "good"} })
+	a := newTestApp(t, func(c *config.Config) { c.DisableN, c.DisableMin, c.Topics = 4, 0, []string{"bad", "good"} })
 	c := newConsumer(t)
 	const operators = "/tenants/" + models.OperatorTenant
 	out := a.want(422, "POST", operators+"/destinations", `{"type":"webhook","topics":["good"],"config":{"url":"`+c.URL+`"}}`)
@@ -187,7 +188,7 @@ func TestOperatorEnvironment(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t, nil)
 	read := func(env map[string]string) error {
-		c, err := ReadConfig("serve", func(name string) string { return env[name] })
+		c, err := config.ReadConfig("serve", func(name string) string { return env[name] })
 		if err == nil {
 			cfg.Operator = c.Operator
 		}
@@ -221,7 +222,7 @@ func TestOperatorEnvironment(t *testing.T) {
 		if err := read(env); err != nil {
 			t.Fatal(err)
 		}
-		a.cfg.Operator = cfg.Operator
+		a.Cfg.Operator = cfg.Operator
 		if err := a.followEnvironment(a.Context()); err != nil {
 			t.Errorf("%s: %v", typ, err)
 			continue

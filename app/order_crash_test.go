@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/models/modelstest"
 )
 
@@ -63,7 +64,7 @@ func TestOrderSurvivesKills(t *testing.T) {
 				body := fmt.Sprintf(`{"tenant_id":"acme","id":"k%d-%d","ordering_key":"$.key","data":{"key":"k%d","n":%d}}`, k, n, k, n)
 				for { // until it is accepted: with the same id it is accepted once
 					at, _ := base.Load("web")
-					req, _ := http.NewRequest("POST", at.(string)+apiPrefix+"/publish", strings.NewReader(body))
+					req, _ := http.NewRequest("POST", at.(string)+api.APIPrefix+"/publish", strings.NewReader(body))
 					req.Header.Set("Authorization", "Bearer "+testKey)
 					resp, err := http.DefaultClient.Do(req)
 					if err == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/PuerkitoBio/goquery"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
 )
@@ -88,7 +89,7 @@ func TestPageSaysWhatTheAPISays(t *testing.T) {
 			t.Errorf("the name came back as %q", got)
 		}
 	}
-	list, err := a.store.Destinations(t.Context(), models.AllTenants(), "acme", models.DestinationQuery{})
+	list, err := a.Store.Destinations(t.Context(), models.AllTenants(), "acme", models.DestinationQuery{})
 	if err != nil || len(list) != 1 {
 		t.Errorf("%d destinations, %v", len(list), err)
 	}
@@ -112,7 +113,7 @@ func TestCreateAndChangeDestination(t *testing.T) {
 		t.Error("the message is shown twice")
 	}
 	id := p.path[strings.LastIndex(p.path, "/")+1:]
-	d, err := a.store.Destination(t.Context(), models.AllTenants(), "acme", id)
+	d, err := a.Store.Destination(t.Context(), models.AllTenants(), "acme", id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func TestCreateAndChangeDestination(t *testing.T) {
 	}
 	p = send()
 	p.says("The changes are saved")
-	if d, _ = a.store.Destination(t.Context(), models.AllTenants(), "acme", id); d.Credentials["secret"] != secret || d.Config["custom_headers"] != `{"X-Team":"a secret token"}` || d.Metadata["owner"] != "ann" || len(d.Retry.Schedule) != 3 || *d.TimeoutMS != 5000 {
+	if d, _ = a.Store.Destination(t.Context(), models.AllTenants(), "acme", id); d.Credentials["secret"] != secret || d.Config["custom_headers"] != `{"X-Team":"a secret token"}` || d.Metadata["owner"] != "ann" || len(d.Retry.Schedule) != 3 || *d.TimeoutMS != 5000 {
 		t.Errorf("saving without a change changed it: %+v", d)
 	}
 	stale := send()
@@ -150,7 +151,7 @@ func TestCreateAndChangeDestination(t *testing.T) {
 	form = v.get(settings)
 	p = v.post(settings, webhookForm("version", form.value("version"), "name", "", "config.url", "https://example.com/other")...)
 	p.says("The changes are saved")
-	d, _ = a.store.Destination(t.Context(), models.AllTenants(), "acme", id)
+	d, _ = a.Store.Destination(t.Context(), models.AllTenants(), "acme", id)
 	if d.Retry != nil || d.TimeoutMS != nil || len(d.Metadata) > 0 || d.Config["custom_headers"] != "" || views.HasFilter(d) || !d.TakesAll() || d.Credentials["secret"] != secret {
 		t.Errorf("what was emptied stayed, or the secret went: %+v", d)
 	}
@@ -199,7 +200,7 @@ func TestDestinationFormButtons(t *testing.T) {
 
 func TestTopicsOfTheCatalogue(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.Topics = []string{"order.created"} })
+	a := newTestApp(t, func(c *config.Config) { c.Topics = []string{"order.created"} })
 	a.tenant("acme")
 	v := a.visitor()
 	v.post("/t/acme/topics", "name", "bad topic!", "example", "{x").refused(422, "name", "may hold letters")
@@ -268,14 +269,14 @@ func TestSecrets(t *testing.T) {
 	if p.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("a revealed secret may be cached: %v", p.header)
 	}
-	if p := v.send("GET", hook+"/secrets/reveal", nil); p.status != 404 {
+	if p := v.send("GET", hook+"/secrets/reveal", nil); p.status != 405 {
 		t.Errorf("a secret has an address: %d", p.status)
 	}
 	v.post(hook+"/secrets/rotate", "overlap", "1000h").refused(422, "", "must be between 0s and 720h")
 	p = v.post(hook+"/secrets/rotate", "overlap", "24h")
 	p.says("The old one is valid for another 24h.")
 	p.says("The previous secret is valid until")
-	d, err := a.store.Destination(t.Context(), models.AllTenants(), "acme", "hook")
+	d, err := a.Store.Destination(t.Context(), models.AllTenants(), "acme", "hook")
 	if err != nil || d.Credentials["secret"] == secret || d.Credentials["previous_secret"] != secret {
 		t.Errorf("%v %v", d.Credentials, err)
 	}

@@ -7,6 +7,10 @@ import (
 	"testing"
 
 	"github.com/PuerkitoBio/goquery"
+
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
+	"github.com/waybill-dev/waybill/app/pages"
 )
 
 // eventIDs are the events that a page lists, in order.
@@ -49,7 +53,7 @@ func TestEventList(t *testing.T) {
 		if got := strings.Join(eventIDs(p), " "); got != want {
 			t.Errorf("%s lists %q, want %q", query, got, want)
 		}
-		api := a.want(200, "GET", p.Find(`link[rel=alternate]`).AttrOr("href", "")[len(apiPrefix):], nil)
+		api := a.want(200, "GET", p.Find(`link[rel=alternate]`).AttrOr("href", "")[len(api.APIPrefix):], nil)
 		models, _ := api.body["models"].([]any)
 		ids := make([]string, len(models))
 		for i, m := range models {
@@ -116,9 +120,9 @@ func TestEventPaging(t *testing.T) {
 	q := next.Query()
 	q.Set("topic", "other")
 	p = v.get("/t/acme/events?" + q.Encode())
-	p.says(firstPageNote)
-	v.get("/t/acme/events?next=nonsense").says(firstPageNote)
-	v.get("/t/acme/destinations/inbox/deliveries?next=nonsense").says(firstPageNote)
+	p.says(pages.FirstPageNote)
+	v.get("/t/acme/events?next=nonsense").says(pages.FirstPageNote)
+	v.get("/t/acme/destinations/inbox/deliveries?next=nonsense").says(pages.FirstPageNote)
 	if p := v.get("/t/acme/destinations/inbox/deliveries?limit=2&range=1h"); p.Find("tbody tr").Length() != 2 || p.Find(`a[rel="next"]`).Length() != 1 {
 		t.Error("deliveries of a destination are not paged")
 	}
@@ -174,7 +178,7 @@ func TestEventPage(t *testing.T) {
 
 func TestRetryAndCancelSayWhyNot(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.ManualLimit = 1 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 1 })
 	a.tenant("acme")
 	v := a.visitor()
 	out := a.want(200, "POST", "/publish", `{"id":"e1","tenant_id":"acme","data":{}}`, "Prefer", "wait=10")

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/waybill-dev/waybill/app/pages"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -15,7 +16,7 @@ func TestSetup(t *testing.T) {
 		t.Fatalf("a fresh server leads to %s", p.path)
 	}
 	v.post("/setup", "code", "wrong", "name", "Ann", "email", testEmail, "password", testPassword).refused(422, "code", "is not the one in the server's log")
-	code, err := a.store.SetupCode(t.Context())
+	code, err := a.Store.SetupCode(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +77,7 @@ func TestLoginIsLimited(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.visitor()
 	v := a.stranger()
-	for range maxTries {
+	for range pages.MaxTries {
 		v.post("/login", "email", testEmail, "password", "wrong password").refused(422, "", "Email or password is not right.")
 	}
 	p := v.post("/login", "email", testEmail, "password", testPassword)
@@ -88,7 +89,7 @@ func TestPortalLink(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	a.tenant("globex")
-	link := strings.TrimPrefix(a.want(200, "GET", "/tenants/acme/portal?theme=dark", nil).str("redirect_url"), a.cfg.BaseURL)
+	link := strings.TrimPrefix(a.want(200, "GET", "/tenants/acme/portal?theme=dark", nil).str("redirect_url"), a.Cfg.BaseURL)
 	v := a.stranger()
 	p := v.get(link)
 	if p.path != "/t/acme" || p.Find("html").AttrOr("data-theme", "") != "dark" {

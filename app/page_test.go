@@ -10,6 +10,8 @@ import (
 
 	"github.com/PuerkitoBio/goquery"
 
+	"github.com/waybill-dev/waybill/app/config"
+	"github.com/waybill-dev/waybill/app/pages"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/static"
 	"github.com/waybill-dev/waybill/views"
@@ -48,16 +50,16 @@ const (
 // visitor is the first user, logged in.
 func (a *testApp) visitor() *visitor {
 	a.Helper()
-	u, err := a.store.CreateFirstUser(a.Context(), models.UserInput{Name: "Ann", Email: testEmail, Password: testPassword})
+	u, err := a.Store.CreateFirstUser(a.Context(), models.UserInput{Name: "Ann", Email: testEmail, Password: testPassword})
 	if err != nil {
 		a.Fatal(err)
 	}
-	token, err := a.store.StartSession(a.Context(), u)
+	token, err := a.Store.StartSession(a.Context(), u)
 	if err != nil {
 		a.Fatal(err)
 	}
 	v := a.stranger()
-	v.setCookie(sessionCookie, token)
+	v.setCookie(pages.SessionCookie, token)
 	return v
 }
 
@@ -66,7 +68,7 @@ func (a *testApp) portal(tenant string) *visitor {
 	a.Helper()
 	out := a.want(200, "GET", "/tenants/"+tenant+"/portal?theme=dark", nil)
 	v := a.stranger()
-	p := v.get(strings.TrimPrefix(out.str("redirect_url"), a.cfg.BaseURL))
+	p := v.get(strings.TrimPrefix(out.str("redirect_url"), a.Cfg.BaseURL))
 	if p.path != "/t/"+tenant {
 		a.Fatalf("the portal link led to %s", p.path)
 	}
@@ -209,18 +211,18 @@ func TestPageTwins(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
 	api := map[string]models.Permission{}
-	for _, r := range a.apiRoutes() {
-		api[r.method+" "+r.path] = r.perm
+	for _, r := range a.APIRoutes() {
+		api[r.Method+" "+r.Path] = r.Perm
 	}
 	without := map[string]bool{"GET /": true, "POST /logout": true, "GET /t/:tenant/settings": true, "GET /t/:tenant/docs/filters": true}
-	for _, r := range a.pageRoutes() {
-		name := r.method + " " + r.path
-		if len(r.twin) == 0 && !without[name] {
+	for _, r := range a.pages.PageRoutes() {
+		name := r.Method + " " + r.Path
+		if len(r.Twin) == 0 && !without[name] {
 			t.Errorf("%s has no twin", name)
 		}
-		for _, twin := range r.twin {
-			if perm, ok := api[twin]; !ok || perm != r.perm {
-				t.Errorf("%s needs %q; its twin %s needs %q (exists: %v)", name, r.perm, twin, perm, ok)
+		for _, twin := range r.Twin {
+			if perm, ok := api[twin]; !ok || perm != r.Perm {
+				t.Errorf("%s needs %q; its twin %s needs %q (exists: %v)", name, r.Perm, twin, perm, ok)
 			}
 		}
 	}
@@ -231,15 +233,15 @@ func TestEveryPageNeedsALogin(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	a.visitor()
-	for _, r := range a.pageRoutes() {
+	for _, r := range a.pages.PageRoutes() {
 		v := a.stranger()
 		var form url.Values
-		if r.method == "POST" {
+		if r.Method == "POST" {
 			form = url.Values{"x": {"y"}}
 		}
-		p := v.send(r.method, fill(r.path, map[string]string{"tenant": "acme", "destination": "inbox", "event": "e", "attempt": "a", "delivery": "d", "key": "k"}), form)
+		p := v.send(r.Method, fill(r.Path, map[string]string{"tenant": "acme", "destination": "inbox", "event": "e", "attempt": "a", "delivery": "d", "key": "k"}), form)
 		if !strings.HasPrefix(p.path, "/login") {
-			t.Errorf("%s %s without a login: %d %s", r.method, r.path, p.status, p.path)
+			t.Errorf("%s %s without a login: %d %s", r.Method, r.Path, p.status, p.path)
 		}
 	}
 }
@@ -259,34 +261,34 @@ func TestForeignPages(t *testing.T) {
 	rule := a.want(200, "GET", "/tenants/globex/alert-rules", nil).str("models", "0", "id")
 	foreign := map[string]string{"retry": a.want(202, "POST", "/retries", `{"tenant_id":"globex","filter":{"status":["delivered"]}}`).str("id"), "channel": channel, "notification": test, "rule": rule, "alert": "alt_0123456789abcdef0123456789abcdef", "entry": a.entries("tenant_id=globex")[0].ID, "destination": "theirs", "event": event, "delivery": delivery, "attempt": attempt}
 	who := map[string]*visitor{"a portal visitor": a.portal("acme"), "an operator": a.visitor()}
-	for _, r := range a.pageRoutes() {
-		if !strings.HasPrefix(r.path, "/t/:tenant") || strings.Contains(r.path, ":key") {
+	for _, r := range a.pages.PageRoutes() {
+		if !strings.HasPrefix(r.Path, "/t/:tenant") || strings.Contains(r.Path, ":key") {
 			continue
 		}
 		var form url.Values
-		if r.method == "POST" {
+		if r.Method == "POST" {
 			form = url.Values{"action": {"deliver"}, "reason_kind": {"Maintenance"}, "name": {"x"}}
 		}
 		ids := map[string]string{"tenant": "acme"}
 		for k, v := range foreign {
 			ids[k] = v
 		}
-		if path := fill(r.path, ids); path != fill(r.path, map[string]string{"tenant": "acme"}) {
+		if path := fill(r.Path, ids); path != fill(r.Path, map[string]string{"tenant": "acme"}) {
 			for name, v := range who {
-				if p := v.send(r.method, path, form); p.status != 404 || strings.Contains(p.text("html"), "globex") {
-					t.Errorf("%s: %s %s: status %d", name, r.method, path, p.status)
+				if p := v.send(r.Method, path, form); p.status != 404 || strings.Contains(p.text("html"), "globex") {
+					t.Errorf("%s: %s %s: status %d", name, r.Method, path, p.status)
 				}
 			}
 		}
 		ids["tenant"] = "globex"
-		if r.perm == models.MayAdmin {
+		if r.Perm == models.MayAdmin {
 			continue
 		}
-		if p := who["a portal visitor"].send(r.method, fill(r.path, ids), form); p.status != 404 {
-			t.Errorf("a portal visitor of another tenant: %s %s: status %d", r.method, r.path, p.status)
+		if p := who["a portal visitor"].send(r.Method, fill(r.Path, ids), form); p.status != 404 {
+			t.Errorf("a portal visitor of another tenant: %s %s: status %d", r.Method, r.Path, p.status)
 		}
 	}
-	d, err := a.store.Destination(t.Context(), models.AllTenants(), "globex", "theirs")
+	d, err := a.Store.Destination(t.Context(), models.AllTenants(), "globex", "theirs")
 	if err != nil || d.DisabledAt != nil {
 		t.Errorf("a foreign destination was changed: %+v %v", d, err)
 	}
@@ -303,7 +305,7 @@ func TestOtherSitesCannotPost(t *testing.T) {
 			t.Errorf("%v: status %d", header, p.status)
 		}
 	}
-	if d, _ := a.store.Destination(t.Context(), models.AllTenants(), "acme", "inbox"); d.DisabledAt != nil {
+	if d, _ := a.Store.Destination(t.Context(), models.AllTenants(), "acme", "inbox"); d.DisabledAt != nil {
 		t.Error("it was carried out")
 	}
 	if p := v.send("POST", "/t/acme/destinations/inbox/disable", form, "Sec-Fetch-Site", "", "Origin", v.base); p.status != 200 {
@@ -383,7 +385,7 @@ func TestErrorPages(t *testing.T) {
 // TestServerSettings also finds defaults that are not valid, which the page compares with.
 func TestServerSettings(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.ManualLimit = 3 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 3 })
 	a.tenant("acme")
 	p := a.visitor().get("/t/acme/settings")
 	rows := map[string]string{}

@@ -51,8 +51,8 @@ func TestReadyIsWhatPublishingNeeds(t *testing.T) {
 
 	// All connections that events are accepted on are taken.
 	var taken []*pgxpool.Conn
-	for range a.store.Hot.Config().MaxConns {
-		c, err := a.store.Hot.Acquire(t.Context())
+	for range a.Store.Hot.Config().MaxConns {
+		c, err := a.Store.Hot.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 // failures makes a destination of acme that has failed n deliveries for good, and works again.
@@ -20,7 +22,7 @@ func (a *testApp) failures(destination string, n int) {
 	list := "?limit=1000&tenant_id=acme&destination_id=" + destination
 	a.eventually("/deliveries"+list+"&status=delivered", func(o answer) bool { return len(o.list()) == n })
 	// A destination that really fails is tried a few times a second only, which would take long.
-	if _, err := a.store.Pool.Exec(a.Context(), `update deliveries set status = 'failed', last_code = 500, error_class = 'server', error = 'The receiver failed: 500.', reason = 'All attempts failed.'
+	if _, err := a.Store.Pool.Exec(a.Context(), `update deliveries set status = 'failed', last_code = 500, error_class = 'server', error = 'The receiver failed: 500.', reason = 'All attempts failed.'
 		where destination_key = (select key from destinations where id = $1)`, destination); err != nil {
 		a.Fatal(err)
 	}
@@ -110,7 +112,7 @@ func TestBulkRetry(t *testing.T) {
 func (a *testApp) audited(action, object, detail string) {
 	a.Helper()
 	var got string
-	if err := a.store.Pool.QueryRow(a.Context(), "select detail::text from audit where action = $1 and object = $2", action, object).Scan(&got); err != nil {
+	if err := a.Store.Pool.QueryRow(a.Context(), "select detail::text from audit where action = $1 and object = $2", action, object).Scan(&got); err != nil {
 		a.Errorf("audit of %s %s: %v", action, object, err)
 	} else if !strings.Contains(got, detail) {
 		a.Errorf("audit of %s %s does not hold %s: %s", action, object, detail, got)
@@ -172,7 +174,7 @@ func TestBulkRetryPauseResumeCancel(t *testing.T) {
 // TestBulkRetrySkips starts a bulk retry of deliveries that must not be retried, for several reasons.
 func TestBulkRetrySkips(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.ManualLimit = 1 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 1 })
 	a.tenant("acme")
 	a.failures("off", 3)
 	a.failures("gone", 2)
@@ -211,7 +213,7 @@ func TestBulkRetrySkips(t *testing.T) {
 // TestManualRetriesPerHour lets a tenant retry three deliveries in an hour, single and in bulk.
 func TestManualRetriesPerHour(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.HourlyLimit = 3 })
+	a := newTestApp(t, func(c *config.Config) { c.HourlyLimit = 3 })
 	a.tenant("acme")
 	a.failures("shop", 5)
 	event := a.want(200, "GET", "/deliveries?status=failed&tenant_id=acme", nil).str("models", "0", "event_id")
@@ -234,7 +236,7 @@ func TestManualRetriesPerHour(t *testing.T) {
 
 func TestBulkRetryRefused(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.BulkLimit = 3 })
+	a := newTestApp(t, func(c *config.Config) { c.BulkLimit = 3 })
 	a.tenant("acme")
 	a.failures("shop", 4)
 	for _, c := range []struct {

@@ -3,6 +3,8 @@ package app
 import (
 	"strings"
 	"testing"
+
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 // settings sets what an operator would set for a tenant.
@@ -15,7 +17,7 @@ func (a *testApp) settings(tenant, settings string) {
 // below the server's.
 func TestManualRetryLimits(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.ManualLimit = 3 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 3 })
 	a.tenant("acme")
 	a.failures("shop", 1)
 	event := a.want(200, "GET", "/deliveries?status=failed&tenant_id=acme", nil).str("models", "0", "event_id")

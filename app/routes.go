@@ -10,6 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/valyala/fasthttp"
 
+	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/static"
 )
@@ -21,33 +22,33 @@ const maxBody = 8 << 20
 func (a *App) routes() *fiber.App {
 	f := fiber.New(fiber.Config{
 		DisableStartupMessage:   true,
-		ErrorHandler:            a.onError,
+		ErrorHandler:            a.OnError,
 		Immutable:               true, // values outlive their request
 		CaseSensitive:           true,
-		BodyLimit:               max(maxBody, 2*a.cfg.MaxPayload),
+		BodyLimit:               max(maxBody, 2*a.Cfg.MaxPayload),
 		ReadBufferSize:          16 << 10,
 		ReadTimeout:             60 * time.Second,
 		IdleTimeout:             120 * time.Second,
 		EnableTrustedProxyCheck: true,
-		TrustedProxies:          a.cfg.Proxies,
+		TrustedProxies:          a.Cfg.Proxies,
 		ProxyHeader:             fiber.HeaderXForwardedFor,
 		ServerHeader:            "",
 	})
 	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare, a.bound)
-	f.Get("/healthz", a.healthz)
+	f.Get("/healthz", a.Healthz)
 	f.Get("/metrics", a.scrape())
-	f.Get("/readyz", a.readyz)
-	f.Get(static.Prefix+"*", a.serveStatic)
-	for _, r := range a.apiRoutes() {
-		f.Add(r.method, apiPrefix+r.path, a.once(r))
-		if r.method == http.MethodGet {
-			f.Add(http.MethodHead, apiPrefix+r.path, r.handler) // RFC 9110, section 9.3.2
+	f.Get("/readyz", a.Readyz)
+	f.Get(static.Prefix+"*", a.pages.ServeStatic)
+	for _, r := range a.APIRoutes() {
+		f.Add(r.Method, api.APIPrefix+r.Path, a.Once(r))
+		if r.Method == http.MethodGet {
+			f.Add(http.MethodHead, api.APIPrefix+r.Path, r.Handler) // RFC 9110, section 9.3.2
 		}
 	}
-	f.Get("/openapi.json", a.openAPI)
-	a.mountPages(f)
+	f.Get("/openapi.json", a.OpenAPI)
+	a.pages.Mount(f)
 	a.answerAll(f)
-	f.Server().Handler = underPath(a.cfg.BasePath(), f.Server().Handler)
+	f.Server().Handler = underPath(a.Cfg.BasePath(), f.Server().Handler)
 	return f
 }
 
@@ -61,32 +62,32 @@ func (a *App) answerAll(f *fiber.App) {
 		}
 		c := f.AcquireCtx(fc)
 		defer f.ReleaseCtx(c)
-		if err := a.onError(c, fiber.ErrNotImplemented); err != nil {
-			a.log.Error("a request with an unknown method could not be answered", "error", err)
+		if err := a.OnError(c, fiber.ErrNotImplemented); err != nil {
+			a.Log.Error("a request with an unknown method could not be answered", "error", err)
 		}
 	}
 }
 
 // prepare gives every request an id and the headers that all answers carry.
 func (a *App) prepare(c *fiber.Ctx) error {
-	identify(c)
-	if !readable(unescapedPath(c.Path())) || !readable(unescaped(c.Context().QueryArgs().QueryString())) {
+	api.Identify(c)
+	if !api.Readable(api.UnescapedPath(c.Path())) || !api.Readable(api.Unescaped(c.Context().QueryArgs().QueryString())) {
 		e := &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
 		for k, v := range c.Context().QueryArgs().All() {
-			if readable(string(k)) && !readable(string(v)) {
+			if api.Readable(string(k)) && !api.Readable(string(v)) {
 				e.Fields = map[string]string{string(k): "must be valid UTF-8 without NUL"}
 			}
 		}
 		return e
 	}
-	if isForm(c) && !readable(unescaped(c.Request().Body())) {
+	if isForm(c) && !api.Readable(api.Unescaped(c.Request().Body())) {
 		return &models.Error{Kind: models.KindMalformed, Message: "The form holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
 	}
 	return c.Next()
 }
 
 func isForm(c *fiber.Ctx) bool {
-	return !isAPI(c) && bytes.HasPrefix(c.Request().Header.ContentType(), []byte(fiber.MIMEApplicationForm))
+	return !api.IsAPI(c) && bytes.HasPrefix(c.Request().Header.ContentType(), []byte(fiber.MIMEApplicationForm))
 }
 
 // What the bodies of requests may take up while they are answered, and from which size on a connection gives the memory
@@ -112,5 +113,5 @@ func (a *App) bound(c *fiber.Ctx) error {
 }
 
 func (a *App) onPanic(c *fiber.Ctx, e any) {
-	a.log.Error("panic", "request_id", requestID(c), "method", c.Method(), "path", c.Path(), "panic", e)
+	a.Log.Error("panic", "request_id", api.RequestID(c), "method", c.Method(), "path", c.Path(), "panic", e)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -18,7 +20,7 @@ const (
 // else sees them all.
 func TestListsThatClientsCanRead(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.HostCreds = true })
+	a := newTestApp(t, func(c *config.Config) { c.HostCreds = true })
 	a.tenant("acme") // with a destination "inbox" of type echo
 	for id, body := range map[string]string{
 		"hook":  `{"type":"webhook","config":{"url":"https://example.com/hook"},"filter":"total:>=10 AND currency:EUR"}`,
@@ -44,7 +46,7 @@ func TestListsThatClientsCanRead(t *testing.T) {
 				ids += id + " "
 			}
 		}
-		return ids, out.header.Get(omittedHeader), by
+		return ids, out.header.Get(api.OmittedHeader), by
 	}
 	if ids, omitted, by := list(); ids != "bus hook inbox plain queue sasl " || omitted != "" || by["hook"]["filter"] != "total:>=10 AND currency:EUR" {
 		t.Errorf("whoever asks without such a client sees %s, without %q: %v", ids, omitted, by["hook"])
@@ -150,7 +152,7 @@ func TestOtherNamesOfFields(t *testing.T) {
 	shows(change(`{"event_bus":"orders","event_bus_name":"invoices"}`), "orders") // only one of both as they were shown is another
 	shows(change(`{"event_bus":"orders","event_bus_name":"refunds"}`), "refunds")
 	shows(change(`{"event_bus_name":null}`), "default")
-	if d, err := a.store.Destination(t.Context(), models.AllTenants(), "acme", out.str("id")); err != nil || d.Config["event_bus_name"] != "" {
+	if d, err := a.Store.Destination(t.Context(), models.AllTenants(), "acme", out.str("id")); err != nil || d.Config["event_bus_name"] != "" {
 		t.Errorf("kept as %v, %v", d.Config, err)
 	}
 }

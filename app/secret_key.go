@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models"
@@ -18,7 +19,7 @@ const checkKeyTimeout = 5 * time.Second
 
 // checkKey holds SECRET_KEY against the database, without changing anything there. unknown says why that could not be
 // done; a database that is not there yet is no mistake of the configuration.
-func checkKey(ctx context.Context, cfg *Config) (wrong, unknown error) {
+func checkKey(ctx context.Context, cfg *config.Config) (wrong, unknown error) {
 	ctx, cancel := context.WithTimeout(ctx, checkKeyTimeout)
 	defer cancel()
 	store, err := openSmall(ctx, cfg)
@@ -38,7 +39,7 @@ func checkKey(ctx context.Context, cfg *Config) (wrong, unknown error) {
 }
 
 // openSmall opens the store for a command that looks at little.
-func openSmall(ctx context.Context, cfg *Config) (*models.Store, error) {
+func openSmall(ctx context.Context, cfg *config.Config) (*models.Store, error) {
 	keys, err := seal.New(cfg.SecretKey, cfg.OlderKeys...)
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
@@ -49,7 +50,7 @@ func openSmall(ctx context.Context, cfg *Config) (*models.Store, error) {
 // newKey has servers start with the SECRET_KEY of the environment from now on, although secrets in the database are sealed
 // with one that is lost. Those have to be entered again.
 func newKey(ctx context.Context, env func(string) string, stdout io.Writer) error {
-	cfg, err := ReadConfig("serve", env)
+	cfg, err := config.ReadConfig("serve", env)
 	if err != nil {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}

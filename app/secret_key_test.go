@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/modelstest"
 )
@@ -20,7 +22,7 @@ func TestSecretKeyIsTheOneOfBefore(t *testing.T) {
 	url, first := modelstest.DB(t), "a secret for tests that is long enough"
 	start := func(role, key string, older ...string) error {
 		t.Helper()
-		cfg, err := ReadConfig(role, func(name string) string {
+		cfg, err := config.ReadConfig(role, func(name string) string {
 			return map[string]string{"DATABASE_URL": url, "SECRET_KEY": key, "SECRET_KEY_PREVIOUS": strings.Join(older, ","), "API_KEY": testKey, "HOST": "127.0.0.1", "BASE_URL": "http://localhost"}[name]
 		})
 		if err != nil {
@@ -42,12 +44,12 @@ func TestSecretKeyIsTheOneOfBefore(t *testing.T) {
 			t.Errorf("check-config refuses what works: %v", wrong)
 		}
 		if older == nil { // something sealed with the key in force
-			_, _, err = a.store.PutTenant(context.Background(), "acme", nil)
+			_, _, err = a.Store.PutTenant(context.Background(), "acme", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			typ, u := "webhook", "https://example.com"
-			_, err = a.store.CreateDestination(context.Background(), models.AllTenants(), "acme", models.DestinationInput{Type: &typ, Topics: &models.Topics{"*"}, Config: models.Values{"url": &u}})
+			_, err = a.Store.CreateDestination(context.Background(), models.AllTenants(), "acme", models.DestinationInput{Type: &typ, Topics: &models.Topics{"*"}, Config: models.Values{"url": &u}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +74,7 @@ func TestSecretKeyIsTheOneOfBefore(t *testing.T) {
 	}
 	forget := func() {
 		t.Helper()
-		keys := &testApp{TB: t, App: &App{store: openedStore(t, url)}}
+		keys := &testApp{TB: t, App: &App{API: &api.API{Store: openedStore(t, url)}}}
 		keys.exec("delete from settings where key = 'secret_key_check'")
 	}
 	forget() // as in a database of an earlier release
@@ -104,7 +106,7 @@ func TestSecretKeyIsTheOneOfBefore(t *testing.T) {
 
 func openedStore(t *testing.T, url string) *models.Store {
 	t.Helper()
-	cfg := &Config{DatabaseURL: url, SecretKey: "a secret for tests that is long enough"}
+	cfg := &config.Config{DatabaseURL: url, SecretKey: "a secret for tests that is long enough"}
 	s, err := openSmall(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)

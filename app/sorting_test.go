@@ -119,7 +119,7 @@ func TestSortedLists(t *testing.T) {
 		return out
 	}
 	for _, size := range []int{1000, 3} {
-		a.store.SortWindow = size
+		a.Store.SortWindow = size
 		for list, orders := range map[string]map[string]string{"/events?tenant_id=acme": events, "/deliveries?tenant_id=acme": deliveries} {
 			field := "id"
 			if strings.HasPrefix(list, "/deliveries") {
@@ -163,7 +163,7 @@ func TestSortedLists(t *testing.T) {
 	}
 
 	// What arrives while somebody pages on neither repeats nor hides others.
-	a.store.SortWindow = 4
+	a.Store.SortWindow = 4
 	first := a.want(200, "GET", "/events?tenant_id=acme&order_by=topic&dir=asc&limit=2", nil)
 	a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"e9","topic":"aaa","data":{}}`)
 	seen := []string{first.str("models", "0", "id"), first.str("models", "1", "id")}
@@ -201,13 +201,13 @@ func TestFilteredOutSorted(t *testing.T) {
 	}
 	a.eventually("/deliveries?tenant_id=acme&status=failed", func(o answer) bool { return len(o.list()) == 1 })
 	for _, size := range []int{1000, 2} {
-		a.store.SortWindow = size
+		a.Store.SortWindow = size
 		got, _ := a.walk("/deliveries?tenant_id=acme&status=filtered_out&status=failed&order_by=topic&dir=asc", "topic")
 		if strings.Join(got, " ") != "a b b c" {
 			t.Errorf("portions of %d: %v", size, got)
 		}
 	}
-	a.store.SortWindow = 1000
+	a.Store.SortWindow = 1000
 	got, _ := a.walk("/deliveries?tenant_id=acme&status=filtered_out&status=failed&order_by=status&dir=asc", "status")
 	if strings.Join(got, " ") != "failed filtered_out filtered_out filtered_out" {
 		t.Errorf("%v", got)
@@ -263,7 +263,7 @@ func TestEventsByTheirTime(t *testing.T) {
 func TestSortedPages(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
-	a.store.SortWindow = 2
+	a.Store.SortWindow = 2
 	a.tenant("acme")
 	for i, topic := range []string{"c", "a", "b"} {
 		a.want(200, "POST", "/publish", fmt.Sprintf(`{"tenant_id":"acme","id":"e%d","topic":%q,"data":{}}`, i, topic), "Prefer", "wait=20")

@@ -65,11 +65,11 @@ func TestPortalLinks(t *testing.T) {
 	const path = "/tenants/acme/portal-links"
 	open := func(link answer) int {
 		t.Helper()
-		return a.stranger().send("GET", strings.TrimPrefix(link.str("url"), a.cfg.BaseURL), nil).status
+		return a.stranger().send("GET", strings.TrimPrefix(link.str("url"), a.Cfg.BaseURL), nil).status
 	}
 	once := a.want(201, "POST", path, nil)
 	many := a.want(201, "POST", path, `{"theme":"dark","expires_in":"48h","single_use":false}`)
-	if !strings.HasPrefix(once.str("url"), a.cfg.BaseURL+"/p/") || once.str("single_use") != "true" || once.str("expires_at") == "" || many.str("theme") != "dark" {
+	if !strings.HasPrefix(once.str("url"), a.Cfg.BaseURL+"/p/") || once.str("single_use") != "true" || once.str("expires_at") == "" || many.str("theme") != "dark" {
 		t.Errorf("%s %s", once.raw, many.raw)
 	}
 	live := a.want(200, "GET", path, nil)

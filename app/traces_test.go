@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/internal/traces/tracestest"
 	"github.com/waybill-dev/waybill/models/modelstest"
@@ -42,8 +43,8 @@ func processes(t *testing.T, url, traceparent, tracestate string, log *slog.Logg
 	env := map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough", "RETRY_SCHEDULE": "1ms,1ms",
 		"HOST": "127.0.0.1", "BASE_URL": "http://localhost"}
 	maps.Copy(env, more)
-	read := func(role string) *Config {
-		cfg, err := ReadConfig(role, func(name string) string { return env[name] })
+	read := func(role string) *config.Config {
+		cfg, err := config.ReadConfig(role, func(name string) string { return env[name] })
 		if err != nil {
 			t.Fatal(err)
 		}

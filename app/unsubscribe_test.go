@@ -14,6 +14,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/waybill-dev/waybill/adapters/notify"
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 // mailbox is a mail server that keeps what it is given, by recipient.
@@ -76,7 +77,7 @@ func (d *delivering) Data(r io.Reader) error {
 func TestUnsubscribe(t *testing.T) {
 	t.Parallel()
 	box := newMailbox(t)
-	a := newTestApp(t, func(c *Config) {
+	a := newTestApp(t, func(c *config.Config) {
 		smtp, err := notify.ParseSMTP("smtp://" + box.addr)
 		if err == nil {
 			c.SMTP, err = smtp.From("alerts@example.com")
@@ -171,7 +172,7 @@ func TestUnsubscribe(t *testing.T) {
 	a.want(200, "DELETE", path, nil)
 	v.post(bob, "x", "y").says("Nothing to unsubscribe from")
 	var n int
-	if err := a.store.Pool.QueryRow(t.Context(), "select count(*) from audit where action = 'channel.unsubscribe' and actor = any('{Ann@example.com,bob@example.com}')").Scan(&n); err != nil || n != 2 {
+	if err := a.Store.Pool.QueryRow(t.Context(), "select count(*) from audit where action = 'channel.unsubscribe' and actor = any('{Ann@example.com,bob@example.com}')").Scan(&n); err != nil || n != 2 {
 		t.Error(n, err)
 	}
 }

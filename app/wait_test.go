@@ -9,14 +9,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/waybill-dev/waybill/app/api"
 )
 
 // waiting waits until so many callers are waiting.
 func (a *testApp) waiting(n int) {
 	a.Helper()
-	for deadline := time.Now().Add(20 * time.Second); a.follower.Waiting() != n; {
+	for deadline := time.Now().Add(20 * time.Second); a.Follower.Waiting() != n; {
 		if time.Now().After(deadline) {
-			a.Fatalf("%d callers wait, want %d", a.follower.Waiting(), n)
+			a.Fatalf("%d callers wait, want %d", a.Follower.Waiting(), n)
 		}
 		<-time.After(2 * time.Millisecond)
 	}
@@ -105,7 +107,7 @@ func TestManyWait(t *testing.T) {
 	status := make(chan int, callers)
 	for range callers {
 		go func() {
-			req, _ := http.NewRequest("GET", a.base+apiPrefix+"/events/e1", nil)
+			req, _ := http.NewRequest("GET", a.base+api.APIPrefix+"/events/e1", nil)
 			req.Header.Set("Authorization", "Bearer "+testKey)
 			req.Header.Set("If-None-Match", etag)
 			req.Header.Set("Prefer", "wait=60")
@@ -123,7 +125,7 @@ func TestManyWait(t *testing.T) {
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		busy := int32(0)
 		for range 20 {
-			busy = max(busy, a.store.Pool.Stat().AcquiredConns())
+			busy = max(busy, a.Store.Pool.Stat().AcquiredConns())
 			<-time.After(5 * time.Millisecond)
 		}
 		if busy <= 3 { // the follower, and what the process does anyway
@@ -172,7 +174,7 @@ func TestCallerGoesAway(t *testing.T) {
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET /api/v1/events/e1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nIf-None-Match: %s\r\nPrefer: wait=60\r\n\r\n", testKey, etag)
 	a.waiting(1)
-	a.follower.Stop()
+	a.Follower.Stop()
 	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || resp.StatusCode != 304 {
@@ -191,7 +193,7 @@ func TestLinks(t *testing.T) {
 	target := func(o answer, rel string) string {
 		for _, link := range strings.Split(o.header.Get("Link"), ", ") {
 			if to, is := strings.CutSuffix(link, `>; rel="`+rel+`"`); is {
-				return strings.TrimPrefix(to, "<"+apiPrefix)
+				return strings.TrimPrefix(to, "<"+api.APIPrefix)
 			}
 		}
 		return ""
@@ -217,7 +219,7 @@ func TestLinks(t *testing.T) {
 	a.eventually("/deliveries?tenant_id=acme&status=delivered", func(o answer) bool { return len(o.list()) == 5 })
 	for path, body := range map[string]string{"/publish": `{"tenant_id":"acme","data":{}}`, "/retries": `{"tenant_id":"acme","filter":{"status":["delivered"]}}`} {
 		out := a.want(202, "POST", path, body)
-		if to := target(out, "monitor"); to == "" || out.header.Get("Location") != apiPrefix+to || out.header.Get("Content-Location") != map[string]string{"/retries": apiPrefix + to}[path] || out.header.Get("Vary") != "Prefer" {
+		if to := target(out, "monitor"); to == "" || out.header.Get("Location") != api.APIPrefix+to || out.header.Get("Content-Location") != map[string]string{"/retries": api.APIPrefix + to}[path] || out.header.Get("Vary") != "Prefer" {
 			t.Errorf("%s: %v", path, out.header)
 		} else {
 			a.want(200, "GET", to, nil)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -14,7 +15,7 @@ import (
 // says that an attempt is under way.
 func TestWaitsAreTold(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *Config) { c.Retry.Schedule = []models.Duration{models.Duration(time.Hour)} })
+	a := newTestApp(t, func(c *config.Config) { c.Retry.Schedule = []models.Duration{models.Duration(time.Hour)} })
 	a.want(201, "PUT", "/tenants/acme", `{}`)
 	hang := make(chan struct{})
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -36,11 +37,11 @@ func TestWaitsAreTold(t *testing.T) {
 		t.Error("an attempt is said to be under way that the database knows nothing of")
 	}
 	for _, d := range []string{"hook", "other"} {
-		dest, err := a.store.Destination(t.Context(), models.AllTenants(), "acme", d)
+		dest, err := a.Store.Destination(t.Context(), models.AllTenants(), "acme", d)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.store.TellWait(t.Context(), dest.Key, models.Wait{Why: models.WaitFailing, Rate: 20}); err != nil {
+		if err := a.Store.TellWait(t.Context(), dest.Key, models.Wait{Why: models.WaitFailing, Rate: 20}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,7 +8,7 @@ package views
 import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
-// PostForm is a form that changes something. The server refuses it when another site sends it (app/page.go, guardPage).
+// PostForm is a form that changes something. The server refuses it when another site sends it (app/pages/pages.go, guardPage).
 func PostForm(action string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

@@ -1,0 +1,36 @@
+// Package api answers the requests of programs: it has the use cases, each with its address, and the description of them
+// all. Pages are another face of the same use cases.
+package api
+
+import (
+	"log/slog"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/app/config"
+	"github.com/waybill-dev/waybill/internal/traces"
+	"github.com/waybill-dev/waybill/jobs"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// API has what use cases need. All but ErrorPage is set before the first request.
+type API struct {
+	Cfg      *config.Config
+	Base     string // path of BASE_URL
+	Log      *slog.Logger
+	Store    *models.Store
+	Accepter *models.Accepter
+	Follower *models.Follower
+	Notices  *jobs.Notices
+	Env      adapters.Env
+	Traces   *traces.Tracer // nil unless a collector is given
+
+	Bootstrap     *models.Actor // whoever has the key of the environment
+	BootstrapHash [32]byte      // of that key, SHA-256
+
+	// ErrorPage answers an error outside of the API. It is a field because pages are made after what they show.
+	ErrorPage func(c *fiber.Ctx, e *models.Error, requestID string) error
+
+	description apiDescription
+}

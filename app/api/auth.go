@@ -1,0 +1,128 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/waybill-dev/waybill/internal/traces"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// tokenLength is how long a tenant's token is valid.
+const tokenLength = 24 * time.Hour
+
+// authTimeout bounds how long the database may take to say who calls. While it does not answer, callers shall know soon.
+const authTimeout = 5 * time.Second
+
+// APICall finds out who calls the API and whether they may.
+func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission) (*Call, error) {
+	if call, ok := c.Locals(callLocal).(*Call); ok {
+		return call, nil // found out before its Idempotency-Key was looked at
+	}
+	call := &Call{RequestID: RequestID(c), IP: c.IP(), Prefer: parsePrefer(headers(c, "Prefer")...), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
+		Trace: traces.Context(c.Get("traceparent")), IfNoneMatch: c.Get(fiber.HeaderIfNoneMatch)}
+	if call.Prefer.wait > 0 {
+		call.gone = callerGone(c)
+	}
+	if perm != models.MayPublish { // whose answers name no destination's type
+		call.Schema = schemaOf(c.Get(fiber.HeaderUserAgent), c.Get(schemaHeader))
+	}
+	if call.Trace != "" {
+		call.TraceState = traces.State(call.Trace, headers(c, "tracestate")...)
+	}
+	scheme, key, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "Bearer") || key == "" {
+		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "Give an API key or a tenant's token: Authorization: Bearer <key>."}
+	}
+	ctx, cancel := context.WithTimeout(ctx, authTimeout)
+	defer cancel()
+	actor, err := a.whoIs(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	call.Actor = actor
+	return call, Allow(actor, perm)
+}
+
+// headers are the values of a header that may be there several times.
+func headers(c *fiber.Ctx, name string) (values []string) {
+	for _, h := range c.Request().Header.PeekAll(name) {
+		values = append(values, string(h))
+	}
+	return values
+}
+
+// Allow returns an error unless the actor has the permission.
+func Allow(actor *models.Actor, perm models.Permission) error {
+	if actor.Can(perm) {
+		return nil
+	}
+	return &models.Error{Kind: models.KindForbidden, Message: "This needs the permission " + string(perm) + ", which " + actor.Name + " does not have."}
+}
+
+func (a *API) whoIs(ctx context.Context, key string) (*models.Actor, error) {
+	if a.isBootstrapKey(key) {
+		return a.Bootstrap, nil
+	}
+	if strings.Count(key, ".") == 2 {
+		return a.tokenActor(ctx, key)
+	}
+	return a.Store.Authenticate(ctx, key)
+}
+
+// isBootstrapKey compares hashes, so that neither time nor length tells anything of the key.
+func (a *API) isBootstrapKey(key string) bool {
+	h := sha256.Sum256([]byte(key))
+	return a.Cfg.APIKey != "" && subtle.ConstantTimeCompare(h[:], a.BootstrapHash[:]) == 1
+}
+
+// tenantToken makes a token with which a tenant's developers see and change that tenant only (JWT, HS256).
+func (a *API) tenantToken(tenantID string, now time.Time) (string, error) {
+	claims := jwt.RegisteredClaims{Issuer: "waybill", Subject: tenantID, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(tokenLength))}
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(a.Store.Keys.Derive("tenant token"))
+}
+
+// tokenActor reads a tenant's token.
+func (a *API) tokenActor(ctx context.Context, token string) (*models.Actor, error) {
+	var claims jwt.RegisteredClaims
+	_, err := jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return a.Store.Keys.Derive("tenant token"), nil },
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithExpirationRequired(), jwt.WithIssuer("waybill"))
+	if err != nil {
+		msg := "This token is not valid. Get one with GET /tenants/{id}/token."
+		if errors.Is(err, jwt.ErrTokenExpired) {
+			msg = "This token has expired. Get a new one with GET /tenants/{id}/token."
+		}
+		return nil, &models.Error{Kind: models.KindUnauthorized, Message: msg}
+	}
+	t, err := a.Store.Tenant(ctx, models.AllTenants(), claims.Subject)
+	if models.IsKind(err, models.KindNotFound) {
+		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "The tenant of this token does not exist any more."}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &models.Actor{Name: "token of " + t.ID, Kind: models.ActorToken, Scope: t.Scope(), TenantID: t.ID, May: []models.Permission{models.MayRead, models.MayWrite, models.MayRetry}}, nil
+}
+
+// sinceByOperators refuses those who see one tenant only where they say since when there is something.
+func sinceByOperators(c *Call, s models.Since) error {
+	if c.Actor.TenantID != "" && (s.CreatedAt != nil || s.UpdatedAt != nil) {
+		return &models.Error{Kind: models.KindForbidden, Message: "created_at and updated_at are for operators' keys; " + c.Actor.Name + " sees one tenant only. Leave them out."}
+	}
+	return nil
+}
+
+// OperatorsOnly refuses callers that see one tenant only, where a request concerns the whole server.
+func OperatorsOnly(c *Call) error {
+	if c.Actor.TenantID != "" {
+		return &models.Error{Kind: models.KindForbidden, Message: "This concerns the whole server; " + c.Actor.Name + " sees one tenant only."}
+	}
+	return nil
+}

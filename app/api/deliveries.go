@@ -1,0 +1,175 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+type deliveryJSON struct {
+	ID            string     `json:"id"`
+	TenantID      string     `json:"tenant_id"`
+	EventID       string     `json:"event_id"`
+	DestinationID string     `json:"destination_id"`
+	Topic         string     `json:"topic"`
+	Status        string     `json:"status" api:"schema=DeliveryStatus"`
+	Reason        string     `json:"reason,omitempty" doc:"Why it is filtered out, held, failed or cancelled, or is due and waits for its destination, in a sentence."`
+	Attempts      int        `json:"attempts" doc:"Made so far."`
+	MaxAttempts   int        `json:"max_attempts" doc:"Made at most, unless somebody retries it by hand."`
+	NextAttemptAt *time.Time `json:"next_attempt_at" doc:"null when none is due, or when it is not known how long the destination keeps it waiting; an estimate while 'reason' says that it waits."`
+	LastAttemptAt *time.Time `json:"last_attempt_at" doc:"null before the first."`
+	LastCode      *int       `json:"last_code" doc:"HTTP status of the last attempt; null where there was none."`
+	LastError     *errorJSON `json:"last_error" doc:"Of the last attempt; null when it did not fail."`
+	CreatedAt     time.Time  `json:"created_at"`
+	UpdatedAt     time.Time  `json:"updated_at"`
+	Links         linksJSON  `json:"links"`
+}
+
+type errorJSON struct {
+	Class   string `json:"class" api:"schema=ErrorClass"`
+	Message string `json:"message" doc:"What happened, in a sentence."`
+	Advice  string `json:"advice,omitempty" doc:"What to do about it."`
+}
+
+func (a *API) deliveryToJSON(d *models.Delivery) deliveryJSON {
+	j := deliveryJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Topic: d.Topic, Status: d.Status,
+		Reason: d.Reason, Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, NextAttemptAt: d.NextAttemptAt, LastAttemptAt: d.LastAttemptAt,
+		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt, Links: deliveryLinks(d).under(a.Base)}
+	if d.LastCode != 0 {
+		j.LastCode = &d.LastCode
+	}
+	if d.ErrorClass != "" {
+		j.LastError = &errorJSON{d.ErrorClass, d.Error, d.Advice}
+	}
+	return j
+}
+
+type ListDeliveriesRequest struct {
+	Events   []string `query:"event_id" doc:"Only of these events."`
+	Topics   []string `query:"topic" doc:"Only of these topics."`
+	Statuses []string `query:"status" api:"schema=DeliveryStatus" doc:"Only in one of these states."`
+	Order    string   `query:"order_by" doc:"'created_at' when missing, which is when the event was received. 'last_attempt_at' lists only what was attempted. Other orders are made within portions, see 'sorted' in the answer. 'status' begins with what needs somebody, when ascending."`
+	Sort     string   `query:"sort" doc:"The older name of 'order_by'."`
+	receivedParams
+	filterParams
+}
+
+// Query is what the parameters ask for, with so many rows a page.
+func (req *ListDeliveriesRequest) Query(limit, most int) (models.DeliveryQuery, error) {
+	page, err := req.cursorParams.orDefault().Query(limit, most)
+	if err == nil && req.Order != "" && req.Sort != "" && req.Order != req.Sort {
+		err = models.Invalid("sort", "says something else than order_by: leave it out")
+	} else if err == nil && req.Sort != "" && !slices.Contains(models.DeliverySorts, req.Sort) {
+		err = models.Invalid("sort", "must be one of "+strings.Join(models.DeliverySorts, ", "))
+	}
+	since, until := req.received()
+	return models.DeliveryQuery{EventIDs: req.Events, Destinations: req.Destinations, Topics: req.Topics, Statuses: req.Statuses, Codes: req.Codes, ErrorClass: req.ErrorClass,
+		Since: since, Until: until, Time: req.happened(), Sort: cmp.Or(req.Order, req.Sort), Page: page}, err
+}
+
+func (a *API) listDeliveries(ctx context.Context, c *Call, req *ListDeliveriesRequest) (*Reply, error) {
+	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
+	if err != nil {
+		return nil, err
+	}
+	q, err := req.Query(100, 1000)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.Store.Deliveries(ctx, scope, q)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: pageToJSON(list, a.deliveryToJSON)}, nil
+}
+
+type DeliveryRequest struct {
+	Delivery string `path:"delivery"`
+}
+
+func (a *API) getDelivery(ctx context.Context, c *Call, req *DeliveryRequest) (*Reply, error) {
+	return a.poll(ctx, c, func() (*Reply, models.Following, error) {
+		d, err := a.Store.Delivery(ctx, c.Scope(), req.Delivery)
+		if err != nil {
+			return nil, models.Following{}, err
+		}
+		final := d.Final()
+		body := a.deliveryToJSON(d)
+		return &Reply{Body: body, Final: &final, Links: body.Links.header("event"), ETag: fmt.Sprintf("%d-%d-%s", d.Turn, d.Attempts, d.Status)}, following(d), nil
+	})
+}
+
+func (a *API) CancelDelivery(ctx context.Context, c *Call, req *DeliveryRequest) (*Reply, error) {
+	d, err := a.Store.CancelDelivery(ctx, c.Scope(), req.Delivery, c.Actor.Name)
+	if err != nil {
+		return nil, err
+	}
+	a.Audit(ctx, c, d.TenantScope(), "delivery.cancel", d.ID(), map[string]any{"event": d.PublicEventID, "destination": d.DestinationID})
+	return &Reply{Body: a.deliveryToJSON(d)}, nil
+}
+
+type RetryRequest struct {
+	Body struct {
+		Event       string `json:"event_id" api:"required"`
+		Destination string `json:"destination_id" api:"required"`
+		Tenant      string `json:"tenant_id" doc:"Needed only where two tenants chose the same event id."`
+	} `body:"json"`
+}
+
+type retriedJSON struct {
+	Success    bool           `json:"success"`
+	Status     string         `json:"status" api:"schema=WorkStatus"`
+	Links      linksJSON      `json:"links"`
+	Deliveries []deliveryJSON `json:"deliveries,omitempty" doc:"The delivery, after its attempt, where the caller waited for it."`
+}
+
+// Retry queues one attempt now, of an event's delivery to a destination.
+func (a *API) Retry(ctx context.Context, c *Call, req *RetryRequest) (*Reply, error) {
+	scope, err := a.Store.Of(ctx, c.Scope(), req.Body.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	d, queued, err := a.Store.RetryEvent(ctx, scope, req.Body.Event, req.Body.Destination, c.Actor.Name)
+	if err != nil {
+		if d != nil {
+			a.AuditFailure(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), err)
+		}
+		return nil, err
+	}
+	detail := map[string]any{"event": d.PublicEventID, "destination": d.DestinationID, "queued": queued}
+	if queued {
+		detail["attempt"] = d.NextAttemptID()
+	}
+	a.Audit(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), detail)
+	links := deliveryLinks(d).under(a.Base)
+	links.Monitor, links.Self = links.Self, ""
+	r := &Reply{Body: retriedJSON{Success: true, Status: workAccepted, Links: links}, Monitor: links.Monitor, Links: links.header(""), Applied: c.Prefer.waitApplied()}
+	if c.Prefer.wait == 0 {
+		return r, nil
+	}
+	after, settled, err := a.waitForAttempt(ctx, c, d, c.Prefer.wait)
+	if err != nil || !settled {
+		return r, err
+	}
+	r.Status, r.Body = http.StatusOK, retriedJSON{true, workDone, links, []deliveryJSON{a.deliveryToJSON(after)}}
+	return r, nil
+}
+
+// waitForAttempt waits until a delivery has more attempts than it had.
+func (a *API) waitForAttempt(ctx context.Context, c *Call, before *models.Delivery, wait time.Duration) (after *models.Delivery, settled bool, err error) {
+	settled, err = a.wait(ctx, c, following(before), wait, func() (bool, error) {
+		after, err = a.Store.Delivery(ctx, c.Scope(), before.ID())
+		return err == nil && after.Attempts > before.Attempts, err
+	})
+	return after, settled, err
+}
+
+func following(d *models.Delivery) models.Following {
+	return models.Following{Event: d.EventID, Destination: d.DeliveryKey.Destination}
+}

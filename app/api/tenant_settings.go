@@ -1,0 +1,82 @@
+package api
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/waybill-dev/waybill/models"
+)
+
+type TenantSettingsRequest struct {
+	Tenant string                `path:"tenant"`
+	Body   models.TenantSettings `body:"json"`
+}
+
+// settingsJSON are a tenant's settings: what was set, and what is in force.
+type settingsJSON struct {
+	TenantID  string                `json:"tenant_id"`
+	Settings  models.TenantSettings `json:"settings" doc:"What was set for the tenant; the server's defaults are in force for what is absent."`
+	Effective effectiveJSON         `json:"effective"`
+}
+
+// effectiveJSON are all of a tenant's settings as they are in force.
+type effectiveJSON struct {
+	Name                 string   `json:"name"`
+	ManualRetryLimit     int      `json:"manual_retry_limit"`
+	ManualRetriesPerHour int      `json:"manual_retries_per_hour"`
+	BulkRetryLimit       int      `json:"bulk_retry_limit"`
+	Signature            string   `json:"signature" api:"schema=Signature"`
+	HeaderPrefix         string   `json:"header_prefix"`
+	RetryOn              []string `json:"retry_on" doc:"Empty for what is retried anyway."`
+	EnableBacklog        string   `json:"enable_backlog" api:"schema=BacklogAction"`
+}
+
+func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
+	or := func(own *int, dflt int) int {
+		if own != nil {
+			return *own
+		}
+		return dflt
+	}
+	retryOn := a.Cfg.Retry.RetryOn
+	if s.RetryOn != nil {
+		retryOn = *s.RetryOn
+	}
+	name := tenant
+	if s.Name != nil {
+		name = cmp.Or(*s.Name, tenant)
+	}
+	t := &models.Tenant{Settings: *s}
+	webhooks := a.Store.WebhookDefaults(t)
+	return settingsJSON{TenantID: tenant, Settings: *s, Effective: effectiveJSON{Name: name, ManualRetryLimit: or(s.ManualRetryLimit, a.Cfg.ManualLimit),
+		ManualRetriesPerHour: or(s.ManualRetriesPerHour, a.Cfg.HourlyLimit), BulkRetryLimit: or(s.BulkRetryLimit, a.Cfg.BulkLimit),
+		Signature: cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"], RetryOn: append([]string{}, retryOn...),
+		EnableBacklog: a.Store.EnableAction(t)}}
+}
+
+func (a *API) getTenantSettings(ctx context.Context, c *Call, req *tenantRequest) (*Reply, error) {
+	s, err := a.Store.TenantSettings(ctx, c.Scope(), req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: a.SettingsOf(req.Tenant, s)}, nil
+}
+
+// UpdateTenantSettings is for the platform: limits that a tenant could lift itself would be none.
+func (a *API) UpdateTenantSettings(ctx context.Context, c *Call, req *TenantSettingsRequest) (*Reply, error) {
+	t, err := a.Store.Tenant(ctx, c.Scope(), req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if err := OperatorsOnly(c); err != nil {
+		return nil, err
+	}
+	s, changes, err := a.Store.UpdateTenantSettings(ctx, c.Scope(), req.Tenant, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	if len(changes) > 0 {
+		a.auditChanges(ctx, c, t.Scope(), "tenant.settings", t.ID, changes, nil)
+	}
+	return &Reply{Body: a.SettingsOf(t.ID, s)}, nil
+}

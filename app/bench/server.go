@@ -1,0 +1,293 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/waybill-dev/waybill/internal/postgres"
+)
+
+// bencher is a server under measurement, with the sink that receives its deliveries.
+type bencher struct {
+	dir    string
+	pg     *postgres.Server
+	server *exec.Cmd
+	base   string
+	key    string
+	client *fasthttp.Client
+	sink   *fasthttp.Server
+	host   string // of the sink
+
+	mu       sync.Mutex
+	latency  []float64            // of what came to /hook, in milliseconds
+	second   map[string]time.Time // when the second attempt of an event came to /again
+	first    map[string]bool
+	received atomic.Int64
+	refused  atomic.Int64 // what came to /mostly
+	last     atomic.Int64
+	tenants  int
+	closing  chan struct{}
+}
+
+func startBench(ctx context.Context) (b *bencher, err error) {
+	b = &bencher{key: "wb_bench_key_0123456789abcdef", client: &fasthttp.Client{MaxConnsPerHost: 2000, ReadTimeout: time.Minute}, closing: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			b.stop()
+		}
+	}()
+	if b.dir, err = os.MkdirTemp("", "waybill-bench-"); err != nil {
+		return b, err
+	}
+	if err := os.Chmod(b.dir, 0o755); err != nil {
+		return b, err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return b, err
+	}
+	b.host = "http://" + ln.Addr().String()
+	b.sink = &fasthttp.Server{Handler: b.receive, NoDefaultServerHeader: true}
+	go func() { _ = b.sink.Serve(ln) }() // ends with stop
+	if b.pg, err = postgres.Start(ctx, postgres.Options{Dir: b.dir}); err != nil {
+		return b, err
+	}
+	return b, b.serve(ctx)
+}
+
+// serve starts the server and waits until it answers.
+func (b *bencher) serve(ctx context.Context) error {
+	port, err := FreePort()
+	if err != nil {
+		return err
+	}
+	b.base = fmt.Sprintf("http://127.0.0.1:%d/api/v1", port)
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log, err := os.Create(filepath.Join(b.dir, "server.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	b.server = exec.CommandContext(ctx, exe, "serve")
+	b.server.Cancel = func() error { return b.server.Process.Signal(os.Interrupt) }
+	b.server.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL="+b.pg.URL, "API_KEY="+b.key,
+		"LOG_LEVEL=warn", "BASE_URL=", "EGRESS_ALLOW=127.0.0.0/8,::1/128")
+	b.server.Stdout, b.server.Stderr = log, log
+	if err := b.server.Start(); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		status, _, err := b.call("GET", "/tenants", nil)
+		if err == nil && status == 200 {
+			break
+		}
+		if time.Now().After(deadline) {
+			out, _ := os.ReadFile(log.Name())
+			return fmt.Errorf("the server did not start: %s", out)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	time.Sleep(2 * time.Second) // at rest
+	return nil
+}
+
+// FreePort finds a port for a server that is about to start. It is one that the system does not give to outgoing
+// connections, which could take it before the server does.
+func FreePort() (int, error) {
+	for {
+		port := 20000 + rand.IntN(12000)
+		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		switch {
+		case err == nil:
+			return port, ln.Close()
+		case !errors.Is(err, syscall.EADDRINUSE):
+			return 0, err
+		}
+	}
+}
+
+func (b *bencher) stop() {
+	close(b.closing)
+	if b.server != nil && b.server.Process != nil {
+		_ = b.server.Process.Signal(os.Interrupt)
+		_ = b.server.Wait()
+	}
+	if b.sink != nil {
+		_ = b.sink.Shutdown()
+	}
+	if b.pg != nil {
+		_ = b.pg.Stop()
+	}
+	_ = os.RemoveAll(b.dir)
+}
+
+// receive is the sink. What comes to /hook is measured: the payload says when it was published. /hang answers after ten
+// seconds, /fail refuses, /mostly does so 19 times of 20,
+// and /again refuses the first attempt of every event.
+func (b *bencher) receive(c *fasthttp.RequestCtx) {
+	now := time.Now()
+	switch string(c.Path()) {
+	case "/hang":
+		select {
+		case <-time.After(10 * time.Second):
+		case <-b.closing:
+		}
+		return
+	case "/fail":
+		c.SetStatusCode(500)
+		return
+	case "/mostly":
+		if b.refused.Add(1)%20 > 0 {
+			c.SetStatusCode(500)
+		}
+		return
+	case "/again":
+		b.again(c, now)
+		return
+	}
+	body := c.PostBody()
+	if i := bytes.Index(body, []byte(`"sent_at_ns":`)); i >= 0 {
+		rest := body[i+len(`"sent_at_ns":`):]
+		end := bytes.IndexByte(rest, ',')
+		if ns, err := strconv.ParseInt(string(rest[:max(end, 0)]), 10, 64); err == nil {
+			b.mu.Lock()
+			b.latency = append(b.latency, float64(now.UnixNano()-ns)/1e6)
+			b.mu.Unlock()
+		}
+	}
+	b.last.Store(now.UnixNano())
+	b.received.Add(1)
+	c.SetBodyString("ok")
+}
+
+func (b *bencher) again(c *fasthttp.RequestCtx, now time.Time) {
+	id := string(c.Request.Header.Peek("webhook-id"))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.first[id] {
+		b.first[id] = true
+		c.SetStatusCode(500)
+	} else if b.second[id].IsZero() {
+		b.second[id] = now
+	}
+}
+
+func (b *bencher) call(method, path string, body any) (int, []byte, error) {
+	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(resp)
+	req.SetRequestURI(b.base + path)
+	req.Header.SetMethod(method)
+	req.Header.Set("Authorization", "Bearer "+b.key)
+	if body != nil {
+		j, err := json.Marshal(body)
+		if err != nil {
+			return 0, nil, err
+		}
+		req.SetBody(j)
+	}
+	err := b.client.Do(req, resp)
+	return resp.StatusCode(), bytes.Clone(resp.Body()), err
+}
+
+// must is call for what has to succeed with a status.
+func (b *bencher) must(status int, method, path string, body any) ([]byte, error) {
+	got, out, err := b.call(method, path, body)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if got != status {
+		return nil, fmt.Errorf("%s %s answered %d: %s", method, path, got, out)
+	}
+	return out, nil
+}
+
+// processesBelow calls see with the number of every process that the one called root has started, of all that these have
+// started, and of root itself when it is not this process, which is the load.
+func processesBelow(root int, see func(pid int)) {
+	children := map[int][]int{}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if f := ProcStat(pid); len(f) > 1 {
+			ppid, _ := strconv.Atoi(f[1])
+			children[ppid] = append(children[ppid], pid)
+		}
+	}
+	var walk func(pid int)
+	walk = func(pid int) {
+		if pid != os.Getpid() {
+			see(pid)
+		}
+		for _, child := range children[pid] {
+			walk(child)
+		}
+	}
+	walk(root)
+}
+
+// ProcStat is /proc/pid/stat from the third field on, the process's state; nil where there is no such process.
+func ProcStat(pid int) []string {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return nil
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return strings.Fields(rest)
+}
+
+// memory is the proportional set size of the server and PostgreSQL, in bytes; 0 where the kernel does not tell.
+func (b *bencher) memory() int64 { return memoryBelow(os.Getpid()) } // both are children of this one
+
+// memoryBelow is memory for the processes from root on.
+func memoryBelow(root int) (total int64) {
+	processesBelow(root, func(pid int) {
+		rollup, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		for line := range strings.Lines(string(rollup)) {
+			if v, ok := strings.CutPrefix(line, "Pss:"); ok {
+				kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+				total += kb << 10
+			}
+		}
+	})
+	return total
+}
+
+// clockTick is the unit of processor times in /proc; the kernel's interface fixes it for all of Linux.
+const clockTick = 10 * time.Millisecond
+
+// cpu is how much processor time the server and PostgreSQL have used so far; 0 where the kernel does not tell. It counts
+// also those of PostgreSQL's processes that have ended, through their parent.
+func (b *bencher) cpu() (total time.Duration) {
+	processesBelow(os.Getpid(), func(pid int) {
+		if f := ProcStat(pid); len(f) > 14 {
+			for _, field := range f[11:15] { // utime, stime, cutime, cstime
+				ticks, _ := strconv.ParseInt(field, 10, 64)
+				total += time.Duration(ticks) * clockTick
+			}
+		}
+	})
+	return total
+}

@@ -1,0 +1,541 @@
+// Package app wires everything together and speaks HTTP: the dashboard's pages, the JSON API, health and static files.
+// Nobody but main imports it.
+// Package config reads the environment.
+package config
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/adapters/notify"
+	"github.com/waybill-dev/waybill/internal/traces"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/seal"
+)
+
+// Config is what the environment says. It is read in this file and config_traces.go only, and every problem is reported at once.
+type Config struct {
+	Role string // the command: serve, web or work
+
+	Host          string
+	Port          int
+	DatabaseURL   string // empty for a private PostgreSQL in DataDir (serve only)
+	DataDir       string
+	APIKey        string
+	SecretKey     string
+	OlderKeys     []string
+	AdminEmail    string
+	AdminPass     string
+	BaseURL       string
+	Topics        []string
+	EgressAllow   []netip.Prefix
+	HostCreds     bool   // destinations may use the credentials of this machine
+	GoogleKeyFile string // those for Google Cloud; empty for the metadata server's
+	Retry         models.RetryPolicy
+	Webhook       models.WebhookDefaults
+	EnableBacklog string
+	ManualLimit   int
+	BulkLimit     int
+	HourlyLimit   int
+	DisableN      int           // failing deliveries in a row after which a destination is disabled; 0 for never
+	DisableMin    time.Duration // and only when they lasted so long
+	ProbeAfter    time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
+	Retention     time.Duration
+	Timeout       time.Duration
+	MaxInFlight   int
+	PerDest       int
+	MaxPayload    int
+	LogLevel      slog.Level
+	LogFormat     string // text or json
+	Proxies       []string
+	SMTP          notify.SMTP      // without a server when SMTP_URL is not given; meant for notify.Env
+	OTLP          traces.Collector // without an address for no traces
+	LogsURL       linkTemplate     // where operators find an attempt's log lines; empty for nowhere
+	TracesURL     linkTemplate     // and its trace
+	Operator      operatorEnv      // a destination of the operators
+	MetricsAddr   string           // where metrics are served without a key; empty for nowhere
+
+	NewAPIKey bool // the API key was made up just now
+	KeyInFile bool // the API key is kept in DataDir
+}
+
+// Private reports whether the process brings its own PostgreSQL.
+func (c *Config) Private() bool { return c.DatabaseURL == "" }
+
+// variable documents one variable of the environment; .env.example and `waybill check-config` are drawn from it.
+type variable struct {
+	name, dflt, help string
+	set              func(r *reader, value string) error
+}
+
+// reader reads variables into a Config.
+type reader struct {
+	*Config
+	env func(string) string
+}
+
+// variables lists every variable, in the order of .env.example.
+func variables() []variable {
+	return slices.Concat([]variable{
+		{"PORT", "3000", "where web listens", func(r *reader, v string) error { return intIn(&r.Port, v, 1, 65535) }},
+		{"HOST", "", "address to listen on; 127.0.0.1 for serve without DATABASE_URL, else 0.0.0.0", func(r *reader, v string) error { r.Host = v; return nil }},
+		{"DATABASE_URL", "", "PostgreSQL 14 or newer; serve without it starts a private one in DATA_DIR", func(r *reader, v string) error {
+			if v == "" {
+				return nil
+			}
+			u, err := url.Parse(v)
+			if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+				return errors.New("must be an address like postgres://user:password@host:5432/database")
+			}
+			r.DatabaseURL = v
+			return nil
+		}},
+		{"DATA_DIR", "./data", "the private PostgreSQL and generated keys", func(r *reader, v string) error { r.DataDir = v; return nil }},
+		{"API_KEY", "", "bootstrap admin key; serve makes one up and prints it once", func(r *reader, v string) error {
+			if v != "" && len(v) < 16 {
+				return errors.New("must be at least 16 characters long")
+			}
+			r.APIKey = v
+			return nil
+		}},
+		{"SECRET_KEY", "", "encrypts credentials, signs sessions and tokens; serve makes one up, web and work need it", func(r *reader, v string) error {
+			if v != "" && len(v) < seal.MinSecret {
+				return fmt.Errorf("must be at least %d characters long", seal.MinSecret)
+			}
+			r.SecretKey = v
+			return nil
+		}},
+		{"SECRET_KEY_PREVIOUS", "", "older keys, comma-separated, that still open what they sealed", func(r *reader, v string) error {
+			r.OlderKeys = List(v)
+			for _, k := range r.OlderKeys {
+				if len(k) < seal.MinSecret {
+					return fmt.Errorf("each must be at least %d characters long", seal.MinSecret)
+				}
+			}
+			return nil
+		}},
+		{"ADMIN_EMAIL", "", "first user; without it the setup page asks, protected by a one-time code in the log", func(r *reader, v string) error {
+			if _, err := mail.ParseAddress(v); v != "" && err != nil {
+				return errors.New("must be an e-mail address")
+			}
+			r.AdminEmail = v
+			return nil
+		}},
+		{"ADMIN_PASSWORD", "", "password of the first user", func(r *reader, v string) error {
+			if v != "" && len(v) < models.MinPassword {
+				return fmt.Errorf("must be at least %d characters long", models.MinPassword)
+			}
+			r.AdminPass = v
+			return nil
+		}},
+		{"BASE_URL", "", "where people and clients reach it: links in answers, mails and pages; with a path where a proxy serves it under one; http://localhost:$PORT", func(r *reader, v string) error {
+			u, err := url.Parse(v)
+			if v != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+				return errors.New("must be an address like https://waybill.example.com, or https://example.com/waybill behind a proxy")
+			}
+			if err == nil && (u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(v, "#")) {
+				return errors.New("must have no user, query or fragment: only https://host, and a path where a proxy serves it under one")
+			}
+			if err == nil && (path.Clean("/"+u.Path) != "/"+strings.Trim(u.Path, "/") || !basePath.MatchString(u.EscapedPath())) {
+				return errors.New("must have a path of letters, digits, -, _, . and ~ only, like https://example.com/waybill")
+			}
+			r.BaseURL = strings.TrimRight(v, "/")
+			if first := FirstPart(r.BasePath()); slices.Contains(OwnPaths, first) {
+				return fmt.Errorf("must have a path that does not begin with /%s, where the server has pages of its own; /waybill is a good one", first)
+			}
+			return nil
+		}},
+		{"TRUSTED_PROXIES", "", "addresses or CIDRs, comma-separated, whose X-Forwarded-For is believed", func(r *reader, v string) error {
+			r.Proxies = List(v)
+			for _, p := range r.Proxies {
+				if _, err := parsePrefix(p); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"TOPICS", "", "catalogue of topics, comma-separated, also managed in the dashboard; empty: any topic", func(r *reader, v string) error { r.Topics = List(v); return nil }},
+		{"EGRESS_ALLOW", "", "CIDRs, comma-separated, that destinations may reach although private; serve with its private PostgreSQL allows loopback", func(r *reader, v string) error {
+			for _, s := range List(v) {
+				p, err := parsePrefix(s)
+				if err != nil {
+					return err
+				}
+				r.EgressAllow = append(r.EgressAllow, p)
+			}
+			return nil
+		}},
+		{"HOST_CREDENTIALS", "false", "true lets destinations without credentials use those of this machine (an instance's role, a service account)", func(r *reader, v string) (err error) {
+			r.HostCreds, err = strconv.ParseBool(v)
+			if err != nil {
+				return errors.New("must be true or false")
+			}
+			return nil
+		}},
+		{"GOOGLE_APPLICATION_CREDENTIALS", "", "with HOST_CREDENTIALS: key file of the service account that Pub/Sub destinations use; without it, that of the Google Cloud machine", func(r *reader, v string) error {
+			r.GoogleKeyFile = v
+			return nil
+		}},
+		{"RETRY_INITIAL", "10s", "wait before the second attempt", func(r *reader, v string) error {
+			return durationIn(&r.Retry.Initial, v, time.Millisecond, 168*time.Hour)
+		}},
+		{"RETRY_MULTIPLIER", "2", "each wait is so many times the one before", func(r *reader, v string) error {
+			f, err := strconv.ParseFloat(v, 64)
+			if err != nil || f < 1 || f > 100 || math.IsNaN(f) {
+				return errors.New("must be a number between 1 and 100")
+			}
+			r.Retry.Multiplier = f
+			return nil
+		}},
+		{"RETRY_MAX_INTERVAL", "6h", "no wait is longer, also one that the receiver asks for", func(r *reader, v string) error {
+			return durationIn(&r.Retry.MaxInterval, v, time.Millisecond, 168*time.Hour)
+		}},
+		{"RETRY_MAX_ATTEMPTS", "12", "attempts, the first included", func(r *reader, v string) error { return intIn(&r.Retry.MaxAttempts, v, 1, 100) }},
+		{"RETRY_SCHEDULE", "", "explicit waits, comma-separated, instead of the exponential ones: 10s,1m,1h", func(r *reader, v string) error {
+			for _, s := range List(v) {
+				var d models.Duration
+				if err := durationIn(&d, s, 0, 168*time.Hour); err != nil {
+					return err
+				}
+				r.Retry.Schedule = append(r.Retry.Schedule, d)
+			}
+			return nil
+		}},
+		{"RETRY_ON", "", "statuses and error classes that are retried, comma-separated; usual stands for the usual ones: usual,400", func(r *reader, v string) error {
+			r.Retry.RetryOn = List(v)
+			return r.Retry.CheckRetryOn()
+		}},
+		{"MANUAL_RETRY_LIMIT", "10", "manual retries of one delivery; 0 for no limit", func(r *reader, v string) error { return intIn(&r.ManualLimit, v, 0, 30000) }},
+		{"BULK_RETRY_LIMIT", "100000", "deliveries of one bulk retry", func(r *reader, v string) error { return intIn(&r.BulkLimit, v, 1, 1_000_000) }},
+		{"MANUAL_RETRIES_PER_HOUR", "0", "manual retries of one tenant in an hour, single and in bulk; 0 for no limit", func(r *reader, v string) error { return intIn(&r.HourlyLimit, v, 0, 100_000_000) }},
+		{"DISABLE_AFTER_FAILURES", "100", "a destination is disabled after so many failing deliveries in a row; 0 for never", func(r *reader, v string) error {
+			return intIn(&r.DisableN, v, 0, models.MaxDisableAfter)
+		}},
+		{"DISABLE_MIN_DURATION", "10m", "and only when they lasted so long", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 0, 168*time.Hour)
+			r.DisableMin = time.Duration(d)
+			return err
+		}},
+		{"PROBE_AFTER", "0s", "wait before a destination that was disabled by itself is probed with one held event, doubling up to 6h; 0s for never", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 0, 6*time.Hour)
+			r.ProbeAfter = time.Duration(d)
+			return err
+		}},
+		{"ENABLE_BACKLOG", "deliver", "what enabling a destination does with the events held, when the caller does not say so: deliver, keep or drop", func(r *reader, v string) error {
+			if !slices.Contains([]string{models.BacklogDeliver, models.BacklogKeep, models.BacklogDrop}, v) {
+				return errors.New("must be deliver, keep or drop")
+			}
+			r.EnableBacklog = v
+			return nil
+		}},
+		{"WEBHOOK_SIGNATURE", "standard", "signature of webhooks that are created without one: standard, v1a, outpost or custom", func(r *reader, v string) error {
+			if r.Webhook.Signature = v; v == "standard" {
+				r.Webhook.Signature = ""
+			}
+			return r.webhookProblem()
+		}},
+		{"WEBHOOK_HEADER_PREFIX", "", "what headers begin with, of webhooks that are created without a signature: x-acme-", func(r *reader, v string) error {
+			return r.webhookConfig(map[string]string{"header_prefix": v})
+		}},
+		{"WEBHOOK_CONFIG", "", `further config of webhooks that are created without a signature, in JSON: {"signature_header":"X-Acme-Signature"}`, func(r *reader, v string) error {
+			if v == "" {
+				return nil
+			}
+			var m map[string]string
+			if json.Unmarshal([]byte(v), &m) != nil {
+				return errors.New(`must be a JSON object of strings, like {"signature_header":"X-Acme-Signature"}`)
+			}
+			return r.webhookConfig(m)
+		}},
+		{"RETENTION_DAYS", "30", "how long events, deliveries and attempts are kept", func(r *reader, v string) error {
+			var days int
+			err := intIn(&days, v, 1, 3650)
+			r.Retention = time.Duration(days) * 24 * time.Hour
+			return err
+		}},
+		{"DELIVERY_TIMEOUT", "15s", "deadline of one attempt", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 100*time.Millisecond, 2*time.Minute)
+			r.Timeout = time.Duration(d)
+			return err
+		}},
+		{"MAX_IN_FLIGHT", "1000", "attempts under way at once in one worker process", func(r *reader, v string) error { return intIn(&r.MaxInFlight, v, 1, 100000) }},
+		{"MAX_IN_FLIGHT_PER_DESTINATION", "20", "of those, to one destination; five times as many to RabbitMQ, which confirms many messages together", func(r *reader, v string) error { return intIn(&r.PerDest, v, 1, 1000) }},
+		{"MAX_PAYLOAD", "262144", "bytes of an event's data", func(r *reader, v string) error { return intIn(&r.MaxPayload, v, 1024, 16<<20) }},
+		{"SMTP_URL", "", "where alert mails are handed in: smtp://user:password@host:587 (STARTTLS) or smtps://…; without it they are written to the notifications log only", func(r *reader, v string) (err error) {
+			r.SMTP, err = notify.ParseSMTP(v)
+			return err
+		}},
+		{"MAIL_FROM", "", "sender of alert mails: Waybill <alerts@example.com>", func(r *reader, v string) (err error) {
+			if v != "" {
+				r.SMTP, err = r.SMTP.From(v)
+			}
+			return err
+		}},
+		{"METRICS_ADDR", "", "where metrics and health are served without a key, also by work: 127.0.0.1:9464 or :9464; keep it inside your network", func(r *reader, v string) error {
+			if _, port, err := net.SplitHostPort(v); v != "" && (err != nil || port == "") {
+				return errors.New("must be an address and a port like 127.0.0.1:9464, or :9464 for every address of the machine")
+			}
+			r.MetricsAddr = v
+			return nil
+		}},
+		{"LOGS_URL", "", "link to your log system on an attempt's page, for operators: https://logs.example.com/?q={attempt_id}&from={from}&to={to}", func(r *reader, v string) (err error) {
+			r.LogsURL, err = parseLinkTemplate(v)
+			return err
+		}},
+		{"TRACES_URL", "", "the same for traces, https://traces.example.com/trace/{trace_id}; also event_id, delivery_id, destination_id, tenant_id, from_ms, to_ms", func(r *reader, v string) (err error) {
+			r.TracesURL, err = parseLinkTemplate(v)
+			return err
+		}},
+	}, traceVariables(), []variable{
+		{"LOG_LEVEL", "info", "debug, info, warn or error", func(r *reader, v string) error {
+			if r.LogLevel.UnmarshalText([]byte(v)) != nil {
+				return errors.New("must be debug, info, warn or error")
+			}
+			return nil
+		}},
+		{"LOG_FORMAT", "", "text or json; text on a terminal, else json", func(r *reader, v string) error {
+			if v != "" && v != "text" && v != "json" {
+				return errors.New("must be text or json")
+			}
+			r.LogFormat = v
+			return nil
+		}},
+	}, operatorVariables())
+}
+
+// webhookConfig adds defaults of webhooks.
+func (r *reader) webhookConfig(m map[string]string) error {
+	for k, v := range m {
+		if v == "" {
+			continue
+		}
+		if r.Webhook.Config == nil {
+			r.Webhook.Config = map[string]string{}
+		}
+		r.Webhook.Config[k] = v
+	}
+	return r.webhookProblem()
+}
+
+// webhookProblem is what is wrong with the defaults of webhooks, as far as they are read.
+func (r *reader) webhookProblem() error {
+	problems := r.Webhook.Problems()
+	if len(problems) == 0 {
+		return nil
+	}
+	p := problems[0]
+	if p.Key == "signature" {
+		return errors.New(p.Message)
+	}
+	return fmt.Errorf("%s %s", strings.TrimPrefix(p.Key, "config."), p.Message)
+}
+
+// basePath is the path that BASE_URL may have. What it allows needs no escaping anywhere: in links, cookies, scripts.
+var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*/*$`)
+
+// ReadConfig reads the configuration of a command from the environment. The error has one line per problem. Secrets
+// that serve makes up are written to DataDir by Config.Secrets, not here.
+func ReadConfig(role string, env func(string) string) (*Config, error) {
+	c := &Config{Role: role}
+	r := &reader{c, env}
+	var problems []string
+	for _, v := range variables() {
+		value, name := lookUp(env, v.name)
+		if value == "" {
+			value = v.dflt
+		}
+		if err := v.set(r, value); err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %v", name, err))
+		}
+	}
+	if c.DatabaseURL == "" && role != "serve" && role != "doctor" {
+		problems = append(problems, "DATABASE_URL: is required (only `waybill serve` brings its own PostgreSQL)")
+	}
+	if c.SecretKey == "" && (role == "web" || role == "work") {
+		problems = append(problems, "SECRET_KEY: is required; make one with `openssl rand -base64 32` and give the same to every process")
+	}
+	if (c.AdminEmail == "") != (c.AdminPass == "") {
+		problems = append(problems, "ADMIN_EMAIL, ADMIN_PASSWORD: give both or neither")
+	}
+	if _, err := c.Operator.Input(); err != nil {
+		problems = append(problems, err.Error())
+	}
+	if (env("SMTP_URL") == "") != (env("MAIL_FROM") == "") {
+		problems = append(problems, "SMTP_URL, MAIL_FROM: give both or neither")
+	}
+	if c.Host == "" {
+		c.Host = "0.0.0.0"
+		if c.Private() {
+			c.Host = "127.0.0.1"
+		}
+	}
+	if c.BaseURL == "" {
+		c.BaseURL = fmt.Sprintf("http://localhost:%d", c.Port)
+	}
+	if c.Private() && role == "serve" {
+		c.EgressAllow = append(c.EgressAllow, netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
+	}
+	if len(problems) > 0 {
+		return nil, errors.New(strings.Join(problems, "\n"))
+	}
+	return c, nil
+}
+
+// Secrets makes up the secrets that serve was not given, and keeps them in DataDir so that the next start has the same.
+func (c *Config) Secrets() error {
+	for _, s := range []struct {
+		name, file, prefix string
+		value              *string
+	}{
+		{"SECRET_KEY", models.KeyFile, "", &c.SecretKey},
+		{"API_KEY", "api_key", models.KeyPrefix, &c.APIKey},
+	} {
+		if *s.value != "" {
+			continue
+		}
+		path := filepath.Join(c.DataDir, s.file)
+		b, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			var raw [32]byte
+			rand.Read(raw[:])
+			b = []byte(s.prefix + base64.RawURLEncoding.EncodeToString(raw[:]) + "\n")
+			if err := writeNew(path, b); err != nil {
+				return fmt.Errorf("%s: cannot be kept in %s: %w", s.name, path, err)
+			}
+			c.NewAPIKey = s.value == &c.APIKey
+		} else if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		c.KeyInFile = s.value == &c.APIKey
+		*s.value = strings.TrimSpace(string(b))
+		if len(*s.value) < seal.MinSecret {
+			return fmt.Errorf("%s: %s is damaged; restore it, or set %s", s.name, path, s.name)
+		}
+	}
+	return nil
+}
+
+// writeNew writes a secret to a file that does not exist yet, whole or not at all.
+func writeNew(path string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }()
+	_, err = tmp.Write(b)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
+
+// Rules are the limits and defaults for the models.
+func (c *Config) Rules() models.Rules {
+	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit, BulkRetryLimit: c.BulkLimit, HourlyRetryLimit: c.HourlyLimit, DisableAfter: c.DisableN,
+		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
+		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds, Webhook: c.Webhook, EnableBacklog: c.EnableBacklog}
+}
+
+// EnvExample is the text of .env.example.
+func EnvExample() string {
+	var b strings.Builder
+	b.WriteString("# Every variable that Waybill reads, with its default. Durations are written 10s, 5m, 6h.\n")
+	for _, v := range variables() {
+		fmt.Fprintf(&b, "\n# %s\n#%s=%s\n", v.help, v.name, v.dflt)
+	}
+	return b.String()
+}
+
+func List(v string) []string {
+	var out []string
+	for _, s := range strings.Split(v, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func intIn(dst *int, v string, lo, hi int) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < lo || n > hi {
+		return fmt.Errorf("must be a whole number between %d and %d, not %q", lo, hi, v)
+	}
+	*dst = n
+	return nil
+}
+
+func durationIn(dst *models.Duration, v string, lo, hi time.Duration) error {
+	d, err := models.ParseDuration(v)
+	if err != nil {
+		return err
+	}
+	if time.Duration(d) < lo || time.Duration(d) > hi {
+		return fmt.Errorf("must be between %v and %v, not %q", models.Duration(lo), models.Duration(hi), v)
+	}
+	*dst = d
+	return nil
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, fmt.Errorf("%q is neither an address nor a CIDR like 10.0.0.0/8", s)
+	}
+	return p, nil
+}
+
+// Version is the version of this build; main sets it.
+var Version = "dev"
+
+// BasePath is the path of BASE_URL, without a slash at its end; empty for none.
+func (c *Config) BasePath() string {
+	u, err := url.Parse(c.BaseURL)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(u.Path, "/")
+}
+
+// OwnPaths are the first parts of this server's own addresses. A base path that begins with one of them could not be told
+// from it.
+var OwnPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "healthz", "login", "logout", "metrics", "openapi.json", "p",
+	"preferences", "readyz", "setup", "static", "t", "tenants", "unsubscribe"}
+
+// FirstPart is the first part of a path: "t" of "/t/acme".
+func FirstPart(path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return first
+}

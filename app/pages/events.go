@@ -1,0 +1,215 @@
+package pages
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/views"
+)
+
+// listNames are the parameters of lists of events and deliveries that pages and the API have in common.
+var listNames = []string{"tenant_id", "q", "status", "destination_id", "topic", "code", "error_class", "since", "until", "received[gte]", "received[gt]", "received[lte]", "received[lt]",
+	"time[gte]", "time[gt]", "time[lte]", "time[lt]", "order_by", "dir", "limit"}
+
+func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
+	v := views.Events{Page: p.frame("Events", views.SectionEvents), Query: p.query(), Retention: a.Cfg.Retention, Any: true}
+	q, since := rangeStart(v.Query, time.Now())
+	v.Since = since
+	q.Set("tenant_id", p.tenant.ID)
+	v.API = apiCallOf("GET", "", "/events", queryOf(q, listNames...))
+	list, err := a.Store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		v.Destinations = append(v.Destinations, views.Option{Value: d.ID, Label: d.Title()})
+	}
+	if v.Topics, err = a.Store.TopicNames(ctx); err != nil {
+		return err
+	}
+	var stale bool
+	if v.List, stale, err = paged(ctx, p, q, a.eventList); stale {
+		v.Notice = FirstPageNote
+	}
+	if err == nil && len(v.List.Items) == 0 {
+		any, aerr := a.Store.Events(ctx, p.call.Scope(), models.EventQuery{Page: models.PageQuery{Limit: 1}})
+		if aerr != nil {
+			return aerr
+		}
+		v.Any = len(any.Items) > 0
+	}
+	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.EventsPage(v)) })
+}
+
+// eventList reads events by the API's parameters.
+func (a *Pages) eventList(ctx context.Context, p *pageCtx, q url.Values) (*models.Page[*models.Event], error) {
+	var req api.ListEventsRequest
+	if err := bindQuery(q, &req); err != nil {
+		return nil, err
+	}
+	eq, err := req.Query(pageSize, 100)
+	if err != nil {
+		return nil, err
+	}
+	return a.Store.Events(ctx, p.call.Scope(), eq)
+}
+
+func (a *Pages) eventPage(ctx context.Context, p *pageCtx) error {
+	considered, err := a.Store.EventDeliveries(ctx, p.call.Scope(), p.Params("event"))
+	if err != nil {
+		return err
+	}
+	e := considered.Event
+	title := "Event"
+	if e.Topic != "" {
+		title = "Event " + e.Topic
+	}
+	v := views.Event{Page: p.frame(title, views.SectionEvents), Considered: *considered, Raw: p.Query("view") == "raw"}
+	v.Context = e.ID
+	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)}}
+	v.API = apiCallOf("GET", "", eventTail(p, e.ID, "/deliveries"))
+	v.Refresh = !considered.Event.Counts.Final()
+	v.Publish = publishCall(p.tenant.ID, e.Topic, e.Data)
+	if v.Attempts, err = a.Store.EventAttempts(ctx, p.call.Scope(), e.Key); err != nil {
+		return err
+	}
+	return p.render(ctx, http.StatusOK, views.EventPage(v))
+}
+
+// eventTail is the API's path of an event within the page's tenant.
+func eventTail(p *pageCtx, id, tail string) string {
+	return "/events/" + url.PathEscape(id) + tail + "?tenant_id=" + url.QueryEscape(p.tenant.ID)
+}
+
+func (a *Pages) attemptPage(ctx context.Context, p *pageCtx) error {
+	at, err := a.Store.Attempt(ctx, p.call.Scope(), p.Params("attempt"))
+	if err != nil {
+		return err
+	}
+	v := views.Attempt{Attempt: at}
+	if v.Event, err = a.Store.EventOf(ctx, p.call.Scope(), at); err != nil {
+		return err
+	}
+	v.Destination, err = a.Store.Destination(ctx, p.call.Scope(), p.tenant.ID, at.DestinationID)
+	if models.IsKind(err, models.KindNotFound) {
+		v.Destination, err = nil, nil // deleted since
+	}
+	if err != nil {
+		return err
+	}
+	if v.Delivery, err = a.Store.Delivery(ctx, p.call.Scope(), at.DeliveryID()); err != nil {
+		return err
+	}
+	v.Delivery.Destination = v.Destination
+	if v.Sent, v.Transformed, err = a.Store.SentBody(ctx, at, v.Event); err != nil {
+		return err
+	}
+	if v.LogsURL, v.TracesURL, err = a.LinksOf(ctx, p.call.Actor, at); err != nil {
+		return err
+	}
+	if at.Number > 1 {
+		v.Before = at.AttemptID(at.Number - 1)
+		v.Older = views.AttemptURL(p.tenant.ID, v.Before)
+	}
+	if at.Number < v.Delivery.Attempts {
+		v.Newer = views.AttemptURL(p.tenant.ID, at.AttemptID(at.Number+1))
+	}
+	v.Page = p.frame(attemptTitle(at), views.SectionEvents)
+	v.Context = at.PublicEventID
+	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)}, {Label: at.PublicEventID, URL: views.EventURL(p.tenant.ID, at.PublicEventID)}}
+	v.API = apiCallOf("GET", "", "/attempts/", url.PathEscape(at.ID()), "?include=event&include=response_data")
+	return p.render(ctx, http.StatusOK, views.AttemptPage(v))
+}
+
+func attemptTitle(at *models.Attempt) string {
+	if at.Trigger == models.TriggerTest {
+		return "Test"
+	}
+	return "Attempt " + strconv.Itoa(at.Number)
+}
+
+// retryDelivery queues one attempt now. Why it cannot be done is said on the page that the button was on.
+func (a *Pages) retryDelivery(ctx context.Context, p *pageCtx) error {
+	d, err := a.Store.Delivery(ctx, p.call.Scope(), p.Params("delivery"))
+	if err != nil {
+		return err
+	}
+	back := p.back(views.EventURL(p.tenant.ID, d.PublicEventID))
+	if d.Status == models.StatusPending || d.Status == models.StatusDelivering {
+		return p.done(back, &views.Flash{Tone: views.ToneInfo, Text: "This delivery is on its way already."})
+	}
+	req := &api.RetryRequest{}
+	req.Body.Event, req.Body.Destination, req.Body.Tenant = d.PublicEventID, d.DestinationID, p.tenant.ID
+	if _, err := a.Retry(ctx, p.call, req); err != nil {
+		return p.failed(back, err)
+	}
+	flash := said("Retry queued for 1 delivery.")
+	if event := views.EventURL(p.tenant.ID, d.PublicEventID); back != event {
+		flash.LinkText, flash.LinkURL = "Show the event", event
+	}
+	return p.done(back, flash)
+}
+
+// retryEvent queues one attempt now for each delivery of an event that has failed. What cannot be queued is said.
+func (a *Pages) retryEvent(ctx context.Context, p *pageCtx) error {
+	considered, err := a.Store.EventDeliveries(ctx, p.call.Scope(), p.Params("event"))
+	if err != nil {
+		return err
+	}
+	back := views.EventURL(p.tenant.ID, considered.Event.ID)
+	failed := views.FailedOf(considered.Deliveries)
+	if len(failed) == 0 {
+		return p.done(back, &views.Flash{Tone: views.ToneInfo, Text: "No delivery of this event is left that has failed and can be retried."})
+	}
+	var refused *models.Error
+	queued := 0
+	for _, d := range failed {
+		req := &api.RetryRequest{}
+		req.Body.Event, req.Body.Destination, req.Body.Tenant = d.PublicEventID, d.DestinationID, p.tenant.ID
+		if _, err := a.Retry(ctx, p.call, req); err == nil {
+			queued++
+		} else if refused = api.Refusal(err); refused == nil {
+			return err
+		}
+	}
+	flash := said("Retry queued for " + views.Deliveries(queued) + ".")
+	if refused != nil {
+		flash.Tone = views.ToneWarn
+		flash.Text += " " + views.Deliveries(len(failed)-queued) + " could not be queued: " + refused.Message
+	}
+	return p.done(back, flash)
+}
+
+func (a *Pages) cancelDeliveryPage(ctx context.Context, p *pageCtx) error {
+	d, err := a.Store.Delivery(ctx, p.call.Scope(), p.Params("delivery"))
+	if err != nil {
+		return err
+	}
+	back := p.back(views.EventURL(p.tenant.ID, d.PublicEventID))
+	if _, err := a.CancelDelivery(ctx, p.call, &api.DeliveryRequest{Delivery: d.ID()}); err != nil {
+		return p.failed(back, err)
+	}
+	return p.done(back, said("The delivery was cancelled."))
+}
+
+// back is the page that a button was on, as its form says.
+func (p *pageCtx) back(otherwise string) string {
+	if to := p.form().Value("return"); to != "" {
+		return localPath(to)
+	}
+	return otherwise
+}
+
+// failed ends an action that could not be carried out, on the page that it was started from.
+func (p *pageCtx) failed(back string, err error) error {
+	e := api.Refusal(err)
+	if e == nil {
+		return err
+	}
+	return p.done(back, &views.Flash{Tone: views.ToneBad, Text: e.Message})
+}

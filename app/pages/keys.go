@@ -1,0 +1,172 @@
+package pages
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/views"
+)
+
+// tenantID is the tenant that the page is about; empty for pages about the whole server.
+func (p *pageCtx) tenantID() string {
+	if p.tenant == nil {
+		return ""
+	}
+	return p.tenant.ID
+}
+
+func (a *Pages) keysPage(ctx context.Context, p *pageCtx) error {
+	list, err := a.Store.APIKeys(ctx, p.call.Scope())
+	if err != nil {
+		return err
+	}
+	v := views.Keys{Page: p.frame("API keys", views.SectionKeys), List: list, Now: time.Now()}
+	v.API = apiCallOf("GET", "", "/api-keys")
+	return p.render(ctx, http.StatusOK, views.KeysPage(v))
+}
+
+func keyFrame(p *pageCtx, title string) views.Page {
+	f := p.frame(title, views.SectionKeys)
+	f.Crumbs = []views.Crumb{{Label: "API keys", URL: views.KeysURL(p.tenantID())}}
+	return f
+}
+
+func newKeyFrame(p *pageCtx) views.Page {
+	f := keyFrame(p, "Create API key")
+	body := map[string]any{"name": "checkout service", "scopes": []string{"publish"}, "expires_in": "2160h"}
+	if id := p.tenantID(); id != "" {
+		body["tenant_id"] = id
+	}
+	f.API = apiCallOf("POST", indented(body), "/api-keys")
+	return f
+}
+
+// indented is a value as JSON for people.
+func indented(v any) string {
+	b, _ := json.MarshalIndent(v, "", "  ") // made of maps and strings here
+	return string(b)
+}
+
+func (a *Pages) newKeyPage(ctx context.Context, p *pageCtx) error {
+	form := views.Form{Values: map[string][]string{"scopes": {string(models.MayPublish)}, "expires_in": {"2160h"}}}
+	return p.render(ctx, http.StatusOK, views.NewKeyPage(views.NewKey{Page: newKeyFrame(p), Form: form}))
+}
+
+func (a *Pages) createKey(ctx context.Context, p *pageCtx) error {
+	form := p.form()
+	in, err := keyInput(form)
+	if err == nil {
+		if id := p.tenantID(); id != "" {
+			in.TenantID = id
+		}
+		err = p.createdKey(ctx, in, "API key created", views.KeysURL(p.tenantID()))
+	}
+	if err == nil {
+		return nil
+	}
+	if form.Err = api.Refusal(err); form.Err == nil {
+		if !models.IsKind(err, models.KindNotFound) {
+			return err
+		}
+		form.Err = models.Invalid("tenant_id", "is not the ID of a tenant")
+	}
+	return p.render(ctx, form.Err.Status(), views.NewKeyPage(views.NewKey{Page: refused(newKeyFrame(p)), Form: form}))
+}
+
+// keyInput reads the form by way of the API's parser, so that both find the same mistakes.
+func keyInput(form views.Form) (in models.APIKeyInput, err error) {
+	scopes := form.Values["scopes"]
+	if scopes == nil {
+		scopes = []string{}
+	}
+	b, err := json.Marshal(map[string]any{"name": strings.TrimSpace(form.Value("name")), "scopes": scopes,
+		"tenant_id": strings.TrimSpace(form.Value("tenant_id")), "expires_in": form.Value("expires_in")})
+	if err == nil {
+		err = api.DecodeJSON(b, reflect.ValueOf(&in).Elem(), false)
+	}
+	return in, err
+}
+
+// createdKey makes a key and shows it, this once. It is the answer to the form itself and not a page of its own, since
+// the key is not kept anywhere.
+func (p *pageCtx) createdKey(ctx context.Context, in models.APIKeyInput, title, next string) error {
+	k, secret, err := p.app.Store.CreateAPIKey(ctx, p.call.Actor, in)
+	if err != nil {
+		return err
+	}
+	p.app.AuditKey(ctx, p.call, "api_key.create", k)
+	v := views.KeyCreated{Page: keyFrame(p, title), Key: k, Secret: secret, Next: next}
+	v.Here = next
+	if v.Section = views.SectionKeys; next == views.HomeURL() {
+		v.Section, v.Crumbs = "", nil
+	}
+	v.Try = views.APICall{Path: api.APIPrefix + "/destination-types"}
+	tenant := k.TenantID
+	if tenant == "" {
+		tenant = api.DemoTenant
+	}
+	for _, s := range k.Scopes {
+		if s == models.MayPublish || s == models.MayAdmin {
+			v.Try = publishCall(tenant, "order.created", []byte(`{"hello": "world"}`))
+		}
+	}
+	p.Set("Cache-Control", "no-store")
+	return p.render(ctx, http.StatusOK, views.KeyCreatedPage(v))
+}
+
+// publishCall is the call that publishes an event.
+func publishCall(tenant, topic string, data []byte) views.APICall {
+	const most = 8 << 10
+	if len(data) > most || !json.Valid(data) {
+		data = []byte(`{}`)
+	}
+	body := "{\n  \"tenant_id\": " + quote(tenant) + ",\n"
+	if topic != "" {
+		body += "  \"topic\": " + quote(topic) + ",\n"
+	}
+	return *apiCallOf("POST", body+"  \"data\": "+string(data)+"\n}", "/publish")
+}
+
+func quote(s string) string {
+	b, _ := json.Marshal(s) // a string can always be encoded
+	return string(b)
+}
+
+func (a *Pages) revokeKeyPage(ctx context.Context, p *pageCtx) error {
+	return a.confirmRevoke(ctx, p, nil)
+}
+
+func (a *Pages) confirmRevoke(ctx context.Context, p *pageCtx, problem *models.Error) error {
+	list, err := a.Store.APIKeys(ctx, p.call.Scope())
+	if err != nil {
+		return err
+	}
+	for _, k := range list {
+		if k.ID.String() != p.Params("key") {
+			continue
+		}
+		used := "It was never used."
+		if k.LastUsedAt != nil {
+			used = "It was last used on " + k.LastUsedAt.UTC().Format("2 January 2006 at 15:04") + " UTC."
+		}
+		v := views.Confirm{Page: keyFrame(p, "Revoke API key"), Question: "Revoke the key " + k.Name + " (" + k.Hint + ")?",
+			Effects: []string{used, "Whoever uses it is refused within seconds.", "It cannot be undone; a new key can be created."},
+			Action:  views.KeyURL(p.tenantID(), k.ID.String(), "revoke"), Submit: "Revoke key", Back: views.KeysURL(p.tenantID()), Err: problem}
+		v.API = apiCallOf("DELETE", "", "/api-keys/", k.ID.String())
+		return p.render(ctx, listStatus(problem), views.ConfirmPage(v))
+	}
+	return &models.Error{Kind: models.KindNotFound, Message: "There is no such API key."}
+}
+
+func (a *Pages) revokeKey(ctx context.Context, p *pageCtx) error {
+	if _, err := a.RevokeAPIKey(ctx, p.call, &api.APIKeyRequest{Key: p.Params("key")}); err != nil {
+		return err
+	}
+	return p.done(views.KeysURL(p.tenantID()), said("The key was revoked."))
+}

@@ -1,0 +1,313 @@
+// Package pages answers the requests of browsers with pages, one file a page.
+package pages
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/a-h/templ"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/static"
+	"github.com/waybill-dev/waybill/views"
+)
+
+// pageRoute is one address of the dashboard. Twin names the requests of the API that do the same ("GET
+// /tenants/:tenant/destinations"); a test fails when one does not exist or needs another permission.
+type pageRoute struct {
+	Method, Path string
+	Perm         models.Permission
+	Twin         []string
+	handler      pageHandler
+}
+
+// pageHandler answers a request of the dashboard by somebody who has logged in.
+type pageHandler func(ctx context.Context, p *pageCtx) error
+
+// pageCtx is one request of the dashboard.
+type pageCtx struct {
+	*fiber.Ctx
+	app    *Pages
+	call   *api.Call
+	tenant *models.Tenant // of pages below /t/:tenant; nil elsewhere
+	alerts int            // that are open, for the navigation
+}
+
+// The dashboard's cookies.
+const (
+	SessionCookie   = "waybill_session"
+	flashCookie     = "waybill_flash"
+	themeCookie     = "waybill_theme"
+	shortcutsCookie = "waybill_shortcuts"
+)
+
+// csp lets pages use nothing but what this server serves, and no inline scripts or styles.
+const csp = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// Pages is the dashboard: another face of the API's use cases.
+type Pages struct {
+	*api.API
+	logins attemptLimiter
+}
+
+// New makes the dashboard, whose pages also show what goes wrong outside of the API.
+func New(a *api.API) *Pages {
+	p := &Pages{API: a}
+	a.ErrorPage = p.errorPage
+	return p
+}
+
+// Mount adds the dashboard's addresses to those of the server.
+func (a *Pages) Mount(f *fiber.App) {
+	for _, r := range a.publicPages() {
+		f.Add(r.Method, r.Path, a.guardPage, func(c *fiber.Ctx) error {
+			ctx, cancel := api.CallContext()
+			defer cancel()
+			return r.handler(ctx, &pageCtx{Ctx: c, app: a, call: &api.Call{RequestID: api.RequestID(c), IP: c.IP(), Page: true, Actor: &models.Actor{}}})
+		})
+	}
+	for _, r := range a.PageRoutes() {
+		f.Add(r.Method, r.Path, a.guardPage, a.asPage(r))
+	}
+}
+
+// guardPage sets the headers of pages and refuses requests that another site made a browser send.
+func (a *Pages) guardPage(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderContentSecurityPolicy, csp)
+	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
+	c.Set(fiber.HeaderCacheControl, "private, no-cache")
+	c.Set(fiber.HeaderVary, "Cookie, HX-Request")
+	if c.Method() == http.MethodGet || c.Method() == http.MethodHead || sameOrigin(c) {
+		return c.Next()
+	}
+	return &models.Error{Kind: models.KindForbidden, Message: "This request came from another site and was not carried out. Go back and try again from the dashboard itself."}
+}
+
+// crossOrigin refuses what another site makes a browser send: by Sec-Fetch-Site, which every current browser sends, else
+// by Origin. A request with neither is not from a browser.
+var crossOrigin = http.NewCrossOriginProtection()
+
+// sameOrigin tells whether a request that changes something comes from our own pages.
+func sameOrigin(c *fiber.Ctx) bool {
+	header := http.Header{}
+	for _, name := range []string{"Sec-Fetch-Site", fiber.HeaderOrigin} {
+		if v := c.Get(name); v != "" {
+			header.Set(name, v)
+		}
+	}
+	return crossOrigin.Check(&http.Request{Method: c.Method(), Host: string(c.Request().Host()), Header: header, URL: &url.URL{}}) == nil
+}
+
+// asPage mounts a page handler for those who have logged in and may use it.
+func (a *Pages) asPage(r pageRoute) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		ctx, cancel := api.CallContext()
+		defer cancel()
+		actor, err := a.viewer(ctx, c)
+		if err != nil {
+			return err
+		}
+		if actor == nil {
+			return a.toLogin(ctx, c)
+		}
+		p := &pageCtx{Ctx: c, app: a, call: &api.Call{Actor: actor, RequestID: api.RequestID(c), IP: c.IP(), Page: true}}
+		if err := api.Allow(actor, r.Perm); err != nil {
+			return err
+		}
+		if id := p.Params("tenant"); id != "" {
+			if p.tenant, err = a.Store.Tenant(ctx, actor.Scope, id); err != nil {
+				return err
+			}
+			// Within a tenant's pages even an operator sees that tenant only.
+			scoped := *actor
+			scoped.Scope = p.tenant.Scope()
+			p.call.Actor = &scoped
+		} else if actor.TenantID != "" && r.Path != views.HomeURL() && r.Path != views.LogoutURL() && r.Path != views.PreferencesURL() {
+			return &models.Error{Kind: models.KindForbidden, Message: "This page is for the operators of this server."}
+		}
+		if r.Method == http.MethodGet && (p.tenant != nil || actor.TenantID == "") {
+			if p.alerts, err = a.Store.OpenAlerts(ctx, p.call.Actor.Scope, views.MaxAlerts+1); err != nil {
+				return err
+			}
+		}
+		return r.handler(ctx, p)
+	}
+}
+
+// Params is a part of the page's address that stands for an id.
+func (p *pageCtx) Params(name string) string { return api.PathParam(p.Ctx, name) }
+
+// viewer returns who has logged in, or nil.
+func (a *Pages) viewer(ctx context.Context, c *fiber.Ctx) (*models.Actor, error) {
+	token := c.Cookies(SessionCookie)
+	if token == "" {
+		return nil, nil
+	}
+	return a.Store.Session(ctx, token)
+}
+
+// toLogin sends somebody who has not logged in to the page where they can, or on a fresh server to the set-up.
+func (a *Pages) toLogin(ctx context.Context, c *fiber.Ctx) error {
+	has, err := a.Store.HasUsers(ctx)
+	if err != nil {
+		return err
+	}
+	if !has {
+		return c.Redirect(views.SetupURL(), http.StatusSeeOther)
+	}
+	q := url.Values{}
+	if c.Method() == http.MethodGet && c.OriginalURL() != "/" {
+		q.Set("return", c.OriginalURL())
+	}
+	if c.Cookies(SessionCookie) != "" {
+		q.Set("ended", "1")
+	}
+	to := views.LoginURL()
+	if len(q) > 0 {
+		to += "?" + q.Encode()
+	}
+	return c.Redirect(to, http.StatusSeeOther)
+}
+
+// localPath makes sure that an address given in a request stays on this server.
+func localPath(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") || strings.ContainsAny(s, "\\\r\n") {
+		return "/"
+	}
+	return s
+}
+
+// frame is what a page's frame shows. It takes the flash message, which is shown once.
+func (p *pageCtx) frame(title string, section views.Section) views.Page {
+	actor := p.call.Actor
+	f := views.Page{Alerts: p.alerts, Title: title, Section: section, Here: p.OriginalURL(), Flash: p.takeFlash(), Chrome: p.app.chrome(p.Ctx)}
+	if actor != nil && actor.Name != "" {
+		f.Viewer = views.Viewer{Name: actor.Name, OneTenant: actor.TenantID != "", Write: actor.Can(models.MayWrite), Retry: actor.Can(models.MayRetry), Admin: actor.Can(models.MayAdmin)}
+	}
+	if p.tenant != nil {
+		f.Tenant, f.TenantName = p.tenant.ID, p.tenant.Name()
+	}
+	return f
+}
+
+func (a *Pages) chrome(c *fiber.Ctx) views.Chrome {
+	theme := c.Cookies(themeCookie)
+	if theme != "light" && theme != "dark" {
+		theme = ""
+	}
+	return views.Chrome{Theme: theme, Shortcuts: c.Cookies(shortcutsCookie) != "off", BaseURL: a.Cfg.BaseURL, Version: config.Version}
+}
+
+// render sends a page.
+func (p *pageCtx) render(ctx context.Context, status int, comp templ.Component) error {
+	p.Status(status).Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
+	return comp.Render(ctx, p.Response().BodyWriter())
+}
+
+// done ends a request that has changed something: to the page that shows it, with a message there.
+func (p *pageCtx) done(to string, flash *views.Flash) error {
+	if flash != nil {
+		if b, err := json.Marshal(flash); err == nil {
+			p.setCookie(flashCookie, base64.RawURLEncoding.EncodeToString(b), time.Minute)
+		}
+	}
+	return p.Redirect(to, http.StatusSeeOther)
+}
+
+func (p *pageCtx) takeFlash() *views.Flash {
+	raw := p.Cookies(flashCookie)
+	if raw == "" {
+		return nil
+	}
+	p.setCookie(flashCookie, "", -time.Hour)
+	var f views.Flash
+	b, err := base64.RawURLEncoding.DecodeString(raw)
+	if err != nil || json.Unmarshal(b, &f) != nil {
+		return nil
+	}
+	if f.LinkURL != "" {
+		f.LinkURL = localPath(f.LinkURL)
+	}
+	return &f
+}
+
+// setCookie sets a cookie that scripts cannot read. A negative life deletes it.
+func (p *pageCtx) setCookie(name, value string, life time.Duration) {
+	p.Cookie(&fiber.Cookie{Name: name, Value: value, Path: cmp.Or(p.app.Cfg.BasePath(), "/"), Expires: time.Now().Add(life), HTTPOnly: true,
+		Secure: strings.HasPrefix(p.app.Cfg.BaseURL, "https://"), SameSite: fiber.CookieSameSiteLaxMode})
+}
+
+// ServeStatic serves what browsers load beside the pages.
+func (a *Pages) ServeStatic(c *fiber.Ctx) error {
+	f := static.Lookup(c.Path())
+	if f == nil {
+		return fiber.ErrNotFound
+	}
+	c.Set(fiber.HeaderContentType, f.Type)
+	c.Set(fiber.HeaderCacheControl, static.CacheControl)
+	c.Set(fiber.HeaderVary, fiber.HeaderAcceptEncoding)
+	if strings.Contains(c.Get(fiber.HeaderAcceptEncoding), "gzip") && len(f.Gzip) < len(f.Body) {
+		c.Set(fiber.HeaderContentEncoding, "gzip")
+		return c.Send(f.Gzip)
+	}
+	return c.Send(f.Body)
+}
+
+// attemptLimiter bounds how often a password may be tried, by address and by account.
+type attemptLimiter struct {
+	mu sync.Mutex
+	m  map[string]*tries
+}
+
+type tries struct {
+	n     int
+	until time.Time // when the count starts anew
+}
+
+const (
+	MaxTries  = 10
+	tryWindow = 10 * time.Minute
+)
+
+// allow counts a try under each key and returns when the next is possible, or the zero time when this one is. again says
+// that one before was refused already.
+func (l *attemptLimiter) allow(now time.Time, keys ...string) (wait time.Time, again bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.m == nil || len(l.m) > 10_000 {
+		l.m = map[string]*tries{}
+	}
+	for _, k := range keys {
+		t := l.m[k]
+		if t == nil || now.After(t.until) {
+			t = &tries{until: now.Add(tryWindow)}
+			l.m[k] = t
+		}
+		t.n++
+		if t.n > MaxTries && t.until.After(wait) {
+			wait = t.until
+		}
+		again = again || t.n > MaxTries+1
+	}
+	return wait, again
+}
+
+// forget takes the tries under the keys back, after one has succeeded.
+func (l *attemptLimiter) forget(keys ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range keys {
+		delete(l.m, k)
+	}
+}

@@ -1,0 +1,196 @@
+package pages
+
+import (
+	"context"
+	"net/http"
+	"net/mail"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/views"
+)
+
+// setupPage asks for the first user. It exists until there is one.
+func (a *Pages) setupPage(ctx context.Context, p *pageCtx) error {
+	if err := a.setupOpen(ctx); err != nil {
+		return err
+	}
+	return p.render(ctx, http.StatusOK, views.SetupPage(views.Setup{Page: p.frame("Set up Waybill", ""),
+		Form: views.Form{Values: map[string][]string{"code": {p.Query("code")}}}}))
+}
+
+// setupOpen returns an error when the set-up is over.
+func (a *Pages) setupOpen(ctx context.Context) error {
+	has, err := a.Store.HasUsers(ctx)
+	if err == nil && has {
+		err = &models.Error{Kind: models.KindNotFound, Message: "The set-up is over: there is a user already. Log in."}
+	}
+	return err
+}
+
+// doSetup makes the first user, logs them in and shows a first API key, this once.
+func (a *Pages) doSetup(ctx context.Context, p *pageCtx) error {
+	if err := a.setupOpen(ctx); err != nil {
+		return err
+	}
+	form := p.form()
+	again := func(err error) error {
+		if form.Err = api.Refusal(err); form.Err == nil {
+			return err
+		}
+		return p.render(ctx, form.Err.Status(), views.SetupPage(views.Setup{Page: refused(p.frame("Set up Waybill", "")), Form: form}))
+	}
+	if _, err := p.limitTries("setup:" + p.IP()); err != nil {
+		return err
+	}
+	ok, err := a.Store.CheckSetupCode(ctx, strings.TrimSpace(form.Value("code")))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return again(models.Invalid("code", "is not the one in the server's log"))
+	}
+	u, err := a.Store.CreateFirstUser(ctx, models.UserInput{Name: form.Value("name"), Email: form.Value("email"), Password: form.Value("password")})
+	if err != nil {
+		return again(err)
+	}
+	a.logins.forget("setup:" + p.IP())
+	token, err := a.Store.StartSession(ctx, u)
+	if err != nil {
+		return err
+	}
+	p.setCookie(SessionCookie, token, models.SessionLength)
+	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}, UserID: u.ID}
+	a.Audit(ctx, p.call, models.AllTenants(), "setup", u.Email, nil)
+	in := models.APIKeyInput{Name: "First key", Scopes: []models.Permission{models.MayPublish, models.MayRead, models.MayWrite, models.MayRetry}}
+	return p.createdKey(ctx, in, "Your first API key", views.HomeURL())
+}
+
+func (a *Pages) loginPage(ctx context.Context, p *pageCtx) error {
+	if actor, err := a.viewer(ctx, p.Ctx); err != nil {
+		return err
+	} else if actor != nil {
+		return p.Redirect(localPath(p.Query("return")), http.StatusSeeOther)
+	}
+	if has, err := a.Store.HasUsers(ctx); err != nil {
+		return err
+	} else if !has {
+		return p.Redirect(views.SetupURL(), http.StatusSeeOther)
+	}
+	v := views.Login{Page: p.frame("Log in", ""), Form: views.Form{Values: map[string][]string{"return": {p.Query("return")}}}}
+	switch {
+	case p.Query("ended") != "":
+		v.Notice = "Your session has ended. Log in to go on."
+	case p.Query("return") != "":
+		v.Notice = "Log in to see this page."
+	}
+	return p.render(ctx, http.StatusOK, views.LoginPage(v))
+}
+
+func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
+	form := p.form()
+	email := strings.ToLower(strings.TrimSpace(form.Value("email")))
+	keys := []string{"ip:" + p.IP(), "email:" + email}
+	again, err := p.limitTries(keys...)
+	var u *models.User
+	if err == nil {
+		u, err = a.Store.Login(ctx, email, form.Value("password"))
+	}
+	if err != nil {
+		form.Err = api.Refusal(err)
+		if form.Err == nil {
+			return err
+		}
+		if !again {
+			name := loginName(email)
+			p.call.Actor = &models.Actor{Name: name, Kind: models.ActorVisitor}
+			a.AuditFailure(ctx, p.call, models.AllTenants(), "session.login", name, err)
+			p.call.Actor = &models.Actor{}
+		}
+		delete(form.Values, "password")
+		return p.render(ctx, form.Err.Status(), views.LoginPage(views.Login{Page: refused(p.frame("Log in", "")), Form: form}))
+	}
+	a.logins.forget(keys...)
+	token, err := a.Store.StartSession(ctx, u)
+	if err != nil {
+		return err
+	}
+	p.setCookie(SessionCookie, token, models.SessionLength)
+	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser}
+	a.Audit(ctx, p.call, models.AllTenants(), "session.login", email, nil)
+	return p.Redirect(localPath(form.Value("return")), http.StatusSeeOther)
+}
+
+// loginName is what the audit log keeps of what somebody typed for an e-mail address: what is none may be a password.
+func loginName(typed string) string {
+	if a, err := mail.ParseAddress(typed); err != nil || a.Address != typed {
+		return "not an e-mail address"
+	}
+	return typed
+}
+
+// limitTries counts a try of a password or code and says when the next is possible, if this one is not. again says that
+// this was said before: such tries are not worth an entry of the audit log each, which anybody could fill with them.
+func (p *pageCtx) limitTries(keys ...string) (again bool, err error) {
+	now := time.Now()
+	wait, again := p.app.logins.allow(now, keys...)
+	if wait.IsZero() {
+		return false, nil
+	}
+	return again, &models.Error{Kind: models.KindLimited, RetryAfter: wait.Sub(now),
+		Message: "Too many tries. Try again after " + wait.UTC().Format("15:04") + " UTC."}
+}
+
+func (a *Pages) logout(ctx context.Context, p *pageCtx) error {
+	if err := a.Store.EndSession(ctx, p.Cookies(SessionCookie)); err != nil {
+		return err
+	}
+	p.setCookie(SessionCookie, "", -time.Hour)
+	return p.done(views.LoginURL(), said("You have logged out."))
+}
+
+// usePortalLink exchanges a single-use link for a session of one tenant, and leads to an address without the token.
+func (a *Pages) usePortalLink(ctx context.Context, p *pageCtx) error {
+	p.Set("Referrer-Policy", "no-referrer")
+	p.Set("Cache-Control", "no-store")
+	session, tenant, theme, err := a.Store.UsePortalLink(ctx, p.Params("token"))
+	if err != nil {
+		return err
+	}
+	if p.call.Actor, err = a.Store.Session(ctx, session); err != nil {
+		return err
+	}
+	if p.call.Actor != nil {
+		a.Audit(ctx, p.call, p.call.Scope(), "session.portal", tenant, nil)
+	}
+	p.setCookie(SessionCookie, session, 24*time.Hour)
+	if theme != "" {
+		p.setCookie(themeCookie, theme, preferenceLength)
+	}
+	return p.Redirect(views.OverviewURL(tenant), http.StatusSeeOther)
+}
+
+// preferenceLength is how long a browser keeps a viewer's preferences.
+const preferenceLength = 365 * 24 * time.Hour
+
+// setPreferences keeps what a viewer prefers in cookies of their browser.
+func (a *Pages) setPreferences(_ context.Context, p *pageCtx) error {
+	form := p.form()
+	switch theme := form.Value("theme"); theme {
+	case "light", "dark":
+		p.setCookie(themeCookie, theme, preferenceLength)
+	case "system":
+		p.setCookie(themeCookie, "", -time.Hour)
+	}
+	if form.Value("all") == "" {
+		return p.Redirect(localPath(form.Value("return")), http.StatusSeeOther)
+	}
+	if form.Value("shortcuts") == "true" {
+		p.setCookie(shortcutsCookie, "", -time.Hour)
+	} else {
+		p.setCookie(shortcutsCookie, "off", preferenceLength)
+	}
+	return p.done(localPath(form.Value("return")), said("Preferences saved in this browser."))
+}

@@ -1,0 +1,103 @@
+package pages
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/views"
+)
+
+func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
+	s, err := a.Store.TenantSettings(ctx, p.call.Scope(), p.tenant.ID)
+	if err != nil {
+		return err
+	}
+	form := views.Form{Values: map[string][]string{}}
+	for name, v := range map[string]*string{"name": s.Name, "signature": s.Signature, "header_prefix": s.HeaderPrefix, "enable_backlog": s.EnableBacklog} {
+		if v != nil {
+			form.Values[name] = []string{*v}
+		}
+	}
+	for name, n := range map[string]*int{"manual_retry_limit": s.ManualRetryLimit, "manual_retries_per_hour": s.ManualRetriesPerHour, "bulk_retry_limit": s.BulkRetryLimit} {
+		if n != nil {
+			form.Values[name] = []string{strconv.Itoa(*n)}
+		}
+	}
+	if s.RetryOn != nil {
+		form.Values["retry_on"] = []string{strings.Join(*s.RetryOn, ", ")}
+	}
+	return a.showTenantSettings(ctx, p, p.frame("Tenant settings", views.SectionSettings), form)
+}
+
+func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page, form views.Form) error {
+	d := a.SettingsOf(p.tenant.ID, &models.TenantSettings{}).Effective
+	number := func(n int) string {
+		if n == 0 {
+			return "no limit"
+		}
+		return strconv.Itoa(n)
+	}
+	retryOn := strings.Join(d.RetryOn, ", ")
+	if retryOn == "" {
+		retryOn = "those that may pass"
+	}
+	f.Crumbs = []views.Crumb{{Label: "Settings", URL: views.SettingsURL(p.tenant.ID)}}
+	f.API = apiCallOf("PATCH", `{"manual_retry_limit": 3, "enable_backlog": "keep"}`, "/tenants/", p.tenant.ID, "/settings")
+	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID", "manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
+		"bulk_retry_limit": number(d.BulkRetryLimit), "signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn, "enable_backlog": "deliver what was held"}}
+	return p.render(ctx, listStatus(form.Err), views.TenantSettingsPage(v))
+}
+
+// saveTenantSettings saves the whole form: a field that is empty is taken away.
+func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
+	form := p.form()
+	var in models.TenantSettings
+	bad := map[string]string{}
+	text := func(name string, to **string) {
+		if v := strings.TrimSpace(form.Value(name)); v != "" {
+			*to = &v
+		} else {
+			in.Remove(name)
+		}
+	}
+	number := func(name string, to **int) {
+		var v *string
+		if text(name, &v); v == nil {
+			return
+		}
+		n, err := strconv.Atoi(*v)
+		if err != nil {
+			bad[name] = "must be a whole number"
+		}
+		*to = &n
+	}
+	text("name", &in.Name)
+	number("manual_retry_limit", &in.ManualRetryLimit)
+	number("manual_retries_per_hour", &in.ManualRetriesPerHour)
+	number("bulk_retry_limit", &in.BulkRetryLimit)
+	text("signature", &in.Signature)
+	text("header_prefix", &in.HeaderPrefix)
+	text("enable_backlog", &in.EnableBacklog)
+	var retryOn *string
+	if text("retry_on", &retryOn); retryOn != nil {
+		l := config.List(*retryOn)
+		in.RetryOn = &l
+	}
+	var err error
+	if len(bad) > 0 {
+		err = &models.Error{Kind: models.KindInvalid, Message: "validation error", Fields: bad}
+	} else {
+		_, err = a.UpdateTenantSettings(ctx, p.call, &api.TenantSettingsRequest{Tenant: p.tenant.ID, Body: in})
+	}
+	if err != nil {
+		if form.Err = api.Refusal(err); form.Err == nil {
+			return err
+		}
+		return a.showTenantSettings(ctx, p, refused(p.frame("Tenant settings", views.SectionSettings)), form)
+	}
+	return p.done(views.TenantSettingsURL(p.tenant.ID), said("The settings were saved."))
+}
