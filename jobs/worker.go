@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/waybill-dev/waybill/adapters"
@@ -140,7 +139,7 @@ func (w *Worker) start(ctx context.Context) error {
 	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
 		return upkeepArgs{}, &river.InsertOpts{Queue: queue.Maintenance, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
 	}, &river.PeriodicJobOpts{RunOnStart: true})
-	client, err := river.NewClient(riverpgxv5.New(w.store.Jobs), &river.Config{
+	client, err := river.NewClient(newDriver(w.store.Jobs), &river.Config{
 		ID:     w.process.ID,
 		Schema: queue.Schema,
 		Logger: slog.New(&quieter{w.log.Handler()}),

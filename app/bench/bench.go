@@ -43,6 +43,7 @@ var benchCases = []benchCase{
 	{name: "fair", about: "50 events a second, while one tenant's endpoint hangs with 2,000 queued and another's fails with 100,000", publishers: 16, events: 1_500, rate: 50, fanOut: 1, run: measureFairness},
 	{name: "backlog", about: "as one, with 1,000,000 deliveries held or waiting for a retry", publishers: 64, events: 40_000, fanOut: 1, run: measureWithBacklog},
 	{name: "spread", about: "10,000 destinations of 1,000 tenants", publishers: 64, events: 40_000, fanOut: 1, run: measureSpread},
+	{name: "idle", about: "64 destinations of 64 tenants, after a rest in which PostgreSQL has vacuumed and analyzed all tables", publishers: 64, events: 40_000, fanOut: 1, run: measureAfterRest},
 	{name: "rabbitmq", about: "64 publishers, one RabbitMQ exchange", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true},
 	{name: "kafka", about: "64 publishers, one Kafka topic", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true},
 }
