@@ -29,11 +29,11 @@ func (*deliverWorker) Timeout(*river.Job[queue.Batch]) time.Duration { return -1
 
 var errNotAlive = errors.New("this process has not been seen by the database for too long and must not send")
 
-// settled is the error with which a job ends whose row is as it should be, and which River therefore must not write. It
-// writes a quarter of a second later, or when the database is back, and by the job's id alone: when the job has been taken
-// over meanwhile, or taken up again after PostgreSQL has forgotten in a crash that it was begun, River would complete it
-// under the hands of whoever runs it now, and its deliveries would be in a state that nobody touches again. To River this
-// is an error about several jobs, none of which it has to report.
+// settled is the error that ends every job: its row is as it should be, and River must not write it. River writes the end of
+// a job a quarter of a second later, or when the database is back, and by the job's id alone. If another worker has the job by
+// then (because of a takeover, or because PostgreSQL lost the start of the job in a crash), River would complete it although
+// it still runs, and nobody would touch its deliveries again. River reads this error as one about several jobs, none of which
+// it has to report.
 type settled struct{}
 
 func (settled) Error() string               { return "the job is settled" }

@@ -270,7 +270,7 @@ func (w *Worker) recall(l *lane, e *models.Endpoint) {
 	})
 }
 
-// quieter passes River's log on, but for what is no news.
+// quieter passes River's log on, without messages about a normal stop.
 type quieter struct{ slog.Handler }
 
 func (q *quieter) Enabled(ctx context.Context, l slog.Level) bool {

@@ -30,7 +30,7 @@ func (s *Store) notification(ctx context.Context, where string, args ...any) (*N
 	return pgx.CollectExactlyOneRow(rows, scanNotification)
 }
 
-// ClaimNotification lets a process send a notification. free is false while another living process has claimed it.
+// ClaimNotification lets a process send a notification. free is false while a living process holds the claim.
 //
 // The claim is committed to disk before the notice is sent: whose job it is can be forgotten in a crash of PostgreSQL, and
 // another worker would send it too. A claim ends with its process's row in processes.
@@ -81,7 +81,7 @@ func (s *Store) NotificationToSend(ctx context.Context, id uuid.UUID) (*Notifica
 }
 
 // AlertResponse is the beginning of what the receiver answered to the last attempt that failed while an alert was open;
-// empty when it answered nothing, or the attempt is kept no more.
+// empty when it answered nothing, or when the attempt is deleted by now.
 func (s *Store) AlertResponse(ctx context.Context, a *Alert) (string, error) {
 	if a.Detail.LastFailure == nil {
 		return "", nil
