@@ -61,7 +61,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		}
 	}()
 	if cfg.Private() {
-		a.pg, err = postgres.Start(ctx, postgres.Options{Dir: cfg.DataDir, Logf: func(f string, args ...any) { log.Info(fmt.Sprintf(f, args...)) }})
+		a.pg, err = postgres.Start(ctx, postgres.Options{Dir: cfg.DataDir, Socket: true, Logf: func(f string, args ...any) { log.Info(fmt.Sprintf(f, args...)) }})
 		if err != nil {
 			return nil, err
 		}

@@ -65,7 +65,7 @@ func startBench(ctx context.Context) (b *bencher, err error) {
 	b.host = "http://" + ln.Addr().String()
 	b.sink = &fasthttp.Server{Handler: b.receive, NoDefaultServerHeader: true}
 	go func() { _ = b.sink.Serve(ln) }() // ends with stop
-	if b.pg, err = postgres.Start(ctx, postgres.Options{Dir: b.dir}); err != nil {
+	if b.pg, err = postgres.Start(ctx, postgres.Options{Dir: b.dir, Socket: true}); err != nil {
 		return b, err
 	}
 	return b, b.serve(ctx)
