@@ -69,7 +69,7 @@ func readValue(path string) (string, error) {
 	case info.Size() > maxValueBytes:
 		return "", fmt.Errorf("%s is larger than 64 KiB; is it the right file?", path)
 	}
-	b, err := os.ReadFile(path) //nolint:gosec // the operator names it
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}

@@ -42,7 +42,7 @@ cleanup() {
 }
 trap cleanup EXIT
 SOURCE_DATE_EPOCH=$(git show -s --format=%ct HEAD)
-export VERSION SOURCE_DATE_EPOCH TZ=UTC LC_ALL=C CGO_ENABLED=0 GOFLAGS= GOAMD64=v1 GOARM64=v8.0
+export VERSION SOURCE_DATE_EPOCH TZ=UTC LC_ALL=C CGO_ENABLED=0 GOFLAGS='' GOAMD64=v1 GOARM64=v8.0
 umask 022
 
 # The tools' own versions are in deploy/release/go.mod, with checksums.
@@ -85,7 +85,7 @@ make_all() (
 		find "$dir" -name '*.go' -delete
 		tar --sort=name --format=gnu --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -C "$source/release" -c "$name" | gzip -n9 >"$out/$name.tar.gz"
 	done
-	if [ "$(ls "$out"/*.tar.gz | wc -l)" = 4 ]; then
+	if [ "$(find "$out" -name '*.tar.gz' | wc -l)" = 4 ]; then
 		local formula
 		formula=$(sed -e "s|@VERSION@|$number|g" -e "s|@URL@|$RELEASE_URL|g" deploy/package/waybill.rb.in)
 		for platform in darwin_arm64 darwin_amd64 linux_arm64 linux_amd64; do

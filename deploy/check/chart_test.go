@@ -188,7 +188,7 @@ func TestChartCheckers(t *testing.T) {
 		}
 		path := write(t, t.TempDir(), "manifests.yaml", manifests)
 		if validate != "" {
-			if out, err := exec.CommandContext(t.Context(), validate, "--strict", "--version", "1.34", path).CombinedOutput(); err != nil {
+			if out, err := exec.CommandContext(t.Context(), validate, "--strict", "--kubernetes-version", "1.34", path).CombinedOutput(); err != nil {
 				t.Errorf("%s: %v: %s", name, err, out)
 			}
 		}

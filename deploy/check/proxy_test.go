@@ -252,7 +252,7 @@ func waybill(t *testing.T) string {
 // waybillHome is a directory that PostgreSQL's account can reach, for PostgreSQL does not run as root.
 func waybillHome(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "waybill-")
+	dir, err := os.MkdirTemp("", "waybill-") //nolint:usetesting // t.TempDir is for root only
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}

@@ -45,7 +45,7 @@ systemctl stop waybill@serve
 [ "$(systemctl show -P Result waybill@serve)" = success ] || die "serve did not stop cleanly"
 
 step "use web and work, with a PostgreSQL server and secrets in /etc/credstore"
-bin=$(dirname "$(ls -d /usr/lib/postgresql/*/bin/postgres | tail -n 1)")
+bin=$(dirname "$(compgen -G "/usr/lib/postgresql/*/bin/postgres" | tail -n 1)")
 id postgres >/dev/null 2>&1 || useradd --system postgres
 install -d -o postgres /pg
 runuser -u postgres -- "$bin/initdb" -D /pg/data -A trust -U waybill >/dev/null
@@ -124,5 +124,5 @@ diff <(cd /rpm && find etc usr -type f | sort) <(dpkg-deb -c new.deb | awk '!/\/
 rpm --root /rpm -e --noscripts waybill
 [ ! -e /rpm/usr/bin/waybill ]
 
-touch done
+touch passed
 step "passed"

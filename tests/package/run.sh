@@ -45,4 +45,4 @@ done
 timeout 300 systemd-nspawn --quiet --directory $root --bind /mnt/shared:/shared --private-network --register=no --keep-unit \
 	--console=pipe --boot systemd.unit=drill.target >/mnt/boot 2>&1 </dev/null || true
 cat /mnt/shared/log 2>/dev/null || tail -n 40 /mnt/boot
-[ -e /mnt/shared/done ]
+[ -e /mnt/shared/passed ]
