@@ -53,8 +53,9 @@ release() {
 }
 
 package() {
-	if [ "$(uname)" != Linux ] || [ "$(id -u)" != 0 ] || ! have systemd-nspawn || ! have rpm || ! compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; then
-		missing+=("the packages: they need root on Linux, systemd-nspawn, rpm and PostgreSQL's programs")
+	if [ "$(uname)" != Linux ] || [ "$(id -u)" != 0 ] || ! unshare --mount true 2>/dev/null ||
+		! have systemd-nspawn || ! have rpm || ! compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; then
+		missing+=("the packages: they need root on Linux that may mount, systemd-nspawn, rpm and PostgreSQL's programs")
 		return
 	fi
 	say "The life of the packages"

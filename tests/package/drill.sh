@@ -80,7 +80,7 @@ touch /tmp/accepted
 	n=0
 	while [ ! -e /tmp/stop ]; do
 		n=$((n + 1))
-		if publish "evt_load_$n" 2>/dev/null | grep -q '"id":"evt_load_'; then echo "evt_load_$n" >>/tmp/accepted; fi
+		if publish "evt_load_$n" 2>/dev/null | grep -q '"id":"evt_load_'; then echo "evt_load_$n $EPOCHREALTIME" >>/tmp/accepted; fi
 	done
 ) &
 load=$!
@@ -96,8 +96,9 @@ for unit in web work; do
 	[ "$(readlink "/proc/$(systemctl show -P MainPID waybill@$unit)/exe")" = /usr/bin/waybill ] || die "$unit runs the old program"
 done
 grep -qx 'METRICS_ADDR=' /etc/waybill/waybill.env || die "the settings are lost"
+step "the longest pause was $(awk 'NR > 1 && $2 - last > most { most = $2 - last } { last = $2 } END { printf "%.1f", most }' /tmp/accepted) s"
 step "all $(wc -l </tmp/accepted) accepted events are delivered"
-while read -r event; do
+while read -r event _; do
 	timeout 20 bash -c "until curl -fsS '$api/api/v1/events/$event/deliveries?tenant_id=acme' -H 'Authorization: Bearer $key' | grep -q '\"status\":\"delivered\"'; do sleep 0.2; done" ||
 		die "$event was accepted and is not delivered"
 done </tmp/accepted
