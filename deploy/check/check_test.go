@@ -116,3 +116,15 @@ func await(t *testing.T, what string, so func() bool) {
 		<-time.After(50 * time.Millisecond)
 	}
 }
+
+// document is that of the manifests which has this line.
+func document(t *testing.T, manifests, line string) string {
+	t.Helper()
+	for _, doc := range strings.Split(manifests, "\n---") {
+		if strings.Contains(doc, "\n"+line+"\n") {
+			return doc
+		}
+	}
+	t.Fatalf("no manifest has %q", line)
+	return ""
+}
