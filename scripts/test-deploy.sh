@@ -140,7 +140,7 @@ cluster() {
 	local tries=0
 	until curl -fsk "https://127.0.0.1:$api/readyz" -H "Authorization: Bearer $token" >/dev/null 2>&1; do
 		tries=$((tries + 1))
-		if [ $tries -gt 300 ]; then
+		if [ "$tries" -gt 300 ]; then
 			tail -n 5 "$dir/server.log" >&2
 			failed=1
 			return
