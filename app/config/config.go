@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/mail"
@@ -30,7 +31,7 @@ import (
 	"github.com/waybill-dev/waybill/models/seal"
 )
 
-// Config is what the environment says. It is read in this file and config_traces.go only, and every problem is reported at once.
+// Config is what the environment says. It is read in this package only, and every problem is reported at once.
 type Config struct {
 	Role string // the command: serve, web or work
 
@@ -357,10 +358,15 @@ var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*/*$`)
 // that serve makes up are written to DataDir by Config.Secrets, not here.
 func ReadConfig(role string, env func(string) string) (*Config, error) {
 	c := &Config{Role: role}
+	files := &files{env: env}
+	env = files.get
 	r := &reader{c, env}
 	var problems []string
 	for _, v := range variables() {
 		value, name := lookUp(env, v.name)
+		if files.problems[name] != nil {
+			continue
+		}
 		if value == "" {
 			value = v.dflt
 		}
@@ -368,10 +374,13 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 			problems = append(problems, fmt.Sprintf("%s: %v", name, err))
 		}
 	}
-	if c.DatabaseURL == "" && role != "serve" && role != "doctor" {
+	for _, name := range slices.Sorted(maps.Keys(files.problems)) {
+		problems = append(problems, fmt.Sprintf("%s: %v", name, files.problems[name]))
+	}
+	if env("DATABASE_URL") == "" && role != "serve" && role != "doctor" && files.problems["DATABASE_URL"] == nil {
 		problems = append(problems, "DATABASE_URL: is required (only `waybill serve` brings its own PostgreSQL)")
 	}
-	if c.SecretKey == "" && (role == "web" || role == "work") {
+	if env("SECRET_KEY") == "" && (role == "web" || role == "work") && files.problems["SECRET_KEY"] == nil {
 		problems = append(problems, "SECRET_KEY: is required; make one with `openssl rand -base64 32` and give the same to every process")
 	}
 	if (c.AdminEmail == "") != (c.AdminPass == "") {
@@ -468,7 +477,8 @@ func (c *Config) Rules() models.Rules {
 // EnvExample is the text of .env.example.
 func EnvExample() string {
 	var b strings.Builder
-	b.WriteString("# Every variable that Waybill reads, with its default. Durations are written 10s, 5m, 6h.\n")
+	b.WriteString("# Every variable that Waybill reads, with its default. Durations are written 10s, 5m, 6h.\n" +
+		"# Each may be given as a file instead, which is for secrets: SECRET_KEY_FILE=/run/secrets/secret_key.\n")
 	for _, v := range variables() {
 		fmt.Fprintf(&b, "\n# %s\n#%s=%s\n", v.help, v.name, v.dflt)
 	}
