@@ -135,7 +135,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, actor *Actor, in APIKeyInput) 
 	secret := KeyPrefix + base64.RawURLEncoding.EncodeToString(raw[:])
 	k.Hint = secret[:6] + "…" + secret[len(secret)-4:]
 	hash := sha256.Sum256([]byte(secret))
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := s.InTx(ctx, func(tx *Tx) error {
 		_, err := tx.Exec(ctx, `insert into api_keys (id, name, hash, hint, scopes, tenant_key, created_by, created_at, expires_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, k.ID, k.Name, hash[:], k.Hint, k.Scopes, k.TenantKey, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
 		return err

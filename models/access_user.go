@@ -62,7 +62,7 @@ func (s *Store) CreateFirstUser(ctx context.Context, in UserInput) (*User, error
 		return nil, err
 	}
 	u := &User{ID: uuid.Must(uuid.NewV7()), Email: in.Email, Name: in.Name, CreatedAt: time.Now().UTC()}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		if _, err := tx.Pgx.Exec(ctx, "lock table users in share row exclusive mode"); err != nil {
 			return err
 		}

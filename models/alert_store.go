@@ -133,8 +133,7 @@ func (s *Store) tellAcknowledged(ctx context.Context, a *Alert) error {
 	if a.Muted(time.Now()) {
 		return nil
 	}
-	committed := func() {}
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	return s.InTx(ctx, func(tx *Tx) error {
 		rows, err := tx.Query(ctx, `select distinct on (n.channel_key) n.channel_key, n.notice from notifications n join channels c on c.key = n.channel_key
 			where n.alert_id = $1 and n.kind in ('opened', 'repeated') and n.status in ('queued', 'sent') and c.deleted_at is null order by n.channel_key, n.id desc`, a.Key)
 		if err != nil {
@@ -156,13 +155,8 @@ func (s *Store) tellAcknowledged(ctx context.Context, a *Alert) error {
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		committed, err = s.insertNotifications(ctx, tx, list)
-		return err
+		return s.insertNotifications(ctx, tx, list)
 	})
-	if err == nil {
-		committed()
-	}
-	return err
 }
 
 // alertMessage checks what somebody says about an alert.
@@ -195,22 +189,20 @@ func (s *Store) ResolveAlert(ctx context.Context, scope Scope, tenantID, id, act
 	if message != "" {
 		why = "Resolved by " + actorName(actor) + ": " + message + alertrule.Ended(message)
 	}
-	committed := func() {}
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		var n int
-		if committed, n, err = s.endAlerts(ctx, tx, r, &a.Key, why); err != nil {
+	err = s.InTx(ctx, func(tx *Tx) error {
+		n, err := s.endAlerts(ctx, tx, r, &a.Key, why)
+		if err != nil {
 			return err
 		}
 		if n == 0 {
 			return conflict("The alert is resolved already.")
 		}
-		_, err := tx.Exec(ctx, "update alerts set resolved_by = $2, quiet = true where id = $1", a.Key, actorName(actor))
+		_, err = tx.Exec(ctx, "update alerts set resolved_by = $2, quiet = true where id = $1", a.Key, actorName(actor))
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	committed()
 	return s.Alert(ctx, scope, tenantID, id)
 }
 

@@ -249,7 +249,7 @@ func (s *Store) StartBulkRetry(ctx context.Context, scope Scope, in BulkInput) (
 		return nil, false, err
 	}
 	key := uuid.Must(uuid.NewV7())
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		var open int
 		if err := tx.Pgx.QueryRow(ctx, "select count(*) from bulk_retries where tenant_key = $1 and finished_at is null", c.tenant).Scan(&open); err != nil {
 			return err

@@ -44,7 +44,7 @@ func (s *Store) changeBulk(ctx context.Context, scope Scope, id, actor string, t
 	if err != nil {
 		return nil, err
 	}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		now, err := bulkRow(ctx, tx.Pgx, " where b.id = $1 for update of b", b.Key)
 		if err != nil {
 			return err

@@ -159,7 +159,7 @@ func (s *Store) CreateChannel(ctx context.Context, scope Scope, tenantID string,
 	}
 	var nothing *snapshot
 	c.Changes = nothing.changes(c.snapshot())
-	return c, s.InTx(ctx, func(_ context.Context, tx *Tx) error { return tx.DB.Create(c).Error })
+	return c, s.InTx(ctx, func(tx *Tx) error { return tx.DB.Create(c).Error })
 }
 
 // UpdateChannel changes a channel.
@@ -168,7 +168,7 @@ func (s *Store) UpdateChannel(ctx context.Context, scope Scope, tenantID, id str
 	if err != nil {
 		return nil, err
 	}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		if _, err := tx.Pgx.Exec(ctx, "select 1 from channels where owner_key = $1 and id = $2 for update", owner, id); err != nil {
 			return err
 		}

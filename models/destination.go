@@ -319,7 +319,7 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 			}
 		}
 		if blocking && d.OnExhausted != ExhaustedBlock {
-			if err := s.unblock(ctx, tx.Pgx, d.Key); err != nil {
+			if err := s.unblock(ctx, tx, d.Key); err != nil {
 				return err
 			}
 		}

@@ -117,8 +117,7 @@ func (s *Store) ReleaseHeld(ctx context.Context, r queue.Release) (moved int, er
 }
 
 func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid.UUID) (n int, last uuid.UUID, err error) {
-	committed := func() {}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		set := "status = 'pending', reason = null, retry_id = null, retry_from = null"
 		if r.Action == BacklogDrop {
 			set = "status = 'cancelled', reason = 'Dropped from the backlog by '||$5"
@@ -156,13 +155,11 @@ func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
-		committed, err = s.Queue.Enqueue(ctx, tx, jobs)
-		return err
+		return s.Queue.Enqueue(ctx, tx, jobs)
 	})
 	if err != nil {
 		return 0, last, fmt.Errorf("release held deliveries: %w", err)
 	}
-	committed()
 	return n, last, nil
 }
 

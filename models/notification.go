@@ -233,15 +233,10 @@ func (s *Store) Resend(ctx context.Context, scope Scope, tenantID, id, actor str
 		DestinationKey: old.DestinationKey, Kind: old.Kind, Status: NotificationQueued, Reason: "Sent again by " + actorName(actor) + ": " + old.ID() + ".",
 		Notice: old.Notice, Actor: actor, CreatedAt: now, DueAt: &now}
 	n.Notice.ID = n.ID()
-	committed := func() {}
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		committed, err = s.insertNotifications(ctx, tx, []*Notification{n})
-		return err
-	})
+	err = s.InTx(ctx, func(tx *Tx) error { return s.insertNotifications(ctx, tx, []*Notification{n}) })
 	if err != nil {
 		return nil, err
 	}
-	committed()
 	return s.Notification(ctx, scope, tenantID, n.ID())
 }
 

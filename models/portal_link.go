@@ -65,7 +65,7 @@ func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID stri
 	}
 	plain, hash := token()
 	l = &PortalLink{ID: portalLinkID(hash), Theme: in.Theme, SingleUse: in.SingleUse, CreatedBy: in.Actor}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		return tx.Pgx.QueryRow(ctx, `insert into portal_links (token_hash, tenant_key, theme, single_use, created_by, expires_at)
 			values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
 			returning created_at, expires_at`, hash, t.Key, in.Theme, in.SingleUse, in.Actor, in.For.Seconds()).Scan(&l.CreatedAt, &l.ExpiresAt)
@@ -109,7 +109,7 @@ func (s *Store) RevokePortalLink(ctx context.Context, scope Scope, tenantID, id 
 	if err != nil || len(hash) != portalLinkBytes || !strings.HasPrefix(id, portalLinkPrefix) {
 		return unknown
 	}
-	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	return s.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Pgx.Exec(ctx, "delete from portal_links l where tenant_key = $1 and substring(token_hash for $3) = $2 and "+liveLink,
 			t.Key, hash, portalLinkBytes)
 		if err == nil && tag.RowsAffected() == 0 {
@@ -123,7 +123,7 @@ func (s *Store) RevokePortalLink(ctx context.Context, scope Scope, tenantID, id 
 func (s *Store) UsePortalLink(ctx context.Context, plain string) (session, tenantID, theme string, err error) {
 	hash := sha256.Sum256([]byte(plain))
 	session, sessionHash := token()
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		var key int64
 		err := tx.Pgx.QueryRow(ctx, `update portal_links l set used_at = now() from tenants t
 			where l.token_hash = $1 and `+liveLink+` and t.key = l.tenant_key and t.deleted_at is null

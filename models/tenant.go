@@ -150,7 +150,7 @@ func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[stri
 		return nil, false, err
 	}
 	t = &Tenant{}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		var before Tenant
 		err := tx.DB.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ? and deleted_at is null", id).Take(&before).Error
 		if err != nil && !errors.Is(err, gorm.ErrRecordNotFound) {
@@ -276,7 +276,7 @@ func (s *Store) TenantSummary(ctx context.Context, scope Scope, id string) (*Ten
 // transactions of that tenant that are under way and raises the tenant's version, so that whatever is accepted after
 // the change has committed is routed with it.
 func (s *Store) changeDestinations(ctx context.Context, t *Tenant, fn func(context.Context, *Tx) error) error {
-	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	return s.InTx(ctx, func(tx *Tx) error {
 		if _, err := tx.Pgx.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockTenant), lockHash(t.ID)); err != nil {
 			return err
 		}

@@ -138,7 +138,7 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) (changes []Change, create
 		return nil, false, err
 	}
 	before := &Topic{}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		err := tx.QueryRow(ctx, "select description, example, schema, enforce from topics where name = $1 for update", t.Name).Scan(&before.Description, &before.Example, &before.Schema, &before.Enforce)
 		if created = errors.Is(err, pgx.ErrNoRows); err != nil && !created {
 			return err
@@ -165,7 +165,7 @@ func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 	if slices.Contains(s.Topics, name) {
 		return conflict("The topic %q is set by TOPICS in the environment. Remove it there.", name)
 	}
-	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := s.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Exec(ctx, "delete from topics where name = $1", name)
 		if err == nil && tag.RowsAffected() == 0 {
 			return notFound("There is no topic %q in the catalogue.", cut(name, 80))

@@ -166,7 +166,7 @@ func (s *Store) Unsubscribe(ctx context.Context, token, ip, requestID string) (*
 	if u.Channel.OwnerKey != 0 {
 		scope = Scope{key: u.Channel.OwnerKey}
 	}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Exec(ctx, "insert into channel_unsubscribes (channel_key, address) values ($1, lower($2)) on conflict do nothing", u.Channel.Key, u.Address)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
