@@ -66,7 +66,10 @@ func (s *Store) CreateAlertRule(ctx context.Context, scope Scope, tenantID strin
 		if err := tx.DB.Create(r).Error; err != nil {
 			return err
 		}
-		return noteRule(ctx, tx, r, true)
+		if err := noteRule(ctx, tx, r, true); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(r.OwnerKey), Action: "alert_rule.create", Object: r.ID, Changes: r.Changes})
 	})
 }
 
@@ -104,7 +107,10 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		if err := tx.DB.Save(r).Error; err != nil {
 			return err
 		}
-		return noteRule(ctx, tx, r, false)
+		if err := noteRule(ctx, tx, r, false); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(owner), Action: "alert_rule.update", Object: r.ID, Changes: r.Changes, Detail: map[string]any{"name": r.Name}})
 	})
 	return r, err
 }
@@ -123,7 +129,11 @@ func (s *Store) DeleteAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		if res.Error != nil || res.RowsAffected == 0 { // somebody else was faster
 			return res.Error
 		}
-		return noteDeleted(ctx, tx.Pgx, r.OwnerKey, FeedRule, r.ID)
+		if err := noteDeleted(ctx, tx.Pgx, r.OwnerKey, FeedRule, r.ID); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(r.OwnerKey), Action: "alert_rule.delete", Object: r.ID,
+			Detail: map[string]any{"name": r.Name, "when": r.Condition.Sentence()}})
 	})
 }
 

@@ -73,7 +73,7 @@ func (s *Store) CountBulkRetry(ctx context.Context, key uuid.UUID, run int) (ove
 			changed_at = case when status <> $2 then now() else changed_at end where id = $1`, key, b.Status, b.Delivered, b.Failed, b.Unsent, finished); err != nil || finished == nil {
 			return err
 		}
-		return b.outcome().write(ctx, tx)
+		return tx.Audit(ctx, b.outcome())
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return true, nil

@@ -227,8 +227,14 @@ func (s *Store) RetryDelivery(ctx context.Context, scope Scope, k DeliveryKey, t
 // retryDelivery queues a delivery that was read. It notes how many attempts were made before the one that was asked for.
 func (s *Store) retryDelivery(ctx context.Context, d *Delivery, trigger, actor string) (queued bool, err error) {
 	err = s.InTx(ctx, func(tx *Tx) error {
-		queued, err = s.retryInTx(ctx, tx, d, trigger, actor)
-		return err
+		if queued, err = s.retryInTx(ctx, tx, d, trigger, actor); err != nil {
+			return err
+		}
+		detail := map[string]any{"event": d.PublicEventID, "destination": d.DestinationID, "queued": queued}
+		if queued {
+			detail["attempt"] = d.NextAttemptID()
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Action: "delivery.retry", Object: d.ID(), Detail: detail})
 	})
 	return queued && err == nil, err
 }
@@ -365,10 +371,16 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 				return err
 			}
 			jobs, err := passOn(ctx, tx.Pgx, []DeliveryKey{d.DeliveryKey})
-			if err != nil || len(jobs) == 0 {
+			if err != nil {
 				return err
 			}
-			return s.Queue.Enqueue(ctx, tx, jobs)
+			if len(jobs) > 0 {
+				if err := s.Queue.Enqueue(ctx, tx, jobs); err != nil {
+					return err
+				}
+			}
+			return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Action: "delivery.cancel", Object: d.ID(),
+				Detail: map[string]any{"event": d.PublicEventID, "destination": d.DestinationID}})
 		}
 		if err == nil {
 			return conflict("The delivery is %s; only one that is pending, retrying or held can be cancelled.", strings.ReplaceAll(d.Status, "_", " "))

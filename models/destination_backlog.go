@@ -87,7 +87,11 @@ func (s *Store) ActOnBacklog(ctx context.Context, scope Scope, tenantID, id, act
 		if err != nil {
 			return err
 		}
-		return s.enqueueRelease(ctx, tx, r)
+		if err := s.enqueueRelease(ctx, tx, r); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Action: "destination.backlog", Object: d.ID,
+			Detail: map[string]any{"action": b.Action, "since": b.Since, "until": b.Until, "count": count}})
 	})
 	return count, err
 }

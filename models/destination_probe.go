@@ -20,19 +20,6 @@ type probe struct {
 	Asker             // who asked for it, and how
 }
 
-// Asker is who asked for something that is carried out later, as the audit log names them then.
-type Asker struct {
-	Actor     string `json:"actor"`
-	ActorKind string `json:"actor_type,omitempty"` // one of ActorKinds
-	IP        string `json:"ip,omitempty"`
-	RequestID string `json:"request_id,omitempty"`
-}
-
-// entry begins a line of the audit log about what they asked for.
-func (a Asker) entry(scope Scope, action, object string) AuditEntry {
-	return AuditEntry{Scope: scope, Actor: a.Actor, ActorKind: a.ActorKind, IP: a.IP, RequestID: a.RequestID, Action: action, Object: object}
-}
-
 // maxProbeWait is the longest wait between two probes that the server makes by itself.
 const maxProbeWait = 6 * time.Hour
 
@@ -50,6 +37,7 @@ func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id 
 		if err == nil && !probing {
 			err = s.enable(ctx, tx, d, by.Actor, backlog)
 		}
+		d.audit(map[bool]string{true: "destination.probe", false: "destination.enable"}[probing], map[string]any{"backlog": backlog.Action})
 		return err
 	})
 	return d, probing, err
@@ -129,7 +117,7 @@ func (s *Store) settleProbe(ctx context.Context, tenantID, id string, p probe, a
 				return err
 			}
 		}
-		return entry.write(ctx, tx.Pgx)
+		return tx.Audit(ctx, entry)
 	})
 	return err
 }

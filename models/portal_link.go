@@ -66,9 +66,13 @@ func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID stri
 	plain, hash := token()
 	l = &PortalLink{ID: portalLinkID(hash), Theme: in.Theme, SingleUse: in.SingleUse, CreatedBy: in.Actor}
 	err = s.InTx(ctx, func(tx *Tx) error {
-		return tx.Pgx.QueryRow(ctx, `insert into portal_links (token_hash, tenant_key, theme, single_use, created_by, expires_at)
+		err := tx.Pgx.QueryRow(ctx, `insert into portal_links (token_hash, tenant_key, theme, single_use, created_by, expires_at)
 			values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
 			returning created_at, expires_at`, hash, t.Key, in.Theme, in.SingleUse, in.Actor, in.For.Seconds()).Scan(&l.CreatedAt, &l.ExpiresAt)
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "portal_link.create", Object: l.ID, Detail: map[string]any{"expires_at": l.ExpiresAt, "single_use": l.SingleUse}})
 	})
 	return l, plain, err
 }
@@ -115,7 +119,10 @@ func (s *Store) RevokePortalLink(ctx context.Context, scope Scope, tenantID, id 
 		if err == nil && tag.RowsAffected() == 0 {
 			return unknown
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "portal_link.revoke", Object: id})
 	})
 }
 
@@ -135,7 +142,11 @@ func (s *Store) UsePortalLink(ctx context.Context, plain string) (session, tenan
 			return err
 		}
 		_, err = tx.Pgx.Exec(ctx, "insert into sessions (token_hash, tenant_key, expires_at) values ($1, $2, $3)", sessionHash, key, time.Now().Add(portalLength))
-		return err
+		if err != nil {
+			return err
+		}
+		actor := portalActor(key, tenantID)
+		return tx.Audit(ctx, AuditEntry{Scope: actor.Scope, Actor: actor.Name, ActorKind: actor.Kind, Action: "session.portal", Object: tenantID})
 	})
 	return session, tenantID, theme, err
 }

@@ -171,6 +171,14 @@ func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[stri
 		if !created && len(t.Changes) == 0 {
 			return nil
 		}
+		action := "tenant.update"
+		if created {
+			action = "tenant.create"
+		}
+		// Only here: platforms put their tenants again and again.
+		if err := tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: action, Object: t.ID, Changes: t.Changes}); err != nil {
+			return err
+		}
 		if err := noteTenant(ctx, tx, t, created); err != nil || !created {
 			return err
 		}
@@ -205,7 +213,10 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 		if err := noteTenantDeleted(ctx, tx, t, now); err != nil {
 			return err
 		}
-		return tx.DB.Model(t).Where("key = ?", t.Key).Update("deleted_at", now).Error
+		if err := tx.DB.Model(t).Where("key = ?", t.Key).Update("deleted_at", now).Error; err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "tenant.delete", Object: t.ID})
 	})
 }
 
