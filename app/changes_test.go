@@ -209,7 +209,7 @@ func TestLateChanges(t *testing.T) {
 	for i := range commit {
 		commit[i] = make(chan struct{})
 		go func() {
-			done <- a.Store.InTx(ctx, func(ctx context.Context, tx *models.Tx) error {
+			done <- a.Store.InTx(ctx, func(tx *models.Tx) error {
 				_, err := tx.Pgx.Exec(ctx, "insert into changes (type, action, object) values ('destination', 'updated', $1)", fmt.Sprint("late", i))
 				begun <- struct{}{}
 				<-commit[i]

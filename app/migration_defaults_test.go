@@ -99,7 +99,7 @@ func TestMigrationDefaults(t *testing.T) {
 	create("globex", "before", "")
 	outpost, prefix, drop := "outpost", "x-globex-", "drop"
 	set := models.TenantSettings{Signature: &outpost, HeaderPrefix: &prefix, RetryOn: &[]string{"5xx"}, EnableBacklog: &drop}
-	if _, _, err := a.Store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", set); err != nil {
+	if _, err := a.Store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", set); err != nil {
 		t.Fatal(err)
 	}
 	if n := attempts("globex", "before"); n != "1" {
@@ -148,7 +148,7 @@ func TestMigrationDefaults(t *testing.T) {
 	// What is wrong is said at its field.
 	bad, blank := "nonsense", " x"
 	for field, x := range map[string]models.TenantSettings{"signature": {Signature: &bad}, "header_prefix": {HeaderPrefix: &blank}, "retry_on[0]": {RetryOn: &[]string{"6xx"}}, "enable_backlog": {EnableBacklog: &bad}} {
-		_, _, err := a.Store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", x)
+		_, err := a.Store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", x)
 		if e := models.AsError(err); e == nil || e.Fields[field] == "" {
 			t.Errorf("%s: %v", field, err)
 		}

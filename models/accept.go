@@ -38,9 +38,9 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		p.err, p.res, p.place = nil, PublishResult{}, i
 	}
 	w.routed, w.filtered = map[string]int{}, 0
-	committed := func() {}
-	err := a.s.inHotTx(ctx, func(conn *pgx.Conn) error {
-		tenants, catalogue, err := a.lookup(ctx, conn, group)
+	err := a.s.inHotTx(ctx, func(tx *hotTx) error {
+		conn := tx.conn
+		tenants, catalogue, err := a.lookup(ctx, tx, group)
 		if err != nil {
 			return err
 		}
@@ -85,17 +85,17 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries", ids...) + ` (event_id, destination_key, tenant_key, status, reason) from stdin binary`,
 				Rows: &w.deliveries})
 		}
+		var wake func()
 		if len(jobs) > 0 {
-			c, woken, err := a.s.Queue.Copy(jobs)
-			if err != nil {
+			var c pgcopy.Copy
+			if c, wake, err = a.s.Queue.Copy(jobs); err != nil {
 				return err
 			}
-			copies, committed = append(copies, c), woken
+			copies = append(copies, c)
 		}
-		return pgcopy.Commit(ctx, conn, copies)
+		return tx.commit(ctx, copies, wake)
 	})
 	if err == nil {
-		committed()
 		a.counts.add(w.held)
 	}
 	return err
@@ -134,7 +134,7 @@ const (
 // each tenant first: a change of its destinations waits for this transaction, and this one for a change under way.
 //
 // It begins the transaction.
-func (a *Accepter) lookup(ctx context.Context, conn *pgx.Conn, group []*publishing) (map[string]*accepting, []string, error) {
+func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (map[string]*accepting, []string, error) {
 	tenants := map[string]*accepting{}
 	for _, p := range group {
 		tenants[p.in.TenantID] = nil
@@ -145,11 +145,11 @@ func (a *Accepter) lookup(ctx context.Context, conn *pgx.Conn, group []*publishi
 		locks[i] = lockHash(id)
 	}
 	b := &pgx.Batch{}
-	b.Queue("begin")
+	tx.begin(b)
 	b.Queue(acceptLock, int32(lockTenant), locks)
 	b.Queue(acceptTenants, ids)
 	b.Queue(acceptTopics)
-	br := conn.SendBatch(ctx, b)
+	br := tx.conn.SendBatch(ctx, b)
 	for range 2 {
 		if _, err := br.Exec(); err != nil {
 			br.Close()
@@ -189,7 +189,7 @@ func (a *Accepter) lookup(ctx context.Context, conn *pgx.Conn, group []*publishi
 	for _, f := range list {
 		r := a.routes.get(f.key, f.version)
 		if r == nil {
-			if r, err = loadRoutes(ctx, conn, f.key, f.version); err != nil {
+			if r, err = loadRoutes(ctx, tx.conn, f.key, f.version); err != nil {
 				return nil, nil, err
 			}
 			a.routes.put(f.key, r)

@@ -135,12 +135,24 @@ func (s *Store) CreateAPIKey(ctx context.Context, actor *Actor, in APIKeyInput) 
 	secret := KeyPrefix + base64.RawURLEncoding.EncodeToString(raw[:])
 	k.Hint = secret[:6] + "…" + secret[len(secret)-4:]
 	hash := sha256.Sum256([]byte(secret))
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := s.InTx(ctx, func(tx *Tx) error {
 		_, err := tx.Exec(ctx, `insert into api_keys (id, name, hash, hint, scopes, tenant_key, created_by, created_at, expires_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, k.ID, k.Name, hash[:], k.Hint, k.Scopes, k.TenantKey, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, k.entry("api_key.create"))
 	})
 	return k, secret, err
+}
+
+// entry is the line of the audit log about what happens to the key, of its tenant if it is for one.
+func (k *APIKey) entry(action string) AuditEntry {
+	detail := map[string]any{"name": k.Name, "hint": k.Hint, "scopes": k.Scopes}
+	if k.ExpiresAt != nil {
+		detail["expires_at"] = k.ExpiresAt
+	}
+	return AuditEntry{Scope: k.TenantScope(), Action: action, Object: k.ID.String(), Detail: detail}
 }
 
 const apiKeySelect = `select k.id, k.name, k.hint, k.scopes, k.tenant_key, coalesce(t.id, ''), k.created_by, k.created_at, k.expires_at, k.last_used_at, k.revoked_at
@@ -172,19 +184,26 @@ func (s *Store) RevokeAPIKey(ctx context.Context, scope Scope, id string) (*APIK
 	q := newQuery()
 	q.and("id = ?", u)
 	scope.where(q, "tenant_key")
-	tag, err := s.Pool.Exec(ctx, "update api_keys set revoked_at = coalesce(revoked_at, now())"+q.sql(), q.args...)
-	if err != nil {
-		return nil, err
-	}
-	if tag.RowsAffected() == 0 {
-		return nil, notFound("There is no API key %q.", cut(id, 80))
-	}
-	s.known.forget()
-	rows, err := s.Pool.Query(ctx, apiKeySelect+" where k.id = $1", u)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectExactlyOneRow(rows, scanAPIKey)
+	var k *APIKey
+	err = s.InTx(ctx, func(tx *Tx) error {
+		tx.AfterCommit(s.known.forget)
+		tag, err := tx.Exec(ctx, "update api_keys set revoked_at = coalesce(revoked_at, now())"+q.sql(), q.args...)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return notFound("There is no API key %q.", cut(id, 80))
+		}
+		rows, err := tx.Query(ctx, apiKeySelect+" where k.id = $1", u)
+		if err != nil {
+			return err
+		}
+		if k, err = pgx.CollectExactlyOneRow(rows, scanAPIKey); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, k.entry("api_key.revoke"))
+	})
+	return k, err
 }
 
 // keyMemory is for how long a key that was looked up counts as valid without being looked up again.

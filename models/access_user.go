@@ -38,8 +38,26 @@ type UserInput struct {
 	Password string `json:"password" form:"password"`
 }
 
-// CreateFirstUser makes the first user. When there is one already the error is KindNotFound: the set-up is over.
+// SetUp makes the first user, and starts a session of theirs. When there is a user already the error is KindNotFound: the
+// set-up is over.
+func (s *Store) SetUp(ctx context.Context, in UserInput) (u *User, session string, err error) {
+	u, err = s.createFirstUser(ctx, in, func(tx *Tx, u *User) error {
+		if session, err = startSession(ctx, tx, u); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Actor: u.Name, ActorKind: ActorUser, Action: "setup", Object: u.Email})
+	})
+	return u, session, err
+}
+
+// CreateFirstUser makes the first user, whom nobody has asked for by the set-up's page. The error is as SetUp's.
 func (s *Store) CreateFirstUser(ctx context.Context, in UserInput) (*User, error) {
+	return s.createFirstUser(ctx, in, func(tx *Tx, u *User) error {
+		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Action: "setup", Object: u.Email})
+	})
+}
+
+func (s *Store) createFirstUser(ctx context.Context, in UserInput, then func(*Tx, *User) error) (*User, error) {
 	in.Email, in.Name = strings.TrimSpace(in.Email), strings.TrimSpace(in.Name)
 	bad := problems{}
 	if in.Name == "" {
@@ -62,7 +80,7 @@ func (s *Store) CreateFirstUser(ctx context.Context, in UserInput) (*User, error
 		return nil, err
 	}
 	u := &User{ID: uuid.Must(uuid.NewV7()), Email: in.Email, Name: in.Name, CreatedAt: time.Now().UTC()}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		if _, err := tx.Pgx.Exec(ctx, "lock table users in share row exclusive mode"); err != nil {
 			return err
 		}
@@ -75,7 +93,10 @@ func (s *Store) CreateFirstUser(ctx context.Context, in UserInput) (*User, error
 		}
 		_, err := tx.Pgx.Exec(ctx, "insert into users (id, email, name, password_hash, created_at) values ($1, $2, $3, $4, $5)",
 			u.ID, u.Email, u.Name, hash, u.CreatedAt)
-		return err
+		if err != nil {
+			return err
+		}
+		return then(tx, u)
 	})
 	return u, err
 }
@@ -123,10 +144,20 @@ func token() (plain string, hash []byte) {
 	return plain, h[:]
 }
 
-// StartSession starts a session of a user and returns its token for the cookie.
-func (s *Store) StartSession(ctx context.Context, u *User) (string, error) {
+// StartSession starts a session of a user who has just logged in, and returns its token for the cookie.
+func (s *Store) StartSession(ctx context.Context, u *User) (plain string, err error) {
+	err = s.InTx(ctx, func(tx *Tx) error {
+		if plain, err = startSession(ctx, tx, u); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Actor: u.Name, ActorKind: ActorUser, Action: "session.login", Object: strings.ToLower(u.Email)})
+	})
+	return plain, err
+}
+
+func startSession(ctx context.Context, tx *Tx, u *User) (string, error) {
 	plain, hash := token()
-	_, err := s.Pool.Exec(ctx, "insert into sessions (token_hash, user_id, expires_at) values ($1, $2, $3)", hash, u.ID, time.Now().Add(SessionLength))
+	_, err := tx.Exec(ctx, "insert into sessions (token_hash, user_id, expires_at) values ($1, $2, $3)", hash, u.ID, time.Now().Add(SessionLength))
 	return plain, err
 }
 
@@ -158,5 +189,10 @@ func (s *Store) Session(ctx context.Context, plain string) (*Actor, error) {
 	if tenantKey == nil || tenantID == nil {
 		return nil, nil // the tenant was deleted
 	}
-	return &Actor{Name: "portal of " + *tenantID, Kind: ActorPortal, Scope: Scope{key: *tenantKey}, TenantID: *tenantID, May: []Permission{MayRead, MayWrite, MayRetry}}, nil
+	return portalActor(*tenantKey, *tenantID), nil
+}
+
+// portalActor is whoever has come by a tenant's portal link.
+func portalActor(key int64, tenantID string) *Actor {
+	return &Actor{Name: "portal of " + tenantID, Kind: ActorPortal, Scope: Scope{key: key}, TenantID: tenantID, May: []Permission{MayRead, MayWrite, MayRetry}}
 }

@@ -45,9 +45,8 @@ type transition struct {
 // at it.
 func (w *Watcher) Pass(ctx context.Context, now time.Time) (n int, err error) {
 	all := !now.Before(w.slow)
-	committed := func() {}
 	mine := false
-	err = pgx.BeginFunc(ctx, w.s.Pool, func(tx pgx.Tx) error {
+	err = w.s.InTx(ctx, func(tx *Tx) error {
 		if err := tx.QueryRow(ctx, "select pg_try_advisory_xact_lock($1, 0)", int32(lockWatch)).Scan(&mine); err != nil || !mine {
 			return err
 		}
@@ -69,13 +68,11 @@ func (w *Watcher) Pass(ctx context.Context, now time.Time) (n int, err error) {
 		if err := p.look(ctx, all); err != nil {
 			return err
 		}
-		committed, err = p.tell(ctx, all)
-		return err
+		return p.tell(ctx, all)
 	})
 	if err != nil {
 		return 0, err
 	}
-	committed()
 	if mine && all {
 		w.slow = now.Add(watchAll)
 	}
@@ -98,7 +95,7 @@ func (w *Watcher) Pass(ctx context.Context, now time.Time) (n int, err error) {
 // pass is one pass of a watcher.
 type pass struct {
 	s        *Store
-	tx       pgx.Tx
+	tx       *Tx
 	now      time.Time
 	touched  map[int64]*Health // of destinations about which something was recorded
 	subjects map[int64]*subject

@@ -62,11 +62,14 @@ func (s *Store) CreateAlertRule(ctx context.Context, scope Scope, tenantID strin
 	}
 	var nothing *snapshot
 	r.Changes = nothing.changes(r.snapshot())
-	return r, s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	return r, s.InTx(ctx, func(tx *Tx) error {
 		if err := tx.DB.Create(r).Error; err != nil {
 			return err
 		}
-		return noteRule(ctx, tx, r, true)
+		if err := noteRule(ctx, tx, r, true); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(r.OwnerKey), Action: "alert_rule.create", Object: r.ID, Changes: r.Changes})
 	})
 }
 
@@ -76,8 +79,7 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 	if err != nil {
 		return nil, err
 	}
-	committed := func() {}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		if _, err := tx.Pgx.Exec(ctx, "select 1 from alert_rules where owner_key = $1 and id = $2 for update", owner, id); err != nil {
 			return err
 		}
@@ -95,9 +97,9 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		switch {
 		case was.Kind != r.Kind:
 			// What is open was about another condition.
-			committed, _, err = s.endAlerts(ctx, tx.Pgx, &was, nil, "The rule was changed.")
+			_, err = s.endAlerts(ctx, tx, &was, nil, "The rule was changed.")
 		case r.Disabled && !was.Disabled:
-			committed, _, err = s.endAlerts(ctx, tx.Pgx, &was, nil, "The rule was switched off.")
+			_, err = s.endAlerts(ctx, tx, &was, nil, "The rule was switched off.")
 		}
 		if err != nil {
 			return err
@@ -105,11 +107,11 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		if err := tx.DB.Save(r).Error; err != nil {
 			return err
 		}
-		return noteRule(ctx, tx, r, false)
+		if err := noteRule(ctx, tx, r, false); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(owner), Action: "alert_rule.update", Object: r.ID, Changes: r.Changes, Detail: map[string]any{"name": r.Name}})
 	})
-	if err == nil {
-		committed()
-	}
 	return r, err
 }
 
@@ -119,34 +121,32 @@ func (s *Store) DeleteAlertRule(ctx context.Context, scope Scope, tenantID, id s
 	if err != nil {
 		return err
 	}
-	committed := func() {}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
-		if committed, _, err = s.endAlerts(ctx, tx.Pgx, r, nil, "The rule was deleted."); err != nil {
+	return s.InTx(ctx, func(tx *Tx) error {
+		if _, err := s.endAlerts(ctx, tx, r, nil, "The rule was deleted."); err != nil {
 			return err
 		}
 		res := tx.DB.Model(&AlertRule{}).Where("key = ? and deleted_at is null", r.Key).Update("deleted_at", time.Now())
 		if res.Error != nil || res.RowsAffected == 0 { // somebody else was faster
 			return res.Error
 		}
-		return noteDeleted(ctx, tx.Pgx, r.OwnerKey, FeedRule, r.ID)
+		if err := noteDeleted(ctx, tx.Pgx, r.OwnerKey, FeedRule, r.ID); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(r.OwnerKey), Action: "alert_rule.delete", Object: r.ID,
+			Detail: map[string]any{"name": r.Name, "when": r.Condition.Sentence()}})
 	})
-	if err == nil {
-		committed()
-	}
-	return err
 }
 
 // endAlerts ends the open alerts of a rule, or the one with this id, and returns how many those were. The channels that
 // were told of them are told that: an incident in PagerDuty would otherwise stay open for ever. It keeps watchers away
 // until the transaction ends, for they decide about the same alerts and the same digests.
-func (s *Store) endAlerts(ctx context.Context, tx pgx.Tx, r *AlertRule, only *uuid.UUID, why string) (committed func(), n int, err error) {
-	committed = func() {}
+func (s *Store) endAlerts(ctx context.Context, tx *Tx, r *AlertRule, only *uuid.UUID, why string) (n int, err error) {
 	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1, 0)", int32(lockWatch)); err != nil {
-		return committed, 0, err
+		return 0, err
 	}
 	p := &pass{s: s, tx: tx, now: time.Now(), rules: map[int64]*AlertRule{r.Key: r}, byHand: true}
 	if err := p.loadOpen(ctx, true, map[int64]bool{}); err != nil {
-		return committed, 0, err
+		return 0, err
 	}
 	keys := map[int64]bool{}
 	for _, a := range p.open {
@@ -156,16 +156,15 @@ func (s *Store) endAlerts(ctx context.Context, tx pgx.Tx, r *AlertRule, only *uu
 		}
 	}
 	if len(p.changes) == 0 {
-		return committed, 0, nil
+		return 0, nil
 	}
 	if err := p.loadSubjects(ctx, keys, false); err != nil {
-		return committed, 0, err
+		return 0, err
 	}
 	if err := tx.SendBatch(ctx, &p.writes).Close(); err != nil {
-		return committed, 0, err
+		return 0, err
 	}
-	committed, err = p.tell(ctx, false)
-	return committed, len(p.changes), err
+	return len(p.changes), p.tell(ctx, false)
 }
 
 // checkRule reports names in the rule of what does not exist.

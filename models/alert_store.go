@@ -90,15 +90,19 @@ func (s *Store) Alert(ctx context.Context, scope Scope, tenantID, id string) (*A
 		return nil, err
 	}
 	key, _ := parsePrefixed(alertPrefix, id)
-	rows, err := s.Pool.Query(ctx, alertSelect+" where a.id = $1 and a.owner_key = $2", key, owner)
-	if err != nil {
-		return nil, err
-	}
-	a, err := pgx.CollectExactlyOneRow(rows, scanAlert)
+	a, err := alertByKey(ctx, s.Pool, owner, key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, notFound("There is no alert %q.", cut(id, 80))
 	}
 	return a, err
+}
+
+func alertByKey(ctx context.Context, db querier, owner int64, key uuid.UUID) (*Alert, error) {
+	rows, err := db.Query(ctx, alertSelect+" where a.id = $1 and a.owner_key = $2", key, owner)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectExactlyOneRow(rows, scanAlert)
 }
 
 // OpenAlerts counts the alerts that nobody has taken care of, up to limit.
@@ -119,50 +123,40 @@ func (s *Store) AcknowledgeAlert(ctx context.Context, scope Scope, tenantID, id,
 	if err != nil {
 		return nil, err
 	}
+	entry := AuditEntry{Scope: ownerScope(before.OwnerKey), Action: "alert.acknowledge", Object: before.ID(), Detail: map[string]any{"message": message, "summary": before.Summary}}
 	if before.Status == AlertAcknowledged && message == "" {
-		return before, nil
+		return before, s.InTx(ctx, func(tx *Tx) error { return tx.Audit(ctx, entry) })
 	}
-	a, err := s.changeAlert(ctx, scope, tenantID, id, "status = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2, acknowledgement = $3, updated_at = now()", actor, message)
-	if err != nil {
-		return nil, err
-	}
-	return a, s.tellAcknowledged(ctx, a)
+	return s.changeAlert(ctx, before, entry, s.tellAcknowledged,
+		"status = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2, acknowledgement = $3, updated_at = now()", actor, message)
 }
 
-func (s *Store) tellAcknowledged(ctx context.Context, a *Alert) error {
+func (s *Store) tellAcknowledged(ctx context.Context, tx *Tx, a *Alert) error {
 	if a.Muted(time.Now()) {
 		return nil
 	}
-	committed := func() {}
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `select distinct on (n.channel_key) n.channel_key, n.notice from notifications n join channels c on c.key = n.channel_key
+	rows, err := tx.Query(ctx, `select distinct on (n.channel_key) n.channel_key, n.notice from notifications n join channels c on c.key = n.channel_key
 			where n.alert_id = $1 and n.kind in ('opened', 'repeated') and n.status in ('queued', 'sent') and c.deleted_at is null order by n.channel_key, n.id desc`, a.Key)
-		if err != nil {
-			return err
-		}
-		now := time.Now()
-		list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Notification, error) {
-			n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: a.OwnerKey, AlertKey: &a.Key, RuleKey: &a.RuleKey, DestinationKey: &a.DestinationKey, Kind: notify.Acknowledged,
-				Status: NotificationQueued, Actor: a.AcknowledgedBy, CreatedAt: now, DueAt: &now}
-			err := row.Scan(&n.ChannelKey, &n.Notice)
-			n.Notice.ID, n.Notice.Kind, n.Notice.Skip = n.ID(), n.Kind, nil
-			note := ""
-			if a.Acknowledged != "" {
-				note = " (" + a.Acknowledged + ")"
-			}
-			n.Notice.Summary = actorName(a.AcknowledgedBy) + " takes care of it" + note + ": " + n.Notice.Summary
-			return n, err
-		})
-		if err != nil || len(list) == 0 {
-			return err
-		}
-		committed, err = s.insertNotifications(ctx, tx, list)
+	if err != nil {
 		return err
-	})
-	if err == nil {
-		committed()
 	}
-	return err
+	now := time.Now()
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Notification, error) {
+		n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: a.OwnerKey, AlertKey: &a.Key, RuleKey: &a.RuleKey, DestinationKey: &a.DestinationKey, Kind: notify.Acknowledged,
+			Status: NotificationQueued, Actor: a.AcknowledgedBy, CreatedAt: now, DueAt: &now}
+		err := row.Scan(&n.ChannelKey, &n.Notice)
+		n.Notice.ID, n.Notice.Kind, n.Notice.Skip = n.ID(), n.Kind, nil
+		note := ""
+		if a.Acknowledged != "" {
+			note = " (" + a.Acknowledged + ")"
+		}
+		n.Notice.Summary = actorName(a.AcknowledgedBy) + " takes care of it" + note + ": " + n.Notice.Summary
+		return n, err
+	})
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	return s.insertNotifications(ctx, tx, list)
 }
 
 // alertMessage checks what somebody says about an alert.
@@ -195,22 +189,22 @@ func (s *Store) ResolveAlert(ctx context.Context, scope Scope, tenantID, id, act
 	if message != "" {
 		why = "Resolved by " + actorName(actor) + ": " + message + alertrule.Ended(message)
 	}
-	committed := func() {}
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		var n int
-		if committed, n, err = s.endAlerts(ctx, tx, r, &a.Key, why); err != nil {
+	err = s.InTx(ctx, func(tx *Tx) error {
+		n, err := s.endAlerts(ctx, tx, r, &a.Key, why)
+		if err != nil {
 			return err
 		}
 		if n == 0 {
 			return conflict("The alert is resolved already.")
 		}
-		_, err := tx.Exec(ctx, "update alerts set resolved_by = $2, quiet = true where id = $1", a.Key, actorName(actor))
-		return err
+		if _, err = tx.Exec(ctx, "update alerts set resolved_by = $2, quiet = true where id = $1", a.Key, actorName(actor)); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(a.OwnerKey), Action: "alert.resolve", Object: a.ID(), Detail: map[string]any{"message": message, "summary": a.Summary}})
 	})
 	if err != nil {
 		return nil, err
 	}
-	committed()
 	return s.Alert(ctx, scope, tenantID, id)
 }
 
@@ -222,20 +216,35 @@ func (s *Store) MuteAlert(ctx context.Context, scope Scope, tenantID, id, actor 
 	if time.Until(until) > MaxMute {
 		return nil, Invalid("until", "must be within 30 days")
 	}
-	return s.changeAlert(ctx, scope, tenantID, id, "muted_until = $3, muted_by = $2, updated_at = now()", actor, until)
-}
-
-func (s *Store) changeAlert(ctx context.Context, scope Scope, tenantID, id, set string, args ...any) (*Alert, error) {
 	a, err := s.Alert(ctx, scope, tenantID, id)
 	if err != nil {
 		return nil, err
 	}
-	tag, err := s.Pool.Exec(ctx, "update alerts set "+set+" where id = $1 and status <> 'resolved'", append([]any{a.Key}, args...)...)
-	if err != nil {
-		return nil, err
-	}
-	if tag.RowsAffected() == 0 {
-		return nil, conflict("The alert is resolved already.")
-	}
-	return s.Alert(ctx, scope, tenantID, id)
+	return s.changeAlert(ctx, a, AuditEntry{Scope: ownerScope(a.OwnerKey), Action: "alert.mute", Object: a.ID(), Detail: map[string]any{"until": until}}, nil,
+		"muted_until = $3, muted_by = $2, updated_at = now()", actor, until)
+}
+
+// changeAlert sets columns of an alert that is not resolved, does what follows from it in the same transaction (nil for
+// nothing), and returns the alert as it is then.
+func (s *Store) changeAlert(ctx context.Context, a *Alert, entry AuditEntry, then func(context.Context, *Tx, *Alert) error, set string, args ...any) (*Alert, error) {
+	var after *Alert
+	err := s.InTx(ctx, func(tx *Tx) error {
+		tag, err := tx.Exec(ctx, "update alerts set "+set+" where id = $1 and status <> 'resolved'", append([]any{a.Key}, args...)...)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return conflict("The alert is resolved already.")
+		}
+		if after, err = alertByKey(ctx, tx, a.OwnerKey, a.Key); err != nil {
+			return err
+		}
+		if then != nil {
+			if err := then(ctx, tx, after); err != nil {
+				return err
+			}
+		}
+		return tx.Audit(ctx, entry)
+	})
+	return after, err
 }

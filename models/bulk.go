@@ -249,7 +249,7 @@ func (s *Store) StartBulkRetry(ctx context.Context, scope Scope, in BulkInput) (
 		return nil, false, err
 	}
 	key := uuid.Must(uuid.NewV7())
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		var open int
 		if err := tx.Pgx.QueryRow(ctx, "select count(*) from bulk_retries where tenant_key = $1 and finished_at is null", c.tenant).Scan(&open); err != nil {
 			return err
@@ -262,7 +262,15 @@ func (s *Store) StartBulkRetry(ctx context.Context, scope Scope, in BulkInput) (
 			key, c.tenant, text(in.Actor), c.filter, c.events, in.Rate, textOrNil(in.IdempotencyKey), plan.Total(), now); err != nil {
 			return err
 		}
-		return s.Queue.EnqueueBulkRetry(ctx, tx.Pgx, key, 1)
+		if err := s.Queue.EnqueueBulkRetry(ctx, tx.Pgx, key, 1); err != nil {
+			return err
+		}
+		started, err := bulkRow(ctx, tx, " where b.id = $1", key)
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: started.TenantScope(), Action: "retry.start", Object: started.ID(),
+			Detail: map[string]any{"filter": started.Filter, "total": started.Total, "rate": started.Rate}})
 	})
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) && pe.Code == "23505" { // unique_violation: the same request at the same time

@@ -12,7 +12,7 @@ import (
 // takeBack puts deliveries of a cancelled bulk retry back that no worker has begun, in portions. Those that would be tried
 // again by themselves stay as they are.
 func (s *Store) takeBack(ctx context.Context, b *BulkRetry) (n int, err error) {
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		if _, err := tx.Exec(ctx, "select from bulk_retries where id = $1 for update", b.Key); err != nil {
 			return err
 		}
@@ -40,7 +40,7 @@ const unattempted = `not exists (select 1 from attempts a where a.event_id = d.e
 // CountBulkRetry brings the outcomes of a bulk retry up to date, and ends it when nothing is left to do. over says that the
 // job of this run has nothing left to do.
 func (s *Store) CountBulkRetry(ctx context.Context, key uuid.UUID, run int) (over bool, err error) {
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		b, err := bulkRow(ctx, tx, " where b.id = $1 for update of b", key)
 		if err != nil {
 			return err
@@ -73,7 +73,7 @@ func (s *Store) CountBulkRetry(ctx context.Context, key uuid.UUID, run int) (ove
 			changed_at = case when status <> $2 then now() else changed_at end where id = $1`, key, b.Status, b.Delivered, b.Failed, b.Unsent, finished); err != nil || finished == nil {
 			return err
 		}
-		return b.outcome().write(ctx, tx)
+		return tx.Audit(ctx, b.outcome())
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return true, nil
@@ -93,7 +93,7 @@ func (b *BulkRetry) outcome() AuditEntry {
 // ResumeLost gives bulk retries a job that are open and have none: after a crash of PostgreSQL, a job may have been ended
 // for one that was taken up twice. It returns how many.
 func (s *Store) ResumeLost(ctx context.Context) (n int, err error) {
-	return n, s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	return n, s.InTx(ctx, func(tx *Tx) error {
 		open, err := s.Queue.WithoutJob(ctx, tx.Pgx, true)
 		if err != nil {
 			return err

@@ -99,9 +99,7 @@ func (s *Store) queuePortion(ctx context.Context, b *BulkRetry) error {
 		return err
 	}
 	slices.SortFunc(list, func(x, y candidate) int { return x.compare(y.DeliveryKey) })
-	committed := func() {}
-	err = s.InTx(ctx, func(ctx context.Context, t *Tx) error {
-		tx := t.Pgx
+	return s.InTx(ctx, func(tx *Tx) error {
 		now, err := bulkRow(ctx, tx, " where b.id = $1 for update of b", b.Key)
 		if err != nil {
 			return err
@@ -130,17 +128,12 @@ func (s *Store) queuePortion(ctx context.Context, b *BulkRetry) error {
 			return err
 		}
 		if len(jobs) > 0 {
-			if committed, err = s.Queue.Enqueue(ctx, tx, jobs); err != nil {
+			if err := s.Queue.Enqueue(ctx, tx, jobs); err != nil {
 				return err
 			}
 		}
 		return left.note(ctx, tx, now, len(list) < n && !stopped, stopped)
 	})
-	if err != nil {
-		return err
-	}
-	committed()
-	return nil
 }
 
 // portion is what becomes of the deliveries of a portion.

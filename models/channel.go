@@ -159,7 +159,12 @@ func (s *Store) CreateChannel(ctx context.Context, scope Scope, tenantID string,
 	}
 	var nothing *snapshot
 	c.Changes = nothing.changes(c.snapshot())
-	return c, s.InTx(ctx, func(_ context.Context, tx *Tx) error { return tx.DB.Create(c).Error })
+	return c, s.InTx(ctx, func(tx *Tx) error {
+		if err := tx.DB.Create(c).Error; err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(owner), Action: "channel.create", Object: c.ID, Changes: c.Changes})
+	})
 }
 
 // UpdateChannel changes a channel.
@@ -168,7 +173,7 @@ func (s *Store) UpdateChannel(ctx context.Context, scope Scope, tenantID, id str
 	if err != nil {
 		return nil, err
 	}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		if _, err := tx.Pgx.Exec(ctx, "select 1 from channels where owner_key = $1 and id = $2 for update", owner, id); err != nil {
 			return err
 		}
@@ -187,7 +192,10 @@ func (s *Store) UpdateChannel(ctx context.Context, scope Scope, tenantID, id str
 		}
 		c.Changes = before.changes(c.snapshot())
 		c.Version++
-		return tx.DB.Save(c).Error
+		if err := tx.DB.Save(c).Error; err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(owner), Action: "channel.update", Object: c.ID, Changes: c.Changes, Detail: map[string]any{"name": c.Name}})
 	})
 	return c, err
 }
@@ -198,7 +206,12 @@ func (s *Store) DeleteChannel(ctx context.Context, scope Scope, tenantID, id str
 	if err != nil {
 		return err
 	}
-	return s.DB.WithContext(ctx).Model(&Channel{}).Where("key = ?", c.Key).Update("deleted_at", time.Now()).Error
+	return s.InTx(ctx, func(tx *Tx) error {
+		if err := tx.DB.Model(&Channel{}).Where("key = ?", c.Key).Update("deleted_at", time.Now()).Error; err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(c.OwnerKey), Action: "channel.delete", Object: c.ID, Detail: map[string]any{"name": c.Name, "type": c.Type}})
+	})
 }
 
 // checkChannelTenant reports that the tenant which an operators' channel names does not exist.

@@ -226,48 +226,49 @@ func (s *Store) RetryDelivery(ctx context.Context, scope Scope, k DeliveryKey, t
 
 // retryDelivery queues a delivery that was read. It notes how many attempts were made before the one that was asked for.
 func (s *Store) retryDelivery(ctx context.Context, d *Delivery, trigger, actor string) (queued bool, err error) {
-	var committed func()
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
-		committed, err = s.retryInTx(ctx, tx.Pgx, d, trigger, actor)
-		return err
+	err = s.InTx(ctx, func(tx *Tx) error {
+		if queued, err = s.retryInTx(ctx, tx, d, trigger, actor); err != nil {
+			return err
+		}
+		detail := map[string]any{"event": d.PublicEventID, "destination": d.DestinationID, "queued": queued}
+		if queued {
+			detail["attempt"] = d.NextAttemptID()
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Action: "delivery.retry", Object: d.ID(), Detail: detail})
 	})
-	if err != nil || committed == nil {
-		return false, err
-	}
-	committed()
-	return true, nil
+	return queued && err == nil, err
 }
 
 // NextAttemptID is the id that the delivery's next attempt will have.
 func (d *Delivery) NextAttemptID() string { return d.AttemptID(d.Attempts + 1) }
 
-// retryInTx queues the delivery; committed is nil when it is on its way already.
-func (s *Store) retryInTx(ctx context.Context, tx pgx.Tx, d *Delivery, trigger, actor string) (committed func(), err error) {
+// retryInTx queues the delivery; queued is false when it is on its way already.
+func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, actor string) (queued bool, err error) {
 	var disabled, deleted *time.Time
 	var own *int
 	var ordered bool
 	if err := tx.QueryRow(ctx, "select disabled_at, deleted_at, manual_retry_limit, ordered from destinations where key = $1 for share", d.DeliveryKey.Destination).Scan(&disabled, &deleted, &own, &ordered); err != nil {
-		return nil, err
+		return false, err
 	}
 	limits, err := s.Limits(ctx, tx, d.TenantKey)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	most := limits.PerDelivery.Below(own, d.DestinationID)
 	if deleted != nil {
-		return nil, malformed("The destination %q was deleted. There is nowhere to send the event.", d.DestinationID)
+		return false, malformed("The destination %q was deleted. There is nowhere to send the event.", d.DestinationID)
 	}
 	if disabled != nil {
-		return nil, malformed("The destination %q is disabled. Enable it, then retry.", d.DestinationID)
+		return false, malformed("The destination %q is disabled. Enable it, then retry.", d.DestinationID)
 	}
 	if d.Status == StatusFilteredOut {
 		// The filter held it back, so that there is no row yet.
 		if _, err := tx.Exec(ctx, `insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, $2, $3, 'filtered_out')
 			on conflict do nothing`, d.EventID, d.DeliveryKey.Destination, d.TenantKey); err != nil {
-			return nil, err
+			return false, err
 		}
 		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, Ordered: ordered}, []uuid.UUID{d.EventID}); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
 	var turn int32
@@ -275,20 +276,21 @@ func (s *Store) retryInTx(ctx context.Context, tx pgx.Tx, d *Delivery, trigger, 
 		where event_id = $1 and destination_key = $2 and status not in ('pending', 'delivering') and manual_retries < $3::int
 		returning turn, attempts`, d.EventID, d.DeliveryKey.Destination, most.atMost()).Scan(&turn, &d.Attempts)
 	if err == pgx.ErrNoRows {
-		return nil, s.whyNotRetried(ctx, tx, d, most)
+		return false, s.whyNotRetried(ctx, tx, d, most)
 	}
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	allowed, by, err := s.takeHourly(ctx, tx, d.TenantKey, limits.PerHour, []DeliveryKey{d.DeliveryKey})
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if allowed == 0 {
-		return nil, &Error{Kind: KindLimited, RetryAfter: time.Minute, Message: fmt.Sprintf("%s retried by hand within the last hour, which is the limit (%s). Try again in a while.",
+		return false, &Error{Kind: KindLimited, RetryAfter: time.Minute, Message: fmt.Sprintf("%s retried by hand within the last hour, which is the limit (%s). Try again in a while.",
 			countOf(by.Most, "delivery was", "deliveries were"), by.Rule())}
 	}
-	return s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Later: true, Trigger: trigger, Actor: actor}, Items: []queue.Item{{EventID: d.EventID, Turn: turn}}}})
+	return true, s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Later: true, Trigger: trigger, Actor: actor},
+		Items: []queue.Item{{EventID: d.EventID, Turn: turn}}}})
 }
 
 func (s *Store) whyNotRetried(ctx context.Context, tx pgx.Tx, d *Delivery, most Limit) error {
@@ -355,8 +357,7 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 	if err != nil {
 		return nil, err
 	}
-	committed := func() {}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		// Workers that may be about to make the first attempt are told to look at the row.
 		if _, err := tx.Pgx.Exec(ctx, "update destinations set careful = true, version = version + 1 where key = $1 and not careful", d.DeliveryKey.Destination); err != nil {
 			return err
@@ -370,11 +371,16 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 				return err
 			}
 			jobs, err := passOn(ctx, tx.Pgx, []DeliveryKey{d.DeliveryKey})
-			if err != nil || len(jobs) == 0 {
+			if err != nil {
 				return err
 			}
-			committed, err = s.Queue.Enqueue(ctx, tx.Pgx, jobs)
-			return err
+			if len(jobs) > 0 {
+				if err := s.Queue.Enqueue(ctx, tx, jobs); err != nil {
+					return err
+				}
+			}
+			return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Action: "delivery.cancel", Object: d.ID(),
+				Detail: map[string]any{"event": d.PublicEventID, "destination": d.DestinationID}})
 		}
 		if err == nil {
 			return conflict("The delivery is %s; only one that is pending, retrying or held can be cancelled.", strings.ReplaceAll(d.Status, "_", " "))
@@ -384,7 +390,6 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 	if err != nil {
 		return nil, err
 	}
-	committed()
 	return s.Delivery(ctx, scope, id)
 }
 

@@ -134,7 +134,7 @@ func (s *Store) releaseDeleted(ctx context.Context, tx *Tx, action string, desti
 // cancelLeftBehind queues the cancelling of what still waits for destinations that were deleted, and has not come: it was
 // left behind by releases that did not cancel it.
 func (s *Store) cancelLeftBehind(ctx context.Context) error {
-	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	return s.InTx(ctx, func(tx *Tx) error {
 		rows, err := tx.Pgx.Query(ctx, `select d.key from destinations d where d.deleted_at < now() - interval '1 hour' and exists (
 			select 1 from deliveries x where x.destination_key = d.key and x.attention in ('held', 'retrying')) limit 1000`)
 		if err != nil {

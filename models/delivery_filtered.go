@@ -246,17 +246,26 @@ func (s *Store) SendFiltered(ctx context.Context, scope Scope, tenantID, id, act
 	if d.DisabledAt != nil {
 		return nil, conflict("The destination is disabled. Enable it first, then send what its filter held back.")
 	}
+	d.audit("destination.send_filtered", map[string]any{"since": timeOrNil(fq.Since), "until": timeOrNil(fq.Until), "all": fq.All})
 	if fq.Until.IsZero() {
 		fq.Until = time.Now()
 	}
-	if p, err = s.PlanFiltered(ctx, d, fq); err != nil || p.Count(fq.All) == 0 && !p.More {
-		return p, err
+	if p, err = s.PlanFiltered(ctx, d, fq); err != nil {
+		return nil, err
 	}
+	d.entry.Detail["count"] = p.Count(fq.All)
 	r := queue.Release{Destination: d.Key, Action: ReleaseFiltered, Actor: actor, Since: fq.Since, Until: fq.Until}
 	if fq.All {
 		r.Action = ReleaseFilteredAll
 	}
-	return p, s.InTx(ctx, func(ctx context.Context, tx *Tx) error { return s.enqueueRelease(ctx, tx, r) })
+	return p, s.InTx(ctx, func(tx *Tx) error {
+		if p.Count(fq.All) > 0 || p.More {
+			if err := s.enqueueRelease(ctx, tx, r); err != nil {
+				return err
+			}
+		}
+		return tx.auditDestination(ctx, d)
+	})
 }
 
 // ReleaseFilteredEvents does what a Release of filtered events says, oldest first, in portions of one transaction each, so
@@ -295,8 +304,7 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Rel
 	if len(ids) == 0 {
 		return 0, nil
 	}
-	committed := func() {}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		rows, err := tx.Query(ctx, `insert into deliveries (event_id, destination_key, tenant_key, status)
 			select id, $2, $3, 'pending' from unnest($1::uuid[]) id on conflict do nothing returning event_id, turn`, ids, d.Key, d.TenantKey)
 		if err != nil {
@@ -312,13 +320,11 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Rel
 		if err := joinLines(ctx, tx, d, ids); err != nil {
 			return err
 		}
-		committed, err = s.Queue.Enqueue(ctx, tx, queue.Split(queue.Key{Destination: d.Key, Later: true, Trigger: TriggerBulk, Actor: r.Actor}, items))
-		return err
+		return s.Queue.Enqueue(ctx, tx, queue.Split(queue.Key{Destination: d.Key, Later: true, Trigger: TriggerBulk, Actor: r.Actor}, items))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("send filtered events: %w", err)
 	}
-	committed()
 	return n, nil
 }
 

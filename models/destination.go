@@ -59,7 +59,8 @@ type Destination struct {
 	Health      *Health           `gorm:"-"` // how it does; of what Destination and Destinations return, never nil there
 	Changes     []Change          `gorm:"-"` // what the change that returned it has altered; nil otherwise
 
-	disabledCause string // why the server has just disabled it by itself; empty otherwise
+	disabledCause string      // why the server has just disabled it by itself; empty otherwise
+	entry         *AuditEntry // what the audit log says of the change under way; nil for nothing
 }
 
 // TakesAll reports whether the destination subscribes to every topic.
@@ -181,7 +182,11 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 		if err := s.noteDestination(ctx, tx, nil, d); err != nil {
 			return err
 		}
-		return saveFilter(ctx, tx, d)
+		if err := saveFilter(ctx, tx, d); err != nil {
+			return err
+		}
+		d.audit("destination.create", nil)
+		return tx.auditDestination(ctx, d)
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
 		return nil, &Error{Kind: KindMalformed, Message: fmt.Sprintf("There is already a destination %q. Choose another id, or leave it out to get one.", d.ID),
@@ -299,6 +304,7 @@ func (dq DestinationQuery) matches(d *Destination) bool {
 // since, the error is KindStale and nothing happens.
 func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id string, version int64, in DestinationInput) (*Destination, error) {
 	return s.change(ctx, scope, tenantID, id, version, func(ctx context.Context, tx *Tx, d *Destination) error {
+		d.audit("destination.update", nil)
 		bad := problems{}
 		if in.Type != nil && *in.Type != d.Type {
 			bad.add("type", "cannot be changed: create another destination")
@@ -319,7 +325,7 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 			}
 		}
 		if blocking && d.OnExhausted != ExhaustedBlock {
-			if err := s.unblock(ctx, tx.Pgx, d.Key); err != nil {
+			if err := s.unblock(ctx, tx, d.Key); err != nil {
 				return err
 			}
 		}
@@ -380,7 +386,10 @@ func (s *Store) change(ctx context.Context, scope Scope, tenantID, id string, ve
 		if err := tx.DB.Save(d).Error; err != nil {
 			return err
 		}
-		return s.noteDestination(ctx, tx, &was, d)
+		if err := s.noteDestination(ctx, tx, &was, d); err != nil {
+			return err
+		}
+		return tx.auditDestination(ctx, d)
 	})
 	if err != nil {
 		return d, err
@@ -397,6 +406,7 @@ func (s *Store) DeleteDestination(ctx context.Context, scope Scope, tenantID, id
 	return s.change(ctx, scope, tenantID, id, version, func(ctx context.Context, tx *Tx, d *Destination) error {
 		now := time.Now()
 		d.DeletedAt = &now
+		d.audit("destination.delete", map[string]any{"name": d.Title(), "type": d.Type})
 		return s.releaseDeleted(ctx, tx, ReleaseDestinationDeleted, d.Key)
 	})
 }
@@ -414,6 +424,7 @@ func (s *Store) DisableDestination(ctx context.Context, scope Scope, tenantID, i
 			at = *d.DisabledAt
 		}
 		d.disable(at, actor, reason)
+		d.audit("destination.disable", map[string]any{"reason": reason})
 		return nil
 	})
 }
@@ -437,6 +448,7 @@ func (s *Store) EnableDestination(ctx context.Context, scope Scope, tenantID, id
 		return nil, err
 	}
 	return s.change(ctx, scope, tenantID, id, 0, func(ctx context.Context, tx *Tx, d *Destination) error {
+		d.audit("destination.enable", map[string]any{"backlog": backlog.Action})
 		return s.enable(ctx, tx, d, actor, backlog)
 	})
 }
@@ -449,7 +461,7 @@ func (s *Store) DisableGone(ctx context.Context, e *Endpoint, reason string) err
 		}
 		d.disable(time.Now(), disabler, reason)
 		d.disabledCause = causeGone
-		return AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID, Detail: map[string]any{"reason": reason}}.write(ctx, tx.Pgx)
+		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID, Detail: map[string]any{"reason": reason}})
 	})
 	if errors.Is(err, errUnchanged) || IsKind(err, KindNotFound) {
 		return nil

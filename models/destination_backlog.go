@@ -87,7 +87,11 @@ func (s *Store) ActOnBacklog(ctx context.Context, scope Scope, tenantID, id, act
 		if err != nil {
 			return err
 		}
-		return s.enqueueRelease(ctx, tx, r)
+		if err := s.enqueueRelease(ctx, tx, r); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Action: "destination.backlog", Object: d.ID,
+			Detail: map[string]any{"action": b.Action, "since": b.Since, "until": b.Until, "count": count}})
 	})
 	return count, err
 }
@@ -117,8 +121,7 @@ func (s *Store) ReleaseHeld(ctx context.Context, r queue.Release) (moved int, er
 }
 
 func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid.UUID) (n int, last uuid.UUID, err error) {
-	committed := func() {}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		set := "status = 'pending', reason = null, retry_id = null, retry_from = null"
 		if r.Action == BacklogDrop {
 			set = "status = 'cancelled', reason = 'Dropped from the backlog by '||$5"
@@ -156,13 +159,11 @@ func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
-		committed, err = s.Queue.Enqueue(ctx, tx, jobs)
-		return err
+		return s.Queue.Enqueue(ctx, tx, jobs)
 	})
 	if err != nil {
 		return 0, last, fmt.Errorf("release held deliveries: %w", err)
 	}
-	committed()
 	return n, last, nil
 }
 

@@ -81,9 +81,9 @@ func (s *Store) disableFailing(ctx context.Context, tenantID, id string) (done b
 		if err := tx.Pgx.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
-		return AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID, Detail: map[string]any{
+		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID, Detail: map[string]any{
 			"reason": d.DisabledReason, "failures_in_a_row": h.Failures, "failed_attempts": h.Attempts, "since": h.Since, "error_class": h.ErrorClass,
-			"attempts": attempts}}.write(ctx, tx.Pgx)
+			"attempts": attempts}})
 	})
 	if errors.Is(err, errUnchanged) || IsKind(err, KindNotFound) {
 		return false, nil

@@ -20,19 +20,6 @@ type probe struct {
 	Asker             // who asked for it, and how
 }
 
-// Asker is who asked for something that is carried out later, as the audit log names them then.
-type Asker struct {
-	Actor     string `json:"actor"`
-	ActorKind string `json:"actor_type,omitempty"` // one of ActorKinds
-	IP        string `json:"ip,omitempty"`
-	RequestID string `json:"request_id,omitempty"`
-}
-
-// entry begins a line of the audit log about what they asked for.
-func (a Asker) entry(scope Scope, action, object string) AuditEntry {
-	return AuditEntry{Scope: scope, Actor: a.Actor, ActorKind: a.ActorKind, IP: a.IP, RequestID: a.RequestID, Action: action, Object: object}
-}
-
 // maxProbeWait is the longest wait between two probes that the server makes by itself.
 const maxProbeWait = 6 * time.Hour
 
@@ -42,45 +29,41 @@ func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id 
 	if err := backlog.check("backlog"); err != nil {
 		return nil, false, err
 	}
-	committed := func() {}
 	d, err = s.change(ctx, scope, tenantID, id, 0, func(ctx context.Context, tx *Tx, d *Destination) error {
 		if d.DisabledAt == nil {
 			return conflict("The destination is not disabled.")
 		}
-		committed, probing, err = s.startProbe(ctx, tx.Pgx, d, probe{Asker: by, Backlog: backlog})
+		probing, err = s.startProbe(ctx, tx, d, probe{Asker: by, Backlog: backlog})
 		if err == nil && !probing {
 			err = s.enable(ctx, tx, d, by.Actor, backlog)
 		}
+		d.audit(map[bool]string{true: "destination.probe", false: "destination.enable"}[probing], map[string]any{"backlog": backlog.Action})
 		return err
 	})
-	if err == nil {
-		committed()
-	}
 	return d, probing, err
 }
 
 // startProbe queues the oldest held delivery of a destination that is locked.
-func (s *Store) startProbe(ctx context.Context, tx pgx.Tx, d *Destination, p probe) (committed func(), probing bool, err error) {
-	committed = func() {}
+func (s *Store) startProbe(ctx context.Context, tx *Tx, d *Destination, p probe) (probing bool, err error) {
 	var it queue.Item
 	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null, retry_from = null
 		where destination_key = $1 and attention = 'held' and event_id = (
 			select event_id from deliveries where destination_key = $1 and attention = 'held' order by event_id limit 1)
 		returning event_id, turn`, d.Key).Scan(&it.EventID, &it.Turn)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return committed, false, nil
+		return false, nil
 	}
 	if err != nil {
-		return committed, false, err
+		return false, err
 	}
 	p.Event = it.EventID
 	_, err = tx.Exec(ctx, `insert into destination_health (destination_key, tenant_key, probe) values ($1, $2, $3)
 		on conflict (destination_key) do update set probe = excluded.probe`, d.Key, d.TenantKey, p)
 	if err != nil {
-		return committed, false, err
+		return false, err
 	}
-	committed, err = s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.Key, Later: true, Trigger: TriggerProbe, Actor: p.Actor}, Items: []queue.Item{it}}})
-	return committed, err == nil, err
+	err = s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.Key, Later: true, Trigger: TriggerProbe, Actor: p.Actor}, Items: []queue.Item{it}}})
+	return err == nil, err
 }
 
 // SettleProbes enables the destinations whose probe has arrived, forgets those that failed, and starts the ones that are
@@ -134,7 +117,7 @@ func (s *Store) settleProbe(ctx context.Context, tenantID, id string, p probe, a
 				return err
 			}
 		}
-		return entry.write(ctx, tx.Pgx)
+		return tx.Audit(ctx, entry)
 	})
 	return err
 }
@@ -157,7 +140,6 @@ func (s *Store) startDueProbes(ctx context.Context, now time.Time) error {
 		return err
 	}
 	for _, x := range list {
-		committed := func() {}
 		_, err := s.change(ctx, AllTenants(), x.tenant, x.id, 0, func(ctx context.Context, tx *Tx, d *Destination) error {
 			found, err := lockHealth(ctx, tx.Pgx, []int64{d.Key})
 			if err != nil {
@@ -179,13 +161,12 @@ func (s *Store) startDueProbes(ctx context.Context, now time.Time) error {
 			if err != nil {
 				return err
 			}
-			committed, _, err = s.startProbe(ctx, tx.Pgx, d, probe{Asker: Asker{Actor: disabler, ActorKind: ActorServer}, Backlog: Backlog{Action: s.probeAction(t)}})
+			_, err = s.startProbe(ctx, tx, d, probe{Asker: Asker{Actor: disabler, ActorKind: ActorServer}, Backlog: Backlog{Action: s.probeAction(t)}})
 			return err
 		})
 		if err != nil && !errors.Is(err, errUnchanged) && !IsKind(err, KindNotFound) {
 			return fmt.Errorf("probe destination %s: %w", x.id, err)
 		}
-		committed()
 	}
 	return nil
 }

@@ -175,6 +175,16 @@ func (s *Store) seal(d *Destination) error {
 	return nil
 }
 
+// RevealSecret returns a destination whose secrets are to be shown; see Masked. They are not without an entry in the audit log.
+func (s *Store) RevealSecret(ctx context.Context, scope Scope, tenantID, id string) (*Destination, error) {
+	d, err := s.Destination(ctx, scope, tenantID, id)
+	if err != nil {
+		return nil, err
+	}
+	d.audit("destination.reveal_secret", nil)
+	return d, s.InTx(ctx, func(tx *Tx) error { return tx.auditDestination(ctx, d) })
+}
+
 // RotateSecret gives the destination a new secret; the one in force stays valid beside it for the overlap. Types whose
 // secret the server makes have a field for it, which their validation acts upon.
 func (s *Store) RotateSecret(ctx context.Context, scope Scope, tenantID, id string, overlap time.Duration) (*Destination, error) {
@@ -185,6 +195,7 @@ func (s *Store) RotateSecret(ctx context.Context, scope Scope, tenantID, id stri
 		if !d.Registration().Rotates() {
 			return conflict("Destinations of type %s have no secret of ours to rotate. Change their credentials instead.", d.Type)
 		}
+		d.audit("destination.rotate_secret", map[string]any{"overlap": Duration(overlap).String()})
 		yes, until := "true", time.Now().Add(overlap).UTC().Format(time.RFC3339)
 		return s.merge(ctx, d, &DestinationInput{Credentials: Values{adapters.RotateField: &yes, "previous_secret_invalid_at": &until}})
 	})

@@ -28,7 +28,7 @@ type doctor struct {
 // workers available again. It reads all deliveries that are kept; with a hundred million that takes minutes.
 func (s *Store) DiagnoseQueue(ctx context.Context, repair bool) ([]Finding, error) {
 	d := &doctor{store: s}
-	err := pgx.BeginTxFunc(ctx, s.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+	err := s.inSnapshot(ctx, func(tx pgx.Tx) error {
 		d.tx = tx
 		for _, check := range []func(context.Context) error{d.unpack, d.workers, d.deliveries, d.order, d.jobs, d.bulkRetries} {
 			if err := check(ctx); err != nil {

@@ -55,25 +55,19 @@ func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error
 
 // queueIn adds the jobs that fn returns in the transaction in which fn works, and wakes the workers.
 func (s *Store) queueIn(ctx context.Context, fn func(tx pgx.Tx) ([]queue.Batch, error)) error {
-	committed := func() {}
-	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	return s.InTx(ctx, func(tx *Tx) error {
 		jobs, err := fn(tx)
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
-		committed, err = s.Queue.Enqueue(ctx, tx, jobs)
-		return err
+		return s.Queue.Enqueue(ctx, tx, jobs)
 	})
-	if err == nil {
-		committed()
-	}
-	return err
 }
 
 // Abandon makes the jobs of workers available again that are gone for good, and returns how many. One that has been seen
 // within the last half minute is left alone.
 func (s *Store) Abandon(ctx context.Context) (jobs int, err error) {
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		if _, err := tx.Exec(ctx, "delete from processes where seen_at < now() - interval '30 seconds'"); err != nil {
 			return err
 		}

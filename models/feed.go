@@ -220,7 +220,7 @@ func (s *Store) PlaceChanges(ctx context.Context) error {
 		if err := s.Pool.QueryRow(ctx, "select exists (select 1 from changes where position is null)").Scan(&any); err != nil || !any {
 			return err
 		}
-		err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) (err error) {
+		err := s.InTx(ctx, func(tx *Tx) (err error) {
 			more, err = placeChanges(ctx, tx)
 			return err
 		})
@@ -255,7 +255,7 @@ func (s *Store) dropChanges(ctx context.Context, before time.Time) error {
 	}
 	const portion = 10_000
 	for more := true; more; {
-		err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		err := s.InTx(ctx, func(tx *Tx) error {
 			// Up to the first that is to stay: times are not quite in the order of positions.
 			tag, err := tx.Exec(ctx, `with oldest as (select position, at from changes where position is not null order by position limit $1),
 				gone as (delete from changes where position in (select position from oldest

@@ -271,7 +271,7 @@ func (s *Store) readOutcomes(ctx context.Context, tenantKey int64) (since int64,
 }
 
 func (s *Store) addOutcomeReader(ctx context.Context, tenantKey int64) (version int64, err error) {
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		if err := tx.QueryRow(ctx, "update feed set version = version + 1 returning version").Scan(&version); err != nil {
 			return err
 		}
@@ -308,7 +308,7 @@ func (s *Store) awaitWorkers(ctx context.Context, version int64) error {
 
 // forgetReaders ends the noting of outcomes that nobody has read for as long as changes are kept.
 func (s *Store) forgetReaders(ctx context.Context) error {
-	return pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	return s.InTx(ctx, func(tx *Tx) error {
 		if _, err := tx.Exec(ctx, "select 1 from feed for update"); err != nil { // first, as whoever adds a reader does
 			return err
 		}

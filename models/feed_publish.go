@@ -127,7 +127,7 @@ func (s *Store) PublishChanges(ctx context.Context, publish Publish, log *slog.L
 	if err := s.PlaceChanges(ctx); err != nil {
 		return 0, err
 	}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		var mine bool
 		if err := tx.QueryRow(ctx, "select pg_try_advisory_xact_lock($1, 0)", int32(lockPublish)).Scan(&mine); err != nil || !mine {
 			return err

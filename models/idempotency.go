@@ -163,16 +163,6 @@ func lostClaim() error {
 	return &Error{Kind: KindUnavailable, Message: "This request took so long that its Idempotency-Key was given to another one. Send it again.", RetryAfter: time.Second}
 }
 
-// inTx runs fn in a transaction, on behalf of the context's claim if it has one.
-func (s *Store) inTx(ctx context.Context, fn func(tx pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
-		if err := fn(tx); err != nil {
-			return err
-		}
-		return markClaim(ctx, tx)
-	})
-}
-
 // markClaims notes what a group of events is accepted for, and refuses events whose request has lost its claim. The rows
 // are taken in one order, so that two committers with parts of the same batches never wait for each other in a circle.
 func markClaims(ctx context.Context, conn *pgx.Conn, group []*publishing) error {

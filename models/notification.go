@@ -233,15 +233,15 @@ func (s *Store) Resend(ctx context.Context, scope Scope, tenantID, id, actor str
 		DestinationKey: old.DestinationKey, Kind: old.Kind, Status: NotificationQueued, Reason: "Sent again by " + actorName(actor) + ": " + old.ID() + ".",
 		Notice: old.Notice, Actor: actor, CreatedAt: now, DueAt: &now}
 	n.Notice.ID = n.ID()
-	committed := func() {}
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		committed, err = s.insertNotifications(ctx, tx, []*Notification{n})
-		return err
+	err = s.InTx(ctx, func(tx *Tx) error {
+		if err := s.insertNotifications(ctx, tx, []*Notification{n}); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(old.OwnerKey), Action: "notification.resend", Object: old.ID(), Detail: map[string]any{"as": n.ID()}})
 	})
 	if err != nil {
 		return nil, err
 	}
-	committed()
 	return s.Notification(ctx, scope, tenantID, n.ID())
 }
 
@@ -254,10 +254,16 @@ func (s *Store) TestNotice(c *Channel, actor string) *Notification {
 	return n
 }
 
-// LogTest records a test that was sent, or was not.
-func (s *Store) LogTest(ctx context.Context, n *Notification) error {
-	_, err := s.Pool.Exec(ctx, `insert into notifications (id, owner_key, channel_key, kind, status, notice, tries, code, answer, error, advice, actor, created_at, sent_at, reason)
+// LogTest records a test of a channel that was sent, or was not.
+func (s *Store) LogTest(ctx context.Context, c *Channel, n *Notification) error {
+	return s.InTx(ctx, func(tx *Tx) error {
+		_, err := tx.Exec(ctx, `insert into notifications (id, owner_key, channel_key, kind, status, notice, tries, code, answer, error, advice, actor, created_at, sent_at, reason)
 		values ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, $13, $14)`,
-		n.Key, n.OwnerKey, n.ChannelKey, n.Kind, n.Status, n.Notice, n.Code, text(n.Answer), text(n.Error), text(n.Advice), n.Actor, n.CreatedAt, n.SentAt, n.Reason)
-	return err
+			n.Key, n.OwnerKey, n.ChannelKey, n.Kind, n.Status, n.Notice, n.Code, text(n.Answer), text(n.Error), text(n.Advice), n.Actor, n.CreatedAt, n.SentAt, n.Reason)
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(c.OwnerKey), Action: "channel.test", Object: c.ID,
+			Detail: map[string]any{"name": c.Name, "arrived": n.Status == NotificationSent, "notification": n.ID()}})
+	})
 }

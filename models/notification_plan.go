@@ -21,45 +21,38 @@ const (
 
 // tell turns the changes of alerts into notifications: for each change and channel one, which is sent, waits for a
 // digest, or is suppressed and says why. Then digests are made that are due.
-func (p *pass) tell(ctx context.Context, all bool) (committed func(), err error) {
-	calm := func() {}
+func (p *pass) tell(ctx context.Context, all bool) error {
 	if all {
 		if err := p.remind(ctx); err != nil {
-			return calm, err
+			return err
 		}
-		if calm, err = p.calm(ctx); err != nil {
-			return calm, err
+		if err := p.calm(ctx); err != nil {
+			return err
 		}
 	}
-	changes, err := p.tellChanges(ctx)
-	return func() { calm(); changes() }, err
-}
-
-func (p *pass) tellChanges(ctx context.Context) (committed func(), err error) {
-	committed = func() {}
 	channels, err := p.loadChannels(ctx)
 	if err != nil {
-		return committed, err
+		return err
 	}
 	var out []*Notification
 	if len(p.changes) > 0 && len(channels) > 0 {
 		if out, err = p.plan(ctx, channels); err != nil {
-			return committed, err
+			return err
 		}
 	}
 	digests, err := p.digests(ctx, out, channels)
 	if err != nil {
-		return committed, err
+		return err
 	}
 	out = append(out, digests...)
 	if len(out) == 0 {
-		return committed, nil
+		return nil
 	}
 	return p.s.insertNotifications(ctx, p.tx, out)
 }
 
 // insertNotifications writes notifications and enqueues those that are to be sent.
-func (s *Store) insertNotifications(ctx context.Context, tx pgx.Tx, list []*Notification) (committed func(), err error) {
+func (s *Store) insertNotifications(ctx context.Context, tx *Tx, list []*Notification) error {
 	b := &pgx.Batch{}
 	var send []uuid.UUID
 	for _, n := range list {
@@ -71,10 +64,10 @@ func (s *Store) insertNotifications(ctx context.Context, tx pgx.Tx, list []*Noti
 		}
 	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
-		return nil, fmt.Errorf("write notifications: %w", err)
+		return fmt.Errorf("write notifications: %w", err)
 	}
 	if len(send) == 0 {
-		return func() {}, nil
+		return nil
 	}
 	return s.Queue.EnqueueNotices(ctx, tx, send)
 }
@@ -241,18 +234,18 @@ func (p *pass) flaps(t *transition, last toldBefore) bool {
 }
 
 // calm tells the ends that waited until it was calm, by how the last alert of the rule about the destination ended.
-func (p *pass) calm(ctx context.Context) (committed func(), err error) {
+func (p *pass) calm(ctx context.Context) error {
 	rows, err := p.tx.Query(ctx, `update notifications n set status = 'queued', due_at = $1, notice = jsonb_set(n.notice, '{summary}', to_jsonb(last.resolution))
 		from (select w.id, a.resolution from notifications w cross join lateral (
 				select status, resolved_at, resolution from alerts where rule_key = w.rule_key and destination_key = w.destination_key order by id desc limit 1) a
 			where w.status = 'waiting' and w.kind = 'resolved' and a.status = 'resolved' and a.resolved_at <= $2) last
 		where n.id = last.id returning n.id`, p.now, p.now.Add(-flapsCalm))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	due, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	if err != nil || len(due) == 0 {
-		return func() {}, err
+		return err
 	}
 	return p.s.Queue.EnqueueNotices(ctx, p.tx, due)
 }

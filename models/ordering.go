@@ -246,7 +246,7 @@ func firstInLine(ctx context.Context, tx sender, destination int64, key string) 
 }
 
 // unblock lets the lines of a destination go on that a failed delivery blocks.
-func (s *Store) unblock(ctx context.Context, tx pgx.Tx, destination int64) error {
+func (s *Store) unblock(ctx context.Context, tx *Tx, destination int64) error {
 	rows, err := tx.Query(ctx, `select o.event_id from (select distinct on (ordering_key) ordering_key, event_id from ordered_deliveries
 			where destination_key = $1 order by ordering_key, seq) o
 		join deliveries d on d.event_id = o.event_id and d.destination_key = $1 where d.status = 'failed'`, destination)
@@ -265,14 +265,12 @@ func (s *Store) unblock(ctx context.Context, tx pgx.Tx, destination int64) error
 	if err != nil || len(jobs) == 0 {
 		return err
 	}
-	// The workers need not be woken: they look by themselves soon.
-	_, err = s.Queue.Enqueue(ctx, tx, jobs)
-	return err
+	return s.Queue.Enqueue(ctx, tx, jobs)
 }
 
 // dropLines takes the deliveries of events that retention has dropped out of their lines, so that those behind them go on.
 func (s *Store) dropLines(ctx context.Context, before time.Time) error {
-	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	return s.InTx(ctx, func(tx *Tx) error {
 		rows, err := tx.Pgx.Query(ctx, "select destination_key, event_id from ordered_deliveries where event_id < $1 order by seq limit 1000", lowestUUID(before))
 		if err != nil {
 			return err
@@ -288,7 +286,6 @@ func (s *Store) dropLines(ctx context.Context, before time.Time) error {
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
-		_, err = s.Queue.Enqueue(ctx, tx.Pgx, jobs)
-		return err
+		return s.Queue.Enqueue(ctx, tx, jobs)
 	})
 }

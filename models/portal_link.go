@@ -65,10 +65,14 @@ func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID stri
 	}
 	plain, hash := token()
 	l = &PortalLink{ID: portalLinkID(hash), Theme: in.Theme, SingleUse: in.SingleUse, CreatedBy: in.Actor}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
-		return tx.Pgx.QueryRow(ctx, `insert into portal_links (token_hash, tenant_key, theme, single_use, created_by, expires_at)
+	err = s.InTx(ctx, func(tx *Tx) error {
+		err := tx.Pgx.QueryRow(ctx, `insert into portal_links (token_hash, tenant_key, theme, single_use, created_by, expires_at)
 			values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
 			returning created_at, expires_at`, hash, t.Key, in.Theme, in.SingleUse, in.Actor, in.For.Seconds()).Scan(&l.CreatedAt, &l.ExpiresAt)
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "portal_link.create", Object: l.ID, Detail: map[string]any{"expires_at": l.ExpiresAt, "single_use": l.SingleUse}})
 	})
 	return l, plain, err
 }
@@ -109,13 +113,16 @@ func (s *Store) RevokePortalLink(ctx context.Context, scope Scope, tenantID, id 
 	if err != nil || len(hash) != portalLinkBytes || !strings.HasPrefix(id, portalLinkPrefix) {
 		return unknown
 	}
-	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	return s.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Pgx.Exec(ctx, "delete from portal_links l where tenant_key = $1 and substring(token_hash for $3) = $2 and "+liveLink,
 			t.Key, hash, portalLinkBytes)
 		if err == nil && tag.RowsAffected() == 0 {
 			return unknown
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "portal_link.revoke", Object: id})
 	})
 }
 
@@ -123,7 +130,7 @@ func (s *Store) RevokePortalLink(ctx context.Context, scope Scope, tenantID, id 
 func (s *Store) UsePortalLink(ctx context.Context, plain string) (session, tenantID, theme string, err error) {
 	hash := sha256.Sum256([]byte(plain))
 	session, sessionHash := token()
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		var key int64
 		err := tx.Pgx.QueryRow(ctx, `update portal_links l set used_at = now() from tenants t
 			where l.token_hash = $1 and `+liveLink+` and t.key = l.tenant_key and t.deleted_at is null
@@ -135,7 +142,11 @@ func (s *Store) UsePortalLink(ctx context.Context, plain string) (session, tenan
 			return err
 		}
 		_, err = tx.Pgx.Exec(ctx, "insert into sessions (token_hash, tenant_key, expires_at) values ($1, $2, $3)", sessionHash, key, time.Now().Add(portalLength))
-		return err
+		if err != nil {
+			return err
+		}
+		actor := portalActor(key, tenantID)
+		return tx.Audit(ctx, AuditEntry{Scope: actor.Scope, Actor: actor.Name, ActorKind: actor.Kind, Action: "session.portal", Object: tenantID})
 	})
 	return session, tenantID, theme, err
 }

@@ -47,7 +47,7 @@ func (s *Store) tryAccepting(ctx context.Context) error {
 	if err := migrations.CheckRunning(ctx, s.Pool); err != nil {
 		return fmt.Errorf("the schema: %w", err)
 	}
-	if err := s.inHotTx(ctx, func(conn *pgx.Conn) error { return tryHot(ctx, conn) }); err != nil {
+	if err := s.inHotTx(ctx, func(tx *hotTx) error { return tryHot(ctx, tx) }); err != nil {
 		return fmt.Errorf("the connections that events are accepted on: %w", err)
 	}
 	var async string
@@ -58,14 +58,14 @@ func (s *Store) tryAccepting(ctx context.Context) error {
 }
 
 // tryHot begins a transaction as Accepter.lookup does, for no tenant.
-func tryHot(ctx context.Context, conn *pgx.Conn) error {
+func tryHot(ctx context.Context, tx *hotTx) error {
 	b := &pgx.Batch{}
-	b.Queue("begin")
+	tx.begin(b)
 	b.Queue(acceptLock, int32(lockTenant), []int32{})
 	b.Queue(acceptTenants, []string{})
 	b.Queue(acceptTopics)
 	b.Queue("select current_setting('transaction_read_only'), current_setting('plan_cache_mode')")
-	br := conn.SendBatch(ctx, b)
+	br := tx.conn.SendBatch(ctx, b)
 	for range 4 {
 		if _, err := br.Exec(); err != nil {
 			br.Close()

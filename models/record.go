@@ -140,15 +140,10 @@ var errOthersJob = errors.New("jobs were taken over")
 func (r *Recorder) write(group []*recording, w *recordWriter) error {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()
-	committed := func() {}
 	for lost := map[int64]bool{}; ; {
-		err := r.s.inHotTx(ctx, func(conn *pgx.Conn) (err error) {
-			committed, err = r.attempt(ctx, conn, group, w, lost)
-			return err
-		})
+		err := r.s.inHotTx(ctx, func(tx *hotTx) error { return r.attempt(ctx, tx, group, w, lost) })
 		switch {
 		case err == nil:
-			committed()
 			return nil
 		case !errors.Is(err, errOthersJob):
 			r.s.forgetPartitions(err)
@@ -158,11 +153,12 @@ func (r *Recorder) write(group []*recording, w *recordWriter) error {
 }
 
 // attempt is one try of write. lost are the jobs of others; it adds to them when it returns errOthersJob.
-func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recording, w *recordWriter, lost map[int64]bool) (committed func(), err error) {
+func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w *recordWriter, lost map[int64]bool) (err error) {
+	conn := tx.conn
 	w.reset()
 	r.s.followed.mu.RLock()
 	defer r.s.followed.mu.RUnlock()
-	w.updates.Queue("begin")
+	tx.begin(w.updates)
 	var done, partial []int64
 	for _, rec := range group {
 		if lost[rec.Job] {
@@ -179,7 +175,7 @@ func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recordi
 	if w.checkHeld(group) {
 		// What becomes of the deliveries depends on the answers.
 		if err := w.send(ctx, conn); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, rec := range group {
@@ -194,7 +190,7 @@ func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recordi
 	}
 	w.health.queue(w.updates)
 	if err := w.send(ctx, conn); err != nil {
-		return nil, err
+		return err
 	}
 	missed := false
 	for _, d := range w.done {
@@ -202,7 +198,7 @@ func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recordi
 	}
 	if missed {
 		if err := w.send(ctx, conn); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, rec := range group {
@@ -212,13 +208,13 @@ func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recordi
 		}
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	jobs := w.jobs()
 	if len(w.finished) > 0 {
 		next, err := passOn(ctx, conn, w.finished)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		jobs = append(jobs, next...)
 	}
@@ -229,15 +225,15 @@ func (r *Recorder) attempt(ctx context.Context, conn *pgx.Conn, group []*recordi
 	if !w.noted.Empty() {
 		copies = append(copies, pgcopy.Copy{SQL: copyOutcomes, Rows: &w.noted})
 	}
-	committed = func() {}
+	var wake func()
 	if len(jobs) > 0 {
 		var c pgcopy.Copy
-		if c, committed, err = r.s.Queue.Copy(jobs); err != nil {
-			return nil, err
+		if c, wake, err = r.s.Queue.Copy(jobs); err != nil {
+			return err
 		}
 		copies = append(copies, c)
 	}
-	return committed, pgcopy.Commit(ctx, conn, copies)
+	return tx.commit(ctx, copies, wake)
 }
 
 // checkHeld makes sure that no delivery is put on hold just after its destination was enabled and its backlog released:

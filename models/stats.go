@@ -290,7 +290,7 @@ func (s *Store) measure(ctx context.Context, mq MeasureQuery, q *query, starts [
 		counted
 	}
 	var groups []group
-	err := pgx.BeginTxFunc(ctx, s.Pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := s.inSnapshot(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("set local statement_timeout = %d", measureTimeout.Milliseconds())); err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package models
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -194,96 +193,3 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
-
-// Tx is one database transaction with two faces.
-type Tx struct {
-	DB  *gorm.DB
-	Pgx pgx.Tx
-}
-
-// InTx runs fn in one transaction that GORM and pgx share, and commits when fn returns nil. What it commits is noted with
-// the Idempotency-Key of the request that the context belongs to.
-func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (err error) {
-	conn, err := s.SQL.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close() // gives the connection back to the pool
-	var pc *pgx.Conn
-	err = conn.Raw(func(dc any) error {
-		c, ok := dc.(*stdlib.Conn)
-		if !ok {
-			return fmt.Errorf("unexpected driver connection %T", dc)
-		}
-		pc = c.Conn()
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	ptx, err := pc.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			_ = ptx.Rollback(context.WithoutCancel(ctx))
-			panic(p)
-		}
-		if err != nil {
-			if rb := ptx.Rollback(context.WithoutCancel(ctx)); rb != nil && !errors.Is(rb, pgx.ErrTxClosed) {
-				err = errors.Join(err, rb)
-			}
-		}
-	}()
-	g := s.DB.Session(&gorm.Session{Context: ctx, NewDB: true, SkipDefaultTransaction: true})
-	g.Statement.ConnPool = &txConn{conn}
-	if err = fn(ctx, &Tx{DB: g, Pgx: ptx}); err != nil {
-		return err
-	}
-	if err = markClaim(ctx, ptx); err != nil {
-		return err
-	}
-	return ptx.Commit(ctx)
-}
-
-// inHotTx runs fn on a connection of the hot path. fn begins a transaction and commits it; what it leaves open, for an
-// error or for nothing to write, is rolled back.
-func (s *Store) inHotTx(ctx context.Context, fn func(conn *pgx.Conn) error) error {
-	c, err := s.Hot.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Release()
-	err = fn(c.Conn())
-	if pc := c.Conn().PgConn(); !pc.IsClosed() && pc.TxStatus() != 'I' {
-		// The pool closes a connection on which this fails.
-		_, _ = c.Exec(context.WithoutCancel(ctx), "rollback")
-	}
-	return err
-}
-
-// txConn gives GORM only the query methods of *sql.Conn. It hides BeginTx, with which GORM would send a second BEGIN
-// whose COMMIT ends our transaction, and has Commit and Rollback so that GORM's nested transactions use savepoints.
-type txConn struct{ conn *sql.Conn }
-
-var errOuter = errors.New("commit and rollback belong to Store.InTx")
-
-func (c *txConn) PrepareContext(ctx context.Context, q string) (*sql.Stmt, error) {
-	return c.conn.PrepareContext(ctx, q)
-}
-
-func (c *txConn) ExecContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
-	return c.conn.ExecContext(ctx, q, args...)
-}
-
-func (c *txConn) QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
-	return c.conn.QueryContext(ctx, q, args...)
-}
-
-func (c *txConn) QueryRowContext(ctx context.Context, q string, args ...any) *sql.Row {
-	return c.conn.QueryRowContext(ctx, q, args...)
-}
-
-func (c *txConn) Commit() error   { return errOuter }
-func (c *txConn) Rollback() error { return errOuter }

@@ -150,7 +150,7 @@ func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[stri
 		return nil, false, err
 	}
 	t = &Tenant{}
-	err = s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		var before Tenant
 		err := tx.DB.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ? and deleted_at is null", id).Take(&before).Error
 		if err != nil && !errors.Is(err, gorm.ErrRecordNotFound) {
@@ -170,6 +170,14 @@ func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[stri
 		t.Changes = before.snapshot().changes(t.snapshot())
 		if !created && len(t.Changes) == 0 {
 			return nil
+		}
+		action := "tenant.update"
+		if created {
+			action = "tenant.create"
+		}
+		// Only here: platforms put their tenants again and again.
+		if err := tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: action, Object: t.ID, Changes: t.Changes}); err != nil {
+			return err
 		}
 		if err := noteTenant(ctx, tx, t, created); err != nil || !created {
 			return err
@@ -205,7 +213,10 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 		if err := noteTenantDeleted(ctx, tx, t, now); err != nil {
 			return err
 		}
-		return tx.DB.Model(t).Where("key = ?", t.Key).Update("deleted_at", now).Error
+		if err := tx.DB.Model(t).Where("key = ?", t.Key).Update("deleted_at", now).Error; err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "tenant.delete", Object: t.ID})
 	})
 }
 
@@ -276,7 +287,7 @@ func (s *Store) TenantSummary(ctx context.Context, scope Scope, id string) (*Ten
 // transactions of that tenant that are under way and raises the tenant's version, so that whatever is accepted after
 // the change has committed is routed with it.
 func (s *Store) changeDestinations(ctx context.Context, t *Tenant, fn func(context.Context, *Tx) error) error {
-	return s.InTx(ctx, func(ctx context.Context, tx *Tx) error {
+	return s.InTx(ctx, func(tx *Tx) error {
 		if _, err := tx.Pgx.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockTenant), lockHash(t.ID)); err != nil {
 			return err
 		}

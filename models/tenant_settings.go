@@ -166,16 +166,16 @@ func (s *Store) TenantSettings(ctx context.Context, scope Scope, tenantID string
 	return &t.Settings, nil
 }
 
-// UpdateTenantSettings changes a tenant's settings as a merge patch (RFC 7396), and returns them with what is different now.
+// UpdateTenantSettings changes a tenant's settings as a merge patch (RFC 7396), and returns them.
 // They are in force for the next attempt, and for destinations that are created from now on.
-func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID string, patch TenantSettings) (out *TenantSettings, changes []Change, err error) {
+func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID string, patch TenantSettings) (*TenantSettings, error) {
 	t, err := s.Tenant(ctx, scope, tenantID)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	given, err := json.Marshal(patch)
 	if err != nil {
-		return nil, nil, fmt.Errorf("write settings: %w", err)
+		return nil, fmt.Errorf("write settings: %w", err)
 	}
 	var before, after TenantSettings
 	err = s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
@@ -192,12 +192,12 @@ func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID 
 		}
 		// Workers read a destination's policy with its version.
 		_, err = tx.Pgx.Exec(ctx, "update destinations set version = version + 1 where tenant_key = $1 and deleted_at is null", t.Key)
+		if changes := before.snapshot().changes(after.snapshot()); err == nil && len(changes) > 0 {
+			err = tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "tenant.settings", Object: t.ID, Changes: changes})
+		}
 		return err
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return &after, before.snapshot().changes(after.snapshot()), nil
+	return &after, err
 }
 
 // snapshot is what the audit log compares of a tenant's settings.

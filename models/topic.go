@@ -115,8 +115,8 @@ func (s *Store) TopicNames(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// PutTopic adds a topic to the catalogue, or changes what is said of it. It returns what is different now.
-func (s *Store) PutTopic(ctx context.Context, t Topic) (changes []Change, created bool, err error) {
+// PutTopic adds a topic to the catalogue, or changes what is said of it.
+func (s *Store) PutTopic(ctx context.Context, t Topic) error {
 	bad := problems{}
 	if t.Name == "" {
 		bad.add("name", "is required")
@@ -135,13 +135,17 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) (changes []Change, create
 	}
 	t.checkSchema(bad)
 	if err := bad.err(); err != nil {
-		return nil, false, err
+		return err
 	}
 	before := &Topic{}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := s.InTx(ctx, func(tx *Tx) error {
 		err := tx.QueryRow(ctx, "select description, example, schema, enforce from topics where name = $1 for update", t.Name).Scan(&before.Description, &before.Example, &before.Schema, &before.Enforce)
-		if created = errors.Is(err, pgx.ErrNoRows); err != nil && !created {
+		created, action := errors.Is(err, pgx.ErrNoRows), "topic.update"
+		if err != nil && !created {
 			return err
+		}
+		if created {
+			action = "topic.create"
 		}
 		_, err = tx.Exec(ctx, `insert into topics (name, description, example, schema, enforce) values ($1, $2, $3, $4, $5)
 			on conflict (name) do update set description = excluded.description, example = excluded.example, schema = excluded.schema, enforce = excluded.enforce`,
@@ -149,15 +153,19 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) (changes []Change, create
 		if err == nil && (string(before.Schema) != string(t.Schema) || before.Enforce != t.Enforce) {
 			_, err = tx.Exec(ctx, "delete from topic_mismatches where topic = $1", t.Name)
 		}
-		if changes = before.snapshot().changes(t.snapshot()); err != nil || !created && len(changes) == 0 {
+		if err != nil {
+			return err
+		}
+		changes := before.snapshot().changes(t.snapshot())
+		if err := tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Action: action, Object: t.Name, Changes: changes}); err != nil || !created && len(changes) == 0 {
 			return err
 		}
 		return noteTopic(ctx, tx, &t, created, changes)
 	})
 	if err != nil {
-		return nil, false, err
+		return err
 	}
-	return changes, created, s.schemas.read(ctx, s)
+	return s.schemas.read(ctx, s)
 }
 
 // DeleteTopic takes a topic out of the catalogue. Subscriptions to it stay.
@@ -165,7 +173,7 @@ func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 	if slices.Contains(s.Topics, name) {
 		return conflict("The topic %q is set by TOPICS in the environment. Remove it there.", name)
 	}
-	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := s.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Exec(ctx, "delete from topics where name = $1", name)
 		if err == nil && tag.RowsAffected() == 0 {
 			return notFound("There is no topic %q in the catalogue.", cut(name, 80))
@@ -176,7 +184,10 @@ func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		return noteDeleted(ctx, tx, 0, FeedTopic, name)
+		if err := noteDeleted(ctx, tx, 0, FeedTopic, name); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Action: "topic.delete", Object: name})
 	})
 	if err != nil {
 		return err

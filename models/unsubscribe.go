@@ -157,22 +157,18 @@ func (s *Store) Unsubscribing(ctx context.Context, token string) (*Unsubscribing
 }
 
 // Unsubscribe ends a channel's notices to the address that the token names. Doing it again changes nothing.
-func (s *Store) Unsubscribe(ctx context.Context, token, ip, requestID string) (*Unsubscribing, error) {
+func (s *Store) Unsubscribe(ctx context.Context, token string) (*Unsubscribing, error) {
 	u, err := s.Unsubscribing(ctx, token)
 	if err != nil || u.Channel == nil || u.Done {
 		return u, err
 	}
-	scope := AllTenants()
-	if u.Channel.OwnerKey != 0 {
-		scope = Scope{key: u.Channel.OwnerKey}
-	}
-	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+	err = s.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Exec(ctx, "insert into channel_unsubscribes (channel_key, address) values ($1, lower($2)) on conflict do nothing", u.Channel.Key, u.Address)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		return AuditEntry{Scope: scope, Actor: u.Address, ActorKind: ActorRecipient, Action: "channel.unsubscribe", Object: u.Channel.ID, IP: ip, RequestID: requestID,
-			Detail: map[string]any{"address": u.Address}}.write(ctx, tx)
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(u.Channel.OwnerKey), Actor: u.Address, ActorKind: ActorRecipient, Action: "channel.unsubscribe",
+			Object: u.Channel.ID, Detail: map[string]any{"address": u.Address}})
 	})
 	u.Done = err == nil
 	return u, err
@@ -187,7 +183,13 @@ func (s *Store) Subscribe(ctx context.Context, scope Scope, tenantID, channelID,
 	if !c.names(address) {
 		return nil, Invalid("address", fmt.Sprintf("%q is not one of the channel's addresses", cut(address, 80)))
 	}
-	if _, err := s.Pool.Exec(ctx, "delete from channel_unsubscribes where channel_key = $1 and address = lower($2)", c.Key, address); err != nil {
+	err = s.InTx(ctx, func(tx *Tx) error {
+		if _, err := tx.Exec(ctx, "delete from channel_unsubscribes where channel_key = $1 and address = lower($2)", c.Key, address); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(c.OwnerKey), Action: "channel.subscribe", Object: c.ID, Detail: map[string]any{"address": address}})
+	})
+	if err != nil {
 		return nil, err
 	}
 	return s.Channel(ctx, scope, tenantID, channelID)

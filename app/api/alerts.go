@@ -159,7 +159,6 @@ func (a *API) AcknowledgeAlert(ctx context.Context, c *Call, req *MessageRequest
 	if err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, scope, "alert.acknowledge", req.Alert, map[string]any{"message": req.Body.Message, "summary": x.Summary})
 	return &Reply{Body: alertToJSON(x)}, nil
 }
 
@@ -173,7 +172,6 @@ func (a *API) ResolveAlert(ctx context.Context, c *Call, req *MessageRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, scope, "alert.resolve", req.Alert, map[string]any{"message": req.Body.Message, "summary": x.Summary})
 	return &Reply{Body: alertToJSON(x)}, nil
 }
 
@@ -204,7 +202,6 @@ func (a *API) MuteAlert(ctx context.Context, c *Call, req *MuteRequest) (*Reply,
 	if err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, scope, "alert.mute", req.Alert, map[string]any{"until": until})
 	return &Reply{Body: alertToJSON(x)}, nil
 }
 
@@ -263,7 +260,6 @@ func (a *API) CreateRule(ctx context.Context, c *Call, req *NewRuleRequest) (*Re
 	if err != nil {
 		return nil, err
 	}
-	a.auditChanges(ctx, c, scope, "alert_rule.create", r.ID, r.Changes, nil)
 	return &Reply{Status: http.StatusCreated, Body: ruleToJSON(req.Tenant, r), Location: OwnerPath(req.Tenant, "alert-rules", r.ID)}, nil
 }
 
@@ -330,7 +326,6 @@ func (a *API) UpdateRule(ctx context.Context, c *Call, req *UpdateRuleRequest) (
 	if err != nil {
 		return nil, err
 	}
-	a.auditChanges(ctx, c, scope, "alert_rule.update", r.ID, r.Changes, map[string]any{"name": r.Name})
 	return &Reply{Body: ruleToJSON(req.Tenant, r)}, nil
 }
 
@@ -339,13 +334,8 @@ func (a *API) DeleteRule(ctx context.Context, c *Call, req *RuleRequest) (*Reply
 	if err != nil {
 		return nil, err
 	}
-	r, err := a.Store.AlertRule(ctx, scope, req.Tenant, req.Rule)
-	if err != nil {
-		return nil, err
-	}
 	if err := a.Store.DeleteAlertRule(ctx, scope, req.Tenant, req.Rule); err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, scope, "alert_rule.delete", req.Rule, map[string]any{"name": r.Name, "when": r.Condition.Sentence()})
 	return &Reply{Body: success}, nil
 }

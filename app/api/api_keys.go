@@ -48,19 +48,9 @@ func (a *API) createAPIKey(ctx context.Context, c *Call, req *createAPIKeyReques
 	if err != nil {
 		return nil, err
 	}
-	a.AuditKey(ctx, c, "api_key.create", k)
 	j := apiKeyToJSON(k)
 	j.Key = secret
 	return &Reply{Status: http.StatusCreated, Body: j, Location: APIPrefix + "/api-keys", Secret: true}, nil
-}
-
-// AuditKey adds what happened to a key to the audit log, of its tenant if it is for one.
-func (a *API) AuditKey(ctx context.Context, c *Call, action string, k *models.APIKey) {
-	detail := map[string]any{"name": k.Name, "hint": k.Hint, "scopes": k.Scopes}
-	if k.ExpiresAt != nil {
-		detail["expires_at"] = k.ExpiresAt
-	}
-	a.Audit(ctx, c, k.TenantScope(), action, k.ID.String(), detail)
 }
 
 type APIKeyRequest struct {
@@ -68,10 +58,8 @@ type APIKeyRequest struct {
 }
 
 func (a *API) RevokeAPIKey(ctx context.Context, c *Call, req *APIKeyRequest) (*Reply, error) {
-	k, err := a.Store.RevokeAPIKey(ctx, c.Scope(), req.Key)
-	if err != nil {
+	if _, err := a.Store.RevokeAPIKey(ctx, c.Scope(), req.Key); err != nil {
 		return nil, err
 	}
-	a.AuditKey(ctx, c, "api_key.revoke", k)
 	return &Reply{Body: success}, nil
 }

@@ -67,7 +67,6 @@ func (a *API) CreateChannel(ctx context.Context, c *Call, req *NewChannelRequest
 	if err != nil {
 		return nil, err
 	}
-	a.auditChanges(ctx, c, scope, "channel.create", x.ID, x.Changes, nil)
 	// Whoever creates a channel sees the secret that was made for it, this once.
 	return &Reply{Status: http.StatusCreated, Body: a.channelToJSON(x, true), Location: OwnerPath(req.Tenant, "channels", x.ID)}, nil
 }
@@ -108,7 +107,6 @@ func (a *API) UpdateChannel(ctx context.Context, c *Call, req *UpdateChannelRequ
 	if err != nil {
 		return nil, err
 	}
-	a.auditChanges(ctx, c, scope, "channel.update", x.ID, x.Changes, map[string]any{"name": x.Name})
 	return &Reply{Body: a.channelToJSON(x, c.Actor.SeesSecrets())}, nil
 }
 
@@ -117,14 +115,9 @@ func (a *API) DeleteChannel(ctx context.Context, c *Call, req *ChannelRequest) (
 	if err != nil {
 		return nil, err
 	}
-	x, err := a.Store.Channel(ctx, scope, req.Tenant, req.Channel)
-	if err != nil {
-		return nil, err
-	}
 	if err := a.Store.DeleteChannel(ctx, scope, req.Tenant, req.Channel); err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, scope, "channel.delete", req.Channel, map[string]any{"name": x.Name, "type": x.Type})
 	return &Reply{Body: success}, nil
 }
 
@@ -146,7 +139,6 @@ func (a *API) Subscribe(ctx context.Context, c *Call, req *SubscribeRequest) (*R
 	if err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, scope, "channel.subscribe", x.ID, map[string]any{"address": req.Body.Address})
 	return &Reply{Body: a.channelToJSON(x, c.Actor.SeesSecrets())}, nil
 }
 
@@ -185,14 +177,9 @@ func (a *API) TestChannel(ctx context.Context, c *Call, req *ChannelRequest) (*R
 		n.SentAt, n.Reason = &now, x.SilentNote()
 		out.Note = n.Reason
 	}
-	if err := a.Store.LogTest(ctx, n); err != nil {
+	if err := a.Store.LogTest(ctx, x, n); err != nil {
 		return nil, err
 	}
-	scope, err := ownedBy(ctx, a, c, req.Tenant)
-	if err != nil {
-		return nil, err
-	}
-	a.Audit(ctx, c, scope, "channel.test", x.ID, map[string]any{"name": x.Name, "arrived": out.OK, "notification": n.ID()})
 	return &Reply{Body: out}, nil
 }
 
@@ -313,6 +300,5 @@ func (a *API) Resend(ctx context.Context, c *Call, req *NotificationRequest) (*R
 	if err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, scope, "notification.resend", req.Notification, map[string]any{"as": n.ID()})
 	return &Reply{Body: notificationToJSON(n), Monitor: OwnerPath(req.Tenant, "notifications", n.ID()), Shown: true}, nil
 }

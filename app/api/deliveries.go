@@ -110,7 +110,6 @@ func (a *API) CancelDelivery(ctx context.Context, c *Call, req *DeliveryRequest)
 	if err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, d.TenantScope(), "delivery.cancel", d.ID(), map[string]any{"event": d.PublicEventID, "destination": d.DestinationID})
 	return &Reply{Body: a.deliveryToJSON(d)}, nil
 }
 
@@ -135,18 +134,13 @@ func (a *API) Retry(ctx context.Context, c *Call, req *RetryRequest) (*Reply, er
 	if err != nil {
 		return nil, err
 	}
-	d, queued, err := a.Store.RetryEvent(ctx, scope, req.Body.Event, req.Body.Destination, c.Actor.Name)
+	d, _, err := a.Store.RetryEvent(ctx, scope, req.Body.Event, req.Body.Destination, c.Actor.Name)
 	if err != nil {
 		if d != nil {
 			a.AuditFailure(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), err)
 		}
 		return nil, err
 	}
-	detail := map[string]any{"event": d.PublicEventID, "destination": d.DestinationID, "queued": queued}
-	if queued {
-		detail["attempt"] = d.NextAttemptID()
-	}
-	a.Audit(ctx, c, d.TenantScope(), "delivery.retry", d.ID(), detail)
 	links := deliveryLinks(d).under(a.Base)
 	links.Monitor, links.Self = links.Self, ""
 	r := &Reply{Body: retriedJSON{Success: true, Status: workAccepted, Links: links}, Monitor: links.Monitor, Links: links.header(""), Applied: c.Prefer.waitApplied()}

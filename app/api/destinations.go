@@ -134,7 +134,6 @@ func (a *API) CreateDestination(ctx context.Context, c *Call, req *CreateDestina
 	if err != nil {
 		return nil, err
 	}
-	a.auditDestination(ctx, c, d, "destination.create", nil)
 	r := destinationReply(c, d)
 	r.Status, r.Location, r.Secret = http.StatusCreated, destinationPath(d.TenantID, d.ID), true
 	// Whoever creates a destination sees the secret that was made for it, this once.
@@ -201,7 +200,6 @@ func (a *API) UpdateDestination(ctx context.Context, c *Call, req *UpdateDestina
 	if err != nil {
 		return nil, err
 	}
-	a.auditDestination(ctx, c, d, "destination.update", nil)
 	return destinationReply(c, d), nil
 }
 
@@ -210,11 +208,9 @@ func (a *API) DeleteDestination(ctx context.Context, c *Call, req *DestinationRe
 	if err != nil {
 		return nil, err
 	}
-	d, err := a.Store.DeleteDestination(ctx, c.Scope(), req.Tenant, req.Destination, version)
-	if err != nil {
+	if _, err := a.Store.DeleteDestination(ctx, c.Scope(), req.Tenant, req.Destination, version); err != nil {
 		return nil, err
 	}
-	a.auditDestination(ctx, c, d, "destination.delete", map[string]any{"name": d.Title(), "type": d.Type})
 	return &Reply{Body: success}, nil
 }
 
@@ -248,18 +244,16 @@ func (a *API) EnableDestination(ctx context.Context, c *Call, req *EnableRequest
 	if err != nil {
 		return nil, err
 	}
-	a.auditDestination(ctx, c, d, "destination.enable", map[string]any{"backlog": req.Body.Backlog})
 	return destinationReply(c, d), nil
 }
 
 // probeDestination sends one held delivery; the destination is enabled when that has arrived.
 func (a *API) probeDestination(ctx context.Context, c *Call, req *EnableRequest) (*Reply, error) {
-	d, probing, err := a.Store.ProbeDestination(ctx, c.Scope(), req.Tenant, req.Destination, c.asker(),
+	d, probing, err := a.Store.ProbeDestination(ctx, c.Scope(), req.Tenant, req.Destination, c.Asker(),
 		models.Backlog{Action: req.Body.Backlog, Since: req.Body.Since, Until: req.Body.Until})
 	if err != nil {
 		return nil, err
 	}
-	a.auditDestination(ctx, c, d, map[bool]string{true: "destination.probe", false: "destination.enable"}[probing], map[string]any{"backlog": req.Body.Backlog})
 	r := destinationReply(c, d)
 	if probing {
 		r.Monitor, r.Shown = destinationPath(d.TenantID, d.ID), true
@@ -283,7 +277,6 @@ func (a *API) DisableDestination(ctx context.Context, c *Call, req *DisableReque
 	if err != nil {
 		return nil, err
 	}
-	a.auditDestination(ctx, c, d, "destination.disable", map[string]any{"reason": req.Body.Reason})
 	return destinationReply(c, d), nil
 }
 
@@ -308,7 +301,6 @@ func (a *API) actOnBacklog(ctx context.Context, c *Call, req *backlogRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, scope, "destination.backlog", req.Destination, map[string]any{"action": req.Body.Action, "since": req.Body.Since, "until": req.Body.Until, "count": n})
 	links := linksJSON{Monitor: destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusHeld), Destination: destinationPath(req.Tenant, req.Destination)}.under(a.Base)
 	return &Reply{Body: countJSON{n, workAccepted, links}, Monitor: links.Monitor, Links: links.header("")}, nil
 }
@@ -330,7 +322,6 @@ func (a *API) RotateSecret(ctx context.Context, c *Call, req *RotateRequest) (*R
 	if err != nil {
 		return nil, err
 	}
-	a.auditDestination(ctx, c, d, "destination.rotate_secret", map[string]any{"overlap": models.Duration(overlap).String()})
 	r := destinationReply(c, d)
 	r.Body, r.Secret = destinationToJSON(d, true), true
 	return r, nil
@@ -341,11 +332,10 @@ type credentialsJSON struct {
 }
 
 func (a *API) RevealSecret(ctx context.Context, c *Call, req *DestinationRequest) (*Reply, error) {
-	d, err := a.Store.Destination(ctx, c.Scope(), req.Tenant, req.Destination)
+	d, err := a.Store.RevealSecret(ctx, c.Scope(), req.Tenant, req.Destination)
 	if err != nil {
 		return nil, err
 	}
-	a.auditDestination(ctx, c, d, "destination.reveal_secret", nil)
 	return &Reply{Body: credentialsJSON{d.Masked(true)}, Secret: true}, nil
 }
 

@@ -38,8 +38,8 @@ type Call struct {
 // Scope is whose rows the caller may see.
 func (c *Call) Scope() models.Scope { return c.Actor.Scope }
 
-// asker is the caller, for what is carried out after the answer.
-func (c *Call) asker() models.Asker {
+// Asker is the caller as the audit log names them.
+func (c *Call) Asker() models.Asker {
 	return models.Asker{Actor: c.Actor.Name, ActorKind: c.Actor.Kind, IP: c.IP, RequestID: c.RequestID}
 }
 
@@ -85,7 +85,7 @@ func asJSON[Req any](a *API, perm models.Permission, run UseCase[Req]) fiber.Han
 		if err := bind.fill(c, &req, call.Prefer.strict); err != nil {
 			return err
 		}
-		ctx, cancelWait := call.within(ctx)
+		ctx, cancelWait := call.within(models.WithAsker(ctx, call.Asker()))
 		defer cancelWait()
 		reply, err := run(ctx, call, &req)
 		if err != nil {

@@ -106,13 +106,6 @@ func (a *API) SendFiltered(ctx context.Context, c *Call, req *FilteredRequest) (
 	if err != nil {
 		return nil, err
 	}
-	if !req.Body.Plan {
-		d, err := a.Store.Destination(ctx, c.Scope(), req.Tenant, req.Destination)
-		if err != nil {
-			return nil, err
-		}
-		a.auditDestination(ctx, c, d, "destination.send_filtered", map[string]any{"since": req.Body.Since, "until": req.Body.Until, "all": req.Body.All, "count": plan.Count(req.Body.All)})
-	}
 	sample := []string{}
 	for _, e := range plan.Sample {
 		sample = append(sample, e.ID)

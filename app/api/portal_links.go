@@ -45,15 +45,10 @@ func (a *API) createPortalLink(ctx context.Context, c *Call, req *portalLinkRequ
 	if req.Body.ExpiresIn != nil {
 		in.For = time.Duration(*req.Body.ExpiresIn)
 	}
-	t, err := a.Store.Tenant(ctx, c.Scope(), req.Tenant)
-	if err != nil {
-		return nil, err
-	}
 	l, token, err := a.Store.CreatePortalLink(ctx, c.Scope(), req.Tenant, in)
 	if err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, t.Scope(), "portal_link.create", l.ID, map[string]any{"expires_at": l.ExpiresAt, "single_use": l.SingleUse})
 	return &Reply{Status: http.StatusCreated, Secret: true, Body: newPortalLinkJSON{portalLinkToJSON(req.Tenant, l), a.portalURL(token)}}, nil
 }
 
@@ -75,13 +70,8 @@ type oneLinkRequest struct {
 }
 
 func (a *API) revokePortalLink(ctx context.Context, c *Call, req *oneLinkRequest) (*Reply, error) {
-	t, err := a.Store.Tenant(ctx, c.Scope(), req.Tenant)
-	if err != nil {
-		return nil, err
-	}
 	if err := a.Store.RevokePortalLink(ctx, c.Scope(), req.Tenant, req.Link); err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, t.Scope(), "portal_link.revoke", req.Link, nil)
 	return &Reply{Body: success}, nil
 }

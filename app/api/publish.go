@@ -338,7 +338,7 @@ func (a *API) SendTest(ctx context.Context, c *Call, req *TestRequest) (*Reply, 
 	if err != nil {
 		return nil, err
 	}
-	a.auditDestination(ctx, c, d, "destination.test", map[string]any{"event": res.ID})
+	a.audit(ctx, c, models.AuditEntry{Scope: d.TenantScope(), Action: "destination.test", Object: d.ID, Detail: map[string]any{"event": res.ID}})
 	r := a.publishReply(c, req.Tenant, res)
 	wait := c.Prefer.wait
 	if wait == 0 && c.Prefer.async {

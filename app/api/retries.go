@@ -131,13 +131,10 @@ func (a *API) StartRetry(ctx context.Context, c *Call, req *BulkRequest) (*Reply
 	if err != nil {
 		return nil, err
 	}
-	b, fresh, err := a.Store.StartBulkRetry(ctx, scope, models.BulkInput{Filter: req.filter(), Rate: req.Body.Rate, IdempotencyKey: c.IdempotencyKey, Actor: c.Actor.Name})
+	b, _, err := a.Store.StartBulkRetry(ctx, scope, models.BulkInput{Filter: req.filter(), Rate: req.Body.Rate, IdempotencyKey: c.IdempotencyKey, Actor: c.Actor.Name})
 	if err != nil {
 		a.AuditFailure(ctx, c, scope, "retry.start", "", err)
 		return nil, err
-	}
-	if fresh {
-		a.Audit(ctx, c, b.TenantScope(), "retry.start", b.ID(), map[string]any{"filter": b.Filter, "total": b.Total, "rate": b.Rate})
 	}
 	r := &Reply{Body: a.bulkRetryToJSON(b), Monitor: bulkRetryPath(b), Shown: true, Applied: c.Prefer.waitApplied()}
 	if c.Prefer.wait == 0 {
@@ -207,24 +204,23 @@ func (a *API) retryReply(b *models.BulkRetry) *Reply {
 	return &Reply{Body: a.bulkRetryToJSON(b), Final: &final, ETag: fmt.Sprintf("%s-%t-%d-%d-%d-%d-%d-%d-%s", b.Status, final, b.ChangedAt.UnixMilli(), b.Total, b.Queued, b.Delivered, b.Failed, b.Skipped(), b.Note)}
 }
 
-// changeRetry carries an action on a bulk retry out that changes its status, and tells the audit trail.
-func (a *API) changeRetry(ctx context.Context, c *Call, id, action string, change func(context.Context, models.Scope, string, string) (*models.BulkRetry, error)) (*Reply, error) {
+// changeRetry carries an action on a bulk retry out that changes its status.
+func (a *API) changeRetry(ctx context.Context, c *Call, id string, change func(context.Context, models.Scope, string, string) (*models.BulkRetry, error)) (*Reply, error) {
 	b, err := change(ctx, c.Scope(), id, c.Actor.Name)
 	if err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, b.TenantScope(), action, b.ID(), map[string]any{"total": b.Total, "queued": b.Queued, "remaining": b.Remaining()})
 	return &Reply{Body: a.bulkRetryToJSON(b)}, nil
 }
 
 func (a *API) PauseRetry(ctx context.Context, c *Call, req *OneRetryRequest) (*Reply, error) {
-	return a.changeRetry(ctx, c, req.Retry, "retry.pause", a.Store.PauseBulkRetry)
+	return a.changeRetry(ctx, c, req.Retry, a.Store.PauseBulkRetry)
 }
 
 func (a *API) ResumeRetry(ctx context.Context, c *Call, req *OneRetryRequest) (*Reply, error) {
-	return a.changeRetry(ctx, c, req.Retry, "retry.resume", a.Store.ResumeBulkRetry)
+	return a.changeRetry(ctx, c, req.Retry, a.Store.ResumeBulkRetry)
 }
 
 func (a *API) CancelRetry(ctx context.Context, c *Call, req *OneRetryRequest) (*Reply, error) {
-	return a.changeRetry(ctx, c, req.Retry, "retry.cancel", a.Store.CancelBulkRetry)
+	return a.changeRetry(ctx, c, req.Retry, a.Store.CancelBulkRetry)
 }

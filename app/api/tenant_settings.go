@@ -71,12 +71,9 @@ func (a *API) UpdateTenantSettings(ctx context.Context, c *Call, req *TenantSett
 	if err := OperatorsOnly(c); err != nil {
 		return nil, err
 	}
-	s, changes, err := a.Store.UpdateTenantSettings(ctx, c.Scope(), req.Tenant, req.Body)
+	s, err := a.Store.UpdateTenantSettings(ctx, c.Scope(), req.Tenant, req.Body)
 	if err != nil {
 		return nil, err
-	}
-	if len(changes) > 0 {
-		a.auditChanges(ctx, c, t.Scope(), "tenant.settings", t.ID, changes, nil)
 	}
 	return &Reply{Body: a.SettingsOf(t.ID, s)}, nil
 }

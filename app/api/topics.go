@@ -76,11 +76,9 @@ func (a *API) PutTopic(ctx context.Context, c *Call, req *PutTopicRequest) (*Rep
 		return nil, err
 	}
 	t := models.Topic{Name: req.Topic, Description: req.Body.Description, Example: req.Body.Example, Schema: req.Body.Schema, Enforce: req.Body.Enforce}
-	changes, created, err := a.Store.PutTopic(ctx, t)
-	if err != nil {
+	if err := a.Store.PutTopic(ctx, t); err != nil {
 		return nil, err
 	}
-	a.auditChanges(ctx, c, models.AllTenants(), map[bool]string{true: "topic.create", false: "topic.update"}[created], t.Name, changes, nil)
 	put, err := a.Store.Topic(ctx, t.Name)
 	if err != nil {
 		return nil, err
@@ -95,6 +93,5 @@ func (a *API) DeleteTopic(ctx context.Context, c *Call, req *TopicRequest) (*Rep
 	if err := a.Store.DeleteTopic(ctx, req.Topic); err != nil {
 		return nil, err
 	}
-	a.Audit(ctx, c, models.AllTenants(), "topic.delete", req.Topic, nil)
 	return &Reply{Body: success}, nil
 }

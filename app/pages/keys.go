@@ -100,7 +100,6 @@ func (p *pageCtx) createdKey(ctx context.Context, in models.APIKeyInput, title, 
 	if err != nil {
 		return err
 	}
-	p.app.AuditKey(ctx, p.call, "api_key.create", k)
 	v := views.KeyCreated{Page: keyFrame(p, title), Key: k, Secret: secret, Next: next}
 	v.Here = next
 	if v.Section = views.SectionKeys; next == views.HomeURL() {

@@ -73,7 +73,8 @@ func (a *Pages) Mount(f *fiber.App) {
 		f.Add(r.Method, r.Path, a.guardPage, func(c *fiber.Ctx) error {
 			ctx, cancel := api.CallContext()
 			defer cancel()
-			return r.handler(ctx, &pageCtx{Ctx: c, app: a, call: &api.Call{RequestID: api.RequestID(c), IP: c.IP(), Page: true, Actor: &models.Actor{}}})
+			call := &api.Call{RequestID: api.RequestID(c), IP: c.IP(), Page: true, Actor: &models.Actor{}}
+			return r.handler(models.WithAsker(ctx, call.Asker()), &pageCtx{Ctx: c, app: a, call: call})
 		})
 	}
 	for _, r := range a.PageRoutes() {
@@ -140,7 +141,7 @@ func (a *Pages) asPage(r pageRoute) fiber.Handler {
 				return err
 			}
 		}
-		return r.handler(ctx, p)
+		return r.handler(models.WithAsker(ctx, p.call.Asker()), p)
 	}
 }
 

@@ -52,18 +52,14 @@ func (a *Pages) doSetup(ctx context.Context, p *pageCtx) error {
 	if !ok {
 		return again(models.Invalid("code", "is not the one in the server's log"))
 	}
-	u, err := a.Store.CreateFirstUser(ctx, models.UserInput{Name: form.Value("name"), Email: form.Value("email"), Password: form.Value("password")})
+	u, token, err := a.Store.SetUp(ctx, models.UserInput{Name: form.Value("name"), Email: form.Value("email"), Password: form.Value("password")})
 	if err != nil {
 		return again(err)
 	}
 	a.logins.forget("setup:" + p.IP())
-	token, err := a.Store.StartSession(ctx, u)
-	if err != nil {
-		return err
-	}
 	p.setCookie(SessionCookie, token, models.SessionLength)
 	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}, UserID: u.ID}
-	a.Audit(ctx, p.call, models.AllTenants(), "setup", u.Email, nil)
+	ctx = models.WithAsker(ctx, p.call.Asker())
 	in := models.APIKeyInput{Name: "First key", Scopes: []models.Permission{models.MayPublish, models.MayRead, models.MayWrite, models.MayRetry}}
 	return p.createdKey(ctx, in, "Your first API key", views.HomeURL())
 }
@@ -118,8 +114,6 @@ func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	p.setCookie(SessionCookie, token, models.SessionLength)
-	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser}
-	a.Audit(ctx, p.call, models.AllTenants(), "session.login", email, nil)
 	return p.Redirect(localPath(form.Value("return")), http.StatusSeeOther)
 }
 
@@ -158,12 +152,6 @@ func (a *Pages) usePortalLink(ctx context.Context, p *pageCtx) error {
 	session, tenant, theme, err := a.Store.UsePortalLink(ctx, p.Params("token"))
 	if err != nil {
 		return err
-	}
-	if p.call.Actor, err = a.Store.Session(ctx, session); err != nil {
-		return err
-	}
-	if p.call.Actor != nil {
-		a.Audit(ctx, p.call, p.call.Scope(), "session.portal", tenant, nil)
 	}
 	p.setCookie(SessionCookie, session, 24*time.Hour)
 	if theme != "" {

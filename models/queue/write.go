@@ -16,21 +16,30 @@ import (
 
 // Enqueue adds jobs within tx. They are written as River writes them, but for two things. All are "available", those
 // of the future too, with the time at which they are due: River fetches by that time, so that no leader has to promote
-// them first. And the NOTIFY that wakes the workers is sent beside the transaction, because PostgreSQL lets only one
-// transaction at a time commit that carries one: the caller calls committed once tx has committed.
-func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, batches []Batch) (committed func(), err error) {
-	c, committed, err := q.Copy(batches)
+// them first. And the NOTIFY that wakes the workers is sent once tx has committed, because PostgreSQL lets only one
+// transaction at a time commit that carries one.
+func (q *Queue) Enqueue(ctx context.Context, tx Tx, batches []Batch) error {
+	c, wake, err := q.Copy(batches)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := c.Rows.Send(ctx, tx, c.SQL); err != nil {
-		return nil, fmt.Errorf("write jobs: %w", err)
+		return fmt.Errorf("write jobs: %w", err)
 	}
-	return committed, nil
+	tx.AfterCommit(wake)
+	return nil
 }
 
-// Copy prepares what Enqueue does, for a transaction that writes other things in the same round trip.
-func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, committed func(), err error) {
+// Tx is a transaction that jobs are added in: models.Tx.
+type Tx interface {
+	pgx.Tx
+	// AfterCommit calls f once the transaction has committed.
+	AfterCommit(f func())
+}
+
+// Copy prepares what Enqueue does, for a transaction that writes other things in the same round trip. The caller calls wake
+// once it has committed.
+func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 	rows := &pgcopy.Rows{}
 	rows.Reset()
 	var due [2]bool // by queue, as wake
@@ -104,11 +113,12 @@ func enqueueEach[T interface{ Kind() string }](ctx context.Context, tx pgx.Tx, q
 	return nil
 }
 
-// EnqueueNotices adds a job for each of these notifications within tx. The caller calls committed once tx has committed.
-func (q *Queue) EnqueueNotices(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (committed func(), err error) {
+// EnqueueNotices adds a job for each of these notifications within tx.
+func (q *Queue) EnqueueNotices(ctx context.Context, tx Tx, ids []uuid.UUID) error {
 	list := make([]Notice, len(ids))
 	for i, id := range ids {
 		list[i].ID = id
 	}
-	return q.wake[2].wake, enqueueEach(ctx, tx, Notify, list)
+	tx.AfterCommit(q.wake[2].wake)
+	return enqueueEach(ctx, tx, Notify, list)
 }

@@ -1,0 +1,54 @@
+package models
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/pgcopy"
+)
+
+// hotTx is a transaction of the path of events, which costs two round trips where it can: it begins with the first
+// statements, and commits with the last rows.
+type hotTx struct {
+	conn  *pgx.Conn
+	after func() // nil for nothing
+}
+
+// inHotTx runs fn on a connection of the hot path. fn calls begin and commit; what it leaves open, for an error or for
+// nothing to write, is rolled back.
+func (s *Store) inHotTx(ctx context.Context, fn func(tx *hotTx) error) error {
+	tx := hotTx{}
+	err := tx.run(ctx, s, fn)
+	if err == nil && tx.after != nil {
+		tx.after()
+	}
+	return err
+}
+
+func (tx *hotTx) run(ctx context.Context, s *Store, fn func(tx *hotTx) error) error {
+	c, err := s.Hot.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	tx.conn = c.Conn()
+	err = fn(tx)
+	if pc := c.Conn().PgConn(); !pc.IsClosed() && pc.TxStatus() != 'I' {
+		// The pool closes a connection on which this fails.
+		_, _ = c.Exec(context.WithoutCancel(ctx), "rollback")
+	}
+	return err
+}
+
+// begin makes a batch the first of the transaction. It is called before anything else is added to the batch.
+func (tx *hotTx) begin(b *pgx.Batch) { b.Queue("begin") }
+
+// commit writes the rows and ends the transaction. afterwards is called once it has committed; it may be nil.
+func (tx *hotTx) commit(ctx context.Context, copies []pgcopy.Copy, afterwards func()) error {
+	if err := pgcopy.Commit(ctx, tx.conn, copies); err != nil {
+		return err
+	}
+	tx.after = afterwards
+	return nil
+}
