@@ -254,10 +254,10 @@ func (s *Store) destination(db *gorm.DB, t *Tenant, id string) (*Destination, er
 
 // DestinationQuery selects destinations of a tenant.
 type DestinationQuery struct {
-	Types  []string
-	Topics []string // subscribed to one of them, or to all
-	State  string   // active or disabled; empty for both
-	Text   string   // part of name, id or target
+	Text   string   `query:"q" label:"Search" doc:"Part of the name, the id or the target."`
+	Types  []string `query:"type" label:"Type" words:"destination type" api:"schema=DestinationType" doc:"Only of these types."`
+	Topics []string `query:"topics" label:"Topic" doc:"Only those that subscribe to one of these topics."`
+	State  string   `query:"state" label:"State" words:"destination state" api:"schema=DestinationState" doc:"Only in this state."`
 }
 
 // Destinations lists a tenant's destinations, oldest first.

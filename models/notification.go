@@ -137,13 +137,14 @@ func (s *Store) NotificationDropped(ctx context.Context, id uuid.UUID, why strin
 
 // NotificationQuery selects notifications.
 type NotificationQuery struct {
-	Channels     []string // ids
-	Statuses     []string
-	Kinds        []string
-	Rules        []string // ids
-	Destinations []string // ids
-	AlertID      string
-	Since, Until time.Time
+	Channels     []string  `query:"channel_id" label:"Channel" words:"channel" doc:"Only of these channels."`
+	Statuses     []string  `query:"status" label:"Outcome" words:"notification status" api:"schema=NotificationStatus"`
+	Kinds        []string  `query:"kind" label:"Kind" words:"notification kind" api:"schema=NotificationKind"`
+	Rules        []string  `query:"rule_id" label:"Rule"`
+	Destinations []string  `query:"destination_id" label:"Destination"`
+	AlertID      string    `query:"alert_id" label:"Alert"`
+	Since        time.Time `query:"since" label:"From"`
+	Until        time.Time `query:"until" label:"To"`
 	Page         PageQuery
 }
 
@@ -153,7 +154,7 @@ func (s *Store) Notifications(ctx context.Context, scope Scope, tenantID string,
 	if err != nil {
 		return nil, err
 	}
-	k, err := nq.Page.keyset("notifications", owner, nq.Channels, nq.Statuses, nq.Kinds, nq.Rules, nq.Destinations, nq.AlertID, nq.Since, nq.Until)
+	k, err := nq.Page.keyset(owner, nq)
 	if err != nil {
 		return nil, err
 	}

@@ -240,33 +240,24 @@ func notificationToJSON(n *models.Notification) NotificationJSON {
 }
 
 type ListNotificationsRequest struct {
-	Tenant       string    `path:"tenant"`
-	Channels     []string  `query:"channel_id" doc:"Only of these channels."`
-	Statuses     []string  `query:"status" api:"schema=NotificationStatus"`
-	Kinds        []string  `query:"kind" api:"schema=NotificationKind"`
-	Rules        []string  `query:"rule_id"`
-	Destinations []string  `query:"destination_id"`
-	Alert        string    `query:"alert_id"`
-	Since        time.Time `query:"since"`
-	Until        time.Time `query:"until"`
+	Tenant string `path:"tenant"`
+	models.NotificationQuery
 	pageParams
 }
 
-func (a *API) NotificationPage(ctx context.Context, c *Call, req *ListNotificationsRequest, limit, most int) (*models.Page[*models.Notification], error) {
+func (a *API) FindNotifications(ctx context.Context, c *Call, req *ListNotificationsRequest, limit, most int) (*models.Page[*models.Notification], error) {
 	scope, err := ownedBy(ctx, a, c, req.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	page, err := req.Query(limit, most)
-	if err != nil {
+	if req.Page, err = req.part(limit, most); err != nil {
 		return nil, err
 	}
-	return a.Store.Notifications(ctx, scope, req.Tenant, models.NotificationQuery{Channels: req.Channels, Statuses: req.Statuses, Kinds: req.Kinds, Rules: req.Rules,
-		Destinations: req.Destinations, AlertID: req.Alert, Since: req.Since, Until: req.Until, Page: page})
+	return a.Store.Notifications(ctx, scope, req.Tenant, req.NotificationQuery)
 }
 
 func (a *API) listNotifications(ctx context.Context, c *Call, req *ListNotificationsRequest) (*Reply, error) {
-	page, err := a.NotificationPage(ctx, c, req, 100, 1000)
+	page, err := a.FindNotifications(ctx, c, req, 100, 1000)
 	if err != nil {
 		return nil, err
 	}

@@ -161,15 +161,12 @@ func (a *API) getDestination(ctx context.Context, c *Call, req *DestinationReque
 }
 
 type ListDestinationsRequest struct {
-	Tenant string   `path:"tenant"`
-	Types  []string `query:"type" api:"schema=DestinationType" doc:"Only of these types."`
-	Topics []string `query:"topics" doc:"Only those that subscribe to one of these topics."`
-	State  string   `query:"state" api:"schema=DestinationState" doc:"Only in this state."`
-	Text   string   `query:"q" doc:"Part of the name, the id or the target."`
+	Tenant string `path:"tenant"`
+	models.DestinationQuery
 }
 
 func (a *API) listDestinations(ctx context.Context, c *Call, req *ListDestinationsRequest) (*Reply, error) {
-	list, err := a.Store.Destinations(ctx, c.Scope(), req.Tenant, models.DestinationQuery{Types: req.Types, Topics: req.Topics, State: req.State, Text: req.Text})
+	list, err := a.Store.Destinations(ctx, c.Scope(), req.Tenant, req.DestinationQuery)
 	if err != nil {
 		return nil, err
 	}
