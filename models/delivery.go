@@ -266,7 +266,7 @@ func (s *Store) retryInTx(ctx context.Context, tx pgx.Tx, d *Delivery, trigger, 
 			on conflict do nothing`, d.EventID, d.DeliveryKey.Destination, d.TenantKey); err != nil {
 			return nil, err
 		}
-		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, Ordered: ordered}, []uuid.UUID{d.EventID}); err != nil {
+		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, DestinationFields: DestinationFields{Ordered: ordered}}, []uuid.UUID{d.EventID}); err != nil {
 			return nil, err
 		}
 	}
