@@ -132,7 +132,10 @@ type sealed struct {
 // open fills in what the row alone does not hold.
 func (s *Store) open(d *Destination, tenantID string) error {
 	d.TenantID = tenantID
-	d.Credentials, d.Config = map[string]string{}, map[string]string{}
+	d.Credentials, d.Config, d.Beside = TypeSettings{}, TypeSettings{}, BesideSettings{}
+	if d.Signature != "" {
+		d.Beside[besideColumn] = d.Signature
+	}
 	maps.Copy(d.Config, d.OpenConfig)
 	if len(d.SealedCreds) == 0 {
 		return nil
@@ -163,7 +166,7 @@ func (s *Store) seal(d *Destination) error {
 	if d.OpenConfig == nil {
 		d.OpenConfig = map[string]string{}
 	}
-	d.SealedCreds = nil
+	d.SealedCreds, d.Signature = nil, d.Beside[besideColumn]
 	if len(out.Credentials)+len(out.Config) == 0 {
 		return nil
 	}
@@ -197,6 +200,6 @@ func (s *Store) RotateSecret(ctx context.Context, scope Scope, tenantID, id stri
 		}
 		d.audit("destination.rotate_secret", map[string]any{"overlap": Duration(overlap).String()})
 		yes, until := "true", time.Now().Add(overlap).UTC().Format(time.RFC3339)
-		return s.merge(ctx, d, &DestinationInput{Credentials: Values{adapters.RotateField: &yes, "previous_secret_invalid_at": &until}})
+		return s.merge(ctx, d, DestinationPatch{"credentials": Values{adapters.RotateField: &yes, "previous_secret_invalid_at": &until}})
 	})
 }

@@ -132,8 +132,8 @@ func (a *Pages) destinationPage(ctx context.Context, p *pageCtx) error {
 	if d.Retry != nil {
 		v.Policy = d.Retry.Or(a.Store.Retry)
 	}
-	if d.TimeoutMS != nil {
-		v.Timeout = time.Duration(*d.TimeoutMS) * time.Millisecond
+	if d.Timeout != nil {
+		v.Timeout = time.Duration(*d.Timeout)
 	}
 	if v.Limits, err = a.Store.LimitsOf(ctx, d); err != nil {
 		return err
