@@ -26,7 +26,7 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 	if call, ok := c.Locals(callLocal).(*Call); ok {
 		return call, nil // found out before its Idempotency-Key was looked at
 	}
-	call := &Call{RequestID: RequestID(c), IP: c.IP(), Prefer: parsePrefer(headers(c, "Prefer")...), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
+	call := &Call{RequestID: RequestID(c), IP: a.Client(c).String(), Prefer: parsePrefer(headers(c, "Prefer")...), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
 		Trace: traces.Context(c.Get("traceparent")), IfNoneMatch: c.Get(fiber.HeaderIfNoneMatch)}
 	if call.Prefer.wait > 0 {
 		call.gone = callerGone(c)

@@ -2,6 +2,7 @@
 package pages
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/base64"
@@ -73,7 +74,12 @@ func (a *Pages) Mount(f *fiber.App) {
 		f.Add(r.Method, r.Path, a.guardPage, func(c *fiber.Ctx) error {
 			ctx, cancel := api.CallContext()
 			defer cancel()
-			return r.handler(ctx, &pageCtx{Ctx: c, app: a, call: &api.Call{RequestID: api.RequestID(c), IP: c.IP(), Page: true, Actor: &models.Actor{}}})
+			body, err := a.receive(c, api.MaxForm)
+			defer body.Done(c)
+			if err != nil {
+				return err
+			}
+			return r.handler(ctx, &pageCtx{Ctx: c, app: a, call: &api.Call{RequestID: api.RequestID(c), IP: a.Client(c).String(), Page: true, Actor: &models.Actor{}}})
 		})
 	}
 	for _, r := range a.PageRoutes() {
@@ -120,7 +126,7 @@ func (a *Pages) asPage(r pageRoute) fiber.Handler {
 		if actor == nil {
 			return a.toLogin(ctx, c)
 		}
-		p := &pageCtx{Ctx: c, app: a, call: &api.Call{Actor: actor, RequestID: api.RequestID(c), IP: c.IP(), Page: true}}
+		p := &pageCtx{Ctx: c, app: a, call: &api.Call{Actor: actor, RequestID: api.RequestID(c), IP: a.Client(c).String(), Page: true}}
 		if err := api.Allow(actor, r.Perm); err != nil {
 			return err
 		}
@@ -135,6 +141,11 @@ func (a *Pages) asPage(r pageRoute) fiber.Handler {
 		} else if actor.TenantID != "" && r.Path != views.HomeURL() && r.Path != views.LogoutURL() && r.Path != views.PreferencesURL() {
 			return &models.Error{Kind: models.KindForbidden, Message: "This page is for the operators of this server."}
 		}
+		body, err := a.receive(c, a.MaxBody())
+		defer body.Done(c)
+		if err != nil {
+			return err
+		}
 		if r.Method == http.MethodGet && (p.tenant != nil || actor.TenantID == "") {
 			if p.alerts, err = a.Store.OpenAlerts(ctx, p.call.Actor.Scope, views.MaxAlerts+1); err != nil {
 				return err
@@ -142,6 +153,15 @@ func (a *Pages) asPage(r pageRoute) fiber.Handler {
 		}
 		return r.handler(ctx, p)
 	}
+}
+
+// receive reads a form, of at most limit bytes.
+func (a *Pages) receive(c *fiber.Ctx, limit int) (api.Received, error) {
+	body, err := a.Receive(c, limit)
+	if err == nil && bytes.HasPrefix(c.Request().Header.ContentType(), []byte(fiber.MIMEApplicationForm)) && !api.Readable(api.Unescaped(c.Request().Body())) {
+		err = &models.Error{Kind: models.KindMalformed, Message: "The form holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
+	}
+	return body, err
 }
 
 // Params is a part of the page's address that stands for an id.

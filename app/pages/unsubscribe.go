@@ -23,7 +23,7 @@ func (a *Pages) unsubscribePage(ctx context.Context, p *pageCtx) error {
 // that the mail was read. Mail programs make the same request by themselves when their own button is pressed (RFC 8058,
 // section 3.2), with no cookies and no page to come from, and want no redirect.
 func (a *Pages) doUnsubscribe(ctx context.Context, p *pageCtx) error {
-	u, err := a.Store.Unsubscribe(ctx, p.Params("token"), p.IP(), p.call.RequestID)
+	u, err := a.Store.Unsubscribe(ctx, p.Params("token"), p.call.IP, p.call.RequestID)
 	if err != nil {
 		return err
 	}
