@@ -34,4 +34,5 @@ type API struct {
 
 	description apiDescription
 	bodies      bodyBudget
+	badKeys     badKeys
 }

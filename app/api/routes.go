@@ -87,7 +87,7 @@ func (a *API) APIRoutes() []route {
 			on(a, get, "/deliveries/:delivery", read, a.getDelivery, "getDelivery", "Shows a delivery.", ok[deliveryJSON](), related, polled),
 			on(a, post, "/deliveries/:delivery/cancel", retry, a.CancelDelivery, "cancelDelivery", "Calls off a delivery that is pending, retrying or held.", ok[deliveryJSON](), conflicts)),
 		under("Retries",
-			on(a, post, "/retry", retry, a.Retry, "retryDelivery", "Queues one attempt now.", accepted[retriedJSON](), waits[retriedJSON](), located, linked, conflicts, limited,
+			on(a, post, "/retry", retry, a.Retry, "retryDelivery", "Queues one attempt now.", accepted[retriedJSON](), waits[retriedJSON](), located, linked, conflicts,
 				example(`{"event_id": "evt_…", "destination_id": "des_…"}`)),
 			on(a, post, "/retries/plan", retry, a.planRetry, "planBulkRetry", "Says what a bulk retry would do.", ok[planJSON](),
 				example(`{"tenant_id": "acme", "filter": {"status": ["failed"], "since": "2026-01-31T12:00:00Z"}}`)),

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/a-h/templ"
@@ -58,7 +57,6 @@ const csp = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 's
 // Pages is the dashboard: another face of the API's use cases.
 type Pages struct {
 	*api.API
-	logins attemptLimiter
 }
 
 // New makes the dashboard, whose pages also show what goes wrong outside of the API.
@@ -282,52 +280,4 @@ func (a *Pages) ServeStatic(c *fiber.Ctx) error {
 		return c.Send(f.Gzip)
 	}
 	return c.Send(f.Body)
-}
-
-// attemptLimiter bounds how often a password may be tried, by address and by account.
-type attemptLimiter struct {
-	mu sync.Mutex
-	m  map[string]*tries
-}
-
-type tries struct {
-	n     int
-	until time.Time // when the count starts anew
-}
-
-const (
-	MaxTries  = 10
-	tryWindow = 10 * time.Minute
-)
-
-// allow counts a try under each key and returns when the next is possible, or the zero time when this one is. again says
-// that one before was refused already.
-func (l *attemptLimiter) allow(now time.Time, keys ...string) (wait time.Time, again bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.m == nil || len(l.m) > 10_000 {
-		l.m = map[string]*tries{}
-	}
-	for _, k := range keys {
-		t := l.m[k]
-		if t == nil || now.After(t.until) {
-			t = &tries{until: now.Add(tryWindow)}
-			l.m[k] = t
-		}
-		t.n++
-		if t.n > MaxTries && t.until.After(wait) {
-			wait = t.until
-		}
-		again = again || t.n > MaxTries+1
-	}
-	return wait, again
-}
-
-// forget takes the tries under the keys back, after one has succeeded.
-func (l *attemptLimiter) forget(keys ...string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, k := range keys {
-		delete(l.m, k)
-	}
 }
