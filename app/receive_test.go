@@ -144,6 +144,11 @@ func TestBodiesOfEverySize(t *testing.T) {
 			}
 		}
 	}
+	body := fmt.Sprintf(`{"tenant_id":"acme","id":"asked","data":{"pad":%q}}`, strings.Repeat("x", 100_000))
+	s.send("%sAuthorization: Bearer %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", publishHead, testKey, len(body))
+	s.want(100)
+	s.send("%s", body)
+	s.want(202)
 	s.send("%sAuthorization: Bearer %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", publishHead, testKey, 11<<20)
 	go s.send("%s", strings.Repeat(" ", 11<<20)) // more than the limit, as only chunks can come
 	s.want(413)
