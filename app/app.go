@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -21,6 +20,7 @@ import (
 	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/app/pages"
 	"github.com/waybill-dev/waybill/internal/metrics"
+	"github.com/waybill-dev/waybill/internal/netlimit"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/jobs"
@@ -38,7 +38,6 @@ type App struct {
 	recent   *models.Recent // nil unless web and worker share the process
 	http     *fiber.App     // nil in a process without web
 	listener net.Listener
-	bodies   atomic.Int64     // bytes of the requests' bodies that are being answered
 	pg       *postgres.Server // the private PostgreSQL, nil otherwise
 	closing  sync.Once
 }
@@ -150,10 +149,11 @@ func (a *App) firstUser(ctx context.Context) error {
 
 // Listen opens the port. It is separate from Run so that callers know the address before traffic starts.
 func (a *App) Listen() (addr string, err error) {
-	a.listener, err = net.Listen("tcp", net.JoinHostPort(a.Cfg.Host, fmt.Sprint(a.Cfg.Port)))
+	ln, err := net.Listen("tcp", net.JoinHostPort(a.Cfg.Host, fmt.Sprint(a.Cfg.Port)))
 	if err != nil {
 		return "", fmt.Errorf("PORT: cannot listen on port %d: %w", a.Cfg.Port, err)
 	}
+	a.listener = netlimit.Listen(ln, a.connectionLimits())
 	return a.listener.Addr().String(), nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/waybill-dev/waybill/app/pages"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -77,7 +76,7 @@ func TestLoginIsLimited(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.visitor()
 	v := a.stranger()
-	for range pages.MaxTries {
+	for range models.FreeTries {
 		v.post("/login", "email", testEmail, "password", "wrong password").refused(422, "", "Email or password is not right.")
 	}
 	p := v.post("/login", "email", testEmail, "password", testPassword)

@@ -33,4 +33,6 @@ type API struct {
 	ErrorPage func(c *fiber.Ctx, e *models.Error, requestID string) error
 
 	description apiDescription
+	bodies      bodyBudget
+	badKeys     badKeys
 }

@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/waybill-dev/waybill/internal/clientip"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models"
 )
@@ -26,7 +28,8 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 	if call, ok := c.Locals(callLocal).(*Call); ok {
 		return call, nil // found out before its Idempotency-Key was looked at
 	}
-	call := &Call{RequestID: RequestID(c), IP: c.IP(), Prefer: parsePrefer(headers(c, "Prefer")...), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
+	client := a.Client(c)
+	call := &Call{RequestID: RequestID(c), IP: client.String(), Prefer: parsePrefer(headers(c, "Prefer")...), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
 		Trace: traces.Context(c.Get("traceparent")), IfNoneMatch: c.Get(fiber.HeaderIfNoneMatch)}
 	if call.Prefer.wait > 0 {
 		call.gone = callerGone(c)
@@ -43,7 +46,7 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 	}
 	ctx, cancel := context.WithTimeout(ctx, authTimeout)
 	defer cancel()
-	actor, err := a.whoIs(ctx, key)
+	actor, err := a.identify(ctx, key, client)
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +70,35 @@ func Allow(actor *models.Actor, perm models.Permission) error {
 	return &models.Error{Kind: models.KindForbidden, Message: "This needs the permission " + string(perm) + ", which " + actor.Name + " does not have."}
 }
 
+// identify is whoIs for a caller that may be guessing.
+func (a *API) identify(ctx context.Context, key string, client netip.Addr) (*models.Actor, error) {
+	network, now := clientip.Network(client), time.Now()
+	tried := a.badKeys.refused(network, now)
+	if tried != nil && !a.isBootstrapKey(key) && !isToken(key) && !a.Store.KnowsKey(key) {
+		return nil, tried
+	}
+	actor, err := a.whoIs(ctx, key)
+	if models.IsKind(err, models.KindUnauthorized) {
+		if tried != nil {
+			return nil, tried
+		}
+		a.badKeys.failed(network, now)
+	}
+	return actor, err
+}
+
 func (a *API) whoIs(ctx context.Context, key string) (*models.Actor, error) {
 	if a.isBootstrapKey(key) {
 		return a.Bootstrap, nil
 	}
-	if strings.Count(key, ".") == 2 {
+	if isToken(key) {
 		return a.tokenActor(ctx, key)
 	}
 	return a.Store.Authenticate(ctx, key)
 }
+
+// isToken tells a tenant's token from an API key. A forged one is refused before the database is asked.
+func isToken(key string) bool { return strings.Count(key, ".") == 2 }
 
 // isBootstrapKey compares hashes, so that neither time nor length tells anything of the key.
 func (a *API) isBootstrapKey(key string) bool {

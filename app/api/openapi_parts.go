@@ -288,12 +288,13 @@ var APIErrors = map[int][2]string{
 	http.StatusUnauthorized:          {"Unauthorized", "The key is missing or not valid."},
 	http.StatusForbidden:             {"Forbidden", "The key may not do this."},
 	http.StatusNotFound:              {"NotFound", "There is nothing of this id, or it belongs to another tenant."},
+	http.StatusRequestTimeout:        {"Timeout", "The body did not come in time."},
 	http.StatusConflict:              {"Conflict", "The state does not permit it."},
 	http.StatusGone:                  {"Past", "It is no longer kept; the message says how to go on."},
 	http.StatusPreconditionFailed:    {"Stale", "It was changed since the caller read it."},
 	http.StatusRequestEntityTooLarge: {"TooLarge", "The body is too large."},
 	http.StatusUnprocessableEntity:   {"Invalid", "The request can be read and is not acceptable; `fields` say why."},
-	http.StatusTooManyRequests:       {"Limited", "Over a limit."},
+	http.StatusTooManyRequests:       {"Limited", "Over a limit, or too many keys that are not valid came from the caller's network."},
 	http.StatusServiceUnavailable:    {"Unavailable", "The database does not answer, or there is no room. Try again."},
 }
 

@@ -68,6 +68,8 @@ func FromFiber(fe *fiber.Error) error {
 		return &models.Error{Kind: models.KindMalformed, Message: "There is no such method. Use GET, HEAD, POST, PUT, PATCH or DELETE."}
 	case fiber.StatusRequestEntityTooLarge:
 		return &models.Error{Kind: models.KindTooLarge, Message: "The request is too large."}
+	case fiber.StatusRequestTimeout:
+		return &models.Error{Kind: models.KindTimeout, Message: "The request did not come in time."}
 	case fiber.StatusRequestHeaderFieldsTooLarge:
 		return &models.Error{Kind: models.KindTooLarge, Message: "The request's headers are too large."}
 	}

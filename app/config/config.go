@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters/notify"
+	"github.com/waybill-dev/waybill/internal/clientip"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
@@ -65,7 +66,10 @@ type Config struct {
 	MaxPayload    int
 	LogLevel      slog.Level
 	LogFormat     string // text or json
-	Proxies       []string
+	Proxies       clientip.Proxies
+	MaxConns      int              // connections at once; 0 for any number
+	MaxConnsFrom  int              // and from one address that is no proxy's; 0 for any number
+	ReadTimeout   time.Duration    // how long a request's header, and the first 8 KiB of its body, may take to arrive
 	SMTP          notify.SMTP      // without a server when SMTP_URL is not given; meant for notify.Env
 	OTLP          traces.Collector // without an address for no traces
 	LogsURL       linkTemplate     // where operators find an attempt's log lines; empty for nowhere
@@ -163,14 +167,32 @@ func variables() []variable {
 			}
 			return nil
 		}},
-		{"TRUSTED_PROXIES", "", "addresses or CIDRs, comma-separated, whose X-Forwarded-For is believed", func(r *reader, v string) error {
-			r.Proxies = List(v)
-			for _, p := range r.Proxies {
-				if _, err := parsePrefix(p); err != nil {
+		{"TRUSTED_PROXIES", "", "addresses or CIDRs, comma-separated, whose PROXY_HEADER is believed", func(r *reader, v string) error {
+			for _, s := range List(v) {
+				p, err := parsePrefix(s)
+				if err != nil {
 					return err
 				}
+				r.Proxies.Trusted = append(r.Proxies.Trusted, p)
 			}
 			return nil
+		}},
+		{"PROXY_HEADER", clientip.XForwardedFor, "header in which they name the caller: X-Forwarded-For or Forwarded (RFC 7239); the right-most address that is not a proxy's counts", func(r *reader, v string) error {
+			if v != clientip.XForwardedFor && v != clientip.Forwarded {
+				return errors.New("must be X-Forwarded-For or Forwarded")
+			}
+			r.Proxies.Header = v
+			return nil
+		}},
+		{"MAX_CONNECTIONS", "4096", "connections that web has at once; 0 for any number", func(r *reader, v string) error { return intIn(&r.MaxConns, v, 0, 1_000_000) }},
+		{"MAX_CONNECTIONS_PER_ADDRESS", "512", "of those, from one address (of IPv6, one /64) that is not in TRUSTED_PROXIES; 0 for any number", func(r *reader, v string) error {
+			return intIn(&r.MaxConnsFrom, v, 0, 1_000_000)
+		}},
+		{"READ_TIMEOUT", "20s", "how long a request may take to arrive; large bodies have a second more for every 16 KiB, and must not pause for half as long", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 100*time.Millisecond, 5*time.Minute)
+			r.ReadTimeout = time.Duration(d)
+			return err
 		}},
 		{"TOPICS", "", "catalogue of topics, comma-separated, also managed in the dashboard; empty: any topic", func(r *reader, v string) error { r.Topics = List(v); return nil }},
 		{"EGRESS_ALLOW", "", "CIDRs, comma-separated, that destinations may reach although private; serve with its private PostgreSQL allows loopback", func(r *reader, v string) error {
