@@ -34,7 +34,7 @@ func (a *App) routes() *fiber.App {
 		ProxyHeader:             fiber.HeaderXForwardedFor,
 		ServerHeader:            "",
 	})
-	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare, a.bound)
+	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare, a.checkHost(), a.bound)
 	f.Get("/healthz", a.Healthz)
 	f.Get("/metrics", a.scrape())
 	f.Get("/readyz", a.Readyz)
@@ -70,7 +70,7 @@ func (a *App) answerAll(f *fiber.App) {
 
 // prepare gives every request an id and the headers that all answers carry.
 func (a *App) prepare(c *fiber.Ctx) error {
-	api.Identify(c)
+	a.Identify(c)
 	if !api.Readable(api.UnescapedPath(c.Path())) || !api.Readable(api.Unescaped(c.Context().QueryArgs().QueryString())) {
 		e := &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
 		for k, v := range c.Context().QueryArgs().All() {

@@ -34,6 +34,7 @@ const (
 	KindLimited                  // 429
 	KindUnavailable              // 503: try again later
 	KindPast                     // 410: was there once
+	KindMisdirected              // 421: for a host that is not this server
 	KindMethod                   // 405: the address answers to other methods
 )
 
@@ -43,13 +44,14 @@ var statuses = map[Kind]int{
 	KindStale: http.StatusPreconditionFailed, KindTooLarge: http.StatusRequestEntityTooLarge,
 	KindInvalid: http.StatusUnprocessableEntity, KindLimited: http.StatusTooManyRequests, KindUnavailable: http.StatusServiceUnavailable,
 	KindPast: http.StatusGone, KindMethod: http.StatusMethodNotAllowed,
+	KindMisdirected: http.StatusMisdirectedRequest,
 }
 
 var codes = map[Kind]string{
 	KindInternal: "internal", KindMalformed: "malformed", KindUnauthorized: "unauthorized", KindForbidden: "forbidden",
 	KindNotFound: "not_found", KindUnreadable: "not_acceptable", KindConflict: "conflict", KindStale: "stale", KindTooLarge: "too_large",
 	KindInvalid: "invalid", KindLimited: "limited", KindUnavailable: "unavailable", KindPast: "past",
-	KindMethod: "method_not_allowed",
+	KindMethod: "method_not_allowed", KindMisdirected: "misdirected",
 }
 
 // Error is an error with two halves: Kind, Message, Fields and Position are for the caller; Err is for the log.

@@ -54,7 +54,8 @@ type Reply struct {
 	ETag     string        // without quotes; empty for that of the body, where something is read
 	Final    *bool         // whether polling is over; nil where there is nothing to poll
 	Fresh    time.Duration // how long what is read may be used without asking again; 0 for not at all
-	Secret   bool          // no cache may keep it
+	Secret   bool          // no cache may keep it, and it is sent in full each time
+	NoStore  bool          // no cache may keep it, but whoever names its ETag is told that it has not changed
 	Applied  []string      // preferences that were honoured
 	Omitted  []string      // types of destinations that were left out, since the caller's client cannot read them
 }

@@ -81,13 +81,25 @@ func (a *Pages) Mount(f *fiber.App) {
 	}
 }
 
-// guardPage sets the headers of pages and refuses requests that another site made a browser send.
-func (a *Pages) guardPage(c *fiber.Ctx) error {
+// pageHeaders sets the headers that every page has, also one that tells of an error. What answers a form may hold what was
+// typed into it, or a secret that is shown once: no browser keeps it.
+func pageHeaders(c *fiber.Ctx) {
 	c.Set(fiber.HeaderContentSecurityPolicy, csp)
 	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
 	c.Set(fiber.HeaderCacheControl, "private, no-cache")
+	if !reads(c) {
+		c.Set(fiber.HeaderCacheControl, "no-store")
+	}
 	c.Set(fiber.HeaderVary, "Cookie, HX-Request")
-	if c.Method() == http.MethodGet || c.Method() == http.MethodHead || sameOrigin(c) {
+}
+
+// reads reports whether a request changes nothing.
+func reads(c *fiber.Ctx) bool { return c.Method() == http.MethodGet || c.Method() == http.MethodHead }
+
+// guardPage sets the headers of pages and refuses requests that another site made a browser send.
+func (a *Pages) guardPage(c *fiber.Ctx) error {
+	pageHeaders(c)
+	if reads(c) || sameOrigin(c) {
 		return c.Next()
 	}
 	return &models.Error{Kind: models.KindForbidden, Message: "This request came from another site and was not carried out. Go back and try again from the dashboard itself."}
