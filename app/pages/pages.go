@@ -73,7 +73,9 @@ func (a *Pages) Mount(f *fiber.App) {
 		f.Add(r.Method, r.Path, a.guardPage, func(c *fiber.Ctx) error {
 			ctx, cancel := api.CallContext()
 			defer cancel()
-			return r.handler(ctx, &pageCtx{Ctx: c, app: a, call: &api.Call{RequestID: api.RequestID(c), IP: c.IP(), Page: true, Actor: &models.Actor{}}})
+			return a.WhileAnswering(ctx, c, func(ctx context.Context) error {
+				return r.handler(ctx, &pageCtx{Ctx: c, app: a, call: &api.Call{RequestID: api.RequestID(c), IP: c.IP(), Page: true, Actor: &models.Actor{}}})
+			})
 		})
 	}
 	for _, r := range a.PageRoutes() {
@@ -122,9 +124,16 @@ func sameOrigin(c *fiber.Ctx) bool {
 
 // asPage mounts a page handler for those who have logged in and may use it.
 func (a *Pages) asPage(r pageRoute) fiber.Handler {
+	show := a.showPage(r)
 	return func(c *fiber.Ctx) error {
 		ctx, cancel := api.CallContext()
 		defer cancel()
+		return a.WhileAnswering(ctx, c, func(ctx context.Context) error { return show(ctx, c) })
+	}
+}
+
+func (a *Pages) showPage(r pageRoute) func(ctx context.Context, c *fiber.Ctx) error {
+	return func(ctx context.Context, c *fiber.Ctx) error {
 		actor, err := a.viewer(ctx, c)
 		if err != nil {
 			return err
