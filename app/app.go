@@ -52,7 +52,7 @@ const stopWait = 15 * time.Second
 // everything ready to run. Close must be called, also when Run was not.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err error) {
 	env := adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + config.Version, HostCredentials: cfg.HostCreds, GoogleKeyFile: cfg.GoogleKeyFile}
-	a := &App{API: &api.API{Cfg: cfg, Base: cfg.BasePath(), Log: log, Env: env}, metrics: metrics.New(config.Version)}
+	a := &App{API: api.New(cfg, log, env), metrics: metrics.New(config.Version)}
 	a.pages = pages.New(a.API)
 	defer func() {
 		if err != nil {
@@ -153,7 +153,7 @@ func (a *App) Listen() (addr string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("PORT: cannot listen on port %d: %w", a.Cfg.Port, err)
 	}
-	a.listener = netlimit.Listen(ln, a.connectionLimits())
+	a.listener = withWriteDeadlines(netlimit.Listen(ln, a.connectionLimits()), a.Cfg.WriteTimeout)
 	return a.listener.Addr().String(), nil
 }
 

@@ -48,8 +48,9 @@ var mayImport = map[string][]string{
 }
 
 // testsMayImport lists what the tests of a folder may import besides that: channels hold their mails against files, as what
-// lies above them draws them, and answers of the whole server against their description.
-var testsMayImport = map[string][]string{"adapters/notify": {"views/emails"}, "app": {"internal/openapi"}}
+// lies above them draws them, answers of the whole server against their description, and
+// the queue is tested in a database.
+var testsMayImport = map[string][]string{"adapters/notify": {"views/emails"}, "app": {"internal/openapi"}, "models/queue": {"models"}}
 
 // onlyIn lists the folders that may import a library of others.
 var onlyIn = map[string][]string{

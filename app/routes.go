@@ -33,7 +33,7 @@ func (a *App) routes() *fiber.App {
 
 		DisablePreParseMultipartForm: true, // which would be read before anybody looks
 	})
-	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare)
+	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare, a.checkHost())
 	f.Get("/healthz", a.Healthz)
 	f.Get("/metrics", a.scrape())
 	f.Get("/readyz", a.Readyz)
@@ -81,7 +81,7 @@ func (a *App) answerAll(f *fiber.App) {
 
 // prepare gives every request an id and the headers that all answers carry.
 func (a *App) prepare(c *fiber.Ctx) error {
-	api.Identify(c)
+	a.Identify(c)
 	if !api.Readable(api.UnescapedPath(c.Path())) || !api.Readable(api.Unescaped(c.Context().QueryArgs().QueryString())) {
 		e := &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
 		for k, v := range c.Context().QueryArgs().All() {

@@ -61,6 +61,9 @@ func (r *run) logAttempt(v *version, d *models.Ready, o *models.Outcome, span tr
 	if !a.OK {
 		a.Log = keepLog(a, attrs)
 	}
+	if a.PrivateError != "" {
+		attrs = append(attrs, slog.String("private", a.PrivateError))
+	}
 	if r.w.log.Enabled(r.ctx, level) {
 		r.w.log.LogAttrs(r.ctx, level, "attempt", attrs...)
 	}

@@ -298,6 +298,7 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 	if err != nil {
 		t.err = adapters.AsError(err)
 		a.ErrorClass, a.Error, a.Advice, a.RawError = string(t.err.Class), t.err.Message, t.err.Advice, t.err.Raw
+		a.PrivateError = t.err.Private
 		a.NotSent, a.Log = rc.NotSent, slices.Concat(rc.Log, t.err.Log)
 		throttled = t.err.Kind == adapters.KindThrottled
 	}

@@ -13,7 +13,7 @@ import (
 type version struct {
 	endpoint *models.Endpoint
 	sender   adapters.Sender
-	release func()
+	release  func()
 	openErr  error // why there is no sender
 }
 

@@ -42,13 +42,13 @@ type Worker struct {
 	lanes    lanes
 	tracker  tracker
 
-	shortages shortages
-	slots     chan struct{} // one token per attempt under way in this process
-	slowOnes  chan struct{} // of those, to destinations that are slow
-	jobs      atomic.Int64  // jobs under way or waiting for their turn
-	client    *river.Client[pgx.Tx]
-	background    sync.WaitGroup
-	stopping  chan struct{} // closed when no more work is to be begun
+	shortages  shortages
+	slots      chan struct{} // one token per attempt under way in this process
+	slowOnes   chan struct{} // of those, to destinations that are slow
+	jobs       atomic.Int64  // jobs under way or waiting for their turn
+	client     *river.Client[pgx.Tx]
+	background sync.WaitGroup
+	stopping   chan struct{} // closed when no more work is to be begun
 }
 
 // maxJobs is how many jobs a process takes at once. Most of them wait for their destination's turn.

@@ -32,6 +32,7 @@ type Attempt struct {
 	Error           string   // what happened
 	Advice          string   // what to do
 	RawError        string   // the driver's words
+	PrivateError    string   // what only the worker's own log tells; never kept
 	NotSent         bool     // there was no connection: Method, URL and RequestHeader are what would have been sent
 	Log             []string // of one that failed: what the worker logged of it
 	Method, URL     string

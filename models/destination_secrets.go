@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,12 @@ func (d *Destination) Masked(secrets bool) map[string]string {
 		}
 	}
 	return out
+}
+
+// HasSharedSecret reports whether Masked shows a secret to those who may see secrets.
+func (d *Destination) HasSharedSecret() bool {
+	r := d.Registration()
+	return r != nil && slices.ContainsFunc(r.Spec.Credentials, func(f adapters.Field) bool { return f.Sensitive && f.Shared && d.Credentials[f.Key] != "" })
 }
 
 // MaskedConfig returns the config with its sensitive values masked.

@@ -139,15 +139,17 @@ const exportTimeout = 15 * time.Minute
 func (a *API) exportAudit(c *fiber.Ctx) error {
 	ctx, cancel := CallContext()
 	defer cancel()
-	call, err := a.APICall(ctx, c, models.MayRead)
-	if err != nil {
-		return err
-	}
-	var req ExportAuditRequest
-	if err := BinderOf[ExportAuditRequest]().fill(c, &req, false); err != nil {
-		return err
-	}
-	return a.SendAudit(ctx, c, call, &req)
+	return a.WhileAnswering(ctx, c, func(ctx context.Context) error {
+		call, err := a.APICall(ctx, c, models.MayRead)
+		if err != nil {
+			return err
+		}
+		var req ExportAuditRequest
+		if err := BinderOf[ExportAuditRequest]().fill(c, &req, false); err != nil {
+			return err
+		}
+		return a.SendAudit(ctx, c, call, &req)
+	})
 }
 
 // SendAudit streams an export. What is wrong with the request is told before anything is sent; when the database fails

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"net/netip"
 	"strings"
@@ -106,16 +107,44 @@ func (a *API) isBootstrapKey(key string) bool {
 	return a.Cfg.APIKey != "" && subtle.ConstantTimeCompare(h[:], a.BootstrapHash[:]) == 1
 }
 
+// tokenPurpose is what keys of tenants' tokens are derived for.
+const tokenPurpose = "tenant token"
+
+// keyID names a key that signs tokens (RFC 7515, section 4.1.4). It is made of the key, so that all processes call it the same.
+func keyID(key []byte) string {
+	sum := sha256.Sum256(key)
+	return hex.EncodeToString(sum[:8])
+}
+
 // tenantToken makes a token with which a tenant's developers see and change that tenant only (JWT, HS256).
 func (a *API) tenantToken(tenantID string, now time.Time) (string, error) {
 	claims := jwt.RegisteredClaims{Issuer: "waybill", Subject: tenantID, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(tokenLength))}
-	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(a.Store.Keys.Derive("tenant token"))
+	key := a.Store.Keys.Derive(tokenPurpose)
+	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
+	t.Header["kid"] = keyID(key)
+	return t.SignedString(key)
+}
+
+// tokenKey is what a token is verified with: the key that its kid names, of SECRET_KEY or of SECRET_KEY_PREVIOUS. Tokens of
+// versions that named none may be signed with any of them.
+func (a *API) tokenKey(t *jwt.Token) (any, error) {
+	var all jwt.VerificationKeySet
+	for _, key := range a.Store.Keys.DeriveAll(tokenPurpose) {
+		if t.Header["kid"] == keyID(key) {
+			return key, nil
+		}
+		all.Keys = append(all.Keys, key)
+	}
+	if _, named := t.Header["kid"]; named {
+		return nil, jwt.ErrTokenUnverifiable
+	}
+	return all, nil
 }
 
 // tokenActor reads a tenant's token.
 func (a *API) tokenActor(ctx context.Context, token string) (*models.Actor, error) {
 	var claims jwt.RegisteredClaims
-	_, err := jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return a.Store.Keys.Derive("tenant token"), nil },
+	_, err := jwt.ParseWithClaims(token, &claims, a.tokenKey,
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithExpirationRequired(), jwt.WithIssuer("waybill"))
 	if err != nil {
 		msg := "This token is not valid. Get one with GET /tenants/{id}/token."

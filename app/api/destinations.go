@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +73,8 @@ func destinationToJSON(d *models.Destination, secrets bool) DestinationJSON {
 const versionEnd = "-"
 
 func destinationReply(c *Call, d *models.Destination) *Reply {
-	return &Reply{Body: c.Schema.destination(destinationToJSON(d, c.Actor.SeesSecrets())), ETag: strconv.FormatInt(d.Version, 10)}
+	secrets := c.Actor.SeesSecrets()
+	return &Reply{Body: c.Schema.destination(destinationToJSON(d, secrets)), ETag: strconv.FormatInt(d.Version, 10), NoStore: secrets && d.HasSharedSecret()}
 }
 
 // version reads the version that the caller of a change has seen.
@@ -139,11 +141,11 @@ func (a *API) listDestinations(ctx context.Context, c *Call, req *ListDestinatio
 		return nil, err
 	}
 	list, omitted := c.Schema.readable(list)
-	out := make([]DestinationJSON, len(list))
+	out, secrets := make([]DestinationJSON, len(list)), c.Actor.SeesSecrets()
 	for i, d := range list {
-		out[i] = c.Schema.destination(destinationToJSON(d, c.Actor.SeesSecrets()))
+		out[i] = c.Schema.destination(destinationToJSON(d, secrets))
 	}
-	return &Reply{Body: out, Omitted: omitted}, nil
+	return &Reply{Body: out, Omitted: omitted, NoStore: secrets && slices.ContainsFunc(list, (*models.Destination).HasSharedSecret)}, nil
 }
 
 type UpdateDestinationRequest struct {

@@ -46,6 +46,9 @@ type Config struct {
 	AdminEmail    string
 	AdminPass     string
 	BaseURL       string
+	Hosts         []string      // further names that the server answers to, in lower case; *.name for those below it, * for any
+	HSTS          time.Duration // how long browsers use TLS only; 0 for what they like
+	WriteTimeout  time.Duration // how long a reader may take for a portion of an answer; 0 for any time
 	Topics        []string
 	EgressAllow   []netip.Prefix
 	HostCreds     bool   // destinations may use the credentials of this machine
@@ -79,6 +82,8 @@ type Config struct {
 
 	NewAPIKey bool // the API key was made up just now
 	KeyInFile bool // the API key is kept in DataDir
+
+	BaseURLMissing bool // the environment does not say BASE_URL
 }
 
 // Private reports whether the process brings its own PostgreSQL.
@@ -167,6 +172,19 @@ func variables() []variable {
 			}
 			return nil
 		}},
+		{"ALLOWED_HOSTS", "", "further names that requests may ask for beside that of BASE_URL, comma-separated: waybill.internal, *.example.com; * for any", func(r *reader, v string) error { return r.setHosts(v) }},
+		{"HSTS_MAX_AGE", "8760h", "how long browsers that have seen an https BASE_URL use nothing but TLS for its host; 0s to say nothing", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 0, 2*8760*time.Hour)
+			r.HSTS = time.Duration(d)
+			return err
+		}},
+		{"WRITE_TIMEOUT", "30s", "a reader that takes less than 64 KiB of an answer, export or stream that waits for it in this time is cut off; 0s for never", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 0, 10*time.Minute)
+			r.WriteTimeout = time.Duration(d)
+			return err
+		}},
 		{"TRUSTED_PROXIES", "", "addresses or CIDRs, comma-separated, whose PROXY_HEADER is believed", func(r *reader, v string) error {
 			for _, s := range List(v) {
 				p, err := parsePrefix(s)
@@ -194,7 +212,10 @@ func variables() []variable {
 			r.ReadTimeout = time.Duration(d)
 			return err
 		}},
-		{"TOPICS", "", "catalogue of topics, comma-separated, also managed in the dashboard; empty: any topic", func(r *reader, v string) error { r.Topics = List(v); return nil }},
+		{"TOPICS", "", "catalogue of topics, comma-separated, also managed in the dashboard; empty: any topic", func(r *reader, v string) error {
+			r.Topics = List(v)
+			return models.CheckCatalogue(r.Topics)
+		}},
 		{"EGRESS_ALLOW", "", "CIDRs, comma-separated, that destinations may reach although private; serve with its private PostgreSQL allows loopback", func(r *reader, v string) error {
 			for _, s := range List(v) {
 				p, err := parsePrefix(s)
@@ -421,6 +442,7 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 		}
 	}
 	if c.BaseURL == "" {
+		c.BaseURLMissing = true
 		c.BaseURL = fmt.Sprintf("http://localhost:%d", c.Port)
 	}
 	if c.Private() && role == "serve" {

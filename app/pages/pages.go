@@ -78,7 +78,9 @@ func (a *Pages) Mount(f *fiber.App) {
 				return err
 			}
 			call := &api.Call{RequestID: api.RequestID(c), IP: a.Client(c).String(), Page: true, Actor: &models.Actor{}}
-			return r.handler(models.WithAsker(ctx, call.Asker()), &pageCtx{Ctx: c, app: a, call: call})
+			return a.WhileAnswering(models.WithAsker(ctx, call.Asker()), c, func(ctx context.Context) error {
+				return r.handler(ctx, &pageCtx{Ctx: c, app: a, call: call})
+			})
 		})
 	}
 	for _, r := range a.PageRoutes() {
@@ -86,13 +88,25 @@ func (a *Pages) Mount(f *fiber.App) {
 	}
 }
 
-// guardPage sets the headers of pages and refuses requests that another site made a browser send.
-func (a *Pages) guardPage(c *fiber.Ctx) error {
+// pageHeaders sets the headers that every page has, also one that tells of an error. What answers a form may hold what was
+// typed into it, or a secret that is shown once: no browser keeps it.
+func pageHeaders(c *fiber.Ctx) {
 	c.Set(fiber.HeaderContentSecurityPolicy, csp)
 	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
 	c.Set(fiber.HeaderCacheControl, "private, no-cache")
+	if !reads(c) {
+		c.Set(fiber.HeaderCacheControl, "no-store")
+	}
 	c.Set(fiber.HeaderVary, "Cookie, HX-Request")
-	if c.Method() == http.MethodGet || c.Method() == http.MethodHead || sameOrigin(c) {
+}
+
+// reads reports whether a request changes nothing.
+func reads(c *fiber.Ctx) bool { return c.Method() == http.MethodGet || c.Method() == http.MethodHead }
+
+// guardPage sets the headers of pages and refuses requests that another site made a browser send.
+func (a *Pages) guardPage(c *fiber.Ctx) error {
+	pageHeaders(c)
+	if reads(c) || sameOrigin(c) {
 		return c.Next()
 	}
 	return &models.Error{Kind: models.KindForbidden, Message: "This request came from another site and was not carried out. Go back and try again from the dashboard itself."}
@@ -115,9 +129,16 @@ func sameOrigin(c *fiber.Ctx) bool {
 
 // asPage mounts a page handler for those who have logged in and may use it.
 func (a *Pages) asPage(r pageRoute) fiber.Handler {
+	show := a.showPage(r)
 	return func(c *fiber.Ctx) error {
 		ctx, cancel := api.CallContext()
 		defer cancel()
+		return a.WhileAnswering(ctx, c, func(ctx context.Context) error { return show(ctx, c) })
+	}
+}
+
+func (a *Pages) showPage(r pageRoute) func(ctx context.Context, c *fiber.Ctx) error {
+	return func(ctx context.Context, c *fiber.Ctx) error {
 		actor, err := a.viewer(ctx, c)
 		if err != nil {
 			return err

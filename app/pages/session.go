@@ -17,6 +17,7 @@ func (a *Pages) setupPage(ctx context.Context, p *pageCtx) error {
 	if err := a.setupOpen(ctx); err != nil {
 		return err
 	}
+	p.Set("Cache-Control", "no-store") // its address may hold the code
 	return p.render(ctx, http.StatusOK, views.SetupPage(views.Setup{Page: p.frame("Set up Waybill", ""),
 		Form: views.Form{Values: map[string][]string{"code": {p.Query("code")}}}}))
 }
@@ -145,7 +146,23 @@ func (a *Pages) logout(ctx context.Context, p *pageCtx) error {
 	return p.done(views.LoginURL(), said("You have logged out."))
 }
 
-// usePortalLink exchanges a single-use link for a session of one tenant, and leads to an address without the token.
+// portalPage asks whoever followed a portal link to open the dashboard with a button. Opening the page changes nothing:
+// programs that scan mails and chats open the links in them, and would use up one that can be used once.
+func (a *Pages) portalPage(ctx context.Context, p *pageCtx) error {
+	p.Set("Cache-Control", "no-store")
+	token := p.Params("token")
+	tenant, theme, err := a.Store.PortalLink(ctx, token)
+	if err != nil {
+		return err
+	}
+	v := views.Portal{Page: p.frame("Open the dashboard", ""), Tenant: tenant, Action: views.PortalURL(token)}
+	if theme != "" {
+		v.Theme = theme
+	}
+	return p.render(ctx, http.StatusOK, views.PortalPage(v))
+}
+
+// usePortalLink exchanges a link for a session of one tenant, and leads to an address without the token.
 func (a *Pages) usePortalLink(ctx context.Context, p *pageCtx) error {
 	p.Set("Referrer-Policy", "no-referrer")
 	p.Set("Cache-Control", "no-store")
