@@ -25,7 +25,7 @@ import (
 //	form     "main": it is not one of the delivery settings, which are folded
 //	audit    "parts": its parts are told apart in the audit log; otherwise a struct is told as one JSON text
 //
-// The server's default for null is shown in the control where views/destination_form.go (placeholders) knows it.
+// The server's default for null is shown in the control where views/destination_fields.go (placeholder) knows it.
 type DestinationFields struct {
 	Name   string `json:"name" doc:"For people; may be empty." indoc:"For people." limits:"..200" label:"Name" help:"What you and your colleagues call it. Without one, its target is shown." form:"main"`
 	Topics Topics `gorm:"serializer:topics" json:"topics" label:"Topics" form:"main"`

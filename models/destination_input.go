@@ -79,12 +79,6 @@ func (p DestinationPatch) read(name string, v any, bad problems) bool {
 	return true
 }
 
-// says reports whether the patch gives a field a value.
-func (p DestinationPatch) says(name string) bool {
-	raw, given := p.raw(name)
-	return given && string(raw) != "null"
-}
-
 // Since are the times of a destination that was made elsewhere, as far as the patch says them.
 func (p DestinationPatch) Since() Since {
 	var created, updated time.Time

@@ -152,7 +152,7 @@ func (a *Pages) settingsForm(ctx context.Context, p *pageCtx, d *models.Destinat
 	if v.Type == nil {
 		return v, &models.Error{Kind: models.KindConflict, Message: "This build of Waybill lacks the destination type " + d.Type + "."}
 	}
-	v.API = apiCallOf("PATCH", indented(map[string]any{"name": d.Title(), "topics": models.Topics(d.Topics)}), destinationTail(d))
+	v.API = apiCallOf("PATCH", indented(map[string]any{"name": d.Title(), "topics": d.Topics}), destinationTail(d))
 	var err error
 	if v.Limits, err = a.Store.Limits(ctx, a.Store.Pool, p.tenant.Key); err != nil {
 		return v, err
