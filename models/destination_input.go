@@ -278,6 +278,14 @@ func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems
 			bad.add("config."+f.Key, maskedHelp)
 		}
 	}
+	in.Config.unmaskURLs(d.Config, func(key string) string {
+		for _, f := range r.Spec.Config {
+			if f.Alias == key {
+				return f.Key
+			}
+		}
+		return key
+	}, bad)
 	in.Config.unalias(r.Spec.Config, d.Config, bad)
 	d.Config = in.Config.apply(d.Config)
 	if in.AwaitCompletion != nil {
