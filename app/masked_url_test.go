@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestTokenInURL: a token in a destination's address is used, and shown to nobody; what was read may be sent back.
@@ -25,8 +26,13 @@ func TestTokenInURL(t *testing.T) {
 	sent := func(want string) {
 		t.Helper()
 		a.want(202, "POST", "/publish", `{"tenant_id":"acme","data":{}}`)
-		if got := <-asked; got != want {
-			t.Errorf("asked for %s, not for %s", got, want)
+		select {
+		case got := <-asked:
+			if got != want {
+				t.Errorf("asked for %s, not for %s", got, want)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("nobody asked for %s", want)
 		}
 	}
 	sent("/in?x=1&token=" + secret)
