@@ -89,8 +89,8 @@ func plantedDestinations(t *testing.T, mirror, closed string) map[string]planted
 	whsec := base64.StdEncoding.EncodeToString([]byte("planted signing secret of 32 b.."))
 	token := base64.StdEncoding.EncodeToString([]byte("src_planted:planted-hookdeck-key"))
 	return map[string]planted{
-		"webhook": {map[string]any{"url": mirror, "custom_headers": map[string]string{"X-Token": "planted-header"}}, map[string]any{"secret": "whsec_" + whsec},
-			[]string{"planted-header", whsec}},
+		"webhook": {map[string]any{"url": mirror + "/hook?token=planted-url-token&x=1", "custom_headers": map[string]string{"X-Token": "planted-header"}}, map[string]any{"secret": "whsec_" + whsec},
+			[]string{"planted-header", "planted-url-token", whsec}},
 		"hookdeck": {map[string]any{}, map[string]any{"token": token}, []string{token, "planted-hookdeck-key"}},
 		"cloudflare_queues": {map[string]any{"account_id": "023e105f4ecef8ad9ca31a8372d0c353", "queue_id": "9d7d4cf8a3a14d9aaeb50c3e74e2f4b1"},
 			map[string]any{"api_token": "planted-cloudflare-token"}, []string{"planted-cloudflare-token"}},
@@ -116,7 +116,7 @@ func plantedChannels(mirror string) map[string]planted {
 		"slack":       {config: map[string]any{"url": "https://hooks.slack.com/services/" + slack}, secrets: []string{slack}},
 		"pagerduty":   {config: map[string]any{"routing_key": routing}, secrets: []string{routing}},
 		"sms":         {config: map[string]any{"account_sid": "AC0123456789abcdef0123456789abcdef", "auth_token": twilio, "from": "+15005550006", "to": "+15005550009"}, secrets: []string{twilio}},
-		"webhook":     {config: map[string]any{"url": mirror}},
+		"webhook":     {config: map[string]any{"url": mirror + "/?token=planted-channel-url-token"}, secrets: []string{"planted-channel-url-token"}},
 		"destination": {config: map[string]any{}},
 	}
 }

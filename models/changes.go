@@ -12,6 +12,7 @@ import (
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/adapters/notify"
+	"github.com/waybill-dev/waybill/adapters/outbound"
 )
 
 // Change is one field that a change has altered, as the audit log keeps it.
@@ -107,7 +108,7 @@ func hiddenValue(v any) any {
 
 func shownValue(v any) any {
 	if s, ok := v.(string); ok {
-		return cut(s, maxChangeText)
+		return cut(outbound.MaskURL(s), maxChangeText)
 	}
 	return v
 }
@@ -150,7 +151,7 @@ func withoutSecrets(known []adapters.Field, values map[string]string) map[string
 	out := make(map[string]string, len(values))
 	for k, v := range values {
 		i := slices.IndexFunc(known, func(f adapters.Field) bool { return f.Key == k })
-		if out[k] = v; v != "" && (i < 0 || known[i].Sensitive) {
+		if out[k] = outbound.MaskURL(v); v != "" && (i < 0 || known[i].Sensitive) {
 			out[k] = hidden
 		}
 	}

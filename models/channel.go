@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
 
 	"github.com/waybill-dev/waybill/adapters/notify"
+	"github.com/waybill-dev/waybill/adapters/outbound"
 )
 
 // Channel is where notices go: a mailbox, a chat, a phone, a service.
@@ -49,9 +49,9 @@ type ChannelInput struct {
 // Shown are the channel's settings as everybody may see them, secrets masked. With secrets, the ones that the owner shares
 // with the receiver (a signing secret) are in full.
 func (c *Channel) Shown(secrets bool) map[string]string {
-	out := maps.Clone(c.Config)
-	if out == nil {
-		out = map[string]string{}
+	out := map[string]string{}
+	for k, v := range c.Config {
+		out[k] = outbound.MaskURL(v)
 	}
 	t := notify.Lookup(c.Type)
 	for k, v := range c.Secrets {
@@ -257,6 +257,7 @@ func (s *Store) mergeChannel(c *Channel, in *ChannelInput) error {
 			secrets[k] = v
 		}
 	}
+	config.unmaskURLs(c.Config, func(key string) string { return key }, bad)
 	c.Config, c.Secrets = config.apply(c.Config), secrets.apply(c.Secrets)
 	if c.Type == "" {
 		bad.add("type", "is required")

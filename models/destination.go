@@ -12,6 +12,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/outbound"
 )
 
 // Destination is where events of a tenant go. A field that somebody sets is one of DestinationFields.
@@ -67,7 +68,8 @@ func (d *Destination) timeout(dflt time.Duration) time.Duration {
 // Target says in one line where events go, and the address of a page about it where there is one.
 func (d *Destination) Target() (label, url string) {
 	if r := d.Registration(); r != nil {
-		return r.Target(d.Settings())
+		label, url = r.Target(d.Settings())
+		return label, outbound.MaskURL(url)
 	}
 	return d.Type, ""
 }

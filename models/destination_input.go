@@ -243,6 +243,14 @@ func (s *Store) mergeSettings(d *Destination, p DestinationPatch, bad problems) 
 			bad.add("config."+f.Key, maskedHelp)
 		}
 	}
+	config.unmaskURLs(d.Config, func(key string) string {
+		for _, f := range r.Spec.Config {
+			if f.Alias == key {
+				return f.Key
+			}
+		}
+		return key
+	}, bad)
 	config.unalias(r.Spec.Config, d.Config, bad)
 	d.Config = config.apply(d.Config)
 	d.patchBeside(p, true, bad)

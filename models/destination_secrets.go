@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/adapters/outbound"
 )
 
 // Masked returns the credentials as everybody may see them. With secrets, the ones that the owner shares with the
@@ -38,18 +39,33 @@ func (d *Destination) HasSharedSecret() bool {
 	return r != nil && slices.ContainsFunc(r.Spec.Credentials, func(f adapters.Field) bool { return f.Sensitive && f.Shared && d.Credentials[f.Key] != "" })
 }
 
-// MaskedConfig returns the config with its sensitive values masked.
+// MaskedConfig returns the config with its sensitive values masked, and what is secret in its URLs.
 func (d *Destination) MaskedConfig() map[string]string {
 	out := map[string]string{}
 	for k, v := range d.Config {
-		out[k] = v
+		out[k] = outbound.MaskURL(v)
 	}
 	for _, f := range d.sensitiveConfig() {
-		if out[f.Key] != "" {
-			out[f.Key] = maskField(f, out[f.Key])
+		if d.Config[f.Key] != "" {
+			out[f.Key] = maskField(f, d.Config[f.Key])
 		}
 	}
 	return out
+}
+
+// unmaskURLs puts back what was masked in URLs that come back from somebody who saw them masked. What cannot be put back is
+// refused: saved as it is, it would be sent as the secret.
+func (v Values) unmaskURLs(current map[string]string, nameOf func(key string) string, bad problems) {
+	for key, value := range v {
+		if value == nil {
+			continue
+		}
+		plain, left := outbound.UnmaskURL(current[nameOf(key)], *value)
+		if left {
+			bad.add("config."+key, maskedURLHelp)
+		}
+		v[key] = &plain
+	}
 }
 
 func (d *Destination) sensitiveConfig() (fields []adapters.Field) {
@@ -114,6 +130,8 @@ func mask(s string) string {
 const (
 	maskText   = "••••••"
 	maskedHelp = "is masked; enter it in full"
+
+	maskedURLHelp = "has a masked part (***); enter it in full, as it is put back for the same scheme, host and name only"
 )
 
 // isMasked reports whether a secret is what is shown in its place: here, or by Outpost, which leaves four characters of

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -61,7 +62,7 @@ type Client struct {
 
 // New makes a client for the host of e. It does not touch the network.
 func New(e *Endpoint, opt Options) *Client {
-	c := &Client{Dialer: NewDialer(opt.Egress), endpoint: e, tls: newTLSConfig(e, opt), redact: NewRedactor(opt.Redact),
+	c := &Client{Dialer: NewDialer(opt.Egress), endpoint: e, tls: newTLSConfig(e, opt), redact: NewRedactor(slices.Concat(opt.Redact, e.secrets)),
 		idleTimeout: opt.IdleTimeout, maxIdle: opt.MaxIdle, hostLine: "Host: " + e.hostPort(), certificate: opt.Certificate}
 	if opt.Resolver != nil {
 		c.resolver = opt.Resolver

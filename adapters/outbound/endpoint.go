@@ -25,6 +25,8 @@ type Endpoint struct {
 	addr  netip.Addr // valid when Host is an address and not a name
 	label string
 	shown string
+
+	secrets []string // values that shown hides
 }
 
 // hostNames maps what people type to what DNS knows. Underscores stay, because private names often have them.
@@ -77,7 +79,8 @@ func ParseURL(raw string) (*Endpoint, error) {
 	e.label = base + path
 	e.shown = e.label
 	if u.RawQuery != "" {
-		e.shown += "?" + maskQuery(escapeQuery(u.RawQuery))
+		e.shown = MaskURL(e.label + "?" + escapeQuery(u.RawQuery))
+		e.secrets = urlSecrets(escapeQuery(u.RawQuery))
 	}
 	return e, nil
 }
@@ -151,12 +154,7 @@ func (e *Endpoint) Shown() string { return e.shown }
 
 // withTarget is Shown for another path and query on the same host.
 func (e *Endpoint) withTarget(target string) string {
-	path, query, ok := strings.Cut(target, "?")
-	shown := e.Scheme + "://" + e.hostPort() + path
-	if ok {
-		shown += "?" + maskQuery(query)
-	}
-	return shown
+	return MaskURL(e.Scheme + "://" + e.hostPort() + target)
 }
 
 // escapeQuery makes a query safe for the request line. net/url keeps it as it was typed, spaces included.

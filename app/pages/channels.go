@@ -156,8 +156,9 @@ func (a *Pages) showNewSecret(ctx context.Context, p *pageCtx, t views.ChannelTy
 // channelValues are what the form of an existing channel starts with.
 func channelValues(c *models.Channel) map[string][]string {
 	values := map[string][]string{"name": {c.Name}}
-	for k, v := range c.Config {
-		values["config."+k] = []string{v}
+	shown := c.Shown(false)
+	for k := range c.Config {
+		values["config."+k] = []string{shown[k]}
 	}
 	return values
 }
