@@ -50,6 +50,14 @@ test-browser: ## runs the browser journeys
 test-brokers: ## runs the tests against real brokers and other counterparts, bringing those that can be had
 	@scripts/test-brokers.sh $(BROKERS)
 
+.PHONY: test-deploy
+test-deploy: ## tries what ships: a release made twice, its packages under systemd, proxies, image, Compose, chart; PARTS=check for some
+	@scripts/test-deploy.sh $(PARTS)
+
+.PHONY: release
+release: ## makes a release of the last commit in dist/, the same to the byte each time; VERSION=v1.2.3 without a tag
+	@$(if $(filter command line,$(origin VERSION)),VERSION=$(VERSION),env -u VERSION) scripts/release.sh
+
 .PHONY: bench
 bench: build ## measures throughput and latency on this machine; ARGS are passed on
 	@scripts/ensure-postgres.sh

@@ -91,8 +91,8 @@ type Settings struct {
 	Version     int64             // rises with every change of the destination
 	Config      map[string]string // by field key; booleans are "true" or "false"
 	Credentials map[string]string // by field key
+	Beside      map[string]string // by key of the fields in Spec.Beside
 	Timeout     time.Duration     // for one whole attempt; see Limit
-	Signature   string            // webhook signature scheme: "" or "standard" (Standard Webhooks), "v1a" (the same with ed25519), "outpost" (v0 hex), "custom" (as Config says)
 	Format      string            // how messages look: "" for the payload as it is, or a CloudEvents format; see Message.Encode
 }
 

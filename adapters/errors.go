@@ -52,6 +52,7 @@ type Error struct {
 	Message string        // what happened, one sentence for the destination's owner; never a secret
 	Advice  string        // what to do about it, one sentence; may be empty
 	Raw     string        // the driver's own words, for whoever digs deeper; never a secret
+	Private string        // what only this server's own log tells: facts about the network that it is in; may be empty
 	After   time.Duration // with KindThrottled: the wait that was asked for
 	Lack    string        // with KindShortage: ports, files or memory
 	Log     []string      // how it came about, a step in each line, as in Receipt.Log; never a secret

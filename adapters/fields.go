@@ -98,6 +98,9 @@ func (s *FieldSet) checkValue(f Field, v string) string {
 				return ""
 			}
 		}
+		if f.PatternHelp != "" {
+			return f.PatternHelp
+		}
 		var names []string
 		for _, o := range f.Options {
 			names = append(names, o.Value)

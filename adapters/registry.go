@@ -17,6 +17,7 @@ type Spec struct {
 	SetupLabel   string  // what the link there says
 	Config       []Field // shown and stored in clear text
 	Credentials  []Field // sealed at rest
+	Beside       []Field // settings that the API has beside config, as fields of the destination; see BesideField
 	FieldOrder   int     // position among the types in pickers, low first
 	// Window is how many times as many attempts as for others may be under way at once, unless the destination says how
 	// many: for systems that write many messages to disk together and confirm them together. 0 means 1.
@@ -37,6 +38,8 @@ const (
 // Field is one setting of a destination type.
 type Field struct {
 	Key         string
+	Beside      bool   // of config: the API has the field beside config as well; see BesideField
+	Doc         string // of fields beside config: what the API's description says, in Markdown
 	Alias       string // another key for the same value, in config: the API takes it and shows it besides. What another system calls it
 	Label       string
 	Help        string // format, and where to find the value
@@ -47,7 +50,7 @@ type Field struct {
 	Sensitive   bool   // masked in every answer and sealed at rest, in credentials and config alike
 	Shared      bool   // a secret the owner needs in full (to verify signatures): may be revealed to who may see secrets
 	Pattern     string // RE2, matches the whole value; empty for any
-	PatternHelp string // the message when Pattern does not match: "must be an https:// or http:// URL"
+	PatternHelp string // the message when Pattern does not match, or the value is no option: "must be an https:// or http:// URL"
 	MinLength   int
 	MaxLength   int      // in bytes; 0 means 4096
 	Options     []Option // with FieldSelect
@@ -88,6 +91,47 @@ func Register(t Type) {
 	owner := s.Name + " destinations"
 	registry[s.Name] = &Registration{Type: t, Spec: s, config: NewFieldSet("config", owner, s.Config),
 		credentials: NewFieldSet("credentials", owner, s.Credentials)}
+}
+
+// BesideField is a field of a type that the API has among the fields of every destination, under its key. Destinations of
+// other types take it, too, and it means nothing to them. It is how settings of one type are named that were asked for
+// when no type had settings of its own; new ones belong into config.
+type BesideField struct {
+	Field
+	Owner    string // label of the type whose field it is
+	InConfig bool   // it is one of config, which the API has there as well; a checkbox
+}
+
+// Problem says what is wrong with a value of the field; empty for nothing.
+func (f BesideField) Problem(v string) string {
+	if v == "" {
+		return ""
+	}
+	return (&FieldSet{}).checkValue(f.Field, v)
+}
+
+// Values are the options of the field.
+func (f BesideField) Values() []string {
+	out := make([]string, len(f.Options))
+	for i, o := range f.Options {
+		out[i] = o.Value
+	}
+	return out
+}
+
+// Beside returns the fields of all types that the API has beside config.
+func Beside() (out []BesideField) {
+	for _, r := range All() {
+		for _, f := range r.Spec.Beside {
+			out = append(out, BesideField{f, r.Spec.Label, false})
+		}
+		for _, f := range r.Spec.Config {
+			if f.Beside {
+				out = append(out, BesideField{f, r.Spec.Label, true})
+			}
+		}
+	}
+	return out
 }
 
 // Lookup returns a registered type, or nil.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -21,6 +20,7 @@ import (
 	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/app/pages"
 	"github.com/waybill-dev/waybill/internal/metrics"
+	"github.com/waybill-dev/waybill/internal/netlimit"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/jobs"
@@ -38,7 +38,6 @@ type App struct {
 	recent   *models.Recent // nil unless web and worker share the process
 	http     *fiber.App     // nil in a process without web
 	listener net.Listener
-	bodies   atomic.Int64     // bytes of the requests' bodies that are being answered
 	pg       *postgres.Server // the private PostgreSQL, nil otherwise
 	closing  sync.Once
 }
@@ -53,7 +52,7 @@ const stopWait = 15 * time.Second
 // everything ready to run. Close must be called, also when Run was not.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err error) {
 	env := adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + config.Version, HostCredentials: cfg.HostCreds, GoogleKeyFile: cfg.GoogleKeyFile}
-	a := &App{API: &api.API{Cfg: cfg, Base: cfg.BasePath(), Log: log, Env: env}, metrics: metrics.New(config.Version)}
+	a := &App{API: api.New(cfg, log, env), metrics: metrics.New(config.Version)}
 	a.pages = pages.New(a.API)
 	defer func() {
 		if err != nil {
@@ -61,7 +60,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		}
 	}()
 	if cfg.Private() {
-		a.pg, err = postgres.Start(ctx, postgres.Options{Dir: cfg.DataDir, Logf: func(f string, args ...any) { log.Info(fmt.Sprintf(f, args...)) }})
+		a.pg, err = postgres.Start(ctx, postgres.Options{Dir: cfg.DataDir, Socket: true, Logf: func(f string, args ...any) { log.Info(fmt.Sprintf(f, args...)) }})
 		if err != nil {
 			return nil, err
 		}
@@ -150,10 +149,11 @@ func (a *App) firstUser(ctx context.Context) error {
 
 // Listen opens the port. It is separate from Run so that callers know the address before traffic starts.
 func (a *App) Listen() (addr string, err error) {
-	a.listener, err = net.Listen("tcp", net.JoinHostPort(a.Cfg.Host, fmt.Sprint(a.Cfg.Port)))
+	ln, err := net.Listen("tcp", net.JoinHostPort(a.Cfg.Host, fmt.Sprint(a.Cfg.Port)))
 	if err != nil {
 		return "", fmt.Errorf("PORT: cannot listen on port %d: %w", a.Cfg.Port, err)
 	}
+	a.listener = withWriteDeadlines(netlimit.Listen(ln, a.connectionLimits()), a.Cfg.WriteTimeout)
 	return a.listener.Addr().String(), nil
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/app/config"
-	"github.com/waybill-dev/waybill/app/pages"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -157,11 +156,11 @@ func TestAuditOfLoginsAndRetries(t *testing.T) {
 	if strings.Contains(fmt.Sprint(failed[0]), "hunter2") {
 		t.Errorf("what may be a password was kept: %+v", failed[0])
 	}
-	for range 2 * pages.MaxTries {
+	for range 2 * models.FreeTries {
 		v.post("/login", "email", "ann@example.com", "password", "wrong")
 	}
-	// The tries, and once that there are no more of them.
-	if failed = a.entries("action=session.login&outcome=failed&limit=1000"); len(failed) != pages.MaxTries+1 || !strings.HasPrefix(failed[0].Error, "Too many tries.") {
+	// The tries of this name, the one of another, and once that there are no more of them.
+	if failed = a.entries("action=session.login&outcome=failed&limit=1000"); len(failed) != models.FreeTries+2 || !strings.HasPrefix(failed[0].Error, "Too many tries.") {
 		t.Errorf("%d entries: %+v", len(failed), failed[0])
 	}
 	a.portal("acme")

@@ -162,6 +162,10 @@ func TestBasePath(t *testing.T) {
 		v := b.stranger()
 		v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		p := v.send("GET", "/p/"+token, nil)
+		if to := p.Find("main form").AttrOr("action", ""); to != base+"/p/"+token {
+			t.Errorf("the portal link's button leads to %s", to)
+		}
+		p = v.send("POST", "/p/"+token, nil)
 		if to := p.header.Get("Location"); to != base+"/t/acme" {
 			t.Errorf("the portal link leads to %s", to)
 		}

@@ -106,3 +106,38 @@ func TestConfigDefaults(t *testing.T) {
 		t.Errorf("%+v %v", c, err)
 	}
 }
+
+// TestHostsAndTopicsAreChecked: what check-config passed over once.
+func TestHostsAndTopicsAreChecked(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, value, problem string }{
+		{"TOPICS", "order.created, user created", `TOPICS: "user created" may hold letters`}, {"TOPICS", "*", "TOPICS: must name topics"},
+		{"TOPICS", strings.Repeat("x", 300), "must be at most 256"}, {"TOPICS", "order.created,user/created", ""},
+		{"BASE_URL", "http://u:p@h", "BASE_URL: must have no user"}, {"BASE_URL", "http://h?x", "BASE_URL: must have no user, query"}, {"BASE_URL", "http://h/#y", "BASE_URL: must have no user, query or fragment"},
+		{"BASE_URL", "https://h/waybill", ""}, {"ALLOWED_HOSTS", "a.example.com, *.svc.cluster.local,waybill", ""}, {"ALLOWED_HOSTS", "*", ""},
+		{"ALLOWED_HOSTS", "https://a.example.com", "ALLOWED_HOSTS: must be names only"}, {"ALLOWED_HOSTS", "a.example.com:443", "ALLOWED_HOSTS: must be names only"}, {"ALLOWED_HOSTS", "a b", "ALLOWED_HOSTS:"},
+		{"HSTS_MAX_AGE", "soon", "HSTS_MAX_AGE:"}, {"HSTS_MAX_AGE", "0s", ""}, {"WRITE_TIMEOUT", "-1s", "WRITE_TIMEOUT:"},
+	} {
+		_, err := config.ReadConfig("serve", func(n string) string { return map[string]string{c.name: c.value}[n] })
+		if (err == nil) != (c.problem == "") || err != nil && (!strings.Contains(err.Error(), c.problem) || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%s=%s: %v", c.name, c.value, err)
+		}
+	}
+	// A server that was told none of its names answers to all, unless it is for its own machine only.
+	for _, c := range []struct {
+		env   map[string]string
+		evil  bool
+		known string
+	}{
+		{map[string]string{"HOST": "0.0.0.0"}, true, "waybill"}, {map[string]string{"HOST": "127.0.0.1"}, false, "localhost:3000"}, {map[string]string{"HOST": "0.0.0.0", "BASE_URL": "https://w.example.com"}, false, "W.example.com:443"},
+		{map[string]string{"HOST": "0.0.0.0", "ALLOWED_HOSTS": "*.example.com"}, false, "w.example.com"}, {map[string]string{"BASE_URL": "https://w.example.com", "ALLOWED_HOSTS": "*"}, true, "w.example.com"},
+	} {
+		cfg, err := config.ReadConfig("serve", func(n string) string { return c.env[n] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cfg.AllowsHost("evil.example") != c.evil || !cfg.AllowsHost(c.known) || cfg.AllowsHost("") {
+			t.Errorf("%v: evil.example is %v, %s is %v", c.env, cfg.AllowsHost("evil.example"), c.known, cfg.AllowsHost(c.known))
+		}
+	}
+}

@@ -255,8 +255,7 @@ func TestClaims(t *testing.T) {
 	if n := a.count("select count(*) from events"); n != events {
 		t.Errorf("%d events more", n-events)
 	}
-	in := models.DestinationInput{Type: new(string), Topics: &models.Topics{"*"}}
-	*in.Type = "echo"
+	in := models.DestinationInput{Patch: models.DestinationPatch{"type": "echo", "topics": "*"}}
 	if _, err := a.Store.CreateDestination(models.WithClaim(ctx, lost), models.AllTenants(), "acme", in); !models.IsKind(err, models.KindUnavailable) {
 		t.Errorf("a destination was made for a request that has lost its key: %v", err)
 	}

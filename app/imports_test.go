@@ -25,6 +25,8 @@ var mayImport = map[string][]string{
 	"internal/postgres": {"internal/postgres"},
 	"internal/metrics":  {},
 	"internal/openapi":  {},
+	"internal/clientip": {},
+	"internal/netlimit": {},
 	"internal/traces":   {"internal/traces"},
 	"models":            {"adapters", "migrations", "internal/metrics", "models", "internal/traces"},
 	"models/filter":     {"models/filter"},
@@ -36,18 +38,19 @@ var mayImport = map[string][]string{
 	"models/modelstest": {"models", "migrations", "internal/postgres"},
 	"views":             {"models", "adapters", "static", "docs", "views", "internal/openapi"},
 	"jobs":              {"models", "adapters", "migrations", "internal/metrics", "internal/traces", "jobs"},
-	"app/config":        {"adapters/notify", "internal/traces", "models"},
-	"app/api":           {"app/config", "adapters", "internal/openapi", "internal/traces", "jobs", "migrations", "models", "views"},
-	"app/pages":         {"app/api", "app/config", "adapters", "models", "static", "views"},
+	"app/config":        {"adapters/notify", "internal/clientip", "internal/traces", "models"},
+	"app/api":           {"app/config", "adapters", "internal/clientip", "internal/openapi", "internal/traces", "jobs", "migrations", "models", "views"},
+	"app/pages":         {"app/api", "app/config", "adapters", "internal/clientip", "models", "static", "views"},
 	"app/bench":         {"internal/postgres", "jobs"},
-	"app":               {"adapters", "internal/metrics", "internal/traces", "internal/postgres", "models", "views", "jobs", "migrations", "static", "app"},
+	"app":               {"adapters", "internal/clientip", "internal/netlimit", "internal/metrics", "internal/traces", "internal/postgres", "models", "views", "jobs", "migrations", "static", "app"},
 	"tests":             {},
 	"":                  {"app", "adapters/all"},
 }
 
 // testsMayImport lists what the tests of a folder may import besides that: channels hold their mails against files, as what
-// lies above them draws them, and answers of the whole server against their description.
-var testsMayImport = map[string][]string{"adapters/notify": {"views/emails"}, "app": {"internal/openapi"}}
+// lies above them draws them, answers of the whole server against their description, and
+// the queue is tested in a database.
+var testsMayImport = map[string][]string{"adapters/notify": {"views/emails"}, "app": {"internal/openapi"}, "models/queue": {"models"}}
 
 // onlyIn lists the folders that may import a library of others.
 var onlyIn = map[string][]string{

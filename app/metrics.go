@@ -22,10 +22,13 @@ func (a *App) scrape() fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		ctx, cancel := api.CallContext()
 		defer cancel()
-		call, err := a.APICall(ctx, c, models.MayRead)
-		if err == nil {
-			err = api.OperatorsOnly(call)
-		}
+		err := a.WhileAnswering(ctx, c, func(ctx context.Context) error {
+			call, err := a.APICall(ctx, c, models.MayRead)
+			if err != nil {
+				return err
+			}
+			return api.OperatorsOnly(call)
+		})
 		if err != nil {
 			return err
 		}

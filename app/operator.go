@@ -11,7 +11,7 @@ import (
 
 // followEnvironment makes the operators' destination as the environment asks for it, changes it, or takes it away.
 func (a *App) followEnvironment(ctx context.Context) error {
-	in, err := a.Cfg.Operator.Input()
+	patch, err := a.Cfg.Operator.Input()
 	if err != nil {
 		return err
 	}
@@ -21,22 +21,23 @@ func (a *App) followEnvironment(ctx context.Context) error {
 		return err
 	}
 	missing := err != nil
-	if !missing && (in == nil || *in.Type != d.Type) {
+	if !missing && (patch == nil || patch["type"] != d.Type) {
 		if _, err := a.Store.DeleteDestination(ctx, all, models.OperatorTenant, config.OperatorDestination, 0); err != nil && !models.IsKind(err, models.KindNotFound) {
 			return err
 		}
 		missing = true
 	}
+	in := models.DestinationInput{Patch: patch, Actor: "environment"}
 	switch {
-	case in == nil:
+	case patch == nil:
 		return nil
 	case missing:
-		_, err = a.Store.CreateDestination(ctx, all, models.OperatorTenant, *in)
+		_, err = a.Store.CreateDestination(ctx, all, models.OperatorTenant, in)
 		if models.IsKind(err, models.KindMalformed) { // another process was faster
 			return nil
 		}
-	case !sameAs(d, in):
-		_, err = a.Store.UpdateDestination(ctx, all, models.OperatorTenant, config.OperatorDestination, 0, *in)
+	case !sameAs(d, patch):
+		_, err = a.Store.UpdateDestination(ctx, all, models.OperatorTenant, config.OperatorDestination, 0, in)
 	}
 	if err != nil {
 		return fmt.Errorf("OPERATOR_EVENTS_…: %w", err)
@@ -44,17 +45,17 @@ func (a *App) followEnvironment(ctx context.Context) error {
 	return nil
 }
 
-// sameAs reports whether the input would change nothing.
-func sameAs(d *models.Destination, in *models.DestinationInput) bool {
-	same := func(have map[string]string, want models.Values) bool {
-		for k, v := range want {
-			if v == nil || have[k] != *v {
+// sameAs reports whether what the environment asks for would change nothing.
+func sameAs(d *models.Destination, patch models.DestinationPatch) bool {
+	same := func(have map[string]string, want any) bool {
+		for k, v := range want.(map[string]string) {
+			if have[k] != v {
 				return false
 			}
 		}
 		return true
 	}
-	return sameTopics(d.Topics, *in.Topics) && same(d.Config, in.Config) && same(d.Credentials, in.Credentials)
+	return sameTopics(d.Topics, patch["topics"].([]string)) && same(d.Config, patch["config"]) && same(d.Credentials, patch["credentials"])
 }
 
 func sameTopics(have, want []string) bool {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/PuerkitoBio/goquery"
 
@@ -118,7 +119,7 @@ func TestCreateAndChangeDestination(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d.Config["url"] != "https://example.com/hook" || strings.Join(d.Topics, " ") != "order.created order.paid" || string(d.Filter) != `{"total":{"$gte":10}}` ||
-		*d.TimeoutMS != 5000 || len(d.Retry.Schedule) != 3 || d.Config["custom_headers"] != `{"X-Team":"a secret token"}` || d.Metadata["owner"] != "ann" {
+		*d.Timeout != models.Duration(5*time.Second) || len(d.Retry.Schedule) != 3 || d.Config["custom_headers"] != `{"X-Team":"a secret token"}` || d.Metadata["owner"] != "ann" {
 		t.Errorf("%+v", d)
 	}
 	secret := d.Credentials["secret"]
@@ -140,7 +141,7 @@ func TestCreateAndChangeDestination(t *testing.T) {
 	}
 	p = send()
 	p.says("The changes are saved")
-	if d, _ = a.Store.Destination(t.Context(), models.AllTenants(), "acme", id); d.Credentials["secret"] != secret || d.Config["custom_headers"] != `{"X-Team":"a secret token"}` || d.Metadata["owner"] != "ann" || len(d.Retry.Schedule) != 3 || *d.TimeoutMS != 5000 {
+	if d, _ = a.Store.Destination(t.Context(), models.AllTenants(), "acme", id); d.Credentials["secret"] != secret || d.Config["custom_headers"] != `{"X-Team":"a secret token"}` || d.Metadata["owner"] != "ann" || len(d.Retry.Schedule) != 3 || *d.Timeout != models.Duration(5*time.Second) {
 		t.Errorf("saving without a change changed it: %+v", d)
 	}
 	stale := send()
@@ -152,7 +153,7 @@ func TestCreateAndChangeDestination(t *testing.T) {
 	p = v.post(settings, webhookForm("version", form.value("version"), "name", "", "config.url", "https://example.com/other")...)
 	p.says("The changes are saved")
 	d, _ = a.Store.Destination(t.Context(), models.AllTenants(), "acme", id)
-	if d.Retry != nil || d.TimeoutMS != nil || len(d.Metadata) > 0 || d.Config["custom_headers"] != "" || views.HasFilter(d) || !d.TakesAll() || d.Credentials["secret"] != secret {
+	if d.Retry != nil || d.Timeout != nil || len(d.Metadata) > 0 || d.Config["custom_headers"] != "" || views.HasFilter(d) || !d.TakesAll() || d.Credentials["secret"] != secret {
 		t.Errorf("what was emptied stayed, or the secret went: %+v", d)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/waybill-dev/waybill/app/pages"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -77,7 +76,7 @@ func TestLoginIsLimited(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.visitor()
 	v := a.stranger()
-	for range pages.MaxTries {
+	for range models.FreeTries {
 		v.post("/login", "email", testEmail, "password", "wrong password").refused(422, "", "Email or password is not right.")
 	}
 	p := v.post("/login", "email", testEmail, "password", testPassword)
@@ -90,8 +89,18 @@ func TestPortalLink(t *testing.T) {
 	a.tenant("acme")
 	a.tenant("globex")
 	link := strings.TrimPrefix(a.want(200, "GET", "/tenants/acme/portal?theme=dark", nil).str("redirect_url"), a.Cfg.BaseURL)
+	// What scans mails opens the links in them, and asks in other ways; none of that uses the link up.
+	for _, method := range []string{"HEAD", "GET", "GET"} {
+		p := a.stranger().send(method, link, nil)
+		if p.status != 200 && method == "GET" || p.header.Get("Set-Cookie") != "" || p.header.Get("Cache-Control") != "no-store" {
+			t.Fatalf("%s of a portal link: %d %v", method, p.status, p.header)
+		}
+		if method == "GET" && (p.Find("html").AttrOr("data-theme", "") != "dark" || p.Find("main form").Length() != 1 || p.Find("main form").AttrOr("action", "") != link || p.text("main form button") != "Open dashboard") {
+			t.Errorf("the page behind a portal link: %s", p.text("body"))
+		}
+	}
 	v := a.stranger()
-	p := v.get(link)
+	p := v.open(link)
 	if p.path != "/t/acme" || p.Find("html").AttrOr("data-theme", "") != "dark" {
 		t.Errorf("led to %s, theme %q", p.path, p.Find("html").AttrOr("data-theme", ""))
 	}
@@ -100,8 +109,10 @@ func TestPortalLink(t *testing.T) {
 			t.Errorf("a portal visitor is shown %s", gone)
 		}
 	}
-	if p := a.stranger().send("GET", link, nil); p.status != 404 {
-		t.Errorf("the link works twice: %d", p.status)
+	for _, method := range []string{"GET", "POST"} {
+		if p := a.stranger().send(method, link, nil); p.status != 404 {
+			t.Errorf("the link works twice: %s %d", method, p.status)
+		}
 	}
 	if p := v.get("/"); p.path != "/t/acme" {
 		t.Errorf("the start of a portal visitor is %s", p.path)

@@ -68,11 +68,18 @@ func (a *testApp) portal(tenant string) *visitor {
 	a.Helper()
 	out := a.want(200, "GET", "/tenants/"+tenant+"/portal?theme=dark", nil)
 	v := a.stranger()
-	p := v.get(strings.TrimPrefix(out.str("redirect_url"), a.Cfg.BaseURL))
+	p := v.open(strings.TrimPrefix(out.str("redirect_url"), a.Cfg.BaseURL))
 	if p.path != "/t/"+tenant {
 		a.Fatalf("the portal link led to %s", p.path)
 	}
 	return v
+}
+
+// open follows a portal link and presses its button.
+func (v *visitor) open(link string) page {
+	v.Helper()
+	to, _ := v.get(link).Find("main form").Attr("action")
+	return v.post(to)
 }
 
 func (v *visitor) address(path string) *url.URL {

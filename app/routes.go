@@ -1,8 +1,8 @@
 package app
 
 import (
-	"bytes"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -15,9 +15,6 @@ import (
 	"github.com/waybill-dev/waybill/static"
 )
 
-// maxBody bounds a request's body: a batch of a thousand events of a kilobyte and a bit, or one of the largest.
-const maxBody = 8 << 20
-
 // routes builds the HTTP application: every address in one list.
 func (a *App) routes() *fiber.App {
 	f := fiber.New(fiber.Config{
@@ -25,22 +22,24 @@ func (a *App) routes() *fiber.App {
 		ErrorHandler:            a.OnError,
 		Immutable:               true, // values outlive their request
 		CaseSensitive:           true,
-		BodyLimit:               max(maxBody, 2*a.Cfg.MaxPayload),
+		BodyLimit:               a.MaxBody(),
+		StreamRequestBody:       true, // see api.Receive
 		ReadBufferSize:          16 << 10,
-		ReadTimeout:             60 * time.Second,
+		ReadTimeout:             a.Cfg.ReadTimeout,
 		IdleTimeout:             120 * time.Second,
 		EnableTrustedProxyCheck: true,
-		TrustedProxies:          a.Cfg.Proxies,
-		ProxyHeader:             fiber.HeaderXForwardedFor,
+		TrustedProxies:          texts(a.Cfg.Proxies.Trusted),
 		ServerHeader:            "",
+
+		DisablePreParseMultipartForm: true, // which would be read before anybody looks
 	})
-	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare, a.bound)
+	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare, a.checkHost())
 	f.Get("/healthz", a.Healthz)
 	f.Get("/metrics", a.scrape())
 	f.Get("/readyz", a.Readyz)
 	f.Get(static.Prefix+"*", a.pages.ServeStatic)
 	for _, r := range a.APIRoutes() {
-		f.Add(r.Method, api.APIPrefix+r.Path, a.Once(r))
+		f.Add(r.Method, api.APIPrefix+r.Path, a.ReceiveFor(r), a.Once(r))
 		if r.Method == http.MethodGet {
 			f.Add(http.MethodHead, api.APIPrefix+r.Path, r.Handler) // RFC 9110, section 9.3.2
 		}
@@ -48,8 +47,20 @@ func (a *App) routes() *fiber.App {
 	f.Get("/openapi.json", a.OpenAPI)
 	a.pages.Mount(f)
 	a.answerAll(f)
-	f.Server().Handler = underPath(a.Cfg.BasePath(), f.Server().Handler)
+	handler := underPath(a.Cfg.BasePath(), f.Server().Handler)
+	f.Server().HeaderReceived = a.HeaderReceived
+	f.Server().Handler = func(fc *fasthttp.RequestCtx) {
+		handler(fc)
+		api.Discard(fc)
+	}
 	return f
+}
+
+func texts(prefixes []netip.Prefix) (out []string) {
+	for _, p := range prefixes {
+		out = append(out, p.String())
+	}
+	return out
 }
 
 // answerAll makes JSON of what Fiber answers with bare text before it looks for a route: methods that there are not.
@@ -70,7 +81,7 @@ func (a *App) answerAll(f *fiber.App) {
 
 // prepare gives every request an id and the headers that all answers carry.
 func (a *App) prepare(c *fiber.Ctx) error {
-	api.Identify(c)
+	a.Identify(c)
 	if !api.Readable(api.UnescapedPath(c.Path())) || !api.Readable(api.Unescaped(c.Context().QueryArgs().QueryString())) {
 		e := &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
 		for k, v := range c.Context().QueryArgs().All() {
@@ -80,34 +91,8 @@ func (a *App) prepare(c *fiber.Ctx) error {
 		}
 		return e
 	}
-	if isForm(c) && !api.Readable(api.Unescaped(c.Request().Body())) {
-		return &models.Error{Kind: models.KindMalformed, Message: "The form holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
-	}
-	return c.Next()
-}
-
-func isForm(c *fiber.Ctx) bool {
-	return !api.IsAPI(c) && bytes.HasPrefix(c.Request().Header.ContentType(), []byte(fiber.MIMEApplicationForm))
-}
-
-// What the bodies of requests may take up while they are answered, and from which size on a connection gives the memory
-// of a body back at once rather than keep it for its next one.
-const (
-	maxBodies = 128 << 20
-	largeBody = 64 << 10
-)
-
-// bound refuses requests while others with large bodies wait, so that a database that does not answer cannot fill the
-// memory with what callers wish to hand over.
-func (a *App) bound(c *fiber.Ctx) error {
-	size := int64(len(c.Request().Body()))
-	if size == 0 {
-		return c.Next()
-	}
-	defer c.Request().ReleaseBody(largeBody)
-	defer a.bodies.Add(-size)
-	if a.bodies.Add(size) > maxBodies {
-		return &models.Error{Kind: models.KindUnavailable, Message: "The server holds as many requests as it has room for. Try again.", RetryAfter: time.Second}
+	if err := a.RefusedBody(c); err != nil {
+		return err
 	}
 	return c.Next()
 }

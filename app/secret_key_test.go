@@ -48,8 +48,8 @@ func TestSecretKeyIsTheOneOfBefore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			typ, u := "webhook", "https://example.com"
-			_, err = a.Store.CreateDestination(context.Background(), models.AllTenants(), "acme", models.DestinationInput{Type: &typ, Topics: &models.Topics{"*"}, Config: models.Values{"url": &u}})
+			_, err = a.Store.CreateDestination(context.Background(), models.AllTenants(), "acme", models.DestinationInput{
+				Patch: models.DestinationPatch{"type": "webhook", "topics": "*", "config": map[string]string{"url": "https://example.com"}}})
 			if err != nil {
 				t.Fatal(err)
 			}

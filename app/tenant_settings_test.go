@@ -65,7 +65,7 @@ func TestPortalLinks(t *testing.T) {
 	const path = "/tenants/acme/portal-links"
 	open := func(link answer) int {
 		t.Helper()
-		return a.stranger().send("GET", strings.TrimPrefix(link.str("url"), a.Cfg.BaseURL), nil).status
+		return a.stranger().send("POST", strings.TrimPrefix(link.str("url"), a.Cfg.BaseURL), nil).status
 	}
 	once := a.want(201, "POST", path, nil)
 	many := a.want(201, "POST", path, `{"theme":"dark","expires_in":"48h","single_use":false}`)

@@ -120,7 +120,7 @@ func TestCertificateExpires(t *testing.T) {
 	other := e.Name() + "/elsewhere"
 	show(time.Hour)
 	alert(models.AlertOpen, "error", "in less than a day")
-	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0, models.DestinationInput{Config: models.Values{"name": &other}}); err != nil {
+	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0, models.DestinationInput{Patch: models.DestinationPatch{"config": models.Values{"name": &other}}}); err != nil {
 		t.Fatal(err)
 	}
 	if h := e.get("d").Health; h.CertificateEnds != nil {

@@ -2,7 +2,6 @@ package jobs_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -36,8 +35,7 @@ func TestAutoDisable(t *testing.T) {
 		}
 		return adapters.Receipt{Code: 200}, nil
 	}, nil)
-	never := json.RawMessage("0")
-	e.destination("never", server500, func(in *models.DestinationInput) { in.DisableAfter = never })
+	e.destination("never", server500, func(in models.DestinationPatch) { in["disable_after"] = 0 })
 	p := newPager(t)
 	e.channel("acme", p)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -118,8 +116,8 @@ func TestHealthCountsEverythingOnce(t *testing.T) {
 			return server500(ctx, m)
 		}
 		return adapters.Receipt{Code: 200}, nil
-	}, func(in *models.DestinationInput) { in.Topics = &models.Topics{"many"} })
-	dead := e.destination("dead", server500, func(in *models.DestinationInput) { in.Topics = &models.Topics{"few"} })
+	}, func(in models.DestinationPatch) { in["topics"] = "many" })
+	dead := e.destination("dead", server500, func(in models.DestinationPatch) { in["topics"] = "few" })
 	ok := e.destination("ok", nil, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	var watchers sync.WaitGroup

@@ -15,9 +15,9 @@ func (r *run) trace(v *version, d *models.Ready, started time.Time) traces.Span 
 		Event: d.Event.ID, Topic: d.Event.Topic, Number: d.Attempts + 1, Started: started})
 }
 
-// tell ends the span of an attempt and writes its line into the log: all that is known of it but the payload, headers and
+// logAttempt ends the span of an attempt and writes its line into the log: all that is known of it but the payload, headers and
 // the answer's body, which are not everybody's to read. Attempts that succeed are told at level debug.
-func (r *run) tell(v *version, d *models.Ready, o *models.Outcome, span traces.Span) {
+func (r *run) logAttempt(v *version, d *models.Ready, o *models.Outcome, span traces.Span) {
 	a, e := o.Attempt, v.endpoint
 	if !a.OK {
 		span.Failed(a.ErrorClass, a.Error)
@@ -60,6 +60,9 @@ func (r *run) tell(v *version, d *models.Ready, o *models.Outcome, span traces.S
 	}
 	if !a.OK {
 		a.Log = keepLog(a, attrs)
+	}
+	if a.PrivateError != "" {
+		attrs = append(attrs, slog.String("private", a.PrivateError))
 	}
 	if r.w.log.Enabled(r.ctx, level) {
 		r.w.log.LogAttrs(r.ctx, level, "attempt", attrs...)

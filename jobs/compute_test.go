@@ -31,14 +31,14 @@ func received() (answer, chan adapters.Message) {
 	}, got
 }
 
-func withSettings(typ, key, transform string) func(*models.DestinationInput) {
-	return func(in *models.DestinationInput) {
-		in.Type = &typ
+func withSettings(typ, key, transform string) func(models.DestinationPatch) {
+	return func(in models.DestinationPatch) {
+		in["type"] = typ
 		if key != "" {
-			in.Config["key"] = &key
+			in["config"].(models.Values)["key"] = &key
 		}
 		if transform != "" {
-			in.Transform, _ = json.Marshal(transform)
+			in["transform"] = transform
 		}
 	}
 }
@@ -77,7 +77,7 @@ func TestFailingExpressionSendsNothing(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 		if _, err := e.store.UpdateDestination(t.Context(), models.AllTenants(), "acme", c.destination, 0,
-			models.DestinationInput{Transform: json.RawMessage(`"{\"n\": data.n}"`), Config: models.Values{}}); err != nil {
+			models.DestinationInput{Patch: models.DestinationPatch{"transform": `{"n": data.n}`, "config": models.Values{}}}); err != nil {
 			t.Fatal(err)
 		}
 		if c.destination == "body" {
@@ -108,7 +108,7 @@ func TestSentBodies(t *testing.T) {
 		t.Fatalf("sent %s", m.Data)
 	}
 	for i, change := range []string{`"{\"second\": data.n}"`, `null`} {
-		if _, err := e.store.UpdateDestination(t.Context(), models.AllTenants(), "acme", "d", 0, models.DestinationInput{Transform: json.RawMessage(change)}); err != nil {
+		if _, err := e.store.UpdateDestination(t.Context(), models.AllTenants(), "acme", "d", 0, models.DestinationInput{Patch: models.DestinationPatch{"transform": json.RawMessage(change)}}); err != nil {
 			t.Fatal(err)
 		}
 		d := e.delivery(event, "d", is(models.StatusDelivered))
@@ -139,9 +139,8 @@ func TestSentBodies(t *testing.T) {
 func TestExpressionsAreCheckedWhenSaved(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, nil)
-	typ, name, key, topics := "computed", "x", "data.customer.", models.Topics{"*"}
-	_, err := e.store.CreateDestination(t.Context(), models.AllTenants(), "acme", models.DestinationInput{Type: &typ, Topics: &topics,
-		Config: models.Values{"name": &name, "key": &key}, Transform: json.RawMessage(`"{\"a\": now()}"`)})
+	_, err := e.store.CreateDestination(t.Context(), models.AllTenants(), "acme", models.DestinationInput{Patch: models.DestinationPatch{"type": "computed", "topics": "*",
+		"config": map[string]string{"name": "x", "key": "data.customer."}, "transform": `{"a": now()}`}})
 	refused := models.AsError(err)
 	if !strings.Contains(refused.Fields["config.key"], "(line 1, column ") || !strings.Contains(refused.Fields["transform"], "an expression cannot call `now`") ||
 		!strings.Contains(refused.Fields["transform"], "(line 1, column 7)") {

@@ -29,11 +29,11 @@ func (*deliverWorker) Timeout(*river.Job[queue.Batch]) time.Duration { return -1
 
 var errNotAlive = errors.New("this process has not been seen by the database for too long and must not send")
 
-// settled is the error with which a job ends whose row is as it should be, and which River therefore must not write. It
-// writes a quarter of a second later, or when the database is back, and by the job's id alone: when the job has been taken
-// over meanwhile, or taken up again after PostgreSQL has forgotten in a crash that it was begun, River would complete it
-// under the hands of whoever runs it now, and its deliveries would be in a state that nobody touches again. To River this
-// is an error about several jobs, none of which it has to report.
+// settled is the error that ends every job: its row is as it should be, and River must not write it. River writes the end of
+// a job a quarter of a second later, or when the database is back, and by the job's id alone. If another worker has the job by
+// then (because of a takeover, or because PostgreSQL lost the start of the job in a crash), River would complete it although
+// it still runs, and nobody would touch its deliveries again. River reads this error as one about several jobs, none of which
+// it has to report.
 type settled struct{}
 
 func (settled) Error() string               { return "the job is settled" }
@@ -43,24 +43,24 @@ func (settled) ErrorsByID() map[int64]error { return nil }
 // Work runs one job and sees to what becomes of it.
 func (d *deliverWorker) Work(ctx context.Context, job *river.Job[queue.Batch]) error {
 	if err := d.deliver(ctx, job); err != nil {
-		d.w.giveBack(ctx, job, err)
+		d.w.requeue(ctx, job, err)
 	}
 	return settled{}
 }
 
-// giveBackTimeout bounds how long the database may take to be told that a job could not be done.
-const giveBackTimeout = 5 * time.Second
+// requeueTimeout bounds how long the database may take to be told that a job could not be done.
+const requeueTimeout = 5 * time.Second
 
-// giveBack has a job done again that could not be done, because the database was away or the process stops. Should the
+// requeue has a job done again that could not be done, because the database was away or the process stops. Should the
 // database not take that either, the job is found by whoever looks for jobs that nobody works on (adopt, takeOver).
-func (w *Worker) giveBack(ctx context.Context, job *river.Job[queue.Batch], reason error) {
+func (w *Worker) requeue(ctx context.Context, job *river.Job[queue.Batch], reason error) {
 	wait := min(time.Second*time.Duration(job.Attempt), 10*time.Second)
 	if ctx.Err() != nil {
 		wait = 0 // for others
 	} else {
 		w.log.Warn("a job could not be done and is done again", "job", job.ID, "attempt", job.Attempt, "deliveries", len(job.Args.Items), "error", reason)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requeueTimeout)
 	defer cancel()
 	if err := w.store.Queue.MakeAvailable(ctx, w.process.ID, []int64{job.ID}, wait); err != nil {
 		w.log.Warn("a job could not be given back; it is looked for within seconds", "job", job.ID, "error", err)
@@ -98,8 +98,8 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]
 	}
 	run := &run{w: w, ctx: ctx, job: job, lane: lane, ready: ready}
 	run.use(endpoint)
-	defer run.giveBack()
-	run.all()
+	defer run.releaseSenders()
+	run.attemptAll()
 	placed = false
 	return run.finish()
 }
@@ -158,9 +158,9 @@ type run struct {
 // reportAfter is how long a known outcome waits for the others of its job before it is reported alone.
 const reportAfter = 25 * time.Millisecond
 
-// all makes the attempts. This goroutine has one place in the lane, and helpers take as many more as are free. When it
-// returns all places are given back.
-func (r *run) all() {
+// attemptAll makes the attempts. This goroutine has one place in the lane, and helpers take as many more as are free. When it
+// returns attemptAll places are given back.
+func (r *run) attemptAll() {
 	r.left = len(r.ready)
 	r.outcomes = make([]models.Outcome, 0, len(r.ready))
 	var helpers sync.WaitGroup
@@ -171,14 +171,14 @@ func (r *run) all() {
 				defer helpers.Done()
 				defer r.lane.release()
 				for i, ok := r.take(); ok; i, ok = r.take() {
-					r.one(i)
+					r.attemptOne(i)
 				}
 			}()
 		}
 	}
 	for i, ok := r.take(); ok; i, ok = r.take() {
 		spawn()
-		r.one(i)
+		r.attemptOne(i)
 	}
 	r.lane.release()
 	helpers.Wait()
@@ -200,14 +200,14 @@ func (r *run) take() (int, bool) {
 	return r.next - 1, true
 }
 
-// one makes one attempt.
-func (r *run) one(i int) {
+// attemptOne makes attemptOne attempt.
+func (r *run) attemptOne(i int) {
 	d := &r.ready[i]
-	if err := r.await(); err != nil {
+	if err := r.awaitRate(); err != nil {
 		r.fail(err)
 		return
 	}
-	free, err := r.w.slot(r.ctx, r.lane)
+	free, err := r.w.acquireSlot(r.ctx, r.lane)
 	if err != nil {
 		r.fail(err)
 		return
@@ -237,12 +237,12 @@ func (r *run) one(i int) {
 		}
 	}
 	o := r.outcome(v, d, started, took, receipt, err)
-	r.tell(v, d, &o, span)
+	r.logAttempt(v, d, &o, span)
 	r.add(o)
 }
 
-// await waits for the destination's next sending time, if it has a rate limit or keeps failing.
-func (r *run) await() error {
+// awaitRate waits for the destination's next sending time, if it has a rate limit or keeps failing.
+func (r *run) awaitRate() error {
 	rate := r.lane.pacing()
 	if rate == 0 {
 		return nil
@@ -298,6 +298,7 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 	if err != nil {
 		t.err = adapters.AsError(err)
 		a.ErrorClass, a.Error, a.Advice, a.RawError = string(t.err.Class), t.err.Message, t.err.Advice, t.err.Raw
+		a.PrivateError = t.err.Private
 		a.NotSent, a.Log = rc.NotSent, slices.Concat(rc.Log, t.err.Log)
 		throttled = t.err.Kind == adapters.KindThrottled
 	}

@@ -119,18 +119,17 @@ func (e *engine) stopWorker() {
 }
 
 // destination creates a destination whose attempts are answered by a.
-func (e *engine) destination(id string, a answer, change func(*models.DestinationInput)) *models.Destination {
+func (e *engine) destination(id string, a answer, change func(models.DestinationPatch)) *models.Destination {
 	e.Helper()
 	name := e.Name() + "/" + id
 	if a != nil {
 		answers.Store(name, a)
 	}
-	typ, topics := "fake", models.Topics{"*"}
-	in := models.DestinationInput{ID: &id, Type: &typ, Topics: &topics, Config: models.Values{"name": &name}}
+	in := models.DestinationPatch{"id": id, "type": "fake", "topics": "*", "config": models.Values{"name": &name}}
 	if change != nil {
-		change(&in)
+		change(in)
 	}
-	d, err := e.store.CreateDestination(context.Background(), models.AllTenants(), "acme", in)
+	d, err := e.store.CreateDestination(context.Background(), models.AllTenants(), "acme", models.DestinationInput{Patch: in})
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -312,7 +311,7 @@ func TestGoneDisables(t *testing.T) {
 func TestFilteredOutIsExplained(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, nil)
-	e.destination("d", nil, func(in *models.DestinationInput) { in.Filter = json.RawMessage(`{"total":{"$gte":10}}`) })
+	e.destination("d", nil, func(in models.DestinationPatch) { in["filter"] = json.RawMessage(`{"total":{"$gte":10}}`) })
 	e.startWorker()
 	res := e.publish(models.PublishInput{Data: json.RawMessage(`{"total":4}`)})
 	if len(res.DestinationIDs) != 0 {
@@ -360,8 +359,8 @@ func TestSlowDestinationHoldsUpNobody(t *testing.T) {
 		case <-ctx.Done():
 		}
 		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassTimeout, Message: "No answer within 15 s."}
-	}, func(in *models.DestinationInput) { topics := models.Topics{"slow"}; in.Topics = &topics })
-	e.destination("quick", nil, func(in *models.DestinationInput) { topics := models.Topics{"quick"}; in.Topics = &topics })
+	}, func(in models.DestinationPatch) { in["topics"] = "slow" })
+	e.destination("quick", nil, func(in models.DestinationPatch) { in["topics"] = "quick" })
 	e.startWorker()
 	for i := range 2000 {
 		go e.accept.Publish(context.Background(), &models.PublishInput{TenantID: "acme", Topic: "slow", Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, i))})

@@ -13,7 +13,7 @@ import (
 type version struct {
 	endpoint *models.Endpoint
 	sender   adapters.Sender
-	giveBack func()
+	release  func()
 	openErr  error // why there is no sender
 }
 
@@ -34,11 +34,11 @@ type current struct {
 
 // use makes a version the one in force.
 func (r *run) use(e *models.Endpoint) {
-	v := &version{endpoint: e, giveBack: func() {}}
-	if sender, giveBack, err := r.w.senders.get(e); err != nil {
+	v := &version{endpoint: e, release: func() {}}
+	if sender, release, err := r.w.senders.get(e); err != nil {
 		v.openErr = err
 	} else {
-		v.sender, v.giveBack = sender, giveBack
+		v.sender, v.release = sender, release
 	}
 	r.current.used = append(r.current.used, v)
 }
@@ -64,9 +64,9 @@ func (r *run) version() *version {
 	return c.used[len(c.used)-1]
 }
 
-// giveBack gives the senders back. No attempt is under way any more.
-func (r *run) giveBack() {
+// releaseSenders gives the senders back. No attempt is under way any more.
+func (r *run) releaseSenders() {
 	for _, v := range r.current.used {
-		v.giveBack()
+		v.release()
 	}
 }

@@ -26,7 +26,7 @@ func TestChangedWhileBusy(t *testing.T) {
 	}
 	answers.Store(e.Name()+"/new", slow("new"))
 	one := 1
-	e.destination("d", slow("old"), func(in *models.DestinationInput) { in.MaxInFlight = &one })
+	e.destination("d", slow("old"), func(in models.DestinationPatch) { in["max_in_flight"] = one })
 	ins := make([]*models.PublishInput, n)
 	for i := range ins {
 		ins[i] = &models.PublishInput{TenantID: "acme", ID: fmt.Sprint("evt_", i), Data: []byte(`{}`)}
@@ -46,7 +46,7 @@ func TestChangedWhileBusy(t *testing.T) {
 	receive("old")
 	name := e.Name() + "/new"
 	if _, err := e.store.UpdateDestination(context.Background(), models.AllTenants(), "acme", "d", 0,
-		models.DestinationInput{Config: models.Values{"name": &name}}); err != nil {
+		models.DestinationInput{Patch: models.DestinationPatch{"config": models.Values{"name": &name}}}); err != nil {
 		t.Fatal(err)
 	}
 	before := len(taken["old"])

@@ -336,8 +336,8 @@ func (l *lane) recall(now time.Time) bool {
 	return true
 }
 
-// remain takes note that there are jobs to be called back yet.
-func (l *lane) remain() {
+// recallAgain takes note that there are jobs to be called back yet.
+func (l *lane) recallAgain() {
 	l.mu.Lock()
 	l.late = true
 	l.mu.Unlock()

@@ -122,7 +122,7 @@ func TestRuleByTopic(t *testing.T) {
 	e := newEngine(t, nil)
 	var list []*models.Destination
 	for id, topics := range map[string]models.Topics{"name": {"order.created"}, "pattern": {"order.*"}, "all": {"*"}, "other": {"order.paid"}} {
-		list = append(list, e.destination(id, nil, func(in *models.DestinationInput) { in.Topics = &topics }))
+		list = append(list, e.destination(id, nil, func(in models.DestinationPatch) { in["topics"] = topics }))
 	}
 	in := models.AlertRuleInput{When: &models.Condition{"consecutive_failures": 3}, Topics: json.RawMessage(`["order.created"]`)}
 	r, err := e.store.CreateAlertRule(t.Context(), models.AllTenants(), "acme", in)

@@ -65,12 +65,11 @@ func (l *line) await(t *testing.T, key string, n int) []int {
 	}
 }
 
-func ordered(policy string) func(*models.DestinationInput) {
-	return func(in *models.DestinationInput) {
-		yes := true
-		in.Ordered = &yes
+func ordered(policy string) func(models.DestinationPatch) {
+	return func(in models.DestinationPatch) {
+		in["ordered"] = true
 		if policy != "" {
-			in.OnExhausted = &policy
+			in["on_exhausted"] = policy
 		}
 	}
 }
@@ -194,7 +193,7 @@ func TestOrderBlocksUntilSomebodyDecides(t *testing.T) {
 		t.Errorf("after the retried one: %v", got)
 	}
 	skip := models.ExhaustedSkip
-	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0, models.DestinationInput{OnExhausted: &skip}); err != nil {
+	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0, models.DestinationInput{Patch: models.DestinationPatch{"on_exhausted": skip}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.await(t, "changed", 2); !slices.Equal(got, []int{0, 2}) {
@@ -248,7 +247,7 @@ func TestOrderSurvivesADropAndAnEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	no := false
-	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0, models.DestinationInput{Ordered: &no}); err != nil {
+	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0, models.DestinationInput{Patch: models.DestinationPatch{"ordered": no}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.await(t, "k", 3); !slices.Equal(got, []int{1, 2, 3}) {
@@ -275,9 +274,9 @@ func TestOrderOfWhatWasFilteredOut(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, nil)
 	l := &line{acked: map[string][]int{}, busy: map[string]bool{}}
-	e.destination("d", l.answer, func(in *models.DestinationInput) {
+	e.destination("d", l.answer, func(in models.DestinationPatch) {
 		ordered("")(in)
-		in.Filter = json.RawMessage(`{"n":{"$lt":0}}`)
+		in["filter"] = json.RawMessage(`{"n":{"$lt":0}}`)
 	})
 	const each = 20
 	for n := range each {

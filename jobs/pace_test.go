@@ -24,10 +24,7 @@ func TestRateLimitIsShared(t *testing.T) {
 		defer mu.Unlock()
 		sent = append(sent, time.Now())
 		return adapters.Receipt{Code: 200}, nil
-	}, func(in *models.DestinationInput) {
-		r := rate
-		in.RateLimit = &models.RateLimit{PerSecond: &r}
-	})
+	}, func(in models.DestinationPatch) { in["rate_limit"] = map[string]any{"per_second": rate} })
 	e.startWorker()
 	second := &engine{T: t, store: e.store, accept: e.accept, log: e.log}
 	second.startWorker()

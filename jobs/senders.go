@@ -59,10 +59,10 @@ func (s *senders) get(e *models.Endpoint) (adapters.Sender, func(), error) {
 	}
 	o.users++
 	o.lastUsed = time.Now()
-	return o.Sender, func() { s.giveBack(o) }, nil
+	return o.Sender, func() { s.release(o) }, nil
 }
 
-func (s *senders) giveBack(o *openSender) {
+func (s *senders) release(o *openSender) {
 	s.mu.Lock()
 	o.users--
 	closing := o.retired && o.users == 0

@@ -18,7 +18,7 @@ func (w *Worker) tellWait(l *lane, destination int64) {
 	if !news {
 		return
 	}
-	w.aside(func(ctx context.Context) {
+	w.inBackground(func(ctx context.Context) {
 		if err := w.store.TellWait(ctx, destination, wait); err != nil {
 			w.log.Warn("why deliveries wait could not be written down", "destination", destination, "error", err)
 		}
@@ -27,7 +27,7 @@ func (w *Worker) tellWait(l *lane, destination int64) {
 
 // tellWell takes back that deliveries of a destination wait: one was taken.
 func (w *Worker) tellWell(destination int64) {
-	w.aside(func(ctx context.Context) {
+	w.inBackground(func(ctx context.Context) {
 		if err := w.store.TellWell(ctx, destination); err != nil {
 			w.log.Warn("that deliveries wait no more could not be written down", "destination", destination, "error", err)
 		}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/waybill-dev/waybill/adapters"
@@ -43,13 +42,13 @@ type Worker struct {
 	lanes    lanes
 	tracker  tracker
 
-	shortages shortages
-	slots     chan struct{} // one token per attempt under way in this process
-	slowOnes  chan struct{} // of those, to destinations that are slow
-	jobs      atomic.Int64  // jobs under way or waiting for their turn
-	client    *river.Client[pgx.Tx]
-	asides    sync.WaitGroup
-	stopping  chan struct{} // closed when no more work is to be begun
+	shortages  shortages
+	slots      chan struct{} // one token per attempt under way in this process
+	slowOnes   chan struct{} // of those, to destinations that are slow
+	jobs       atomic.Int64  // jobs under way or waiting for their turn
+	client     *river.Client[pgx.Tx]
+	background sync.WaitGroup
+	stopping   chan struct{} // closed when no more work is to be begun
 }
 
 // maxJobs is how many jobs a process takes at once. Most of them wait for their destination's turn.
@@ -140,7 +139,7 @@ func (w *Worker) start(ctx context.Context) error {
 	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
 		return upkeepArgs{}, &river.InsertOpts{Queue: queue.Maintenance, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
 	}, &river.PeriodicJobOpts{RunOnStart: true})
-	client, err := river.NewClient(riverpgxv5.New(w.store.Jobs), &river.Config{
+	client, err := river.NewClient(newDriver(w.store.Jobs), &river.Config{
 		ID:     w.process.ID,
 		Schema: queue.Schema,
 		Logger: slog.New(&quieter{w.log.Handler()}),
@@ -189,7 +188,7 @@ func (w *Worker) stop(ctx context.Context) error {
 		}
 	}
 	w.recorder.Close()
-	w.asides.Wait()
+	w.background.Wait()
 	w.loader.Close()
 	w.senders.sweep(time.Now().Add(time.Hour))
 	bye, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -212,9 +211,9 @@ func (w *Worker) sweep(ctx context.Context) {
 	}
 }
 
-// slot waits for one of the process's places for attempts, and returns how to give it back. Slow destinations have a
+// acquireSlot waits for one of the process's places for attempts, and returns how to give it back. Slow destinations have a
 // share of them only.
-func (w *Worker) slot(ctx context.Context, l *lane) (free func(), err error) {
+func (w *Worker) acquireSlot(ctx context.Context, l *lane) (free func(), err error) {
 	slow := l.slow()
 	if slow {
 		select {
@@ -242,16 +241,16 @@ func (w *Worker) freeSlot() { <-w.slots }
 // disable disables a destination whose receiver says that it is gone, beside the job: it waits for a lock that the
 // job's own recording may hold.
 func (w *Worker) disable(e *models.Endpoint, reason string) {
-	w.aside(func(ctx context.Context) {
+	w.inBackground(func(ctx context.Context) {
 		if err := w.store.DisableGone(ctx, e, reason); err != nil {
 			w.log.Error("a destination that is gone could not be disabled; its next answer is another chance", "destination", e.ID, "error", err)
 		}
 	})
 }
 
-// aside does something beside the job at hand. The worker does not stop before it is done.
-func (w *Worker) aside(do func(context.Context)) {
-	w.asides.Go(func() {
+// inBackground does something beside the job at hand. The worker does not stop before it is done.
+func (w *Worker) inBackground(do func(context.Context)) {
+	w.background.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		do(ctx)
@@ -260,10 +259,10 @@ func (w *Worker) aside(do func(context.Context)) {
 
 // recall has jobs done now that were put off because their destination failed or was slow, which it is not any more.
 func (w *Worker) recall(l *lane, e *models.Endpoint) {
-	w.aside(func(ctx context.Context) {
+	w.inBackground(func(ctx context.Context) {
 		n, err := w.store.Queue.Recall(ctx, e.Key, recallAtOnce)
 		if err != nil || n == recallAtOnce {
-			l.remain()
+			l.recallAgain()
 		}
 		if err != nil {
 			w.log.Warn("what was put off could not be called back; it comes back within a minute, or with the next success", "destination", e.ID, "error", err)
@@ -271,7 +270,7 @@ func (w *Worker) recall(l *lane, e *models.Endpoint) {
 	})
 }
 
-// quieter passes River's log on, but for what is no news.
+// quieter passes River's log on, without messages about a normal stop.
 type quieter struct{ slog.Handler }
 
 func (q *quieter) Enabled(ctx context.Context, l slog.Level) bool {

@@ -238,10 +238,21 @@ func (k *knownKeys) put(hash [32]byte, a *Actor, until time.Time) {
 	k.m[hash] = knownKey{a, until}
 }
 
+// forget makes every key be looked up again. That they were known stays known.
 func (k *knownKeys) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.m = nil
+	for hash := range k.m {
+		k.m[hash] = knownKey{}
+	}
+}
+
+// KnowsKey reports whether a key was valid in this process, and so is worth being looked up.
+func (s *Store) KnowsKey(key string) bool {
+	s.known.mu.RLock()
+	defer s.known.mu.RUnlock()
+	_, ok := s.known.m[sha256.Sum256([]byte(key))]
+	return ok
 }
 
 // errBadKey is the same for every key that is not valid.

@@ -7,12 +7,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/mail"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/alexedwards/argon2id"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/semaphore"
 )
 
 // User is a person who works with the dashboard.
@@ -113,6 +115,9 @@ var errBadLogin = &Error{Kind: KindInvalid, Message: "Email or password is not r
 // unknownUserHash costs as much to compare with as a real one, so that the time does not tell whether a user exists.
 var unknownUserHash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
+// comparing bounds how many passwords are compared at once, for the memory that each takes.
+var comparing = semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/2)))
+
 // Login checks an e-mail address and password.
 func (s *Store) Login(ctx context.Context, email, password string) (*User, error) {
 	u, hash := &User{}, unknownUserHash
@@ -122,6 +127,10 @@ func (s *Store) Login(ctx context.Context, email, password string) (*User, error
 		return nil, err
 	}
 	known := err == nil
+	if err := comparing.Acquire(ctx, 1); err != nil {
+		return nil, &Error{Kind: KindUnavailable, Message: "Too many people log in at this moment. Try again.", RetryAfter: time.Second}
+	}
+	defer comparing.Release(1)
 	match, err := argon2id.ComparePasswordAndHash(password, hash)
 	if err != nil {
 		return nil, err

@@ -29,9 +29,9 @@ func scanAlert(row pgx.CollectableRow) (*Alert, error) {
 
 // AlertQuery selects alerts.
 type AlertQuery struct {
-	Statuses     []string
-	Destinations []string // ids
-	Rules        []string // ids
+	Statuses     []string `query:"status" label:"Status" api:"schema=AlertStatus" doc:"Only in one of these states."`
+	Destinations []string `query:"destination_id" label:"Destination" doc:"Only of these destinations."`
+	Rules        []string `query:"rule_id" label:"Rule" doc:"Only of these rules."`
 	Page         PageQuery
 }
 
@@ -57,7 +57,7 @@ func (s *Store) Alerts(ctx context.Context, scope Scope, tenantID string, aq Ale
 	if err := oneOf("status", aq.Statuses, AlertStatuses); err != nil {
 		return nil, err
 	}
-	k, err := aq.Page.keyset("alerts", owner, aq.Statuses, aq.Destinations, aq.Rules)
+	k, err := aq.Page.keyset(owner, aq)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type Attempt struct {
 	Error           string   // what happened
 	Advice          string   // what to do
 	RawError        string   // the driver's words
+	PrivateError    string   // what only the worker's own log tells; never kept
 	NotSent         bool     // there was no connection: Method, URL and RequestHeader are what would have been sent
 	Log             []string // of one that failed: what the worker logged of it
 	Method, URL     string
@@ -58,12 +59,18 @@ func (a *Attempt) DeliveryID() string { return a.DeliveryKey.ID() }
 // ShownCode is what the attempt's code is shown as; empty for none.
 func (a *Attempt) ShownCode() Code { return codeOf(a.Code, a.ErrorClass) }
 
-// Status is "success" or "failed".
+// What became of an attempt.
+const (
+	AttemptSucceeded = "success"
+	AttemptFailed    = "failed"
+)
+
+// Status is AttemptSucceeded or AttemptFailed.
 func (a *Attempt) Status() string {
 	if a.OK {
-		return "success"
+		return AttemptSucceeded
 	}
-	return "failed"
+	return AttemptFailed
 }
 
 const attemptColumns = `event_id, destination_key, tenant_key, started_at, number, duration_us, dns_us, connect_us, tls_us, first_byte_us,
@@ -152,17 +159,17 @@ func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 
 // AttemptQuery selects attempts.
 type AttemptQuery struct {
-	EventIDs         []string
-	Destinations     []string // ids
-	DestinationTypes []string
-	Topics           []string
-	OK               *bool
-	Triggers         []string // of Triggers
-	Manual           *bool    // whether somebody asked for it, alone or in a bulk retry; nil for both
-	Actors           []string // who asked for it
-	Codes            []Code   // that it is shown with
-	ErrorClass       string
-	Started          Span
+	StartedSpan
+	Status           string   `query:"status" label:"Status" words:"attempt status" api:"enum=success|failed" doc:"Only with this outcome."`
+	Destinations     []string `query:"destination_id" label:"Destination" words:"destination" doc:"Only of these destinations."`
+	DestinationTypes []string `query:"destination_type" label:"Destination type" words:"destination type" api:"schema=DestinationType" doc:"Only of these types."`
+	Topics           []string `query:"topic" label:"Topic" doc:"Only of these topics."`
+	Codes            []Code   `query:"code" label:"Response code" doc:"Only where the last attempt is shown with one of these codes."`
+	ErrorClass       string   `query:"error_class" label:"Error" words:"error class" api:"schema=ErrorClass" doc:"Only where the last attempt failed so."`
+	Triggers         []string `query:"trigger" label:"Trigger" words:"trigger" api:"schema=Trigger" doc:"Only those that were made for one of these reasons."`
+	Manual           *bool    `query:"manual" label:"Asked for" words:"by hand" doc:"'true': only those that somebody asked for, alone or in a bulk retry; 'false': only the others."`
+	EventIDs         []string `query:"event_id" label:"Event" doc:"Only of these events."`
+	Actor            string   `query:"actor" label:"Actor" doc:"Only those that this one asked for, named as in 'actor'."`
 	Page             PageQuery
 }
 
@@ -176,9 +183,13 @@ type attemptPosition struct {
 
 // Attempts lists attempts by the time they were started.
 func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Page[*Attempt], error) {
-	k, err := aq.Page.keyset("attempts", scope.keys(), aq.EventIDs, aq.Destinations, aq.DestinationTypes, aq.Topics, aq.OK, aq.Triggers, aq.Manual, aq.Actors, aq.Codes, aq.ErrorClass, aq.Started)
+	aq.StartedSpan = aq.within()
+	k, err := aq.Page.keyset(scope.keys(), aq)
 	if err != nil {
 		return nil, err
+	}
+	if aq.Status != "" && aq.Status != AttemptSucceeded && aq.Status != AttemptFailed {
+		return nil, Invalid("status", "must be "+AttemptSucceeded+" or "+AttemptFailed)
 	}
 	if err := checkCodes(aq.Codes); err != nil {
 		return nil, err
@@ -207,9 +218,10 @@ func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Pa
 	if len(aq.Topics) > 0 {
 		q.and("e.topic = any(?)", aq.Topics)
 	}
-	if aq.OK != nil && *aq.OK {
+	switch aq.Status {
+	case AttemptSucceeded:
 		q.and("a.ok")
-	} else if aq.OK != nil {
+	case AttemptFailed:
 		q.and("not a.ok")
 	}
 	if len(aq.Triggers) > 0 {
@@ -218,14 +230,14 @@ func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Pa
 	if aq.Manual != nil {
 		q.and(attemptByHand+" = ?", *aq.Manual)
 	}
-	if len(aq.Actors) > 0 {
-		q.and("a.actor = any(?)", aq.Actors)
+	if aq.Actor != "" {
+		q.and("a.actor = ?", aq.Actor)
 	}
 	codesAre(q, aq.Codes, "a.code", "a.error_class")
 	if aq.ErrorClass != "" {
 		q.and("a.error_class = ?", aq.ErrorClass)
 	}
-	for op, at := range map[string]time.Time{">=": aq.Started.GTE, ">": aq.Started.GT, "<=": aq.Started.LTE, "<": aq.Started.LT} {
+	for op, at := range map[string]time.Time{">=": aq.GTE, ">": aq.GT, "<=": aq.LTE, "<": aq.LT} {
 		if !at.IsZero() {
 			q.and("a.started_at "+op+" ?", at)
 		}

@@ -164,17 +164,19 @@ const (
 )
 
 // AuditQuery selects entries of the audit log. Empty fields are no conditions.
+//
+// Names and ids may hold commas, so that only actions come as a list.
 type AuditQuery struct {
-	Actor     string
-	ActorKind string
-	Actions   []string // whole, or "destination.*" for all that begin with "destination."
-	Object    string
-	Outcome   string // AuditOK or AuditFailed
-	IP        string
-	RequestID string
-	Text      string // a part of anything in the entry, whatever its case
-	Since     time.Time
-	Until     time.Time
+	Text      string    `query:"q" label:"Search" doc:"A text in names and details."` // whatever its case
+	Since     time.Time `query:"since" label:"From"`
+	Until     time.Time `query:"until" label:"To"`
+	Actions   []string  `query:"action" label:"Action" words:"audit action" doc:"Whole ('destination.update'), or a group ('destination.*')."`
+	Actor     string    `query:"actor" label:"Actor" doc:"Only by this one."`
+	ActorKind string    `query:"actor_type" label:"Kind of actor" words:"actor type" api:"schema=ActorType"`
+	Object    string    `query:"object" label:"Object" doc:"Id of what it was done to."`
+	Outcome   string    `query:"outcome" label:"Outcome" words:"audit outcome" api:"enum=ok|failed"` // AuditOK or AuditFailed
+	IP        string    `query:"ip" label:"Source IP"`
+	RequestID string    `query:"request_id" label:"Request ID"`
 	Page      PageQuery
 }
 
@@ -255,7 +257,8 @@ func (s *Store) auditWindowEnd(ctx context.Context, scope Scope, aq AuditQuery, 
 // AuditLog lists entries, newest first unless the page asks otherwise. With a text, a page may hold fewer than it could, or
 // none, and have a next one all the same: that goes on where this one stopped to search.
 func (s *Store) AuditLog(ctx context.Context, scope Scope, aq AuditQuery) (*Page[*AuditEntry], error) {
-	k, err := aq.Page.keyset("audit", scope.keys(), aq.Actor, aq.ActorKind, aq.Actions, aq.Object, aq.Outcome, aq.IP, aq.RequestID, aq.Text, aq.Since, aq.Until)
+	aq.Text = strings.TrimSpace(aq.Text)
+	k, err := aq.Page.keyset(scope.keys(), aq)
 	if err != nil {
 		return nil, err
 	}

@@ -157,7 +157,7 @@ func scanBulk(row pgx.CollectableRow) (*BulkRetry, error) {
 
 // BulkQuery selects bulk retries.
 type BulkQuery struct {
-	Statuses []string
+	Statuses []string `query:"status" label:"Status" api:"schema=BulkRetryStatus" doc:"Only in one of these states."`
 	Page     PageQuery
 }
 
@@ -166,7 +166,7 @@ func (s *Store) BulkRetries(ctx context.Context, scope Scope, bq BulkQuery) (*Pa
 	if err := oneOf("status", bq.Statuses, BulkStatuses); err != nil {
 		return nil, err
 	}
-	k, err := bq.Page.keyset("retries", scope.keys(), bq.Statuses)
+	k, err := bq.Page.keyset(scope.keys(), bq)
 	if err != nil {
 		return nil, err
 	}

@@ -161,31 +161,7 @@ func withoutSecrets(known []adapters.Field, values map[string]string) map[string
 func (d *Destination) snapshot() *snapshot {
 	s := newSnapshot()
 	s.set("type", d.Type)
-	s.set("name", d.Name)
-	s.set("topics", slices.Clone(d.Topics))
-	s.set("filter", string(d.Filter))
-	s.set("transform", d.Transform)
-	known := d.settings()
-	s.fields("config", known.config, d.Config)
-	s.fields("credentials", known.credentials, d.Credentials)
-	s.each("delivery_metadata", d.DeliveryMetadata)
-	s.each("metadata", d.Metadata)
-	if d.Retry != nil {
-		b, _ := json.Marshal(d.Retry) // made of numbers and texts
-		s.set("retry", string(b))
-	}
-	if d.TimeoutMS != nil {
-		s.set("timeout", (time.Duration(*d.TimeoutMS) * time.Millisecond).String())
-	}
-	s.set("max_in_flight", d.MaxInFlight)
-	s.set(limitPerDelivery, d.ManualRetryLimit)
-	s.set(limitPerHour, d.ManualRetriesPerHour)
-	s.set("disable_after", d.DisableAfter)
-	s.set("signature", d.Signature)
-	s.set("format", d.Format)
-	s.set("ordered", d.Ordered)
-	s.set("on_exhausted", d.OnExhausted)
-	s.set("rate_limit.per_second", d.RatePerSecond)
+	d.snapshotFields(s)
 	if d.DisabledAt != nil {
 		s.set("disabled_at", d.DisabledAt.UTC().Format(time.RFC3339))
 		s.set("disabled_reason", d.DisabledReason)

@@ -63,6 +63,17 @@ func (c *Channel) Shown(secrets bool) map[string]string {
 	return out
 }
 
+// HasSharedSecret reports whether Shown shows a secret to those who may see secrets.
+func (c *Channel) HasSharedSecret() bool {
+	t := notify.Lookup(c.Type)
+	for k, v := range c.Secrets {
+		if f := t.Secret(k); v != "" && f != nil && f.Shared {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *Channel) sealContext() string { return fmt.Sprintf("channel %d %s", c.OwnerKey, c.ID) }
 
 func (s *Store) openChannel(c *Channel, ownerID string) error {

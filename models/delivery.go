@@ -267,7 +267,7 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 			on conflict do nothing`, d.EventID, d.DeliveryKey.Destination, d.TenantKey); err != nil {
 			return false, err
 		}
-		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, Ordered: ordered}, []uuid.UUID{d.EventID}); err != nil {
+		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, DestinationFields: DestinationFields{Ordered: ordered}}, []uuid.UUID{d.EventID}); err != nil {
 			return false, err
 		}
 	}

@@ -96,7 +96,7 @@ func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
 	if len(m.dq.Topics) > 0 {
 		q.and("e.topic = any(?)", m.dq.Topics)
 	}
-	m.dq.Time.happened(q)
+	m.dq.happened(q)
 	q.and("not exists (select 1 from deliveries x where x.event_id = e.id and x.destination_key = f.destination_key)")
 }
 

@@ -13,15 +13,15 @@ import (
 
 // DeliveryQuery selects deliveries.
 type DeliveryQuery struct {
-	EventIDs     []string
-	Destinations []string // ids
-	Topics       []string
-	Statuses     []string
-	Codes        []Code // that the last attempt is shown with
-	ErrorClass   string
-	Since, Until time.Time // of the event's receipt; zero for open
-	Time         Span      // in which the event happened
-	Sort         string    // one of DeliverySorts; empty for SortCreated
+	ReceivedSpan
+	HappenedSpan
+	Statuses     []string `query:"status" label:"Status" words:"delivery status" api:"schema=DeliveryStatus" doc:"Only in one of these states."`
+	Destinations []string `query:"destination_id" label:"Destination" words:"destination" doc:"Only of these destinations."`
+	Topics       []string `query:"topic" label:"Topic" doc:"Only of these topics."`
+	Codes        []Code   `query:"code" label:"Response code" doc:"Only where the last attempt is shown with one of these codes."`
+	ErrorClass   string   `query:"error_class" label:"Error" words:"error class" api:"schema=ErrorClass" doc:"Only where the last attempt failed so."`
+	EventIDs     []string `query:"event_id" label:"Event" doc:"Only of these events."`
+	Sort         string   `query:"order_by" doc:"'created_at' when missing, which is when the event was received. 'last_attempt_at' lists only what was attempted. Other orders are made within portions, see 'sorted' in the answer. 'status' begins with what needs somebody, when ascending."` // of DeliverySorts
 	Page         PageQuery
 }
 
@@ -61,7 +61,8 @@ func (s *Store) deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (
 	if err := oneOf("order_by", []string{dq.Sort}, DeliverySorts); err != nil {
 		return nil, err
 	}
-	k, err := dq.Page.keyset("deliveries", scope.keys(), dq.EventIDs, dq.Destinations, dq.Topics, dq.Statuses, dq.Codes, dq.ErrorClass, dq.Since, dq.Until, dq.Time, dq.Sort)
+	dq.ReceivedSpan = dq.ends()
+	k, err := dq.Page.keyset(scope.keys(), dq)
 	if err != nil {
 		return nil, err
 	}
@@ -80,37 +81,10 @@ func (s *Store) deliveries(ctx context.Context, scope Scope, dq DeliveryQuery) (
 	if order, ok := deliverySortings[dq.Sort]; ok {
 		return m.sorted(ctx, k, order)
 	}
-	q := newQuery()
-	from, order := "", " order by d.event_id "+k.order()+", d.destination_key "+k.order()
-	attempted := dq.Sort == SortLastAttempt
-	if attempted {
-		from = " join attempts a on a.event_id = d.event_id and a.destination_key = d.destination_key and a.started_at = d.last_attempt_at"
-		order = " order by a.started_at " + k.order() + ", a.event_id " + k.order() + ", a.destination_key " + k.order()
-		m.attempted(q, k)
-	} else {
-		var after DeliveryKey
-		if k.decode(&after) {
-			q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventID, after.Destination)
-		}
+	if dq.Sort == SortLastAttempt {
+		return m.byLastAttempt(ctx, k)
 	}
-	m.conditions(q)
-	rows, err := s.Pool.Query(ctx, deliverySelect+from+q.sql()+order+q.limit(k.limit+1), q.args...)
-	if err != nil {
-		return nil, err
-	}
-	list, err := pgx.CollectRows(rows, s.scanDelivery)
-	if err != nil {
-		return nil, err
-	}
-	if attempted {
-		return newPage(k, SortLastAttempt, list, func(d *Delivery) any { return attemptedPosition{*d.LastAttemptAt, d.DeliveryKey} }), nil
-	}
-	if m.filteredToo() {
-		if list, err = m.withFiltered(ctx, k, list); err != nil {
-			return nil, err
-		}
-	}
-	return newPage(k, dq.Sort, list, func(d *Delivery) any { return d.DeliveryKey }), nil
+	return m.byReceipt(ctx, k)
 }
 
 // deliveryMatch says which deliveries a query selects.
@@ -120,6 +94,45 @@ type deliveryMatch struct {
 	dq     DeliveryQuery
 	events []uuid.UUID // nil for any
 	keys   []int64     // of destinations; nil for any
+}
+
+// byReceipt lists deliveries by the time their event was received.
+func (m *deliveryMatch) byReceipt(ctx context.Context, k *keyset) (*Page[*Delivery], error) {
+	q := newQuery()
+	var after DeliveryKey
+	if k.decode(&after) {
+		q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventID, after.Destination)
+	}
+	m.conditions(q)
+	list, err := m.read(ctx, "", q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1))
+	if err == nil && m.filteredToo() {
+		list, err = m.withFiltered(ctx, k, list)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newPage(k, m.dq.Sort, list, func(d *Delivery) any { return d.DeliveryKey }), nil
+}
+
+// byLastAttempt lists deliveries by their last attempt; those without one are none of them.
+func (m *deliveryMatch) byLastAttempt(ctx context.Context, k *keyset) (*Page[*Delivery], error) {
+	q := newQuery()
+	m.attempted(q, k)
+	m.conditions(q)
+	list, err := m.read(ctx, " join attempts a on a.event_id = d.event_id and a.destination_key = d.destination_key and a.started_at = d.last_attempt_at", q,
+		" order by a.started_at "+k.order()+", a.event_id "+k.order()+", a.destination_key "+k.order()+q.limit(k.limit+1))
+	if err != nil {
+		return nil, err
+	}
+	return newPage(k, SortLastAttempt, list, func(d *Delivery) any { return attemptedPosition{*d.LastAttemptAt, d.DeliveryKey} }), nil
+}
+
+func (m *deliveryMatch) read(ctx context.Context, join string, q *query, tail string) ([]*Delivery, error) {
+	rows, err := m.s.Pool.Query(ctx, deliverySelect+join+q.sql()+tail, q.args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, m.s.scanDelivery)
 }
 
 // attempted are the conditions on attempts a of a list that walks these.
@@ -158,7 +171,7 @@ func (m *deliveryMatch) conditions(q *query) {
 	if len(dq.Topics) > 0 {
 		q.and("e.topic = any(?)", dq.Topics)
 	}
-	dq.Time.happened(q)
+	dq.happened(q)
 	codesAre(q, dq.Codes, "d.last_code", "d.error_class")
 	if dq.ErrorClass != "" {
 		q.and("d.error_class = ?", dq.ErrorClass)

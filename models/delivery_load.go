@@ -26,10 +26,10 @@ type Endpoint struct {
 
 // Rate is how many deliveries may be sent to the destination in a second; 0 for any number.
 func (e *Endpoint) Rate() float64 {
-	if e.RatePerSecond == nil {
+	if e.RateLimit == nil || e.RateLimit.PerSecond == nil {
 		return 0
 	}
-	return *e.RatePerSecond
+	return *e.RateLimit.PerSecond
 }
 
 // Passes reports whether a delivery that has come to a status lets those behind it go, that have its ordering key.

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,49 +14,32 @@ import (
 	"github.com/waybill-dev/waybill/adapters"
 )
 
-// Destination is where events of a tenant go.
+// Destination is where events of a tenant go. A field that somebody sets is one of DestinationFields.
 type Destination struct {
-	Key              int64 `gorm:"primaryKey"` // never leaves the server but inside ids of deliveries
-	TenantKey        int64
-	ID               string
-	Type             string            // a registered adapters.Type
-	Name             string            // for people; may be empty
-	Topics           []string          `gorm:"serializer:json"` // ["*"] for all, also future ones
-	Filter           json.RawMessage   `gorm:"type:json"`       // as the caller wrote it; null for none
-	FilterKey        *int64            // the row of destination_filters in force
-	OpenConfig       map[string]string `gorm:"column:config;serializer:json"` // what is stored in clear text of Config
-	SealedCreds      []byte            `gorm:"column:credentials"`
-	DeliveryMetadata map[string]string `gorm:"serializer:json"` // goes out with every event
-	Metadata         map[string]string `gorm:"serializer:json"` // the owner's notes
-	Retry            *RetryPolicy      `gorm:"serializer:json"` // nil for the server's default
-	TimeoutMS        *int              `gorm:"column:timeout_ms"`
-	MaxInFlight      *int
-	// Limits of manual retries below the tenant's; nil for these.
-	ManualRetryLimit     *int
-	ManualRetriesPerHour *int `gorm:"column:manual_retries_per_hour"`
-	DisableAfter         *int // failing deliveries in a row after which it is disabled; nil for the server's default, 0 for never
-	Signature            string
-	Transform            string // expression that makes the body of its messages; empty for the payload as it is
-	TransformKey         *int64 // the row of destination_transforms in force
-	Format               string // adapters.FormatPayload or one of the CloudEvents formats
-	DisabledAt           *time.Time
-	DisabledReason       string
-	DisabledBy           string
-	Careful              bool
-	Ordered              bool     // deliveries with one ordering key go out one after the other
-	EverOrdered          bool     // it was Ordered once; what was accepted then still goes out in order
-	OnExhausted          string   // ExhaustedBlock, or "" for ExhaustedSkip
-	RatePerSecond        *float64 // deliveries that may be sent in a second; nil for no limit
-	Version              int64    `gorm:"default:1"` // rises with every change
-	CreatedAt            time.Time
-	UpdatedAt            time.Time
-	DeletedAt            *time.Time
+	Key       int64 `gorm:"primaryKey"` // never leaves the server but inside ids of deliveries
+	TenantKey int64
+	ID        string
+	Type      string // a registered adapters.Type
+	DestinationFields
+	FilterKey    *int64            // the row of destination_filters in force
+	TransformKey *int64            // the row of destination_transforms in force
+	OpenConfig   map[string]string `gorm:"column:config;serializer:json"` // what is stored in clear text of Config
+	SealedCreds  []byte            `gorm:"column:credentials"`
+	// Signature is where Beside is stored; see besideColumn.
+	Signature      string
+	DisabledAt     *time.Time
+	DisabledReason string
+	DisabledBy     string
+	Careful        bool
+	EverOrdered    bool  // it was Ordered once; what was accepted then still goes out in order
+	Version        int64 `gorm:"default:1"` // rises with every change
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+	DeletedAt      *time.Time
 
-	TenantID    string            `gorm:"-"` // the tenant's public id
-	Config      map[string]string `gorm:"-"` // in clear text; never shown but by MaskedConfig
-	Credentials map[string]string `gorm:"-"` // in clear text; never shown but by Masked
-	Health      *Health           `gorm:"-"` // how it does; of what Destination and Destinations return, never nil there
-	Changes     []Change          `gorm:"-"` // what the change that returned it has altered; nil otherwise
+	TenantID string   `gorm:"-"` // the tenant's public id
+	Health   *Health  `gorm:"-"` // how it does; of what Destination and Destinations return, never nil there
+	Changes  []Change `gorm:"-"` // what the change that returned it has altered; nil otherwise
 
 	disabledCause string      // why the server has just disabled it by itself; empty otherwise
 	entry         *AuditEntry // what the audit log says of the change under way; nil for nothing
@@ -72,12 +54,12 @@ func (d *Destination) Registration() *adapters.Registration { return adapters.Lo
 // Settings is what the destination's type needs to send.
 func (d *Destination) Settings() adapters.Settings {
 	return adapters.Settings{ID: d.ID, TenantID: d.TenantID, Version: d.Version, Config: d.Config, Credentials: d.Credentials,
-		Timeout: d.timeout(15 * time.Second), Signature: d.Signature, Format: d.Format}
+		Beside: d.Beside, Timeout: d.timeout(15 * time.Second), Format: d.Format}
 }
 
 func (d *Destination) timeout(dflt time.Duration) time.Duration {
-	if d.TimeoutMS != nil {
-		return time.Duration(*d.TimeoutMS) * time.Millisecond
+	if d.Timeout != nil {
+		return time.Duration(*d.Timeout)
 	}
 	return dflt
 }
@@ -123,27 +105,24 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 	}
 	bad := problems{}
 	d := &Destination{TenantKey: t.Key, TenantID: t.ID, ID: randomID(destinationPrefix), Version: 1}
-	if in.ID != nil {
-		d.ID = *in.ID
+	d.Beside, d.DeliveryMetadata, d.Metadata = BesideSettings{}, Metadata{}, Metadata{}
+	if in.Patch.read("id", &d.ID, bad) {
 		checkID("id", d.ID, bad)
 	}
-	if in.Type != nil {
-		d.Type = *in.Type
-	}
+	in.Patch.read("type", &d.Type, bad)
 	if d.Type == "" {
 		bad.add("type", "is required: one of "+typeNames())
 	} else if d.Registration() == nil {
 		bad.add("type", fmt.Sprintf("%q is not a destination type: use one of %s", cut(d.Type, 40), typeNames()))
 	}
-	d.CreatedAt, d.UpdatedAt = Since{in.CreatedAt, in.UpdatedAt}.times(time.Now(), bad)
-	if in.Topics == nil {
+	d.CreatedAt, d.UpdatedAt = in.Patch.Since().times(time.Now(), bad)
+	if _, given := in.Patch["topics"]; !given {
 		bad.add("topics", `is required: "*" for all, or an array of topics`)
 	}
 	if len(bad) > 0 && bad["type"] != "" {
 		return nil, bad.err()
 	}
-	s.addDefaults(t, d, &in)
-	if err := s.merge(ctx, d, &in); err != nil {
+	if err := s.merge(ctx, d, s.withDefaults(t, d, in.Patch)); err != nil {
 		var e *Error
 		if !errors.As(err, &e) || e.Fields == nil {
 			return nil, err
@@ -156,10 +135,10 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 	if err := bad.err(); err != nil {
 		return nil, err
 	}
-	if in.Disabled != nil && *in.Disabled {
+	if in.Disabled {
 		d.disable(time.Now(), "", "Saved without being switched on.")
 	}
-	if at, _, err := in.disabledAt(); err != nil {
+	if at, _, err := in.Patch.disabledAt(); err != nil {
 		return nil, err
 	} else if !at.IsZero() {
 		d.disable(at, in.Actor, "")
@@ -254,10 +233,10 @@ func (s *Store) destination(db *gorm.DB, t *Tenant, id string) (*Destination, er
 
 // DestinationQuery selects destinations of a tenant.
 type DestinationQuery struct {
-	Types  []string
-	Topics []string // subscribed to one of them, or to all
-	State  string   // active or disabled; empty for both
-	Text   string   // part of name, id or target
+	Text   string   `query:"q" label:"Search" doc:"Part of the name, the id or the target."`
+	Types  []string `query:"type" label:"Type" words:"destination type" api:"schema=DestinationType" doc:"Only of these types."`
+	Topics []string `query:"topics" label:"Topic" doc:"Only those that subscribe to one of these topics."`
+	State  string   `query:"state" label:"State" words:"destination state" api:"schema=DestinationState" doc:"Only in this state."`
 }
 
 // Destinations lists a tenant's destinations, oldest first.
@@ -306,17 +285,18 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 	return s.change(ctx, scope, tenantID, id, version, func(ctx context.Context, tx *Tx, d *Destination) error {
 		d.audit("destination.update", nil)
 		bad := problems{}
-		if in.Type != nil && *in.Type != d.Type {
+		typ, public := d.Type, d.ID
+		if in.Patch.read("type", &typ, bad); typ != d.Type {
 			bad.add("type", "cannot be changed: create another destination")
 		}
-		if in.ID != nil && *in.ID != d.ID {
+		if in.Patch.read("id", &public, bad); public != d.ID {
 			bad.add("id", "cannot be changed")
 		}
 		if err := bad.err(); err != nil {
 			return err
 		}
 		before, transform, blocking, config := string(d.Filter), d.Transform, d.OnExhausted == ExhaustedBlock, maps.Clone(d.Config)
-		if err := s.merge(ctx, d, &in); err != nil {
+		if err := s.merge(ctx, d, in.Patch); err != nil {
 			return err
 		}
 		if d.Transform != transform {
@@ -339,7 +319,7 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 				return err
 			}
 		}
-		switch at, given, err := in.disabledAt(); {
+		switch at, given, err := in.Patch.disabledAt(); {
 		case err != nil:
 			return err
 		case given && at.IsZero() && d.DisabledAt != nil:

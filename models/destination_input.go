@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
@@ -39,124 +42,74 @@ func (t Topics) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]string(t))
 }
 
-// DestinationInput is what a caller may say of a destination, to create it and, as a merge patch (RFC 7396), to change
-// it. What is nil stays as it is.
-type DestinationInput struct {
-	ID                   *string         `json:"id" doc:"When creating; made up when missing."`
-	Type                 *string         `json:"type" api:"schema=DestinationType" doc:"Cannot be changed."`
-	Name                 *string         `json:"name" doc:"For people."`
-	Topics               *Topics         `json:"topics"`
-	Filter               json.RawMessage `json:"filter" api:"schema=Filter" doc:"'{}', '\"\"' or null for none."`
-	Transform            json.RawMessage `json:"transform" api:"type=string,null" doc:"Expression that makes another body; '\"\"' or null for the payload as it is."`
-	Config               Values          `json:"config" doc:"Settings of the type, by key; null removes one."`
-	Credentials          Values          `json:"credentials" doc:"Secrets of the type, by key; null removes one. What comes back masked stays as it is."`
-	DeliveryMetadata     StringPatch     `json:"delivery_metadata" doc:"Strings that go out with every event; null removes one. Numbers and booleans become strings."`
-	Metadata             StringPatch     `json:"metadata" doc:"Strings for the platform's own use; null removes one. Numbers and booleans become strings."`
-	Retry                *RetryPolicy    `json:"retry" doc:"Replaced as a whole; '{}' for the server's default."`
-	Timeout              *Duration       `json:"timeout" doc:"For one attempt."`
-	MaxInFlight          *int            `json:"max_in_flight" api:"min=1" doc:"Attempts at the same time."`
-	ManualRetryLimit     *int            `json:"manual_retry_limit" api:"min=1,max=30000" doc:"Manual retries of one delivery, at most those of the tenant; null for these."`
-	ManualRetriesPerHour *int            `json:"manual_retries_per_hour" api:"min=1" doc:"Manual retries within an hour, single and in bulk, at most those of the tenant; null for these."`
-	DisableAfter         json.RawMessage `json:"disable_after" api:"type=integer,min=0,null" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
-	Signature            *string         `json:"signature" api:"schema=Signature"`
-	Format               *string         `json:"format" api:"schema=Format"`
-	Ordered              *bool           `json:"ordered" doc:"Deliveries with one ordering key go out one after the other."`
-	OnExhausted          *string         `json:"on_exhausted" api:"schema=OnExhausted" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
-	RateLimit            *RateLimit      `json:"rate_limit" doc:"'{}' for none."`
-	AwaitCompletion      *bool           `json:"await_completion" doc:"The webhooks' config field of this name."`
-	// DisabledAt disables the destination when it is a time, and enables it when it is null. The events held meanwhile
-	// are delivered then, unless the settings say otherwise; EnableDestination offers more.
-	DisabledAt json.RawMessage `json:"disabled_at" api:"type=string,format=date-time,null" doc:"A time disables it; null enables it and delivers what was held."`
-	CreatedAt  *time.Time      `json:"created_at" doc:"When creating, for operators: since when there is the destination; now when missing."`
-	UpdatedAt  *time.Time      `json:"updated_at" doc:"When creating, for operators: as 'created_at' when missing."`
-	removed    []string        // maps that were given as null
-	Disabled   *bool           `json:"-"` // when creating from a page: save without starting to deliver
-	Actor      string          `json:"-"` // who asks
-}
+// DestinationPatch is what a caller says of a destination, by the API's names of the fields: to create it and, as a merge patch
+// (RFC 7396), to change it. What is absent stays as it is; null takes a field away, so that the default is in force. Of config,
+// credentials and metadata single keys can be changed; all else is replaced as a whole. Values are those of JSON, or
+// json.RawMessage as a request has them.
+type DestinationPatch map[string]any
 
-// Remove notes that a field was given as null, which takes it away from the destination (RFC 7396): the default is in force
-// then. Fields that tell null from nothing by themselves are not its business, nor are those that cannot be taken away.
-func (in *DestinationInput) Remove(field string) {
-	switch field {
-	case "name":
-		in.Name = new(string)
-	case "topics":
-		in.Topics = &Topics{}
-	case "retry":
-		in.Retry = &RetryPolicy{}
-	case "timeout":
-		in.Timeout = new(Duration)
-	case "max_in_flight":
-		in.MaxInFlight = new(int)
-	case limitPerDelivery:
-		in.ManualRetryLimit = new(int)
-	case limitPerHour:
-		in.ManualRetriesPerHour = new(int)
-	case "signature":
-		in.Signature = new(string)
-	case "format":
-		in.Format = new(string)
-	case "ordered":
-		in.Ordered = new(bool)
-	case "await_completion":
-		in.AwaitCompletion = new(bool)
-	case "on_exhausted":
-		in.OnExhausted = new(string)
-	case "rate_limit":
-		in.RateLimit = &RateLimit{}
-	case "config", "credentials", "delivery_metadata", "metadata":
-		in.removed = append(in.removed, field)
+// Shape is the struct that requests are held against before a patch is made of them.
+func (DestinationPatch) Shape() reflect.Type { return destinationShape() }
+
+var destinationShape = sync.OnceValue(func() reflect.Type { return DestinationShape(reflect.TypeFor[destinationRequest]()) })
+
+// raw is the JSON of what the patch says of a field. given is false when it says nothing.
+func (p DestinationPatch) raw(name string) (raw json.RawMessage, given bool) {
+	v, given := p[name]
+	if raw, ok := v.(json.RawMessage); ok || !given {
+		return raw, given
 	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return json.RawMessage(strconv.Quote(err.Error())), true // which no field takes but texts
+	}
+	return raw, true
 }
 
-// Signatures are the schemes by which webhooks can be signed; empty is the first of them, Standard Webhooks.
-var Signatures = []string{"", "standard", "v1a", "outpost", "custom"}
-
-// RateLimit is how fast a destination may be sent to.
-type RateLimit struct {
-	PerSecond *float64 `json:"per_second" api:"null" doc:"null for no limit."`
+// read reads what the patch says of a field into v. It is false for null, and when the patch says nothing.
+func (p DestinationPatch) read(name string, v any, bad problems) bool {
+	raw, given := p.raw(name)
+	if !given || string(raw) == "null" {
+		return false
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		bad.add(name, err.Error())
+		return false
+	}
+	return true
 }
 
-const maxRate = 100_000
+// Since are the times of a destination that was made elsewhere, as far as the patch says them.
+func (p DestinationPatch) Since() Since {
+	var created, updated time.Time
+	var s Since
+	if p.read("created_at", &created, problems{}) {
+		s.CreatedAt = &created
+	}
+	if p.read("updated_at", &updated, problems{}) {
+		s.UpdatedAt = &updated
+	}
+	return s
+}
 
-// awaitCompletion is the config field with which webhooks wait for what a 202 announces.
-const awaitCompletion = "await_completion"
-
-// AwaitsCompletion reports whether a 202 with a status resource is not an acknowledgement yet.
-func (d *Destination) AwaitsCompletion() bool { return d.Config[awaitCompletion] == "true" }
-
-// mergePace takes over what the input says about order and speed.
-func (in *DestinationInput) mergePace(d *Destination, bad problems) {
-	if in.Ordered != nil {
-		d.Ordered = *in.Ordered
-		if d.Ordered {
-			// Workers look at a delivery's row before they send it, to see whether it is its turn.
-			d.EverOrdered, d.Careful = true, true
+// Fields are those of a destination that the patch alone would make, unchecked.
+func (p DestinationPatch) Fields() (d DestinationFields) {
+	of := reflect.ValueOf(&d).Elem()
+	for _, f := range destinationFields {
+		if raw, given := p.raw(f.Name); given {
+			_ = f.patch(of, raw) // what cannot be read is missing
 		}
 	}
-	if in.OnExhausted != nil {
-		switch d.OnExhausted = *in.OnExhausted; d.OnExhausted {
-		case ExhaustedSkip:
-			d.OnExhausted = ""
-		case "", ExhaustedBlock:
-		default:
-			bad.add("on_exhausted", "must be skip or block")
-		}
-	}
-	if in.RateLimit != nil {
-		d.RatePerSecond = in.RateLimit.PerSecond
-		if r := d.RatePerSecond; r != nil && !(*r >= 0.01 && *r <= maxRate) {
-			bad.add("rate_limit.per_second", fmt.Sprintf("must be between 0.01 and %d", maxRate))
-		}
-	}
+	return d
 }
 
-// disabledAt reads DisabledAt: whether it was given, and the time, which is zero for null.
-func (in *DestinationInput) disabledAt() (at time.Time, given bool, err error) {
-	if in.DisabledAt == nil || string(in.DisabledAt) == "null" {
-		return at, in.DisabledAt != nil, nil
+// disabledAt reads disabled_at: whether it was given, and the time, which is zero for null.
+func (p DestinationPatch) disabledAt() (at time.Time, given bool, err error) {
+	raw, given := p.raw("disabled_at")
+	if !given || string(raw) == "null" {
+		return at, given, nil
 	}
-	if err := json.Unmarshal(in.DisabledAt, &at); err != nil || at.IsZero() {
+	if err := json.Unmarshal(raw, &at); err != nil || at.IsZero() {
 		return at, true, Invalid("disabled_at", "must be a time like 2026-05-03T12:00:00Z, or null")
 	}
 	if now := time.Now(); at.After(now) {
@@ -165,40 +118,48 @@ func (in *DestinationInput) disabledAt() (at time.Time, given bool, err error) {
 	return at, true, nil
 }
 
+// DestinationInput is what a caller says of a destination, and who that is.
+type DestinationInput struct {
+	Patch    DestinationPatch
+	Actor    string
+	Disabled bool // when creating from a page: save without starting to deliver
+}
+
 // MaxDisableAfter is the greatest number of failures in a row that a destination can be allowed before it is disabled.
 const MaxDisableAfter = 1_000_000
 
-// merge writes the input into d and reports what is wrong with the result.
-func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput) error {
+const maxRate = 100_000
+
+// merge writes a patch into d and reports what is wrong with the result.
+func (s *Store) merge(ctx context.Context, d *Destination, p DestinationPatch) error {
 	bad := problems{}
+	before := d.DestinationFields
+	of := reflect.ValueOf(&d.DestinationFields).Elem()
 	var at *Position // of the mistake in an expression or a filter
-	if in.Name != nil {
-		d.Name = strings.TrimSpace(*in.Name)
-		checkText("name", d.Name, maxNameLength, bad)
+	for _, f := range destinationFields {
+		raw, given := p.raw(f.Name)
+		if _, settings := f.in(of).Interface().(TypeSettings); !given || settings {
+			continue
+		}
+		if err := f.patch(of, raw); err != nil {
+			bad.add(f.Name, f.mustOr(err.Error()))
+			continue
+		}
+		if f.check(of, bad); bad[f.Name] == "" {
+			if pos := s.checkField(ctx, f.Name, d, bad); pos != nil {
+				at = pos
+			}
+		}
 	}
-	if in.Topics != nil {
-		d.Topics = s.checkTopics(ctx, *in.Topics, d.TenantID == OperatorTenant, bad)
+	if d.Ordered {
+		// Workers look at a delivery's row before they send it, to see whether it is its turn.
+		d.EverOrdered, d.Careful = true, true
 	}
-	if in.Filter != nil {
-		d.Filter, at = checkFilter(in.Filter, bad)
-	}
-	if in.Transform != nil {
-		d.Transform = readTransform(in.Transform, bad)
-	}
-	for _, field := range in.removed {
-		of := map[string]*map[string]string{"config": &d.Config, "credentials": &d.Credentials, "delivery_metadata": &d.DeliveryMetadata, "metadata": &d.Metadata}[field]
-		*of = map[string]string{}
-	}
-	d.DeliveryMetadata = in.DeliveryMetadata.apply(d.DeliveryMetadata)
-	checkMetadata("delivery_metadata", d.DeliveryMetadata, bad)
-	d.Metadata = in.Metadata.apply(d.Metadata)
-	checkMetadata("metadata", d.Metadata, bad)
-	s.mergeDelivery(d, in, bad)
-	in.mergePace(d, bad)
-	if err := s.checkRetryLimits(ctx, d, in, bad); err != nil {
+	if err := s.checkRetryLimits(ctx, d, &before, bad); err != nil {
 		return err
 	}
-	s.mergeSettings(d, in, bad)
+	d.patchBeside(p, false, bad)
+	s.mergeSettings(d, p, bad)
 	err := bad.err()
 	var e *Error
 	if errors.As(err, &e) {
@@ -207,97 +168,105 @@ func (s *Store) merge(ctx context.Context, d *Destination, in *DestinationInput)
 	return err
 }
 
-func (s *Store) mergeDelivery(d *Destination, in *DestinationInput, bad problems) {
-	if in.Retry != nil {
-		in.Retry.check("retry", bad)
-		d.Retry = in.Retry
-		if b, _ := json.Marshal(in.Retry); string(b) == "{}" {
-			d.Retry = nil
+// patch writes what a patch says of the field.
+func (f Field) patch(of reflect.Value, raw json.RawMessage) error {
+	to := f.in(of)
+	if string(raw) == "null" {
+		if to.SetZero(); to.Kind() == reflect.Map {
+			to.Set(reflect.MakeMap(to.Type()))
 		}
+		return nil
 	}
-	if in.Timeout != nil {
-		ms := int(time.Duration(*in.Timeout).Milliseconds())
-		d.TimeoutMS = &ms
-		if ms == 0 {
-			d.TimeoutMS = nil
-		} else if ms < 100 || ms > 120_000 {
-			bad.add("timeout", "must be between 100ms and 2m")
-		}
+	if m, ok := to.Addr().Interface().(interface{ patch(b []byte) error }); ok {
+		return m.patch(raw)
 	}
-	if in.MaxInFlight != nil {
-		d.MaxInFlight = in.MaxInFlight
-		if *in.MaxInFlight == 0 {
-			d.MaxInFlight = nil
-		} else if *in.MaxInFlight < 1 || *in.MaxInFlight > maxInFlight {
-			bad.add("max_in_flight", "must be between 1 and 1000")
-		}
-	}
-	if in.DisableAfter != nil {
-		d.DisableAfter = nil
-		if string(in.DisableAfter) != "null" {
-			var n int
-			if err := json.Unmarshal(in.DisableAfter, &n); err != nil || n < 0 || n > MaxDisableAfter {
-				bad.add("disable_after", fmt.Sprintf("must be a whole number between 0 (never) and %d, or null for the server's default", MaxDisableAfter))
-			}
-			d.DisableAfter = &n
-		}
-	}
-	if in.Signature != nil {
-		d.Signature = *in.Signature
-		if !slices.Contains(Signatures, d.Signature) {
-			bad.add("signature", `must be "standard", "v1a", "outpost" or "custom"`)
-		}
-	}
-	if in.Format != nil {
-		d.Format = *in.Format
-		if !slices.Contains(adapters.Formats, d.Format) {
-			bad.add("format", `must be "cloudevents-binary", "cloudevents-structured", or "" for the payload as it is`)
-		}
-	}
+	v := reflect.New(to.Type())
+	err := json.Unmarshal(raw, v.Interface())
+	to.Set(v.Elem())
+	return err
 }
 
-func (s *Store) mergeSettings(d *Destination, in *DestinationInput, bad problems) {
+// checkField reports what is wrong with a field that the caller has said something of, where its tags cannot tell. It may
+// write another form of the same value. The position is that of the mistake.
+func (s *Store) checkField(ctx context.Context, name string, d *Destination, bad problems) (at *Position) {
+	switch name {
+	case "topics":
+		d.Topics = s.checkTopics(ctx, d.Topics, d.TenantID == OperatorTenant, bad)
+	case "filter":
+		d.Filter, at = checkFilter(d.Filter, bad)
+	case "transform":
+		checkTransform(d.Transform, bad)
+	case "delivery_metadata":
+		checkMetadata(name, d.DeliveryMetadata, bad)
+	case "metadata":
+		checkMetadata(name, d.Metadata, bad)
+	case "retry":
+		if d.Retry != nil {
+			d.Retry.check("retry", bad)
+		}
+	case "on_exhausted":
+		switch d.OnExhausted {
+		case ExhaustedSkip:
+			d.OnExhausted = ""
+		case "", ExhaustedBlock:
+		default:
+			bad.add(name, "must be skip or block")
+		}
+	case "rate_limit":
+		if r := d.RateLimit; r != nil && !(*r.PerSecond >= 0.01 && *r.PerSecond <= maxRate) {
+			bad.add("rate_limit.per_second", fmt.Sprintf("must be between 0.01 and %d", maxRate))
+		}
+	}
+	return at
+}
+
+func (s *Store) mergeSettings(d *Destination, p DestinationPatch, bad problems) {
 	r := d.Registration()
 	if r == nil {
 		return // refused when it was created
 	}
-	for key, v := range in.Credentials {
+	config, credentials := p.settings("config", &d.Config, bad), p.settings("credentials", &d.Credentials, bad)
+	for key, v := range credentials {
 		// A masked value that comes back as it was shown changes nothing.
 		if v != nil && *v != "" && d.Credentials[key] != "" && *v == mask(d.Credentials[key]) {
-			delete(in.Credentials, key)
+			delete(credentials, key)
 		} else if v != nil && isMasked(*v) {
 			bad.add("credentials."+key, maskedHelp)
 		}
 	}
 	for _, f := range d.sensitiveConfig() {
-		if v, old := in.Config[f.Key], d.Config[f.Key]; v != nil && old != "" {
+		if v, old := config[f.Key], d.Config[f.Key]; v != nil && old != "" {
 			plain := unmask(f, old, *v)
-			in.Config[f.Key] = &plain
+			config[f.Key] = &plain
 		}
-		if v := in.Config[f.Key]; v != nil && isMasked(*v) {
+		if v := config[f.Key]; v != nil && isMasked(*v) {
 			bad.add("config."+f.Key, maskedHelp)
 		}
 	}
-	in.Config.unalias(r.Spec.Config, d.Config, bad)
-	d.Config = in.Config.apply(d.Config)
-	if in.AwaitCompletion != nil {
-		delete(d.Config, awaitCompletion)
-		if *in.AwaitCompletion {
-			d.Config[awaitCompletion] = "true"
-		}
-	}
-	d.Credentials = in.Credentials.apply(d.Credentials)
+	config.unalias(r.Spec.Config, d.Config, bad)
+	d.Config = config.apply(d.Config)
+	d.patchBeside(p, true, bad)
+	d.Credentials = credentials.apply(d.Credentials)
 	set := d.Settings()
 	for _, fe := range r.Check(&set) {
 		bad.add(fe.Key, fe.Message)
 	}
-	if b, can := r.Type.(adapters.Borrower); can && !s.HostCredentials && (d.Key == 0 || len(in.Config)+len(in.Credentials) > 0) {
+	if b, can := r.Type.(adapters.Borrower); can && !s.HostCredentials && (d.Key == 0 || len(config)+len(credentials) > 0) {
 		if key := b.Borrows(set); key != "" {
 			bad.add(key, "is required, because this server's operator does not lend its own credentials to destinations")
 		}
 	}
 	d.Config, d.Credentials = set.Config, set.Credentials
 	d.checkExpressions(bad)
+}
+
+// settings is what a patch says of config or credentials. Null takes all of them away.
+func (p DestinationPatch) settings(name string, of *TypeSettings, bad problems) (v Values) {
+	if raw, given := p.raw(name); given && string(raw) == "null" {
+		*of = TypeSettings{}
+	}
+	p.read(name, &v, bad)
+	return v
 }
 
 // maxStars is how many * a pattern of topics may have.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,12 @@ func (d *Destination) Masked(secrets bool) map[string]string {
 		}
 	}
 	return out
+}
+
+// HasSharedSecret reports whether Masked shows a secret to those who may see secrets.
+func (d *Destination) HasSharedSecret() bool {
+	r := d.Registration()
+	return r != nil && slices.ContainsFunc(r.Spec.Credentials, func(f adapters.Field) bool { return f.Sensitive && f.Shared && d.Credentials[f.Key] != "" })
 }
 
 // MaskedConfig returns the config with its sensitive values masked.
@@ -132,7 +139,10 @@ type sealed struct {
 // open fills in what the row alone does not hold.
 func (s *Store) open(d *Destination, tenantID string) error {
 	d.TenantID = tenantID
-	d.Credentials, d.Config = map[string]string{}, map[string]string{}
+	d.Credentials, d.Config, d.Beside = TypeSettings{}, TypeSettings{}, BesideSettings{}
+	if d.Signature != "" {
+		d.Beside[besideColumn] = d.Signature
+	}
 	maps.Copy(d.Config, d.OpenConfig)
 	if len(d.SealedCreds) == 0 {
 		return nil
@@ -163,7 +173,7 @@ func (s *Store) seal(d *Destination) error {
 	if d.OpenConfig == nil {
 		d.OpenConfig = map[string]string{}
 	}
-	d.SealedCreds = nil
+	d.SealedCreds, d.Signature = nil, d.Beside[besideColumn]
 	if len(out.Credentials)+len(out.Config) == 0 {
 		return nil
 	}
@@ -197,6 +207,6 @@ func (s *Store) RotateSecret(ctx context.Context, scope Scope, tenantID, id stri
 		}
 		d.audit("destination.rotate_secret", map[string]any{"overlap": Duration(overlap).String()})
 		yes, until := "true", time.Now().Add(overlap).UTC().Format(time.RFC3339)
-		return s.merge(ctx, d, &DestinationInput{Credentials: Values{adapters.RotateField: &yes, "previous_secret_invalid_at": &until}})
+		return s.merge(ctx, d, DestinationPatch{"credentials": Values{adapters.RotateField: &yes, "previous_secret_invalid_at": &until}})
 	})
 }

@@ -174,11 +174,11 @@ func (d *doctor) order(ctx context.Context) error {
 		return err
 	}
 	if len(d.stuck) > 0 {
-		d.add("order", LevelFail, fmt.Sprintf("%d deliveries are at their end, and others with their ordering key still wait behind them.", len(d.stuck)),
+		d.add("order", LevelFail, fmt.Sprintf("%d deliveries are finished, and others with the same ordering key still wait behind them.", len(d.stuck)),
 			"Run `waybill doctor -repair`, which lets those go on, and report this: it must not happen.", examples...)
 		return nil
 	}
-	d.add("order", LevelOK, "No delivery waits behind one with its ordering key that is at its end.", "")
+	d.add("order", LevelOK, "No delivery waits behind a finished one with the same ordering key.", "")
 	return nil
 }
 

@@ -34,6 +34,8 @@ const (
 	KindLimited                  // 429
 	KindUnavailable              // 503: try again later
 	KindPast                     // 410: was there once
+	KindTimeout                  // 408: the request did not arrive in time
+	KindMisdirected              // 421: for a host that is not this server
 	KindMethod                   // 405: the address answers to other methods
 )
 
@@ -42,14 +44,15 @@ var statuses = map[Kind]int{
 	KindForbidden: http.StatusForbidden, KindNotFound: http.StatusNotFound, KindUnreadable: http.StatusNotAcceptable, KindConflict: http.StatusConflict,
 	KindStale: http.StatusPreconditionFailed, KindTooLarge: http.StatusRequestEntityTooLarge,
 	KindInvalid: http.StatusUnprocessableEntity, KindLimited: http.StatusTooManyRequests, KindUnavailable: http.StatusServiceUnavailable,
-	KindPast: http.StatusGone, KindMethod: http.StatusMethodNotAllowed,
+	KindPast: http.StatusGone, KindTimeout: http.StatusRequestTimeout, KindMethod: http.StatusMethodNotAllowed,
+	KindMisdirected: http.StatusMisdirectedRequest,
 }
 
 var codes = map[Kind]string{
 	KindInternal: "internal", KindMalformed: "malformed", KindUnauthorized: "unauthorized", KindForbidden: "forbidden",
 	KindNotFound: "not_found", KindUnreadable: "not_acceptable", KindConflict: "conflict", KindStale: "stale", KindTooLarge: "too_large",
 	KindInvalid: "invalid", KindLimited: "limited", KindUnavailable: "unavailable", KindPast: "past",
-	KindMethod: "method_not_allowed",
+	KindMethod: "method_not_allowed", KindTimeout: "timeout", KindMisdirected: "misdirected",
 }
 
 // Error is an error with two halves: Kind, Message, Fields and Position are for the caller; Err is for the log.

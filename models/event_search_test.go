@@ -240,7 +240,7 @@ func TestSearchPagesInBoundedPortions(t *testing.T) {
 		q := PageQuery{Limit: 2, Asc: asc}
 		stopped := 0
 		for range 50 {
-			k, err := q.keyset("events")
+			k, err := q.keyset(nil, EventQuery{})
 			if err != nil {
 				t.Fatal(err)
 			}

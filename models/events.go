@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -13,16 +12,16 @@ import (
 
 // EventQuery selects events.
 type EventQuery struct {
-	IDs          []string
-	Destinations []string // went to, or were considered for, one of these; ids
-	Topics       []string
-	Statuses     []string // with a delivery in one of these
-	Codes        []Code   // with a delivery whose last attempt is shown with one of these
-	ErrorClass   string
-	Text         string    // an id, a filter in JSON or search notation, or a part of the payload
-	Since, Until time.Time // received within; zero for open
-	Time         Span      // happened within
-	Sort         string    // one of EventSorts; empty for SortReceived
+	IDs  []string `query:"id" label:"Event" doc:"Only these events."`
+	Text string   `query:"q" label:"Search" doc:"An id, a filter in JSON or search notation, or a text in the payload."`
+	ReceivedSpan
+	HappenedSpan
+	Statuses     []string `query:"status" label:"Status" words:"delivery status" api:"schema=DeliveryStatus" doc:"Only with a delivery in one of these states."`
+	Destinations []string `query:"destination_id" label:"Destination" words:"destination" doc:"Only of these destinations."` // or considered for them
+	Topics       []string `query:"topic" label:"Topic" doc:"Only of these topics."`
+	Codes        []Code   `query:"code" label:"Response code" doc:"Only where the last attempt is shown with one of these codes."`
+	ErrorClass   string   `query:"error_class" label:"Error" words:"error class" api:"schema=ErrorClass" doc:"Only where the last attempt failed so."`
+	Sort         string   `query:"order_by" doc:"'received_at' when missing. Other orders are made within portions, see 'sorted' in the answer; not with 'q'. 'status' begins with what needs somebody, when ascending."` // of EventSorts
 	Page         PageQuery
 }
 
@@ -45,7 +44,8 @@ func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*
 	if err := oneOf("order_by", []string{eq.Sort}, EventSorts); err != nil {
 		return nil, err
 	}
-	k, err := eq.Page.keyset("events", scope.keys(), eq.IDs, eq.Destinations, eq.Topics, eq.Statuses, eq.Codes, eq.ErrorClass, eq.Text, eq.Since, eq.Until, eq.Time, eq.Sort)
+	eq.ReceivedSpan = eq.ends()
+	k, err := eq.Page.keyset(scope.keys(), eq)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (eq EventQuery) conditions(q *query, scope Scope, keys []int64) {
 	if len(eq.Topics) > 0 {
 		q.and("e.topic = any(?)", eq.Topics)
 	}
-	eq.Time.happened(q)
+	eq.happened(q)
 	if len(keys) == 0 && len(eq.Statuses) == 0 && len(eq.Codes) == 0 && eq.ErrorClass == "" {
 		return
 	}

@@ -97,58 +97,29 @@ func noteTenantDeleted(ctx context.Context, tx *Tx, t *Tenant, at time.Time) err
 // state is a destination as the feed tells it: as the API does, but with secrets masked as a whole, since a change is kept,
 // and goes out to queues and streams.
 func (d *Destination) state() any {
-	var timeout *Duration
-	if d.TimeoutMS != nil {
-		t := Duration(time.Duration(*d.TimeoutMS) * time.Millisecond)
-		timeout = &t
-	}
-	var rate *RateLimit
-	if d.RatePerSecond != nil {
-		rate = &RateLimit{PerSecond: d.RatePerSecond}
-	}
-	var transform *string
-	if d.Transform != "" {
-		transform = &d.Transform
-	}
-	known := d.settings()
-	return struct {
-		ID               string            `json:"id"`
-		TenantID         string            `json:"tenant_id"`
-		Type             string            `json:"type"`
-		Name             string            `json:"name"`
-		Topics           Topics            `json:"topics"`
-		Filter           json.RawMessage   `json:"filter"`
-		Transform        *string           `json:"transform"`
-		Config           map[string]string `json:"config"`
-		Credentials      map[string]string `json:"credentials"`
-		DeliveryMetadata map[string]string `json:"delivery_metadata"`
-		Metadata         map[string]string `json:"metadata"`
-		Retry            *RetryPolicy      `json:"retry"`
-		Timeout          *Duration         `json:"timeout"`
-		MaxInFlight      *int              `json:"max_in_flight"`
-		DisableAfter     *int              `json:"disable_after"`
-		Signature        string            `json:"signature"`
-		Format           string            `json:"format"`
-		Ordered          bool              `json:"ordered"`
-		OnExhausted      string            `json:"on_exhausted"`
-		RateLimit        *RateLimit        `json:"rate_limit"`
-		Version          int64             `json:"version"`
-		DisabledAt       *time.Time        `json:"disabled_at"`
-		DisabledReason   string            `json:"disabled_reason"`
-		DisabledCause    string            `json:"disabled_cause,omitempty"` // where the server did it by itself, just now
-		CreatedAt        time.Time         `json:"created_at"`
-		UpdatedAt        time.Time         `json:"updated_at"`
-	}{d.ID, d.TenantID, d.Type, d.Name, d.Topics, d.Filter, transform, withoutSecrets(known.config, d.Config), withoutSecrets(known.credentials, d.Credentials),
-		d.DeliveryMetadata, d.Metadata, d.Retry, timeout, d.MaxInFlight, d.DisableAfter, d.Signature, d.Format, d.Ordered, exhaustedOr(d.OnExhausted), rate,
-		d.Version, d.DisabledAt, d.DisabledReason, d.disabledCause, d.CreatedAt.UTC(), d.UpdatedAt.UTC()}
+	fields, known := d.DestinationFields, d.settings()
+	fields.Config, fields.Credentials = withoutSecrets(known.config, d.Config), withoutSecrets(known.credentials, d.Credentials)
+	return withFields{struct {
+		ID       string `json:"id"`
+		TenantID string `json:"tenant_id"`
+		Type     string `json:"type"`
+		DestinationFields
+		Version        int64      `json:"version"`
+		DisabledAt     *time.Time `json:"disabled_at"`
+		DisabledReason string     `json:"disabled_reason"`
+		DisabledCause  string     `json:"disabled_cause,omitempty"` // where the server did it by itself, just now
+		CreatedAt      time.Time  `json:"created_at"`
+		UpdatedAt      time.Time  `json:"updated_at"`
+	}{d.ID, d.TenantID, d.Type, fields, d.Version, d.DisabledAt, d.DisabledReason, d.disabledCause, d.CreatedAt.UTC(), d.UpdatedAt.UTC()}, d.besideJSON(false)}
 }
 
-func exhaustedOr(v string) string {
-	if v == "" {
-		return ExhaustedSkip
-	}
-	return v
+// withFields prints a struct with more fields.
+type withFields struct {
+	of   any
+	more map[string]any
 }
+
+func (w withFields) MarshalJSON() ([]byte, error) { return PrintWith(w.of, w.more) }
 
 // noteDestination notes what became of a destination; before is nil for a new one. A change of what it subscribes to may
 // change what is to be noted and published from now on.

@@ -30,7 +30,7 @@ func (s *Store) notification(ctx context.Context, where string, args ...any) (*N
 	return pgx.CollectExactlyOneRow(rows, scanNotification)
 }
 
-// ClaimNotification lets a process send a notification. free is false while another living process has claimed it.
+// ClaimNotification lets a process send a notification. free is false while a living process holds the claim.
 //
 // The claim is committed to disk before the notice is sent: whose job it is can be forgotten in a crash of PostgreSQL, and
 // another worker would send it too. A claim ends with its process's row in processes.
@@ -81,7 +81,7 @@ func (s *Store) NotificationToSend(ctx context.Context, id uuid.UUID) (*Notifica
 }
 
 // AlertResponse is the beginning of what the receiver answered to the last attempt that failed while an alert was open;
-// empty when it answered nothing, or the attempt is kept no more.
+// empty when it answered nothing, or when the attempt is deleted by now.
 func (s *Store) AlertResponse(ctx context.Context, a *Alert) (string, error) {
 	if a.Detail.LastFailure == nil {
 		return "", nil
@@ -137,13 +137,14 @@ func (s *Store) NotificationDropped(ctx context.Context, id uuid.UUID, why strin
 
 // NotificationQuery selects notifications.
 type NotificationQuery struct {
-	Channels     []string // ids
-	Statuses     []string
-	Kinds        []string
-	Rules        []string // ids
-	Destinations []string // ids
-	AlertID      string
-	Since, Until time.Time
+	Channels     []string  `query:"channel_id" label:"Channel" words:"channel" doc:"Only of these channels."`
+	Statuses     []string  `query:"status" label:"Outcome" words:"notification status" api:"schema=NotificationStatus"`
+	Kinds        []string  `query:"kind" label:"Kind" words:"notification kind" api:"schema=NotificationKind"`
+	Rules        []string  `query:"rule_id" label:"Rule"`
+	Destinations []string  `query:"destination_id" label:"Destination"`
+	AlertID      string    `query:"alert_id" label:"Alert"`
+	Since        time.Time `query:"since" label:"From"`
+	Until        time.Time `query:"until" label:"To"`
 	Page         PageQuery
 }
 
@@ -153,7 +154,7 @@ func (s *Store) Notifications(ctx context.Context, scope Scope, tenantID string,
 	if err != nil {
 		return nil, err
 	}
-	k, err := nq.Page.keyset("notifications", owner, nq.Channels, nq.Statuses, nq.Kinds, nq.Rules, nq.Destinations, nq.AlertID, nq.Since, nq.Until)
+	k, err := nq.Page.keyset(owner, nq)
 	if err != nil {
 		return nil, err
 	}

@@ -181,7 +181,7 @@ func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, 
 			switch {
 			case n.Status != NotificationQueued:
 			case share[c.Key] >= noticeShare:
-				n.Status, n.Reason = NotificationWaiting, "Waits for the next digest: the channel has had its share of this minute."
+				n.Status, n.Reason = NotificationWaiting, "Waits for the next digest: the channel has reached its limit for this minute."
 				of.waiting = append(of.waiting, n)
 			default:
 				share[c.Key]++

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"reflect"
 	"strconv"
 	"strings"
 )
@@ -52,9 +53,9 @@ type cursor struct {
 	Position json.RawMessage `json:"p"`
 }
 
-// keyset checks the query. The list's name and filters belong to a cursor: one that was made for other filters is
-// refused.
-func (p PageQuery) keyset(list string, filters ...any) (*keyset, error) {
+// keyset checks which part of a list is wanted. query is the list's query struct, and owner says whose rows are listed. A
+// cursor belongs to both: one that was made for other filters is refused.
+func (p PageQuery) keyset(owner, query any) (*keyset, error) {
 	limit, most := p.Limit, p.Max
 	if most == 0 {
 		most = MaxLimit
@@ -69,7 +70,7 @@ func (p PageQuery) keyset(list string, filters ...any) (*keyset, error) {
 		return nil, malformed("Give either next or prev, not both.")
 	}
 	h := fnv.New64a()
-	_ = json.NewEncoder(h).Encode([]any{list, filters, p.Asc})
+	_ = json.NewEncoder(h).Encode([]any{reflect.TypeOf(query).Name(), owner, given(query), p.Asc})
 	k := &keyset{limit: limit, asc: p.Asc, back: p.Prev != "", hash: strconv.FormatUint(h.Sum64(), 36)}
 	if raw := p.Next + p.Prev; raw != "" {
 		var c cursor

@@ -126,6 +126,24 @@ func (s *Store) RevokePortalLink(ctx context.Context, scope Scope, tenantID, id 
 	})
 }
 
+var errLinkOver = &Error{Kind: KindNotFound, Message: "This link was used already, or it is too old. Ask for a new one where you got it."}
+
+// PortalLink says whose dashboard a portal link that can still be opened leads to, and how it is to look, without using it up.
+func (s *Store) PortalLink(ctx context.Context, plain string) (tenant *Tenant, theme string, err error) {
+	hash := sha256.Sum256([]byte(plain))
+	var id string
+	err = s.Pool.QueryRow(ctx, `select t.id, l.theme from portal_links l join tenants t on t.key = l.tenant_key
+		where l.token_hash = $1 and `+liveLink+" and t.deleted_at is null", hash[:]).Scan(&id, &theme)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, "", errLinkOver
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	tenant, err = s.Tenant(ctx, AllTenants(), id)
+	return tenant, theme, err
+}
+
 // UsePortalLink starts a session for whoever holds a portal link that can still be opened.
 func (s *Store) UsePortalLink(ctx context.Context, plain string) (session, tenantID, theme string, err error) {
 	hash := sha256.Sum256([]byte(plain))
@@ -136,7 +154,7 @@ func (s *Store) UsePortalLink(ctx context.Context, plain string) (session, tenan
 			where l.token_hash = $1 and `+liveLink+` and t.key = l.tenant_key and t.deleted_at is null
 			returning l.tenant_key, l.theme, t.id`, hash[:]).Scan(&key, &theme, &tenantID)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return &Error{Kind: KindNotFound, Message: "This link was used already, or it is too old. Ask for a new one where you got it."}
+			return errLinkOver
 		}
 		if err != nil {
 			return err

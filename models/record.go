@@ -285,7 +285,7 @@ func (w *recordWriter) reset() {
 	w.done = map[string]*deliveredRows{}
 }
 
-// requeueGrain is to what the due times of deliveries are rounded up that share a job.
+// requeueGrain: retries that are due within the same 50 ms share a job.
 const requeueGrain = 50 * time.Millisecond
 
 func (w *recordWriter) add(s *Store, o *Outcome) {

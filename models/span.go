@@ -7,6 +7,47 @@ type Span struct {
 	GTE, GT, LTE, LT time.Time
 }
 
+// ReceivedSpan is when the events were received that a list shows. Of several conditions the strictest counts.
+type ReceivedSpan struct {
+	Since       time.Time `query:"since" label:"From" doc:"Received from then on; the same as 'received[gte]'."`
+	Until       time.Time `query:"until" label:"To" doc:"Received before; the same as 'received[lt]'."`
+	ReceivedGTE time.Time `query:"received[gte]" label:"Received from" doc:"Received then or later."`
+	ReceivedGT  time.Time `query:"received[gt]" label:"Received after" doc:"Received later, by a millisecond at least."`
+	ReceivedLTE time.Time `query:"received[lte]" label:"Received until" doc:"Received then, in that millisecond, or earlier."`
+	ReceivedLT  time.Time `query:"received[lt]" label:"Received before" doc:"Received earlier."`
+}
+
+// ends is the same span by Since and Until alone.
+func (r ReceivedSpan) ends() ReceivedSpan {
+	s := Span{GTE: r.ReceivedGTE, GT: r.ReceivedGT, LTE: r.ReceivedLTE, LT: r.ReceivedLT}.Within(Span{GTE: r.Since, LT: r.Until})
+	since, until := s.Ends()
+	return ReceivedSpan{Since: since, Until: until}
+}
+
+// HappenedSpan is when the events happened that a list shows.
+type HappenedSpan struct {
+	GTE time.Time `query:"time[gte]" label:"Happened from" doc:"Happened then or later, by the event's 'time'."`
+	GT  time.Time `query:"time[gt]" label:"Happened after" doc:"Happened later."`
+	LTE time.Time `query:"time[lte]" label:"Happened until" doc:"Happened then or earlier."`
+	LT  time.Time `query:"time[lt]" label:"Happened before" doc:"Happened earlier."`
+}
+
+// StartedSpan is when the attempts were started that a list shows. Of several conditions the strictest counts.
+type StartedSpan struct {
+	Since time.Time `query:"since" label:"From" doc:"Started from then on; the same as 'time[gte]'."`
+	Until time.Time `query:"until" label:"To" doc:"Started before; the same as 'time[lt]'."`
+	GTE   time.Time `query:"time[gte]" label:"Started from" doc:"Started then or later."`
+	GT    time.Time `query:"time[gt]" label:"Started after" doc:"Started later."`
+	LTE   time.Time `query:"time[lte]" label:"Started until" doc:"Started then or earlier."`
+	LT    time.Time `query:"time[lt]" label:"Started before" doc:"Started earlier."`
+}
+
+// within is the same span without Since and Until.
+func (r StartedSpan) within() StartedSpan {
+	s := Span{GTE: r.GTE, GT: r.GT, LTE: r.LTE, LT: r.LT}.Within(Span{GTE: r.Since, LT: r.Until})
+	return StartedSpan{GTE: s.GTE, GT: s.GT, LTE: s.LTE, LT: s.LT}
+}
+
 // grain is what an event's id tells of its time.
 const grain = time.Millisecond
 
@@ -56,8 +97,8 @@ func earlier(a, b time.Time) time.Time {
 
 // happened asks for events e that happened within the span: by the publisher's clock, or where it did not say by the time of
 // receipt, which is in the id.
-func (s Span) happened(q *query) {
-	since, until := s.Ends()
+func (s HappenedSpan) happened(q *query) {
+	since, until := Span(s).Ends()
 	for _, c := range []struct {
 		op string
 		at time.Time

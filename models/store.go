@@ -41,6 +41,7 @@ type Store struct {
 	Queue      *queue.Queue     // of jobs
 	known      knownKeys
 	ready      readiness
+	presence   presence
 	partitions partitionNames
 	followed   followed
 	schemas    topicSchemas

@@ -222,14 +222,14 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 
 // TenantQuery selects tenants.
 type TenantQuery struct {
-	IDs  []string
-	Text string // part of the id or the name
+	IDs  []string `query:"id" label:"Tenant" doc:"Only these tenants."`
+	Text string   `query:"q" label:"Search" doc:"Part of the id."` // or of the name
 	Page PageQuery
 }
 
 // Tenants lists tenants by the time they were created.
 func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page[TenantSummary], int, error) {
-	pg, err := tq.Page.keyset("tenants", tq.IDs, tq.Text)
+	pg, err := tq.Page.keyset(scope.keys(), tq)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -86,31 +86,22 @@ func (l Limit) Below(own *int, destination string) Limit {
 	return Limit{*own, l.name, l.name + " of destination " + destination + ", which is changed in its settings"}
 }
 
-// checkRetryLimits holds a destination's own limits against its tenant's.
-func (s *Store) checkRetryLimits(ctx context.Context, d *Destination, in *DestinationInput, bad problems) error {
-	if in.ManualRetryLimit == nil && in.ManualRetriesPerHour == nil {
+// checkRetryLimits holds a destination's own limits against its tenant's. What was so already may be sent along.
+func (s *Store) checkRetryLimits(ctx context.Context, d *Destination, before *DestinationFields, bad problems) error {
+	raised := func(now, before *int) bool { return now != nil && (before == nil || *now != *before) }
+	perDelivery, perHour := raised(d.ManualRetryLimit, before.ManualRetryLimit), raised(d.ManualRetriesPerHour, before.ManualRetriesPerHour)
+	if !perDelivery && !perHour {
 		return nil
 	}
 	limits, err := s.Limits(ctx, s.Pool, d.TenantKey)
 	if err != nil {
 		return err
 	}
-	for _, x := range []struct {
-		given *int
-		to    **int
-		limit Limit
-	}{{in.ManualRetryLimit, &d.ManualRetryLimit, limits.PerDelivery}, {in.ManualRetriesPerHour, &d.ManualRetriesPerHour, limits.PerHour}} {
-		switch {
-		case x.given == nil:
-		case *x.given == 0:
-			*x.to = nil
-		case *x.given < 0 || *x.given > maxRetryLimit[x.limit.name]:
-			bad.add(x.limit.name, fmt.Sprintf("must be between 1 and %d, or null for the tenant's", maxRetryLimit[x.limit.name]))
-		case *x.given > x.limit.atMost() && (*x.to == nil || **x.to != *x.given): // what is so already may be sent along
-			bad.add(x.limit.name, fmt.Sprintf("must be at most %d (%s)", x.limit.Most, x.limit.Rule()))
-		default:
-			*x.to = x.given
-		}
+	if l := limits.PerDelivery; perDelivery && *d.ManualRetryLimit > l.atMost() {
+		bad.add(l.name, fmt.Sprintf("must be at most %d (%s)", l.Most, l.Rule()))
+	}
+	if l := limits.PerHour; perHour && *d.ManualRetriesPerHour > l.atMost() {
+		bad.add(l.name, fmt.Sprintf("must be at most %d (%s)", l.Most, l.Rule()))
 	}
 	return nil
 }

@@ -35,8 +35,11 @@ type WebhookDefaults struct {
 	Config    map[string]string // fields of the type; nil for none
 }
 
-// webhookType is the destination type that has signatures.
-const webhookType = "webhook"
+// The destination type that has these defaults, and its field beside config that they are for.
+const (
+	webhookType    = "webhook"
+	signatureField = "signature"
+)
 
 // Problems lists what is wrong with the defaults. Keys are "signature" and "config.…".
 func (w WebhookDefaults) Problems() []adapters.FieldError {
@@ -44,10 +47,12 @@ func (w WebhookDefaults) Problems() []adapters.FieldError {
 	if r == nil {
 		return nil
 	}
-	if !slices.Contains(Signatures, w.Signature) {
-		return []adapters.FieldError{{Key: "signature", Message: "must be one of " + strings.Join(Signatures[1:], ", ")}}
+	for _, f := range adapters.Beside() {
+		if f.Key == signatureField && f.Problem(w.Signature) != "" {
+			return []adapters.FieldError{{Key: signatureField, Message: "must be one of " + strings.Join(f.Values(), ", ")}}
+		}
 	}
-	s := adapters.Settings{Signature: w.Signature, Config: map[string]string{}}
+	s := adapters.Settings{Beside: map[string]string{signatureField: w.Signature}, Config: map[string]string{}}
 	maps.Copy(s.Config, w.Config)
 	s.Config["url"] = "https://example.com/"
 	return r.Check(&s)
@@ -72,25 +77,43 @@ func (s *Store) WebhookDefaults(t *Tenant) WebhookDefaults {
 	return w
 }
 
-// addDefaults completes what is said of a new destination. The defaults are kept with it, so that no receiver breaks when
-// they change. A signature that was chosen takes all of them away.
-func (s *Store) addDefaults(t *Tenant, d *Destination, in *DestinationInput) {
-	if d.Type != webhookType || in.Signature != nil && *in.Signature != "" {
-		return
+// TypeDefaults are what a new destination of a type starts with, of config and beside it; empty for most types.
+func (s *Store) TypeDefaults(t *Tenant, typ string) (config, beside map[string]string) {
+	if typ != webhookType {
+		return nil, nil
 	}
 	w := s.WebhookDefaults(t)
-	if w.Signature != "" {
-		in.Signature = &w.Signature
+	return w.Config, map[string]string{signatureField: w.Signature}
+}
+
+// withDefaults completes what is said of a new destination. The defaults are kept with it, so that no receiver breaks when
+// they change. A field beside config that was chosen takes all of them away.
+func (s *Store) withDefaults(t *Tenant, d *Destination, p DestinationPatch) DestinationPatch {
+	config, beside := s.TypeDefaults(t, d.Type)
+	for key := range beside {
+		if raw, given := p.raw(key); given && string(raw) != "null" && string(raw) != `""` {
+			return p
+		}
 	}
-	for key, value := range w.Config {
-		if _, given := in.Config[key]; given || value == "" {
+	p = maps.Clone(p)
+	for key, value := range beside {
+		if value != "" {
+			p[key] = value
+		}
+	}
+	var given Values
+	p.read("config", &given, problems{})
+	for key, value := range config {
+		if _, has := given[key]; has || value == "" {
 			continue
 		}
-		if in.Config == nil {
-			in.Config = Values{}
+		if given == nil {
+			given = Values{}
 		}
-		in.Config[key] = &value
+		given[key] = &value
+		p["config"] = given
 	}
+	return p
 }
 
 // policy is when deliveries to a destination are tried again.

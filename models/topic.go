@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -195,4 +196,19 @@ func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 		return err
 	}
 	return s.schemas.read(ctx, s)
+}
+
+// CheckCatalogue reports what is wrong with names of topics that the environment gives.
+func CheckCatalogue(names []string) error {
+	for _, n := range names {
+		bad := problems{}
+		checkTopic("", n, bad)
+		switch {
+		case n == AllTopics:
+			return errors.New("must name topics; leave it empty to allow any topic")
+		case bad[""] != "":
+			return fmt.Errorf("%q %s", cut(n, 80), bad[""])
+		}
+	}
+	return nil
 }

@@ -2,10 +2,8 @@ package models
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -51,7 +49,7 @@ func (d *Destination) checkExpressions(bad problems) {
 // computing compiles the destination's expressions. They were checked when they were saved.
 func (d *Destination) computing() (c computing) {
 	if d.Transform != "" {
-		c.transform, c.err = filter.ParseProjection(d.Transform)
+		c.transform, c.err = filter.ParseProjection(string(d.Transform))
 	}
 	d.expressionFields(func(_, key, label, source string) {
 		p, err := filter.ParseProjection(source)
@@ -94,23 +92,17 @@ func (e *Endpoint) Compute(ev *Event) (body []byte, computed map[string]string, 
 	return body, computed, nil
 }
 
-// readTransform reads a transform as callers write it: a text, or null or "" for none.
-func readTransform(raw json.RawMessage, bad problems) string {
-	var source string
-	if err := json.Unmarshal(raw, &source); err != nil {
-		bad.add("transform", "must be a string: an expression such as {\"id\": id, \"total\": data.total}")
-		return ""
+// checkTransform reports what is wrong with a transform.
+func checkTransform(x Expression, bad problems) {
+	if x == "" {
+		return
 	}
-	if source = strings.TrimSpace(source); source == "" {
-		return ""
+	if checkText("transform", string(x), filter.MaxBytes, bad); bad["transform"] != "" {
+		return
 	}
-	if checkText("transform", source, filter.MaxBytes, bad); bad["transform"] != "" {
-		return ""
-	}
-	if _, err := filter.ParseProjection(source); err != nil {
+	if _, err := filter.ParseProjection(string(x)); err != nil {
 		bad.add("transform", filterMessage(err))
 	}
-	return source
 }
 
 // saveTransform keeps every transform that was ever in force, so that an attempt's page can show what was sent.

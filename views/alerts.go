@@ -207,19 +207,7 @@ func (v Notifications) pager() Pager {
 }
 
 func (v Notifications) chips() []Chip {
-	var out []Chip
-	for _, l := range []struct {
-		name, text string
-		options    []Option
-	}{{"channel_id", "Channel", v.channelOptions()}, {"status", "Outcome", notificationOptions()}, {"kind", "Kind", noticeOptions}, {"rule_id", "Rule", nil},
-		{"destination_id", "Destination", nil}, {"alert_id", "Alert", nil}} {
-		for _, value := range v.Query[l.name] {
-			if value != "" {
-				out = append(out, Chip{l.text + ": " + optionLabel(l.options, value), with(NotificationsURL(v.Tenant), without(v.Query, l.name, value))})
-			}
-		}
-	}
-	return out
+	return chips[models.NotificationQuery](NotificationsURL(v.Tenant), v.Query, map[string][]Option{"channel": v.channelOptions()})
 }
 
 // notificationLooks are the words for the states of a notification.

@@ -118,7 +118,7 @@ func AlertsPage(v Alerts) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.Err != nil {
-				templ_7745c5c3_Err = ListProblem(v.Err, AlertsURL(v.Tenant)).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ListProblem(v.Err, filterLabels[models.AlertQuery](), AlertsURL(v.Tenant)).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -1094,7 +1094,7 @@ func NotificationsPage(v Notifications) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.Err != nil {
-				templ_7745c5c3_Err = ListProblem(v.Err, NotificationsURL(v.Tenant)).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ListProblem(v.Err, filterLabels[models.NotificationQuery](), NotificationsURL(v.Tenant)).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -32,8 +32,7 @@ var attemptOutcomes = []Option{{Value: "", Label: "Any outcome"}, {Value: "succe
 var byHand = []Option{{Value: "true", Label: "By hand"}, {Value: "false", Label: "Not by hand"}}
 
 func (v Attempts) chips() []Chip {
-	return chips(AttemptsURL(v.Tenant), v.Query, map[string][]Option{"range": Ranges, "status": attemptOutcomes, "trigger": triggerOptions, "manual": byHand,
-		"destination_id": v.Destinations, "error_class": ErrorClasses})
+	return chips[models.AttemptQuery](AttemptsURL(v.Tenant), v.Query, map[string][]Option{timeRange: Ranges, "destination": v.Destinations})
 }
 
 func (v Attempts) views() []View {
@@ -55,12 +54,7 @@ func (v Attempts) pager() Pager {
 
 func (v Attempts) form() Form { return Form{Values: v.Query, Err: v.Err} }
 
-// narrowed reports whether a condition was refused that the form keeps out of sight.
+// narrowed reports whether a condition was refused whose control is folded away.
 func (v Attempts) narrowed() bool {
-	for _, name := range []string{"since", "until", "code", "error_class", "topic", "event_id", "destination_id"} {
-		if v.form().Problem(name) != "" {
-			return true
-		}
-	}
-	return false
+	return narrowed[models.AttemptQuery](v.Err, "status", "trigger", "actor", "manual")
 }

@@ -224,18 +224,13 @@ func (v Audit) base() string { return AuditURL(v.Tenant) }
 
 func (v Audit) form() Form { return Form{Values: v.Query, Err: v.Err} }
 
-// narrowed reports whether a condition was refused that the form keeps out of sight.
+// narrowed reports whether a condition was refused whose control is folded away.
 func (v Audit) narrowed() bool {
-	for _, name := range []string{"since", "until", "actor_type", "outcome"} {
-		if v.form().Problem(name) != "" {
-			return true
-		}
-	}
-	return false
+	return narrowed[models.AuditQuery](v.Err, "q", "action")
 }
 
 func (v Audit) chips() []Chip {
-	return chips(v.base(), v.Query, map[string][]Option{"range": Ranges, "action": auditWords, "actor_type": actorKindWords, "outcome": auditOutcomes})
+	return chips[models.AuditQuery](v.base(), v.Query, map[string][]Option{timeRange: Ranges})
 }
 
 func (v Audit) views() []View {

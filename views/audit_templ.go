@@ -113,7 +113,7 @@ func AuditPage(v Audit) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.Err != nil {
-				templ_7745c5c3_Err = ListProblem(v.Err, v.base()).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ListProblem(v.Err, filterLabels[models.AuditQuery](), v.base()).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -1088,7 +1088,7 @@ func ActivityPage(v Activity) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.Err != nil {
-				templ_7745c5c3_Err = ListProblem(v.Err, v.base()).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ListProblem(v.Err, filterLabels[models.AuditQuery](), v.base()).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

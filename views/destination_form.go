@@ -30,9 +30,8 @@ func (v NewDestination) options() []Option {
 }
 
 // DestinationForm is the second step to a destination, and the form that changes one. Its controls are named like the
-// API's fields: name, config.*, credentials.*, topics_mode and topics, filter, transform, delivery_metadata, metadata, timeout,
-// max_in_flight, manual_retry_limit, manual_retries_per_hour, disable_after, rate_limit.per_second, order, signature, format, retry.initial, retry.multiplier, retry.max_interval, retry.max_attempts, retry.schedule,
-// retry.retry_on.
+// API's fields, those of models.DestinationFieldList; compound ones have config.*, credentials.*, topics_mode and topics,
+// rate_limit.per_second, order, retry.initial, retry.multiplier, retry.max_interval, retry.max_attempts, retry.schedule, retry.retry_on.
 type DestinationForm struct {
 	Page
 	Type        *adapters.Registration
@@ -176,21 +175,6 @@ func (v DestinationForm) keyValues(part string, f adapters.Field) KeyValues {
 	return kv
 }
 
-// labels name every control, for the error summary, in the order in which they are on the page.
-func (v DestinationForm) labels() []Label {
-	out := []Label{{"name", "Name"}}
-	for _, f := range v.Type.Spec.Config {
-		out = append(out, Label{"config." + f.Key, f.Label})
-	}
-	for _, f := range v.Type.Spec.Credentials {
-		out = append(out, Label{"credentials." + f.Key, f.Label})
-	}
-	return append(out, Label{"topics", "Topics"}, Label{"filter", "Filter"}, Label{"transform", "Body"}, Label{"timeout", "Timeout"}, Label{"max_in_flight", "Attempts at once"}, Label{"manual_retry_limit", "Manual retries of a delivery"}, Label{"manual_retries_per_hour", "Manual retries an hour"}, Label{"disable_after", "Disable after failures in a row"},
-		Label{"rate_limit.per_second", "Deliveries a second"}, Label{"order", "Order"}, Label{"signature", "Signature"}, Label{"format", "Message format"}, Label{"retry.initial", "First wait"}, Label{"retry.multiplier", "Multiplier"},
-		Label{"retry.max_interval", "Longest wait"}, Label{"retry.max_attempts", "Attempts"}, Label{"retry.schedule", "Waits"},
-		Label{"retry.retry_on", "Retry on"}, Label{"retry", "Retries"}, Label{"delivery_metadata", "Sent with every event"}, Label{"metadata", "Notes"})
-}
-
 // topicOptions are the groups of topics that share what stands before their first dot, then the topics of the
 // catalogue, and those that the destination takes although they are not in it. A group takes its future topics as well.
 func (v DestinationForm) topicOptions() []Option {
@@ -277,29 +261,22 @@ func (v DestinationForm) policy() models.RetryPolicy {
 
 // unfolded reports whether the delivery settings are shown: when they were asked for, or one of them was refused.
 func (v DestinationForm) unfolded() bool {
-	for _, name := range []string{"timeout", "max_in_flight", "manual_retry_limit", "manual_retries_per_hour", "disable_after", "rate_limit.per_second", "order", "signature", "format", "retry", "delivery_metadata", "metadata"} {
-		if v.Form.Problem(name) != "" {
+	for _, f := range models.DestinationFieldList() {
+		if !f.Main && v.Form.Problem(f.Name) != "" {
+			return true
+		}
+	}
+	for _, f := range v.Type.Spec.Beside {
+		if v.Form.Problem(f.Key) != "" {
 			return true
 		}
 	}
 	return v.Open || v.Preview != nil || v.adjusted()
 }
 
-// standard is the value of the first signature: a new destination without any gets the default one.
-func (v DestinationForm) standard() string {
-	if v.Destination == nil || v.Form.Value("signature") == "standard" {
-		return "standard"
-	}
-	return ""
-}
-
-// signs reports whether the destination's type has signatures to choose from.
-func (v DestinationForm) signs() bool {
-	return v.Type.Spec.Name == "webhook"
-}
-
-// NewDestinationValues are what the form of a new destination starts with. w are the defaults of webhooks.
-func NewDestinationValues(r *adapters.Registration, w models.WebhookDefaults) map[string][]string {
+// NewDestinationValues are what the form of a new destination starts with. config and beside are the type's defaults of the
+// tenant; see models.Store.TypeDefaults.
+func NewDestinationValues(r *adapters.Registration, config, beside map[string]string) map[string][]string {
 	values := map[string][]string{"topics_mode": {TopicsAll}}
 	for part, fields := range map[string][]adapters.Field{"config": r.Spec.Config, "credentials": r.Spec.Credentials} {
 		for _, f := range fields {
@@ -308,9 +285,9 @@ func NewDestinationValues(r *adapters.Registration, w models.WebhookDefaults) ma
 			}
 		}
 	}
-	if r.Spec.Name == "webhook" {
-		fillFields(values, "config", r.Spec.Config, w.Config)
-		values["signature"] = []string{w.Signature}
+	fillFields(values, "config", r.Spec.Config, config)
+	for key, value := range beside {
+		values[key] = []string{value}
 	}
 	return values
 }
@@ -318,8 +295,12 @@ func NewDestinationValues(r *adapters.Registration, w models.WebhookDefaults) ma
 // DestinationValues are what the form of an existing destination starts with. Sensitive values are left
 // out, or masked where the store takes a masked value for the one that is stored.
 func DestinationValues(d *models.Destination) map[string][]string {
-	values := map[string][]string{"name": {d.Name}, "filter": {filterText(d)}, "transform": {d.Transform}, "signature": {d.Signature}, "format": {d.Format},
-		"version": {strconv.FormatInt(d.Version, 10)}}
+	values := map[string][]string{"filter": {filterText(d)}, "transform": {string(d.Transform)}, "version": {strconv.FormatInt(d.Version, 10)}}
+	for _, f := range models.DestinationFieldList() {
+		if f.Kind != models.CompoundField {
+			values[f.Name] = f.Entered(d)
+		}
+	}
 	if d.TakesAll() {
 		values["topics_mode"] = []string{TopicsAll}
 	} else {
@@ -328,29 +309,17 @@ func DestinationValues(d *models.Destination) map[string][]string {
 	if r := d.Registration(); r != nil {
 		fillFields(values, "config", r.Spec.Config, d.MaskedConfig())
 		fillFields(values, "credentials", r.Spec.Credentials, d.Credentials)
+		for _, f := range r.Spec.Beside {
+			values[f.Key] = []string{d.Beside[f.Key]}
+		}
 	}
 	fillPairs(values, "delivery_metadata", d.DeliveryMetadata)
 	fillPairs(values, "metadata", d.Metadata)
-	if d.TimeoutMS != nil {
-		values["timeout"] = []string{models.Duration(time.Duration(*d.TimeoutMS) * time.Millisecond).String()}
-	}
 	if d.Ordered {
-		values["order"] = []string{orElse(d.OnExhausted, models.ExhaustedSkip)}
+		values["order"] = []string{orElse(string(d.OnExhausted), models.ExhaustedSkip)}
 	}
-	if d.RatePerSecond != nil {
-		values["rate_limit.per_second"] = []string{number(*d.RatePerSecond)}
-	}
-	if d.MaxInFlight != nil {
-		values["max_in_flight"] = []string{strconv.Itoa(*d.MaxInFlight)}
-	}
-	if d.ManualRetryLimit != nil {
-		values["manual_retry_limit"] = []string{strconv.Itoa(*d.ManualRetryLimit)}
-	}
-	if d.ManualRetriesPerHour != nil {
-		values["manual_retries_per_hour"] = []string{strconv.Itoa(*d.ManualRetriesPerHour)}
-	}
-	if d.DisableAfter != nil {
-		values["disable_after"] = []string{strconv.Itoa(*d.DisableAfter)}
+	if d.RateLimit != nil {
+		values["rate_limit.per_second"] = []string{number(*d.RateLimit.PerSecond)}
 	}
 	if d.Retry != nil {
 		fillRetry(values, *d.Retry)

@@ -73,7 +73,7 @@ func typeOptions(types []*adapters.Registration) []Option {
 }
 
 func (v Destinations) chips() []Chip {
-	return chips(DestinationsURL(v.Tenant), v.Query, map[string][]Option{"type": typeOptions(v.Types), "state": stateOptions})
+	return chips[models.DestinationQuery](DestinationsURL(v.Tenant), v.Query, nil)
 }
 
 // sort is the header of a column that the list can be ordered by: sort=name or sort=-name.
@@ -239,11 +239,11 @@ func (v DestinationDeliveries) base() string {
 
 // retryAll is the plan of retrying everything that the list shows.
 func (v DestinationDeliveries) retryAll() string {
-	return retryAllURL(v.Tenant, replaced(v.Query, "destination_id", v.Destination.ID), v.Since)
+	return retryAllURL[models.DeliveryQuery](v.Tenant, replaced(v.Query, "destination_id", v.Destination.ID), v.Since)
 }
 
 func (v DestinationDeliveries) chips() []Chip {
-	return chips(v.base(), v.Query, map[string][]Option{"range": Ranges, "status": statusOptions(), "error_class": ErrorClasses})
+	return chips[models.DeliveryQuery](v.base(), v.Query, map[string][]Option{timeRange: Ranges})
 }
 
 func (v DestinationDeliveries) pager() Pager {

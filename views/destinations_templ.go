@@ -669,7 +669,7 @@ func DestinationDeliveriesPage(v DestinationDeliveries) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.Err != nil {
-				templ_7745c5c3_Err = ListProblem(v.Err, v.base()).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ListProblem(v.Err, filterLabels[models.DeliveryQuery](), v.base()).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

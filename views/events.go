@@ -35,15 +35,6 @@ var Ranges = []Option{
 // RangeName is a range within a sentence: "the last 24 hours".
 func RangeName(value string) string { return "the " + strings.ToLower(optionLabel(Ranges, value)) }
 
-// filterLabels name the conditions of lists, as controls and as chips.
-var filterLabels = []Label{
-	{"q", "Search"}, {"range", "Time"}, {"since", "From"}, {"until", "To"}, {"received[gte]", "Received from"}, {"received[gt]", "Received after"}, {"received[lte]", "Received until"}, {"received[lt]", "Received before"},
-	{"time[gte]", "Happened from"}, {"time[gt]", "Happened after"}, {"time[lte]", "Happened until"}, {"time[lt]", "Happened before"}, {"status", "Status"}, {"destination_id", "Destination"},
-	{"topic", "Topic"}, {"code", "Response code"}, {"error_class", "Error"}, {"type", "Type"}, {"topics", "Topic"}, {"state", "State"},
-	{"trigger", "Trigger"}, {"manual", "Asked for"}, {"event_id", "Event"}, {"action", "Action"}, {"actor", "Actor"}, {"actor_type", "Kind of actor"}, {"object", "Object"}, {"outcome", "Outcome"}, {"ip", "Source IP"}, {"request_id", "Request ID"},
-	{"limit", "Rows"}, {"dir", "Order"},
-}
-
 func optionLabel(options []Option, value string) string {
 	for _, o := range options {
 		if o.Value == value {
@@ -53,28 +44,9 @@ func optionLabel(options []Option, value string) string {
 	return value
 }
 
-// chips lists the conditions of a query that are in force, in the order of filterLabels. names are the options behind
-// values that are ids or codes.
-func chips(base string, q url.Values, names map[string][]Option) []Chip {
-	var out []Chip
-	for _, l := range filterLabels {
-		if l.Name == "limit" || l.Name == "dir" || l.Name == "since" && q.Get("range") != "" {
-			continue
-		}
-		for _, v := range q[l.Name] {
-			if v != "" {
-				out = append(out, Chip{l.Text + ": " + optionLabel(names[l.Name], v), with(base, without(q, l.Name, v))})
-			}
-		}
-	}
-	return out
+func (v Events) chips() []Chip {
+	return chips[models.EventQuery](EventsURL(v.Tenant), v.Query, map[string][]Option{timeRange: Ranges, "destination": v.Destinations})
 }
-
-func (v Events) names() map[string][]Option {
-	return map[string][]Option{"range": Ranges, "status": statusOptions(), "destination_id": v.Destinations, "error_class": ErrorClasses}
-}
-
-func (v Events) chips() []Chip { return chips(EventsURL(v.Tenant), v.Query, v.names()) }
 
 func (v Events) pager() Pager {
 	p := newPager(EventsURL(v.Tenant), v.Query, len(v.List.Items), "event", CursorsOf(v.List, v.Since))
@@ -91,15 +63,8 @@ func (v Events) sorts() Sorts {
 	return s
 }
 
-// narrowed reports whether conditions are in force that the form keeps out of sight, or that were refused.
-func (v Events) narrowed() bool {
-	for _, l := range []string{"since", "until", "time[gte]", "time[lt]", "code", "error_class", "topic", "destination_id"} {
-		if (Form{Err: v.Err}).Problem(l) != "" {
-			return true
-		}
-	}
-	return false
-}
+// narrowed reports whether a condition was refused whose control is folded away.
+func (v Events) narrowed() bool { return narrowed[models.EventQuery](v.Err, "q") }
 
 // destinationsText says where an event went: the first destination by name, and how many more.
 func (v Events) destinationsText(e *models.Event) string {

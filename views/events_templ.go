@@ -123,7 +123,7 @@ func EventsPage(v Events) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.Err != nil {
-				templ_7745c5c3_Err = ListProblem(v.Err, EventsURL(v.Tenant)).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ListProblem(v.Err, filterLabels[models.EventQuery](), EventsURL(v.Tenant)).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -204,7 +204,7 @@ func EventsPage(v Events) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = retryBar(v.Page, v.Query, retryAllURL(v.Tenant, v.Query, v.Since)).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = retryBar(v.Page, v.Query, retryAllURL[models.EventQuery](v.Tenant, v.Query, v.Since)).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

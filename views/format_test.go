@@ -140,7 +140,7 @@ func TestListAddresses(t *testing.T) {
 		t.Errorf("oldest first: %+v", p)
 	}
 	labels := []string{}
-	for _, c := range chips("/e", q, map[string][]Option{"status": statusOptions(), "range": Ranges}) {
+	for _, c := range chips[models.EventQuery]("/e", q, map[string][]Option{timeRange: Ranges}) {
 		labels = append(labels, c.Label)
 	}
 	if got := strings.Join(labels, "; "); got != "Time: Last 24 hours; Status: Failed; Status: Retrying" {

@@ -41,8 +41,9 @@ var galleryLabels = []Label{{"name", "Name"}, {"config.url", "URL"}, {"choice", 
 var galleryTopics = []Option{{Value: "order.created", Label: "order.created"}, {Value: "order.paid", Label: "order.paid"}, {Value: "invoice.finalized", Label: "invoice.finalized"}}
 
 func galleryDestination(disabled bool) *models.Destination {
-	d := &models.Destination{Key: 1, ID: "des_0k3v9m2x7q1p8t5r4w6y0z2abc", Name: "Billing", Type: "webhook", Topics: []string{"order.created", "order.paid"},
-		Config: map[string]string{"url": "https://hooks.example.com/billing"}, CreatedAt: galleryTime, UpdatedAt: galleryTime}
+	d := &models.Destination{Key: 1, ID: "des_0k3v9m2x7q1p8t5r4w6y0z2abc", Type: "webhook", CreatedAt: galleryTime, UpdatedAt: galleryTime,
+		DestinationFields: models.DestinationFields{Name: "Billing", Topics: []string{"order.created", "order.paid"},
+			Config: map[string]string{"url": "https://hooks.example.com/billing"}}}
 	if disabled {
 		d.DisabledAt, d.DisabledBy, d.DisabledReason = &d.CreatedAt, "Ann", "Maintenance"
 	}

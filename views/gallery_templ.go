@@ -448,7 +448,7 @@ func GalleryPage(v Gallery) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = ListProblem(&models.Error{Kind: models.KindInvalid, Message: "validation error", Fields: map[string]string{"code": "must be a whole number, not \"abc\""}}, "#all").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ListProblem(&models.Error{Kind: models.KindInvalid, Message: "validation error", Fields: map[string]string{"code": "must be a whole number, not \"abc\""}}, filterLabels[models.EventQuery](), "#all").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -308,6 +308,9 @@ func ChannelURL(tenant, id string, tail ...string) string {
 // UnsubscribeURL is the page on which an address ends a channel's notices to it. The token is a part of a URL already.
 func UnsubscribeURL(token string) string { return "/unsubscribe/" + token }
 
+// PortalURL is the page that a portal link leads to.
+func PortalURL(token string) string { return "/p/" + token }
+
 // NotificationsURL is the log of what channels were told; NotificationURL one entry of it, or with tail "resend".
 func NotificationsURL(tenant string) string { return alertPath(tenant, "notifications") }
 func NotificationURL(tenant, id string, tail ...string) string {

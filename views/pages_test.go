@@ -140,7 +140,7 @@ func pages() map[string]templ.Component {
 		"no destinations":         DestinationsPage(Destinations{Page: hostilePage("Destinations"), Echo: true}),
 		"no such destinations":    DestinationsPage(Destinations{Page: hostilePage("Destinations"), Query: query("q"), Any: true}),
 		"new destination":         NewDestinationPage(NewDestination{hostilePage("Add destination"), hostileForm("type"), adapters.All()}),
-		"destination form":        DestinationFormPage(DestinationForm{Page: hostilePage("Add Webhook"), Type: webhook, Form: Form{Values: NewDestinationValues(webhook, models.WebhookDefaults{})}, Topics: []models.Topic{{Name: hostile}}, Defaults: models.DefaultRules()}),
+		"destination form":        DestinationFormPage(DestinationForm{Page: hostilePage("Add Webhook"), Type: webhook, Form: Form{Values: NewDestinationValues(webhook, nil, nil)}, Topics: []models.Topic{{Name: hostile}}, Defaults: models.DefaultRules()}),
 		"destination refused":     DestinationFormPage(DestinationForm{Page: hostilePage("Add Webhook"), Type: webhook, Form: badForm, Defaults: models.DefaultRules()}),
 		"destination settings":    DestinationFormPage(DestinationForm{Page: hostilePage("Settings"), Destination: d, Type: webhook, Form: Form{Values: formValues}, Defaults: models.DefaultRules(), Open: true}),
 		"destination":             DestinationPage(Destination{Page: hostilePage(hostile), Destination: d, Policy: models.DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, Recent: hostileDeliveries()}),

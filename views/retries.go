@@ -2,7 +2,6 @@ package views
 
 import (
 	"fmt"
-	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -30,10 +29,12 @@ func RetryURL(tenant, id string, tail ...string) string {
 var retryConditions = []string{"status", "destination_id", "topic", "code", "error_class", "since", "until"}
 
 // retryAllURL is the plan of retrying everything that a list shows, on all of its pages; empty when a bulk retry cannot
-// choose the same. since is where a range relative to now begins.
-func retryAllURL(tenant string, q url.Values, since time.Time) string {
-	if q.Get("q") != "" || slices.ContainsFunc(slices.Collect(maps.Keys(q)), func(name string) bool { return strings.HasSuffix(name, "]") && q.Get(name) != "" }) {
-		return ""
+// choose the same. since is where a range relative to now begins. Q is the list's query struct.
+func retryAllURL[Q any](tenant string, q url.Values, since time.Time) string {
+	for _, f := range models.FiltersOf[Q]() {
+		if q.Get(f.Name) != "" && !slices.Contains(retryConditions, f.Name) {
+			return ""
+		}
 	}
 	return NewRetryURL(tenant, retryQuery(q, since))
 }

@@ -101,7 +101,7 @@ func TenantsPage(v Tenants) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.Err != nil {
-				templ_7745c5c3_Err = ListProblem(v.Err, TenantsURL()).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ListProblem(v.Err, filterLabels[models.TenantQuery](), TenantsURL()).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -464,8 +464,8 @@ func searchRow(q map[string][]string, placeholder string) templ.Component {
 	})
 }
 
-// ListProblem stands in for a list that could not be read. The filter stays in the form above.
-func ListProblem(e *models.Error, all string) templ.Component {
+// ListProblem stands in for a list that could not be read. The filter stays in the form above; labels name its parameters.
+func ListProblem(e *models.Error, labels []Label, all string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -522,7 +522,7 @@ func ListProblem(e *models.Error, all string) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			for _, line := range (Form{Err: e}).summary(filterLabels) {
+			for _, line := range (Form{Err: e}).summary(labels) {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 31, "<p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

@@ -22,7 +22,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"all well", https, "dns+ connect+ tls+", "TLS 1.3, certificate valid until"},
 		{"unknown name", "https://none.test/", "dns-", "could not be found"},
-		{"blocked", "https://inside.test/", "dns+ connect-", "private address"},
+		{"blocked", "https://inside.test/", "dns-", "could not be found, or leads to no address"},
 		{"certificate", s.URL("/"), "dns+ connect+ tls-", "The certificate is not for 127.0.0.1"},
 		{"plain", "http://" + s.Addr().String(), "dns+ connect+", "accepts connections"},
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -163,14 +164,34 @@ func (d *Dialer) resolve(ctx context.Context, host string) ([]netip.Addr, time.D
 	cancel()
 	took := time.Since(begun)
 	if err != nil || len(found) == 0 {
-		return nil, took, dnsError(ctx, err, host, took)
+		fault := dnsError(ctx, err, host, took)
+		return nil, d.conceal(ctx, begun, fault), fault
 	}
 	// The resolver hands out IPv4 addresses in their IPv6-mapped form at times. Unmapped they are checked as what will
 	// be dialled. An address that was typed in mapped form is not unmapped, and refused.
 	for i, a := range found {
 		found[i] = a.Unmap()
 	}
+	if !slices.ContainsFunc(found, d.guard.allows) {
+		fault := nowhereError(host, "the name leads to a "+describe(found[0])+", which is not in EGRESS_ALLOW")
+		return nil, d.conceal(ctx, begun, fault), fault
+	}
 	return interleave(found), took, nil
+}
+
+// conceal waits before it is told that a name leads nowhere, and returns how long it took to find that out: it is found out at
+// different speeds whether there is no such name or a forbidden one.
+func (d *Dialer) conceal(ctx context.Context, begun time.Time, fault *adapters.Error) time.Duration {
+	if fault.Private == "" {
+		return time.Since(begun)
+	}
+	t := time.NewTimer(time.Until(begun.Add(nowhereTime)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return max(nowhereTime, time.Since(begun)).Round(nowhereTime)
 }
 
 // interleave alternates between the families, beginning with the one that the resolver put first (RFC 8305, section 4).

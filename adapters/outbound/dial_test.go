@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -70,7 +71,7 @@ func TestForbiddenAddresses(t *testing.T) {
 		c = clientFor(t, "http://rebind.test/", Options{Egress: []netip.Prefix{}, Resolver: names{"rebind.test": addrs(text)}}, nil)
 		dials = dialCounter(c)
 		_, err = post(t, c, "x")
-		e = wantError(t, err, adapters.ClassBlocked, kind)
+		e = wantError(t, err, adapters.ClassDNS, "The name rebind.test could not be found, or leads to no address that this server may connect to.")
 		if dials.Load() != 0 || strings.Contains(fmt.Sprintf("%+v", e), text) && text != "::" {
 			t.Errorf("a name for %s: %+v, %d dialled", text, e, dials.Load())
 		}
@@ -214,8 +215,8 @@ func TestDNSErrors(t *testing.T) {
 		err     error
 		message string
 	}{
-		"unknown": {&net.DNSError{Err: "no such host", Name: "h.test", Server: "10.9.8.7:53", IsNotFound: true}, "The name h.test could not be found."},
-		"none":    {nil, "The name h.test could not be found."},
+		"unknown": {&net.DNSError{Err: "no such host", Name: "h.test", Server: "10.9.8.7:53", IsNotFound: true}, "The name h.test could not be found, or leads to no address"},
+		"none":    {nil, "The name h.test could not be found, or leads to no address"},
 		"broken":  {&net.DNSError{Err: "server misbehaving", Name: "h.test", Server: "10.9.8.7:53"}, "The name h.test could not be looked up."},
 		"slow":    {&net.DNSError{Err: "i/o timeout", Name: "h.test", Server: "10.9.8.7:53", IsTimeout: true}, "The name h.test could not be looked up within"},
 		"other":   {errors.New("read 10.9.8.7:53: oops"), "The name h.test could not be looked up."},
@@ -236,6 +237,50 @@ func TestDNSErrors(t *testing.T) {
 		wantError(t, err, adapters.ClassDNS, "could not be looked up within ")
 	})
 }
+
+// TestNothingTellsOfInternalNames: a name that does not exist and one that leads inside are answered alike, to the last
+// word and in time, in what an attempt keeps, what a check shows and what a client of a broker is told. The operator's part
+// tells them apart.
+func TestNothingTellsOfInternalNames(t *testing.T) {
+	t.Parallel()
+	type told struct {
+		err      adapters.Error
+		response Response
+		stages   []adapters.Stage
+		dialled  adapters.Error
+	}
+	known := names{"one.test": addrs("10.1.2.3", "127.0.0.1"), "two.test": {}}
+	private := map[string]bool{}
+	var seen []told
+	for _, host := range []string{"one.test", "two.test"} {
+		c := clientFor(t, "https://"+host+"/", Options{Egress: []netip.Prefix{}, Resolver: known}, nil)
+		r, err := post(t, c, "x")
+		d := NewDialer(nil)
+		d.resolver = known
+		_, dialErr := d.DialContext(t.Context(), "tcp", host+":5672")
+		x := told{err: *adapters.AsError(err), response: r, stages: c.Check(deadline(t, time.Minute)), dialled: *adapters.AsError(dialErr)}
+		if x.response.Timing.DNS < nowhereTime || len(x.stages) != 1 || x.stages[0].OK {
+			t.Errorf("%s: %+v", host, x)
+		}
+		private[x.err.Private] = true
+		x.err.Private, x.dialled.Private = "", ""
+		seen = append(seen, x)
+	}
+	one, two := fmt.Sprintf("%+v", seen[0]), fmt.Sprintf("%+v", seen[1])
+	for i, s := range []*string{&one, &two} {
+		*s = strings.ReplaceAll(*s, []string{"one.test", "two.test"}[i], "x.test")
+		*s = took.ReplaceAllString(*s, "T")
+	}
+	if one != two {
+		t.Errorf("told apart:\n%s\n%s", one, two)
+	}
+	if len(private) != 2 || private[""] {
+		t.Errorf("operators are told %v", private)
+	}
+}
+
+// took is how long something took, but for what is rounded to it.
+var took = regexp.MustCompile(`(Total|Duration|Took|StartedAt):[^ }]+`)
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
@@ -342,7 +387,7 @@ func TestDialer(t *testing.T) {
 	}
 	closed.resolver = names{"inside.test": addrs("10.0.0.1"), "none.test": {}}
 	_, err = closed.DialContext(context.Background(), "tcp", "inside.test:9092")
-	wantError(t, err, adapters.ClassBlocked, "private address")
+	wantError(t, err, adapters.ClassDNS, "inside.test could not be found, or")
 	_, err = closed.DialContext(context.Background(), "tcp", "none.test:9092")
 	wantError(t, err, adapters.ClassDNS, "none.test")
 	for _, bad := range [][2]string{{"tcp", "nowhere"}, {"udp", "8.8.8.8:53"}, {"unix", "/run/x.sock"}, {"tcp", "8.8.8.8:70000"}} {

@@ -135,8 +135,7 @@ func dnsError(ctx context.Context, err error, host string, took time.Duration) *
 	}
 	switch {
 	case err == nil, known && d.IsNotFound:
-		e.Message = fmt.Sprintf("The name %s could not be found.", host)
-		e.Advice = "Check the spelling of the host, and that the name exists in the public DNS."
+		return nowhereError(host, "the name could not be found")
 	case ctx.Err() != nil, isTimeout(err):
 		e.Message = fmt.Sprintf("The name %s could not be looked up within %s.", host, human(took))
 		e.Advice = "Check that the name servers of the domain answer; ask the operator if other names fail too."
@@ -145,6 +144,17 @@ func dnsError(ctx context.Context, err error, host string, took time.Duration) *
 		e.Advice = "Check that the name servers of the domain answer; ask the operator if other names fail too."
 	}
 	return e
+}
+
+// nowhereTime is how long it takes at least to say that a name leads nowhere, so that the time tells no more than the words.
+const nowhereTime = 200 * time.Millisecond
+
+// nowhereError is the one answer for a name that does not exist and for one that leads to forbidden addresses only: which it is
+// would tell whoever sets up destinations what names there are inside of this server's network. why is for its operators.
+func nowhereError(host, why string) *adapters.Error {
+	return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassDNS, Private: why,
+		Message: fmt.Sprintf("The name %s could not be found, or leads to no address that this server may connect to.", host),
+		Advice:  "Check the spelling of the host, and that the public DNS has a public address for it. The operator finds in this server's log which it is, and can open private addresses (EGRESS_ALLOW)."}
 }
 
 func blockedError(a netip.Addr) *adapters.Error {

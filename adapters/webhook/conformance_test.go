@@ -53,7 +53,7 @@ func side(t *testing.T, scheme string) adaptertest.Side {
 	})
 	const token = "Bearer cafe-0123456789-token"
 	to := func(url string) *adapters.Settings {
-		return &adapters.Settings{ID: "des_1", TenantID: "ten_1", Version: 1, Timeout: 20 * time.Second, Signature: scheme,
+		return &adapters.Settings{ID: "des_1", TenantID: "ten_1", Version: 1, Timeout: 20 * time.Second, Beside: signed(scheme),
 			Config: map[string]string{"url": url, "custom_headers": `{"Authorization":"` + token + `","X-Plain":"seen"}`},
 			Credentials: map[string]string{"secret": NewSecret(), "previous_secret": NewSecret(),
 				"previous_secret_invalid_at": time.Now().Add(time.Hour).Format(time.RFC3339), "second_secret": NewSecret()}}

@@ -107,7 +107,7 @@ type customKey struct {
 
 // schemes are the schemes of a destination, the first one's first.
 func schemes(s *adapters.Settings) []string {
-	first := s.Signature
+	first := s.Beside[signatureField]
 	if first == "" {
 		first = schemeStandard
 	}

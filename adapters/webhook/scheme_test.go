@@ -23,7 +23,7 @@ import (
 
 func customSettings(s *adaptertest.Sink, secret string, config map[string]string) adapters.Settings {
 	set := settings(s)
-	set.Signature, set.Credentials = "custom", map[string]string{"secret": secret}
+	set.Beside, set.Credentials = signed("custom"), map[string]string{"secret": secret}
 	for k, v := range config {
 		set.Config[k] = v
 	}
@@ -164,7 +164,7 @@ func TestSecondSignature(t *testing.T) {
 			t.Parallel()
 			s := adaptertest.NewSink(t)
 			set := settings(s)
-			set.Signature = c.first
+			set.Beside = signed(c.first)
 			for k, v := range c.config {
 				set.Config[k] = v
 			}
@@ -220,7 +220,7 @@ func TestValidateSchemes(t *testing.T) {
 		{"outpost", map[string]string{"header_prefix": "x-acme-", "custom_headers": `{"X-Acme-Id":"a"}`}, "config.custom_headers", "sets itself"},
 	} {
 		s := valid()
-		s.Signature = c.signature
+		s.Beside = signed(c.signature)
 		for k, v := range c.config {
 			s.Config[k] = v
 		}
@@ -239,7 +239,7 @@ func TestSecretsOfSchemes(t *testing.T) {
 		"whsec":  func(s string) bool { return strings.HasPrefix(s, "whsec_") }, "text": func(s string) bool { return len(s) > 30 },
 	} {
 		s := valid()
-		s.Signature, s.Config["secret_encoding"], s.Credentials = "custom", form, nil
+		s.Beside, s.Config["secret_encoding"], s.Credentials = signed("custom"), form, nil
 		if errs := check(Type{}, s); len(errs) > 0 || !ok(s.Credentials["secret"]) || s.Credentials["second_secret"] != "" {
 			t.Errorf("%s: %v %v", form, errs, s.Credentials)
 		}

@@ -104,14 +104,14 @@ func TestValidateSecrets(t *testing.T) {
 		{"whsec_-_-_" + strings.Repeat("A", 40), "", "base64"}, {"anything goes", "outpost", ""}, {"short", "outpost", "8 and 256"},
 	} {
 		s := valid()
-		s.Credentials["secret"], s.Signature = tt.secret, tt.scheme
+		s.Credentials["secret"], s.Beside = tt.secret, signed(tt.scheme)
 		got := check(Type{}, s)["credentials.secret"]
 		if (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) || strings.Contains(got, tt.secret) {
 			t.Errorf("%+v: %q", tt, got)
 		}
 	}
 	s := valid()
-	s.Signature = "md5"
+	s.Beside = signed("md5")
 	if got := check(Type{}, s)["signature"]; got == "" {
 		t.Error("an unknown scheme was accepted")
 	}

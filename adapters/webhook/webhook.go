@@ -18,7 +18,11 @@ import (
 	"github.com/waybill-dev/waybill/adapters/outbound"
 )
 
-// Values of adapters.Settings.Signature.
+// signatureField says how requests are signed. Before types had settings of their own it was a field of destinations, and
+// this is how the API still has it.
+const signatureField = "signature"
+
+// Values of signatureField. Empty is schemeStandard.
 const (
 	schemeStandard = "standard"
 	schemeOutpost  = "outpost"
@@ -65,10 +69,21 @@ func (Type) Spec() adapters.Spec {
 				Help: "Sent with every event, for example the token that your gateway asks for. Headers of the protocol and " +
 					"those that begin with webhook-, waybill- or ce- cannot be set. Receipts mask values that look like credentials.",
 				Placeholder: `{"X-Team": "billing"}`},
-			{Key: awaitField, Label: "Wait for completion", Type: adapters.FieldCheckbox,
+			{Key: awaitField, Label: "Wait for completion", Type: adapters.FieldCheckbox, Beside: true,
+				Doc: "For webhooks: a 202 with a Location acknowledges only once that status resource says so.",
 				Help: "A receiver that answers 202 with a Location has not acknowledged the event until that address, which is asked within the " +
 					"timeout, answers 303 or a final 2xx."},
 		}, schemeFields()...),
+		Beside: []adapters.Field{
+			{Key: signatureField, Label: "Signature", Type: adapters.FieldSelect, Help: "How requests are signed.",
+				Doc: "How webhooks are signed: empty and `standard` as Standard Webhooks says, `v1a` the same with ed25519, `outpost` with " +
+					"Outpost's header, `custom` as the config fields `signature_…` say.",
+				Options: []adapters.Option{{Value: schemeStandard, Label: "Standard Webhooks (webhook-signature)"},
+					{Value: schemeEd25519, Label: "Standard Webhooks, asymmetric (v1a, ed25519)"},
+					{Value: schemeOutpost, Label: "Outpost (x-outpost-signature)"},
+					{Value: schemeCustom, Label: "Custom: set it up in the fields below"}},
+				PatternHelp: `must be "standard", "v1a", "outpost" or "custom"`},
+		},
 		Credentials: []adapters.Field{
 			{Key: "secret", Label: "Signing secret", Type: adapters.FieldText, Sensitive: true, Shared: true, MaxLength: 256,
 				Help:        "Verifies that events come from here: whsec_ followed by base64. Leave it empty to have one made.",
@@ -96,10 +111,10 @@ func (t Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 	if _, err := parseCustomHeaders(s.Config["custom_headers"]); err != nil {
 		errs = append(errs, adapters.FieldError{Key: "config.custom_headers", Message: err.Error()})
 	}
-	switch s.Signature {
+	switch s.Beside[signatureField] {
 	case "", schemeStandard, schemeOutpost, schemeEd25519, schemeCustom:
 	default:
-		errs = append(errs, adapters.FieldError{Key: "signature", Message: "must be standard, v1a, outpost or custom"})
+		errs = append(errs, adapters.FieldError{Key: signatureField, Message: "must be standard, v1a, outpost or custom"})
 	}
 	named, wrong := newPrefixed(s)
 	if errs = append(errs, wrong...); named != nil && len(errs) == 0 {

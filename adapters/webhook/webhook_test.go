@@ -33,6 +33,9 @@ func at(seconds int64) Type {
 	return Type{now: func() time.Time { return time.Unix(seconds, 0) }}
 }
 
+// signed are the settings beside config of a webhook with this signature.
+func signed(scheme string) map[string]string { return map[string]string{signatureField: scheme} }
+
 func settings(s *adaptertest.Sink) adapters.Settings {
 	return adapters.Settings{ID: "des_1", TenantID: "t", Version: 1, Timeout: 10 * time.Second,
 		Config:      map[string]string{"url": s.URL("/hook")},
@@ -129,7 +132,7 @@ func TestAsymmetricSignature(t *testing.T) {
 	t.Parallel()
 	s := adaptertest.NewSink(t)
 	set := settings(s)
-	set.Signature, set.Credentials = schemeEd25519, map[string]string{publicKeyField: "whpk_mine"}
+	set.Beside, set.Credentials = signed(schemeEd25519), map[string]string{publicKeyField: "whpk_mine"}
 	if errs := check(Type{}, &set); len(errs) > 0 || !strings.HasPrefix(set.Credentials["secret"], "whsk_") {
 		t.Fatalf("%v %v", errs, set.Credentials)
 	}
@@ -159,13 +162,13 @@ func TestAsymmetricSignature(t *testing.T) {
 	for secret, says := range map[string]string{vectorSecret: "whsk_", "whsk_AAAA": "32 or 64 bytes",
 		"whsk_" + base64.StdEncoding.EncodeToString(make([]byte, 64)): "do not belong together"} {
 		bad := settings(s)
-		bad.Signature, bad.Credentials = schemeEd25519, map[string]string{"secret": secret}
+		bad.Beside, bad.Credentials = signed(schemeEd25519), map[string]string{"secret": secret}
 		if errs := check(Type{}, &bad); len(errs) != 1 || !strings.Contains(errs["credentials.secret"], says) {
 			t.Errorf("%.10s: %v", secret, errs)
 		}
 	}
 	seed := settings(s)
-	seed.Signature, seed.Credentials = schemeEd25519, map[string]string{"secret": "whsk_" + base64.StdEncoding.EncodeToString(make([]byte, 32))}
+	seed.Beside, seed.Credentials = signed(schemeEd25519), map[string]string{"secret": "whsk_" + base64.StdEncoding.EncodeToString(make([]byte, 32))}
 	if errs := check(Type{}, &seed); len(errs) > 0 || seed.Credentials[publicKeyField] == "" {
 		t.Errorf("a seed alone: %v", errs)
 	}
@@ -220,7 +223,7 @@ func TestOutpostScheme(t *testing.T) {
 	t.Parallel()
 	s := adaptertest.NewSink(t)
 	set := settings(s)
-	set.Signature = "outpost"
+	set.Beside = signed("outpost")
 	set.Credentials = map[string]string{"secret": "not base64 at all!", "previous_secret": "key-of-old",
 		"previous_secret_invalid_at": time.Unix(1700000100, 0).UTC().Format(time.RFC3339)}
 	mustSend(t, open(t, at(1700000000), set), adapters.Message{EventID: "evt_1", Topic: "user.created", Attempt: 2, Data: []byte(`{"a":1}`),
@@ -267,7 +270,7 @@ func TestTraceparent(t *testing.T) {
 	for custom, want := range map[string]string{"": sent, `{"Traceparent":"mine"}`: "mine"} {
 		for _, signature := range []string{"", "outpost"} {
 			set := settings(sink)
-			set.Config["custom_headers"], set.Signature = custom, signature
+			set.Config["custom_headers"], set.Beside = custom, signed(signature)
 			receipt := mustSend(t, open(t, Type{}, set), adapters.Message{EventID: "evt_1", Data: []byte(`{}`), TraceParent: sent, TraceState: "rojo=1"})
 			if n := strings.Count(strings.ToLower(receipt.ReqHeader), "traceparent:"); n != 1 || !strings.Contains(receipt.ReqHeader, ": "+want) ||
 				strings.Contains(strings.ToLower(receipt.ReqHeader), "tracestate: rojo=1") != (custom == "") {

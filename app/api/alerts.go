@@ -83,27 +83,24 @@ func alertToJSON(x *models.Alert) alertJSON {
 }
 
 type ListAlertsRequest struct {
-	Tenant       string   `path:"tenant"`
-	Statuses     []string `query:"status" api:"schema=AlertStatus" doc:"Only in one of these states."`
-	Destinations []string `query:"destination_id" doc:"Only of these destinations."`
-	Rules        []string `query:"rule_id" doc:"Only of these rules."`
+	Tenant string `path:"tenant"`
+	models.AlertQuery
 	pageParams
 }
 
-func (a *API) AlertPage(ctx context.Context, c *Call, req *ListAlertsRequest, limit, most int) (*models.Page[*models.Alert], error) {
+func (a *API) FindAlerts(ctx context.Context, c *Call, req *ListAlertsRequest, limit, most int) (*models.Page[*models.Alert], error) {
 	scope, err := ownedBy(ctx, a, c, req.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	page, err := req.Query(limit, most)
-	if err != nil {
+	if req.Page, err = req.part(limit, most); err != nil {
 		return nil, err
 	}
-	return a.Store.Alerts(ctx, scope, req.Tenant, models.AlertQuery{Statuses: req.Statuses, Destinations: req.Destinations, Rules: req.Rules, Page: page})
+	return a.Store.Alerts(ctx, scope, req.Tenant, req.AlertQuery)
 }
 
 func (a *API) listAlerts(ctx context.Context, c *Call, req *ListAlertsRequest) (*Reply, error) {
-	page, err := a.AlertPage(ctx, c, req, 100, 1000)
+	page, err := a.FindAlerts(ctx, c, req, 100, 1000)
 	if err != nil {
 		return nil, err
 	}

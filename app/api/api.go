@@ -3,7 +3,9 @@
 package api
 
 import (
+	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -33,4 +35,17 @@ type API struct {
 	ErrorPage func(c *fiber.Ctx, e *models.Error, requestID string) error
 
 	description apiDescription
+	bodies      bodyBudget
+	badKeys     badKeys
+	hsts        string // value of Strict-Transport-Security; empty for none
+}
+
+// New makes an API under a configuration.
+func New(cfg *config.Config, log *slog.Logger, env adapters.Env) *API {
+	a := &API{Cfg: cfg, Base: cfg.BasePath(), Log: log, Env: env}
+	// Browsers disregard it in what does not come over TLS (RFC 6797, section 8.1), so that a health check may get it too.
+	if strings.HasPrefix(strings.ToLower(cfg.BaseURL), "https://") && cfg.HSTS > 0 {
+		a.hsts = fmt.Sprintf("max-age=%d", int(cfg.HSTS.Seconds()))
+	}
+	return a
 }

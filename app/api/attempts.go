@@ -134,49 +134,27 @@ func headerMap(lines string) map[string]string {
 }
 
 type ListAttemptsRequest struct {
-	PathTenant      string    `path:"tenant"`      // of the route below a destination
-	PathDestination string    `path:"destination"` // of the route below a destination
-	Events          []string  `query:"event_id" doc:"Only of these events."`
-	Types           []string  `query:"destination_type" api:"schema=DestinationType" doc:"Only of these types."`
-	Status          string    `query:"status" api:"enum=success|failed" doc:"Only with this outcome."`
-	Triggers        []string  `query:"trigger" api:"schema=Trigger" doc:"Only those that were made for one of these reasons."`
-	Manual          *bool     `query:"manual" doc:"'true': only those that somebody asked for, alone or in a bulk retry; 'false': only the others."`
-	Actor           string    `query:"actor" doc:"Only those that this one asked for, named as in 'actor'."`
-	Topics          []string  `query:"topic" doc:"Only of these topics."`
-	Include         []string  `query:"include" api:"schema=AttemptInclude" doc:"What to show besides."`
-	Since           time.Time `query:"since" doc:"Started from then on; the same as 'time[gte]'."`
-	Until           time.Time `query:"until" doc:"Started before; the same as 'time[lt]'."`
-	GTE             time.Time `query:"time[gte]" doc:"Started then or later."`
-	GT              time.Time `query:"time[gt]" doc:"Started later."`
-	LTE             time.Time `query:"time[lte]" doc:"Started then or earlier."`
-	LT              time.Time `query:"time[lt]" doc:"Started earlier."`
-	Order           string    `query:"order_by" api:"enum=time" doc:"Attempts are sorted by the time they were started."`
-	filterParams
+	PathTenant      string `path:"tenant"`      // of the route below a destination
+	PathDestination string `path:"destination"` // of the route below a destination
+	tenantParams
+	models.AttemptQuery
+	Include []string `query:"include" api:"schema=AttemptInclude" doc:"What to show besides."`
+	Order   string   `query:"order_by" api:"enum=time" doc:"Attempts are sorted by the time they were started."`
+	cursorParams
 }
 
-// Query is what the parameters ask for, with so many rows a page.
-func (req *ListAttemptsRequest) Query(limit, most int) (q models.AttemptQuery, err error) {
-	page, err := req.cursorParams.orDefault().Query(limit, most)
+func (a *API) FindAttempts(ctx context.Context, c *Call, req *ListAttemptsRequest, limit, most int) (*models.Page[*models.Attempt], error) {
+	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {
-		return q, err
+		return nil, err
+	}
+	if req.Page, err = req.orDefault().part(limit, most); err != nil {
+		return nil, err
 	}
 	if req.Order != "" && req.Order != "time" {
-		return q, models.Invalid("order_by", "must be time: attempts are sorted by the time they were started")
+		return nil, models.Invalid("order_by", "must be time: attempts are sorted by the time they were started")
 	}
-	q = models.AttemptQuery{EventIDs: req.Events, Destinations: req.Destinations, DestinationTypes: req.Types, Topics: req.Topics, Codes: req.Codes, ErrorClass: req.ErrorClass,
-		Triggers: req.Triggers, Manual: req.Manual, Started: models.Span{GTE: req.GTE, GT: req.GT, LTE: req.LTE, LT: req.LT}.Within(models.Span{GTE: req.Since, LT: req.Until}), Page: page}
-	if req.Actor != "" {
-		q.Actors = []string{req.Actor}
-	}
-	switch req.Status {
-	case "":
-	case "success", "failed":
-		ok := req.Status == "success"
-		q.OK = &ok
-	default:
-		return q, models.Invalid("status", "must be success or failed")
-	}
-	return q, nil
+	return a.Store.Attempts(ctx, scope, req.AttemptQuery)
 }
 
 func (a *API) listAttempts(ctx context.Context, c *Call, req *ListAttemptsRequest) (*Reply, error) {
@@ -186,19 +164,11 @@ func (a *API) listAttempts(ctx context.Context, c *Call, req *ListAttemptsReques
 		}
 		req.Tenants, req.Destinations = []string{req.PathTenant}, []string{req.PathDestination}
 	}
-	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
-	if err != nil {
-		return nil, err
-	}
-	q, err := req.Query(100, 1000)
-	if err != nil {
-		return nil, err
-	}
 	in, err := parseIncludes(req.Include)
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.Store.Attempts(ctx, scope, q)
+	list, err := a.FindAttempts(ctx, c, req, 100, 1000)
 	if err != nil {
 		return nil, err
 	}

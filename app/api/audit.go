@@ -61,24 +61,9 @@ func auditToJSON(e *models.AuditEntry) AuditJSON {
 	return j
 }
 
-// auditParams are the conditions of the audit log. Names and ids may hold commas, so that only actions come as a list.
-type auditParams struct {
-	Tenant    string    `query:"tenant_id" doc:"Only of this tenant. Needed unless the key is a tenant's or may 'admin'."`
-	Actor     string    `query:"actor" doc:"Only by this one."`
-	ActorKind string    `query:"actor_type" api:"schema=ActorType"`
-	Actions   []string  `query:"action" doc:"Whole ('destination.update'), or a group ('destination.*')."`
-	Object    string    `query:"object" doc:"Id of what it was done to."`
-	Outcome   string    `query:"outcome" api:"enum=ok|failed"`
-	IP        string    `query:"ip"`
-	RequestID string    `query:"request_id"`
-	Text      string    `query:"q" doc:"A text in names and details."`
-	Since     time.Time `query:"since"`
-	Until     time.Time `query:"until"`
-}
-
-func (p auditParams) query(page models.PageQuery) models.AuditQuery {
-	return models.AuditQuery{Actor: p.Actor, ActorKind: p.ActorKind, Actions: p.Actions, Object: p.Object, Outcome: p.Outcome, IP: p.IP, RequestID: p.RequestID,
-		Text: strings.TrimSpace(p.Text), Since: p.Since, Until: p.Until, Page: page}
+// auditTenant chooses whose entries are read.
+type auditTenant struct {
+	Tenant string `query:"tenant_id" doc:"Only of this tenant. Needed unless the key is a tenant's or may 'admin'."`
 }
 
 // AuditScope is whose entries the caller may read. Those about the whole server tell who logged in, with which key, from
@@ -93,24 +78,24 @@ func (a *API) AuditScope(ctx context.Context, c *Call, tenant string) (models.Sc
 }
 
 type ListAuditRequest struct {
-	auditParams
+	auditTenant
+	models.AuditQuery
 	pageParams
 }
 
-func (a *API) AuditPage(ctx context.Context, c *Call, req *ListAuditRequest, limit, most int) (*models.Page[*models.AuditEntry], error) {
+func (a *API) FindAudit(ctx context.Context, c *Call, req *ListAuditRequest, limit, most int) (*models.Page[*models.AuditEntry], error) {
 	scope, err := a.AuditScope(ctx, c, req.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	page, err := req.pageParams.Query(limit, most)
-	if err != nil {
+	if req.Page, err = req.part(limit, most); err != nil {
 		return nil, err
 	}
-	return a.Store.AuditLog(ctx, scope, req.auditParams.query(page))
+	return a.Store.AuditLog(ctx, scope, req.AuditQuery)
 }
 
 func (a *API) listAudit(ctx context.Context, c *Call, req *ListAuditRequest) (*Reply, error) {
-	page, err := a.AuditPage(ctx, c, req, 100, 1000)
+	page, err := a.FindAudit(ctx, c, req, 100, 1000)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +128,8 @@ const (
 type ExportAuditRequest struct {
 	Format string `query:"format" api:"enum=csv|jsonl,default=jsonl"` // csv or jsonl (default)
 	Dir    string `query:"dir" api:"enum=asc|desc,default=desc" doc:"Newest or oldest first."`
-	auditParams
+	auditTenant
+	models.AuditQuery
 }
 
 // exportTimeout bounds an export, also for a reader who takes their time.
@@ -153,15 +139,17 @@ const exportTimeout = 15 * time.Minute
 func (a *API) exportAudit(c *fiber.Ctx) error {
 	ctx, cancel := CallContext()
 	defer cancel()
-	call, err := a.APICall(ctx, c, models.MayRead)
-	if err != nil {
-		return err
-	}
-	var req ExportAuditRequest
-	if err := BinderOf[ExportAuditRequest]().fill(c, &req, false); err != nil {
-		return err
-	}
-	return a.SendAudit(ctx, c, call, &req)
+	return a.WhileAnswering(ctx, c, func(ctx context.Context) error {
+		call, err := a.APICall(ctx, c, models.MayRead)
+		if err != nil {
+			return err
+		}
+		var req ExportAuditRequest
+		if err := BinderOf[ExportAuditRequest]().fill(c, &req, false); err != nil {
+			return err
+		}
+		return a.SendAudit(ctx, c, call, &req)
+	})
 }
 
 // SendAudit streams an export. What is wrong with the request is told before anything is sent; when the database fails
@@ -173,8 +161,8 @@ func (a *API) SendAudit(ctx context.Context, c *fiber.Ctx, call *Call, req *Expo
 	if req.Format != exportCSV && req.Format != exportLines {
 		return models.Invalid("format", "must be csv or jsonl")
 	}
-	list := &ListAuditRequest{req.auditParams, pageParams{cursorParams: cursorParams{Dir: req.Dir}}}
-	first, err := a.AuditPage(ctx, call, list, models.MaxLimit, models.MaxLimit)
+	list := &ListAuditRequest{req.auditTenant, req.AuditQuery, pageParams{cursorParams: cursorParams{Dir: req.Dir}}}
+	first, err := a.FindAudit(ctx, call, list, models.MaxLimit, models.MaxLimit)
 	if err != nil {
 		return err
 	}
@@ -217,7 +205,7 @@ func (a *API) writeExport(ctx context.Context, w io.Writer, call *Call, list *Li
 			return buffered.Flush()
 		}
 		list.Next = page.Next
-		if page, err = a.AuditPage(ctx, call, list, models.MaxLimit, models.MaxLimit); err != nil {
+		if page, err = a.FindAudit(ctx, call, list, models.MaxLimit, models.MaxLimit); err != nil {
 			return err
 		}
 	}

@@ -4,13 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/waybill-dev/waybill/internal/clientip"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models"
 )
@@ -26,7 +29,8 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 	if call, ok := c.Locals(callLocal).(*Call); ok {
 		return call, nil // found out before its Idempotency-Key was looked at
 	}
-	call := &Call{RequestID: RequestID(c), IP: c.IP(), Prefer: parsePrefer(headers(c, "Prefer")...), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
+	client := a.Client(c)
+	call := &Call{RequestID: RequestID(c), IP: client.String(), Prefer: parsePrefer(headers(c, "Prefer")...), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
 		Trace: traces.Context(c.Get("traceparent")), IfNoneMatch: c.Get(fiber.HeaderIfNoneMatch)}
 	if call.Prefer.wait > 0 {
 		call.gone = callerGone(c)
@@ -43,7 +47,7 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 	}
 	ctx, cancel := context.WithTimeout(ctx, authTimeout)
 	defer cancel()
-	actor, err := a.whoIs(ctx, key)
+	actor, err := a.identify(ctx, key, client)
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +71,35 @@ func Allow(actor *models.Actor, perm models.Permission) error {
 	return &models.Error{Kind: models.KindForbidden, Message: "This needs the permission " + string(perm) + ", which " + actor.Name + " does not have."}
 }
 
+// identify is whoIs for a caller that may be guessing.
+func (a *API) identify(ctx context.Context, key string, client netip.Addr) (*models.Actor, error) {
+	network, now := clientip.Network(client), time.Now()
+	tried := a.badKeys.refused(network, now)
+	if tried != nil && !a.isBootstrapKey(key) && !isToken(key) && !a.Store.KnowsKey(key) {
+		return nil, tried
+	}
+	actor, err := a.whoIs(ctx, key)
+	if models.IsKind(err, models.KindUnauthorized) {
+		if tried != nil {
+			return nil, tried
+		}
+		a.badKeys.failed(network, now)
+	}
+	return actor, err
+}
+
 func (a *API) whoIs(ctx context.Context, key string) (*models.Actor, error) {
 	if a.isBootstrapKey(key) {
 		return a.Bootstrap, nil
 	}
-	if strings.Count(key, ".") == 2 {
+	if isToken(key) {
 		return a.tokenActor(ctx, key)
 	}
 	return a.Store.Authenticate(ctx, key)
 }
+
+// isToken tells a tenant's token from an API key. A forged one is refused before the database is asked.
+func isToken(key string) bool { return strings.Count(key, ".") == 2 }
 
 // isBootstrapKey compares hashes, so that neither time nor length tells anything of the key.
 func (a *API) isBootstrapKey(key string) bool {
@@ -83,16 +107,44 @@ func (a *API) isBootstrapKey(key string) bool {
 	return a.Cfg.APIKey != "" && subtle.ConstantTimeCompare(h[:], a.BootstrapHash[:]) == 1
 }
 
+// tokenPurpose is what keys of tenants' tokens are derived for.
+const tokenPurpose = "tenant token"
+
+// keyID names a key that signs tokens (RFC 7515, section 4.1.4). It is made of the key, so that all processes call it the same.
+func keyID(key []byte) string {
+	sum := sha256.Sum256(key)
+	return hex.EncodeToString(sum[:8])
+}
+
 // tenantToken makes a token with which a tenant's developers see and change that tenant only (JWT, HS256).
 func (a *API) tenantToken(tenantID string, now time.Time) (string, error) {
 	claims := jwt.RegisteredClaims{Issuer: "waybill", Subject: tenantID, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(tokenLength))}
-	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(a.Store.Keys.Derive("tenant token"))
+	key := a.Store.Keys.Derive(tokenPurpose)
+	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
+	t.Header["kid"] = keyID(key)
+	return t.SignedString(key)
+}
+
+// tokenKey is what a token is verified with: the key that its kid names, of SECRET_KEY or of SECRET_KEY_PREVIOUS. Tokens of
+// versions that named none may be signed with any of them.
+func (a *API) tokenKey(t *jwt.Token) (any, error) {
+	var all jwt.VerificationKeySet
+	for _, key := range a.Store.Keys.DeriveAll(tokenPurpose) {
+		if t.Header["kid"] == keyID(key) {
+			return key, nil
+		}
+		all.Keys = append(all.Keys, key)
+	}
+	if _, named := t.Header["kid"]; named {
+		return nil, jwt.ErrTokenUnverifiable
+	}
+	return all, nil
 }
 
 // tokenActor reads a tenant's token.
 func (a *API) tokenActor(ctx context.Context, token string) (*models.Actor, error) {
 	var claims jwt.RegisteredClaims
-	_, err := jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return a.Store.Keys.Derive("tenant token"), nil },
+	_, err := jwt.ParseWithClaims(token, &claims, a.tokenKey,
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithExpirationRequired(), jwt.WithIssuer("waybill"))
 	if err != nil {
 		msg := "This token is not valid. Get one with GET /tenants/{id}/token."

@@ -107,9 +107,11 @@ func decodeBody(c *fiber.Ctx, dst reflect.Value, strict bool) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil // a request that says nothing; what is required is asked for by validation
 	}
-	if err := DecodeJSON(b, dst, strict); err != nil {
+	read, err := decodeJSON(b, dst, strict)
+	if err != nil {
 		return err
 	}
+	dst = read
 	bad := map[string]string{}
 	unreadable(dst, "", bad)
 	if len(bad) > 0 {
@@ -118,7 +120,37 @@ func decodeBody(c *fiber.Ctx, dst reflect.Value, strict bool) error {
 	return nil
 }
 
+// DecodeJSON reads JSON into a struct, a slice, or a patch (see shaped).
 func DecodeJSON(b []byte, dst reflect.Value, strict bool) error {
+	_, err := decodeJSON(b, dst, strict)
+	return err
+}
+
+// shaped is a document that is kept as it was sent, such as a merge patch. Its mistakes are those of a struct.
+type shaped interface{ Shape() reflect.Type }
+
+// decodeJSON is DecodeJSON; read is what was read field by field.
+func decodeJSON(b []byte, dst reflect.Value, strict bool) (read reflect.Value, err error) {
+	document, ok := dst.Interface().(shaped)
+	if !ok {
+		return dst, decodeFields(b, dst, strict)
+	}
+	read = reflect.New(document.Shape()).Elem()
+	if err := decodeFields(b, read, strict); err != nil {
+		return read, err
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return read, JSONProblem(b, err)
+	}
+	dst.Set(reflect.MakeMap(dst.Type()))
+	for name, value := range raw {
+		dst.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(value))
+	}
+	return read, nil
+}
+
+func decodeFields(b []byte, dst reflect.Value, strict bool) error {
 	if !utf8.Valid(b) {
 		return &models.Error{Kind: models.KindMalformed, Message: "The body is not valid UTF-8."}
 	}
@@ -161,6 +193,9 @@ func DecodeJSON(b []byte, dst reflect.Value, strict bool) error {
 				parts = problemsWithin(name, value, t.Field(i).Type)
 			}
 			if len(parts) == 0 {
+				if must := t.Field(i).Tag.Get("must"); must != "" && field == name && t.Field(i).Type.Kind() == reflect.Pointer {
+					message = must
+				}
 				parts[field] = message
 			}
 			maps.Copy(bad, parts)

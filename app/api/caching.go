@@ -25,7 +25,7 @@ func (r *Reply) cache(get bool, set func(name, value string)) {
 		fresh = finalFresh
 	}
 	switch {
-	case r.Secret:
+	case r.Secret, r.NoStore:
 		set(fiber.HeaderCacheControl, "no-store")
 	case get && fresh > 0:
 		set(fiber.HeaderCacheControl, "private, max-age="+strconv.Itoa(int(fresh.Seconds())))

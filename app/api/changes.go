@@ -38,6 +38,10 @@ const mediaEvents = "text/event-stream"
 func (a *API) changes(c *fiber.Ctx) error {
 	ctx, cancel := CallContext()
 	defer cancel()
+	return a.WhileAnswering(ctx, c, func(ctx context.Context) error { return a.answerChanges(ctx, c) })
+}
+
+func (a *API) answerChanges(ctx context.Context, c *fiber.Ctx) (err error) {
 	call, err := a.APICall(ctx, c, models.MayRead)
 	if err != nil {
 		return err
@@ -57,6 +61,11 @@ func (a *API) changes(c *fiber.Ctx) error {
 	}
 	ctx, cancelWait := call.within(ctx)
 	defer cancelWait()
+	ctx, stop := a.Store.WhileAnswering(ctx) // within leaves that of the request behind
+	defer func() {
+		err = models.Because(ctx, err)
+		stop()
+	}()
 	page, err := a.Store.Feed(ctx, scope, req.query())
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
@@ -46,11 +47,11 @@ func (a *API) listChannels(ctx context.Context, c *Call, req *ownerRequest) (*Re
 	if err != nil {
 		return nil, err
 	}
-	out := make([]ChannelJSON, len(list))
+	out, secrets := make([]ChannelJSON, len(list)), c.Actor.SeesSecrets()
 	for i, x := range list {
-		out[i] = a.channelToJSON(x, c.Actor.SeesSecrets())
+		out[i] = a.channelToJSON(x, secrets)
 	}
-	return &Reply{Body: listJSON[ChannelJSON]{out}}, nil
+	return &Reply{Body: listJSON[ChannelJSON]{out}, NoStore: secrets && slices.ContainsFunc(list, (*models.Channel).HasSharedSecret)}, nil
 }
 
 type NewChannelRequest struct {
@@ -68,7 +69,7 @@ func (a *API) CreateChannel(ctx context.Context, c *Call, req *NewChannelRequest
 		return nil, err
 	}
 	// Whoever creates a channel sees the secret that was made for it, this once.
-	return &Reply{Status: http.StatusCreated, Body: a.channelToJSON(x, true), Location: OwnerPath(req.Tenant, "channels", x.ID)}, nil
+	return &Reply{Status: http.StatusCreated, Body: a.channelToJSON(x, true), Location: OwnerPath(req.Tenant, "channels", x.ID), NoStore: x.HasSharedSecret()}, nil
 }
 
 type ChannelRequest struct {
@@ -81,7 +82,12 @@ func (a *API) getChannel(ctx context.Context, c *Call, req *ChannelRequest) (*Re
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: a.channelToJSON(x, c.Actor.SeesSecrets())}, nil
+	return a.channelReply(c, x), nil
+}
+
+func (a *API) channelReply(c *Call, x *models.Channel) *Reply {
+	secrets := c.Actor.SeesSecrets()
+	return &Reply{Body: a.channelToJSON(x, secrets), NoStore: secrets && x.HasSharedSecret()}
 }
 
 func (a *API) channel(ctx context.Context, c *Call, req *ChannelRequest) (*models.Channel, error) {
@@ -107,7 +113,7 @@ func (a *API) UpdateChannel(ctx context.Context, c *Call, req *UpdateChannelRequ
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: a.channelToJSON(x, c.Actor.SeesSecrets())}, nil
+	return a.channelReply(c, x), nil
 }
 
 func (a *API) DeleteChannel(ctx context.Context, c *Call, req *ChannelRequest) (*Reply, error) {
@@ -139,7 +145,7 @@ func (a *API) Subscribe(ctx context.Context, c *Call, req *SubscribeRequest) (*R
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: a.channelToJSON(x, c.Actor.SeesSecrets())}, nil
+	return a.channelReply(c, x), nil
 }
 
 type ChannelTestJSON struct {
@@ -240,33 +246,24 @@ func notificationToJSON(n *models.Notification) NotificationJSON {
 }
 
 type ListNotificationsRequest struct {
-	Tenant       string    `path:"tenant"`
-	Channels     []string  `query:"channel_id" doc:"Only of these channels."`
-	Statuses     []string  `query:"status" api:"schema=NotificationStatus"`
-	Kinds        []string  `query:"kind" api:"schema=NotificationKind"`
-	Rules        []string  `query:"rule_id"`
-	Destinations []string  `query:"destination_id"`
-	Alert        string    `query:"alert_id"`
-	Since        time.Time `query:"since"`
-	Until        time.Time `query:"until"`
+	Tenant string `path:"tenant"`
+	models.NotificationQuery
 	pageParams
 }
 
-func (a *API) NotificationPage(ctx context.Context, c *Call, req *ListNotificationsRequest, limit, most int) (*models.Page[*models.Notification], error) {
+func (a *API) FindNotifications(ctx context.Context, c *Call, req *ListNotificationsRequest, limit, most int) (*models.Page[*models.Notification], error) {
 	scope, err := ownedBy(ctx, a, c, req.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	page, err := req.Query(limit, most)
-	if err != nil {
+	if req.Page, err = req.part(limit, most); err != nil {
 		return nil, err
 	}
-	return a.Store.Notifications(ctx, scope, req.Tenant, models.NotificationQuery{Channels: req.Channels, Statuses: req.Statuses, Kinds: req.Kinds, Rules: req.Rules,
-		Destinations: req.Destinations, AlertID: req.Alert, Since: req.Since, Until: req.Until, Page: page})
+	return a.Store.Notifications(ctx, scope, req.Tenant, req.NotificationQuery)
 }
 
 func (a *API) listNotifications(ctx context.Context, c *Call, req *ListNotificationsRequest) (*Reply, error) {
-	page, err := a.NotificationPage(ctx, c, req, 100, 1000)
+	page, err := a.FindNotifications(ctx, c, req, 100, 1000)
 	if err != nil {
 		return nil, err
 	}

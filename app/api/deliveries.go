@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -51,38 +50,34 @@ func (a *API) deliveryToJSON(d *models.Delivery) deliveryJSON {
 }
 
 type ListDeliveriesRequest struct {
-	Events   []string `query:"event_id" doc:"Only of these events."`
-	Topics   []string `query:"topic" doc:"Only of these topics."`
-	Statuses []string `query:"status" api:"schema=DeliveryStatus" doc:"Only in one of these states."`
-	Order    string   `query:"order_by" doc:"'created_at' when missing, which is when the event was received. 'last_attempt_at' lists only what was attempted. Other orders are made within portions, see 'sorted' in the answer. 'status' begins with what needs somebody, when ascending."`
-	Sort     string   `query:"sort" doc:"The older name of 'order_by'."`
-	receivedParams
-	filterParams
+	tenantParams
+	models.DeliveryQuery
+	OldSort string `query:"sort" doc:"The older name of 'order_by'."`
+	cursorParams
 }
 
-// Query is what the parameters ask for, with so many rows a page.
-func (req *ListDeliveriesRequest) Query(limit, most int) (models.DeliveryQuery, error) {
-	page, err := req.cursorParams.orDefault().Query(limit, most)
-	if err == nil && req.Order != "" && req.Sort != "" && req.Order != req.Sort {
-		err = models.Invalid("sort", "says something else than order_by: leave it out")
-	} else if err == nil && req.Sort != "" && !slices.Contains(models.DeliverySorts, req.Sort) {
-		err = models.Invalid("sort", "must be one of "+strings.Join(models.DeliverySorts, ", "))
-	}
-	since, until := req.received()
-	return models.DeliveryQuery{EventIDs: req.Events, Destinations: req.Destinations, Topics: req.Topics, Statuses: req.Statuses, Codes: req.Codes, ErrorClass: req.ErrorClass,
-		Since: since, Until: until, Time: req.happened(), Sort: cmp.Or(req.Order, req.Sort), Page: page}, err
-}
-
-func (a *API) listDeliveries(ctx context.Context, c *Call, req *ListDeliveriesRequest) (*Reply, error) {
+func (a *API) FindDeliveries(ctx context.Context, c *Call, req *ListDeliveriesRequest, limit, most int) (*models.Page[*models.Delivery], error) {
 	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {
 		return nil, err
 	}
-	q, err := req.Query(100, 1000)
-	if err != nil {
+	if req.Page, err = req.orDefault().part(limit, most); err != nil {
 		return nil, err
 	}
-	list, err := a.Store.Deliveries(ctx, scope, q)
+	if req.OldSort != "" {
+		switch {
+		case req.Sort != "" && req.Sort != req.OldSort:
+			return nil, models.Invalid("sort", "says something else than order_by: leave it out")
+		case !slices.Contains(models.DeliverySorts, req.OldSort):
+			return nil, models.Invalid("sort", "must be one of "+strings.Join(models.DeliverySorts, ", "))
+		}
+		req.Sort = req.OldSort
+	}
+	return a.Store.Deliveries(ctx, scope, req.DeliveryQuery)
+}
+
+func (a *API) listDeliveries(ctx context.Context, c *Call, req *ListDeliveriesRequest) (*Reply, error) {
+	list, err := a.FindDeliveries(ctx, c, req, 100, 1000)
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,8 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,37 +12,25 @@ import (
 	"github.com/waybill-dev/waybill/models"
 )
 
+// DestinationJSON is a destination as the API shows it, its fields as models.DestinationFields says.
 type DestinationJSON struct {
-	ID                   string              `json:"id"`
-	TenantID             string              `json:"tenant_id"`
-	Type                 string              `json:"type" api:"schema=DestinationType"`
-	Name                 string              `json:"name" doc:"For people; may be empty."`
-	Topics               models.Topics       `json:"topics"`
-	Filter               json.RawMessage     `json:"filter" api:"schema=Filter" doc:"Only events that match are sent, see 'POST /filters/test'; null for all."`
-	Transform            *string             `json:"transform" doc:"Expression that makes another body of the payload; null for the payload as it is."`
-	Config               map[string]string   `json:"config" doc:"Settings of the type, by key. Sensitive ones are masked."`
-	Credentials          map[string]string   `json:"credentials" doc:"Secrets of the type, by key, masked unless the key may see secrets."`
-	DeliveryMetadata     map[string]string   `json:"delivery_metadata" api:"null" doc:"Goes out with every event."`
-	Metadata             map[string]string   `json:"metadata" api:"null" doc:"For the platform's own use; never sent."`
-	Retry                *models.RetryPolicy `json:"retry" doc:"When failed attempts are made again; null for the server's default."`
-	Timeout              *models.Duration    `json:"timeout" doc:"For one attempt; null for the server's default."`
-	MaxInFlight          *int                `json:"max_in_flight" doc:"Attempts at the same time; null for the server's default."`
-	ManualRetryLimit     *int                `json:"manual_retry_limit" doc:"Manual retries of one delivery; null for the tenant's limit."`
-	ManualRetriesPerHour *int                `json:"manual_retries_per_hour" doc:"Manual retries within an hour, single and in bulk; null for the tenant's limit only."`
-	DisableAfter         *int                `json:"disable_after" doc:"Failing deliveries in a row after which it is disabled; null for the server's default, 0 for never."`
-	Signature            string              `json:"signature" api:"schema=Signature"`
-	Format               string              `json:"format" api:"schema=Format"`
-	Ordered              bool                `json:"ordered" doc:"Whether deliveries with one ordering key go out one after the other."`
-	OnExhausted          string              `json:"on_exhausted" api:"schema=OnExhausted" doc:"With 'ordered', what becomes of those behind a delivery that failed for good."`
-	AwaitCompletion      bool                `json:"await_completion" doc:"For webhooks: a 202 with a Location acknowledges only once that status resource says so."`
-	RateLimit            *models.RateLimit   `json:"rate_limit" doc:"null for no limit."`
-	Target               string              `json:"target" doc:"Where events go, in words."`
-	TargetURL            *string             `json:"target_url" doc:"A page about it, where there is one."`
-	Status               destinationStatus   `json:"status"`
-	Version              int64               `json:"version" doc:"Rises with every change; also the ETag."`
-	DisabledAt           *time.Time          `json:"disabled_at" doc:"null while it is enabled."`
-	CreatedAt            time.Time           `json:"created_at"`
-	UpdatedAt            time.Time           `json:"updated_at"`
+	ID       string `json:"id"`
+	TenantID string `json:"tenant_id"`
+	Type     string `json:"type" api:"schema=DestinationType"`
+	models.DestinationFields
+	Target     string            `json:"target" doc:"Where events go, in words."`
+	TargetURL  *string           `json:"target_url" doc:"A page about it, where there is one."`
+	Status     destinationStatus `json:"status"`
+	Version    int64             `json:"version" doc:"Rises with every change; also the ETag."`
+	DisabledAt *time.Time        `json:"disabled_at" doc:"null while it is enabled."`
+	CreatedAt  time.Time         `json:"created_at"`
+	UpdatedAt  time.Time         `json:"updated_at"`
+}
+
+// MarshalJSON prints it with the fields that types have beside config.
+func (j DestinationJSON) MarshalJSON() ([]byte, error) {
+	type plain DestinationJSON
+	return models.PrintWith(plain(j), j.BesideJSON())
 }
 
 type destinationStatus struct {
@@ -61,40 +49,21 @@ type destinationStatus struct {
 
 func destinationToJSON(d *models.Destination, secrets bool) DestinationJSON {
 	target, targetURL := d.Target()
-	j := DestinationJSON{ID: d.ID, TenantID: d.TenantID, Type: d.Type, Name: d.Name, Topics: d.Topics, Filter: d.Filter, Config: d.ShownConfig(),
-		Credentials: d.Masked(secrets), DeliveryMetadata: d.DeliveryMetadata, Metadata: d.Metadata, Retry: d.Retry, MaxInFlight: d.MaxInFlight,
-		ManualRetryLimit: d.ManualRetryLimit, ManualRetriesPerHour: d.ManualRetriesPerHour, DisableAfter: d.DisableAfter,
-		Signature: d.Signature, Format: d.Format, Target: target, Version: d.Version, DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
+	j := DestinationJSON{ID: d.ID, TenantID: d.TenantID, Type: d.Type, DestinationFields: d.DestinationFields, Target: target, Version: d.Version,
+		DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 		Status: destinationStatus{State: d.State(), Reason: d.DisabledReason, Since: d.CreatedAt, Actor: d.DisabledBy}}
+	j.Config, j.Credentials = d.ShownConfig(), d.Masked(secrets)
 	if h := d.Health; h != nil {
 		j.Status.Failures, j.Status.Attempts, j.Status.FailingSince, j.Status.CertificateEnds = h.Failures, h.Attempts, h.Since, h.CertificateEnds
 		if h.Failures > 0 && h.ErrorClass != "" {
 			j.Status.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
 		}
 	}
-	j.AwaitCompletion = d.AwaitsCompletion()
-	j.Ordered, j.OnExhausted = d.Ordered, models.ExhaustedSkip
-	if d.OnExhausted != "" {
-		j.OnExhausted = d.OnExhausted
-	}
-	if d.Transform != "" {
-		j.Transform = &d.Transform
-	}
-	if d.RatePerSecond != nil {
-		j.RateLimit = &models.RateLimit{PerSecond: d.RatePerSecond}
-	}
-	if j.Filter == nil {
-		j.Filter = json.RawMessage("null")
-	}
 	if d.DisabledAt != nil {
 		j.Status.Since = *d.DisabledAt
 	}
 	if targetURL != "" {
 		j.TargetURL = &targetURL
-	}
-	if d.TimeoutMS != nil {
-		t := models.Duration(time.Duration(*d.TimeoutMS) * time.Millisecond)
-		j.Timeout = &t
 	}
 	return j
 }
@@ -104,7 +73,8 @@ func destinationToJSON(d *models.Destination, secrets bool) DestinationJSON {
 const versionEnd = "-"
 
 func destinationReply(c *Call, d *models.Destination) *Reply {
-	return &Reply{Body: c.Schema.destination(destinationToJSON(d, c.Actor.SeesSecrets())), ETag: strconv.FormatInt(d.Version, 10)}
+	secrets := c.Actor.SeesSecrets()
+	return &Reply{Body: c.Schema.destination(destinationToJSON(d, secrets)), ETag: strconv.FormatInt(d.Version, 10), NoStore: secrets && d.HasSharedSecret()}
 }
 
 // version reads the version that the caller of a change has seen.
@@ -121,16 +91,16 @@ func (c *Call) version() (int64, error) {
 }
 
 type CreateDestinationRequest struct {
-	Tenant string                  `path:"tenant"`
-	Body   models.DestinationInput `body:"json"`
+	Tenant   string                  `path:"tenant"`
+	Body     models.DestinationPatch `body:"json"`
+	Disabled bool                    // save without starting to deliver
 }
 
 func (a *API) CreateDestination(ctx context.Context, c *Call, req *CreateDestinationRequest) (*Reply, error) {
-	req.Body.Actor = c.Actor.Name
-	if err := sinceByOperators(c, models.Since{CreatedAt: req.Body.CreatedAt, UpdatedAt: req.Body.UpdatedAt}); err != nil {
+	if err := sinceByOperators(c, req.Body.Since()); err != nil {
 		return nil, err
 	}
-	d, err := a.Store.CreateDestination(ctx, c.Scope(), req.Tenant, req.Body)
+	d, err := a.Store.CreateDestination(ctx, c.Scope(), req.Tenant, models.DestinationInput{Patch: req.Body, Actor: c.Actor.Name, Disabled: req.Disabled})
 	if err != nil {
 		return nil, err
 	}
@@ -161,30 +131,27 @@ func (a *API) getDestination(ctx context.Context, c *Call, req *DestinationReque
 }
 
 type ListDestinationsRequest struct {
-	Tenant string   `path:"tenant"`
-	Types  []string `query:"type" api:"schema=DestinationType" doc:"Only of these types."`
-	Topics []string `query:"topics" doc:"Only those that subscribe to one of these topics."`
-	State  string   `query:"state" api:"schema=DestinationState" doc:"Only in this state."`
-	Text   string   `query:"q" doc:"Part of the name, the id or the target."`
+	Tenant string `path:"tenant"`
+	models.DestinationQuery
 }
 
 func (a *API) listDestinations(ctx context.Context, c *Call, req *ListDestinationsRequest) (*Reply, error) {
-	list, err := a.Store.Destinations(ctx, c.Scope(), req.Tenant, models.DestinationQuery{Types: req.Types, Topics: req.Topics, State: req.State, Text: req.Text})
+	list, err := a.Store.Destinations(ctx, c.Scope(), req.Tenant, req.DestinationQuery)
 	if err != nil {
 		return nil, err
 	}
 	list, omitted := c.Schema.readable(list)
-	out := make([]DestinationJSON, len(list))
+	out, secrets := make([]DestinationJSON, len(list)), c.Actor.SeesSecrets()
 	for i, d := range list {
-		out[i] = c.Schema.destination(destinationToJSON(d, c.Actor.SeesSecrets()))
+		out[i] = c.Schema.destination(destinationToJSON(d, secrets))
 	}
-	return &Reply{Body: out, Omitted: omitted}, nil
+	return &Reply{Body: out, Omitted: omitted, NoStore: secrets && slices.ContainsFunc(list, (*models.Destination).HasSharedSecret)}, nil
 }
 
 type UpdateDestinationRequest struct {
 	Tenant      string                  `path:"tenant"`
 	Destination string                  `path:"destination"`
-	Body        models.DestinationInput `body:"json"`
+	Body        models.DestinationPatch `body:"json"`
 }
 
 func (a *API) UpdateDestination(ctx context.Context, c *Call, req *UpdateDestinationRequest) (*Reply, error) {
@@ -195,8 +162,7 @@ func (a *API) UpdateDestination(ctx context.Context, c *Call, req *UpdateDestina
 	if err := a.answerable(ctx, c, req.Tenant, req.Destination); err != nil {
 		return nil, err
 	}
-	req.Body.Actor = c.Actor.Name
-	d, err := a.Store.UpdateDestination(ctx, c.Scope(), req.Tenant, req.Destination, version, req.Body)
+	d, err := a.Store.UpdateDestination(ctx, c.Scope(), req.Tenant, req.Destination, version, models.DestinationInput{Patch: req.Body, Actor: c.Actor.Name})
 	if err != nil {
 		return nil, err
 	}

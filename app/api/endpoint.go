@@ -54,7 +54,8 @@ type Reply struct {
 	ETag     string        // without quotes; empty for that of the body, where something is read
 	Final    *bool         // whether polling is over; nil where there is nothing to poll
 	Fresh    time.Duration // how long what is read may be used without asking again; 0 for not at all
-	Secret   bool          // no cache may keep it
+	Secret   bool          // no cache may keep it, and it is sent in full each time
+	NoStore  bool          // no cache may keep it, but whoever names its ETag is told that it has not changed
 	Applied  []string      // preferences that were honoured
 	Omitted  []string      // types of destinations that were left out, since the caller's client cannot read them
 }
@@ -71,13 +72,28 @@ func CallContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), requestTimeout)
 }
 
+// WhileAnswering does what a request is for. One that only reads is given up soon when the database does not answer: whoever
+// waits for a page or polls may try again, and nothing is lost.
+func (a *API) WhileAnswering(ctx context.Context, c *fiber.Ctx, run func(ctx context.Context) error) error {
+	if c.Method() != fiber.MethodGet && c.Method() != fiber.MethodHead {
+		return run(ctx)
+	}
+	ctx, stop := a.Store.WhileAnswering(ctx)
+	defer stop()
+	return models.Because(ctx, run(ctx))
+}
+
 // asJSON mounts a use case in the API.
 func asJSON[Req any](a *API, perm models.Permission, run UseCase[Req]) fiber.Handler {
 	bind := BinderOf[Req]()
 	return func(c *fiber.Ctx) error {
 		ctx, cancel := CallContext()
 		defer cancel()
-		call, err := a.APICall(ctx, c, perm)
+		var call *Call
+		err := a.WhileAnswering(ctx, c, func(ctx context.Context) (err error) {
+			call, err = a.APICall(ctx, c, perm)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -87,7 +103,11 @@ func asJSON[Req any](a *API, perm models.Permission, run UseCase[Req]) fiber.Han
 		}
 		ctx, cancelWait := call.within(models.WithAsker(ctx, call.Asker()))
 		defer cancelWait()
-		reply, err := run(ctx, call, &req)
+		var reply *Reply
+		err = a.WhileAnswering(ctx, c, func(ctx context.Context) (err error) {
+			reply, err = run(ctx, call, &req)
+			return err
+		})
 		if err != nil {
 			return err
 		}

@@ -30,68 +30,25 @@ func (a *API) eventToJSON(e *models.Event) eventJSON {
 		EligibleForRetry: e.Retry, Metadata: e.Metadata, Data: e.Data, Deliveries: e.Counts, Links: eventLinks(e).under(a.Base)}
 }
 
-// filterParams are the parameters that lists of events, deliveries and attempts share.
-type filterParams struct {
-	Tenants      []string      `query:"tenant_id" doc:"Only of these tenants; a tenant's key sees its own only."`
-	Destinations []string      `query:"destination_id" doc:"Only of these destinations."`
-	Codes        []models.Code `query:"code" doc:"Only where the last attempt is shown with one of these codes."`
-	ErrorClass   string        `query:"error_class" api:"schema=ErrorClass" doc:"Only where the last attempt failed so."`
+type ListEventsRequest struct {
+	tenantParams
+	models.EventQuery
 	cursorParams
 }
 
-// receivedParams are the times of lists of events and deliveries: of the receipt, and of when the event happened.
-type receivedParams struct {
-	Since       time.Time `query:"since" doc:"Received from then on; the same as 'received[gte]'."`
-	Until       time.Time `query:"until" doc:"Received before; the same as 'received[lt]'."`
-	ReceivedGTE time.Time `query:"received[gte]" doc:"Received then or later."`
-	ReceivedGT  time.Time `query:"received[gt]" doc:"Received later, by a millisecond at least."`
-	ReceivedLTE time.Time `query:"received[lte]" doc:"Received then, in that millisecond, or earlier."`
-	ReceivedLT  time.Time `query:"received[lt]" doc:"Received earlier."`
-	GTE         time.Time `query:"time[gte]" doc:"Happened then or later, by the event's 'time'."`
-	GT          time.Time `query:"time[gt]" doc:"Happened later."`
-	LTE         time.Time `query:"time[lte]" doc:"Happened then or earlier."`
-	LT          time.Time `query:"time[lt]" doc:"Happened earlier."`
-}
-
-// received is when the events were received that the parameters ask for, from since until before until; the stricter of two
-// conditions counts.
-func (p receivedParams) received() (since, until time.Time) {
-	return models.Span{GTE: p.ReceivedGTE, GT: p.ReceivedGT, LTE: p.ReceivedLTE, LT: p.ReceivedLT}.Within(models.Span{GTE: p.Since, LT: p.Until}).Ends()
-}
-
-// happened is when they happened.
-func (p receivedParams) happened() models.Span {
-	return models.Span{GTE: p.GTE, GT: p.GT, LTE: p.LTE, LT: p.LT}
-}
-
-type ListEventsRequest struct {
-	IDs      []string `query:"id" doc:"Only these events."`
-	Topics   []string `query:"topic" doc:"Only of these topics."`
-	Statuses []string `query:"status" api:"schema=DeliveryStatus" doc:"Only with a delivery in one of these states."`
-	Text     string   `query:"q" doc:"An id, a filter in JSON or search notation, or a text in the payload."`
-	Order    string   `query:"order_by" doc:"'received_at' when missing. Other orders are made within portions, see 'sorted' in the answer; not with 'q'. 'status' begins with what needs somebody, when ascending."`
-	receivedParams
-	filterParams
-}
-
-// Query is what the parameters ask for, with so many rows a page.
-func (req *ListEventsRequest) Query(limit, most int) (models.EventQuery, error) {
-	page, err := req.cursorParams.orDefault().Query(limit, most)
-	since, until := req.received()
-	return models.EventQuery{IDs: req.IDs, Destinations: req.Destinations, Topics: req.Topics, Statuses: req.Statuses, Codes: req.Codes, ErrorClass: req.ErrorClass,
-		Text: req.Text, Since: since, Until: until, Time: req.happened(), Sort: req.Order, Page: page}, err
-}
-
-func (a *API) listEvents(ctx context.Context, c *Call, req *ListEventsRequest) (*Reply, error) {
+func (a *API) FindEvents(ctx context.Context, c *Call, req *ListEventsRequest, limit, most int) (*models.Page[*models.Event], error) {
 	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {
 		return nil, err
 	}
-	q, err := req.Query(100, 1000)
-	if err != nil {
+	if req.Page, err = req.orDefault().part(limit, most); err != nil {
 		return nil, err
 	}
-	list, err := a.Store.Events(ctx, scope, q)
+	return a.Store.Events(ctx, scope, req.EventQuery)
+}
+
+func (a *API) listEvents(ctx context.Context, c *Call, req *ListEventsRequest) (*Reply, error) {
+	list, err := a.FindEvents(ctx, c, req, 100, 1000)
 	if err != nil {
 		return nil, err
 	}

@@ -199,14 +199,13 @@ func errorsOf(r route) []int {
 	}
 	changes := r.Method != http.MethodGet
 	add(strings.Contains(r.Path, ":") || names(d.request, "tenant_id") || names(d.request, "alert_id"), http.StatusNotFound)
+	add(changes, http.StatusRequestTimeout)
 	add(d.conflicts || r.Method == http.MethodPost, http.StatusConflict)
 	add(d.past, http.StatusGone)
 	add(d.versioned && (r.Method == http.MethodPatch || r.Method == http.MethodDelete), http.StatusPreconditionFailed)
 	add(changes, http.StatusRequestEntityTooLarge)
 	add(hasFields(d.request) || r.Method == http.MethodPost, http.StatusUnprocessableEntity)
-	add(d.limited, http.StatusTooManyRequests)
-	add(true, http.StatusServiceUnavailable)
-	return out
+	return append(out, http.StatusTooManyRequests, http.StatusServiceUnavailable)
 }
 
 // names reports whether a request names something of this kind in its query or body, which there may not be.

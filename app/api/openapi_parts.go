@@ -104,7 +104,6 @@ func newReflector() *openapi.Reflector {
 		"NotificationStatus": enum(models.NotificationWaiting, models.NotificationQueued, models.NotificationSent, models.NotificationFailed, models.NotificationSuppressed),
 		"ErrorClass":         openapi.Described(enum(texts(adapters.Classes)...), "Why an attempt failed, the same words everywhere."),
 		"ErrorCode":          openapi.Described(enum(models.Codes()...), "Why a request failed, for programs."),
-		"Signature":          openapi.Described(enum(models.Signatures...), "How webhooks are signed: empty and `standard` as Standard Webhooks says, `v1a` the same with ed25519, `outpost` with Outpost's header, `custom` as the config fields `signature_…` say."),
 		"Format":             openapi.Described(enum(adapters.Formats...), "How messages look; empty for the payload as it was published."),
 		"WorkStatus":         openapi.Described(enum(workAccepted, workDone), "Of what was asked for: `accepted`, it is committed and goes on; `done`, its outcome is known."),
 		"OnExhausted":        enum(models.ExhaustedSkip, models.ExhaustedBlock),
@@ -115,6 +114,11 @@ func newReflector() *openapi.Reflector {
 		"Filter": {Type: []string{"object", "string", "null"}, Additional: true,
 			Description: "On the payload: an object in JSON notation, a string in search notation, or `{\"$expr\": \"…\"}`; `{\"$search\": \"…\"}` is the search notation, too; nothing lets everything through.",
 			Examples:    []any{map[string]any{"total": map[string]any{"$gte": 10}}, "total:>=10 AND currency:EUR"}},
+	}
+	for _, f := range adapters.Beside() {
+		if f.Options != nil {
+			r.Schemas[models.BesideSchema(f)] = openapi.Described(enum(append([]string{""}, f.Values()...)...), f.Doc)
+		}
 	}
 	var types, channels []string
 	for _, t := range adapters.All() {
@@ -159,6 +163,23 @@ func newReflector() *openapi.Reflector {
 	sided(reflect.TypeFor[models.Topics](), "Topics",
 		&openapi.Schema{Description: "`*` for all, or topics and patterns (`order.*`).", OneOf: []*openapi.Schema{all, list}},
 		&openapi.Schema{Description: "`*` for all, one topic or pattern (`order.*`), or a list of them.", OneOf: []*openapi.Schema{{Type: "string"}, list}})
+	shape := models.DestinationShape(reflect.TypeFor[DestinationJSON]())
+	r.Types[reflect.TypeFor[DestinationJSON]()] = func(openapi.Side) *openapi.Schema { return r.Of(shape, openapi.Answer, "Destination") }
+	r.Types[reflect.TypeFor[models.DestinationPatch]()] = func(openapi.Side) *openapi.Schema {
+		return r.Of(models.DestinationPatch{}.Shape(), openapi.Request, "DestinationInput")
+	}
+	r.Types[reflect.TypeFor[models.Metadata]()] = func(side openapi.Side) *openapi.Schema {
+		if side == openapi.Request {
+			return r.Of(reflect.TypeFor[models.StringPatch](), side, "")
+		}
+		return r.Of(reflect.TypeFor[map[string]string](), side, "")
+	}
+	r.Types[reflect.TypeFor[models.TypeSettings]()] = func(side openapi.Side) *openapi.Schema {
+		if side == openapi.Request {
+			return r.Of(reflect.TypeFor[models.Values](), side, "")
+		}
+		return r.Of(reflect.TypeFor[map[string]string](), side, "")
+	}
 	text := []string{"string", "number", "boolean", "null"}
 	r.Types[reflect.TypeFor[models.StringPatch]()] = func(openapi.Side) *openapi.Schema {
 		return &openapi.Schema{Type: []string{"object", "null"}, Additional: &openapi.Schema{Type: text}}
@@ -267,12 +288,13 @@ var APIErrors = map[int][2]string{
 	http.StatusUnauthorized:          {"Unauthorized", "The key is missing or not valid."},
 	http.StatusForbidden:             {"Forbidden", "The key may not do this."},
 	http.StatusNotFound:              {"NotFound", "There is nothing of this id, or it belongs to another tenant."},
+	http.StatusRequestTimeout:        {"Timeout", "The body did not come in time."},
 	http.StatusConflict:              {"Conflict", "The state does not permit it."},
 	http.StatusGone:                  {"Past", "It is no longer kept; the message says how to go on."},
 	http.StatusPreconditionFailed:    {"Stale", "It was changed since the caller read it."},
 	http.StatusRequestEntityTooLarge: {"TooLarge", "The body is too large."},
 	http.StatusUnprocessableEntity:   {"Invalid", "The request can be read and is not acceptable; `fields` say why."},
-	http.StatusTooManyRequests:       {"Limited", "Over a limit."},
+	http.StatusTooManyRequests:       {"Limited", "Over a limit, or too many keys that are not valid came from the caller's network."},
 	http.StatusServiceUnavailable:    {"Unavailable", "The database does not answer, or there is no room. Try again."},
 }
 

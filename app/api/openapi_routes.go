@@ -31,7 +31,7 @@ type description struct {
 	choices          map[string][]string
 	answers          []described
 
-	waits, polled, versioned, located, linked, shown, related, cached, conflicts, limited, past, streamed bool
+	waits, polled, versioned, located, linked, shown, related, cached, conflicts, past, streamed, payload bool
 }
 
 // described is one kind of answer.
@@ -113,7 +113,7 @@ var (
 	cached    fact = func(d *description) { d.cached = true }    // what is read has an ETag
 	secret    fact = func(d *description) { d.cached = false }   // what is read is for no cache: no ETag
 	conflicts fact = func(d *description) { d.conflicts = true } // 409 where the state does not permit it
-	limited   fact = func(d *description) { d.limited = true }   // 429
+	payload   fact = func(d *description) { d.payload = true }   // the body holds payloads or batches, and may be large
 	past      fact = func(d *description) { d.past = true }      // 410 for what is no longer kept
 )
 

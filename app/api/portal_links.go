@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/views"
 )
 
 type portalLinkRequest struct {
@@ -38,7 +39,9 @@ func portalLinkToJSON(tenant string, l *models.PortalLink) portalLinkJSON {
 	return portalLinkJSON{l.ID, tenant, l.Theme, l.SingleUse, l.CreatedBy, l.CreatedAt, l.ExpiresAt}
 }
 
-func (a *API) portalURL(token string) string { return a.Cfg.BaseURL + "/p/" + url.PathEscape(token) }
+func (a *API) portalURL(token string) string {
+	return a.Cfg.BaseURL + views.PortalURL(url.PathEscape(token))
+}
 
 func (a *API) createPortalLink(ctx context.Context, c *Call, req *portalLinkRequest) (*Reply, error) {
 	in := models.PortalLinkInput{Theme: req.Body.Theme, SingleUse: req.Body.SingleUse == nil || *req.Body.SingleUse, Actor: c.Actor.Name, For: models.PortalLinkLength}

@@ -39,7 +39,7 @@ func (a *API) OnError(c *fiber.Ctx, err error) error {
 	id := RequestID(c)
 	early := id == "" // it could not be read, so that no route has seen it
 	if early {
-		id = Identify(c)
+		id = a.Identify(c)
 	}
 	if e.Kind == models.KindInternal || e.Kind == models.KindUnavailable && e.Err != nil { // back-pressure is counted, not told
 		a.Log.Error("request failed", slog.String("request_id", id), slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Any("error", err))
@@ -68,6 +68,8 @@ func FromFiber(fe *fiber.Error) error {
 		return &models.Error{Kind: models.KindMalformed, Message: "There is no such method. Use GET, HEAD, POST, PUT, PATCH or DELETE."}
 	case fiber.StatusRequestEntityTooLarge:
 		return &models.Error{Kind: models.KindTooLarge, Message: "The request is too large."}
+	case fiber.StatusRequestTimeout:
+		return &models.Error{Kind: models.KindTimeout, Message: "The request did not come in time."}
 	case fiber.StatusRequestHeaderFieldsTooLarge:
 		return &models.Error{Kind: models.KindTooLarge, Message: "The request's headers are too large."}
 	}
@@ -89,13 +91,16 @@ func RequestID(c *fiber.Ctx) string {
 }
 
 // Identify gives a request its id, which is returned, and its answer the headers that all have.
-func Identify(c *fiber.Ctx) string {
+func (a *API) Identify(c *fiber.Ctx) string {
 	var b [12]byte
 	rand.Read(b[:])
 	id := hex.EncodeToString(b[:])
 	c.Locals(requestIDKey, id)
 	c.Set("X-Request-Id", id)
 	c.Set("X-Content-Type-Options", "nosniff")
+	if a.hsts != "" {
+		c.Set(fiber.HeaderStrictTransportSecurity, a.hsts)
+	}
 	return id
 }
 

@@ -56,7 +56,7 @@ func (a *API) publish(c *fiber.Ctx) error {
 }
 
 // quickly reads JSON as encoding/json does, in one pass and a fifth of the time. It refuses more: names that are not just
-// those of the fields, or come twice, and text that is not UTF-8. Of what it refuses encoding/json has the last word.
+// those of the fields, or come twice, and text that is not UTF-8. What it refuses is read again by encoding/json, which decides.
 var quickly = jsonv2.RejectUnknownMembers(true)
 
 // decodePublish reads an event. The quick way is tried first; when it fails, or unknown fields matter, the thorough way

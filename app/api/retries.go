@@ -164,21 +164,24 @@ func (a *API) waitForRetry(ctx context.Context, c *Call, b *models.BulkRetry, wa
 }
 
 type ListRetriesRequest struct {
-	Tenants  []string `query:"tenant_id" doc:"Only of these tenants."`
-	Statuses []string `query:"status" api:"schema=BulkRetryStatus" doc:"Only in one of these states."`
+	Tenants []string `query:"tenant_id" doc:"Only of these tenants."`
+	models.BulkQuery
 	pageParams
 }
 
-func (a *API) listRetries(ctx context.Context, c *Call, req *ListRetriesRequest) (*Reply, error) {
+func (a *API) FindRetries(ctx context.Context, c *Call, req *ListRetriesRequest, limit, most int) (*models.Page[*models.BulkRetry], error) {
 	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {
 		return nil, err
 	}
-	page, err := req.Query(100, 1000)
-	if err != nil {
+	if req.Page, err = req.part(limit, most); err != nil {
 		return nil, err
 	}
-	list, err := a.Store.BulkRetries(ctx, scope, models.BulkQuery{Statuses: req.Statuses, Page: page})
+	return a.Store.BulkRetries(ctx, scope, req.BulkQuery)
+}
+
+func (a *API) listRetries(ctx context.Context, c *Call, req *ListRetriesRequest) (*Reply, error) {
+	list, err := a.FindRetries(ctx, c, req, 100, 1000)
 	if err != nil {
 		return nil, err
 	}

@@ -86,41 +86,6 @@ type listJSON[T any] struct {
 	Models []T `json:"models"`
 }
 
-// pageParams are the parameters of a list with one order.
-type pageParams struct {
-	cursorParams
-	Order string `query:"order_by" doc:"Accepted for compatibility; each list has one order."`
-}
-
-// cursorParams are the parameters of every list.
-type cursorParams struct {
-	Limit *int   `query:"limit" api:"min=1" doc:"How many rows a page has."`
-	Dir   string `query:"dir" api:"enum=asc|desc,default=desc" doc:"Newest or oldest first."`
-	Next  string `query:"next" doc:"Cursor of the page to show, from 'pagination.next'. The other conditions must stay as they were."`
-	Prev  string `query:"prev" doc:"Cursor of the page to show, from 'pagination.prev'. Not together with 'next'."`
-}
-
-func (p cursorParams) Query(dflt, most int) (models.PageQuery, error) {
-	if p.Dir != "" && p.Dir != "asc" && p.Dir != "desc" {
-		return models.PageQuery{}, models.Invalid("dir", "must be asc or desc")
-	}
-	limit := dflt
-	if p.Limit != nil {
-		if limit = *p.Limit; limit == 0 {
-			limit = -1 // which is refused: models take 0 for a default
-		}
-	}
-	return models.PageQuery{Limit: limit, Max: most, Asc: p.Dir == "asc", Next: p.Next, Prev: p.Prev}, nil
-}
-
-// orDefault takes a limit of 0 for none given, as Outpost does in the lists that it has in common with Waybill.
-func (p cursorParams) orDefault() cursorParams {
-	if p.Limit != nil && *p.Limit == 0 {
-		p.Limit = nil
-	}
-	return p
-}
-
 type tenantRequest struct {
 	Tenant string `path:"tenant"`
 }
@@ -167,17 +132,20 @@ func (a *API) getTenant(ctx context.Context, c *Call, req *tenantRequest) (*Repl
 }
 
 type ListTenantsRequest struct {
-	IDs  []string `query:"id" doc:"Only these tenants."`
-	Text string   `query:"q" doc:"Part of the id."`
+	models.TenantQuery
 	pageParams
 }
 
-func (a *API) listTenants(ctx context.Context, c *Call, req *ListTenantsRequest) (*Reply, error) {
-	page, err := req.Query(20, 100)
-	if err != nil {
-		return nil, err
+// FindTenants also counts all that match.
+func (a *API) FindTenants(ctx context.Context, c *Call, req *ListTenantsRequest, limit, most int) (_ *models.Page[models.TenantSummary], count int, err error) {
+	if req.Page, err = req.part(limit, most); err != nil {
+		return nil, 0, err
 	}
-	list, count, err := a.Store.Tenants(ctx, c.Scope(), models.TenantQuery{IDs: req.IDs, Text: req.Text, Page: page})
+	return a.Store.Tenants(ctx, c.Scope(), req.TenantQuery)
+}
+
+func (a *API) listTenants(ctx context.Context, c *Call, req *ListTenantsRequest) (*Reply, error) {
+	list, count, err := a.FindTenants(ctx, c, req, 20, 100)
 	if err != nil {
 		return nil, err
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/waybill-dev/waybill/models"
 )
 
-// goneLook is how often it is looked whether a caller that waits is still there.
+// goneLook is how often wait checks that the caller is still connected.
 const goneLook = time.Second
 
-// wait holds a caller's answer until check says that what the caller waits for has come, which it is asked soon and after
-// each change. over is false when that did not come within the time, the caller went away or the process stops.
+// wait holds a caller's answer until check reports that the work is over. It calls check at once and after each change. over is
+// false when the time is up, the caller has gone or the process stops.
 func (a *API) wait(ctx context.Context, c *Call, what models.Following, limit time.Duration, check func() (bool, error)) (over bool, err error) {
 	sub := a.Follower.Follow(what)
 	if sub == nil {

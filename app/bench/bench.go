@@ -43,6 +43,8 @@ var benchCases = []benchCase{
 	{name: "fair", about: "50 events a second, while one tenant's endpoint hangs with 2,000 queued and another's fails with 100,000", publishers: 16, events: 1_500, rate: 50, fanOut: 1, run: measureFairness},
 	{name: "backlog", about: "as one, with 1,000,000 deliveries held or waiting for a retry", publishers: 64, events: 40_000, fanOut: 1, run: measureWithBacklog},
 	{name: "spread", about: "10,000 destinations of 1,000 tenants", publishers: 64, events: 40_000, fanOut: 1, run: measureSpread},
+	{name: "idle", about: "64 destinations of 64 tenants, after a rest in which PostgreSQL has vacuumed and analyzed all tables", publishers: 64, events: 40_000, fanOut: 1, run: measureAfterRest},
+	{name: "slowbodies", about: "200 events a second, while 2,000 connections without a key announce 8 MiB each and send 5 bytes", publishers: 64, events: 4_000, rate: 200, fanOut: 1, run: measureSlowBodies},
 	{name: "rabbitmq", about: "64 publishers, one RabbitMQ exchange", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true},
 	{name: "kafka", about: "64 publishers, one Kafka topic", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true},
 }
@@ -54,9 +56,9 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs.SetOutput(stdout)
 	var about strings.Builder
 	for _, c := range benchCases {
-		fmt.Fprintf(&about, "\n  %-8s %s", c.name, c.about)
+		fmt.Fprintf(&about, "\n  %-10s %s", c.name, c.about)
 	}
-	fmt.Fprintf(&about, "\n  %-8s %s", soakName, "a steady rate for long, recorded every ten seconds; alone, and not part of all")
+	fmt.Fprintf(&about, "\n  %-10s %s", soakName, "a steady rate for long, recorded every ten seconds; alone, and not part of all")
 	names := fs.String("case", "one,fanout,steady", "cases to run, comma-separated, or all:"+about.String())
 	runs := fs.Int("runs", 1, "runs of each case; medians are printed when there are several")
 	scale := fs.Float64("scale", 1, "number of events, as a multiple of the usual")
@@ -96,10 +98,10 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 			return err
 		}
 	}
-	fmt.Fprintf(stdout, "\n%-8s %10s %11s %12s %27s %17s %9s %8s\n", "case", "publishers", "accepted/s", "delivered/s", "end to end p50/p95/p99/max", "publish p50/p99", "CPU/event", "memory")
+	fmt.Fprintf(stdout, "\n%-10s %10s %11s %12s %27s %17s %9s %8s\n", "case", "publishers", "accepted/s", "delivered/s", "end to end p50/p95/p99/max", "publish p50/p99", "CPU/event", "memory")
 	for _, c := range cases {
 		if c.broker && c.to == "" {
-			fmt.Fprintf(stdout, "%-8s not measured, for it needs a broker: make bench starts one, or name yours with -destination '%s={\"type\": \"%s\", …}'\n", c.name, c.name, c.name)
+			fmt.Fprintf(stdout, "%-10s not measured, for it needs a broker: make bench starts one, or name yours with -destination '%s={\"type\": \"%s\", …}'\n", c.name, c.name, c.name)
 			continue
 		}
 		c.events = max(1, int(float64(c.events)**scale))
@@ -168,7 +170,7 @@ type benchResult struct {
 }
 
 func (r benchResult) line(name string, publishers int) string {
-	return fmt.Sprintf("%-8s %10d %11.0f %12.0f %27s %17s %6.3f ms %4.0f MiB", name, publishers, r.accepted, r.delivered,
+	return fmt.Sprintf("%-10s %10d %11.0f %12.0f %27s %17s %6.3f ms %4.0f MiB", name, publishers, r.accepted, r.delivered,
 		fmt.Sprintf("%.1f/%.1f/%.1f/%.1f ms", r.e2e[0], r.e2e[1], r.e2e[2], r.e2e[3]), fmt.Sprintf("%.1f/%.1f ms", r.publish[0], r.publish[1]), r.cpu, r.memory)
 }
 

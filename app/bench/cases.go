@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/valyala/fasthttp"
 )
 
@@ -333,6 +334,28 @@ func measureSpread(ctx context.Context, b *bencher, c benchCase) (r benchResult,
 				return r, err
 			}
 		}
+	}
+	return b.load(ctx, c, func(k int64) string { return tenants[int(k)%len(tenants)] })
+}
+
+// measureAfterRest is about plans that are made while the queue is empty.
+func measureAfterRest(ctx context.Context, b *bencher, c benchCase) (r benchResult, err error) {
+	tenants := make([]string, 64)
+	for i := range tenants {
+		if tenants[i], err = b.tenant(); err != nil {
+			return r, err
+		}
+		if err := b.destination(tenants[i], "/hook", nil); err != nil {
+			return r, err
+		}
+	}
+	conn, err := pgx.Connect(ctx, b.pg.URL)
+	if err != nil {
+		return r, err
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, "vacuum analyze"); err != nil {
+		return r, err
 	}
 	return b.load(ctx, c, func(k int64) string { return tenants[int(k)%len(tenants)] })
 }

@@ -65,7 +65,7 @@ func startBench(ctx context.Context) (b *bencher, err error) {
 	b.host = "http://" + ln.Addr().String()
 	b.sink = &fasthttp.Server{Handler: b.receive, NoDefaultServerHeader: true}
 	go func() { _ = b.sink.Serve(ln) }() // ends with stop
-	if b.pg, err = postgres.Start(ctx, postgres.Options{Dir: b.dir}); err != nil {
+	if b.pg, err = postgres.Start(ctx, postgres.Options{Dir: b.dir, Socket: true}); err != nil {
 		return b, err
 	}
 	return b, b.serve(ctx)
@@ -90,7 +90,7 @@ func (b *bencher) serve(ctx context.Context) error {
 	b.server = exec.CommandContext(ctx, exe, "serve")
 	b.server.Cancel = func() error { return b.server.Process.Signal(os.Interrupt) }
 	b.server.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL="+b.pg.URL, "API_KEY="+b.key,
-		"LOG_LEVEL=warn", "BASE_URL=", "EGRESS_ALLOW=127.0.0.0/8,::1/128")
+		"LOG_LEVEL=warn", "BASE_URL=", "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0")
 	b.server.Stdout, b.server.Stderr = log, log
 	if err := b.server.Start(); err != nil {
 		return err

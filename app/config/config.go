@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/mail"
@@ -25,12 +26,13 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters/notify"
+	"github.com/waybill-dev/waybill/internal/clientip"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
 )
 
-// Config is what the environment says. It is read in this file and config_traces.go only, and every problem is reported at once.
+// Config is what the environment says. It is read in this package only, and every problem is reported at once.
 type Config struct {
 	Role string // the command: serve, web or work
 
@@ -44,6 +46,9 @@ type Config struct {
 	AdminEmail    string
 	AdminPass     string
 	BaseURL       string
+	Hosts         []string      // further names that the server answers to, in lower case; *.name for those below it, * for any
+	HSTS          time.Duration // how long browsers use TLS only; 0 for what they like
+	WriteTimeout  time.Duration // how long a reader may take for a portion of an answer; 0 for any time
 	Topics        []string
 	EgressAllow   []netip.Prefix
 	HostCreds     bool   // destinations may use the credentials of this machine
@@ -64,7 +69,10 @@ type Config struct {
 	MaxPayload    int
 	LogLevel      slog.Level
 	LogFormat     string // text or json
-	Proxies       []string
+	Proxies       clientip.Proxies
+	MaxConns      int              // connections at once; 0 for any number
+	MaxConnsFrom  int              // and from one address that is no proxy's; 0 for any number
+	ReadTimeout   time.Duration    // how long a request's header, and the first 8 KiB of its body, may take to arrive
 	SMTP          notify.SMTP      // without a server when SMTP_URL is not given; meant for notify.Env
 	OTLP          traces.Collector // without an address for no traces
 	LogsURL       linkTemplate     // where operators find an attempt's log lines; empty for nowhere
@@ -74,6 +82,8 @@ type Config struct {
 
 	NewAPIKey bool // the API key was made up just now
 	KeyInFile bool // the API key is kept in DataDir
+
+	BaseURLMissing bool // the environment does not say BASE_URL
 }
 
 // Private reports whether the process brings its own PostgreSQL.
@@ -162,16 +172,50 @@ func variables() []variable {
 			}
 			return nil
 		}},
-		{"TRUSTED_PROXIES", "", "addresses or CIDRs, comma-separated, whose X-Forwarded-For is believed", func(r *reader, v string) error {
-			r.Proxies = List(v)
-			for _, p := range r.Proxies {
-				if _, err := parsePrefix(p); err != nil {
+		{"ALLOWED_HOSTS", "", "further names that requests may ask for beside that of BASE_URL, comma-separated: waybill.internal, *.example.com; * for any", func(r *reader, v string) error { return r.setHosts(v) }},
+		{"HSTS_MAX_AGE", "8760h", "how long browsers that have seen an https BASE_URL use nothing but TLS for its host; 0s to say nothing", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 0, 2*8760*time.Hour)
+			r.HSTS = time.Duration(d)
+			return err
+		}},
+		{"WRITE_TIMEOUT", "30s", "a reader that takes less than 64 KiB of an answer, export or stream that waits for it in this time is cut off; 0s for never", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 0, 10*time.Minute)
+			r.WriteTimeout = time.Duration(d)
+			return err
+		}},
+		{"TRUSTED_PROXIES", "", "addresses or CIDRs, comma-separated, whose PROXY_HEADER is believed", func(r *reader, v string) error {
+			for _, s := range List(v) {
+				p, err := parsePrefix(s)
+				if err != nil {
 					return err
 				}
+				r.Proxies.Trusted = append(r.Proxies.Trusted, p)
 			}
 			return nil
 		}},
-		{"TOPICS", "", "catalogue of topics, comma-separated, also managed in the dashboard; empty: any topic", func(r *reader, v string) error { r.Topics = List(v); return nil }},
+		{"PROXY_HEADER", clientip.XForwardedFor, "header in which they name the caller: X-Forwarded-For or Forwarded (RFC 7239); the right-most address that is not a proxy's counts", func(r *reader, v string) error {
+			if v != clientip.XForwardedFor && v != clientip.Forwarded {
+				return errors.New("must be X-Forwarded-For or Forwarded")
+			}
+			r.Proxies.Header = v
+			return nil
+		}},
+		{"MAX_CONNECTIONS", "4096", "connections that web has at once; 0 for any number", func(r *reader, v string) error { return intIn(&r.MaxConns, v, 0, 1_000_000) }},
+		{"MAX_CONNECTIONS_PER_ADDRESS", "512", "of those, from one address (of IPv6, one /64) that is not in TRUSTED_PROXIES; 0 for any number", func(r *reader, v string) error {
+			return intIn(&r.MaxConnsFrom, v, 0, 1_000_000)
+		}},
+		{"READ_TIMEOUT", "20s", "how long a request may take to arrive; large bodies have a second more for every 16 KiB, and must not pause for half as long", func(r *reader, v string) error {
+			var d models.Duration
+			err := durationIn(&d, v, 100*time.Millisecond, 5*time.Minute)
+			r.ReadTimeout = time.Duration(d)
+			return err
+		}},
+		{"TOPICS", "", "catalogue of topics, comma-separated, also managed in the dashboard; empty: any topic", func(r *reader, v string) error {
+			r.Topics = List(v)
+			return models.CheckCatalogue(r.Topics)
+		}},
 		{"EGRESS_ALLOW", "", "CIDRs, comma-separated, that destinations may reach although private; serve with its private PostgreSQL allows loopback", func(r *reader, v string) error {
 			for _, s := range List(v) {
 				p, err := parsePrefix(s)
@@ -357,10 +401,15 @@ var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*/*$`)
 // that serve makes up are written to DataDir by Config.Secrets, not here.
 func ReadConfig(role string, env func(string) string) (*Config, error) {
 	c := &Config{Role: role}
+	files := &files{env: env}
+	env = files.get
 	r := &reader{c, env}
 	var problems []string
 	for _, v := range variables() {
 		value, name := lookUp(env, v.name)
+		if files.problems[name] != nil {
+			continue
+		}
 		if value == "" {
 			value = v.dflt
 		}
@@ -368,10 +417,13 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 			problems = append(problems, fmt.Sprintf("%s: %v", name, err))
 		}
 	}
-	if c.DatabaseURL == "" && role != "serve" && role != "doctor" {
+	for _, name := range slices.Sorted(maps.Keys(files.problems)) {
+		problems = append(problems, fmt.Sprintf("%s: %v", name, files.problems[name]))
+	}
+	if env("DATABASE_URL") == "" && role != "serve" && role != "doctor" && files.problems["DATABASE_URL"] == nil {
 		problems = append(problems, "DATABASE_URL: is required (only `waybill serve` brings its own PostgreSQL)")
 	}
-	if c.SecretKey == "" && (role == "web" || role == "work") {
+	if env("SECRET_KEY") == "" && (role == "web" || role == "work") && files.problems["SECRET_KEY"] == nil {
 		problems = append(problems, "SECRET_KEY: is required; make one with `openssl rand -base64 32` and give the same to every process")
 	}
 	if (c.AdminEmail == "") != (c.AdminPass == "") {
@@ -390,6 +442,7 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 		}
 	}
 	if c.BaseURL == "" {
+		c.BaseURLMissing = true
 		c.BaseURL = fmt.Sprintf("http://localhost:%d", c.Port)
 	}
 	if c.Private() && role == "serve" {
@@ -468,7 +521,8 @@ func (c *Config) Rules() models.Rules {
 // EnvExample is the text of .env.example.
 func EnvExample() string {
 	var b strings.Builder
-	b.WriteString("# Every variable that Waybill reads, with its default. Durations are written 10s, 5m, 6h.\n")
+	b.WriteString("# Every variable that Waybill reads, with its default. Durations are written 10s, 5m, 6h.\n" +
+		"# Each may be given as a file instead, which is for secrets: SECRET_KEY_FILE=/run/secrets/secret_key.\n")
 	for _, v := range variables() {
 		fmt.Fprintf(&b, "\n# %s\n#%s=%s\n", v.help, v.name, v.dflt)
 	}

@@ -45,7 +45,7 @@ func operatorVariables() []variable {
 }
 
 // Input is the destination that the environment asks for; nil for none.
-func (o *operatorEnv) Input() (*models.DestinationInput, error) {
+func (o *operatorEnv) Input() (models.DestinationPatch, error) {
 	sinks := []string{}
 	for _, s := range []string{"HTTP_URL", "AWS_SQS_QUEUE_URL", "GCP_PUBSUB_PROJECT_ID", "RABBITMQ_SERVER_URL"} {
 		if o.values[s] != "" {
@@ -58,33 +58,32 @@ func (o *operatorEnv) Input() (*models.DestinationInput, error) {
 	case len(sinks) != 1:
 		return nil, fmt.Errorf("OPERATOR_EVENTS_TOPICS: give exactly one of OPERATOR_EVENTS_HTTP_URL, …_AWS_SQS_QUEUE_URL, …_GCP_PUBSUB_PROJECT_ID and …_RABBITMQ_SERVER_URL, not %d", len(sinks))
 	}
-	id, name, topics := OperatorDestination, "From the environment", models.Topics(o.Topics)
-	in := &models.DestinationInput{ID: &id, Name: &name, Topics: &topics, Config: models.Values{}, Credentials: models.Values{}, Actor: "environment"}
-	put := func(to models.Values, key, variable string) {
+	config, credentials := map[string]string{}, map[string]string{}
+	patch := models.DestinationPatch{"id": OperatorDestination, "name": "From the environment", "topics": o.Topics, "config": config, "credentials": credentials}
+	put := func(to map[string]string, key, variable string) {
 		if v := o.values[variable]; v != "" {
-			to[key] = &v
+			to[key] = v
 		}
 	}
 	var typ string
 	switch sinks[0] {
 	case "HTTP_URL":
 		typ = "webhook"
-		put(in.Config, "url", "HTTP_URL")
-		put(in.Credentials, "secret", "HTTP_SIGNING_SECRET")
-		signature := "outpost"
-		in.Signature = &signature
+		put(config, "url", "HTTP_URL")
+		put(credentials, "secret", "HTTP_SIGNING_SECRET")
+		patch["signature"] = "outpost"
 	case "AWS_SQS_QUEUE_URL":
 		typ = "aws_sqs"
-		put(in.Config, "queue_url", "AWS_SQS_QUEUE_URL")
-		put(in.Config, "region", "AWS_SQS_REGION")
-		put(in.Config, "endpoint", "AWS_SQS_ENDPOINT")
-		put(in.Credentials, "key", "AWS_SQS_ACCESS_KEY_ID")
-		put(in.Credentials, "secret", "AWS_SQS_SECRET_ACCESS_KEY")
+		put(config, "queue_url", "AWS_SQS_QUEUE_URL")
+		put(config, "region", "AWS_SQS_REGION")
+		put(config, "endpoint", "AWS_SQS_ENDPOINT")
+		put(credentials, "key", "AWS_SQS_ACCESS_KEY_ID")
+		put(credentials, "secret", "AWS_SQS_SECRET_ACCESS_KEY")
 	case "GCP_PUBSUB_PROJECT_ID":
 		typ = "gcp_pubsub"
-		put(in.Config, "project_id", "GCP_PUBSUB_PROJECT_ID")
-		put(in.Config, "topic", "GCP_PUBSUB_TOPIC_ID")
-		put(in.Credentials, "service_account_json", "GCP_PUBSUB_CREDENTIALS")
+		put(config, "project_id", "GCP_PUBSUB_PROJECT_ID")
+		put(config, "topic", "GCP_PUBSUB_TOPIC_ID")
+		put(credentials, "service_account_json", "GCP_PUBSUB_CREDENTIALS")
 	case "RABBITMQ_SERVER_URL":
 		typ = "rabbitmq"
 		u, err := url.Parse(o.values["RABBITMQ_SERVER_URL"])
@@ -92,14 +91,13 @@ func (o *operatorEnv) Input() (*models.DestinationInput, error) {
 			return nil, fmt.Errorf("OPERATOR_EVENTS_RABBITMQ_SERVER_URL: must be like amqp://user:password@host:5672")
 		}
 		password, _ := u.User.Password()
-		user, tls, vhost := u.User.Username(), fmt.Sprint(u.Scheme == "amqps"), strings.TrimPrefix(u.Path, "/")
-		in.Config["server_url"], in.Config["tls"] = &u.Host, &tls
-		if vhost != "" {
-			in.Config["vhost"] = &vhost
+		config["server_url"], config["tls"] = u.Host, fmt.Sprint(u.Scheme == "amqps")
+		if vhost := strings.TrimPrefix(u.Path, "/"); vhost != "" {
+			config["vhost"] = vhost
 		}
-		in.Credentials["username"], in.Credentials["password"] = &user, &password
-		put(in.Config, "exchange", "RABBITMQ_EXCHANGE")
+		credentials["username"], credentials["password"] = u.User.Username(), password
+		put(config, "exchange", "RABBITMQ_EXCHANGE")
 	}
-	in.Type = &typ
-	return in, nil
+	patch["type"] = typ
+	return patch, nil
 }

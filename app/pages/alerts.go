@@ -31,12 +31,9 @@ func (a *Pages) alertsPage(ctx context.Context, p *pageCtx) error {
 		q.Set("status", models.AlertOpen)
 	}
 	v := views.Alerts{Page: p.alertFrame("Alerts"), Query: q, Now: time.Now()}
-	v.API = p.ownerCall("GET", "", queryOf(q, "status", "destination_id", "rule_id"), "alerts")
-	req := api.ListAlertsRequest{Tenant: p.tenantID()}
-	err := bindQuery(q, &req)
-	if err == nil {
-		v.List, err = a.AlertPage(ctx, p.call, &req, pageSize, 100)
-	}
+	v.API = p.ownerCall("GET", "", queryOf[api.ListAlertsRequest](q), "alerts")
+	var err error
+	v.List, err = found(ctx, p, q, api.ListAlertsRequest{Tenant: p.tenantID()}, a.FindAlerts)
 	if err == nil && len(v.List.Items) == 0 {
 		var rules []*models.AlertRule
 		if rules, err = a.Store.AlertRules(ctx, p.ownerScope(), p.tenantID()); err == nil {
@@ -143,15 +140,12 @@ func (a *Pages) mutePage(ctx context.Context, p *pageCtx) error {
 func (a *Pages) notificationsPage(ctx context.Context, p *pageCtx) error {
 	v := views.Notifications{Page: p.alertFrame("Notifications"), Query: p.query()}
 	v.Crumbs = []views.Crumb{{Label: "Alerts", URL: views.AlertsURL(p.tenantID())}}
-	v.API = p.ownerCall("GET", "", queryOf(v.Query, "channel_id", "status", "kind", "rule_id", "destination_id", "alert_id"), "notifications")
+	v.API = p.ownerCall("GET", "", queryOf[api.ListNotificationsRequest](v.Query), "notifications")
 	var err error
 	if v.Channels, err = a.Store.Channels(ctx, p.ownerScope(), p.tenantID()); err != nil {
 		return err
 	}
-	req := api.ListNotificationsRequest{Tenant: p.tenantID()}
-	if err = bindQuery(v.Query, &req); err == nil {
-		v.List, err = a.NotificationPage(ctx, p.call, &req, pageSize, 100)
-	}
+	v.List, err = found(ctx, p, v.Query, api.ListNotificationsRequest{Tenant: p.tenantID()}, a.FindNotifications)
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.NotificationsPage(v)) })
 }
 

@@ -4,16 +4,12 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
 )
-
-// auditNames are the conditions that the page of the audit log and the API have in common.
-var auditNames = []string{"tenant_id", "q", "action", "actor", "actor_type", "object", "outcome", "ip", "request_id", "since", "until", "dir"}
 
 // auditQuery is the query of the API for what the page's address asks; the page's own is changed as rangeStart does.
 func (p *pageCtx) auditQuery(q url.Values) (forAPI url.Values, since time.Time) {
@@ -29,10 +25,10 @@ func (a *Pages) auditLogPage(ctx context.Context, p *pageCtx) error {
 	v := views.Audit{Page: p.frame("Audit log", views.SectionAudit), Query: p.query()}
 	q, since := p.auditQuery(v.Query)
 	v.Since = since
-	v.API = apiCallOf("GET", "", "/audit", queryOf(q, append(slices.Clone(auditNames), "limit")...))
+	v.API = apiCallOf("GET", "", "/audit", queryOf[api.ListAuditRequest](q))
 	v.Export = url.Values{}
-	for _, n := range append(slices.Clone(auditNames[1:]), "range") {
-		if len(v.Query[n]) > 0 {
+	for _, n := range append(namesOf[api.ExportAuditRequest](), "range") {
+		if n != "tenant_id" && n != "format" && len(v.Query[n]) > 0 {
 			v.Export[n] = v.Query[n]
 		}
 	}
@@ -44,19 +40,10 @@ func (a *Pages) auditLogPage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	var stale bool
-	if v.List, stale, err = paged(ctx, p, q, a.auditList); stale {
+	if v.List, stale, err = paged(ctx, p, q, a.FindAudit); stale {
 		v.Notice = FirstPageNote
 	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.AuditPage(v)) })
-}
-
-// auditList reads entries by the API's parameters.
-func (a *Pages) auditList(ctx context.Context, p *pageCtx, q url.Values) (*models.Page[*models.AuditEntry], error) {
-	var req api.ListAuditRequest
-	if err := bindQuery(q, &req); err != nil {
-		return nil, err
-	}
-	return a.AuditPage(ctx, p.call, &req, pageSize, 100)
 }
 
 func (a *Pages) auditEntryPage(ctx context.Context, p *pageCtx) error {
@@ -99,12 +86,12 @@ func (a *Pages) activityPage(ctx context.Context, p *pageCtx) error {
 	}
 	v := views.Activity{Page: p.destinationFrame(d, "Activity"), Destination: d, Query: p.query()}
 	q := url.Values{"tenant_id": {p.tenant.ID}, "object": {d.ID}, "action": {"destination.*"}}
-	v.API = apiCallOf("GET", "", "/audit", queryOf(q, auditNames...))
+	v.API = apiCallOf("GET", "", "/audit", queryOf[api.ListAuditRequest](q))
 	for _, n := range []string{"limit", "next", "prev"} {
 		q[n] = v.Query[n]
 	}
 	var stale bool
-	if v.List, stale, err = paged(ctx, p, q, a.auditList); stale {
+	if v.List, stale, err = paged(ctx, p, q, a.FindAudit); stale {
 		v.Flash = &views.Flash{Tone: views.ToneInfo, Text: FirstPageNote}
 	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.ActivityPage(v)) })

@@ -20,7 +20,8 @@ import (
 func (a *Pages) newDestinationPage(ctx context.Context, p *pageCtx) error {
 	typ := p.Query("type")
 	if r := adapters.Lookup(typ); r != nil {
-		v, err := a.newForm(ctx, p, r, views.Form{Values: views.NewDestinationValues(r, a.Store.WebhookDefaults(p.tenant))})
+		config, beside := a.Store.TypeDefaults(p.tenant, r.Spec.Name)
+		v, err := a.newForm(ctx, p, r, views.Form{Values: views.NewDestinationValues(r, config, beside)})
 		if err != nil {
 			return err
 		}
@@ -90,8 +91,7 @@ func (a *Pages) createDestinationPage(ctx context.Context, p *pageCtx) error {
 		v.Preview, v.Invalid = preview, e != nil
 		return p.render(ctx, status, views.DestinationFormPage(v))
 	}
-	var in models.DestinationInput
-	err := readDestination(form, r, nil, &in)
+	in, err := readDestination(form, r, nil)
 	if err == nil && then == views.ThenPreview {
 		return again(http.StatusOK, nil, policyOf(in))
 	}
@@ -102,10 +102,8 @@ func (a *Pages) createDestinationPage(ctx context.Context, p *pageCtx) error {
 	}
 	var reply *api.Reply
 	if err == nil {
-		in.Type = &r.Spec.Name
-		off := then == views.ThenDisabled
-		in.Disabled = &off
-		reply, err = a.CreateDestination(ctx, p.call, &api.CreateDestinationRequest{Tenant: p.tenant.ID, Body: in})
+		in["type"] = r.Spec.Name
+		reply, err = a.CreateDestination(ctx, p.call, &api.CreateDestinationRequest{Tenant: p.tenant.ID, Body: in, Disabled: then == views.ThenDisabled})
 	}
 	if err != nil {
 		if e := api.Refusal(err); e != nil {
@@ -125,7 +123,7 @@ func (a *Pages) createDestinationPage(ctx context.Context, p *pageCtx) error {
 }
 
 // showTransform makes what the form's transform makes of the newest event of the form's topics.
-func (a *Pages) showTransform(ctx context.Context, p *pageCtx, form views.Form, in models.DestinationInput) (*views.Transformed, error) {
+func (a *Pages) showTransform(ctx context.Context, p *pageCtx, form views.Form, in models.DestinationPatch) (*views.Transformed, error) {
 	source := strings.TrimSpace(form.Value("transform"))
 	if source == "" {
 		return nil, models.Invalid("transform", "is empty, so that the payload is sent as it is")
@@ -134,11 +132,7 @@ func (a *Pages) showTransform(ctx context.Context, p *pageCtx, form views.Form, 
 	if err != nil {
 		return nil, models.FilterError("transform", err)
 	}
-	var topics []string
-	if in.Topics != nil {
-		topics = *in.Topics
-	}
-	list, err := a.Store.RecentEvents(ctx, p.call.Scope(), topics, 1)
+	list, err := a.Store.RecentEvents(ctx, p.call.Scope(), in.Fields().Topics, 1)
 	if err != nil || len(list) == 0 {
 		return &views.Transformed{}, err
 	}
@@ -146,11 +140,11 @@ func (a *Pages) showTransform(ctx context.Context, p *pageCtx, form views.Form, 
 	return &views.Transformed{EventID: out.EventID, Body: out.Body, Problem: out.Error}, nil
 }
 
-func policyOf(in models.DestinationInput) *models.RetryPolicy {
-	if in.Retry == nil {
-		return &models.RetryPolicy{}
+func policyOf(in models.DestinationPatch) *models.RetryPolicy {
+	if p := in.Fields().Retry; p != nil {
+		return p
 	}
-	return in.Retry
+	return &models.RetryPolicy{}
 }
 
 func (a *Pages) settingsForm(ctx context.Context, p *pageCtx, d *models.Destination, form views.Form) (views.DestinationForm, error) {
@@ -158,13 +152,13 @@ func (a *Pages) settingsForm(ctx context.Context, p *pageCtx, d *models.Destinat
 	if v.Type == nil {
 		return v, &models.Error{Kind: models.KindConflict, Message: "This build of Waybill lacks the destination type " + d.Type + "."}
 	}
-	v.API = apiCallOf("PATCH", indented(map[string]any{"name": d.Title(), "topics": models.Topics(d.Topics)}), destinationTail(d))
+	v.API = apiCallOf("PATCH", indented(map[string]any{"name": d.Title(), "topics": d.Topics}), destinationTail(d))
 	var err error
 	if v.Limits, err = a.Store.Limits(ctx, a.Store.Pool, p.tenant.Key); err != nil {
 		return v, err
 	}
 	v.Topics, err = a.Store.TopicCatalogue(ctx)
-	v.Open = d.Retry != nil || d.TimeoutMS != nil || d.MaxInFlight != nil || d.ManualRetryLimit != nil || d.ManualRetriesPerHour != nil || d.DisableAfter != nil || d.Signature != "" || d.Format != "" || d.Ordered || d.RatePerSecond != nil || len(d.Metadata)+len(d.DeliveryMetadata) > 0
+	v.Open = d.Adjusted()
 	return v, err
 }
 
@@ -202,8 +196,7 @@ func (a *Pages) saveDestination(ctx context.Context, p *pageCtx) error {
 		_, err := a.settingsForm(ctx, p, d, form)
 		return err
 	}
-	var in models.DestinationInput
-	err = readDestination(form, r, d, &in)
+	in, err := readDestination(form, r, d)
 	if err == nil && form.Value("then") == views.ThenPreview {
 		return again(http.StatusOK, nil, policyOf(in))
 	}
@@ -234,8 +227,8 @@ func (a *Pages) saveDestination(ctx context.Context, p *pageCtx) error {
 // readDestination turns the form into the body of the API's request and lets the API's parser read it, so that both find
 // the same mistakes. d is nil for a new destination; then what was left empty is left out. Otherwise it is taken away,
 // but for credentials that are never shown: empty, they stay as they are.
-func readDestination(form views.Form, r *adapters.Registration, d *models.Destination, in *models.DestinationInput) error {
-	body := map[string]any{"name": strings.TrimSpace(form.Value("name")), "topics": formTopics(form),
+func readDestination(form views.Form, r *adapters.Registration, d *models.Destination) (models.DestinationPatch, error) {
+	body := map[string]any{"topics": formTopics(form),
 		"config": formFields(form, "config", r.Spec.Config, d), "credentials": formFields(form, "credentials", r.Spec.Credentials, d)}
 	var deliveryMetadata, metadata map[string]string
 	if d != nil {
@@ -244,14 +237,12 @@ func readDestination(form views.Form, r *adapters.Registration, d *models.Destin
 	body["delivery_metadata"] = formPairs(form, "delivery_metadata", deliveryMetadata)
 	body["metadata"] = formPairs(form, "metadata", metadata)
 	body["retry"] = formRetry(form)
-	body["timeout"] = orElse(form.Value("timeout"), "0")
-	for _, name := range []string{"max_in_flight", "manual_retry_limit", "manual_retries_per_hour"} {
-		body[name] = formNumber(orElse(form.Value(name), "0"))
-	}
-	if v := strings.TrimSpace(form.Value("disable_after")); v != "" {
-		body["disable_after"] = formNumber(v)
-	} else if d != nil {
-		body["disable_after"] = nil
+	for _, f := range models.DestinationFieldList() {
+		if typed, given := form.Values[f.Name]; f.Kind == models.BooleanField {
+			body[f.Name] = form.Has(f.Name, "true")
+		} else if given && f.Kind != models.CompoundField {
+			body[f.Name] = formPlain(f, typed[0])
+		}
 	}
 	if f := formFilter(form.Value("filter")); f != "" || d != nil && views.HasFilter(d) {
 		body["filter"] = f
@@ -268,16 +259,32 @@ func readDestination(form views.Form, r *adapters.Registration, d *models.Destin
 			body["rate_limit"] = map[string]any{"per_second": formNumber(v)}
 		}
 	}
-	for _, name := range []string{"signature", "format"} {
-		if v, given := form.Values[name]; given {
-			body[name] = v[0]
+	for _, f := range r.Spec.Beside {
+		if typed, given := form.Values[f.Key]; given {
+			body[f.Key] = typed[0]
 		}
 	}
 	b, err := json.Marshal(body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return api.DecodeJSON(b, reflect.ValueOf(in).Elem(), false)
+	var in models.DestinationPatch
+	err = api.DecodeJSON(b, reflect.ValueOf(&in).Elem(), false)
+	return in, err
+}
+
+// formPlain is what was typed into the control of a plain field, as JSON has it. What is empty is null.
+func formPlain(f models.Field, typed string) any {
+	typed = strings.TrimSpace(typed)
+	switch {
+	case typed == "":
+		return nil
+	case f.Kind == models.NumberField || f.Kind == models.DecimalField:
+		return formNumber(typed)
+	case f.Kind == models.WordsField:
+		return words(typed)
+	}
+	return typed
 }
 
 func orElse(s, otherwise string) string {

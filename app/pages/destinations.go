@@ -18,11 +18,12 @@ import (
 func (a *Pages) destinationsPage(ctx context.Context, p *pageCtx) error {
 	v := views.Destinations{Page: p.frame("Destinations", views.SectionDestinations), Query: p.query(), Types: adapters.All(), Any: true,
 		Echo: adapters.Lookup("echo") != nil}
-	v.API = apiCallOf("GET", "", "/tenants/", url.PathEscape(p.tenant.ID), "/destinations", queryOf(v.Query, "type", "topics", "state", "q"))
+	v.API = apiCallOf("GET", "", "/tenants/", url.PathEscape(p.tenant.ID), "/destinations", queryOf[api.ListDestinationsRequest](v.Query))
 	var req api.ListDestinationsRequest
 	err := bindQuery(v.Query, &req)
 	if err == nil {
-		v.List, err = a.Store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{Types: req.Types, Topics: req.Topics, State: req.State, Text: strings.TrimSpace(req.Text)})
+		req.Text = strings.TrimSpace(req.Text)
+		v.List, err = a.Store.Destinations(ctx, p.call.Scope(), p.tenant.ID, req.DestinationQuery)
 	}
 	if err == nil && len(v.List) == 0 {
 		all, aerr := a.Store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
@@ -131,8 +132,8 @@ func (a *Pages) destinationPage(ctx context.Context, p *pageCtx) error {
 	if d.Retry != nil {
 		v.Policy = d.Retry.Or(a.Store.Retry)
 	}
-	if d.TimeoutMS != nil {
-		v.Timeout = time.Duration(*d.TimeoutMS) * time.Millisecond
+	if d.Timeout != nil {
+		v.Timeout = time.Duration(*d.Timeout)
 	}
 	if v.Limits, err = a.Store.LimitsOf(ctx, d); err != nil {
 		return err
@@ -194,26 +195,13 @@ func (a *Pages) destinationDeliveriesPage(ctx context.Context, p *pageCtx) error
 	v.Since = since
 	q.Set("tenant_id", p.tenant.ID)
 	q.Set("destination_id", d.ID)
-	v.API = apiCallOf("GET", "", "/deliveries", queryOf(q, listNames...))
+	v.API = apiCallOf("GET", "", "/deliveries", queryOf[api.ListDeliveriesRequest](q))
 	var stale bool
-	if v.List, stale, err = paged(ctx, p, q, a.deliveryList); stale {
+	if v.List, stale, err = paged(ctx, p, q, a.FindDeliveries); stale {
 		v.Flash = &views.Flash{Tone: views.ToneInfo, Text: FirstPageNote}
 	}
 	if err == nil {
 		name([]*models.Destination{d}, v.List.Items)
 	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.DestinationDeliveriesPage(v)) })
-}
-
-// deliveryList reads deliveries by the API's parameters.
-func (a *Pages) deliveryList(ctx context.Context, p *pageCtx, q url.Values) (*models.Page[*models.Delivery], error) {
-	var req api.ListDeliveriesRequest
-	if err := bindQuery(q, &req); err != nil {
-		return nil, err
-	}
-	dq, err := req.Query(pageSize, 100)
-	if err != nil {
-		return nil, err
-	}
-	return a.Store.Deliveries(ctx, p.call.Scope(), dq)
 }

@@ -12,16 +12,12 @@ import (
 	"github.com/waybill-dev/waybill/views"
 )
 
-// listNames are the parameters of lists of events and deliveries that pages and the API have in common.
-var listNames = []string{"tenant_id", "q", "status", "destination_id", "topic", "code", "error_class", "since", "until", "received[gte]", "received[gt]", "received[lte]", "received[lt]",
-	"time[gte]", "time[gt]", "time[lte]", "time[lt]", "order_by", "dir", "limit"}
-
 func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 	v := views.Events{Page: p.frame("Events", views.SectionEvents), Query: p.query(), Retention: a.Cfg.Retention, Any: true}
 	q, since := rangeStart(v.Query, time.Now())
 	v.Since = since
 	q.Set("tenant_id", p.tenant.ID)
-	v.API = apiCallOf("GET", "", "/events", queryOf(q, listNames...))
+	v.API = apiCallOf("GET", "", "/events", queryOf[api.ListEventsRequest](q))
 	list, err := a.Store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
 	if err != nil {
 		return err
@@ -33,7 +29,7 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	var stale bool
-	if v.List, stale, err = paged(ctx, p, q, a.eventList); stale {
+	if v.List, stale, err = paged(ctx, p, q, a.FindEvents); stale {
 		v.Notice = FirstPageNote
 	}
 	if err == nil && len(v.List.Items) == 0 {
@@ -44,19 +40,6 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 		v.Any = len(any.Items) > 0
 	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.EventsPage(v)) })
-}
-
-// eventList reads events by the API's parameters.
-func (a *Pages) eventList(ctx context.Context, p *pageCtx, q url.Values) (*models.Page[*models.Event], error) {
-	var req api.ListEventsRequest
-	if err := bindQuery(q, &req); err != nil {
-		return nil, err
-	}
-	eq, err := req.Query(pageSize, 100)
-	if err != nil {
-		return nil, err
-	}
-	return a.Store.Events(ctx, p.call.Scope(), eq)
 }
 
 func (a *Pages) eventPage(ctx context.Context, p *pageCtx) error {

@@ -251,7 +251,7 @@ func (a *Pages) saveFilter(ctx context.Context, p *pageCtx, d *models.Destinatio
 		}
 	}
 	p.call.IfMatch = st.version
-	_, err = a.UpdateDestination(ctx, p.call, &api.UpdateDestinationRequest{Tenant: p.tenant.ID, Destination: d.ID, Body: models.DestinationInput{Filter: now.stored}})
+	_, err = a.UpdateDestination(ctx, p.call, &api.UpdateDestinationRequest{Tenant: p.tenant.ID, Destination: d.ID, Body: models.DestinationPatch{"filter": now.stored}})
 	if e := api.Refusal(err); err != nil && e != nil {
 		if e.Kind == models.KindStale {
 			st.version = strconv.FormatInt(d.Version, 10)

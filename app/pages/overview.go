@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
 )
@@ -36,7 +37,7 @@ func (a *Pages) overviewPage(ctx context.Context, p *pageCtx) error {
 	}
 	v := views.Overview{Page: p.frame("Overview", views.SectionOverview), Period: views.RangeName(span), Range: span}
 	since := time.Now().UTC().Add(-ranges[span])
-	v.API = apiCallOf("GET", "", "/deliveries", queryOf(url.Values{"tenant_id": {p.tenant.ID}, "status": {models.StatusFailed}, "since": {since.Format(time.RFC3339)}}, "tenant_id", "status", "since"))
+	v.API = apiCallOf("GET", "", "/deliveries", queryOf[api.ListDeliveriesRequest](url.Values{"tenant_id": {p.tenant.ID}, "status": {models.StatusFailed}, "since": {since.Format(time.RFC3339)}}))
 	list, err := a.Store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
 	if err != nil {
 		return err
@@ -113,7 +114,8 @@ func (a *Pages) numbers(ctx context.Context, p *pageCtx, since time.Time, v *vie
 		{models.StatusRetrying, overviewCount, views.Number{Label: "Retrying", Tone: views.ToneWarn, Icon: "rotate-ccw"}},
 		{models.StatusHeld, overviewCount, views.Number{Label: "Held", Tone: views.ToneHold, Icon: "pause"}},
 	} {
-		page, err := a.Store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Statuses: []string{n.status}, Since: since, Page: models.PageQuery{Limit: n.limit}})
+		page, err := a.Store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Statuses: []string{n.status},
+			ReceivedSpan: models.ReceivedSpan{Since: since}, Page: models.PageQuery{Limit: n.limit}})
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@
 package pages
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/base64"
@@ -9,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/a-h/templ"
@@ -57,7 +57,6 @@ const csp = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 's
 // Pages is the dashboard: another face of the API's use cases.
 type Pages struct {
 	*api.API
-	logins attemptLimiter
 }
 
 // New makes the dashboard, whose pages also show what goes wrong outside of the API.
@@ -73,8 +72,15 @@ func (a *Pages) Mount(f *fiber.App) {
 		f.Add(r.Method, r.Path, a.guardPage, func(c *fiber.Ctx) error {
 			ctx, cancel := api.CallContext()
 			defer cancel()
-			call := &api.Call{RequestID: api.RequestID(c), IP: c.IP(), Page: true, Actor: &models.Actor{}}
-			return r.handler(models.WithAsker(ctx, call.Asker()), &pageCtx{Ctx: c, app: a, call: call})
+			body, err := a.receive(c, api.MaxForm)
+			defer body.Done(c)
+			if err != nil {
+				return err
+			}
+			call := &api.Call{RequestID: api.RequestID(c), IP: a.Client(c).String(), Page: true, Actor: &models.Actor{}}
+			return a.WhileAnswering(models.WithAsker(ctx, call.Asker()), c, func(ctx context.Context) error {
+				return r.handler(ctx, &pageCtx{Ctx: c, app: a, call: call})
+			})
 		})
 	}
 	for _, r := range a.PageRoutes() {
@@ -82,13 +88,25 @@ func (a *Pages) Mount(f *fiber.App) {
 	}
 }
 
-// guardPage sets the headers of pages and refuses requests that another site made a browser send.
-func (a *Pages) guardPage(c *fiber.Ctx) error {
+// pageHeaders sets the headers that every page has, also one that tells of an error. What answers a form may hold what was
+// typed into it, or a secret that is shown once: no browser keeps it.
+func pageHeaders(c *fiber.Ctx) {
 	c.Set(fiber.HeaderContentSecurityPolicy, csp)
 	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
 	c.Set(fiber.HeaderCacheControl, "private, no-cache")
+	if !reads(c) {
+		c.Set(fiber.HeaderCacheControl, "no-store")
+	}
 	c.Set(fiber.HeaderVary, "Cookie, HX-Request")
-	if c.Method() == http.MethodGet || c.Method() == http.MethodHead || sameOrigin(c) {
+}
+
+// reads reports whether a request changes nothing.
+func reads(c *fiber.Ctx) bool { return c.Method() == http.MethodGet || c.Method() == http.MethodHead }
+
+// guardPage sets the headers of pages and refuses requests that another site made a browser send.
+func (a *Pages) guardPage(c *fiber.Ctx) error {
+	pageHeaders(c)
+	if reads(c) || sameOrigin(c) {
 		return c.Next()
 	}
 	return &models.Error{Kind: models.KindForbidden, Message: "This request came from another site and was not carried out. Go back and try again from the dashboard itself."}
@@ -111,9 +129,16 @@ func sameOrigin(c *fiber.Ctx) bool {
 
 // asPage mounts a page handler for those who have logged in and may use it.
 func (a *Pages) asPage(r pageRoute) fiber.Handler {
+	show := a.showPage(r)
 	return func(c *fiber.Ctx) error {
 		ctx, cancel := api.CallContext()
 		defer cancel()
+		return a.WhileAnswering(ctx, c, func(ctx context.Context) error { return show(ctx, c) })
+	}
+}
+
+func (a *Pages) showPage(r pageRoute) func(ctx context.Context, c *fiber.Ctx) error {
+	return func(ctx context.Context, c *fiber.Ctx) error {
 		actor, err := a.viewer(ctx, c)
 		if err != nil {
 			return err
@@ -121,7 +146,7 @@ func (a *Pages) asPage(r pageRoute) fiber.Handler {
 		if actor == nil {
 			return a.toLogin(ctx, c)
 		}
-		p := &pageCtx{Ctx: c, app: a, call: &api.Call{Actor: actor, RequestID: api.RequestID(c), IP: c.IP(), Page: true}}
+		p := &pageCtx{Ctx: c, app: a, call: &api.Call{Actor: actor, RequestID: api.RequestID(c), IP: a.Client(c).String(), Page: true}}
 		if err := api.Allow(actor, r.Perm); err != nil {
 			return err
 		}
@@ -136,6 +161,11 @@ func (a *Pages) asPage(r pageRoute) fiber.Handler {
 		} else if actor.TenantID != "" && r.Path != views.HomeURL() && r.Path != views.LogoutURL() && r.Path != views.PreferencesURL() {
 			return &models.Error{Kind: models.KindForbidden, Message: "This page is for the operators of this server."}
 		}
+		body, err := a.receive(c, a.MaxBody())
+		defer body.Done(c)
+		if err != nil {
+			return err
+		}
 		if r.Method == http.MethodGet && (p.tenant != nil || actor.TenantID == "") {
 			if p.alerts, err = a.Store.OpenAlerts(ctx, p.call.Actor.Scope, views.MaxAlerts+1); err != nil {
 				return err
@@ -143,6 +173,15 @@ func (a *Pages) asPage(r pageRoute) fiber.Handler {
 		}
 		return r.handler(models.WithAsker(ctx, p.call.Asker()), p)
 	}
+}
+
+// receive reads a form, of at most limit bytes.
+func (a *Pages) receive(c *fiber.Ctx, limit int) (api.Received, error) {
+	body, err := a.Receive(c, limit)
+	if err == nil && bytes.HasPrefix(c.Request().Header.ContentType(), []byte(fiber.MIMEApplicationForm)) && !api.Readable(api.Unescaped(c.Request().Body())) {
+		err = &models.Error{Kind: models.KindMalformed, Message: "The form holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
+	}
+	return body, err
 }
 
 // Params is a part of the page's address that stands for an id.
@@ -263,52 +302,4 @@ func (a *Pages) ServeStatic(c *fiber.Ctx) error {
 		return c.Send(f.Gzip)
 	}
 	return c.Send(f.Body)
-}
-
-// attemptLimiter bounds how often a password may be tried, by address and by account.
-type attemptLimiter struct {
-	mu sync.Mutex
-	m  map[string]*tries
-}
-
-type tries struct {
-	n     int
-	until time.Time // when the count starts anew
-}
-
-const (
-	MaxTries  = 10
-	tryWindow = 10 * time.Minute
-)
-
-// allow counts a try under each key and returns when the next is possible, or the zero time when this one is. again says
-// that one before was refused already.
-func (l *attemptLimiter) allow(now time.Time, keys ...string) (wait time.Time, again bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.m == nil || len(l.m) > 10_000 {
-		l.m = map[string]*tries{}
-	}
-	for _, k := range keys {
-		t := l.m[k]
-		if t == nil || now.After(t.until) {
-			t = &tries{until: now.Add(tryWindow)}
-			l.m[k] = t
-		}
-		t.n++
-		if t.n > MaxTries && t.until.After(wait) {
-			wait = t.until
-		}
-		again = again || t.n > MaxTries+1
-	}
-	return wait, again
-}
-
-// forget takes the tries under the keys back, after one has succeeded.
-func (l *attemptLimiter) forget(keys ...string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, k := range keys {
-		delete(l.m, k)
-	}
 }

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -17,16 +18,11 @@ import (
 
 func (a *Pages) retriesPage(ctx context.Context, p *pageCtx) error {
 	v := views.Retries{Page: p.frame("Retries", views.SectionRetries), Query: p.query()}
-	q := url.Values{"tenant_id": {p.tenant.ID}, "status": v.Query["status"]}
-	v.API = apiCallOf("GET", "", "/retries", queryOf(q, "tenant_id", "status"))
-	var req api.ListRetriesRequest
-	err := bindQuery(v.Query, &req)
-	if err == nil {
-		var page models.PageQuery
-		if page, err = req.Query(pageSize, 100); err == nil {
-			v.List, err = a.Store.BulkRetries(ctx, p.call.Scope(), models.BulkQuery{Statuses: req.Statuses, Page: page})
-		}
-	}
+	q := maps.Clone(v.Query)
+	q.Set("tenant_id", p.tenant.ID)
+	v.API = apiCallOf("GET", "", "/retries", queryOf[api.ListRetriesRequest](q))
+	var err error
+	v.List, err = found(ctx, p, q, api.ListRetriesRequest{}, a.FindRetries)
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.RetriesPage(v)) })
 }
 

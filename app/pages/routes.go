@@ -22,7 +22,8 @@ func (a *Pages) publicPages() []pageRoute {
 		{post, views.SetupURL(), "", nil, a.doSetup},
 		{get, views.LoginURL(), "", nil, a.loginPage},
 		{post, views.LoginURL(), "", nil, a.doLogin},
-		{get, "/p/:token", "", nil, a.usePortalLink},
+		{get, views.PortalURL(":token"), "", nil, a.portalPage},
+		{post, views.PortalURL(":token"), "", nil, a.usePortalLink},
 		{get, views.UnsubscribeURL(":token"), "", nil, a.unsubscribePage},
 		{post, views.UnsubscribeURL(":token"), "", nil, a.doUnsubscribe},
 		{post, views.PreferencesURL(), "", nil, a.setPreferences},
@@ -153,6 +154,8 @@ func (a *Pages) galleryPage(ctx context.Context, p *pageCtx) error {
 func (a *Pages) errorPage(c *fiber.Ctx, e *models.Error, id string) error {
 	ctx, cancel := api.CallContext()
 	defer cancel()
+	pageHeaders(c)
+	c.Set(fiber.HeaderCacheControl, "no-store")
 	p := &pageCtx{Ctx: c, app: a, call: &api.Call{RequestID: id, Actor: &models.Actor{}}}
 	v := views.Problem{Status: e.Status(), Message: e.Message, RequestID: id}
 	if len(e.Fields) > 0 {

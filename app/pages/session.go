@@ -17,6 +17,7 @@ func (a *Pages) setupPage(ctx context.Context, p *pageCtx) error {
 	if err := a.setupOpen(ctx); err != nil {
 		return err
 	}
+	p.Set("Cache-Control", "no-store") // its address may hold the code
 	return p.render(ctx, http.StatusOK, views.SetupPage(views.Setup{Page: p.frame("Set up Waybill", ""),
 		Form: views.Form{Values: map[string][]string{"code": {p.Query("code")}}}}))
 }
@@ -40,10 +41,12 @@ func (a *Pages) doSetup(ctx context.Context, p *pageCtx) error {
 		if form.Err = api.Refusal(err); form.Err == nil {
 			return err
 		}
+		p.sayWhen(form.Err)
 		return p.render(ctx, form.Err.Status(), views.SetupPage(views.Setup{Page: refused(p.frame("Set up Waybill", "")), Form: form}))
 	}
-	if _, err := p.limitTries("setup:" + p.IP()); err != nil {
-		return err
+	try, _, err := a.Store.BeginLogin(ctx, models.LoginFrom{Purpose: "setup-", Network: p.network()})
+	if err != nil {
+		return again(err)
 	}
 	ok, err := a.Store.CheckSetupCode(ctx, strings.TrimSpace(form.Value("code")))
 	if err != nil {
@@ -52,11 +55,16 @@ func (a *Pages) doSetup(ctx context.Context, p *pageCtx) error {
 	if !ok {
 		return again(models.Invalid("code", "is not the one in the server's log"))
 	}
+	if err := a.Store.LoginSucceeded(ctx, try); err != nil {
+		return err
+	}
 	u, token, err := a.Store.SetUp(ctx, models.UserInput{Name: form.Value("name"), Email: form.Value("email"), Password: form.Value("password")})
 	if err != nil {
 		return again(err)
 	}
-	a.logins.forget("setup:" + p.IP())
+	if err := p.rememberBrowser(u.Email); err != nil {
+		return err
+	}
 	p.setCookie(SessionCookie, token, models.SessionLength)
 	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}, UserID: u.ID}
 	ctx = models.WithAsker(ctx, p.call.Asker())
@@ -88,8 +96,7 @@ func (a *Pages) loginPage(ctx context.Context, p *pageCtx) error {
 func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 	form := p.form()
 	email := strings.ToLower(strings.TrimSpace(form.Value("email")))
-	keys := []string{"ip:" + p.IP(), "email:" + email}
-	again, err := p.limitTries(keys...)
+	try, again, err := a.Store.BeginLogin(ctx, models.LoginFrom{Account: email, Network: p.network(), Browser: p.knownBrowser(email)})
 	var u *models.User
 	if err == nil {
 		u, err = a.Store.Login(ctx, email, form.Value("password"))
@@ -106,9 +113,15 @@ func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 			p.call.Actor = &models.Actor{}
 		}
 		delete(form.Values, "password")
+		p.sayWhen(form.Err)
 		return p.render(ctx, form.Err.Status(), views.LoginPage(views.Login{Page: refused(p.frame("Log in", "")), Form: form}))
 	}
-	a.logins.forget(keys...)
+	if err := a.Store.LoginSucceeded(ctx, try); err != nil {
+		return err
+	}
+	if err := p.rememberBrowser(u.Email); err != nil {
+		return err
+	}
 	token, err := a.Store.StartSession(ctx, u)
 	if err != nil {
 		return err
@@ -125,18 +138,6 @@ func loginName(typed string) string {
 	return typed
 }
 
-// limitTries counts a try of a password or code and says when the next is possible, if this one is not. again says that
-// this was said before: such tries are not worth an entry of the audit log each, which anybody could fill with them.
-func (p *pageCtx) limitTries(keys ...string) (again bool, err error) {
-	now := time.Now()
-	wait, again := p.app.logins.allow(now, keys...)
-	if wait.IsZero() {
-		return false, nil
-	}
-	return again, &models.Error{Kind: models.KindLimited, RetryAfter: wait.Sub(now),
-		Message: "Too many tries. Try again after " + wait.UTC().Format("15:04") + " UTC."}
-}
-
 func (a *Pages) logout(ctx context.Context, p *pageCtx) error {
 	if err := a.Store.EndSession(ctx, p.Cookies(SessionCookie)); err != nil {
 		return err
@@ -145,7 +146,23 @@ func (a *Pages) logout(ctx context.Context, p *pageCtx) error {
 	return p.done(views.LoginURL(), said("You have logged out."))
 }
 
-// usePortalLink exchanges a single-use link for a session of one tenant, and leads to an address without the token.
+// portalPage asks whoever followed a portal link to open the dashboard with a button. Opening the page changes nothing:
+// programs that scan mails and chats open the links in them, and would use up one that can be used once.
+func (a *Pages) portalPage(ctx context.Context, p *pageCtx) error {
+	p.Set("Cache-Control", "no-store")
+	token := p.Params("token")
+	tenant, theme, err := a.Store.PortalLink(ctx, token)
+	if err != nil {
+		return err
+	}
+	v := views.Portal{Page: p.frame("Open the dashboard", ""), Tenant: tenant, Action: views.PortalURL(token)}
+	if theme != "" {
+		v.Theme = theme
+	}
+	return p.render(ctx, http.StatusOK, views.PortalPage(v))
+}
+
+// usePortalLink exchanges a link for a session of one tenant, and leads to an address without the token.
 func (a *Pages) usePortalLink(ctx context.Context, p *pageCtx) error {
 	p.Set("Referrer-Policy", "no-referrer")
 	p.Set("Cache-Control", "no-store")

@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -85,6 +86,9 @@ func Nullable(s *Schema) *Schema {
 //
 //	doc:"What it is, in a sentence with 'code' between apostrophes."
 //	api:"required,null,min=1,max=1000,default=100,enum=a|b,schema=Name,type=string,format=uri,example=x"
+//
+// Of fields that are in answers and requests alike, indoc and in are the same for requests only, where that is something else, and
+// limits:"1..1000" is the least and the most that requests may say.
 //
 // In requests, fields with "required" must be there. In answers, fields without omitempty are always there; pointers
 // among them, and fields with "null", may be null. The parts of the api tag are separated by commas, so values have none.
@@ -211,7 +215,11 @@ func (r *Reflector) fields(s *Schema, t reflect.Type, side Side, parent string, 
 		if name == "" || shadow[name] {
 			continue
 		}
-		tag := ParseTag(f.Tag.Get("api"))
+		tag, doc := ParseTag(f.Tag.Get("api")), f.Tag.Get("doc")
+		if side == Request {
+			maps.Copy(tag, requestTag(f))
+			doc = cmp.Or(f.Tag.Get("indoc"), doc)
+		}
 		field := tag.Apply(r.Of(f.Type, side, parent+upper(name)))
 		if side == Request && tag.Has("required") || side == Answer && !omit {
 			s.Required = append(s.Required, name)
@@ -219,12 +227,25 @@ func (r *Reflector) fields(s *Schema, t reflect.Type, side Side, parent string, 
 		if tag.Has("null") || side == Answer && !omit && f.Type.Kind() == reflect.Pointer {
 			field = Nullable(field)
 		}
-		field = Described(field, f.Tag.Get("doc"))
+		field = Described(field, doc)
 		if side == Request && field.Default != nil {
 			field = DefaultInWords(field)
 		}
 		s.Properties.Set(name, field)
 	}
+}
+
+// requestTag is what holds for a field in requests only: its in tag, and the limits of numbers.
+func requestTag(f reflect.StructField) FieldTag {
+	tag := ParseTag(f.Tag.Get("in"))
+	t := f.Type
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if low, high, ok := strings.Cut(f.Tag.Get("limits"), ".."); ok && (t.Kind() == reflect.Int || t.Kind() == reflect.Float64) {
+		tag["min"], tag["max"] = low, high
+	}
+	return tag
 }
 
 func embedded(f reflect.StructField) bool { return f.Anonymous && f.Tag.Get("json") == "" }

@@ -36,5 +36,5 @@ func Running(dir string) (url string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return connURL(password, port, database), nil
+	return connURL(password, "", port, database), nil
 }

@@ -213,6 +213,9 @@ func (c *cluster) launch(ctx context.Context, lock *os.File) (*Server, error) {
 		return nil, err
 	}
 	defer logFile.Close() // the server has its own copy of the descriptor
+	if err := c.removeSockets(); err != nil {
+		return nil, err
+	}
 	for deadline := time.Now().Add(goneTimeout); ; {
 		port, err := freePort(ctx)
 		if err != nil {
@@ -230,10 +233,10 @@ func (c *cluster) launch(ctx context.Context, lock *os.File) (*Server, error) {
 		}
 		err = c.awaitReady(ctx, process)
 		if err == nil {
-			err = createDatabase(ctx, connURL(password, port, "postgres"))
+			err = createDatabase(ctx, connURL(password, c.socketDir(), port, "postgres"))
 		}
 		if err == nil {
-			s := &Server{URL: connURL(password, port, database), Binaries: c.bin, process: process, lock: lock, remove: c.remove, done: make(chan struct{})}
+			s := &Server{URL: connURL(password, c.socketDir(), port, database), Binaries: c.bin, process: process, lock: lock, remove: c.remove, done: make(chan struct{})}
 			go s.await()
 			return s, nil
 		}
@@ -263,11 +266,37 @@ func (c *cluster) serverCommand(port int) *exec.Cmd {
 	for _, k := range slices.Sorted(maps.Keys(settings)) {
 		args = append(args, "-c", k+"="+settings[k])
 	}
-	// These come last, for the last one counts. There is no Unix socket because the length of its path is limited to
-	// about a hundred bytes, which a deep directory exceeds.
+	// These come last, for the last one counts.
 	args = append(args, "-c", "cluster_name="+clusterName, "-c", "listen_addresses=127.0.0.1",
-		"-c", "unix_socket_directories=", "-c", "port="+strconv.Itoa(port))
+		"-c", "unix_socket_directories="+c.socketDir(), "-c", "port="+strconv.Itoa(port))
 	return c.command("postgres", args...)
+}
+
+// maxSocketPath is how long the path of a Unix socket may be, in bytes, by the struct sockaddr_un of macOS; Linux takes four more.
+const maxSocketPath = 103
+
+// socketDir is the directory of the server's Unix socket; empty for none.
+func (c *cluster) socketDir() string {
+	if !c.options.Socket || len(c.data)+len("/.s.PGSQL.65535") > maxSocketPath || strings.ContainsAny(c.data, ",\"'") {
+		return ""
+	}
+	return c.data
+}
+
+// removeSockets removes the sockets of servers that were killed. Each had a port of its own.
+func (c *cluster) removeSockets() error {
+	files, err := os.ReadDir(c.data)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), ".s.PGSQL.") {
+			if err := os.Remove(filepath.Join(c.data, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // openLog opens postgres.log for appending, setting a long one aside.
@@ -455,10 +484,13 @@ func runChild(ctx context.Context, cmd *exec.Cmd) error {
 	}
 }
 
-func connURL(password string, port int, db string) string {
-	u := url.URL{
-		Scheme: "postgres", User: url.UserPassword(superuser, password), Path: "/" + db,
-		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), RawQuery: "sslmode=disable",
+// connURL is the URL of a database; by TCP where there is no directory of a socket.
+func connURL(password, socketDir string, port int, db string) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(superuser, password), Path: "/" + db}
+	if socketDir == "" {
+		u.Host, u.RawQuery = net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), "sslmode=disable"
+	} else {
+		u.RawQuery = url.Values{"host": {socketDir}, "port": {strconv.Itoa(port)}}.Encode()
 	}
 	return u.String()
 }

@@ -152,13 +152,11 @@ func clone(tb testing.TB, template func(context.Context, *server) (string, error
 func (s *server) template(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.name != "" {
-		return s.name, nil
+	// The date is part of the name because migrations make partitions for the coming days, and tests may run past midnight.
+	name := templatePrefix + time.Now().UTC().Format("20060102") + "_" + migrations.Hash()
+	if s.name == name {
+		return name, nil
 	}
-	// The date is part of the name because migrations make partitions for the coming days, which a server that lives
-	// longer than that would not have.
-	today := time.Now().UTC().Format("20060102")
-	name := templatePrefix + today + "_" + migrations.Hash()
 	if err := makeTemplate(ctx, s.url, name, migrations.Apply); err != nil {
 		return "", err
 	}

@@ -158,6 +158,7 @@ type Queue struct {
 	pools Pools
 	wake  [3]waker
 	skew  atomic.Int64 // nanoseconds by which the database's clock is ahead of ours
+	log   *slog.Logger
 	stop  context.CancelFunc
 	runs  sync.WaitGroup
 }
@@ -172,13 +173,14 @@ type Pools struct {
 // New makes a queue whose workers, in this process or others, are woken until Close.
 func New(pools Pools, log *slog.Logger) *Queue {
 	ctx, stop := context.WithCancel(context.Background())
-	q := &Queue{pools: pools, stop: stop}
+	q := &Queue{pools: pools, log: log, stop: stop}
 	for i, name := range []string{Deliver, Retry, Notify} {
 		w := &q.wake[i]
 		*w = waker{queue: name, pool: pools.Jobs, log: log, c: make(chan struct{}, 1)}
 		q.runs.Go(func() { w.run(ctx) })
 	}
 	q.runs.Go(func() { q.watchClock(ctx) })
+	q.runs.Go(func() { q.watchSize(ctx) })
 	return q
 }
 

@@ -101,6 +101,7 @@ journey(site, 'a portal visitor sees their own tenant only', { loggedIn: false }
   const [mine, other] = [await changed(), await changed()];
   const { redirect_url: link } = await site.api('GET', `/tenants/${mine}/portal`);
   await v.open(new URL(link).pathname);
+  await v.press('Open dashboard');
   await v.open(`/t/${mine}/audit`);
   await v.sees('Portal opened', v.main.getByRole('table'));
   assert.ok(!(await v.page.content()).includes(other));

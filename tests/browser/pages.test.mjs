@@ -144,6 +144,7 @@ journey(site, 'a customer sees their own tenant and no more', { loggedIn: false 
   await site.settled(tenant, id);
   const { redirect_url: link } = await site.api('GET', `/tenants/${tenant}/portal?theme=dark`);
   await v.open(link.slice(site.base.length));
+  await v.press('Open dashboard');
   assert.equal(v.path, `/t/${tenant}`, 'the address has no token');
   assert.equal(await v.page.locator('html').getAttribute('data-theme'), 'dark');
   const nav = v.page.getByRole('navigation', { name: 'Main' });
