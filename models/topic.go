@@ -125,10 +125,12 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) error {
 		checkTopic("name", t.Name, bad)
 	}
 	checkText("description", t.Description, 1000, bad)
-	if len(t.Example) > 0 && !json.Valid(t.Example) {
+	if len(t.Example) == 0 {
+		t.Example = nil // an empty form field
+	} else if !json.Valid(t.Example) {
 		bad.add("example", "must be JSON")
 	}
-	if string(t.Schema) == "null" {
+	if len(t.Schema) == 0 || string(t.Schema) == "null" {
 		t.Schema = nil
 	}
 	if t.Enforce = cmp.Or(t.Enforce, EnforceWarn); !slices.Contains(Enforcements, t.Enforce) {

@@ -1,0 +1,286 @@
+package app
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// unaudited are the requests that leave no entry although they are not a GET, and why.
+var unaudited = map[string]string{
+	"POST /api/v1/publish":                                         "events are the work itself, and kept with what became of them",
+	"POST /api/v1/publish/batch":                                   "events",
+	"POST /api/v1/retries/plan":                                    "changes nothing: a plan",
+	"POST /api/v1/filters/test":                                    "changes nothing: a trial",
+	"POST /api/v1/filters/convert":                                 "changes nothing: a translation",
+	"POST /api/v1/transforms/test":                                 "changes nothing: a trial",
+	"POST /api/v1/tenants/:tenant/destinations/:destination/check": "changes nothing: a look whether it can be reached",
+	"POST /t/:tenant/destinations/:destination/check":              "changes nothing: a look whether it can be reached",
+	"POST /api/v1/tenants/:tenant/alert-rules/preview":             "changes nothing: what a rule would have done",
+	"POST /api/v1/alert-rules/preview":                             "changes nothing: what a rule would have done",
+	"POST /preferences":                                            "kept in the viewer's browser only",
+	"POST /logout":                                                 "ends what session.login or session.portal tells of",
+}
+
+// writing says how each of the other addresses is called so that something is written: a body for the API, a form for a page,
+// after a query where it begins with one. An address that is missing is called with an empty one.
+var writing = map[string]string{
+	"PUT /api/v1/tenants/:tenant":                                           `{"metadata":{"plan":"new"}}`,
+	"PATCH /api/v1/tenants/:tenant/settings":                                `{"bulk_retry_limit":500}`,
+	"POST /api/v1/tenants/:tenant/destinations":                             `{"type":"echo","topics":"*"}`,
+	"PATCH /api/v1/tenants/:tenant/destinations/:destination":               `{"name":"Other"}`,
+	"POST /api/v1/tenants/:tenant/destinations/:destination/backlog":        `{"action":"drop"}`,
+	"POST /api/v1/tenants/:tenant/destinations/:destination/secrets/rotate": `{"overlap":"1h"}`,
+	"PUT /api/v1/topics/:topic":                                             `{"description":"of the walk"}`,
+	"POST /api/v1/retry":                                                    `{"tenant_id":"acme","event_id":":event","destination_id":"inbox"}`,
+	"POST /api/v1/retries/plan":                                             `{"tenant_id":"acme","filter":{"status":["failed"]}}`,
+	"POST /api/v1/retries":                                                  `{"tenant_id":"acme","filter":{"status":["failed"]},"rate":1}`,
+	"POST /api/v1/api-keys":                                                 `{"name":"k","scopes":["read"]}`,
+	"POST /api/v1/publish":                                                  `{"tenant_id":"acme","topic":"walk","data":{}}`,
+	"POST /api/v1/publish/batch":                                            `[{"tenant_id":"acme","topic":"walk","data":{}}]`,
+	"POST /api/v1/filters/test":                                             `{"filter":"total:>=10","event":{"data":{"total":12}}}`,
+	"POST /api/v1/filters/convert":                                          `{"filter":{"total":{"$gte":10}},"to":"search"}`,
+	"POST /api/v1/transforms/test":                                          `{"transform":"{number: data.order}","event":{"data":{"order":17}}}`,
+
+	"POST /login":                      "email=" + testEmail + "&password=" + testPassword,
+	"POST /tenants/new":                "tenant_id=by-form",
+	"POST /t/:tenant/destinations/new": "?type=echo name=By+form&topics_mode=all",
+	"POST /t/:tenant/destinations/:destination/settings":       "name=Other&topics_mode=all&config.url=https://example.com/&version=1",
+	"POST /t/:tenant/destinations/:destination/filter":         "view=search&version=1&do=save&filter=total:>10",
+	"POST /t/:tenant/destinations/:destination/disable":        "reason_kind=Maintenance",
+	"POST /t/:tenant/destinations/:destination/enable":         "action=deliver",
+	"POST /t/:tenant/destinations/:destination/test":           "topic=walk&data={}",
+	"POST /t/:tenant/destinations/:destination/secrets/rotate": "overlap=24h",
+	"POST /t/:tenant/topics":                                   "name=walk.page",
+	"POST /t/:tenant/topics/delete":                            "name=walk.page",
+	"POST /t/:tenant/retries/new":                              "status=failed&rate=1",
+	"POST /t/:tenant/settings/tenant":                          "bulk_retry_limit=600",
+	"POST /t/:tenant/api-keys/new":                             "name=k&scopes=read&expires_in=0",
+	"POST /api-keys/new":                                       "name=k&scopes=read&expires_in=0",
+}
+
+const ruleForm = "name=x&when=consecutive_failures&when.consecutive_failures=50&scope_mode=all&channels_mode=all&every=1h"
+
+// writingAlerts are those of tenants and of operators.
+var writingAlerts = map[string]string{
+	"POST API/alert-rules":                 `{"when":{"consecutive_failures":50}}`,
+	"POST API/alert-rules/preview":         `{"when":{"consecutive_failures":50}}`,
+	"PATCH API/alert-rules/:rule":          `{"name":"Other"}`,
+	"POST API/channels":                    `{"type":"email","config":{"to":"ops@example.com"}}`,
+	"PATCH API/channels/:channel":          `{"name":"Other"}`,
+	"POST API/channels/:channel/subscribe": `{"address":"ops@example.com"}`,
+	"POST API/alerts/:alert/mute":          `{"for":"1h"}`,
+
+	"POST PAGE/alerts/rules/new":                   ruleForm,
+	"POST PAGE/alerts/rules/:rule":                 ruleForm,
+	"POST PAGE/alerts/channels/new":                "?type=email name=x&config.to=ops@example.com",
+	"POST PAGE/alerts/channels/:channel":           "name=Other&config.to=ops@example.com",
+	"POST PAGE/alerts/channels/:channel/subscribe": "address=ops@example.com",
+	"POST PAGE/alerts/:alert/mute":                 "for=4h",
+}
+
+// walker makes what the addresses of requests name.
+type walker struct {
+	*testApp
+	retry  string              // a bulk retry that is not over
+	alerts map[string][]string // open ones by their owner
+}
+
+// owner begins the addresses of a tenant's channels and rules, or of the operators'.
+func owner(path string) string {
+	if strings.Contains(path, ":tenant") {
+		return "/tenants/acme"
+	}
+	return ""
+}
+
+// id makes a new one of what a part of an address stands for.
+func (w *walker) id(name, path string) string {
+	made := func(path, body string) string { return w.want(201, "POST", path, body).str("id") }
+	channel := func() string {
+		return made(owner(path)+"/channels", `{"type":"email","config":{"to":"ops@example.com"}}`)
+	}
+	switch name {
+	case "tenant":
+		return "acme"
+	case "destination":
+		if strings.HasSuffix(path, "/test") {
+			return "inbox"
+		}
+		return made("/tenants/acme/destinations", `{"type":"webhook","topics":"*","filter":{"never":true},"config":{"url":"https://example.com/"}}`)
+	case "topic":
+		return "walk"
+	case "link":
+		return made("/tenants/acme/portal-links", "{}")
+	case "key":
+		if strings.Contains(path, ":tenant") {
+			return made("/api-keys", `{"name":"k","scopes":["read"],"tenant_id":"acme"}`)
+		}
+		return made("/api-keys", `{"name":"k","scopes":["read"]}`)
+	case "rule":
+		return made(owner(path)+"/alert-rules", `{"when":{"consecutive_failures":50}}`)
+	case "channel":
+		return channel()
+	case "notification":
+		return w.want(200, "POST", owner(path)+"/channels/"+channel()+"/test", nil).str("notification_id")
+	case "token":
+		return w.Store.UnsubscribeToken(made("/channels", `{"type":"email","config":{"to":"ops@example.com"}}`), "ops@example.com")
+	case "retry":
+		if w.retry == "" {
+			w.retry = w.want(202, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["failed"]},"rate":1}`).str("id")
+		}
+		id := w.retry
+		if strings.HasSuffix(path, "/cancel") {
+			w.retry = ""
+		}
+		return id
+	case "alert":
+		list := w.alerts[owner(path)]
+		w.alerts[owner(path)] = list[1:]
+		return list[0]
+	case "event", "delivery":
+		out := w.want(200, "POST", "/publish", `{"tenant_id":"acme","topic":"walk","data":{}}`, "Prefer", "wait=60")
+		event, delivery := out.str("id"), out.str("deliveries", "0", "id")
+		status := "failed"
+		if strings.HasSuffix(path, "/cancel") {
+			status = "held"
+		}
+		w.exec(`update deliveries set status = $1::delivery_status where status = 'delivered' and destination_key =
+			(select d.key from destinations d join tenants t on t.key = d.tenant_key where t.id = 'acme' and d.id = 'inbox')`, status)
+		if name == "event" {
+			return event
+		}
+		return delivery
+	}
+	w.Fatalf("the test does not know what %s is in %s", name, path)
+	return ""
+}
+
+var pathPart = regexp.MustCompile(`:(\w+)`)
+
+// TestAuditOfEveryRequest calls every address of the API and of the dashboard that is not a GET, and fails where what was
+// done has left no entry in the audit log. Whoever adds an address either has it write one or says here why it does not.
+func TestAuditOfEveryRequest(t *testing.T) {
+	t.Parallel()
+	calls, silent := maps.Clone(writing), maps.Clone(unaudited)
+	a := newTestApp(t, nil)
+	a.tenant("acme")
+	a.tenant("gone")
+	a.failures("failing", 40)
+	code, err := a.Store.SetupCode(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, alerts := range [][2]string{{"/api/v1", ""}, {"/api/v1/tenants/:tenant", "/t/:tenant"}} {
+		for k, body := range writingAlerts {
+			calls[strings.NewReplacer("API", alerts[0], "PAGE", alerts[1]).Replace(k)] = body
+		}
+	}
+	calls["POST /setup"] = "name=Ann&email=" + testEmail + "&password=" + testPassword + "&code=" + code
+	w := &walker{testApp: a, alerts: map[string][]string{}}
+	const alerts = 6 // for each owner: acknowledged, muted and resolved over the API and on pages
+	for range alerts {
+		w.want(200, "PUT", "/tenants/acme/destinations/"+w.id("destination", "")+"/disable", nil)
+	}
+	for _, owner := range []string{"", "/tenants/acme"} {
+		for _, x := range w.eventually(owner+"/alerts?status=open", func(o answer) bool { return len(o.list()) == alerts }).list() {
+			w.alerts[owner] = append(w.alerts[owner], x.(map[string]any)["id"].(string))
+		}
+	}
+	v := a.stranger()
+	v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	walk := func(method, path string) {
+		name := method + " " + path
+		at, body := path, calls[name]
+		for _, m := range pathPart.FindAllStringSubmatch(path, -1) {
+			id := w.id(m[1], path)
+			if name == "DELETE /api/v1/tenants/:tenant" {
+				id = "gone"
+			}
+			at = strings.Replace(at, m[0], url.PathEscape(id), 1)
+		}
+		if strings.HasPrefix(body, "?") {
+			query, form, _ := strings.Cut(body, " ")
+			at, body = at+query, form
+		}
+		if before, after, named := strings.Cut(body, ":event"); named {
+			body = before + w.id("event", path) + after
+		}
+		status, text, request := v.call(method, at, body)
+		if status >= 400 {
+			t.Errorf("%s: %d %s: the test does not know how it succeeds", name, status, text)
+			return
+		}
+		entries := a.count("select count(*) from audit where request_id = $1 and outcome = 'ok'", request)
+		why, none := unaudited[name]
+		switch {
+		case request == "":
+			t.Errorf("%s answers without X-Request-Id", name)
+		case !none && entries == 0:
+			t.Errorf("%s: %d, and no entry in the audit log", name, status)
+		case none && entries > 0:
+			t.Errorf("%s has an entry; it is in the list of those without: %s", name, why)
+		}
+		delete(silent, name)
+	}
+	var names []string
+	for _, r := range a.http.GetRoutes(true) {
+		if !slices.Contains([]string{"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"}, r.Method) && r.Path != "/setup" && r.Path != "/logout" {
+			names = append(names, r.Method+" "+r.Path)
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int { // what is made is deleted last
+		if x, y := strings.HasPrefix(a, "DELETE"), strings.HasPrefix(b, "DELETE"); x != y {
+			return map[bool]int{true: 1, false: -1}[x]
+		}
+		return strings.Compare(a, b)
+	})
+	names = append(append([]string{"POST /setup"}, slices.Compact(names)...), "POST /logout")
+	for _, name := range names {
+		method, path, _ := strings.Cut(name, " ")
+		walk(method, path)
+	}
+	for name := range silent {
+		t.Errorf("there is no %s any more", name)
+	}
+	if len(names) < 80 {
+		t.Errorf("%d addresses were walked", len(names))
+	}
+}
+
+// call sends a request as an API's client or as somebody's browser, as its address asks for, and returns the id of the request.
+func (v *visitor) call(method, path, body string) (status int, text, request string) {
+	v.Helper()
+	req, err := http.NewRequestWithContext(v.Context(), method, v.base+path, strings.NewReader(body))
+	if err != nil {
+		v.Fatal(err)
+	}
+	if strings.HasPrefix(path, "/api/") {
+		req.Header.Set("Authorization", "Bearer "+v.key)
+		req.Header.Set("Prefer", "respond-async")
+	} else {
+		form, err := url.ParseQuery(body)
+		if err != nil {
+			v.Fatal(err)
+		}
+		req.Body = io.NopCloser(strings.NewReader(form.Encode()))
+		req.ContentLength = int64(len(form.Encode()))
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	resp, err := v.client.Do(req)
+	if err != nil {
+		v.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		v.Fatal(err)
+	}
+	return resp.StatusCode, string(raw), resp.Header.Get("X-Request-Id")
+}
