@@ -54,7 +54,7 @@ func TestHost(t *testing.T) {
 	for _, host := range []string{"evil.example", "evil.example:3000", "waybill.example.com.evil.example", "svc.cluster.local", "127.0.0.1.evil.example"} {
 		resp, body := a.ask("GET", "/setup", host)
 		if resp.StatusCode != 421 || !strings.Contains(resp.Header.Get("Content-Type"), "text/html") || !strings.Contains(body, "does not answer to the name") || !strings.Contains(body, "ALLOWED_HOSTS") ||
-			!strings.Contains(body, "https://waybill.example.com") || strings.Contains(body, "Setup code") {
+			!strings.Contains(body, `href="https://waybill.example.com/"`) || strings.Contains(body, "Setup code") {
 			t.Errorf("%s: %d %s", host, resp.StatusCode, body)
 		}
 		resp, body = a.ask("GET", api.APIPrefix+"/tenants", host, "Authorization", "Bearer "+testKey)

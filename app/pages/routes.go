@@ -165,6 +165,9 @@ func (a *Pages) errorPage(c *fiber.Ctx, e *models.Error, id string) error {
 		a.errorViewer(ctx, p)
 	}
 	v.Back, v.BackText = wayOn(e.Kind, c.Method(), c.OriginalURL(), p.tenant)
+	if e.Kind == models.KindMisdirected { // here, every other page is refused as well
+		v.Back, v.BackText = a.Cfg.BaseURL+"/", "Open Waybill"
+	}
 	v.Page = p.frame(views.ProblemTitle(v.Status), "")
 	v.Here = v.Back
 	return p.render(ctx, v.Status, views.ProblemPage(v))
