@@ -92,7 +92,8 @@ func told(list []any, field string, value any) bool {
 	if json.Unmarshal(b, &want) != nil {
 		return false
 	}
-	changed := slices.ContainsFunc(last["changes"].([]any), func(c any) bool {
+	changes, _ := last["changes"].([]any)
+	changed := slices.ContainsFunc(changes, func(c any) bool {
 		return c.(map[string]any)["field"] == field && fmt.Sprint(c.(map[string]any)["to"]) == fmt.Sprint(want)
 	})
 	return changed && fmt.Sprint(last["object"].(map[string]any)[field]) == fmt.Sprint(want)
