@@ -96,7 +96,7 @@ func TestErrorsBeforeRoutingAreJSON(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
 	at := strings.TrimPrefix(a.base, "http://")
-	auth := "Host: x\r\nAuthorization: Bearer " + testKey + "\r\n"
+	auth := "Host: localhost\r\nAuthorization: Bearer " + testKey + "\r\n"
 	for name, c := range map[string]struct {
 		request string
 		status  int

@@ -159,7 +159,7 @@ func TestCallerGoesAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(conn, "GET /api/v1/events/e1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nIf-None-Match: %s\r\nPrefer: wait=60\r\n\r\n", testKey, etag)
+	fmt.Fprintf(conn, "GET /api/v1/events/e1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nIf-None-Match: %s\r\nPrefer: wait=60\r\n\r\n", testKey, etag)
 	a.waiting(1)
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestCallerGoesAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "GET /api/v1/events/e1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nIf-None-Match: %s\r\nPrefer: wait=60\r\n\r\n", testKey, etag)
+	fmt.Fprintf(conn, "GET /api/v1/events/e1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nIf-None-Match: %s\r\nPrefer: wait=60\r\n\r\n", testKey, etag)
 	a.waiting(1)
 	a.Follower.Stop()
 	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
