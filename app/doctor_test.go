@@ -183,7 +183,7 @@ func TestDoctor(t *testing.T) {
 		{"another schema", "insert into goose_db_version (version_id, is_applied) values (999, true)",
 			[]string{"fail schema: The database schema is not the one this build needs"}, "delete from goose_db_version where version_id = 999", false},
 		{"a line behind a delivery at its end", "insert into ordered_deliveries (destination_key, ordering_key, event_id) select destination_key, 'k', event_id from deliveries where destination_key = " + inbox + " order by event_id; update deliveries set status = 'delivered' where destination_key = " + inbox + " and event_id = " + event + "; delete from river.river_job where kind = 'deliver'",
-			[]string{"fail order: 1 deliveries are at their end"}, "select 1", true},
+			[]string{"fail order: 1 deliveries are finished"}, "select 1", true},
 	} {
 		p.exec(c.plant)
 		found := p.see(false)
