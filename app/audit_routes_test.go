@@ -129,6 +129,10 @@ func (w *walker) id(name, path string) string {
 	case "notification":
 		return w.want(200, "POST", owner(path)+"/channels/"+channel()+"/test", nil).str("notification_id")
 	case "token":
+		if strings.HasPrefix(path, "/p/") {
+			link, _ := url.Parse(w.want(201, "POST", "/tenants/acme/portal-links", "{}").str("url"))
+			return strings.TrimPrefix(link.Path, "/p/")
+		}
 		return w.Store.UnsubscribeToken(made("/channels", `{"type":"email","config":{"to":"ops@example.com"}}`), "ops@example.com")
 	case "retry":
 		if w.retry == "" {
@@ -192,8 +196,12 @@ func TestAuditOfEveryRequest(t *testing.T) {
 			w.alerts[owner] = append(w.alerts[owner], x.(map[string]any)["id"].(string))
 		}
 	}
-	v := a.stranger()
-	v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	browser := func() *visitor {
+		v := a.stranger()
+		v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		return v
+	}
+	user := browser()
 	walk := func(method, path string) {
 		name := method + " " + path
 		at, body := path, calls[name]
@@ -210,6 +218,10 @@ func TestAuditOfEveryRequest(t *testing.T) {
 		}
 		if before, after, named := strings.Cut(body, ":event"); named {
 			body = before + w.id("event", path) + after
+		}
+		v := user
+		if strings.HasPrefix(path, "/p/") {
+			v = browser() // which gets a session of its own
 		}
 		status, text, request := v.call(method, at, body)
 		if status >= 400 {
