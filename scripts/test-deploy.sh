@@ -71,7 +71,13 @@ package() {
 	for version in 0.9.0:old 0.9.1:new; do
 		[ -d "$work/${version#*:}" ] || PLATFORMS=linux/$(go env GOARCH) VERSION=v${version%:*} DIST=$work/${version#*:} ONCE=1 scripts/release.sh || failed=1
 	done
-	tests/package/run.sh "$work/old" "$work/new" || failed=1
+	local status=0
+	tests/package/run.sh "$work/old" "$work/new" || status=$?
+	case $status in
+	0) ;;
+	77) missing+=("the packages: no systemd can be booted on this machine") ;;
+	*) failed=1 ;;
+	esac
 }
 
 check() {

@@ -3,7 +3,7 @@
 # below it, with all changes in memory, and its network has a loopback only, so the machine itself sees nothing of it.
 # Needs root, systemd-nspawn (apt-get install systemd-container) and the programs of PostgreSQL.
 #
-#   run.sh OLD NEW     two directories that scripts/release.sh made
+#   run.sh OLD NEW     two directories that scripts/release.sh made; ends with 77 where no systemd can be booted
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 old=$(realpath "$1") new=$(realpath "$2") drill=$(realpath tests/package/drill.sh)
@@ -44,5 +44,9 @@ for unit in systemd-networkd-wait-online.service NetworkManager-wait-online.serv
 done
 timeout 300 systemd-nspawn --quiet --directory $root --bind /mnt/shared:/shared --private-network --register=no --keep-unit \
 	--console=pipe --boot systemd.unit=drill.target >/mnt/boot 2>&1 </dev/null || true
-cat /mnt/shared/log 2>/dev/null || tail -n 40 /mnt/boot
+if ! [ -e /mnt/shared/log ]; then
+	tail -n 40 /mnt/boot
+	exit 77 # no systemd can be booted here
+fi
+cat /mnt/shared/log
 [ -e /mnt/shared/passed ]
