@@ -174,16 +174,10 @@ func variables() []variable {
 		}},
 		{"ALLOWED_HOSTS", "", "further names that requests may ask for beside that of BASE_URL, comma-separated: waybill.internal, *.example.com; * for any", func(r *reader, v string) error { return r.setHosts(v) }},
 		{"HSTS_MAX_AGE", "8760h", "how long browsers that have seen an https BASE_URL use nothing but TLS for its host; 0s to say nothing", func(r *reader, v string) error {
-			var d models.Duration
-			err := durationIn(&d, v, 0, 2*8760*time.Hour)
-			r.HSTS = time.Duration(d)
-			return err
+			return timeIn(&r.HSTS, v, 0, 2*8760*time.Hour)
 		}},
 		{"WRITE_TIMEOUT", "30s", "a reader that takes less than 64 KiB of an answer, export or stream that waits for it in this time is cut off; 0s for never", func(r *reader, v string) error {
-			var d models.Duration
-			err := durationIn(&d, v, 0, 10*time.Minute)
-			r.WriteTimeout = time.Duration(d)
-			return err
+			return timeIn(&r.WriteTimeout, v, 0, 10*time.Minute)
 		}},
 		{"TRUSTED_PROXIES", "", "addresses or CIDRs, comma-separated, whose PROXY_HEADER is believed", func(r *reader, v string) error {
 			for _, s := range List(v) {
@@ -207,10 +201,7 @@ func variables() []variable {
 			return intIn(&r.MaxConnsFrom, v, 0, 1_000_000)
 		}},
 		{"READ_TIMEOUT", "20s", "how long a request may take to arrive; large bodies have a second more for every 16 KiB, and must not pause for half as long", func(r *reader, v string) error {
-			var d models.Duration
-			err := durationIn(&d, v, 100*time.Millisecond, 5*time.Minute)
-			r.ReadTimeout = time.Duration(d)
-			return err
+			return timeIn(&r.ReadTimeout, v, 100*time.Millisecond, 5*time.Minute)
 		}},
 		{"TOPICS", "", "catalogue of topics, comma-separated, also managed in the dashboard; empty: any topic", func(r *reader, v string) error {
 			r.Topics = List(v)
@@ -273,16 +264,10 @@ func variables() []variable {
 			return intIn(&r.DisableN, v, 0, models.MaxDisableAfter)
 		}},
 		{"DISABLE_MIN_DURATION", "10m", "and only when they lasted so long", func(r *reader, v string) error {
-			var d models.Duration
-			err := durationIn(&d, v, 0, 168*time.Hour)
-			r.DisableMin = time.Duration(d)
-			return err
+			return timeIn(&r.DisableMin, v, 0, 168*time.Hour)
 		}},
 		{"PROBE_AFTER", "0s", "wait before a destination that was disabled by itself is probed with one held event, doubling up to 6h; 0s for never", func(r *reader, v string) error {
-			var d models.Duration
-			err := durationIn(&d, v, 0, 6*time.Hour)
-			r.ProbeAfter = time.Duration(d)
-			return err
+			return timeIn(&r.ProbeAfter, v, 0, 6*time.Hour)
 		}},
 		{"ENABLE_BACKLOG", "deliver", "what enabling a destination does with the events held, when the caller does not say so: deliver, keep or drop", func(r *reader, v string) error {
 			if !slices.Contains([]string{models.BacklogDeliver, models.BacklogKeep, models.BacklogDrop}, v) {
@@ -317,10 +302,7 @@ func variables() []variable {
 			return err
 		}},
 		{"DELIVERY_TIMEOUT", "15s", "deadline of one attempt", func(r *reader, v string) error {
-			var d models.Duration
-			err := durationIn(&d, v, 100*time.Millisecond, 2*time.Minute)
-			r.Timeout = time.Duration(d)
-			return err
+			return timeIn(&r.Timeout, v, 100*time.Millisecond, 2*time.Minute)
 		}},
 		{"MAX_IN_FLIGHT", "1000", "attempts under way at once in one worker process", func(r *reader, v string) error { return intIn(&r.MaxInFlight, v, 1, 100000) }},
 		{"MAX_IN_FLIGHT_PER_DESTINATION", "20", "of those, to one destination; five times as many to RabbitMQ, which confirms many messages together", func(r *reader, v string) error { return intIn(&r.PerDest, v, 1, 1000) }},
@@ -558,6 +540,11 @@ func durationIn(dst *models.Duration, v string, lo, hi time.Duration) error {
 	}
 	*dst = d
 	return nil
+}
+
+// timeIn is durationIn for a field that is no setting of destinations.
+func timeIn(dst *time.Duration, v string, lo, hi time.Duration) error {
+	return durationIn((*models.Duration)(dst), v, lo, hi)
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {

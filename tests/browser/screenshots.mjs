@@ -24,7 +24,7 @@ const tenant = 'acme';
 const t = `/t/${tenant}`;
 
 const session = await fetch(`${base}/setup`, { method: 'POST', body: new URLSearchParams({ ...admin, name: 'Ann', code: server.setupCode }), redirect: 'manual' })
-  .then((answer) => answer.headers.getSetCookie()[0].match(/^waybill_session=([^;]+)/)[1]);
+  .then((answer) => answer.headers.getSetCookie().join('\n').match(/^waybill_session=([^;]+)/m)[1]);
 
 // A shop with four destinations: one is fine, one fails, one takes large orders only, one is disabled.
 await api('PUT', `/tenants/${tenant}`, {});
