@@ -17,23 +17,29 @@ import (
 // with them, so that the page which refuses a name looks as it should.
 var anyHost = []string{"/healthz", "/readyz", "/metrics"}
 
-// tellHosts is how often the log says that requests are refused for the name they ask for.
-const tellHosts = time.Minute
-
 // checkHost refuses requests for a name that is neither that of BASE_URL nor one of ALLOWED_HOSTS. A page elsewhere whose name
 // is made to lead here (DNS rebinding) would be of the same origin as this server for the browser that shows it.
 func (a *App) checkHost() fiber.Handler {
-	var told atomic.Int64 // Unix time in nanoseconds
+	var told minutely
+	var last atomic.Pointer[string] // that was let through; nearly all requests ask for the same one
 	return func(c *fiber.Ctx) error {
-		host := string(c.Request().Host())
-		if a.Cfg.AllowsHost(host) || slices.Contains(anyHost, c.Path()) || strings.HasPrefix(c.Path(), static.Prefix) {
+		asked := c.Request().Host()
+		if known := last.Load(); known != nil && string(asked) == *known {
+			return c.Next()
+		}
+		host := string(asked)
+		if a.Cfg.AllowsHost(host) {
+			last.Store(&host)
+			return c.Next()
+		}
+		if slices.Contains(anyHost, c.Path()) || strings.HasPrefix(c.Path(), static.Prefix) {
 			return c.Next()
 		}
 		if len(host) > maxHostShown {
 			host = host[:maxHostShown] + "…"
 		}
 		host = strings.ToValidUTF8(host, "?")
-		if now, last := time.Now().UnixNano(), told.Load(); now-last > int64(tellHosts) && told.CompareAndSwap(last, now) {
+		if told.due() {
 			a.Log.Warn("a request for a name that is not this server's was refused; if it is one, add it to ALLOWED_HOSTS", "host", host, "base_url", a.Cfg.BaseURL)
 		}
 		message := "This server does not answer to the name " + host + "."
@@ -46,3 +52,12 @@ func (a *App) checkHost() fiber.Handler {
 
 // maxHostShown bounds how much of a refused name is repeated, in bytes.
 const maxHostShown = 100
+
+// minutely is for messages that many requests cause, and that the log has once a minute at most.
+type minutely struct{ last atomic.Int64 } // Unix time in nanoseconds
+
+// due reports whether the message may be written now, to one of those who ask.
+func (m *minutely) due() bool {
+	now, last := time.Now().UnixNano(), m.last.Load()
+	return now-last >= int64(time.Minute) && m.last.CompareAndSwap(last, now)
+}
