@@ -26,7 +26,8 @@ cleanup() {
 }
 trap cleanup EXIT
 failed=0
-missing=()
+# shellcheck source=scripts/missing.sh
+. scripts/missing.sh
 
 packages=()
 have nginx || packages+=(nginx-light)
@@ -165,12 +166,5 @@ for part in "${parts[@]}"; do
 		;;
 	esac
 done
-if [ ${#missing[@]} -gt 0 ]; then
-	say
-	say "Not tested, for it cannot be had on this machine:"
-	printf '  %s\n' "${missing[@]}" >&2
-	if [ "${CI:-}" = true ]; then
-		failed=1
-	fi
-fi
+report_missing
 exit $failed

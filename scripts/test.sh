@@ -24,7 +24,8 @@ fi
 unset DATABASE_URL DATA_DIR
 
 failed=0
-missing=()
+# shellcheck source=scripts/missing.sh
+. scripts/missing.sh
 
 go_tests() {
 	local race=(-race)
@@ -130,12 +131,5 @@ for what in "$@"; do
 	esac
 done
 
-if [ ${#missing[@]} -gt 0 ]; then
-	say
-	say "Not tested, for it cannot be had on this machine:"
-	printf '  %s\n' "${missing[@]}" >&2
-	if [ "${CI:-}" = true ]; then
-		failed=1
-	fi
-fi
+report_missing
 exit $failed

@@ -44,9 +44,7 @@ func (a *API) OnError(c *fiber.Ctx, err error) error {
 	if e.Kind == models.KindInternal || e.Kind == models.KindUnavailable && e.Err != nil { // back-pressure is counted, not told
 		a.Log.Error("request failed", slog.String("request_id", id), slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Any("error", err))
 	}
-	if e.RetryAfter > 0 {
-		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(max(1, int(e.RetryAfter.Seconds()))))
-	}
+	SayWhen(c, e)
 	if e.Kind == models.KindUnauthorized {
 		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
 	}
@@ -55,6 +53,13 @@ func (a *API) OnError(c *fiber.Ctx, err error) error {
 		return c.Status(e.Status()).JSON(problemOf(e, id))
 	}
 	return a.ErrorPage(c, e, id)
+}
+
+// SayWhen says in a header when a request may be tried again, where an error knows (RFC 9110, section 10.2.3).
+func SayWhen(c *fiber.Ctx, e *models.Error) {
+	if e.RetryAfter > 0 {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(max(1, int(e.RetryAfter.Seconds()))))
+	}
 }
 
 // FromFiber turns an error of the HTTP layer (no such route, method not allowed, body too large) into one of ours.

@@ -3,15 +3,12 @@ package pages
 import (
 	"crypto/rand"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/waybill-dev/waybill/internal/clientip"
-	"github.com/waybill-dev/waybill/models"
 )
 
 // A browser from which somebody has logged in keeps a signed cookie, also after a logout. Its tries of that account's password
@@ -45,24 +42,21 @@ func (p *pageCtx) knownBrowser(email string) string {
 	if token == "" {
 		return ""
 	}
-	for _, key := range p.app.Store.Keys.DeriveAll(browserIssuer) {
-		var claims jwt.RegisteredClaims
-		_, err := jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return key, nil },
-			jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithExpirationRequired(), jwt.WithIssuer(browserIssuer),
-			jwt.WithSubject(strings.ToLower(email)))
-		if err == nil {
-			return claims.ID
+	keys := func(*jwt.Token) (any, error) {
+		var all jwt.VerificationKeySet
+		for _, key := range p.app.Store.Keys.DeriveAll(browserIssuer) {
+			all.Keys = append(all.Keys, key)
 		}
+		return all, nil
 	}
-	return ""
+	var claims jwt.RegisteredClaims
+	_, err := jwt.ParseWithClaims(token, &claims, keys, jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
+		jwt.WithExpirationRequired(), jwt.WithIssuer(browserIssuer), jwt.WithSubject(strings.ToLower(email)))
+	if err != nil {
+		return ""
+	}
+	return claims.ID
 }
 
 // network is where a request came from, as tries are counted.
 func (p *pageCtx) network() netip.Prefix { return clientip.Network(p.app.Client(p.Ctx)) }
-
-// sayWhen says in a header when another try may be made (RFC 9110, section 10.2.3).
-func (p *pageCtx) sayWhen(e *models.Error) {
-	if e.RetryAfter > 0 {
-		p.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(e.RetryAfter.Seconds())))
-	}
-}

@@ -41,7 +41,7 @@ func (a *Pages) doSetup(ctx context.Context, p *pageCtx) error {
 		if form.Err = api.Refusal(err); form.Err == nil {
 			return err
 		}
-		p.sayWhen(form.Err)
+		api.SayWhen(p.Ctx, form.Err)
 		return p.render(ctx, form.Err.Status(), views.SetupPage(views.Setup{Page: refused(p.frame("Set up Waybill", "")), Form: form}))
 	}
 	try, _, err := a.Store.BeginLogin(ctx, models.LoginFrom{Purpose: "setup-", Network: p.network()})
@@ -113,7 +113,7 @@ func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 			p.call.Actor = &models.Actor{}
 		}
 		delete(form.Values, "password")
-		p.sayWhen(form.Err)
+		api.SayWhen(p.Ctx, form.Err)
 		return p.render(ctx, form.Err.Status(), views.LoginPage(views.Login{Page: refused(p.frame("Log in", "")), Form: form}))
 	}
 	if err := a.Store.LoginSucceeded(ctx, try); err != nil {
