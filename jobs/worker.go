@@ -240,7 +240,7 @@ func (w *Worker) freeSlot() { <-w.slots }
 
 // disable disables a destination whose receiver says that it is gone, beside the job: it waits for a lock that the
 // job's own recording may hold.
-func (w *Worker) disable(e *models.Endpoint, reason string) {
+func (w *Worker) disable(e *models.Target, reason string) {
 	w.inBackground(func(ctx context.Context) {
 		if err := w.store.DisableGone(ctx, e, reason); err != nil {
 			w.log.Error("a destination that is gone could not be disabled; its next answer is another chance", "destination", e.ID, "error", err)
@@ -258,7 +258,7 @@ func (w *Worker) inBackground(do func(context.Context)) {
 }
 
 // recall has jobs done now that were put off because their destination failed or was slow, which it is not any more.
-func (w *Worker) recall(l *lane, e *models.Endpoint) {
+func (w *Worker) recall(l *lane, e *models.Target) {
 	w.inBackground(func(ctx context.Context) {
 		n, err := w.store.Queue.Recall(ctx, e.Key, recallAtOnce)
 		if err != nil || n == recallAtOnce {

@@ -114,7 +114,7 @@ func (w *acceptWriter) enqueue(k queue.Key, event uuid.UUID) {
 	if w.jobs[k] == nil {
 		w.order = append(w.order, k)
 	}
-	w.jobs[k] = append(w.jobs[k], queue.Item{EventID: event})
+	w.jobs[k] = append(w.jobs[k], queue.Item{EventKey: event})
 }
 
 // accepting is a tenant as the accepting transaction sees it.

@@ -47,7 +47,7 @@ func (s *Store) failedEvents(ctx context.Context, destination int64, first, last
 		err = row.Scan(&key, &callerID, &f.Topic, &number, &f.At, &f.Code, &f.ErrorClass, &f.Error, &parent)
 		e := Event{Key: key}
 		e.finish(callerID, nil)
-		f.EventID, f.AttemptID, f.TraceID = e.ID, DeliveryKey{EventID: key, Destination: destination}.AttemptID(number), traces.ID(parent)
+		f.EventID, f.AttemptID, f.TraceID = e.ID, DeliveryKey{EventKey: key, Destination: destination}.AttemptID(number), traces.ID(parent)
 		return f, err
 	})
 }

@@ -27,7 +27,7 @@ type Attempt struct {
 	OK              bool
 	Trigger         string
 	Actor           string
-	RetryKey        uuid.UUID // of the bulk retry that asked for it; zero for none
+	BulkKey         uuid.UUID // of the bulk retry that asked for it; zero for none
 	ErrorClass      string
 	Error           string   // what happened
 	Advice          string   // what to do
@@ -82,7 +82,7 @@ const attemptColumnCount = 28
 func (a *Attempt) write(c *pgcopy.Rows) {
 	us := func(d time.Duration) { c.Int4(int32(min(d.Microseconds(), 1<<31-1))) }
 	c.Row(attemptColumnCount)
-	c.UUID(a.EventID)
+	c.UUID(a.EventKey)
 	c.Int8(a.DeliveryKey.Destination)
 	c.Int8(a.TenantKey)
 	c.Time(a.StartedAt)
@@ -111,8 +111,8 @@ func (a *Attempt) write(c *pgcopy.Rows) {
 	} else {
 		c.Null()
 	}
-	if a.RetryKey != uuid.Nil {
-		c.UUID(a.RetryKey)
+	if a.BulkKey != uuid.Nil {
+		c.UUID(a.BulkKey)
 	} else {
 		c.Null()
 	}
@@ -139,19 +139,19 @@ func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 	var retry *uuid.UUID
 	var log string
 	var duration, dns, connect, tls, first int64
-	err := row.Scan(&a.EventID, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
+	err := row.Scan(&a.EventKey, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
 		&a.Code, &a.OK, &a.Truncated, &a.Trigger, &a.Actor, &a.ErrorClass, &a.Error, &a.Advice, &a.RawError, &a.Method, &a.URL,
 		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &a.TenantID, &callerID, &a.DestinationID, &a.DestinationType)
 	a.Duration = time.Duration(duration) * time.Microsecond
 	a.Timing = AttemptTiming{time.Duration(dns) * time.Microsecond, time.Duration(connect) * time.Microsecond,
 		time.Duration(tls) * time.Microsecond, time.Duration(first) * time.Microsecond}
 	if retry != nil {
-		a.RetryKey = *retry
+		a.BulkKey = *retry
 	}
 	if log != "" {
 		a.Log = strings.Split(log, "\n")
 	}
-	e := Event{Key: a.EventID}
+	e := Event{Key: a.EventKey}
 	e.finish(callerID, nil)
 	a.PublicEventID = e.ID
 	return a, err
@@ -258,13 +258,13 @@ func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Pa
 		return nil, err
 	}
 	return newPage(k, "time", list, func(a *Attempt) any {
-		return attemptPosition{a.StartedAt, a.EventID, a.DeliveryKey.Destination, a.Number}
+		return attemptPosition{a.StartedAt, a.EventKey, a.DeliveryKey.Destination, a.Number}
 	}), nil
 }
 
 // EventOf returns the event that an attempt was made for.
 func (s *Store) EventOf(ctx context.Context, scope Scope, a *Attempt) (*Event, error) {
-	e, err := s.eventByKey(ctx, scope, a.EventID)
+	e, err := s.eventByKey(ctx, scope, a.EventKey)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +278,7 @@ func (s *Store) Attempt(ctx context.Context, scope Scope, id string) (*Attempt, 
 		return nil, notFound("There is no attempt %q.", cut(id, 80))
 	}
 	q := newQuery()
-	q.and("a.event_id = ?", k.EventID)
+	q.and("a.event_id = ?", k.EventKey)
 	q.and("a.destination_key = ?", k.Destination)
 	q.and("a.number = ?", n)
 	scope.where(q, "a.tenant_key")
@@ -296,7 +296,7 @@ func (s *Store) Attempt(ctx context.Context, scope Scope, id string) (*Attempt, 
 // DeliveryAttempts lists all attempts of a delivery, newest first.
 func (s *Store) DeliveryAttempts(ctx context.Context, scope Scope, k DeliveryKey) ([]*Attempt, error) {
 	q := newQuery()
-	q.and("a.event_id = ?", k.EventID)
+	q.and("a.event_id = ?", k.EventKey)
 	q.and("a.destination_key = ?", k.Destination)
 	scope.where(q, "a.tenant_key")
 	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.number desc limit 1000", q.args...)

@@ -44,7 +44,7 @@ func (s *Store) addAttempts(ctx context.Context, entries []*AuditEntry) error {
 			continue
 		}
 		e.Attempt = &AuditAttempt{ID: id, DeliveryID: k.ID(), Outcome: RetryForgotten}
-		events, destinations, numbers = append(events, k.EventID), append(destinations, k.Destination), append(numbers, n)
+		events, destinations, numbers = append(events, k.EventKey), append(destinations, k.Destination), append(numbers, n)
 		byID[id] = append(byID[id], e.Attempt)
 	}
 	if len(events) == 0 {
@@ -63,7 +63,7 @@ func (s *Store) addAttempts(ctx context.Context, entries []*AuditEntry) error {
 	var ok *bool
 	var at *time.Time
 	var class, message string
-	_, err = pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination, &number, &waiting, &ok, &at, &code, &class, &message}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &number, &waiting, &ok, &at, &code, &class, &message}, func() error {
 		for _, x := range byID[k.AttemptID(number)] {
 			switch {
 			case ok != nil && *ok:

@@ -45,8 +45,8 @@ const maxOpenBulk = 20
 
 const retryPrefix = "rty_"
 
-// RetryID is the public id of a bulk retry; empty for the zero key.
-func RetryID(key uuid.UUID) string {
+// BulkRetryID is the public id of a bulk retry; empty for the zero key.
+func BulkRetryID(key uuid.UUID) string {
 	if key == uuid.Nil {
 		return ""
 	}
@@ -84,7 +84,7 @@ type BulkRetry struct {
 }
 
 // ID is the public id.
-func (b *BulkRetry) ID() string { return RetryID(b.Key) }
+func (b *BulkRetry) ID() string { return BulkRetryID(b.Key) }
 
 // Final reports whether nothing of it changes any more.
 func (b *BulkRetry) Final() bool { return b.FinishedAt != nil }

@@ -163,15 +163,15 @@ func (c *chosen) limb(q *query, status string, after DeliveryKey, limit int) str
 	from := "deliveries d"
 	sub.and("d.tenant_key = ?", c.tenant)
 	sub.and("e.tenant_key = ?", c.tenant)
-	sub.and("d.event_id >= ?", maxUUID(c.lo, after.EventID))
+	sub.and("d.event_id >= ?", maxUUID(c.lo, after.EventKey))
 	sub.and("d.event_id < ?", c.hi)
-	sub.and("(d.event_id, d.destination_key) > (?, ?)", after.EventID, after.Destination)
+	sub.and("(d.event_id, d.destination_key) > (?, ?)", after.EventKey, after.Destination)
 	sub.and("(d.last_attempt_at is null or d.last_attempt_at < ?)", c.asOf)
 	if len(c.filter.Deliveries) > 0 {
 		events, destinations := make([]uuid.UUID, len(c.filter.Deliveries)), make([]int64, len(c.filter.Deliveries))
 		for i, id := range c.filter.Deliveries {
 			k, _ := parseDeliveryID(id)
-			events[i], destinations[i] = k.EventID, k.Destination
+			events[i], destinations[i] = k.EventKey, k.Destination
 		}
 		from = sub.bind("(select distinct e, k from unnest(?::uuid[], ?::bigint[]) x (e, k)) u (event_id, destination_key) join deliveries d using (event_id, destination_key)", events, destinations)
 		sub.and("d.status = any(?::delivery_status[])", Retryable)

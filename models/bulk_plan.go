@@ -151,7 +151,7 @@ func (s *Store) planSample(ctx context.Context, c *chosen, limits AppliedLimits)
 		return nil, err
 	}
 	keys, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k DeliveryKey, err error) {
-		err = row.Scan(&k.EventID, &k.Destination)
+		err = row.Scan(&k.EventKey, &k.Destination)
 		return k, err
 	})
 	if err != nil {

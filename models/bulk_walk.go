@@ -86,7 +86,7 @@ func (s *Store) candidates(ctx context.Context, b *BulkRetry, n int) ([]candidat
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (x candidate, err error) {
-		err = row.Scan(&x.EventID, &x.Destination, &x.manual)
+		err = row.Scan(&x.EventKey, &x.Destination, &x.manual)
 		return x, err
 	})
 }
@@ -217,9 +217,9 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 	events, destinations := make([]uuid.UUID, len(p.eligible)), make([]int64, len(p.eligible))
 	most := make([]int, len(p.eligible))
 	for i, k := range p.eligible {
-		events[i], destinations[i], most[i] = k.EventID, k.Destination, p.most[k.Destination]
+		events[i], destinations[i], most[i] = k.EventKey, k.Destination, p.most[k.Destination]
 	}
-	lo, hi := p.eligible[0].EventID, p.eligible[len(p.eligible)-1].EventID
+	lo, hi := p.eligible[0].EventKey, p.eligible[len(p.eligible)-1].EventKey
 	rows, err := tx.Query(ctx, `
 		with portion as (
 			select d.event_id, d.destination_key from unnest($1::uuid[], $2::bigint[], $6::int[]) u (e, k, most)
@@ -238,8 +238,8 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 	items := map[int64][]queue.Item{}
 	var k DeliveryKey
 	var turn int32
-	if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination, &turn}, func() error {
-		items[k.Destination] = append(items[k.Destination], queue.Item{EventID: k.EventID, Turn: turn})
+	if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &turn}, func() error {
+		items[k.Destination] = append(items[k.Destination], queue.Item{EventKey: k.EventKey, Turn: turn})
 		p.queued++
 		return nil
 	}); err != nil {
@@ -250,7 +250,7 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 	}
 	var jobs []queue.Batch
 	for _, destination := range slices.Sorted(maps.Keys(items)) {
-		jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Later: true, Trigger: TriggerBulk, Actor: b.Actor, RetryID: b.Key}, items[destination])...)
+		jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Later: true, Trigger: TriggerBulk, Actor: b.Actor, BulkKey: b.Key}, items[destination])...)
 	}
 	return jobs, nil
 }
@@ -285,8 +285,8 @@ func (p *portion) note(ctx context.Context, tx pgx.Tx, b *BulkRetry, through, st
 		note, wait = noteHourly, hourlyWait.Seconds()
 	}
 	var event *uuid.UUID
-	if b.after.EventID != uuid.Nil {
-		event = &b.after.EventID
+	if b.after.EventKey != uuid.Nil {
+		event = &b.after.EventKey
 	}
 	// Time that was lost, while the database was away, say, is not caught up on: that would be a burst.
 	_, err := tx.Exec(ctx, `update bulk_retries set queued = $2, skipped = $3, total = greatest(total, $4), after_event = $5, after_destination = $6, walked = $7, note = $8,

@@ -76,12 +76,12 @@ func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
 	var callerID *string
 	var at *time.Time
 	var own *RetryPolicy
-	err := row.Scan(&d.EventID, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &at, &d.Topic, &d.DestinationID, &d.Status, &d.Reason,
+	err := row.Scan(&d.EventKey, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &at, &d.Topic, &d.DestinationID, &d.Status, &d.Reason,
 		&d.Attempts, &d.ManualRetries, &d.NextAttemptAt, &d.LastAttemptAt, &d.LastCode, &d.ErrorClass, &d.Error, &d.Advice, &d.Turn, &own)
 	if err != nil {
 		return nil, err
 	}
-	e := Event{Key: d.EventID}
+	e := Event{Key: d.EventKey}
 	e.finish(callerID, at)
 	d.PublicEventID, d.EventTime, d.CreatedAt = e.ID, e.Time, e.Received
 	d.UpdatedAt = d.CreatedAt
@@ -120,7 +120,7 @@ func (s *Store) Delivery(ctx context.Context, scope Scope, id string) (*Delivery
 
 func (s *Store) deliveryByKey(ctx context.Context, scope Scope, k DeliveryKey) (*Delivery, error) {
 	q := newQuery()
-	q.and("d.event_id = ?", k.EventID)
+	q.and("d.event_id = ?", k.EventKey)
 	q.and("d.destination_key = ?", k.Destination)
 	scope.where(q, "d.tenant_key")
 	rows, err := s.Pool.Query(ctx, deliverySelect+q.sql(), q.args...)
@@ -264,17 +264,17 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 	if d.Status == StatusFilteredOut {
 		// The filter held it back, so that there is no row yet.
 		if _, err := tx.Exec(ctx, `insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, $2, $3, 'filtered_out')
-			on conflict do nothing`, d.EventID, d.DeliveryKey.Destination, d.TenantKey); err != nil {
+			on conflict do nothing`, d.EventKey, d.DeliveryKey.Destination, d.TenantKey); err != nil {
 			return false, err
 		}
-		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, DestinationFields: DestinationFields{Ordered: ordered}}, []uuid.UUID{d.EventID}); err != nil {
+		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, DestinationFields: DestinationFields{Ordered: ordered}}, []uuid.UUID{d.EventKey}); err != nil {
 			return false, err
 		}
 	}
 	var turn int32
 	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null, reason = null, retry_id = null, retry_from = null
 		where event_id = $1 and destination_key = $2 and status not in ('pending', 'delivering') and manual_retries < $3::int
-		returning turn, attempts`, d.EventID, d.DeliveryKey.Destination, most.atMost()).Scan(&turn, &d.Attempts)
+		returning turn, attempts`, d.EventKey, d.DeliveryKey.Destination, most.atMost()).Scan(&turn, &d.Attempts)
 	if err == pgx.ErrNoRows {
 		return false, s.whyNotRetried(ctx, tx, d, most)
 	}
@@ -290,14 +290,14 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 			countOf(by.Most, "delivery was", "deliveries were"), by.Rule())}
 	}
 	return true, s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Later: true, Trigger: trigger, Actor: actor},
-		Items: []queue.Item{{EventID: d.EventID, Turn: turn}}}})
+		Items: []queue.Item{{EventKey: d.EventKey, Turn: turn}}}})
 }
 
 func (s *Store) whyNotRetried(ctx context.Context, tx pgx.Tx, d *Delivery, most Limit) error {
 	var status string
 	var manual int
 	err := tx.QueryRow(ctx, "select status, manual_retries from deliveries where event_id = $1 and destination_key = $2",
-		d.EventID, d.DeliveryKey.Destination).Scan(&status, &manual)
+		d.EventKey, d.DeliveryKey.Destination).Scan(&status, &manual)
 	if err != nil {
 		return err
 	}
@@ -365,7 +365,7 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 		tag, err := tx.Pgx.Exec(ctx, `update deliveries set status = 'cancelled', turn = turn + 1, next_attempt_at = null, reason = $3
 			where event_id = $1 and destination_key = $2 and (status in ('pending', 'retrying', 'held')
 				or status = 'failed' and exists (select 1 from ordered_deliveries o where o.event_id = $1 and o.destination_key = $2))`,
-			d.EventID, d.DeliveryKey.Destination, "Cancelled by "+actorName(actor))
+			d.EventKey, d.DeliveryKey.Destination, "Cancelled by "+actorName(actor))
 		if err == nil && tag.RowsAffected() > 0 {
 			if err := noteOutcomes(ctx, tx.Pgx, StatusCancelled, "Cancelled by "+actorName(actor), d.DeliveryKey); err != nil {
 				return err

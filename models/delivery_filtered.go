@@ -18,7 +18,7 @@ import (
 
 // filteredDelivery makes the delivery that a filter held back.
 func (s *Store) filteredDelivery(ctx context.Context, scope Scope, k DeliveryKey) (*Delivery, error) {
-	e, err := s.eventByKey(ctx, scope, k.EventID)
+	e, err := s.eventByKey(ctx, scope, k.EventKey)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (s *Store) filteredOut(ctx context.Context, e *Event) ([]*Delivery, error) 
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Delivery, error) {
 		d := &Delivery{TenantKey: e.TenantKey, TenantID: e.TenantID, PublicEventID: e.ID, Topic: e.Topic, Status: StatusFilteredOut,
 			EventTime: e.Time, CreatedAt: e.Received, UpdatedAt: e.Received}
-		d.EventID = e.Key
+		d.EventKey = e.Key
 		var raw string
 		if err := row.Scan(&d.DeliveryKey.Destination, &raw, &d.DestinationID); err != nil {
 			return nil, err
@@ -83,8 +83,8 @@ func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
 		q.and("e.id = any(?)", m.events)
 	}
 	if from != nil {
-		q.and("(e.id, f.destination_key) "+op+" (?, ?)", from.EventID, from.Destination)
-		q.and("e.id "+op[:1]+"= ?", from.EventID) // the same for the index, which knows nothing of destinations
+		q.and("(e.id, f.destination_key) "+op+" (?, ?)", from.EventKey, from.Destination)
+		q.and("e.id "+op[:1]+"= ?", from.EventKey) // the same for the index, which knows nothing of destinations
 	}
 	q.and("e.id >= ?", lo)
 	q.and("e.id < ?", hi)
@@ -145,7 +145,7 @@ func scanFiltered(row pgx.CollectableRow) (*Delivery, error) {
 	}
 	e.Data = []byte(data)
 	e.finish(callerID, at)
-	d.EventID, d.PublicEventID, d.Topic, d.EventTime, d.CreatedAt, d.UpdatedAt = e.Key, e.ID, e.Topic, e.Time, e.Received, e.Received
+	d.EventKey, d.PublicEventID, d.Topic, d.EventTime, d.CreatedAt, d.UpdatedAt = e.Key, e.ID, e.Topic, e.Time, e.Received, e.Received
 	d.Reason = explain(raw, e.doc())
 	return d, nil
 }
@@ -311,7 +311,7 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Rel
 			return err
 		}
 		items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (it queue.Item, err error) {
-			err = row.Scan(&it.EventID, &it.Turn)
+			err = row.Scan(&it.EventKey, &it.Turn)
 			return it, err
 		})
 		if n = len(items); err != nil || n == 0 {

@@ -101,7 +101,7 @@ func (m *deliveryMatch) byReceipt(ctx context.Context, k *keyset) (*Page[*Delive
 	q := newQuery()
 	var after DeliveryKey
 	if k.decode(&after) {
-		q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventID, after.Destination)
+		q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventKey, after.Destination)
 	}
 	m.conditions(q)
 	list, err := m.read(ctx, "", q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1))
@@ -139,7 +139,7 @@ func (m *deliveryMatch) read(ctx context.Context, join string, q *query, tail st
 func (m *deliveryMatch) attempted(q *query, k *keyset) {
 	var after attemptedPosition
 	if k.decode(&after) {
-		q.and("(a.started_at, a.event_id, a.destination_key) "+k.op()+" (?, ?, ?)", after.At, after.EventID, after.Destination)
+		q.and("(a.started_at, a.event_id, a.destination_key) "+k.op()+" (?, ?, ?)", after.At, after.EventKey, after.Destination)
 	}
 	lo, hi := idRange(m.dq.Since, m.dq.Until)
 	q.and("a.event_id >= ?", lo)
@@ -190,7 +190,7 @@ func (m *deliveryMatch) sorted(ctx context.Context, k *keyset, order sorting) (*
 		sub := &query{args: q.args}
 		m.conditions(sub)
 		if from != nil {
-			sub.and("(d.event_id, d.destination_key) "+op+" (?, ?)", from.EventID, from.Destination)
+			sub.and("(d.event_id, d.destination_key) "+op+" (?, ?)", from.EventKey, from.Destination)
 		}
 		sql := "select d.event_id, d.destination_key, d.status::text status, d.attempts, e.topic, e.time from deliveries d join events e on e.id = d.event_id" + sub.sql() + tail
 		if q.args = sub.args; !m.filteredToo() {
@@ -215,7 +215,7 @@ func (s *Store) deliveriesOf(ctx context.Context, scope Scope, keys []DeliveryKe
 	events, destinations := make([]uuid.UUID, len(keys)), make([]int64, len(keys))
 	place := map[DeliveryKey]int{}
 	for i, k := range keys {
-		events[i], destinations[i], place[k] = k.EventID, k.Destination, i
+		events[i], destinations[i], place[k] = k.EventKey, k.Destination, i
 	}
 	rows, err := s.Pool.Query(ctx, deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events, destinations)
 	if err != nil {

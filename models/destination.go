@@ -31,7 +31,7 @@ type Destination struct {
 	DisabledAt     *time.Time
 	DisabledReason string
 	DisabledBy     string
-	Careful        bool
+	ClaimFirst     bool
 	EverOrdered    bool  // it was Ordered once; what was accepted then still goes out in order
 	Version        int64 `gorm:"default:1"` // rises with every change
 	CreatedAt      time.Time
@@ -436,7 +436,7 @@ func (s *Store) EnableDestination(ctx context.Context, scope Scope, tenantID, id
 }
 
 // DisableGone disables a destination whose receiver says that it is gone, unless it was changed since it said so.
-func (s *Store) DisableGone(ctx context.Context, e *Endpoint, reason string) error {
+func (s *Store) DisableGone(ctx context.Context, e *Target, reason string) error {
 	_, err := s.change(ctx, AllTenants(), e.TenantID, e.ID, 0, func(ctx context.Context, tx *Tx, d *Destination) error {
 		if d.Key != e.Key || d.Version != e.Version || d.DisabledAt != nil {
 			return errUnchanged

@@ -139,8 +139,8 @@ func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid
 			return err
 		}
 		items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (it queue.Item, err error) {
-			err = row.Scan(&it.EventID, &it.Turn)
-			if last = maxUUID(last, it.EventID); err != nil {
+			err = row.Scan(&it.EventKey, &it.Turn)
+			if last = maxUUID(last, it.EventKey); err != nil {
 				return it, err
 			}
 			return it, nil
@@ -170,7 +170,7 @@ func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid
 func keysOf(destination int64, items []queue.Item) []DeliveryKey {
 	keys := make([]DeliveryKey, len(items))
 	for i, it := range items {
-		keys[i] = DeliveryKey{it.EventID, destination}
+		keys[i] = DeliveryKey{it.EventKey, destination}
 	}
 	return keys
 }

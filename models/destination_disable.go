@@ -101,7 +101,7 @@ func lastFailedAttempts(ctx context.Context, tx pgx.Tx, destination int64, since
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
 		k := DeliveryKey{Destination: destination}
 		var n int
-		err := row.Scan(&k.EventID, &n)
+		err := row.Scan(&k.EventKey, &n)
 		return k.AttemptID(n), err
 	})
 }

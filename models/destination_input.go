@@ -153,7 +153,7 @@ func (s *Store) merge(ctx context.Context, d *Destination, p DestinationPatch) e
 	}
 	if d.Ordered {
 		// Workers look at a delivery's row before they send it, to see whether it is its turn.
-		d.EverOrdered, d.Careful = true, true
+		d.EverOrdered, d.ClaimFirst = true, true
 	}
 	if err := s.checkRetryLimits(ctx, d, &before, bad); err != nil {
 		return err

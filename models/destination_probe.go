@@ -49,14 +49,14 @@ func (s *Store) startProbe(ctx context.Context, tx *Tx, d *Destination, p probe)
 	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null, retry_from = null
 		where destination_key = $1 and attention = 'held' and event_id = (
 			select event_id from deliveries where destination_key = $1 and attention = 'held' order by event_id limit 1)
-		returning event_id, turn`, d.Key).Scan(&it.EventID, &it.Turn)
+		returning event_id, turn`, d.Key).Scan(&it.EventKey, &it.Turn)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	p.Event = it.EventID
+	p.Event = it.EventKey
 	_, err = tx.Exec(ctx, `insert into destination_health (destination_key, tenant_key, probe) values ($1, $2, $3)
 		on conflict (destination_key) do update set probe = excluded.probe`, d.Key, d.TenantKey, p)
 	if err != nil {

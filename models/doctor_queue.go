@@ -127,7 +127,7 @@ func (d *doctor) deliveries(ctx context.Context) error {
 	var examples []string
 	var l Lost
 	var status string
-	if _, err := pgx.ForEachRow(rows, []any{&l.EventID, &l.Destination, &l.Turn, &status}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&l.EventKey, &l.Destination, &l.Turn, &status}, func() error {
 		d.lost = append(d.lost, l)
 		byStatus[status]++
 		if len(examples) < maxExamples {
@@ -164,7 +164,7 @@ func (d *doctor) order(ctx context.Context) error {
 	}
 	var k DeliveryKey
 	var examples []string
-	if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination}, func() error {
 		d.stuck = append(d.stuck, k)
 		if len(examples) < maxExamples {
 			examples = append(examples, k.ID())
@@ -211,7 +211,7 @@ func (d *doctor) jobs(ctx context.Context) error {
 		var job int64
 		n := 0
 		var examples []string
-		if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination, &job}, func() error {
+		if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &job}, func() error {
 			if n++; n <= maxExamples {
 				examples = append(examples, fmt.Sprintf("%s in job %d", k.ID(), job))
 			}
@@ -241,7 +241,7 @@ func (d *doctor) bulkRetries(ctx context.Context) error {
 	}
 	var examples []string
 	for _, k := range keys[:min(d.idle, maxExamples)] {
-		examples = append(examples, RetryID(k))
+		examples = append(examples, BulkRetryID(k))
 	}
 	d.add("bulk retries", LevelFail, fmt.Sprintf("%d bulk retries are not at their end, and no job sees to them.", d.idle),
 		"Workers look for them every hour; `waybill doctor -repair` gives them a job now.", examples...)

@@ -35,14 +35,14 @@ func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error
 			var turn int32
 			err := tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, next_attempt_at = null
 				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'delivering', 'retrying') returning turn`,
-				l.EventID, l.Destination, l.Turn).Scan(&turn)
+				l.EventKey, l.Destination, l.Turn).Scan(&turn)
 			if err == pgx.ErrNoRows {
 				continue
 			}
 			if err != nil {
 				return nil, err
 			}
-			items[l.Destination] = append(items[l.Destination], queue.Item{EventID: l.EventID, Turn: turn})
+			items[l.Destination] = append(items[l.Destination], queue.Item{EventKey: l.EventKey, Turn: turn})
 			queued++
 		}
 		for destination, list := range items {

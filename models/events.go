@@ -115,7 +115,7 @@ func (s *Store) sortedEvents(ctx context.Context, k *keyset, order sorting, by s
 	keys, err := s.sortedPage(ctx, k, order, func(q *query, op string, from *DeliveryKey, tail string) string {
 		conditions(q)
 		if from != nil {
-			q.and("e.id "+op+" ?", from.EventID)
+			q.and("e.id "+op+" ?", from.EventKey)
 		}
 		return "select e.id event_id, 0::bigint destination_key, e.time, e.topic, e.filtered_by is not null filtered from events e" + q.sql() + tail
 	})
@@ -125,7 +125,7 @@ func (s *Store) sortedEvents(ctx context.Context, k *keyset, order sorting, by s
 	ids := make([]uuid.UUID, len(keys.Items))
 	place := map[uuid.UUID]int{}
 	for i, key := range keys.Items {
-		ids[i], place[key.EventID] = key.EventID, i
+		ids[i], place[key.EventKey] = key.EventKey, i
 	}
 	q := newQuery()
 	q.and("e.id = any(?)", ids)

@@ -146,7 +146,7 @@ type deliveryState struct {
 func noteOutcomes(ctx context.Context, tx execer, status, reason string, keys ...DeliveryKey) error {
 	ids, events, destinations := make([]string, len(keys)), make([]uuid.UUID, len(keys)), make([]int64, len(keys))
 	for i, k := range keys {
-		ids[i], events[i], destinations[i] = k.ID(), k.EventID, k.Destination
+		ids[i], events[i], destinations[i] = k.ID(), k.EventKey, k.Destination
 	}
 	state, err := feedJSON(deliveryState{Status: status, Reason: text(reason)})
 	if err != nil {
@@ -172,8 +172,8 @@ func (s *Store) nameDeliveries(ctx context.Context, list []*FeedEntry) error {
 	for _, e := range list {
 		if k, ok := parseDeliveryID(e.ObjectID); ok && e.Type == FeedDelivery {
 			keys[e.ObjectID] = k
-			events, destinations = append(events, k.EventID), append(destinations, k.Destination)
-			lo, hi = minUUID(lo, k.EventID), maxUUID(hi, k.EventID)
+			events, destinations = append(events, k.EventKey), append(destinations, k.Destination)
+			lo, hi = minUUID(lo, k.EventKey), maxUUID(hi, k.EventKey)
 		}
 	}
 	if len(keys) == 0 {
@@ -218,7 +218,7 @@ func (s *Store) nameDeliveries(ctx context.Context, list []*FeedEntry) error {
 			return err
 		}
 		st.ID, st.DestinationID = e.ObjectID, destinationNames[k.Destination]
-		if n, kept := eventNames[k.EventID]; kept {
+		if n, kept := eventNames[k.EventKey]; kept {
 			st.EventID, st.Topic = &n.id, &n.topic
 		}
 		b, err := feedJSON(st)

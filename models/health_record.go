@@ -63,7 +63,7 @@ func (h *healthDeltas) attempt(o *Outcome) {
 	if a.Number == 1 {
 		d.deliveries++
 		if a.Trigger == TriggerAutomatic {
-			d.lag = max(d.lag, a.StartedAt.Sub(eventTime(o.EventID)))
+			d.lag = max(d.lag, a.StartedAt.Sub(eventTime(o.EventKey)))
 		}
 	}
 	if a.OK {

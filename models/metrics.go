@@ -71,7 +71,7 @@ func (o *Outcome) metered() metrics.Outcome {
 	c.Attempted, c.OK, c.Class, c.Number, c.Trigger, c.Took = true, a.OK, a.ErrorClass, a.Number, a.Trigger, a.Duration
 	c.Wait = max(0, a.StartedAt.Sub(o.Due)) // by two clocks
 	if a.OK && a.Trigger == TriggerAutomatic {
-		sec, nsec := o.EventID.Time().UnixTime()
+		sec, nsec := o.EventKey.Time().UnixTime()
 		c.Latency = max(time.Microsecond, a.StartedAt.Add(a.Duration).Sub(time.Unix(sec, nsec)))
 	}
 	return c

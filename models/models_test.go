@@ -89,7 +89,7 @@ func TestIDs(t *testing.T) {
 	if got, n, ok := parseAttemptID(k.AttemptID(7)); !ok || got != k || n != 7 {
 		t.Errorf("%s reads as %v %d", k.AttemptID(7), got, n)
 	}
-	if id, ok := parseEventID(eventID(k.EventID)); !ok || id != k.EventID {
+	if id, ok := parseEventID(eventID(k.EventKey)); !ok || id != k.EventKey {
 		t.Error(id)
 	}
 	for _, s := range []string{"", "dlv_", "dlv_zz", k.ID() + "!", strings.ToUpper(k.ID()), "dlv_" + strings.Repeat("0", 33), "att_" + k.ID()[4:], k.AttemptID(0), k.AttemptID(1) + "x"} {

@@ -197,7 +197,7 @@ func (s *Store) completeTellings(ctx context.Context, list []*operatorTelling) e
 	}
 	events, matched := map[uuid.UUID]*Event{}, map[uuid.UUID][]string{}
 	for _, a := range attempts {
-		events[a.EventID] = nil
+		events[a.EventKey] = nil
 	}
 	if ids := slices.Collect(maps.Keys(events)); len(ids) > 0 {
 		if err := s.readEvents(ctx, ids, events); err != nil {
@@ -227,8 +227,8 @@ func (s *Store) completeTellings(ctx context.Context, list []*operatorTelling) e
 		if a.Code != 0 {
 			t.data.Attempt.Code = strconv.Itoa(a.Code)
 		}
-		if e := events[a.EventID]; e != nil {
-			t.data.Event = &operatorEvent{ID: e.ID, TenantID: a.TenantID, DestinationID: a.DestinationID, DestinationIDs: matched[a.EventID], Topic: e.Topic, Retry: e.Retry,
+		if e := events[a.EventKey]; e != nil {
+			t.data.Event = &operatorEvent{ID: e.ID, TenantID: a.TenantID, DestinationID: a.DestinationID, DestinationIDs: matched[a.EventKey], Topic: e.Topic, Retry: e.Retry,
 				Time: e.Time.UTC(), Metadata: e.Metadata, Data: e.Data}
 			if e.Metadata == nil {
 				t.data.Event.Metadata = map[string]string{}
@@ -276,7 +276,7 @@ func (s *Store) tellingAttempts(ctx context.Context, list []*operatorTelling) (m
 		q.and("a.destination_key = ?", t.key.Destination)
 		rest := " order by a.started_at desc limit 1"
 		if t.key.number != 0 {
-			q.and("a.event_id = ?", t.key.EventID)
+			q.and("a.event_id = ?", t.key.EventKey)
 			q.and("a.number = ?", t.key.number)
 			rest = ""
 		} else {

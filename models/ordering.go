@@ -174,7 +174,7 @@ func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]queue.Bat
 	var hashes []int32
 	for _, k := range finished {
 		var key string
-		err := tx.QueryRow(ctx, "select ordering_key from ordered_deliveries where destination_key = $1 and event_id = $2", k.Destination, k.EventID).Scan(&key)
+		err := tx.QueryRow(ctx, "select ordering_key from ordered_deliveries where destination_key = $1 and event_id = $2", k.Destination, k.EventKey).Scan(&key)
 		if errors.Is(err, pgx.ErrNoRows) {
 			continue
 		}
@@ -190,7 +190,7 @@ func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]queue.Bat
 	b := &pgx.Batch{}
 	lockOrder(b, hashes)
 	for _, p := range places {
-		b.Queue("delete from ordered_deliveries where destination_key = $1 and event_id = $2", p.Destination, p.EventID)
+		b.Queue("delete from ordered_deliveries where destination_key = $1 and event_id = $2", p.Destination, p.EventKey)
 	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("take deliveries out of their lines: %w", err)
@@ -217,7 +217,7 @@ func firstInLine(ctx context.Context, tx sender, destination int64, key string) 
 		var policy string
 		err := tx.QueryRow(ctx, `select o.event_id, d.status::text, t.on_exhausted from ordered_deliveries o join destinations t on t.key = o.destination_key
 			left join deliveries d on d.event_id = o.event_id and d.destination_key = o.destination_key
-			where o.destination_key = $1 and o.ordering_key = $2 order by o.seq limit 1`, destination, key).Scan(&it.EventID, &status, &policy)
+			where o.destination_key = $1 and o.ordering_key = $2 order by o.seq limit 1`, destination, key).Scan(&it.EventKey, &status, &policy)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return job, false, nil
 		}
@@ -229,17 +229,17 @@ func firstInLine(ctx context.Context, tx sender, destination int64, key string) 
 			var retry *uuid.UUID
 			var actor *string
 			err = tx.QueryRow(ctx, `update deliveries set turn = turn + 1, reason = null where event_id = $1 and destination_key = $2
-				returning turn, retry_id, (select actor from bulk_retries b where b.id = retry_id)`, it.EventID, destination).Scan(&it.Turn, &retry, &actor)
+				returning turn, retry_id, (select actor from bulk_retries b where b.id = retry_id)`, it.EventKey, destination).Scan(&it.Turn, &retry, &actor)
 			job = queue.Batch{Key: queue.Key{Destination: destination}, Items: []queue.Item{it}}
 			if retry != nil && actor != nil {
-				job.Trigger, job.Actor, job.RetryID = TriggerBulk, *actor, *retry
+				job.Trigger, job.Actor, job.BulkKey = TriggerBulk, *actor, *retry
 			}
 			return job, err == nil, err
 		case status != nil && (*status == StatusHeld || *status == StatusDelivering || *status == StatusRetrying),
 			status != nil && *status == StatusFailed && policy == ExhaustedBlock:
 			return job, false, nil // it is seen to elsewhere, or blocks
 		}
-		if _, err := tx.Exec(ctx, "delete from ordered_deliveries where destination_key = $1 and event_id = $2", destination, it.EventID); err != nil {
+		if _, err := tx.Exec(ctx, "delete from ordered_deliveries where destination_key = $1 and event_id = $2", destination, it.EventKey); err != nil {
 			return job, false, err
 		}
 	}
@@ -276,7 +276,7 @@ func (s *Store) dropLines(ctx context.Context, before time.Time) error {
 			return err
 		}
 		gone, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (k DeliveryKey, err error) {
-			err = r.Scan(&k.Destination, &k.EventID)
+			err = r.Scan(&k.Destination, &k.EventKey)
 			return k, err
 		})
 		if err != nil {

@@ -29,7 +29,7 @@ type Outcome struct {
 	Next      time.Time // when it is due again, with StatusRetrying and StatusPending
 	Trigger   string    // of the job it goes on with
 	Actor     string
-	RetryID   uuid.UUID // of the bulk retry that the job belongs to; zero for none
+	BulkKey   uuid.UUID // of the bulk retry that the job belongs to; zero for none
 	Previous  time.Time // when the delivery's attempt before this one was started; zero when there was none
 	Passes    bool      // with its status the next delivery with its ordering key may go
 	Own       bool      // its event is one of the server's own
@@ -292,7 +292,7 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 	w.recorded = append(w.recorded, o)
 	s.followed.note(&w.noted, o)
 	if o.Attempt != nil {
-		table := s.partitions.of("attempts", o.EventID)
+		table := s.partitions.of("attempts", o.EventKey)
 		rows := w.attempts[table]
 		if rows == nil {
 			rows = &pgcopy.Rows{}
@@ -302,18 +302,18 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 		o.Attempt.write(rows)
 		w.health.attempt(o)
 	}
-	w.update(s.partitions.of("deliveries", o.EventID), o)
+	w.update(s.partitions.of("deliveries", o.EventKey), o)
 	if o.Passes {
 		w.finished = append(w.finished, o.DeliveryKey)
 	}
 	if o.Status != StatusRetrying && o.Status != StatusPending {
 		return
 	}
-	q := requeueKey{Key: queue.Key{Destination: o.DeliveryKey.Destination, Later: true, Trigger: o.Trigger, Actor: o.Actor, RetryID: o.RetryID}}
+	q := requeueKey{Key: queue.Key{Destination: o.DeliveryKey.Destination, Later: true, Trigger: o.Trigger, Actor: o.Actor, BulkKey: o.BulkKey}}
 	if !o.Next.IsZero() {
 		q.at = o.Next.Add(requeueGrain - 1).Truncate(requeueGrain).UnixMilli()
 	}
-	w.requeue[q] = append(w.requeue[q], queue.Item{EventID: o.EventID, Turn: o.Turn + 1})
+	w.requeue[q] = append(w.requeue[q], queue.Item{EventKey: o.EventKey, Turn: o.Turn + 1})
 }
 
 // One statement for each delivery that is not delivered yet, all sent at once. Statements with lists of ids would leave the
@@ -342,10 +342,10 @@ func (w *recordWriter) update(table string, o *Outcome) {
 		}
 		d.add(o)
 	case a != nil:
-		w.updates.Queue("update "+table+updateTried, o.EventID, o.DeliveryKey.Destination, o.Turn, int32(a.Number), a.StartedAt, int32(a.Code),
+		w.updates.Queue("update "+table+updateTried, o.EventKey, o.DeliveryKey.Destination, o.Turn, int32(a.Number), a.StartedAt, int32(a.Code),
 			textOrNil(a.ErrorClass), textOrNil(a.Error), textOrNil(a.Advice), o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
 	default:
-		w.updates.Queue("update "+table+updateUntried, o.EventID, o.DeliveryKey.Destination, o.Turn, o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
+		w.updates.Queue("update "+table+updateUntried, o.EventKey, o.DeliveryKey.Destination, o.Turn, o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
 	}
 }
 

@@ -21,7 +21,7 @@ type deliveredRows struct {
 }
 
 func (d *deliveredRows) add(o *Outcome) {
-	d.ids = append(d.ids, o.EventID)
+	d.ids = append(d.ids, o.EventKey)
 	d.dest = append(d.dest, o.DeliveryKey.Destination)
 	d.number = append(d.number, int32(o.Attempt.Number))
 	d.started = append(d.started, o.Attempt.StartedAt)

@@ -20,8 +20,8 @@ func newDeliveries(t *testing.T, s *Store, n int) *deliveredRows {
 	}
 	d := &deliveredRows{}
 	for range n {
-		o := &Outcome{DeliveryKey: DeliveryKey{EventID: uuid.Must(uuid.NewV7()), Destination: 7}, Attempt: &Attempt{Number: 1, StartedAt: time.Now(), Code: 200}}
-		if _, err := s.Pool.Exec(t.Context(), "insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, 7, 1, 'pending')", o.EventID); err != nil {
+		o := &Outcome{DeliveryKey: DeliveryKey{EventKey: uuid.Must(uuid.NewV7()), Destination: 7}, Attempt: &Attempt{Number: 1, StartedAt: time.Now(), Code: 200}}
+		if _, err := s.Pool.Exec(t.Context(), "insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, 7, 1, 'pending')", o.EventKey); err != nil {
 			t.Fatal(err)
 		}
 		d.add(o)

@@ -113,7 +113,7 @@ func (s *Store) sortedPage(ctx context.Context, k *keyset, o sorting, match func
 		"w as (select a.event_id, a.destination_key, (" + o.value + ")::" + o.typ + " v from s a where a.n <= " + q.bind("?", o.window) + ")"
 	cond := ""
 	if has && !at.Edge {
-		cond = q.bind(" where (v, event_id, destination_key) "+k.op()+" (?::text::"+o.typ+", ?, ?)", at.Value, at.Key.EventID, at.Key.Destination)
+		cond = q.bind(" where (v, event_id, destination_key) "+k.op()+" (?::text::"+o.typ+", ?, ?)", at.Value, at.Key.EventKey, at.Key.Destination)
 	}
 	values := func(table string) string {
 		d := k.order()

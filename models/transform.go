@@ -65,7 +65,7 @@ func (d *Destination) computing() (c computing) {
 // Compute makes what the destination computes from an event: the body of the message, which is the payload as it was
 // published unless there is a transform, and the values of the fields that are expressions, by their keys. The error is a
 // sentence for the destination's owner; nothing must be sent then.
-func (e *Endpoint) Compute(ev *Event) (body []byte, computed map[string]string, err error) {
+func (e *Target) Compute(ev *Event) (body []byte, computed map[string]string, err error) {
 	c := &e.computing
 	if c.err != nil {
 		return nil, nil, fmt.Errorf("An expression of the destination cannot be read by this version of the server: %w.", c.err)

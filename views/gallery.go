@@ -55,7 +55,7 @@ func galleryDeliveries() []*models.Delivery {
 	next := galleryTime.Add(80 * time.Second)
 	out := make([]*models.Delivery, len(models.Statuses))
 	for i, status := range models.Statuses {
-		d := &models.Delivery{DeliveryKey: models.DeliveryKey{EventID: uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f"), Destination: int64(i + 1)},
+		d := &models.Delivery{DeliveryKey: models.DeliveryKey{EventKey: uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f"), Destination: int64(i + 1)},
 			PublicEventID: "evt_0195939e1a2b7c3d8e4f5a6b7c8d9e0f", Topic: "order.created", DestinationID: "des_0k3v9m2x7q1p8t5r4w6y0z2abc",
 			Destination: galleryDestination(status == models.StatusHeld), Status: status, MaxAttempts: 12, CreatedAt: galleryTime, UpdatedAt: galleryTime}
 		switch status {

@@ -72,7 +72,7 @@ func hostileAttempt(ok bool) *models.Attempt {
 	a := &models.Attempt{PublicEventID: hostile, DestinationID: hostile, Number: 2, StartedAt: galleryTime, OK: ok, Code: 503, Trigger: models.TriggerManual, Actor: hostile,
 		ErrorClass: "server", Error: hostile, Advice: hostile, RawError: hostile, Method: hostile, URL: hostile, RequestHeader: "X-A: " + hostile + "\n" + hostile + ": b",
 		ResponseHeader: "X-B: " + hostile, ResponseBody: []byte(hostile), Truncated: true, Timing: models.AttemptTiming{DNS: time.Millisecond}}
-	a.EventID = uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f")
+	a.EventKey = uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f")
 	return a
 }
 

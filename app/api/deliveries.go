@@ -160,5 +160,5 @@ func (a *API) waitForAttempt(ctx context.Context, c *Call, before *models.Delive
 }
 
 func following(d *models.Delivery) models.Following {
-	return models.Following{Event: d.EventID, Destination: d.DeliveryKey.Destination}
+	return models.Following{Event: d.EventKey, Destination: d.DeliveryKey.Destination}
 }

@@ -46,7 +46,7 @@ func (a *Pages) comparePage(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return err
 	}
-	if v.A.EventID != v.B.EventID {
+	if v.A.EventKey != v.B.EventKey {
 		attempts = append(attempts, v.B.Attempt)
 	}
 	v.Choices = views.AttemptOptions(attempts, names)
