@@ -314,7 +314,7 @@ func TestDestinationChanges(t *testing.T) {
 		t.Errorf("%v %v", d.Config, err)
 	}
 	var stored string
-	if err := a.Store.Pool.QueryRow(context.Background(), "select config::text || credentials::text from destinations where id = 'hook'").Scan(&stored); err != nil || strings.Contains(stored, "X-A") {
+	if err := a.db.QueryRow(context.Background(), "select config::text || credentials::text from destinations where id = 'hook'").Scan(&stored); err != nil || strings.Contains(stored, "X-A") {
 		t.Errorf("stored in clear text: %s %v", stored, err)
 	}
 	a.want(412, "PATCH", "/tenants/acme/destinations/hook", `{"name":"x"}`, "If-Match", `"1"`)

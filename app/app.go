@@ -94,7 +94,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	if err != nil {
 		return nil, err
 	}
-	if err := migrations.Check(ctx, a.Store.Pool); err != nil {
+	if err := a.Store.Migrated(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.Store.KeepKey(ctx); err != nil {

@@ -280,7 +280,7 @@ func TestAuditOfOtherTenants(t *testing.T) {
 func TestAuditSearchIsBounded(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
-	_, err := a.Store.Pool.Exec(t.Context(), `insert into audit (id, actor, action, object)
+	_, err := a.db.Exec(t.Context(), `insert into audit (id, actor, action, object)
 		select ('01000000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 'ann', 'topic.update', case when i = 1 then 'needle' else 'hay' end from generate_series(1, 100050) i`)
 	if err != nil {
 		t.Fatal(err)
@@ -311,7 +311,7 @@ func TestAuditExport(t *testing.T) {
 	a.tenant("acme")
 	a.stranger().post("/login", "email", "=cmd|'/c calc'!a0@example.com", "password", "x") // is an address by RFC 5322
 	const n = 2*models.MaxLimit + 50                                                       // several pages of it
-	_, err := a.Store.Pool.Exec(t.Context(), `insert into audit (id, actor, action, object, detail)
+	_, err := a.db.Exec(t.Context(), `insert into audit (id, actor, action, object, detail)
 		select ('01000000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, '-1+1', 'topic.update', 'x', '{"changes": [{"field": "a", "from": "<b>\n\"q\"", "to": null}]}' from generate_series(1, $1::int) i`, n)
 	if err != nil {
 		t.Fatal(err)

@@ -90,7 +90,7 @@ func (a *testApp) published(want *int64) {
 	a.Helper()
 	a.eventually("/healthz", func(answer) bool {
 		var got *int64
-		if err := a.Store.Pool.QueryRow(a.Context(), "select published from feed").Scan(&got); err != nil {
+		if err := a.db.QueryRow(a.Context(), "select published from feed").Scan(&got); err != nil {
 			a.Fatal(err)
 		}
 		return (got == nil) == (want == nil) && (got == nil || *got >= *want)

@@ -162,7 +162,7 @@ func TestChangesOfDeliveries(t *testing.T) {
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"dead","type":"echo","topics":["bad"],"config":{"answer":"500"}}`)
 	ctx := context.Background()
 	rows := func() (n int) {
-		if err := a.Store.Pool.QueryRow(ctx, "select count(*) from changes where type = 'delivery'").Scan(&n); err != nil {
+		if err := a.db.QueryRow(ctx, "select count(*) from changes where type = 'delivery'").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -231,14 +231,14 @@ func TestChangesOfDeliveries(t *testing.T) {
 		t.Errorf("%s", out.raw)
 	}
 	// What nobody reads for long is noted no longer.
-	if _, err := a.Store.Pool.Exec(ctx, "update outcome_readers set asked_at = now() - interval '8 days'"); err != nil {
+	if _, err := a.db.Exec(ctx, "update outcome_readers set asked_at = now() - interval '8 days'"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Store.Upkeep(ctx, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	var readers int
-	if err := a.Store.Pool.QueryRow(ctx, "select count(*) from outcome_readers").Scan(&readers); err != nil || readers != 0 {
+	if err := a.db.QueryRow(ctx, "select count(*) from outcome_readers").Scan(&readers); err != nil || readers != 0 {
 		t.Errorf("%d readers: %v", readers, err)
 	}
 }

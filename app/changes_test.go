@@ -243,7 +243,7 @@ func TestOldChanges(t *testing.T) {
 	a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"name":"One"}`)
 	f.poll()
 	ctx := context.Background()
-	if _, err := a.Store.Pool.Exec(ctx, "update changes set at = at - interval '8 days'"); err != nil {
+	if _, err := a.db.Exec(ctx, "update changes set at = at - interval '8 days'"); err != nil {
 		t.Fatal(err)
 	}
 	a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"name":"Two"}`)

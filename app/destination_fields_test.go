@@ -114,7 +114,7 @@ func TestFieldsBesideConfig(t *testing.T) {
 		t.Error("it is not stored where processes of the release before look for it")
 	}
 	// What such a process has written is read.
-	if _, err := a.Store.Pool.Exec(t.Context(), "update destinations set signature = 'v1a', version = version + 1 where id = 'w'"); err != nil {
+	if _, err := a.db.Exec(t.Context(), "update destinations set signature = 'v1a', version = version + 1 where id = 'w'"); err != nil {
 		t.Fatal(err)
 	}
 	if out = a.want(200, "GET", list+"/w", nil); out.str("signature") != "v1a" {

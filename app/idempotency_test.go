@@ -30,7 +30,7 @@ func sameAnswer(t testing.TB, first, again answer) {
 
 func (a *testApp) count(sql string, args ...any) (n int) {
 	a.Helper()
-	if err := a.Store.Pool.QueryRow(a.Context(), sql, args...).Scan(&n); err != nil {
+	if err := a.db.QueryRow(a.Context(), sql, args...).Scan(&n); err != nil {
 		a.Fatal(err)
 	}
 	return n
@@ -38,7 +38,7 @@ func (a *testApp) count(sql string, args ...any) (n int) {
 
 func (a *testApp) exec(sql string, args ...any) {
 	a.Helper()
-	if _, err := a.Store.Pool.Exec(a.Context(), sql, args...); err != nil {
+	if _, err := a.db.Exec(a.Context(), sql, args...); err != nil {
 		a.Fatal(err)
 	}
 }

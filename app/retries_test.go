@@ -22,7 +22,7 @@ func (a *testApp) failures(destination string, n int) {
 	list := "?limit=1000&tenant_id=acme&destination_id=" + destination
 	a.eventually("/deliveries"+list+"&status=delivered", func(o answer) bool { return len(o.list()) == n })
 	// A destination that really fails is tried a few times a second only, which would take long.
-	if _, err := a.Store.Pool.Exec(a.Context(), `update deliveries set status = 'failed', last_code = 500, error_class = 'server', error = 'The receiver failed: 500.', reason = 'All attempts failed.'
+	if _, err := a.db.Exec(a.Context(), `update deliveries set status = 'failed', last_code = 500, error_class = 'server', error = 'The receiver failed: 500.', reason = 'All attempts failed.'
 		where destination_key = (select key from destinations where id = $1)`, destination); err != nil {
 		a.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestBulkRetry(t *testing.T) {
 func (a *testApp) audited(action, object, detail string) {
 	a.Helper()
 	var got string
-	if err := a.Store.Pool.QueryRow(a.Context(), "select detail::text from audit where action = $1 and object = $2", action, object).Scan(&got); err != nil {
+	if err := a.db.QueryRow(a.Context(), "select detail::text from audit where action = $1 and object = $2", action, object).Scan(&got); err != nil {
 		a.Errorf("audit of %s %s: %v", action, object, err)
 	} else if !strings.Contains(got, detail) {
 		a.Errorf("audit of %s %s does not hold %s: %s", action, object, detail, got)

@@ -141,7 +141,7 @@ func plantedByExample(kind *notify.Type) planted {
 func (a *testApp) lookInAudit(v *visitor, look func(where, text string), objects ...string) {
 	a.Helper()
 	var table string
-	if err := a.Store.Pool.QueryRow(a.Context(), "select coalesce(string_agg(a::text, E'\n'), '') from audit a").Scan(&table); err != nil {
+	if err := a.db.QueryRow(a.Context(), "select coalesce(string_agg(a::text, E'\n'), '') from audit a").Scan(&table); err != nil {
 		a.Fatal(err)
 	}
 	look("the table of the audit log", table)
@@ -283,7 +283,7 @@ func TestSecretsAreSeenNowhere(t *testing.T) {
 		if attempt := a.want(200, "GET", path+"/attempts", nil).str("models", "0", "id"); attempt != "" {
 			pages = append(pages, "/t/acme/attempts/"+attempt)
 			var row string // with the log that is kept of it
-			if err := a.Store.Pool.QueryRow(a.Context(), "select string_agg(t::text, E'\n') from attempts t where log is not null and method is not null").Scan(&row); err != nil || row == "" {
+			if err := a.db.QueryRow(a.Context(), "select string_agg(t::text, E'\n') from attempts t where log is not null and method is not null").Scan(&row); err != nil || row == "" {
 				t.Errorf("%s: no attempt keeps a log (%v)", name, err)
 			}
 			look("the table of attempts", row)

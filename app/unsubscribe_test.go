@@ -172,7 +172,7 @@ func TestUnsubscribe(t *testing.T) {
 	a.want(200, "DELETE", path, nil)
 	v.post(bob, "x", "y").says("Nothing to unsubscribe from")
 	var n int
-	if err := a.Store.Pool.QueryRow(t.Context(), "select count(*) from audit where action = 'channel.unsubscribe' and actor = any('{Ann@example.com,bob@example.com}')").Scan(&n); err != nil || n != 2 {
+	if err := a.db.QueryRow(t.Context(), "select count(*) from audit where action = 'channel.unsubscribe' and actor = any('{Ann@example.com,bob@example.com}')").Scan(&n); err != nil || n != 2 {
 		t.Error(n, err)
 	}
 }

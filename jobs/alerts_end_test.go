@@ -141,7 +141,7 @@ func TestCertificatePreview(t *testing.T) {
 			x := now.Add(left)
 			ends, at = &x, &now
 		}
-		if _, err := e.store.Pool.Exec(t.Context(), "insert into destination_health (destination_key, tenant_key, certificate_ends, certificate_at) values ($1, $2, $3, $4)",
+		if _, err := e.db.Exec(t.Context(), "insert into destination_health (destination_key, tenant_key, certificate_ends, certificate_at) values ($1, $2, $3, $4)",
 			d.Key, d.TenantKey, ends, at); err != nil {
 			t.Fatal(err)
 		}

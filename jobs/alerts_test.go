@@ -74,7 +74,7 @@ func TestAutoDisable(t *testing.T) {
 		}
 	}
 	var detail map[string]any
-	err := e.store.Pool.QueryRow(ctx, "select detail from audit where action = 'destination.disable' and object = 'dead'").Scan(&detail)
+	err := e.db.QueryRow(ctx, "select detail from audit where action = 'destination.disable' and object = 'dead'").Scan(&detail)
 	if list, _ := detail["attempts"].([]any); err != nil || len(list) != 10 {
 		t.Errorf("the attempts that led to it: %v %v", detail, err)
 	} else if a, err := e.store.Attempt(ctx, models.AllTenants(), list[0].(string)); err != nil || a.OK {

@@ -10,7 +10,7 @@ import (
 
 // trace begins the span of an attempt, which belongs to that of its event's publish.
 func (r *run) trace(v *version, d *models.Ready, started time.Time) traces.Span {
-	e := v.endpoint
+	e := v.target
 	return r.w.store.Traces.Attempt(d.Event.TraceParent, d.Event.TraceState, traces.Attempt{Tenant: e.TenantID, Destination: e.ID, Type: e.Type,
 		Event: d.Event.ID, Topic: d.Event.Topic, Number: d.Attempts + 1, Started: started})
 }
@@ -18,7 +18,7 @@ func (r *run) trace(v *version, d *models.Ready, started time.Time) traces.Span 
 // logAttempt ends the span of an attempt and writes its line into the log: all that is known of it but the payload, headers and
 // the answer's body, which are not everybody's to read. Attempts that succeed are told at level debug.
 func (r *run) logAttempt(v *version, d *models.Ready, o *models.Outcome, span traces.Span) {
-	a, e := o.Attempt, v.endpoint
+	a, e := o.Attempt, v.target
 	if !a.OK {
 		span.Failed(a.ErrorClass, a.Error)
 	}

@@ -138,7 +138,7 @@ func (e *engine) recorded(at time.Time, n int, ok bool, destinations ...*models.
 	}
 	binary.BigEndian.PutUint64(one[1:], uint64(at.UnixMicro()))
 	for _, d := range destinations {
-		_, err := e.store.Pool.Exec(context.Background(), `insert into health_deltas (destination_key, tenant_key, minute, deliveries, failed_deliveries,
+		_, err := e.db.Exec(context.Background(), `insert into health_deltas (destination_key, tenant_key, minute, deliveries, failed_deliveries,
 				attempts, failed_attempts, outcomes, error_class, error)
 			values ($1, $2, date_trunc('minute', $3::timestamptz), $4, $5, $4, $5, $6, 'server', 'The receiver failed: 500.')`,
 			d.Key, d.TenantKey, at, n, failed, bytes.Repeat(one, n))

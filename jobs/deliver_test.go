@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/jobs"
 	"github.com/waybill-dev/waybill/models"
@@ -53,6 +55,7 @@ func init() { adapters.Register(fake{}) }
 type engine struct {
 	*testing.T
 	store  *models.Store
+	db     *pgxpool.Pool // for the test's own statements
 	accept *models.Accepter
 	log    *slog.Logger
 	stop   context.CancelFunc
@@ -72,14 +75,15 @@ func newEngine(t *testing.T, change func(*models.Rules)) *engine {
 		change(&rules)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s, err := models.Open(ctx, models.Options{Log: log, URL: modelstest.DB(t), Keys: keys, Rules: rules, MaxConns: 4, HotConns: 6, JobConns: 4})
+	url := modelstest.DB(t)
+	s, err := models.Open(ctx, models.Options{Log: log, URL: url, Keys: keys, Rules: rules, MaxConns: 4, HotConns: 6, JobConns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.KnowPartitions(ctx); err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{T: t, store: s, accept: models.NewAccepter(s, nil, log), log: log}
+	e := &engine{T: t, store: s, db: modelstest.Connect(t, url), accept: models.NewAccepter(s, nil, log), log: log}
 	t.Cleanup(func() {
 		e.stopWorker()
 		e.accept.Close()
@@ -395,10 +399,10 @@ func TestDeadWorkerIsReplaced(t *testing.T) {
 	res := e.publish(models.PublishInput{})
 	<-first
 	// As if the process had been stopped for longer than its lease.
-	if _, err := e.store.Pool.Exec(ctx, "update processes set seen_at = now() - interval '1 minute'"); err != nil {
+	if _, err := e.db.Exec(ctx, "update processes set seen_at = now() - interval '1 minute'"); err != nil {
 		t.Fatal(err)
 	}
-	tx, err := e.store.Pool.Begin(ctx)
+	tx, err := e.db.Begin(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

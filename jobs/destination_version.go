@@ -11,10 +11,10 @@ import (
 
 // version is a destination as a run uses it, until the destination is changed.
 type version struct {
-	target *models.Target
-	sender   adapters.Sender
-	release  func()
-	openErr  error // why there is no sender
+	target  *models.Target
+	sender  adapters.Sender
+	release func()
+	openErr error // why there is no sender
 }
 
 const (

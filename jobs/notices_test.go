@@ -34,7 +34,7 @@ func TestNoticeIsRecordedAgain(t *testing.T) {
 	e.recorded(time.Now(), 60, false, e.destination("d", nil, nil))
 	e.startWorker()
 	eventually(t, "recording is refused three times", func() (enough bool) {
-		if err := e.store.Pool.QueryRow(t.Context(), "select last_value >= 3 from refused").Scan(&enough); err != nil {
+		if err := e.db.QueryRow(t.Context(), "select last_value >= 3 from refused").Scan(&enough); err != nil {
 			t.Fatal(err)
 		}
 		return enough
@@ -61,7 +61,7 @@ func TestNoticeWhoseJobDoesNotEnd(t *testing.T) {
 	e.startWorker()
 	job := func(where string) bool {
 		var is bool
-		if err := e.store.Pool.QueryRow(t.Context(), "select exists (select 1 from river.river_job where kind = 'notice' and "+where+")").Scan(&is); err != nil {
+		if err := e.db.QueryRow(t.Context(), "select exists (select 1 from river.river_job where kind = 'notice' and "+where+")").Scan(&is); err != nil {
 			t.Fatal(err)
 		}
 		return is

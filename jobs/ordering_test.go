@@ -128,7 +128,7 @@ func waitEmpty(t *testing.T, e *engine) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
 		var n int
-		if err := e.store.Pool.QueryRow(context.Background(), "select count(*) from ordered_deliveries").Scan(&n); err != nil {
+		if err := e.db.QueryRow(context.Background(), "select count(*) from ordered_deliveries").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		if n == 0 {

@@ -15,7 +15,7 @@ func (e *engine) count(n int, query string) {
 	e.Helper()
 	got := 0
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
-		if err := e.store.Pool.QueryRow(context.Background(), query).Scan(&got); err != nil {
+		if err := e.db.QueryRow(context.Background(), query).Scan(&got); err != nil {
 			e.Fatal(err)
 		}
 		if got >= n {

@@ -168,7 +168,7 @@ func scanAPIKey(r pgx.CollectableRow) (*APIKey, error) {
 func (s *Store) APIKeys(ctx context.Context, scope Scope) ([]*APIKey, error) {
 	q := newQuery()
 	scope.where(q, "k.tenant_key")
-	rows, err := s.Pool.Query(ctx, apiKeySelect+q.sql()+" order by k.id desc limit 1000", q.args...)
+	rows, err := s.pool.Query(ctx, apiKeySelect+q.sql()+" order by k.id desc limit 1000", q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +265,7 @@ func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
 	if a := s.known.get(hash, now); a != nil {
 		return a, nil
 	}
-	rows, err := s.Pool.Query(ctx, apiKeySelect+" where k.hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now()) and (k.tenant_key is null or t.deleted_at is null)", hash[:])
+	rows, err := s.pool.Query(ctx, apiKeySelect+" where k.hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now()) and (k.tenant_key is null or t.deleted_at is null)", hash[:])
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +281,7 @@ func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
 		a.Scope = Scope{key: *k.TenantKey}
 	}
 	if k.LastUsedAt == nil || now.Sub(*k.LastUsedAt) > time.Minute {
-		if _, err := s.Pool.Exec(ctx, "update api_keys set last_used_at = now() where id = $1", k.ID); err != nil {
+		if _, err := s.pool.Exec(ctx, "update api_keys set last_used_at = now() where id = $1", k.ID); err != nil {
 			return nil, err
 		}
 	}

@@ -30,7 +30,7 @@ func (s *Store) failedEvents(ctx context.Context, destination int64, first, last
 	if !first.IsZero() && first.Before(since) {
 		since = first
 	}
-	rows, err := s.Pool.Query(ctx, `with recent as (
+	rows, err := s.pool.Query(ctx, `with recent as (
 			select event_id, number, started_at, code, error_class, error, ok or trigger = 'test' as other from attempts
 			where destination_key = $1 and started_at between $2 and $3 order by started_at desc limit $4),
 		latest as (select distinct on (event_id) * from recent where not other order by event_id, started_at desc)
@@ -74,7 +74,7 @@ func (s *Store) addFailures(ctx context.Context, n *Notification) (err error) {
 	}
 	destination := n.DestinationKey
 	if destination == nil { // a digest, which tells the worst of its alerts
-		err := s.Pool.QueryRow(ctx, `select d.key from destinations d join tenants t on t.key = d.tenant_key
+		err := s.pool.QueryRow(ctx, `select d.key from destinations d join tenants t on t.key = d.tenant_key
 			where t.id = $1 and d.id = $2 and d.deleted_at is null and t.deleted_at is null`, x.TenantID, x.DestinationID).Scan(&destination)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil

@@ -72,7 +72,7 @@ func (s *Store) Alerts(ctx context.Context, scope Scope, tenantID string, aq Ale
 	if k.decode(&after) {
 		q.and("a.id "+k.op()+" ?", after)
 	}
-	rows, err := s.Pool.Query(ctx, alertSelect+q.sql()+" order by a.id "+k.order()+q.limit(k.limit+1), q.args...)
+	rows, err := s.pool.Query(ctx, alertSelect+q.sql()+" order by a.id "+k.order()+q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (s *Store) Alert(ctx context.Context, scope Scope, tenantID, id string) (*A
 		return nil, err
 	}
 	key, _ := parsePrefixed(alertPrefix, id)
-	a, err := alertByKey(ctx, s.Pool, owner, key)
+	a, err := alertByKey(ctx, s.pool, owner, key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, notFound("There is no alert %q.", cut(id, 80))
 	}
@@ -107,7 +107,7 @@ func alertByKey(ctx context.Context, db querier, owner int64, key uuid.UUID) (*A
 
 // OpenAlerts counts the alerts that nobody has taken care of, up to limit.
 func (s *Store) OpenAlerts(ctx context.Context, scope Scope, limit int) (n int, err error) {
-	err = s.Pool.QueryRow(ctx, "select count(*) from (select 1 from alerts where owner_key = $1 and status = 'open' limit $2) x", scope.owner(), limit).Scan(&n)
+	err = s.pool.QueryRow(ctx, "select count(*) from (select 1 from alerts where owner_key = $1 and status = 'open' limit $2) x", scope.owner(), limit).Scan(&n)
 	return n, err
 }
 

@@ -248,7 +248,7 @@ func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Pa
 		q.and("(a.started_at, a.event_id, a.destination_key, a.number) "+k.op()+" (?, ?, ?, ?)", after.At, after.EventID, after.Destination, after.Number)
 	}
 	o := k.order()
-	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.started_at "+o+", a.event_id "+o+", a.destination_key "+o+", a.number "+o+
+	rows, err := s.pool.Query(ctx, attemptSelect+q.sql()+" order by a.started_at "+o+", a.event_id "+o+", a.destination_key "+o+", a.number "+o+
 		q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
@@ -282,7 +282,7 @@ func (s *Store) Attempt(ctx context.Context, scope Scope, id string) (*Attempt, 
 	q.and("a.destination_key = ?", k.Destination)
 	q.and("a.number = ?", n)
 	scope.where(q, "a.tenant_key")
-	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql(), q.args...)
+	rows, err := s.pool.Query(ctx, attemptSelect+q.sql(), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +299,7 @@ func (s *Store) DeliveryAttempts(ctx context.Context, scope Scope, k DeliveryKey
 	q.and("a.event_id = ?", k.EventKey)
 	q.and("a.destination_key = ?", k.Destination)
 	scope.where(q, "a.tenant_key")
-	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.number desc limit 1000", q.args...)
+	rows, err := s.pool.Query(ctx, attemptSelect+q.sql()+" order by a.number desc limit 1000", q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -308,7 +308,7 @@ func (s *Store) DeliveryAttempts(ctx context.Context, scope Scope, k DeliveryKey
 
 // FailuresOf lists attempts of a bulk retry that failed, newest first, at most limit.
 func (s *Store) FailuresOf(ctx context.Context, b *BulkRetry, limit int) ([]*Attempt, error) {
-	rows, err := s.Pool.Query(ctx, attemptSelect+" where a.retry_id = $1 and not a.ok order by a.started_at desc limit $2", b.Key, limit)
+	rows, err := s.pool.Query(ctx, attemptSelect+" where a.retry_id = $1 and not a.ok order by a.started_at desc limit $2", b.Key, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +320,7 @@ func (s *Store) EventAttempts(ctx context.Context, scope Scope, event uuid.UUID)
 	q := newQuery()
 	q.and("a.event_id = ?", event)
 	scope.where(q, "a.tenant_key")
-	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.started_at desc, a.number desc limit 1000", q.args...)
+	rows, err := s.pool.Query(ctx, attemptSelect+q.sql()+" order by a.started_at desc, a.number desc limit 1000", q.args...)
 	if err != nil {
 		return nil, err
 	}

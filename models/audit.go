@@ -247,7 +247,7 @@ func (s *Store) auditWindowEnd(ctx context.Context, scope Scope, aq AuditQuery, 
 	q := newQuery()
 	aq.span(q, scope, k)
 	var end uuid.UUID
-	err := s.Pool.QueryRow(ctx, "select a.id from audit a"+q.sql()+" order by a.id "+k.order()+q.bind(" offset ? limit 1", auditWindow-1), q.args...).Scan(&end)
+	err := s.pool.QueryRow(ctx, "select a.id from audit a"+q.sql()+" order by a.id "+k.order()+q.bind(" offset ? limit 1", auditWindow-1), q.args...).Scan(&end)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -274,7 +274,7 @@ func (s *Store) AuditLog(ctx context.Context, scope Scope, aq AuditQuery) (*Page
 	if end != nil {
 		q.and("a.id "+map[bool]string{true: ">=", false: "<="}[k.descending()]+" ?", *end)
 	}
-	rows, err := s.Pool.Query(ctx, auditSelect+q.sql()+" order by a.id "+k.order()+q.limit(k.limit+1), q.args...)
+	rows, err := s.pool.Query(ctx, auditSelect+q.sql()+" order by a.id "+k.order()+q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -302,7 +302,7 @@ func (s *Store) AuditEntry(ctx context.Context, scope Scope, id string) (*AuditE
 	q := newQuery()
 	q.and("a.id = ?", key)
 	scope.where(q, "a.tenant_key")
-	rows, err := s.Pool.Query(ctx, auditSelect+q.sql(), q.args...)
+	rows, err := s.pool.Query(ctx, auditSelect+q.sql(), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +320,7 @@ func (s *Store) AuditEntry(ctx context.Context, scope Scope, id string) (*AuditE
 func (s *Store) AuditActors(ctx context.Context, scope Scope) ([]string, error) {
 	q := newQuery()
 	scope.where(q, "tenant_key")
-	rows, err := s.Pool.Query(ctx, "select distinct actor from (select actor from audit"+q.sql()+" order by id desc limit 1000) x", q.args...)
+	rows, err := s.pool.Query(ctx, "select distinct actor from (select actor from audit"+q.sql()+" order by id desc limit 1000) x", q.args...)
 	if err != nil {
 		return nil, err
 	}

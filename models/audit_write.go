@@ -38,7 +38,7 @@ func (tx *Tx) Audit(ctx context.Context, e AuditEntry) error { return e.write(ct
 
 // Audit adds an entry about what is no change of the store: what was refused, or was done elsewhere. It does not count as
 // done for an Idempotency-Key, so that a request that failed for a moment can be sent again.
-func (s *Store) Audit(ctx context.Context, e AuditEntry) error { return e.write(ctx, s.Pool) }
+func (s *Store) Audit(ctx context.Context, e AuditEntry) error { return e.write(ctx, s.pool) }
 
 // askedBy fills in who did it, and from where. It is false for what is not to be in the log.
 func (e *AuditEntry) askedBy(ctx context.Context) bool {

@@ -39,7 +39,7 @@ func (s *Store) away() bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), presenceTime)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, s.Pool.Config().ConnConfig)
+	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
 	if err == nil {
 		_ = conn.Close(ctx) // it has answered
 	}

@@ -179,7 +179,7 @@ func (s *Store) BulkRetries(ctx context.Context, scope Scope, bq BulkQuery) (*Pa
 	if k.decode(&after) {
 		q.and("b.id "+k.op()+" ?", after)
 	}
-	rows, err := s.Pool.Query(ctx, bulkSelect+q.sql()+" order by b.id "+k.order()+q.limit(k.limit+1), q.args...)
+	rows, err := s.pool.Query(ctx, bulkSelect+q.sql()+" order by b.id "+k.order()+q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (s *Store) BulkRetry(ctx context.Context, scope Scope, id string) (*BulkRet
 	q := newQuery()
 	q.and("b.id = ?", key)
 	scope.where(q, "b.tenant_key")
-	b, err := bulkRow(ctx, s.Pool, q.sql(), q.args...)
+	b, err := bulkRow(ctx, s.pool, q.sql(), q.args...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, notFound("There is no bulk retry %q.", cut(id, 80))
 	}
@@ -280,7 +280,7 @@ func (s *Store) StartBulkRetry(ctx context.Context, scope Scope, in BulkInput) (
 	if err != nil {
 		return nil, false, err
 	}
-	b, err = bulkRow(ctx, s.Pool, " where b.id = $1", key)
+	b, err = bulkRow(ctx, s.pool, " where b.id = $1", key)
 	return b, true, err
 }
 
@@ -291,7 +291,7 @@ func (s *Store) startedBefore(ctx context.Context, scope Scope, key string) (*Bu
 	q := newQuery()
 	q.and("b.idempotency_key = ?", key)
 	scope.where(q, "b.tenant_key")
-	b, err := bulkRow(ctx, s.Pool, q.sql(), q.args...)
+	b, err := bulkRow(ctx, s.pool, q.sql(), q.args...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

@@ -81,7 +81,7 @@ func (s *Store) PlanBulkRetry(ctx context.Context, scope Scope, f RetryFilter) (
 		return nil, err
 	}
 	if most := p.Limits.PerHour.Most; most > 0 {
-		used, err := hourOfTenant.used(ctx, s.Pool, c.tenant)
+		used, err := hourOfTenant.used(ctx, s.pool, c.tenant)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +97,7 @@ const skipCase = `case when n.deleted_at is not null then '` + SkipDeleted + `' 
 
 // planOf counts what is chosen.
 func (s *Store) planOf(ctx context.Context, c *chosen) (*BulkPlan, error) {
-	limits, err := s.Limits(ctx, s.Pool, c.tenant)
+	limits, err := s.Limits(ctx, c.tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (s *Store) planOf(ctx context.Context, c *chosen) (*BulkPlan, error) {
 	most := limits.PerBulk.atMost()
 	q := newQuery()
 	from := c.sql(q, DeliveryKey{}, most+1)
-	rows, err := s.Pool.Query(ctx, "select n.id, c.error_class, c.topic, "+q.bind(skipCase, limits.PerDelivery.atMost())+" skip, count(*) from ("+from+`) c
+	rows, err := s.pool.Query(ctx, "select n.id, c.error_class, c.topic, "+q.bind(skipCase, limits.PerDelivery.atMost())+" skip, count(*) from ("+from+`) c
 		join destinations n on n.key = c.destination_key group by 1, 2, 3, 4`, q.args...)
 	if err != nil {
 		return nil, err
@@ -145,7 +145,7 @@ func shares(by map[string]int) []Share {
 func (s *Store) planSample(ctx context.Context, c *chosen, limits AppliedLimits) ([]*Delivery, error) {
 	q := newQuery()
 	from := c.sql(q, DeliveryKey{}, limits.PerBulk.atMost()+1)
-	rows, err := s.Pool.Query(ctx, "select c.event_id, c.destination_key from ("+from+`) c join destinations n on n.key = c.destination_key
+	rows, err := s.pool.Query(ctx, "select c.event_id, c.destination_key from ("+from+`) c join destinations n on n.key = c.destination_key
 		where `+q.bind(skipCase, limits.PerDelivery.atMost())+" = '' order by c.event_id desc, c.destination_key desc"+q.limit(planSampleOf), q.args...)
 	if err != nil {
 		return nil, err

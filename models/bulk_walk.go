@@ -38,7 +38,7 @@ const noteHourly = "hourly_limit"
 
 // AdvanceBulkRetry does one portion of a bulk retry, if one is due. run is the job's; one of an earlier run is over.
 func (s *Store) AdvanceBulkRetry(ctx context.Context, key uuid.UUID, run int) (BulkStep, error) {
-	b, err := bulkRow(ctx, s.Pool, " where b.id = $1", key)
+	b, err := bulkRow(ctx, s.pool, " where b.id = $1", key)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && (b.run != run || b.Final()) {
 		return BulkStep{Over: true}, nil
 	}
@@ -56,7 +56,7 @@ func (s *Store) AdvanceBulkRetry(ctx context.Context, key uuid.UUID, run int) (B
 		return BulkStep{Wait: time.Hour}, nil // only outcomes are waited for
 	}
 	var wait float64
-	if err := s.Pool.QueryRow(ctx, "select extract(epoch from $1 - clock_timestamp())", b.nextAt).Scan(&wait); err != nil {
+	if err := s.pool.QueryRow(ctx, "select extract(epoch from $1 - clock_timestamp())", b.nextAt).Scan(&wait); err != nil {
 		return BulkStep{}, err
 	}
 	if wait > 0 {
@@ -81,7 +81,7 @@ func (s *Store) candidates(ctx context.Context, b *BulkRetry, n int) ([]candidat
 		return nil, err
 	}
 	q := newQuery()
-	rows, err := s.Pool.Query(ctx, "select event_id, destination_key, manual_retries from ("+c.sql(q, b.after, n)+") c", q.args...)
+	rows, err := s.pool.Query(ctx, "select event_id, destination_key, manual_retries from ("+c.sql(q, b.after, n)+") c", q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (s *Store) queuePortion(ctx context.Context, b *BulkRetry) error {
 		if now.run != b.run || now.Status != BulkRunning || now.after != b.after || now.walked {
 			return nil // paused or cancelled meanwhile, or somebody else was quicker
 		}
-		limits, err := s.Limits(ctx, tx, b.TenantKey)
+		limits, err := s.limits(ctx, tx, b.TenantKey)
 		if err != nil {
 			return err
 		}

@@ -123,7 +123,7 @@ func (s *Store) deliveryByKey(ctx context.Context, scope Scope, k DeliveryKey) (
 	q.and("d.event_id = ?", k.EventKey)
 	q.and("d.destination_key = ?", k.Destination)
 	scope.where(q, "d.tenant_key")
-	rows, err := s.Pool.Query(ctx, deliverySelect+q.sql(), q.args...)
+	rows, err := s.pool.Query(ctx, deliverySelect+q.sql(), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (s *Store) EventDeliveries(ctx context.Context, scope Scope, eventID string
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Pool.Query(ctx, deliverySelect+" where d.event_id = $1 order by d.destination_key", e.Key)
+	rows, err := s.pool.Query(ctx, deliverySelect+" where d.event_id = $1 order by d.destination_key", e.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +250,7 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 	if err := tx.QueryRow(ctx, "select disabled_at, deleted_at, manual_retry_limit, ordered from destinations where key = $1 for share", d.DeliveryKey.Destination).Scan(&disabled, &deleted, &own, &ordered); err != nil {
 		return false, err
 	}
-	limits, err := s.Limits(ctx, tx, d.TenantKey)
+	limits, err := s.limits(ctx, tx, d.TenantKey)
 	if err != nil {
 		return false, err
 	}
@@ -399,6 +399,6 @@ func (d *Delivery) TenantScope() Scope { return Scope{key: d.TenantKey} }
 // HasOutcomes reports whether every delivery of an event has had its first outcome.
 func (s *Store) HasOutcomes(ctx context.Context, event uuid.UUID) (bool, error) {
 	var open bool
-	err := s.Pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)", event).Scan(&open)
+	err := s.pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)", event).Scan(&open)
 	return !open, err
 }

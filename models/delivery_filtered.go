@@ -39,7 +39,7 @@ func (s *Store) filteredOut(ctx context.Context, e *Event) ([]*Delivery, error) 
 	if len(e.FilteredBy) == 0 {
 		return nil, nil
 	}
-	rows, err := s.Pool.Query(ctx, `select f.destination_key, f.filter, d.id from destination_filters f join destinations d on d.key = f.destination_key
+	rows, err := s.pool.Query(ctx, `select f.destination_key, f.filter, d.id from destination_filters f join destinations d on d.key = f.destination_key
 		where f.key = any($1) and not exists (select 1 from deliveries x where x.event_id = $2 and x.destination_key = f.destination_key)
 		order by f.destination_key`, e.FilteredBy, e.Key)
 	if err != nil {
@@ -102,7 +102,7 @@ func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
 
 // readFiltered reads deliveries that filters held back.
 func (s *Store) readFiltered(ctx context.Context, q *query, tail string) ([]*Delivery, error) {
-	rows, err := s.Pool.Query(ctx, `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id`+filteredFrom+q.sql()+tail, q.args...)
+	rows, err := s.pool.Query(ctx, `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id`+filteredFrom+q.sql()+tail, q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func (s *Store) PlanFiltered(ctx context.Context, d *Destination, fq FilteredQue
 
 // filteredEvents reads a portion of the events that the destination's filters held back and that were not sent since.
 func (s *Store) filteredEvents(ctx context.Context, destination, tenant int64, lo, hi uuid.UUID, order string) ([]*Event, error) {
-	rows, err := s.Pool.Query(ctx, eventSelect+` where e.tenant_key = $1 and e.filtered_by is not null and e.id >= $2 and e.id < $3
+	rows, err := s.pool.Query(ctx, eventSelect+` where e.tenant_key = $1 and e.filtered_by is not null and e.id >= $2 and e.id < $3
 		and e.filtered_by && (select array_agg(key) from destination_filters where destination_key = $4)
 		and not exists (select 1 from deliveries x where x.event_id = e.id and x.destination_key = $4)
 		order by e.id `+order+" limit $5", tenant, lo, hi, destination, filteredRead)

@@ -128,7 +128,7 @@ func (m *deliveryMatch) byLastAttempt(ctx context.Context, k *keyset) (*Page[*De
 }
 
 func (m *deliveryMatch) read(ctx context.Context, join string, q *query, tail string) ([]*Delivery, error) {
-	rows, err := m.s.Pool.Query(ctx, deliverySelect+join+q.sql()+tail, q.args...)
+	rows, err := m.s.pool.Query(ctx, deliverySelect+join+q.sql()+tail, q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +217,7 @@ func (s *Store) deliveriesOf(ctx context.Context, scope Scope, keys []DeliveryKe
 	for i, k := range keys {
 		events[i], destinations[i], place[k] = k.EventKey, k.Destination, i
 	}
-	rows, err := s.Pool.Query(ctx, deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events, destinations)
+	rows, err := s.pool.Query(ctx, deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events, destinations)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ type Loader struct {
 	recent *Recent
 	in     *batcher[*loadRequest]
 
-	mu        sync.RWMutex
+	mu      sync.RWMutex
 	targets map[int64]*Target
 }
 
@@ -65,8 +65,8 @@ type loadRequest struct {
 
 type loadResult struct {
 	target *Target
-	ready    []Ready
-	err      error
+	ready  []Ready
+	err    error
 }
 
 const (
@@ -74,7 +74,7 @@ const (
 	maxLoadWaiting = 1024
 	maxLoadGroup   = 64
 	loadTimeout    = 10 * time.Second
-	maxTargets   = 50_000
+	maxTargets     = 50_000
 )
 
 // NewLoader starts to answer requests. What it reads is cut off when ctx ends; Close ends it.

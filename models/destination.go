@@ -31,7 +31,7 @@ type Destination struct {
 	DisabledAt     *time.Time
 	DisabledReason string
 	DisabledBy     string
-	ClaimFirst     bool
+	ClaimFirst     bool  `gorm:"column:careful"` // workers look at the row before they send, for its job may be an old one
 	EverOrdered    bool  // it was Ordered once; what was accepted then still goes out in order
 	Version        int64 `gorm:"default:1"` // rises with every change
 	CreatedAt      time.Time

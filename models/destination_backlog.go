@@ -98,7 +98,7 @@ func (s *Store) ActOnBacklog(ctx context.Context, scope Scope, tenantID, id, act
 
 // Held counts the deliveries that a destination holds, up to limit.
 func (s *Store) Held(ctx context.Context, destination int64, limit int) (n int, err error) {
-	err = s.Pool.QueryRow(ctx, `select count(*) from (select 1 from deliveries where destination_key = $1 and attention = 'held' limit $2) x`,
+	err = s.pool.QueryRow(ctx, `select count(*) from (select 1 from deliveries where destination_key = $1 and attention = 'held' limit $2) x`,
 		destination, limit).Scan(&n)
 	return n, err
 }

@@ -31,7 +31,7 @@ func (s *Store) SawCertificate(ctx context.Context, d *Destination, ends, at tim
 	h.of(d.Key, d.TenantKey, at).certificate = certificate{ends, at}
 	b := &pgx.Batch{}
 	h.queue(b)
-	return s.Pool.SendBatch(ctx, b).Close()
+	return s.pool.SendBatch(ctx, b).Close()
 }
 
 // forgetCertificate forgets a destination's certificate, because its address may be another one now. What attempts see that

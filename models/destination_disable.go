@@ -15,7 +15,7 @@ const disabler = "Waybill"
 // DisableFailing disables the destinations that have failed too often and for too long, and returns how many those were.
 // Any process may call it at any time.
 func (s *Store) DisableFailing(ctx context.Context) (n int, err error) {
-	rows, err := s.Pool.Query(ctx, `select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
+	rows, err := s.pool.Query(ctx, `select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
 		where h.failures > 0 and h.failures >= coalesce(d.disable_after, $1) and coalesce(d.disable_after, $1) > 0
 			and h.last_failure_at - h.since >= $2::interval and d.disabled_at is null and d.deleted_at is null and t.deleted_at is null
 		limit 1000`, s.DisableAfter, s.DisableLeast)
@@ -130,7 +130,7 @@ type StateChange struct {
 
 // StateChanges lists when a destination was disabled and enabled, newest first.
 func (s *Store) StateChanges(ctx context.Context, d *Destination, limit int) ([]StateChange, error) {
-	rows, err := s.Pool.Query(ctx, `select id::text, actor, action, coalesce(detail->>'reason', ''), coalesce(detail->'attempts', '[]') from audit
+	rows, err := s.pool.Query(ctx, `select id::text, actor, action, coalesce(detail->>'reason', ''), coalesce(detail->'attempts', '[]') from audit
 		where tenant_key = $1 and object = $2 and action in ('destination.disable', 'destination.enable') and outcome = 'ok' order by id desc limit $3`, d.TenantKey, d.ID, limit)
 	if err != nil {
 		return nil, err

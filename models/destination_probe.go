@@ -69,7 +69,7 @@ func (s *Store) startProbe(ctx context.Context, tx *Tx, d *Destination, p probe)
 // SettleProbes enables the destinations whose probe has arrived, forgets those that failed, and starts the ones that are
 // due. Any process may call it at any time.
 func (s *Store) SettleProbes(ctx context.Context, now time.Time) error {
-	rows, err := s.Pool.Query(ctx, `select t.id, d.id, h.destination_key, h.probe from destination_health h join destinations d on d.key = h.destination_key
+	rows, err := s.pool.Query(ctx, `select t.id, d.id, h.destination_key, h.probe from destination_health h join destinations d on d.key = h.destination_key
 		join tenants t on t.key = d.tenant_key where h.probe is not null`)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (s *Store) SettleProbes(ctx context.Context, now time.Time) error {
 	}
 	for _, u := range list {
 		var status, reason string
-		err := s.Pool.QueryRow(ctx, "select status::text, coalesce(reason, '') from deliveries where event_id = $1 and destination_key = $2", u.probe.Event, u.key).Scan(&status, &reason)
+		err := s.pool.QueryRow(ctx, "select status::text, coalesce(reason, '') from deliveries where event_id = $1 and destination_key = $2", u.probe.Event, u.key).Scan(&status, &reason)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
@@ -127,7 +127,7 @@ func (s *Store) startDueProbes(ctx context.Context, now time.Time) error {
 	if s.ProbeAfter == 0 {
 		return nil
 	}
-	rows, err := s.Pool.Query(ctx, `select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
+	rows, err := s.pool.Query(ctx, `select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
 		where h.probe_at <= $1 and h.probe is null and d.disabled_at is not null and d.deleted_at is null and t.deleted_at is null limit 100`, now)
 	if err != nil {
 		return err

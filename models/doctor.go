@@ -66,7 +66,7 @@ func (s *Store) Diagnose(ctx context.Context, now time.Time, secrets bool) ([]Fi
 
 // checkSettings looks at what PostgreSQL promises about a commit.
 func (s *Store) checkSettings(ctx context.Context, f *findings, _ time.Time) error {
-	rows, err := s.Pool.Query(ctx, `select name, setting from pg_settings where name in
+	rows, err := s.pool.Query(ctx, `select name, setting from pg_settings where name in
 		('synchronous_commit', 'fsync', 'full_page_writes', 'autovacuum', 'track_counts', 'server_version_num')`)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ const (
 )
 
 func (s *Store) checkClock(ctx context.Context, f *findings, _ time.Time) error {
-	skew, err := queue.ClockSkew(ctx, s.Pool)
+	skew, err := queue.ClockSkew(ctx, s.pool)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func judgeClock(skew time.Duration) Finding {
 
 func (s *Store) checkConnections(ctx context.Context, f *findings, _ time.Time) error {
 	var most, used, workers int
-	err := s.Pool.QueryRow(ctx, `select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+	err := s.pool.QueryRow(ctx, `select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
 		(select count(*) from pg_stat_activity where backend_type = 'client backend'),
 		(select count(*) from processes where seen_at > now() - interval '5 seconds')`).Scan(&most, &used, &workers)
 	if err != nil {
@@ -157,7 +157,7 @@ func judgeConnections(most, used, workers int) Finding {
 
 // checkPartitions looks at the days made in advance, at those past retention, and at rows that are in no day.
 func (s *Store) checkPartitions(ctx context.Context, f *findings, now time.Time) error {
-	days, err := migrations.Days(ctx, s.Pool)
+	days, err := migrations.Days(ctx, s.pool)
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (s *Store) checkPartitions(ctx context.Context, f *findings, now time.Time)
 			}
 		}
 		var strays bool
-		if err := s.Pool.QueryRow(ctx, "select exists (select 1 from "+table+"_default)").Scan(&strays); err != nil {
+		if err := s.pool.QueryRow(ctx, "select exists (select 1 from "+table+"_default)").Scan(&strays); err != nil {
 			return err
 		}
 		if strays {
@@ -212,7 +212,7 @@ func (s *Store) checkIndexes(ctx context.Context, f *findings, _ time.Time) erro
 // checkVacuum looks at the job queue's table, which lives on being vacuumed, and at what keeps vacuum from its work.
 func (s *Store) checkVacuum(ctx context.Context, f *findings, _ time.Time) error {
 	bad := len(*f)
-	tuned, err := migrations.QueueTuned(ctx, s.Pool)
+	tuned, err := migrations.QueueTuned(ctx, s.pool)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (s *Store) checkVacuum(ctx context.Context, f *findings, _ time.Time) error
 		f.add("vacuum", LevelFail, "The job queue's table has lost its settings for autovacuum, or has indexes that nothing needs.", "Run `waybill migrate`, which sets them again.")
 	}
 	var dead, live, size int64
-	if err := s.Pool.QueryRow(ctx, `select coalesce(n_dead_tup, 0), coalesce(n_live_tup, 0), pg_total_relation_size(relid)
+	if err := s.pool.QueryRow(ctx, `select coalesce(n_dead_tup, 0), coalesce(n_live_tup, 0), pg_total_relation_size(relid)
 		from pg_stat_user_tables where relid = to_regclass($1)`, migrations.RiverSchema+".river_job").Scan(&dead, &live, &size); err != nil {
 		return err
 	}
@@ -261,7 +261,7 @@ func judgeBloat(dead, live, size int64) (bloated bool, why string) {
 
 // checkHeld looks for deliveries that are on hold although their destination is active.
 func (s *Store) checkHeld(ctx context.Context, f *findings, _ time.Time) error {
-	rows, err := s.Pool.Query(ctx, `select n.id, t.id, n.deleted_at is not null, count(*) from deliveries d
+	rows, err := s.pool.Query(ctx, `select n.id, t.id, n.deleted_at is not null, count(*) from deliveries d
 		join destinations n on n.key = d.destination_key join tenants t on t.key = n.tenant_key
 		where d.attention = 'held' and (n.disabled_at is null or n.deleted_at is not null)
 			and not exists (select 1 from `+migrations.RiverSchema+`.river_job j where j.kind = 'release' and (j.args->>'Destination')::bigint = n.key
@@ -356,7 +356,7 @@ func CheckSession(ctx context.Context, url string) Finding {
 
 // CheckSchema says whether the database has this build's schema. Without it nothing else can be checked.
 func CheckSchema(ctx context.Context, s *Store) Finding {
-	err := migrations.Check(ctx, s.Pool)
+	err := migrations.Check(ctx, s.pool)
 	switch {
 	case err == nil:
 		return Finding{Check: "schema", Level: LevelOK, Message: "The schema is the one that this build needs."}
@@ -369,7 +369,7 @@ func CheckSchema(ctx context.Context, s *Store) Finding {
 
 // names reads a column of text.
 func (s *Store) names(ctx context.Context, sql string, args ...any) ([]string, error) {
-	rows, err := s.Pool.Query(ctx, sql, args...)
+	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}

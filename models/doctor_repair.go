@@ -79,7 +79,7 @@ func (s *Store) Abandon(ctx context.Context) (jobs int, err error) {
 
 // CancelHeldOfDeleted cancels deliveries that are on hold for destinations which were deleted, and returns how many.
 func (s *Store) CancelHeldOfDeleted(ctx context.Context) (cancelled int, err error) {
-	rows, err := s.Pool.Query(ctx, `select n.key from destinations n where n.deleted_at < $1 and exists (
+	rows, err := s.pool.Query(ctx, `select n.key from destinations n where n.deleted_at < $1 and exists (
 		select 1 from deliveries d where d.destination_key = n.key and d.attention = 'held')`, time.Now())
 	if err != nil {
 		return 0, err

@@ -119,7 +119,7 @@ func (s *Store) destinationKeys(ctx context.Context, scope Scope, ids []string) 
 	q := newQuery()
 	q.and("id = any(?)", ids)
 	scope.where(q, "tenant_key")
-	rows, err := s.Pool.Query(ctx, "select key from destinations"+q.sql(), q.args...)
+	rows, err := s.pool.Query(ctx, "select key from destinations"+q.sql(), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 	for _, id := range ids {
 		lo, hi = minUUID(lo, id), maxUUID(hi, id)
 	}
-	rows, err := s.Pool.Query(ctx, `select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at from deliveries x
+	rows, err := s.pool.Query(ctx, `select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at from deliveries x
 		join destinations d on d.key = x.destination_key
 		where x.event_id = any($1) and x.event_id >= $2 and x.event_id <= $3 order by x.last_attempt_at nulls first, d.key`, ids, lo, hi)
 	if err != nil {
@@ -208,7 +208,7 @@ func (s *Store) event(ctx context.Context, scope Scope, id string) (*Event, erro
 		q.and("e.caller_id is not null")
 	}
 	scope.where(q, "e.tenant_key")
-	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+" and t.deleted_at is null order by e.id desc limit 1", q.args...)
+	rows, err := s.pool.Query(ctx, eventSelect+q.sql()+" and t.deleted_at is null order by e.id desc limit 1", q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +243,7 @@ func (s *Store) eventByKey(ctx context.Context, scope Scope, key uuid.UUID) (*Ev
 	q := newQuery()
 	q.and("e.id = ?", key)
 	scope.where(q, "e.tenant_key")
-	rows, err := s.Pool.Query(ctx, eventSelect+q.sql(), q.args...)
+	rows, err := s.pool.Query(ctx, eventSelect+q.sql(), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -264,6 +264,6 @@ func (e *Event) doc() *filter.Doc {
 
 // TraceParent is the W3C trace context of an event's publish; empty for none.
 func (s *Store) TraceParent(ctx context.Context, key uuid.UUID) (parent string, err error) {
-	err = s.Pool.QueryRow(ctx, "select coalesce(traceparent, '') from events where id = $1", key).Scan(&parent)
+	err = s.pool.QueryRow(ctx, "select coalesce(traceparent, '') from events where id = $1", key).Scan(&parent)
 	return parent, err
 }

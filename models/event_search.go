@@ -188,7 +188,7 @@ func (s *Store) eventWindow(ctx context.Context, scope Scope, lo, hi uuid.UUID, 
 	scope.where(q, "e.tenant_key")
 	q.and("e.id >= ?", lo)
 	q.and("e.id < ?", hi)
-	err = s.Pool.QueryRow(ctx, `select count(*), coalesce((array_agg(x.id))[count(*)], '00000000-0000-0000-0000-000000000000')
+	err = s.pool.QueryRow(ctx, `select count(*), coalesce((array_agg(x.id))[count(*)], '00000000-0000-0000-0000-000000000000')
 		from (select e.id from events e`+q.sql()+" order by e.id "+order+q.limit(most)+") x", q.args...).Scan(&n, &last)
 	return n, last, err
 }
@@ -224,7 +224,7 @@ func (w *searching) read(ctx context.Context, last uuid.UUID, narrowed bool) err
 		// Lists directly inside of lists are taken along: the path does not look into them.
 		q.and(`(e.data ~ '[,\[]\s*\[' or coalesce(jsonb_path_match(e.data::jsonb, ?::jsonpath, '{}', true), true))`, w.what.path)
 	}
-	rows, err := w.s.Pool.Query(ctx, eventSelect+q.sql()+" order by e.id "+w.k.order(), q.args...)
+	rows, err := w.s.pool.Query(ctx, eventSelect+q.sql()+" order by e.id "+w.k.order(), q.args...)
 	if err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func TestSearchPathsAreNecessary(t *testing.T) {
 		pairs = append(pairs, pair{source + " as " + path, data, match})
 		batch.Queue(`select $1::text ~ '[,\[]\s*\[' or coalesce(jsonb_path_match($1::text::jsonb, $2::text::jsonpath, '{}', true), true)`, data, path)
 	}
-	answers := s.Pool.SendBatch(t.Context(), batch)
+	answers := s.pool.SendBatch(t.Context(), batch)
 	defer answers.Close()
 	for _, p := range pairs {
 		var may bool
@@ -186,7 +186,7 @@ func searchable(t *testing.T, payloads ...string) (*Store, Scope) {
 		t.Fatal(err)
 	}
 	for i, data := range payloads {
-		_, err := s.Pool.Exec(t.Context(), "insert into events (id, tenant_key, caller_id, topic, retry, data) values ($1, $2, $3, 't', true, $4)", newEventID(), tenant.Key, fmt.Sprintf("e%03d", i), data)
+		_, err := s.pool.Exec(t.Context(), "insert into events (id, tenant_key, caller_id, topic, retry, data) values ($1, $2, $3, 't', true, $4)", newEventID(), tenant.Key, fmt.Sprintf("e%03d", i), data)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -254,5 +254,5 @@ func (s *Store) fingerprints(ctx context.Context, subs []*Subscription) (map[Fol
 			return err
 		})
 	}
-	return out, s.Pool.SendBatch(ctx, b).Close()
+	return out, s.pool.SendBatch(ctx, b).Close()
 }

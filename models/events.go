@@ -98,7 +98,7 @@ func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*
 
 // listEvents reads events with what lists show of their deliveries.
 func (s *Store) listEvents(ctx context.Context, q *query, tail string) ([]*Event, error) {
-	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+tail, q.args...)
+	rows, err := s.pool.Query(ctx, eventSelect+q.sql()+tail, q.args...)
 	if err != nil {
 		return nil, err
 	}

@@ -133,7 +133,7 @@ func (s *Store) Feed(ctx context.Context, scope Scope, fq FeedQuery) (*FeedPage,
 		return nil, err
 	}
 	var last, dropped int64
-	if err := s.Pool.QueryRow(ctx, "select last, dropped from feed").Scan(&last, &dropped); err != nil {
+	if err := s.pool.QueryRow(ctx, "select last, dropped from feed").Scan(&last, &dropped); err != nil {
 		return nil, err
 	}
 	var after int64
@@ -184,7 +184,7 @@ func (s *Store) feedAfter(ctx context.Context, scope Scope, fq FeedQuery, after,
 }
 
 func (s *Store) feedEntries(ctx context.Context, q *query, limit int) ([]*FeedEntry, error) {
-	rows, err := s.Pool.Query(ctx, `select c.position, coalesce(c.tenant_key, 0), c.id, c.type, c.action, t.id, c.object, c.at, c.version, c.changes, c.state
+	rows, err := s.pool.Query(ctx, `select c.position, coalesce(c.tenant_key, 0), c.id, c.type, c.action, t.id, c.object, c.at, c.version, c.changes, c.state
 		from changes c left join tenants t on t.key = c.tenant_key`+q.sql()+" order by c.position"+q.limit(limit), q.args...)
 	if err != nil {
 		return nil, err
@@ -217,7 +217,7 @@ func (s *Store) feedEntries(ctx context.Context, q *query, limit int) ([]*FeedEn
 func (s *Store) PlaceChanges(ctx context.Context) error {
 	for more := true; more; {
 		var any bool
-		if err := s.Pool.QueryRow(ctx, "select exists (select 1 from changes where position is null)").Scan(&any); err != nil || !any {
+		if err := s.pool.QueryRow(ctx, "select exists (select 1 from changes where position is null)").Scan(&any); err != nil || !any {
 			return err
 		}
 		err := s.InTx(ctx, func(tx *Tx) (err error) {

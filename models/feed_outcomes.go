@@ -57,10 +57,10 @@ func (s *Store) loadFollowed(ctx context.Context) error {
 		tenants       map[int64]bool
 	}{}
 	// The version first: what is read after it is at least as new.
-	if err := s.Pool.QueryRow(ctx, "select version from feed").Scan(&next.version); err != nil {
+	if err := s.pool.QueryRow(ctx, "select version from feed").Scan(&next.version); err != nil {
 		return err
 	}
-	rows, err := s.Pool.Query(ctx, "select tenant_key, attempts from outcome_readers")
+	rows, err := s.pool.Query(ctx, "select tenant_key, attempts from outcome_readers")
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (s *Store) nameDeliveries(ctx context.Context, list []*FeedEntry) error {
 		})
 		return err
 	})
-	if err := s.Pool.SendBatch(ctx, b).Close(); err != nil {
+	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return err
 	}
 	for _, e := range list {
@@ -248,7 +248,7 @@ const (
 func (s *Store) readOutcomes(ctx context.Context, tenantKey int64) (since int64, err error) {
 	var known *int64
 	var version int64
-	err = s.Pool.QueryRow(ctx, "select since, version from outcome_readers where tenant_key = $1 and source = $2", tenantKey, sourceFeed).Scan(&known, &version)
+	err = s.pool.QueryRow(ctx, "select since, version from outcome_readers where tenant_key = $1 and source = $2", tenantKey, sourceFeed).Scan(&known, &version)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		if version, err = s.addOutcomeReader(ctx, tenantKey); err != nil {
@@ -257,7 +257,7 @@ func (s *Store) readOutcomes(ctx context.Context, tenantKey int64) (since int64,
 	case err != nil:
 		return 0, err
 	case known != nil:
-		_, err = s.Pool.Exec(ctx, "update outcome_readers set asked_at = now() where tenant_key = $1 and source = $2 and asked_at < now() - $3::interval", tenantKey, sourceFeed, askedGrain)
+		_, err = s.pool.Exec(ctx, "update outcome_readers set asked_at = now() where tenant_key = $1 and source = $2 and asked_at < now() - $3::interval", tenantKey, sourceFeed, askedGrain)
 		return *known, err
 	}
 	if err := s.awaitWorkers(ctx, version); err != nil {
@@ -266,7 +266,7 @@ func (s *Store) readOutcomes(ctx context.Context, tenantKey int64) (since int64,
 	if err := s.PlaceChanges(ctx); err != nil {
 		return 0, err
 	}
-	err = s.Pool.QueryRow(ctx, "update outcome_readers set since = coalesce(since, (select last from feed)) where tenant_key = $1 and source = $2 returning since", tenantKey, sourceFeed).Scan(&since)
+	err = s.pool.QueryRow(ctx, "update outcome_readers set since = coalesce(since, (select last from feed)) where tenant_key = $1 and source = $2 returning since", tenantKey, sourceFeed).Scan(&since)
 	return since, err
 }
 
@@ -289,7 +289,7 @@ func (s *Store) awaitWorkers(ctx context.Context, version int64) error {
 	for deadline := time.Now().Add(workersKnow); ; {
 		var unaware int
 		// One that has lost its lock and is silent is dead; another one is about to find that out.
-		err := s.Pool.QueryRow(ctx, `select count(*) from processes where feed_version < $1
+		err := s.pool.QueryRow(ctx, `select count(*) from processes where feed_version < $1
 			and case when `+apart+` > $2 then not pg_try_advisory_xact_lock($3, lock_key) else true end`, version, deadAfter, int32(lockProcess)).Scan(&unaware)
 		if err != nil || unaware == 0 {
 			return err

@@ -121,7 +121,7 @@ func (d *Destination) takesOwn() bool {
 // of its change, so that what was published by a process that died before it could write that down is not published again.
 func (s *Store) PublishChanges(ctx context.Context, publish Publish, log *slog.Logger) (n int, err error) {
 	var after *int64
-	if err := s.Pool.QueryRow(ctx, "select published from feed").Scan(&after); err != nil || after == nil {
+	if err := s.pool.QueryRow(ctx, "select published from feed").Scan(&after); err != nil || after == nil {
 		return 0, err
 	}
 	if err := s.PlaceChanges(ctx); err != nil {
@@ -167,7 +167,7 @@ func endPublishing(ctx context.Context, tx pgx.Tx) error {
 func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log *slog.Logger) (n int, err error) {
 	for {
 		var after, last int64
-		if err := s.Pool.QueryRow(ctx, "select greatest(published, dropped), last from feed").Scan(&after, &last); err != nil || after >= last {
+		if err := s.pool.QueryRow(ctx, "select greatest(published, dropped), last from feed").Scan(&after, &last); err != nil || after >= last {
 			return n, err
 		}
 		all, err := ownSubscribers(ctx, tx)
@@ -202,7 +202,7 @@ func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log 
 		if after = last; len(list) == publishPortion {
 			after = list[len(list)-1].position
 		}
-		if _, err := s.Pool.Exec(ctx, "update feed set published = $1 where published is not null", after); err != nil {
+		if _, err := s.pool.Exec(ctx, "update feed set published = $1 where published is not null", after); err != nil {
 			return n, err
 		}
 	}

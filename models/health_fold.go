@@ -202,7 +202,7 @@ func (c *minuteCounts) queue(b *pgx.Batch, m healthMinute) {
 
 // HealthOf returns the health of destinations; those to which nothing was sent yet have none.
 func (s *Store) HealthOf(ctx context.Context, destinations ...int64) (map[int64]*Health, error) {
-	rows, err := s.Pool.Query(ctx, "select "+healthColumns+" from destination_health where destination_key = any($1)", destinations)
+	rows, err := s.pool.Query(ctx, "select "+healthColumns+" from destination_health where destination_key = any($1)", destinations)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +228,7 @@ func (r Rates) DeliveredPercent() float64 {
 
 // RatesOf returns a destination's rates since a time, by whole minutes.
 func (s *Store) RatesOf(ctx context.Context, destination int64, since time.Time) (r Rates, err error) {
-	err = s.Pool.QueryRow(ctx, `select coalesce(sum(deliveries), 0), coalesce(sum(failed_deliveries), 0), coalesce(sum(attempts), 0),
+	err = s.pool.QueryRow(ctx, `select coalesce(sum(deliveries), 0), coalesce(sum(failed_deliveries), 0), coalesce(sum(attempts), 0),
 		coalesce(sum(failed_attempts), 0), coalesce(sum(given_up), 0), coalesce(sum(filter_failures), 0)
 		from health_minutes where destination_key = $1 and minute >= $2`, destination, since.Truncate(time.Minute)).
 		Scan(&r.Deliveries, &r.Failed, &r.Attempts, &r.FailedAttempts, &r.GivenUp, &r.FilterFailures)
@@ -246,7 +246,7 @@ func (s *Store) RatesOfEach(ctx context.Context, list []*Destination, since time
 	for i, d := range list {
 		keys[i] = d.Key
 	}
-	rows, err := s.Pool.Query(ctx, `select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts), sum(given_up), sum(filter_failures)
+	rows, err := s.pool.Query(ctx, `select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts), sum(given_up), sum(filter_failures)
 		from health_minutes where destination_key = any($1) and minute >= $2 group by destination_key`, keys, since.Truncate(time.Minute))
 	if err != nil {
 		return nil, err
@@ -276,7 +276,7 @@ func (s *Store) HealthHistory(ctx context.Context, since time.Time, bucket time.
 	if bucket < time.Minute {
 		return nil, fmt.Errorf("a bucket of %v", bucket)
 	}
-	rows, err := s.Pool.Query(ctx, `select date_bin($3, minute, timestamptz '2000-01-01 00:00:00+00') as start, sum(deliveries), sum(failed_deliveries),
+	rows, err := s.pool.Query(ctx, `select date_bin($3, minute, timestamptz '2000-01-01 00:00:00+00') as start, sum(deliveries), sum(failed_deliveries),
 		sum(attempts), sum(failed_attempts), sum(given_up), sum(filter_failures), max(peak)
 		from health_minutes where destination_key = any($1) and minute >= $2 group by start order by start`, destinations, since, bucket)
 	if err != nil {

@@ -137,7 +137,7 @@ func (s *Store) BeginLogin(ctx context.Context, from LoginFrom) (try *LoginTry, 
 	})
 	if refused != nil {
 		if !again {
-			if _, err := s.Pool.Exec(ctx, "update login_tries set told = true where key = any($1)", blocking); err != nil {
+			if _, err := s.pool.Exec(ctx, "update login_tries set told = true where key = any($1)", blocking); err != nil {
 				return nil, false, err
 			}
 		}
@@ -154,7 +154,7 @@ func (s *Store) LoginSucceeded(ctx context.Context, try *LoginTry) error {
 		if !strings.HasPrefix(key, "network:") && !strings.HasPrefix(key, "account:") {
 			sql = "delete from login_tries where key = $1 and $2::timestamptz is not null"
 		}
-		if _, err := s.Pool.Exec(ctx, sql, key, until); err != nil {
+		if _, err := s.pool.Exec(ctx, sql, key, until); err != nil {
 			return err
 		}
 	}
@@ -181,9 +181,9 @@ func inWords(d time.Duration) string {
 
 // forgetTries deletes what nobody has tried for long, and the least tried where there is still more than the table is for.
 func (s *Store) forgetTries(ctx context.Context) error {
-	if _, err := s.Pool.Exec(ctx, "delete from login_tries where last_at < now() - $1::interval and blocked_until < now()", loginTriesAlive); err != nil {
+	if _, err := s.pool.Exec(ctx, "delete from login_tries where last_at < now() - $1::interval and blocked_until < now()", loginTriesAlive); err != nil {
 		return err
 	}
-	_, err := s.Pool.Exec(ctx, "delete from login_tries where key in (select key from login_tries order by tries desc, last_at desc offset $1)", maxLoginTries)
+	_, err := s.pool.Exec(ctx, "delete from login_tries where key in (select key from login_tries order by tries desc, last_at desc offset $1)", maxLoginTries)
 	return err
 }

@@ -10,7 +10,7 @@ import (
 // Upkeep makes the partitions of the coming days, drops those past retention and deletes what has expired. It returns
 // the names of the dropped partitions.
 func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, err error) {
-	conn, err := s.Pool.Acquire(ctx)
+	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func (s *Store) watch() {
 		{Name: "waybill_db_pool_waits_total", Help: "How often there was none and somebody had to wait.", Labels: pool, Counter: true},
 		{Name: "waybill_db_pool_wait_seconds_total", Help: "How long they waited in all.", Labels: pool, Counter: true},
 	}, func() (out []metrics.Sample) {
-		for name, p := range map[string]*pgxpool.Pool{"pages": s.Pool, "hot": s.Hot, "jobs": s.Jobs} {
+		for name, p := range map[string]*pgxpool.Pool{"pages": s.pool, "hot": s.Hot, "jobs": s.Jobs} {
 			st := p.Stat()
 			for n, v := range map[string]float64{"max_connections": float64(st.MaxConns()), "acquires_total": float64(st.AcquireCount()),
 				"waits_total": float64(st.EmptyAcquireCount()), "wait_seconds_total": st.EmptyAcquireWaitTime().Seconds()} {
@@ -119,13 +119,13 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		out = append(out, metrics.Sample{Name: "waybill_" + name, Value: v, Labels: labels})
 	}
 	now := time.Now()
-	skew, err := queue.ClockSkew(ctx, s.Pool)
+	skew, err := queue.ClockSkew(ctx, s.pool)
 	if err != nil {
 		return nil, err
 	}
 	add("clock_skew_seconds", skew.Seconds())
 	add("retention_seconds", s.Retention.Seconds())
-	days, err := migrations.Days(ctx, s.Pool)
+	days, err := migrations.Days(ctx, s.pool)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		{"alerts", "select status, count(*)::numeric from alerts where status <> 'resolved' group by 1"},
 		{"notifications_last_hour", "select status, count(*)::numeric from notifications where id >= '" + migrations.LowestID(now.Add(-time.Hour)) + "' group by 1"},
 	} {
-		rows, err := s.Pool.Query(ctx, r.sql)
+		rows, err := s.pool.Query(ctx, r.sql)
 		if err != nil {
 			return nil, err
 		}

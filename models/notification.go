@@ -23,7 +23,7 @@ func scanNotification(row pgx.CollectableRow) (*Notification, error) {
 }
 
 func (s *Store) notification(ctx context.Context, where string, args ...any) (*Notification, error) {
-	rows, err := s.Pool.Query(ctx, notificationSelect+" where "+where, args...)
+	rows, err := s.pool.Query(ctx, notificationSelect+" where "+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -36,13 +36,13 @@ func (s *Store) notification(ctx context.Context, where string, args ...any) (*N
 // another worker would send it too. A claim ends with its process's row in processes.
 func (s *Store) ClaimNotification(ctx context.Context, id uuid.UUID, process string) (free bool, err error) {
 	// Whoever waits for the other's claim looks again at what it has become.
-	tag, err := s.Pool.Exec(ctx, `update notifications n set claimed_by = $2 where id = $1 and status = 'queued'
+	tag, err := s.pool.Exec(ctx, `update notifications n set claimed_by = $2 where id = $1 and status = 'queued'
 		and (claimed_by = $2 or not exists (select 1 from processes p where p.id = n.claimed_by))`, id, process)
 	if err != nil || tag.RowsAffected() > 0 {
 		return true, err
 	}
 	var queued bool
-	err = s.Pool.QueryRow(ctx, "select exists (select 1 from notifications where id = $1 and status = 'queued')", id).Scan(&queued)
+	err = s.pool.QueryRow(ctx, "select exists (select 1 from notifications where id = $1 and status = 'queued')", id).Scan(&queued)
 	return !queued, err
 }
 
@@ -93,7 +93,7 @@ func (s *Store) AlertResponse(ctx context.Context, a *Alert) (string, error) {
 func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.Time) (string, error) {
 	const most = 1000
 	var body []byte
-	err := s.Pool.QueryRow(ctx, `select substr(response_body, 1, $3) from attempts where destination_key = $1 and started_at = $2 and not ok limit 1`,
+	err := s.pool.QueryRow(ctx, `select substr(response_body, 1, $3) from attempts where destination_key = $1 and started_at = $2 and not ok limit 1`,
 		destination, at, most).Scan(&body)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", nil
@@ -103,7 +103,7 @@ func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.
 
 // NotificationSent records that a notification was sent; twice does no harm. note is what one should know besides; empty for nothing.
 func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice notify.Notice, code int, answer, note string) error {
-	_, err := s.Pool.Exec(ctx, `update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null, sent_at = now(), notice = $4,
+	_, err := s.pool.Exec(ctx, `update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null, sent_at = now(), notice = $4,
 			reason = trim(reason || ' ' || $5)
 		where id = $1 and status <> 'sent'`, id, code, text(answer), notice, note)
 	return err
@@ -118,20 +118,20 @@ func (s *Store) NotificationFailed(ctx context.Context, id uuid.UUID, notice not
 		at := time.Now().Add(again)
 		status, due = NotificationQueued, &at
 	}
-	_, err := s.Pool.Exec(ctx, `update notifications set status = $2, tries = tries + 1, code = $3, answer = $4, error = $5, advice = $6, due_at = $7, notice = $8, claimed_by = ''
+	_, err := s.pool.Exec(ctx, `update notifications set status = $2, tries = tries + 1, code = $3, answer = $4, error = $5, advice = $6, due_at = $7, notice = $8, claimed_by = ''
 		where id = $1 and status = 'queued' and tries < $9`, id, status, code, text(answer), text(message), text(advice), due, notice, notice.Try)
 	return err
 }
 
 // NotificationReached records whom a try has reached that was cut off and does not count.
 func (s *Store) NotificationReached(ctx context.Context, id uuid.UUID, notice notify.Notice) error {
-	_, err := s.Pool.Exec(ctx, "update notifications set notice = $2, claimed_by = '' where id = $1 and status = 'queued'", id, notice)
+	_, err := s.pool.Exec(ctx, "update notifications set notice = $2, claimed_by = '' where id = $1 and status = 'queued'", id, notice)
 	return err
 }
 
 // NotificationDropped records that a notification is not to be sent any more.
 func (s *Store) NotificationDropped(ctx context.Context, id uuid.UUID, why string) error {
-	_, err := s.Pool.Exec(ctx, "update notifications set status = 'suppressed', reason = $2, due_at = null where id = $1 and status = 'queued'", id, why)
+	_, err := s.pool.Exec(ctx, "update notifications set status = 'suppressed', reason = $2, due_at = null where id = $1 and status = 'queued'", id, why)
 	return err
 }
 
@@ -189,7 +189,7 @@ func (s *Store) Notifications(ctx context.Context, scope Scope, tenantID string,
 	if k.decode(&after) {
 		q.and("n.id "+k.op()+" ?", after)
 	}
-	rows, err := s.Pool.Query(ctx, notificationSelect+q.sql()+" order by n.id "+k.order()+q.limit(k.limit+1), q.args...)
+	rows, err := s.pool.Query(ctx, notificationSelect+q.sql()+" order by n.id "+k.order()+q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
 	}

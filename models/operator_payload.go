@@ -290,14 +290,14 @@ func (s *Store) tellingAttempts(ctx context.Context, list []*operatorTelling) (m
 			return err
 		})
 	}
-	err := s.Pool.SendBatch(ctx, b).Close()
+	err := s.pool.SendBatch(ctx, b).Close()
 	maps.DeleteFunc(out, func(_ attemptKey, a *Attempt) bool { return a == nil })
 	return out, err
 }
 
 // matchedDestinations reads to which destinations events went.
 func (s *Store) matchedDestinations(ctx context.Context, events []uuid.UUID) (map[uuid.UUID][]string, error) {
-	rows, err := s.Pool.Query(ctx, `select x.event_id, array_agg(d.id order by d.key) from deliveries x join destinations d on d.key = x.destination_key where x.event_id = any($1) group by 1`, events)
+	rows, err := s.pool.Query(ctx, `select x.event_id, array_agg(d.id order by d.key) from deliveries x join destinations d on d.key = x.destination_key where x.event_id = any($1) group by 1`, events)
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func (s *Store) PortalLinks(ctx context.Context, scope Scope, tenantID string) (
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Pool.Query(ctx, `select token_hash, theme, single_use, created_by, created_at, expires_at from portal_links l
+	rows, err := s.pool.Query(ctx, `select token_hash, theme, single_use, created_by, created_at, expires_at from portal_links l
 		where tenant_key = $1 and `+liveLink+" order by created_at desc limit 1000", t.Key)
 	if err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ var errLinkOver = &Error{Kind: KindNotFound, Message: "This link was used alread
 func (s *Store) PortalLink(ctx context.Context, plain string) (tenant *Tenant, theme string, err error) {
 	hash := sha256.Sum256([]byte(plain))
 	var id string
-	err = s.Pool.QueryRow(ctx, `select t.id, l.theme from portal_links l join tenants t on t.key = l.tenant_key
+	err = s.pool.QueryRow(ctx, `select t.id, l.theme from portal_links l join tenants t on t.key = l.tenant_key
 		where l.token_hash = $1 and `+liveLink+" and t.deleted_at is null", hash[:]).Scan(&id, &theme)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, "", errLinkOver

@@ -203,7 +203,7 @@ func (p *Process) reconnect(ctx context.Context) (*pgx.Conn, error) {
 
 // Unregister takes the process off the list, after its work is done or handed back.
 func (p *Process) Unregister(ctx context.Context) error {
-	_, err := p.s.Pool.Exec(ctx, "delete from processes where id = $1", p.ID)
+	_, err := p.s.pool.Exec(ctx, "delete from processes where id = $1", p.ID)
 	return err
 }
 
@@ -295,7 +295,7 @@ func (p *Process) KeepTakingOver(ctx context.Context) {
 
 // Workers lists the ids of the processes that deliver and are alive.
 func (s *Store) Workers(ctx context.Context) ([]string, error) {
-	rows, err := s.Pool.Query(ctx, "select id from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds' order by id")
+	rows, err := s.pool.Query(ctx, "select id from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds' order by id")
 	if err != nil {
 		return nil, err
 	}

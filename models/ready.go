@@ -44,7 +44,7 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 func (s *Store) tryAccepting(ctx context.Context) error {
-	if err := migrations.CheckRunning(ctx, s.Pool); err != nil {
+	if err := migrations.CheckRunning(ctx, s.pool); err != nil {
 		return fmt.Errorf("the schema: %w", err)
 	}
 	if err := s.inHotTx(ctx, func(tx *hotTx) error { return tryHot(ctx, tx) }); err != nil {

@@ -122,7 +122,7 @@ func (s *Store) sortedPage(ctx context.Context, k *keyset, o sorting, match func
 	sql += " select f.event_id, f.destination_key, l.event_id, l.destination_key, m.event_id, m.destination_key, x.event_id, x.destination_key, x.v::text from (select 1) one" +
 		" left join s f on f.n = 1 left join s l on l.n = least((select count(*) from s), " + q.bind("?", o.window) + ") left join s m on m.n = " + q.bind("?", o.window+1) +
 		" left join lateral (select * from w" + cond + values("w") + q.limit(k.limit+1) + ") x on true" + values("x")
-	rows, err := s.Pool.Query(ctx, sql, q.args...)
+	rows, err := s.pool.Query(ctx, sql, q.args...)
 	if err != nil {
 		return nil, err
 	}

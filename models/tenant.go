@@ -246,14 +246,14 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 		q.and("position(lower(?) in lower(concat_ws(' ', t.id, t.settings->>'name'))) > 0", tq.Text)
 	}
 	var count int
-	if err := s.Pool.QueryRow(ctx, "select count(*) from tenants t"+q.sql(), q.args...).Scan(&count); err != nil {
+	if err := s.pool.QueryRow(ctx, "select count(*) from tenants t"+q.sql(), q.args...).Scan(&count); err != nil {
 		return nil, 0, err
 	}
 	var after int64
 	if pg.decode(&after) {
 		q.and(fmt.Sprintf("t.key %s ?", pg.op()), after)
 	}
-	rows, err := s.Pool.Query(ctx, `select t.key, t.id, t.settings->>'name', t.metadata, t.version, t.created_at, t.updated_at,
+	rows, err := s.pool.Query(ctx, `select t.key, t.id, t.settings->>'name', t.metadata, t.version, t.created_at, t.updated_at,
 		(select count(*) from destinations d where d.tenant_key = t.key and d.deleted_at is null),
 		(select coalesce(array_agg(distinct x order by x), '{}') from destinations d, jsonb_array_elements_text(d.topics) x
 			where d.tenant_key = t.key and d.deleted_at is null)

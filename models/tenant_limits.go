@@ -52,7 +52,11 @@ type AppliedLimits struct {
 }
 
 // Limits returns the limits of manual retries that are in force for a tenant.
-func (s *Store) Limits(ctx context.Context, db querier, tenant int64) (l AppliedLimits, err error) {
+func (s *Store) Limits(ctx context.Context, tenant int64) (AppliedLimits, error) {
+	return s.limits(ctx, s.pool, tenant)
+}
+
+func (s *Store) limits(ctx context.Context, db querier, tenant int64) (l AppliedLimits, err error) {
 	rows, err := db.Query(ctx, "select id, settings from tenants where key = $1", tenant)
 	if err != nil {
 		return l, err
@@ -73,7 +77,7 @@ func (s *Store) Limits(ctx context.Context, db querier, tenant int64) (l Applied
 
 // LimitsOf returns the limits of manual retries that are in force for a destination.
 func (s *Store) LimitsOf(ctx context.Context, d *Destination) (AppliedLimits, error) {
-	l, err := s.Limits(ctx, s.Pool, d.TenantKey)
+	l, err := s.Limits(ctx, d.TenantKey)
 	l.PerDelivery, l.PerHour = l.PerDelivery.Below(d.ManualRetryLimit, d.ID), l.PerHour.Below(d.ManualRetriesPerHour, d.ID)
 	return l, err
 }
@@ -93,7 +97,7 @@ func (s *Store) checkRetryLimits(ctx context.Context, d *Destination, before *De
 	if !perDelivery && !perHour {
 		return nil
 	}
-	limits, err := s.Limits(ctx, s.Pool, d.TenantKey)
+	limits, err := s.Limits(ctx, d.TenantKey)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ type Mismatches struct {
 // TopicCatalogue lists the topics of the catalogue, those of the environment first. An empty catalogue means that any
 // topic may be published.
 func (s *Store) TopicCatalogue(ctx context.Context) ([]Topic, error) {
-	rows, err := s.Pool.Query(ctx, `select name, description, example, schema, enforce, created_at, coalesce(warned, 0), coalesce(refused, 0), coalesce(last_at, created_at), coalesce(last_why, '')
+	rows, err := s.pool.Query(ctx, `select name, description, example, schema, enforce, created_at, coalesce(warned, 0), coalesce(refused, 0), coalesce(last_at, created_at), coalesce(last_why, '')
 		from topics left join topic_mismatches on topic = name order by name`)
 	if err != nil {
 		return nil, err

@@ -127,7 +127,7 @@ func (s *Store) SentBody(ctx context.Context, a *Attempt, e *Event) (body []byte
 		return e.Data, false, nil
 	}
 	var source string
-	err = s.Pool.QueryRow(ctx, "select transform from destination_transforms where key = $1", *a.TransformKey).Scan(&source)
+	err = s.pool.QueryRow(ctx, "select transform from destination_transforms where key = $1", *a.TransformKey).Scan(&source)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, true, fmt.Errorf("transform %d of attempt %s is gone", *a.TransformKey, a.ID())
 	}

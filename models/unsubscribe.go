@@ -135,7 +135,7 @@ func (s *Store) Unsubscribing(ctx context.Context, token string) (*Unsubscribing
 	u := &Unsubscribing{Address: address}
 	var owner int64
 	var tenant *string
-	err := s.Pool.QueryRow(ctx, `select c.owner_key, t.id from channels c left join tenants t on t.key = c.owner_key
+	err := s.pool.QueryRow(ctx, `select c.owner_key, t.id from channels c left join tenants t on t.key = c.owner_key
 		where c.id = $1 and c.deleted_at is null and (c.owner_key = 0 or t.deleted_at is null)`, id).Scan(&owner, &tenant)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return u, nil

@@ -48,7 +48,7 @@ func (a *Pages) newForm(ctx context.Context, p *pageCtx, r *adapters.Registratio
 	if err != nil {
 		return views.DestinationForm{}, err
 	}
-	limits, err := a.Store.Limits(ctx, a.Store.Pool, p.tenant.Key)
+	limits, err := a.Store.Limits(ctx, p.tenant.Key)
 	return views.DestinationForm{Page: f, Type: r, Form: form, Topics: topics, Defaults: a.Store.Rules, Limits: limits}, err
 }
 
@@ -154,7 +154,7 @@ func (a *Pages) settingsForm(ctx context.Context, p *pageCtx, d *models.Destinat
 	}
 	v.API = apiCallOf("PATCH", indented(map[string]any{"name": d.Title(), "topics": d.Topics}), destinationTail(d))
 	var err error
-	if v.Limits, err = a.Store.Limits(ctx, a.Store.Pool, p.tenant.Key); err != nil {
+	if v.Limits, err = a.Store.Limits(ctx, p.tenant.Key); err != nil {
 		return v, err
 	}
 	v.Topics, err = a.Store.TopicCatalogue(ctx)
