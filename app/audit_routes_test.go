@@ -112,7 +112,8 @@ func (w *walker) id(name, path string) string {
 		if strings.HasSuffix(path, "/test") {
 			return "inbox"
 		}
-		return made("/tenants/acme/destinations", `{"type":"webhook","topics":"*","filter":{"never":true},"config":{"url":"https://example.com/"}}`)
+		return made("/tenants/acme/destinations",
+			`{"type":"webhook","topics":"*","filter":{"never":true},"config":{"url":"https://example.com/"}}`)
 	case "topic":
 		return "walk"
 	case "link":

@@ -58,7 +58,8 @@ func (w *Worker) requeue(ctx context.Context, job *river.Job[queue.Batch], reaso
 	if ctx.Err() != nil {
 		wait = 0 // for others
 	} else {
-		w.log.Warn("a job could not be done and is done again", "job", job.ID, "attempt", job.Attempt, "deliveries", len(job.Args.Items), "error", reason)
+		w.log.Warn("a job could not be done and is done again", "job", job.ID, "attempt", job.Attempt, "deliveries", len(job.Args.Items),
+			"error", reason)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requeueTimeout)
 	defer cancel()
@@ -70,7 +71,8 @@ func (w *Worker) requeue(ctx context.Context, job *river.Job[queue.Batch], reaso
 func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error {
 	w, args := d.w, job.Args
 	lane := w.lanes.get(args.Destination)
-	if wait, ok := lane.enter(time.Now(), coming{w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Later, job.CreatedAt}); !ok {
+	if wait, ok := lane.enter(time.Now(), coming{w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Later,
+		job.CreatedAt}); !ok {
 		return w.putOff(ctx, lane, job, wait)
 	}
 	w.jobs.Add(1)
@@ -121,8 +123,10 @@ func unusable(e *models.Target, trigger string) (status, reason string) {
 func unsent(e *models.Target, ready []models.Ready, args queue.Batch, status, reason string) []models.Outcome {
 	out := make([]models.Outcome, len(ready))
 	for i, r := range ready {
-		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventKey: r.EventKey, Destination: e.Key}, TenantKey: e.TenantKey, Type: e.Type, Turn: r.Turn,
-			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, BulkKey: args.BulkKey, Passes: e.Passes(status), Own: models.OwnEvent(e.TenantID, r.Event.Topic)}
+		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventKey: r.EventKey, Destination: e.Key}, TenantKey: e.TenantKey,
+			Type: e.Type, Turn: r.Turn,
+			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, BulkKey: args.BulkKey, Passes: e.Passes(status),
+			Own: models.OwnEvent(e.TenantID, r.Event.Topic)}
 	}
 	return out
 }
@@ -264,8 +268,9 @@ func (r *run) awaitRate() error {
 
 func (r *run) send(v *version, d *models.Ready, span traces.Span) (adapters.Receipt, error) {
 	if v.target.UnusableErr != nil {
-		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: "The destination's credentials cannot be opened with this server's key.",
-			Advice: "Ask the operator to check SECRET_KEY and SECRET_KEY_PREVIOUS, or enter the credentials again."}
+		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig,
+			Message: "The destination's credentials cannot be opened with this server's key.",
+			Advice:  "Ask the operator to check SECRET_KEY and SECRET_KEY_PREVIOUS, or enter the credentials again."}
 	}
 	if v.openErr != nil {
 		return adapters.Receipt{}, v.openErr
@@ -279,7 +284,8 @@ func (r *run) send(v *version, d *models.Ready, span traces.Span) (adapters.Rece
 	ctx, cancel := context.WithTimeout(r.ctx, v.target.Timeout)
 	defer cancel()
 	return v.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
-		DeliveryMetadata: v.target.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: span.Parent, TraceState: span.State})
+		DeliveryMetadata: v.target.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: span.Parent,
+		TraceState: span.State})
 }
 
 // outcome turns an attempt into what is recorded.
@@ -290,10 +296,12 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 	}
 	key := models.DeliveryKey{EventKey: d.EventKey, Destination: v.target.Key}
 	a := &models.Attempt{DeliveryKey: key, TenantKey: v.target.TenantKey, Number: d.Attempts + 1, StartedAt: started, Duration: took,
-		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor, BulkKey: r.job.Args.BulkKey, Method: rc.Method, URL: rc.URL,
+		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor,
+		BulkKey: r.job.Args.BulkKey, Method: rc.Method, URL: rc.URL,
 		RequestHeader: rc.ReqHeader, ResponseHeader: rc.RespHeader, ResponseBody: rc.Body, Truncated: rc.Truncated,
 		TransformKey: v.target.TransformKey, CertificateEnds: rc.CertificateEnds}
-	t := tried{policy: v.target.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code, asked: rc.Retry, random: rand.Float64()}
+	t := tried{policy: v.target.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code,
+		asked: rc.Retry, random: rand.Float64()}
 	throttled := false
 	if err != nil {
 		t.err = adapters.AsError(err)
@@ -315,7 +323,8 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 	if r.lane.recall(now) {
 		r.w.recall(r.lane, v.target)
 	}
-	o := models.Outcome{DeliveryKey: key, TenantKey: v.target.TenantKey, Type: v.target.Type, Due: due(r.job), Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous,
+	o := models.Outcome{DeliveryKey: key, TenantKey: v.target.TenantKey, Type: v.target.Type, Due: due(r.job), Turn: d.Turn, Attempt: a,
+		Status: dec.status, Reason: dec.reason, Previous: d.Previous,
 		Own: models.OwnEvent(v.target.TenantID, d.Event.Topic)}
 	if err != nil && trigger == models.TriggerProbe && v.target.DisabledAt != nil {
 		o.Status, o.Reason = models.StatusHeld, "A probe of the disabled destination failed: "+a.Error

@@ -33,7 +33,8 @@ func TestPutOffIsCalledBack(t *testing.T) {
 		"works again": func(_ *engine, works *atomic.Bool) { works.Store(true) },
 		"changed": func(e *engine, _ *atomic.Bool) {
 			other := e.Name() + "/elsewhere" // where everything is taken
-			if _, err := e.store.UpdateDestination(e.Context(), models.AllTenants(), "acme", "hook", 0, models.DestinationInput{Patch: models.DestinationPatch{"config": models.Values{"name": &other}}}); err != nil {
+			if _, err := e.store.UpdateDestination(e.Context(), models.AllTenants(), "acme", "hook", 0,
+				models.DestinationInput{Patch: models.DestinationPatch{"config": models.Values{"name": &other}}}); err != nil {
 				e.Fatal(err)
 			}
 		},

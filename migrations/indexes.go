@@ -58,7 +58,8 @@ func (x partitionedIndex) ensure(ctx context.Context, pool *pgxpool.Pool) error 
 	for _, day := range days {
 		name := day + strings.TrimPrefix(x.name, x.table)
 		var broken bool
-		err := pool.QueryRow(ctx, "select coalesce((select not indisvalid from pg_index where indexrelid = to_regclass($1)), false)", name).Scan(&broken)
+		err := pool.QueryRow(ctx, "select coalesce((select not indisvalid from pg_index where indexrelid = to_regclass($1)), false)",
+			name).Scan(&broken)
 		if err == nil && broken {
 			_, err = pool.Exec(ctx, "drop index concurrently if exists "+name)
 		}

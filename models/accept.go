@@ -79,10 +79,12 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		for _, k := range w.order {
 			jobs = append(jobs, queue.Split(k, w.jobs[k])...)
 		}
-		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events", ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate, ordering_key) from stdin binary`,
+		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events",
+			ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate, ordering_key) from stdin binary`,
 			Rows: &w.events}}
 		if !w.deliveries.Empty() {
-			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries", ids...) + ` (event_id, destination_key, tenant_key, status, reason) from stdin binary`,
+			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries",
+				ids...) + ` (event_id, destination_key, tenant_key, status, reason) from stdin binary`,
 				Rows: &w.deliveries})
 		}
 		var wake func()
@@ -200,7 +202,8 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 }
 
 // admit sorts out the events that cannot be accepted and those that were accepted before, and returns the others.
-func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishing, tenants map[string]*accepting, catalogue []string) ([]*publishing, error) {
+func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishing, tenants map[string]*accepting,
+	catalogue []string) ([]*publishing, error) {
 	fresh := make([]*publishing, 0, len(group))
 	named := map[callerID]*publishing{} // the first of each caller's id in this group
 	var again []*publishing             // those with an id that came earlier in this group
@@ -209,12 +212,16 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 		switch {
 		case p.err != nil:
 		case t == nil:
-			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("There is no tenant %q. Create it with PUT /tenants/{id} before publishing to it.", cut(p.in.TenantID, 80)),
+			p.err = &Error{Kind: KindNotFound,
+				Message: fmt.Sprintf("There is no tenant %q. Create it with PUT /tenants/{id} before publishing to it.",
+					cut(p.in.TenantID, 80)),
 				Fields: map[string]string{"tenant_id": "is unknown"}}
-		case p.in.Topic != "" && len(catalogue) > 0 && !OwnTopic(p.in.Topic) && p.in.TenantID != OperatorTenant && !slices.Contains(catalogue, p.in.Topic):
+		case p.in.Topic != "" && len(catalogue) > 0 && !OwnTopic(p.in.Topic) && p.in.TenantID != OperatorTenant &&
+			!slices.Contains(catalogue, p.in.Topic):
 			p.err = Invalid("topic", fmt.Sprintf("%q is not in the catalogue: %s", cut(p.in.Topic, 80), listSome(catalogue)))
 		case p.in.DestinationID != "" && t.routes.byID[p.in.DestinationID] == nil:
-			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("Tenant %q has no destination %q.", cut(p.in.TenantID, 80), cut(p.in.DestinationID, 80)),
+			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("Tenant %q has no destination %q.", cut(p.in.TenantID, 80),
+				cut(p.in.DestinationID, 80)),
 				Fields: map[string]string{"destination_id": "is unknown"}}
 		case p.in.Topic == "" && len(catalogue) > 0 && p.in.Trigger != TriggerTest: // most destinations would never get it
 			p.err = Invalid("topic", "is required")

@@ -160,7 +160,8 @@ const apiKeySelect = `select k.id, k.name, k.hint, k.scopes, k.tenant_key, coale
 
 func scanAPIKey(r pgx.CollectableRow) (*APIKey, error) {
 	k := &APIKey{}
-	err := r.Scan(&k.ID, &k.Name, &k.Hint, &k.Scopes, &k.TenantKey, &k.TenantID, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt, &k.LastUsedAt, &k.RevokedAt)
+	err := r.Scan(&k.ID, &k.Name, &k.Hint, &k.Scopes, &k.TenantKey, &k.TenantID, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt, &k.LastUsedAt,
+		&k.RevokedAt)
 	return k, err
 }
 
@@ -265,7 +266,8 @@ func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
 	if a := s.known.get(hash, now); a != nil {
 		return a, nil
 	}
-	rows, err := s.pool.Query(ctx, apiKeySelect+" where k.hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now()) and (k.tenant_key is null or t.deleted_at is null)", hash[:])
+	rows, err := s.pool.Query(ctx,
+		apiKeySelect+" where k.hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now()) and (k.tenant_key is null or t.deleted_at is null)", hash[:])
 	if err != nil {
 		return nil, err
 	}

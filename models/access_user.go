@@ -121,7 +121,8 @@ var comparing = semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/2)))
 // Login checks an e-mail address and password.
 func (s *Store) Login(ctx context.Context, email, password string) (*User, error) {
 	u, hash := &User{}, unknownUserHash
-	err := s.pool.QueryRow(ctx, "select id, email, name, created_at, password_hash from users where lower(email) = lower($1)", strings.TrimSpace(email)).
+	err := s.pool.QueryRow(ctx, "select id, email, name, created_at, password_hash from users where lower(email) = lower($1)",
+		strings.TrimSpace(email)).
 		Scan(&u.ID, &u.Email, &u.Name, &u.CreatedAt, &hash)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, err
@@ -159,14 +160,16 @@ func (s *Store) StartSession(ctx context.Context, u *User) (plain string, err er
 		if plain, err = startSession(ctx, tx, u); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Actor: u.Name, ActorKind: ActorUser, Action: "session.login", Object: strings.ToLower(u.Email)})
+		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Actor: u.Name, ActorKind: ActorUser, Action: "session.login",
+			Object: strings.ToLower(u.Email)})
 	})
 	return plain, err
 }
 
 func startSession(ctx context.Context, tx *Tx, u *User) (string, error) {
 	plain, hash := token()
-	_, err := tx.Exec(ctx, "insert into sessions (token_hash, user_id, expires_at) values ($1, $2, $3)", hash, u.ID, time.Now().Add(SessionLength))
+	_, err := tx.Exec(ctx, "insert into sessions (token_hash, user_id, expires_at) values ($1, $2, $3)", hash, u.ID,
+		time.Now().Add(SessionLength))
 	return plain, err
 }
 
@@ -203,5 +206,6 @@ func (s *Store) Session(ctx context.Context, plain string) (*Actor, error) {
 
 // portalActor is whoever has come by a tenant's portal link.
 func portalActor(key int64, tenantID string) *Actor {
-	return &Actor{Name: "portal of " + tenantID, Kind: ActorPortal, Scope: Scope{key: key}, TenantID: tenantID, May: []Permission{MayRead, MayWrite, MayRetry}}
+	return &Actor{Name: "portal of " + tenantID, Kind: ActorPortal, Scope: Scope{key: key}, TenantID: tenantID,
+		May: []Permission{MayRead, MayWrite, MayRetry}}
 }

@@ -141,7 +141,8 @@ func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 	var duration, dns, connect, tls, first int64
 	err := row.Scan(&a.EventKey, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
 		&a.Code, &a.OK, &a.Truncated, &a.Trigger, &a.Actor, &a.ErrorClass, &a.Error, &a.Advice, &a.RawError, &a.Method, &a.URL,
-		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &a.TenantID, &callerID, &a.DestinationID, &a.DestinationType)
+		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &a.TenantID, &callerID,
+		&a.DestinationID, &a.DestinationType)
 	a.Duration = time.Duration(duration) * time.Microsecond
 	a.Timing = AttemptTiming{time.Duration(dns) * time.Microsecond, time.Duration(connect) * time.Microsecond,
 		time.Duration(tls) * time.Microsecond, time.Duration(first) * time.Microsecond}
@@ -245,11 +246,13 @@ func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Pa
 	scope.where(q, "a.tenant_key")
 	var after attemptPosition
 	if k.decode(&after) {
-		q.and("(a.started_at, a.event_id, a.destination_key, a.number) "+k.op()+" (?, ?, ?, ?)", after.At, after.EventID, after.Destination, after.Number)
+		q.and("(a.started_at, a.event_id, a.destination_key, a.number) "+k.op()+" (?, ?, ?, ?)", after.At, after.EventID, after.Destination,
+			after.Number)
 	}
 	o := k.order()
-	rows, err := s.pool.Query(ctx, attemptSelect+q.sql()+" order by a.started_at "+o+", a.event_id "+o+", a.destination_key "+o+", a.number "+o+
-		q.limit(k.limit+1), q.args...)
+	rows, err := s.pool.Query(ctx,
+		attemptSelect+q.sql()+" order by a.started_at "+o+", a.event_id "+o+", a.destination_key "+o+", a.number "+o+
+			q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,8 @@ func WithoutAudit(ctx context.Context) context.Context { return WithAsker(ctx, u
 
 // entry begins a line of the audit log about what they asked for earlier.
 func (a Asker) entry(scope Scope, action, object string) AuditEntry {
-	return AuditEntry{Scope: scope, Actor: a.Actor, ActorKind: a.ActorKind, IP: a.IP, RequestID: a.RequestID, Action: action, Object: object}
+	return AuditEntry{Scope: scope, Actor: a.Actor, ActorKind: a.ActorKind, IP: a.IP, RequestID: a.RequestID, Action: action,
+		Object: object}
 }
 
 // Audit adds an entry to the audit log about what the transaction does. Who did it and from where is what the context says

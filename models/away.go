@@ -82,5 +82,6 @@ func Because(ctx context.Context, err error) error {
 	if err == nil || errors.As(err, &known) || !errors.Is(context.Cause(ctx), errAway) {
 		return err
 	}
-	return &Error{Kind: KindUnavailable, Message: "The database does not answer. Try again.", RetryAfter: 2 * time.Second, Err: errors.Join(errAway, err)}
+	return &Error{Kind: KindUnavailable, Message: "The database does not answer. Try again.", RetryAfter: 2 * time.Second,
+		Err: errors.Join(errAway, err)}
 }

@@ -147,7 +147,8 @@ func scanBulk(row pgx.CollectableRow) (*BulkRetry, error) {
 	b := &BulkRetry{}
 	var after *uuid.UUID
 	var destination *int64
-	err := row.Scan(&b.Key, &b.TenantKey, &b.TenantID, &b.Actor, &b.Status, &b.Filter, &b.Rate, &b.Total, &b.Queued, &b.Left, &b.Delivered, &b.Failed, &b.Unsent,
+	err := row.Scan(&b.Key, &b.TenantKey, &b.TenantID, &b.Actor, &b.Status, &b.Filter, &b.Rate, &b.Total, &b.Queued, &b.Left, &b.Delivered,
+		&b.Failed, &b.Unsent,
 		&b.Note, &b.CreatedAt, &b.ChangedAt, &b.ChangedBy, &b.FinishedAt, &b.run, &b.walked, &after, &destination, &b.events, &b.nextAt)
 	if after != nil && destination != nil {
 		b.after = DeliveryKey{*after, *destination}
@@ -251,13 +252,15 @@ func (s *Store) StartBulkRetry(ctx context.Context, scope Scope, in BulkInput) (
 	key := uuid.Must(uuid.NewV7())
 	err = s.InTx(ctx, func(tx *Tx) error {
 		var open int
-		if err := tx.Pgx.QueryRow(ctx, "select count(*) from bulk_retries where tenant_key = $1 and finished_at is null", c.tenant).Scan(&open); err != nil {
+		if err := tx.Pgx.QueryRow(ctx, "select count(*) from bulk_retries where tenant_key = $1 and finished_at is null",
+			c.tenant).Scan(&open); err != nil {
 			return err
 		}
 		if open >= maxOpenBulk {
 			return conflict("%d bulk retries of this tenant are not finished. Wait for one of them, or cancel one.", open)
 		}
-		if _, err := tx.Pgx.Exec(ctx, `insert into bulk_retries (id, tenant_key, actor, status, filter, event_keys, rate, idempotency_key, total, created_at)
+		if _, err := tx.Pgx.Exec(ctx,
+			`insert into bulk_retries (id, tenant_key, actor, status, filter, event_keys, rate, idempotency_key, total, created_at)
 			values ($1, $2, $3, 'running', $4, $5, $6, $7, $8, $9)`,
 			key, c.tenant, text(in.Actor), c.filter, c.events, in.Rate, textOrNil(in.IdempotencyKey), plan.Total(), now); err != nil {
 			return err

@@ -50,7 +50,8 @@ func (s *Store) CountBulkRetry(ctx context.Context, key uuid.UUID, run int) (ove
 		}
 		var delivered, failed, waiting int
 		// Whoever else may have queued a delivery since: it counts as waiting only until the attempt of this bulk retry.
-		if err := tx.QueryRow(ctx, `select (select count(*) from attempts a where a.retry_id = $1 and a.ok), (select count(*) from attempts a where a.retry_id = $1 and not a.ok),
+		if err := tx.QueryRow(ctx,
+			`select (select count(*) from attempts a where a.retry_id = $1 and a.ok), (select count(*) from attempts a where a.retry_id = $1 and not a.ok),
 			(select count(*) from deliveries d where d.retry_id = $1 and d.status in ('pending', 'delivering') and `+unattempted+`)`, key).Scan(&delivered, &failed, &waiting); err != nil {
 			return err
 		}
@@ -83,7 +84,8 @@ func (s *Store) CountBulkRetry(ctx context.Context, key uuid.UUID, run int) (ove
 
 // outcome is the line of the audit trail at the end of a bulk retry.
 func (b *BulkRetry) outcome() AuditEntry {
-	detail := map[string]any{"started_by": b.Actor, "status": b.Status, "total": b.Total, "delivered": b.Delivered, "failed": b.Failed, "skipped": b.Skipped(), "remaining": b.Remaining()}
+	detail := map[string]any{"started_by": b.Actor, "status": b.Status, "total": b.Total, "delivered": b.Delivered, "failed": b.Failed,
+		"skipped": b.Skipped(), "remaining": b.Remaining()}
 	for _, x := range b.Skips() {
 		detail["skipped_"+x.Reason] = x.Count
 	}
@@ -100,7 +102,8 @@ func (s *Store) ResumeLost(ctx context.Context) (n int, err error) {
 		}
 		for _, key := range open {
 			var run int
-			if err := tx.Pgx.QueryRow(ctx, "update bulk_retries set run = run + 1 where id = $1 returning run", key).Scan(&run); err != nil {
+			if err := tx.Pgx.QueryRow(ctx, "update bulk_retries set run = run + 1 where id = $1 returning run",
+				key).Scan(&run); err != nil {
 				return err
 			}
 			if err := s.Queue.EnqueueBulkRetry(ctx, tx.Pgx, key, run); err != nil {

@@ -51,7 +51,9 @@ var SkipWords = map[string]string{
 func (p *BulkPlan) refusal() error {
 	switch {
 	case p.More:
-		return Invalid("filter", fmt.Sprintf("chooses more than %d deliveries, the limit for one bulk retry (%s): narrow it by time, destination or topic", p.Limits.PerBulk.Most, p.Limits.PerBulk.Rule()))
+		return Invalid("filter",
+			fmt.Sprintf("chooses more than %d deliveries, the limit for one bulk retry (%s): narrow it by time, destination or topic",
+				p.Limits.PerBulk.Most, p.Limits.PerBulk.Rule()))
 	case p.Count > 0:
 		return nil
 	case len(p.Skipped) == 0:
@@ -105,7 +107,8 @@ func (s *Store) planOf(ctx context.Context, c *chosen) (*BulkPlan, error) {
 	most := limits.PerBulk.atMost()
 	q := newQuery()
 	from := c.sql(q, DeliveryKey{}, most+1)
-	rows, err := s.pool.Query(ctx, "select n.id, c.error_class, c.topic, "+q.bind(skipCase, limits.PerDelivery.atMost())+" skip, count(*) from ("+from+`) c
+	rows, err := s.pool.Query(ctx, "select n.id, c.error_class, c.topic, "+q.bind(skipCase,
+		limits.PerDelivery.atMost())+" skip, count(*) from ("+from+`) c
 		join destinations n on n.key = c.destination_key group by 1, 2, 3, 4`, q.args...)
 	if err != nil {
 		return nil, err

@@ -156,7 +156,8 @@ func (s *Store) sortOut(ctx context.Context, tx pgx.Tx, b *BulkRetry, list []can
 		p.last = x.DeliveryKey
 	}
 	slices.Sort(keys)
-	rows, err := tx.Query(ctx, "select key, disabled_at is not null, deleted_at is not null, least($2::int, manual_retry_limit) from destinations where key = any($1) order by key for share", slices.Compact(keys), most.atMost())
+	rows, err := tx.Query(ctx,
+		"select key, disabled_at is not null, deleted_at is not null, least($2::int, manual_retry_limit) from destinations where key = any($1) order by key for share", slices.Compact(keys), most.atMost())
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +251,8 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 	}
 	var jobs []queue.Batch
 	for _, destination := range slices.Sorted(maps.Keys(items)) {
-		jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Later: true, Trigger: TriggerBulk, Actor: b.Actor, BulkKey: b.Key}, items[destination])...)
+		jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Later: true, Trigger: TriggerBulk, Actor: b.Actor,
+			BulkKey: b.Key}, items[destination])...)
 	}
 	return jobs, nil
 }
@@ -289,7 +291,8 @@ func (p *portion) note(ctx context.Context, tx pgx.Tx, b *BulkRetry, through, st
 		event = &b.after.EventKey
 	}
 	// Time that was lost, while the database was away, say, is not caught up on: that would be a burst.
-	_, err := tx.Exec(ctx, `update bulk_retries set queued = $2, skipped = $3, total = greatest(total, $4), after_event = $5, after_destination = $6, walked = $7, note = $8,
+	_, err := tx.Exec(ctx,
+		`update bulk_retries set queued = $2, skipped = $3, total = greatest(total, $4), after_event = $5, after_destination = $6, walked = $7, note = $8,
 		next_at = greatest(next_at + $9 * interval '1 second', case when $10 then clock_timestamp() + $9 * interval '1 second' else clock_timestamp() end) where id = $1`,
 		b.Key, b.Queued, b.Left, b.Queued+b.leftOut(), event, b.after.Destination, through, note, wait, stopped)
 	return err

@@ -26,7 +26,8 @@ const (
 )
 
 // Statuses lists all states, in the order in which pages show them.
-var Statuses = []string{StatusPending, StatusDelivering, StatusDelivered, StatusRetrying, StatusFailed, StatusHeld, StatusFilteredOut, StatusCancelled}
+var Statuses = []string{StatusPending, StatusDelivering, StatusDelivered, StatusRetrying, StatusFailed, StatusHeld, StatusFilteredOut,
+	StatusCancelled}
 
 // IsStatus reports whether s is a state of a delivery.
 func IsStatus(s string) bool { return slices.Contains(Statuses, s) }
@@ -76,7 +77,8 @@ func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
 	var callerID *string
 	var at *time.Time
 	var own *RetryPolicy
-	err := row.Scan(&d.EventKey, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &at, &d.Topic, &d.DestinationID, &d.Status, &d.Reason,
+	err := row.Scan(&d.EventKey, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &at, &d.Topic, &d.DestinationID,
+		&d.Status, &d.Reason,
 		&d.Attempts, &d.ManualRetries, &d.NextAttemptAt, &d.LastAttemptAt, &d.LastCode, &d.ErrorClass, &d.Error, &d.Advice, &d.Turn, &own)
 	if err != nil {
 		return nil, err
@@ -247,7 +249,8 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 	var disabled, deleted *time.Time
 	var own *int
 	var ordered bool
-	if err := tx.QueryRow(ctx, "select disabled_at, deleted_at, manual_retry_limit, ordered from destinations where key = $1 for share", d.DeliveryKey.Destination).Scan(&disabled, &deleted, &own, &ordered); err != nil {
+	if err := tx.QueryRow(ctx, "select disabled_at, deleted_at, manual_retry_limit, ordered from destinations where key = $1 for share",
+		d.DeliveryKey.Destination).Scan(&disabled, &deleted, &own, &ordered); err != nil {
 		return false, err
 	}
 	limits, err := s.limits(ctx, tx, d.TenantKey)
@@ -263,16 +266,19 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 	}
 	if d.Status == StatusFilteredOut {
 		// The filter held it back, so that there is no row yet.
-		if _, err := tx.Exec(ctx, `insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, $2, $3, 'filtered_out')
+		if _, err := tx.Exec(ctx,
+			`insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, $2, $3, 'filtered_out')
 			on conflict do nothing`, d.EventKey, d.DeliveryKey.Destination, d.TenantKey); err != nil {
 			return false, err
 		}
-		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, DestinationFields: DestinationFields{Ordered: ordered}}, []uuid.UUID{d.EventKey}); err != nil {
+		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, DestinationFields: DestinationFields{Ordered: ordered}},
+			[]uuid.UUID{d.EventKey}); err != nil {
 			return false, err
 		}
 	}
 	var turn int32
-	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null, reason = null, retry_id = null, retry_from = null
+	err = tx.QueryRow(ctx,
+		`update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null, reason = null, retry_id = null, retry_from = null
 		where event_id = $1 and destination_key = $2 and status not in ('pending', 'delivering') and manual_retries < $3::int
 		returning turn, attempts`, d.EventKey, d.DeliveryKey.Destination, most.atMost()).Scan(&turn, &d.Attempts)
 	if err == pgx.ErrNoRows {
@@ -286,10 +292,12 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 		return false, err
 	}
 	if allowed == 0 {
-		return false, &Error{Kind: KindLimited, RetryAfter: time.Minute, Message: fmt.Sprintf("%s retried by hand within the last hour, which is the limit (%s). Try again in a while.",
-			countOf(by.Most, "delivery was", "deliveries were"), by.Rule())}
+		return false, &Error{Kind: KindLimited, RetryAfter: time.Minute,
+			Message: fmt.Sprintf("%s retried by hand within the last hour, which is the limit (%s). Try again in a while.",
+				countOf(by.Most, "delivery was", "deliveries were"), by.Rule())}
 	}
-	return true, s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Later: true, Trigger: trigger, Actor: actor},
+	return true, s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Later: true,
+		Trigger: trigger, Actor: actor},
 		Items: []queue.Item{{EventKey: d.EventKey, Turn: turn}}}})
 }
 
@@ -302,7 +310,8 @@ func (s *Store) whyNotRetried(ctx context.Context, tx pgx.Tx, d *Delivery, most 
 		return err
 	}
 	if manual >= most.atMost() {
-		return &Error{Kind: KindLimited, Message: fmt.Sprintf("This delivery was retried by hand %s, which is the limit (%s).", countOf(manual, "time", "times"), most.Rule())}
+		return &Error{Kind: KindLimited, Message: fmt.Sprintf("This delivery was retried by hand %s, which is the limit (%s).",
+			countOf(manual, "time", "times"), most.Rule())}
 	}
 	return nil // on its way already
 }
@@ -324,7 +333,8 @@ func (s *Store) RetryEvent(ctx context.Context, scope Scope, eventID, destinatio
 		return nil, false, err
 	}
 	var d Destination
-	found := s.DB.WithContext(ctx).Where("tenant_key = ? and id = ?", e.TenantKey, destinationID).Order("deleted_at desc nulls first").Limit(1).Find(&d)
+	found := s.DB.WithContext(ctx).Where("tenant_key = ? and id = ?", e.TenantKey,
+		destinationID).Order("deleted_at desc nulls first").Limit(1).Find(&d)
 	if found.Error != nil {
 		return nil, false, found.Error
 	}
@@ -334,7 +344,8 @@ func (s *Store) RetryEvent(ctx context.Context, scope Scope, eventID, destinatio
 	k := DeliveryKey{e.Key, d.Key}
 	delivery, err := s.deliveryByKey(ctx, scope, k)
 	if IsKind(err, KindNotFound) {
-		return nil, false, malformed("The event %q does not go to destination %q: %s", cut(eventID, 80), cut(destinationID, 80), lowerFirst(skippedBecause(e, &d)))
+		return nil, false, malformed("The event %q does not go to destination %q: %s", cut(eventID, 80), cut(destinationID, 80),
+			lowerFirst(skippedBecause(e, &d)))
 	}
 	if err != nil {
 		return nil, false, err
@@ -359,7 +370,8 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 	}
 	err = s.InTx(ctx, func(tx *Tx) error {
 		// Workers that may be about to make the first attempt are told to look at the row.
-		if _, err := tx.Pgx.Exec(ctx, "update destinations set careful = true, version = version + 1 where key = $1 and not careful", d.DeliveryKey.Destination); err != nil {
+		if _, err := tx.Pgx.Exec(ctx, "update destinations set careful = true, version = version + 1 where key = $1 and not careful",
+			d.DeliveryKey.Destination); err != nil {
 			return err
 		}
 		tag, err := tx.Pgx.Exec(ctx, `update deliveries set status = 'cancelled', turn = turn + 1, next_attempt_at = null, reason = $3
@@ -383,7 +395,8 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 				Detail: map[string]any{"event": d.PublicEventID, "destination": d.DestinationID}})
 		}
 		if err == nil {
-			return conflict("The delivery is %s; only one that is pending, retrying or held can be cancelled.", strings.ReplaceAll(d.Status, "_", " "))
+			return conflict("The delivery is %s; only one that is pending, retrying or held can be cancelled.",
+				strings.ReplaceAll(d.Status, "_", " "))
 		}
 		return err
 	})
@@ -399,6 +412,7 @@ func (d *Delivery) TenantScope() Scope { return Scope{key: d.TenantKey} }
 // HasOutcomes reports whether every delivery of an event has had its first outcome.
 func (s *Store) HasOutcomes(ctx context.Context, event uuid.UUID) (bool, error) {
 	var open bool
-	err := s.pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)", event).Scan(&open)
+	err := s.pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)",
+		event).Scan(&open)
 	return !open, err
 }

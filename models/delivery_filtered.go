@@ -39,7 +39,8 @@ func (s *Store) filteredOut(ctx context.Context, e *Event) ([]*Delivery, error) 
 	if len(e.FilteredBy) == 0 {
 		return nil, nil
 	}
-	rows, err := s.pool.Query(ctx, `select f.destination_key, f.filter, d.id from destination_filters f join destinations d on d.key = f.destination_key
+	rows, err := s.pool.Query(ctx,
+		`select f.destination_key, f.filter, d.id from destination_filters f join destinations d on d.key = f.destination_key
 		where f.key = any($1) and not exists (select 1 from deliveries x where x.event_id = $2 and x.destination_key = f.destination_key)
 		order by f.destination_key`, e.FilteredBy, e.Key)
 	if err != nil {
@@ -102,7 +103,8 @@ func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
 
 // readFiltered reads deliveries that filters held back.
 func (s *Store) readFiltered(ctx context.Context, q *query, tail string) ([]*Delivery, error) {
-	rows, err := s.pool.Query(ctx, `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id`+filteredFrom+q.sql()+tail, q.args...)
+	rows, err := s.pool.Query(ctx,
+		`select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id`+filteredFrom+q.sql()+tail, q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +141,8 @@ func scanFiltered(row pgx.CollectableRow) (*Delivery, error) {
 	var callerID *string
 	var at *time.Time
 	var data, raw string
-	err := row.Scan(&e.Key, &callerID, &d.TenantKey, &d.TenantID, &e.Topic, &at, &e.Metadata, &data, &d.DeliveryKey.Destination, &raw, &d.DestinationID)
+	err := row.Scan(&e.Key, &callerID, &d.TenantKey, &d.TenantID, &e.Topic, &at, &e.Metadata, &data, &d.DeliveryKey.Destination, &raw,
+		&d.DestinationID)
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +275,8 @@ func (s *Store) SendFiltered(ctx context.Context, scope Scope, tenantID, id, act
 // that a stop in between neither loses nor repeats any. The filter that counts is the one in force when it runs.
 func (s *Store) ReleaseFilteredEvents(ctx context.Context, r queue.Release) (sent int, err error) {
 	var d Destination
-	if err := s.DB.WithContext(ctx).Where("key = ? and deleted_at is null", r.Destination).Limit(1).Find(&d).Error; err != nil || d.Key == 0 {
+	if err := s.DB.WithContext(ctx).Where("key = ? and deleted_at is null", r.Destination).Limit(1).Find(&d).Error; err != nil ||
+		d.Key == 0 {
 		return 0, err
 	}
 	f, err := filter.Parse(d.Filter)
@@ -320,7 +324,8 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Rel
 		if err := joinLines(ctx, tx, d, ids); err != nil {
 			return err
 		}
-		return s.Queue.Enqueue(ctx, tx, queue.Split(queue.Key{Destination: d.Key, Later: true, Trigger: TriggerBulk, Actor: r.Actor}, items))
+		return s.Queue.Enqueue(ctx, tx, queue.Split(queue.Key{Destination: d.Key, Later: true, Trigger: TriggerBulk, Actor: r.Actor},
+			items))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("send filtered events: %w", err)

@@ -27,11 +27,12 @@ type DeliveryQuery struct {
 
 // deliverySortings are the orders of deliveries that no index gives. Their values are made of the rows a of a portion.
 var deliverySortings = map[string]sorting{
-	SortTime:        {typ: "timestamptz", value: "coalesce(a.time, " + fmt.Sprintf(receivedIn, "a.event_id") + ")"},
-	SortTopic:       {typ: `text collate "C"`, value: "a.topic"},
-	SortStatus:      {typ: "int", value: statusRank("a.status")},
-	SortDestination: {typ: `text collate "C"`, value: "(select lower(coalesce(nullif(n.name, ''), n.id)) from destinations n where n.key = a.destination_key)"},
-	SortAttempts:    {typ: "bigint", value: "a.attempts"},
+	SortTime:   {typ: "timestamptz", value: "coalesce(a.time, " + fmt.Sprintf(receivedIn, "a.event_id") + ")"},
+	SortTopic:  {typ: `text collate "C"`, value: "a.topic"},
+	SortStatus: {typ: "int", value: statusRank("a.status")},
+	SortDestination: {typ: `text collate "C"`,
+		value: "(select lower(coalesce(nullif(n.name, ''), n.id)) from destinations n where n.key = a.destination_key)"},
+	SortAttempts: {typ: "bigint", value: "a.attempts"},
 }
 
 // attemptedPosition is the place of a delivery in a list by its last attempt.
@@ -119,7 +120,8 @@ func (m *deliveryMatch) byLastAttempt(ctx context.Context, k *keyset) (*Page[*De
 	q := newQuery()
 	m.attempted(q, k)
 	m.conditions(q)
-	list, err := m.read(ctx, " join attempts a on a.event_id = d.event_id and a.destination_key = d.destination_key and a.started_at = d.last_attempt_at", q,
+	list, err := m.read(ctx,
+		" join attempts a on a.event_id = d.event_id and a.destination_key = d.destination_key and a.started_at = d.last_attempt_at", q,
 		" order by a.started_at "+k.order()+", a.event_id "+k.order()+", a.destination_key "+k.order()+q.limit(k.limit+1))
 	if err != nil {
 		return nil, err
@@ -145,7 +147,10 @@ func (m *deliveryMatch) attempted(q *query, k *keyset) {
 	q.and("a.event_id >= ?", lo)
 	q.and("a.event_id < ?", hi)
 	m.scope.where(q, "a.tenant_key")
-	if len(m.dq.Statuses) > 0 && !slices.ContainsFunc(m.dq.Statuses, func(st string) bool { return st != StatusFailed && st != StatusRetrying }) {
+	if len(m.dq.Statuses) > 0 && !slices.ContainsFunc(m.dq.Statuses, func(st string) bool {
+		return st != StatusFailed &&
+			st != StatusRetrying
+	}) {
 		q.and("not a.ok") // for the index of failures
 	}
 	if len(m.keys) > 0 {
@@ -198,7 +203,8 @@ func (m *deliveryMatch) sorted(ctx context.Context, k *keyset, order sorting) (*
 		}
 		held := &query{args: q.args}
 		m.filtered(held, op, from)
-		sql = "select event_id, destination_key, status, attempts, topic, time from ((" + sql + ") union all (select e.id, f.destination_key, 'filtered_out', 0, e.topic, e.time" + filteredFrom + held.sql() +
+		sql = "select event_id, destination_key, status, attempts, topic, time from ((" + sql +
+			") union all (select e.id, f.destination_key, 'filtered_out', 0, e.topic, e.time" + filteredFrom + held.sql() +
 			strings.NewReplacer("event_id", "1", "destination_key", "2").Replace(tail) + ")) u" + tail
 		q.args = held.args
 		return sql
@@ -217,7 +223,9 @@ func (s *Store) deliveriesOf(ctx context.Context, scope Scope, keys []DeliveryKe
 	for i, k := range keys {
 		events[i], destinations[i], place[k] = k.EventKey, k.Destination, i
 	}
-	rows, err := s.pool.Query(ctx, deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events, destinations)
+	rows, err := s.pool.Query(ctx,
+		deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events,
+		destinations)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,8 @@ func (e *Target) Rate() float64 {
 
 // Passes reports whether a delivery that has come to a status lets those behind it go, that have its ordering key.
 func (e *Target) Passes(status string) bool {
-	return e.EverOrdered && (status == StatusDelivered || status == StatusCancelled || status == StatusFailed && e.OnExhausted != ExhaustedBlock)
+	return e.EverOrdered && (status == StatusDelivered || status == StatusCancelled || status == StatusFailed &&
+		e.OnExhausted != ExhaustedBlock)
 }
 
 // Ready is a delivery whose turn has come.

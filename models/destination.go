@@ -170,8 +170,9 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 		return tx.auditDestination(ctx, d)
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
-		return nil, &Error{Kind: KindMalformed, Message: fmt.Sprintf("There is already a destination %q. Choose another id, or leave it out to get one.", d.ID),
-			Fields: map[string]string{"id": "is already taken"}}
+		return nil, &Error{Kind: KindMalformed,
+			Message: fmt.Sprintf("There is already a destination %q. Choose another id, or leave it out to get one.", d.ID),
+			Fields:  map[string]string{"id": "is already taken"}}
 	}
 	return d, err
 }
@@ -271,7 +272,10 @@ func (dq DestinationQuery) matches(d *Destination) bool {
 	if dq.State != "" && d.State() != dq.State {
 		return false
 	}
-	if len(dq.Topics) > 0 && !slices.ContainsFunc(dq.Topics, func(t string) bool { return slices.Contains(d.Topics, t) || Subscribes(d.Topics, t) }) {
+	if len(dq.Topics) > 0 && !slices.ContainsFunc(dq.Topics, func(t string) bool {
+		return slices.Contains(d.Topics, t) ||
+			Subscribes(d.Topics, t)
+	}) {
 		return false
 	}
 	if dq.Text == "" {
@@ -283,7 +287,8 @@ func (dq DestinationQuery) matches(d *Destination) bool {
 
 // UpdateDestination changes a destination. version is the one the caller read, or 0 for any; when it has changed
 // since, the error is KindStale and nothing happens.
-func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id string, version int64, in DestinationInput) (*Destination, error) {
+func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id string, version int64, in DestinationInput) (*Destination,
+	error) {
 	return s.change(ctx, scope, tenantID, id, version, func(ctx context.Context, tx *Tx, d *Destination) error {
 		d.audit("destination.update", nil)
 		bad := problems{}
@@ -443,7 +448,8 @@ func (s *Store) DisableGone(ctx context.Context, e *Target, reason string) error
 		}
 		d.disable(time.Now(), disabler, reason)
 		d.disabledCause = causeGone
-		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID, Detail: map[string]any{"reason": reason}})
+		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID,
+			Detail: map[string]any{"reason": reason}})
 	})
 	if errors.Is(err, errUnchanged) || IsKind(err, KindNotFound) {
 		return nil

@@ -312,7 +312,8 @@ func (s *Store) checkTopics(ctx context.Context, topics []string, operators bool
 		case OwnTopic(t): // which is in no catalogue
 			checkOwnTopic(field, t, OwnTopics, bad)
 		case Subscribes([]string{t}, notify.Topic):
-		case len(catalogue) > 0 && isPattern(t) && !slices.ContainsFunc(catalogue, func(known string) bool { return matchesPattern(t, known) }):
+		case len(catalogue) > 0 && isPattern(t) && !slices.ContainsFunc(catalogue,
+			func(known string) bool { return matchesPattern(t, known) }):
 			bad.add(field, fmt.Sprintf("%q takes none of the catalogue: %s", cut(t, 80), listSome(catalogue)))
 		case len(catalogue) > 0 && !isPattern(t) && !slices.Contains(catalogue, t):
 			bad.add(field, fmt.Sprintf("%q is not in the catalogue: %s", cut(t, 80), listSome(catalogue)))

@@ -59,7 +59,8 @@ func scanEvent(row pgx.CollectableRow) (*Event, error) {
 	var callerID *string
 	var at *time.Time
 	var data string
-	if err := row.Scan(&e.Key, &callerID, &e.TenantKey, &e.TenantID, &e.Topic, &at, &e.Retry, &e.Metadata, &data, &e.FilteredBy); err != nil {
+	if err := row.Scan(&e.Key, &callerID, &e.TenantKey, &e.TenantID, &e.Topic, &at, &e.Retry, &e.Metadata, &data,
+		&e.FilteredBy); err != nil {
 		return nil, err
 	}
 	e.Data = []byte(data)
@@ -82,7 +83,8 @@ func (e *Event) finish(callerID *string, at *time.Time) {
 
 // readEvents reads payloads for workers into events.
 func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid.UUID]*Event) error {
-	rows, err := s.Hot.Query(ctx, "select id, caller_id, tenant_key, topic, time, retry, metadata, data, coalesce(traceparent, ''), coalesce(tracestate, '') from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
+	rows, err := s.Hot.Query(ctx,
+		"select id, caller_id, tenant_key, topic, time, retry, metadata, data, coalesce(traceparent, ''), coalesce(tracestate, '') from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
 	if err != nil {
 		s.forgetPartitions(err)
 		return err
@@ -92,7 +94,8 @@ func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid
 		e := &Event{}
 		var callerID *string
 		var at *time.Time
-		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data, &e.TraceParent, &e.TraceState); err != nil {
+		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data, &e.TraceParent,
+			&e.TraceState); err != nil {
 			return err
 		}
 		e.finish(callerID, at)
@@ -147,7 +150,8 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 	for _, id := range ids {
 		lo, hi = minUUID(lo, id), maxUUID(hi, id)
 	}
-	rows, err := s.pool.Query(ctx, `select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at from deliveries x
+	rows, err := s.pool.Query(ctx,
+		`select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at from deliveries x
 		join destinations d on d.key = x.destination_key
 		where x.event_id = any($1) and x.event_id >= $2 and x.event_id <= $3 order by x.last_attempt_at nulls first, d.key`, ids, lo, hi)
 	if err != nil {

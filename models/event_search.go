@@ -85,7 +85,8 @@ func filterSearch(f *filter.Filter) *search {
 
 // searchEvents looks for a page of events by what is in their payloads: in portions by time, so that it takes bounded
 // time however many events there are. conditions adds the query's other conditions.
-func (s *Store) searchEvents(ctx context.Context, scope Scope, what *search, k *keyset, lo, hi uuid.UUID, conditions func(*query)) (*Page[*Event], error) {
+func (s *Store) searchEvents(ctx context.Context, scope Scope, what *search, k *keyset, lo, hi uuid.UUID,
+	conditions func(*query)) (*Page[*Event], error) {
 	w := &searching{s: s, scope: scope, what: what, k: k, lo: lo, hi: hi, conditions: conditions, most: maxSearched}
 	return w.page(ctx)
 }
@@ -154,7 +155,8 @@ func (w *searching) run(ctx context.Context) error {
 		case err != nil && bounded.Err() != nil && ctx.Err() == nil:
 			w.said.Stopped = w.said.Events > 0
 			if !w.said.Stopped {
-				return &Error{Kind: KindUnavailable, Message: "The search took too long. Choose a shorter time, or search for less.", RetryAfter: time.Second, Err: err}
+				return &Error{Kind: KindUnavailable, Message: "The search took too long. Choose a shorter time, or search for less.",
+					RetryAfter: time.Second, Err: err}
 			}
 			return nil
 		case err != nil:

@@ -111,7 +111,8 @@ func (f *followed) note(rows *pgcopy.Rows, o *Outcome) {
 	state := &deliveryState{Status: o.Status, Reason: o.Reason}
 	if a := o.Attempt; a != nil {
 		at := a.StartedAt.UTC()
-		state.Attempts, state.Code, state.ErrorClass, state.Error, state.Advice, state.LastAttemptAt = &a.Number, a.Code, a.ErrorClass, text(a.Error), text(a.Advice), &at
+		state.Attempts, state.Code, state.ErrorClass, state.Error, state.Advice, state.LastAttemptAt = &a.Number, a.Code, a.ErrorClass,
+			text(a.Error), text(a.Advice), &at
 	}
 	b, err := feedJSON(state)
 	if err != nil {
@@ -182,7 +183,8 @@ func (s *Store) nameDeliveries(ctx context.Context, list []*FeedEntry) error {
 	type named struct{ id, topic string }
 	eventNames, destinationNames := map[uuid.UUID]named{}, map[int64]string{}
 	b := &pgx.Batch{}
-	b.Queue("select id, caller_id, topic from events where id = any($1) and id >= $2 and id <= $3", events, lo, hi).Query(func(rows pgx.Rows) error {
+	b.Queue("select id, caller_id, topic from events where id = any($1) and id >= $2 and id <= $3", events, lo,
+		hi).Query(func(rows pgx.Rows) error {
 		var id uuid.UUID
 		var callerID *string
 		var topic string
@@ -248,7 +250,8 @@ const (
 func (s *Store) readOutcomes(ctx context.Context, tenantKey int64) (since int64, err error) {
 	var known *int64
 	var version int64
-	err = s.pool.QueryRow(ctx, "select since, version from outcome_readers where tenant_key = $1 and source = $2", tenantKey, sourceFeed).Scan(&known, &version)
+	err = s.pool.QueryRow(ctx, "select since, version from outcome_readers where tenant_key = $1 and source = $2", tenantKey,
+		sourceFeed).Scan(&known, &version)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		if version, err = s.addOutcomeReader(ctx, tenantKey); err != nil {
@@ -257,7 +260,9 @@ func (s *Store) readOutcomes(ctx context.Context, tenantKey int64) (since int64,
 	case err != nil:
 		return 0, err
 	case known != nil:
-		_, err = s.pool.Exec(ctx, "update outcome_readers set asked_at = now() where tenant_key = $1 and source = $2 and asked_at < now() - $3::interval", tenantKey, sourceFeed, askedGrain)
+		_, err = s.pool.Exec(ctx,
+			"update outcome_readers set asked_at = now() where tenant_key = $1 and source = $2 and asked_at < now() - $3::interval",
+			tenantKey, sourceFeed, askedGrain)
 		return *known, err
 	}
 	if err := s.awaitWorkers(ctx, version); err != nil {
@@ -266,7 +271,9 @@ func (s *Store) readOutcomes(ctx context.Context, tenantKey int64) (since int64,
 	if err := s.PlaceChanges(ctx); err != nil {
 		return 0, err
 	}
-	err = s.pool.QueryRow(ctx, "update outcome_readers set since = coalesce(since, (select last from feed)) where tenant_key = $1 and source = $2 returning since", tenantKey, sourceFeed).Scan(&since)
+	err = s.pool.QueryRow(ctx,
+		"update outcome_readers set since = coalesce(since, (select last from feed)) where tenant_key = $1 and source = $2 returning since",
+		tenantKey, sourceFeed).Scan(&since)
 	return since, err
 }
 
@@ -276,7 +283,8 @@ func (s *Store) addOutcomeReader(ctx context.Context, tenantKey int64) (version 
 			return err
 		}
 		// Somebody else may have been faster; then this version is one more that the workers learn.
-		_, err := tx.Exec(ctx, "insert into outcome_readers (tenant_key, source, version) values ($1, $2, $3) on conflict do nothing", tenantKey, sourceFeed, version)
+		_, err := tx.Exec(ctx, "insert into outcome_readers (tenant_key, source, version) values ($1, $2, $3) on conflict do nothing",
+			tenantKey, sourceFeed, version)
 		return err
 	})
 	return version, err
@@ -295,7 +303,8 @@ func (s *Store) awaitWorkers(ctx context.Context, version int64) error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return &Error{Kind: KindUnavailable, Message: fmt.Sprintf("%d of the worker processes do not note outcomes of deliveries yet. Try again; should this last, look for one that is stuck, or of an earlier release.", unaware),
+			return &Error{Kind: KindUnavailable,
+				Message:    fmt.Sprintf("%d of the worker processes do not note outcomes of deliveries yet. Try again; should this last, look for one that is stuck, or of an earlier release.", unaware),
 				RetryAfter: time.Second}
 		}
 		select {
@@ -312,7 +321,8 @@ func (s *Store) forgetReaders(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, "select 1 from feed for update"); err != nil { // first, as whoever adds a reader does
 			return err
 		}
-		tag, err := tx.Exec(ctx, "delete from outcome_readers where source = $1 and asked_at < now() - $2::interval", sourceFeed, FeedRetention)
+		tag, err := tx.Exec(ctx, "delete from outcome_readers where source = $1 and asked_at < now() - $2::interval", sourceFeed,
+			FeedRetention)
 		if err == nil && tag.RowsAffected() > 0 {
 			_, err = tx.Exec(ctx, "update feed set version = version + 1")
 		}

@@ -33,7 +33,8 @@ type subscribers struct {
 
 // ownSubscribers reads who takes the server's own events.
 func ownSubscribers(ctx context.Context, tx pgx.Tx) (*subscribers, error) {
-	rows, err := tx.Query(ctx, `select t.key, t.id, array_agg(distinct x) from destinations d join tenants t on t.key = d.tenant_key, jsonb_array_elements_text(d.topics) x
+	rows, err := tx.Query(ctx,
+		`select t.key, t.id, array_agg(distinct x) from destinations d join tenants t on t.key = d.tenant_key, jsonb_array_elements_text(d.topics) x
 			where d.deleted_at is null and d.topics::text like '%"waybill.%' and t.deleted_at is null and x like 'waybill.%' and t.id <> $1 group by t.key
 		union all select t.key, t.id, array_agg(distinct x) from tenants t join destinations d on d.tenant_key = t.key, jsonb_array_elements_text(d.topics) x
 			where t.id = $1 and d.deleted_at is null group by t.key`, OperatorTenant)
@@ -95,7 +96,8 @@ func resubscribe(ctx context.Context, tx pgx.Tx, tenantKey int64) error {
 	var outcomes, attempts bool
 	reader := tenantKey // 0 for all
 	if s := all.operators; s != nil && s.key == tenantKey {
-		outcomes, attempts, reader = s.takes(FeedDelivery) || Subscribes(s.topics, topicExhausted), Subscribes(s.topics, topicSucceeded) || Subscribes(s.topics, topicFailed), 0
+		outcomes, attempts, reader = s.takes(FeedDelivery) || Subscribes(s.topics, topicExhausted), Subscribes(s.topics, topicSucceeded) ||
+			Subscribes(s.topics, topicFailed), 0
 	} else if s := all.tenants[tenantKey]; s != nil {
 		outcomes = s.takes(FeedDelivery)
 	}
@@ -167,7 +169,8 @@ func endPublishing(ctx context.Context, tx pgx.Tx) error {
 func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log *slog.Logger) (n int, err error) {
 	for {
 		var after, last int64
-		if err := s.pool.QueryRow(ctx, "select greatest(published, dropped), last from feed").Scan(&after, &last); err != nil || after >= last {
+		if err := s.pool.QueryRow(ctx, "select greatest(published, dropped), last from feed").Scan(&after, &last); err != nil ||
+			after >= last {
 			return n, err
 		}
 		all, err := ownSubscribers(ctx, tx)
@@ -195,7 +198,8 @@ func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log 
 				case slices.Contains([]Kind{KindInvalid, KindMalformed, KindTooLarge}, AsError(err).Kind):
 					log.Error("a change cannot be told as an event", "change", events[i].ID, "tenant", events[i].TenantID, "error", err)
 				default:
-					return n, fmt.Errorf("publish a change: %w", err) // all of this portion is tried again; what was accepted is known by its id
+					// all of this portion is tried again; what was accepted is known by its id
+					return n, fmt.Errorf("publish a change: %w", err)
 				}
 			}
 		}
@@ -247,5 +251,6 @@ func (e *FeedEntry) event(tenantID string, maxPayload int) (*PublishInput, error
 		}
 	}
 	at := e.Time
-	return &PublishInput{ID: e.ID, TenantID: tenantID, Topic: e.topic(), Time: &at, OrderingKey: e.Type + ":" + e.ObjectID, Data: []byte(data), Ours: true, Named: true}, nil
+	return &PublishInput{ID: e.ID, TenantID: tenantID, Topic: e.topic(), Time: &at, OrderingKey: e.Type + ":" + e.ObjectID,
+		Data: []byte(data), Ours: true, Named: true}, nil
 }

@@ -81,7 +81,8 @@ func (o *Outcome) metered() metrics.Outcome {
 func (s *Store) watch() {
 	pool := []string{"pool"}
 	s.Metrics.Watch([]metrics.Desc{
-		{Name: "waybill_db_pool_connections", Help: "Connections to PostgreSQL that are in use or idle, by pool.", Labels: []string{"pool", "state"}},
+		{Name: "waybill_db_pool_connections", Help: "Connections to PostgreSQL that are in use or idle, by pool.",
+			Labels: []string{"pool", "state"}},
 		{Name: "waybill_db_pool_max_connections", Help: "The most connections that a pool opens.", Labels: pool},
 		{Name: "waybill_db_pool_acquires_total", Help: "How often a connection was taken out of a pool.", Labels: pool, Counter: true},
 		{Name: "waybill_db_pool_waits_total", Help: "How often there was none and somebody had to wait.", Labels: pool, Counter: true},
@@ -93,7 +94,8 @@ func (s *Store) watch() {
 				"waits_total": float64(st.EmptyAcquireCount()), "wait_seconds_total": st.EmptyAcquireWaitTime().Seconds()} {
 				out = append(out, metrics.Sample{Name: "waybill_db_pool_" + n, Value: v, Labels: []string{name}})
 			}
-			out = append(out, metrics.Sample{Name: "waybill_db_pool_connections", Value: float64(st.AcquiredConns()), Labels: []string{name, "in_use"}},
+			out = append(out, metrics.Sample{Name: "waybill_db_pool_connections", Value: float64(st.AcquiredConns()),
+				Labels: []string{name, "in_use"}},
 				metrics.Sample{Name: "waybill_db_pool_connections", Value: float64(st.IdleConns()), Labels: []string{name, "idle"}})
 		}
 		return out
@@ -108,7 +110,8 @@ func (s *Store) watch() {
 		{Name: "waybill_processes", Help: "Worker processes that are alive, by role.", Labels: []string{"role"}},
 		{Name: "waybill_destinations", Help: "Destinations by type and state.", Labels: []string{"type", "state"}},
 		{Name: "waybill_alerts", Help: "Alerts on destinations that are not resolved, by status.", Labels: []string{"status"}},
-		{Name: "waybill_notifications_last_hour", Help: "Notifications of alerts that were made within the last hour, by status.", Labels: []string{"status"}},
+		{Name: "waybill_notifications_last_hour", Help: "Notifications of alerts that were made within the last hour, by status.",
+			Labels: []string{"status"}},
 		{Name: "waybill_clock_skew_seconds", Help: "By how much the database's clock is ahead of this process's."},
 	}, s.vitals)
 }
@@ -155,7 +158,8 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		{"processes", "select role, count(*)::numeric from processes where seen_at > now() - interval '5 seconds' group by 1"},
 		{"destinations", "select type, count(*)::numeric, case when disabled_at is null then 'active' else 'disabled' end from destinations where deleted_at is null group by 1, 3"},
 		{"alerts", "select status, count(*)::numeric from alerts where status <> 'resolved' group by 1"},
-		{"notifications_last_hour", "select status, count(*)::numeric from notifications where id >= '" + migrations.LowestID(now.Add(-time.Hour)) + "' group by 1"},
+		{"notifications_last_hour", "select status, count(*)::numeric from notifications where id >= '" +
+			migrations.LowestID(now.Add(-time.Hour)) + "' group by 1"},
 	} {
 		rows, err := s.pool.Query(ctx, r.sql)
 		if err != nil {

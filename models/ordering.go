@@ -174,7 +174,8 @@ func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]queue.Bat
 	var hashes []int32
 	for _, k := range finished {
 		var key string
-		err := tx.QueryRow(ctx, "select ordering_key from ordered_deliveries where destination_key = $1 and event_id = $2", k.Destination, k.EventKey).Scan(&key)
+		err := tx.QueryRow(ctx, "select ordering_key from ordered_deliveries where destination_key = $1 and event_id = $2", k.Destination,
+			k.EventKey).Scan(&key)
 		if errors.Is(err, pgx.ErrNoRows) {
 			continue
 		}
@@ -215,7 +216,8 @@ func firstInLine(ctx context.Context, tx sender, destination int64, key string) 
 		var it queue.Item
 		var status *string
 		var policy string
-		err := tx.QueryRow(ctx, `select o.event_id, d.status::text, t.on_exhausted from ordered_deliveries o join destinations t on t.key = o.destination_key
+		err := tx.QueryRow(ctx,
+			`select o.event_id, d.status::text, t.on_exhausted from ordered_deliveries o join destinations t on t.key = o.destination_key
 			left join deliveries d on d.event_id = o.event_id and d.destination_key = o.destination_key
 			where o.destination_key = $1 and o.ordering_key = $2 order by o.seq limit 1`, destination, key).Scan(&it.EventKey, &status, &policy)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -239,7 +241,8 @@ func firstInLine(ctx context.Context, tx sender, destination int64, key string) 
 			status != nil && *status == StatusFailed && policy == ExhaustedBlock:
 			return job, false, nil // it is seen to elsewhere, or blocks
 		}
-		if _, err := tx.Exec(ctx, "delete from ordered_deliveries where destination_key = $1 and event_id = $2", destination, it.EventKey); err != nil {
+		if _, err := tx.Exec(ctx, "delete from ordered_deliveries where destination_key = $1 and event_id = $2", destination,
+			it.EventKey); err != nil {
 			return job, false, err
 		}
 	}
@@ -271,7 +274,8 @@ func (s *Store) unblock(ctx context.Context, tx *Tx, destination int64) error {
 // dropLines takes the deliveries of events that retention has dropped out of their lines, so that those behind them go on.
 func (s *Store) dropLines(ctx context.Context, before time.Time) error {
 	return s.InTx(ctx, func(tx *Tx) error {
-		rows, err := tx.Pgx.Query(ctx, "select destination_key, event_id from ordered_deliveries where event_id < $1 order by seq limit 1000", lowestUUID(before))
+		rows, err := tx.Pgx.Query(ctx,
+			"select destination_key, event_id from ordered_deliveries where event_id < $1 order by seq limit 1000", lowestUUID(before))
 		if err != nil {
 			return err
 		}

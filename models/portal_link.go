@@ -48,7 +48,8 @@ func portalLinkID(hash []byte) string {
 }
 
 // CreatePortalLink makes a link that opens the dashboard of one tenant, and its token.
-func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID string, in PortalLinkInput) (l *PortalLink, plain string, err error) {
+func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID string, in PortalLinkInput) (l *PortalLink, plain string,
+	err error) {
 	t, err := s.Tenant(ctx, scope, tenantID)
 	if err != nil {
 		return nil, "", err
@@ -72,7 +73,8 @@ func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID stri
 		if err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "portal_link.create", Object: l.ID, Detail: map[string]any{"expires_at": l.ExpiresAt, "single_use": l.SingleUse}})
+		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "portal_link.create", Object: l.ID,
+			Detail: map[string]any{"expires_at": l.ExpiresAt, "single_use": l.SingleUse}})
 	})
 	return l, plain, err
 }
@@ -159,12 +161,14 @@ func (s *Store) UsePortalLink(ctx context.Context, plain string) (session, tenan
 		if err != nil {
 			return err
 		}
-		_, err = tx.Pgx.Exec(ctx, "insert into sessions (token_hash, tenant_key, expires_at) values ($1, $2, $3)", sessionHash, key, time.Now().Add(portalLength))
+		_, err = tx.Pgx.Exec(ctx, "insert into sessions (token_hash, tenant_key, expires_at) values ($1, $2, $3)", sessionHash, key,
+			time.Now().Add(portalLength))
 		if err != nil {
 			return err
 		}
 		actor := portalActor(key, tenantID)
-		return tx.Audit(ctx, AuditEntry{Scope: actor.Scope, Actor: actor.Name, ActorKind: actor.Kind, Action: "session.portal", Object: tenantID})
+		return tx.Audit(ctx, AuditEntry{Scope: actor.Scope, Actor: actor.Name, ActorKind: actor.Kind, Action: "session.portal",
+			Object: tenantID})
 	})
 	return session, tenantID, theme, err
 }

@@ -246,7 +246,8 @@ func (w *recordWriter) checkHeld(group []*recording) (any bool) {
 				continue
 			}
 			any = true
-			w.updates.Queue("select disabled_at, deleted_at from destinations where key = $1 for share", o.DeliveryKey.Destination).QueryRow(func(row pgx.Row) error {
+			w.updates.Queue("select disabled_at, deleted_at from destinations where key = $1 for share",
+				o.DeliveryKey.Destination).QueryRow(func(row pgx.Row) error {
 				var disabled, deleted *time.Time
 				err := row.Scan(&disabled, &deleted)
 				if err == nil && (disabled == nil || deleted != nil) {
@@ -309,7 +310,8 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 	if o.Status != StatusRetrying && o.Status != StatusPending {
 		return
 	}
-	q := requeueKey{Key: queue.Key{Destination: o.DeliveryKey.Destination, Later: true, Trigger: o.Trigger, Actor: o.Actor, BulkKey: o.BulkKey}}
+	q := requeueKey{Key: queue.Key{Destination: o.DeliveryKey.Destination, Later: true, Trigger: o.Trigger, Actor: o.Actor,
+		BulkKey: o.BulkKey}}
 	if !o.Next.IsZero() {
 		q.at = o.Next.Add(requeueGrain - 1).Truncate(requeueGrain).UnixMilli()
 	}
@@ -342,10 +344,12 @@ func (w *recordWriter) update(table string, o *Outcome) {
 		}
 		d.add(o)
 	case a != nil:
-		w.updates.Queue("update "+table+updateTried, o.EventKey, o.DeliveryKey.Destination, o.Turn, int32(a.Number), a.StartedAt, int32(a.Code),
+		w.updates.Queue("update "+table+updateTried, o.EventKey, o.DeliveryKey.Destination, o.Turn, int32(a.Number), a.StartedAt,
+			int32(a.Code),
 			textOrNil(a.ErrorClass), textOrNil(a.Error), textOrNil(a.Advice), o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
 	default:
-		w.updates.Queue("update "+table+updateUntried, o.EventKey, o.DeliveryKey.Destination, o.Turn, o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
+		w.updates.Queue("update "+table+updateUntried, o.EventKey, o.DeliveryKey.Destination, o.Turn, o.Status, textOrNil(o.Reason),
+			timeOrNil(o.Next))
 	}
 }
 

@@ -36,7 +36,9 @@ const setDelivered = ` d set status = 'delivered', attempts = greatest(d.attempt
 // the table: each row's place is looked up by its whole key, and the table is entered by that place. The comparison of
 // the keys is one that no index serves and no join can be ordered by; it makes sure of a row that moved meanwhile.
 func updateDelivered(partition string) string {
-	return "update " + partition + setDelivered + `(select u.event_id, u.destination_key, u.number, u.started, u.code, (select i.ctid from ` + partition + ` i where i.event_id = u.event_id and i.destination_key = u.destination_key) place
+	return "update " + partition + setDelivered +
+		`(select u.event_id, u.destination_key, u.number, u.started, u.code, (select i.ctid from ` + partition +
+		` i where i.event_id = u.event_id and i.destination_key = u.destination_key) place
 			from unnest($1::uuid[], $2::bigint[], $3::int[], $4::timestamptz[], $5::int[]) u(event_id, destination_key, number, started, code)) x
 		where d.ctid = x.place and not ((d.event_id, d.destination_key) is distinct from (x.event_id, x.destination_key))`
 }

@@ -173,7 +173,8 @@ func (t *topicSchemas) check(in *PublishInput) ([]string, error) {
 			fields[path] = text
 		}
 	}
-	return nil, &Error{Kind: KindInvalid, Fields: fields, Message: fmt.Sprintf("The payload is not as the schema of %q asks: %s", in.Topic, strings.Join(why, "; "))}
+	return nil, &Error{Kind: KindInvalid, Fields: fields, Message: fmt.Sprintf("The payload is not as the schema of %q asks: %s", in.Topic,
+		strings.Join(why, "; "))}
 }
 
 func (t *topicSchemas) count(topic, enforce, why string) {

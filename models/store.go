@@ -71,7 +71,8 @@ type Rules struct {
 
 // DefaultRules are the rules of a server whose environment says nothing.
 func DefaultRules() Rules {
-	return Rules{Retry: DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, ManualRetryLimit: 10, BulkRetryLimit: 100_000, DisableAfter: 100, DisableLeast: 10 * time.Minute,
+	return Rules{Retry: DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, ManualRetryLimit: 10, BulkRetryLimit: 100_000,
+		DisableAfter: 100, DisableLeast: 10 * time.Minute,
 		MaxPayload: 256 << 10, Retention: 30 * 24 * time.Hour, BaseURL: "http://localhost:3000"}
 }
 
@@ -152,7 +153,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		jobs.Close()
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Store{pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces, SortWindow: DefaultSortWindow}
+	s := &Store{pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces,
+		SortWindow: DefaultSortWindow}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

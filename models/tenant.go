@@ -141,7 +141,8 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 }
 
 // PutTenantSince is PutTenant for a tenant that, if it is created, has been there since then.
-func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[string]string, since Since) (t *Tenant, created bool, err error) {
+func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[string]string, since Since) (t *Tenant, created bool,
+	err error) {
 	bad := problems{}
 	createdAt, updatedAt := since.times(time.Now(), bad)
 	checkID("tenant_id", id, bad)
@@ -199,7 +200,9 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 	}
 	return s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
 		now := time.Now()
-		rows, err := tx.Pgx.Query(ctx, "update destinations set deleted_at = $2, version = version + 1 where tenant_key = $1 and deleted_at is null returning key", t.Key, now)
+		rows, err := tx.Pgx.Query(ctx,
+			"update destinations set deleted_at = $2, version = version + 1 where tenant_key = $1 and deleted_at is null returning key",
+			t.Key, now)
 		if err != nil {
 			return err
 		}
@@ -291,7 +294,8 @@ func (s *Store) changeDestinations(ctx context.Context, t *Tenant, fn func(conte
 		if _, err := tx.Pgx.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockTenant), lockHash(t.ID)); err != nil {
 			return err
 		}
-		tag, err := tx.Pgx.Exec(ctx, "update tenants set version = version + 1, updated_at = now() where key = $1 and deleted_at is null", t.Key)
+		tag, err := tx.Pgx.Exec(ctx, "update tenants set version = version + 1, updated_at = now() where key = $1 and deleted_at is null",
+			t.Key)
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,8 @@ const (
 	limitPerBulk     = "bulk_retry_limit"
 )
 
-var serverLimits = map[string]string{limitPerDelivery: "MANUAL_RETRY_LIMIT", limitPerHour: "MANUAL_RETRIES_PER_HOUR", limitPerBulk: "BULK_RETRY_LIMIT"}
+var serverLimits = map[string]string{limitPerDelivery: "MANUAL_RETRY_LIMIT", limitPerHour: "MANUAL_RETRIES_PER_HOUR",
+	limitPerBulk: "BULK_RETRY_LIMIT"}
 
 // Limit is how many there may be, and whose rule that is.
 type Limit struct {
@@ -66,11 +67,14 @@ func (s *Store) limits(ctx context.Context, db querier, tenant int64) (l Applied
 	_, err = pgx.ForEachRow(rows, []any{&id, &own}, func() error { return nil })
 	of := func(name string, server int, own *int) Limit {
 		if own != nil {
-			return Limit{*own, name, fmt.Sprintf("%s in the settings of tenant %s, which an operator changes with PATCH /tenants/%s/settings", name, id, id)}
+			return Limit{*own, name,
+				fmt.Sprintf("%s in the settings of tenant %s, which an operator changes with PATCH /tenants/%s/settings", name, id, id)}
 		}
-		return Limit{server, name, serverLimits[name] + " of the server, which an operator changes, for all tenants in its environment or for one in the tenant's settings"}
+		return Limit{server, name,
+			serverLimits[name] + " of the server, which an operator changes, for all tenants in its environment or for one in the tenant's settings"}
 	}
-	l = AppliedLimits{of(limitPerDelivery, s.ManualRetryLimit, own.ManualRetryLimit), of(limitPerHour, s.HourlyRetryLimit, own.ManualRetriesPerHour),
+	l = AppliedLimits{of(limitPerDelivery, s.ManualRetryLimit, own.ManualRetryLimit),
+		of(limitPerHour, s.HourlyRetryLimit, own.ManualRetriesPerHour),
 		of(limitPerBulk, s.BulkRetryLimit, own.BulkRetryLimit)}
 	return l, err
 }

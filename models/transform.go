@@ -110,7 +110,8 @@ func saveTransform(ctx context.Context, tx *Tx, d *Destination) error {
 	d.TransformKey = nil
 	if d.Transform != "" {
 		var key int64
-		err := tx.Pgx.QueryRow(ctx, "insert into destination_transforms (destination_key, transform) values ($1, $2) returning key", d.Key, d.Transform).Scan(&key)
+		err := tx.Pgx.QueryRow(ctx, "insert into destination_transforms (destination_key, transform) values ($1, $2) returning key", d.Key,
+			d.Transform).Scan(&key)
 		if err != nil {
 			return err
 		}

@@ -120,7 +120,8 @@ func (p Page) navigation() []navGroup {
 			{SectionAudit, "Audit log", "scroll-text", AuditURL("")},
 		}}}
 	}
-	manage := navGroup{"Manage", []navEntry{{SectionAudit, "Audit log", "scroll-text", AuditURL(p.Tenant)}, {SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
+	manage := navGroup{"Manage", []navEntry{{SectionAudit, "Audit log", "scroll-text", AuditURL(p.Tenant)},
+		{SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
 	if p.Viewer.Admin {
 		manage.entries = append([]navEntry{{SectionKeys, "API keys", "key-round", KeysURL(p.Tenant)}}, manage.entries...)
 	}

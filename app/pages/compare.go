@@ -52,7 +52,8 @@ func (a *Pages) comparePage(ctx context.Context, p *pageCtx) error {
 	v.Choices = views.AttemptOptions(attempts, names)
 	v.Page = p.frame("Compare attempts", views.SectionEvents)
 	v.Context = first.ID
-	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)}, {Label: first.ID, URL: views.EventURL(p.tenant.ID, first.ID)}}
+	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)},
+		{Label: first.ID, URL: views.EventURL(p.tenant.ID, first.ID)}}
 	v.API = apiCallOf("GET", "", "/attempts/", url.PathEscape(v.A.ID()), "?include=event&include=response_data")
 	return p.render(ctx, http.StatusOK, views.ComparePage(v))
 }

@@ -42,7 +42,8 @@ func (a *Pages) newDestinationPage(ctx context.Context, p *pageCtx) error {
 
 func (a *Pages) newForm(ctx context.Context, p *pageCtx, r *adapters.Registration, form views.Form) (views.DestinationForm, error) {
 	f := p.frame("Add "+r.Spec.Label, views.SectionDestinations)
-	f.Crumbs = []views.Crumb{{Label: "Destinations", URL: views.DestinationsURL(p.tenant.ID)}, {Label: "Add destination", URL: views.NewDestinationURL(p.tenant.ID)}}
+	f.Crumbs = []views.Crumb{{Label: "Destinations", URL: views.DestinationsURL(p.tenant.ID)},
+		{Label: "Add destination", URL: views.NewDestinationURL(p.tenant.ID)}}
 	f.API = apiCallOf("POST", indented(exampleDestination(r)), "/tenants/", url.PathEscape(p.tenant.ID), "/destinations")
 	topics, err := a.Store.TopicCatalogue(ctx)
 	if err != nil {
@@ -103,7 +104,8 @@ func (a *Pages) createDestinationPage(ctx context.Context, p *pageCtx) error {
 	var reply *api.Reply
 	if err == nil {
 		in["type"] = r.Spec.Name
-		reply, err = a.CreateDestination(ctx, p.call, &api.CreateDestinationRequest{Tenant: p.tenant.ID, Body: in, Disabled: then == views.ThenDisabled})
+		reply, err = a.CreateDestination(ctx, p.call, &api.CreateDestinationRequest{Tenant: p.tenant.ID, Body: in,
+			Disabled: then == views.ThenDisabled})
 	}
 	if err != nil {
 		if e := api.Refusal(err); e != nil {
@@ -148,7 +150,8 @@ func policyOf(in models.DestinationPatch) *models.RetryPolicy {
 }
 
 func (a *Pages) settingsForm(ctx context.Context, p *pageCtx, d *models.Destination, form views.Form) (views.DestinationForm, error) {
-	v := views.DestinationForm{Page: p.destinationFrame(d, "Settings"), Destination: d, Type: d.Registration(), Form: form, Defaults: a.Store.Rules}
+	v := views.DestinationForm{Page: p.destinationFrame(d, "Settings"), Destination: d, Type: d.Registration(), Form: form,
+		Defaults: a.Store.Rules}
 	if v.Type == nil {
 		return v, &models.Error{Kind: models.KindConflict, Message: "This build of Waybill lacks the destination type " + d.Type + "."}
 	}
@@ -217,7 +220,8 @@ func (a *Pages) saveDestination(ctx context.Context, p *pageCtx) error {
 		if e.Kind == models.KindStale {
 			// What was typed stays, and may be saved over what somebody else has saved meanwhile.
 			form.Values["version"] = []string{strconv.FormatInt(d.Version, 10)}
-			e = &models.Error{Kind: e.Kind, Message: "Somebody has changed the destination since you opened this form. Compare with its overview; saving again replaces what they changed."}
+			e = &models.Error{Kind: e.Kind,
+				Message: "Somebody has changed the destination since you opened this form. Compare with its overview; saving again replaces what they changed."}
 		}
 		return again(e.Status(), e, nil)
 	}

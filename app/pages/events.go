@@ -104,7 +104,8 @@ func (a *Pages) attemptPage(ctx context.Context, p *pageCtx) error {
 	}
 	v.Page = p.frame(attemptTitle(at), views.SectionEvents)
 	v.Context = at.PublicEventID
-	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)}, {Label: at.PublicEventID, URL: views.EventURL(p.tenant.ID, at.PublicEventID)}}
+	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)},
+		{Label: at.PublicEventID, URL: views.EventURL(p.tenant.ID, at.PublicEventID)}}
 	v.API = apiCallOf("GET", "", "/attempts/", url.PathEscape(at.ID()), "?include=event&include=response_data")
 	return p.render(ctx, http.StatusOK, views.AttemptPage(v))
 }
@@ -147,7 +148,8 @@ func (a *Pages) retryEvent(ctx context.Context, p *pageCtx) error {
 	back := views.EventURL(p.tenant.ID, considered.Event.ID)
 	failed := views.FailedOf(considered.Deliveries)
 	if len(failed) == 0 {
-		return p.done(back, &views.Flash{Tone: views.ToneInfo, Text: "No delivery of this event is left that has failed and can be retried."})
+		return p.done(back, &views.Flash{Tone: views.ToneInfo,
+			Text: "No delivery of this event is left that has failed and can be retried."})
 	}
 	var refused *models.Error
 	queued := 0

@@ -82,8 +82,10 @@ func (m *Metrics) series(k attemptKey) *attemptSeries {
 		if k.ok {
 			outcome = "success"
 		}
-		s = &attemptSeries{count: m.attempts.WithLabelValues(k.destination, outcome, k.class), took: m.took.WithLabelValues(k.destination, outcome),
-			latency: m.latency.WithLabelValues(k.destination), first: m.wait.WithLabelValues("deliver"), later: m.wait.WithLabelValues("retry")}
+		s = &attemptSeries{count: m.attempts.WithLabelValues(k.destination, outcome, k.class),
+			took:    m.took.WithLabelValues(k.destination, outcome),
+			latency: m.latency.WithLabelValues(k.destination), first: m.wait.WithLabelValues("deliver"),
+			later: m.wait.WithLabelValues("retry")}
 		m.known[k] = s
 	}
 	return s

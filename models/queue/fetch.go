@@ -50,7 +50,8 @@ func Fetch(ctx context.Context, pool *pgxpool.Pool, worker, name string, limit, 
 	}
 	var out []Fetched
 	var f Fetched
-	_, err = pgx.ForEachRow(rows, []any{&f.ID, &f.Args, &f.Attempt, &f.AttemptedAt, &f.AttemptedBy, &f.CreatedAt, &f.Errors, &f.Kind, &f.MaxAttempts,
+	_, err = pgx.ForEachRow(rows, []any{&f.ID, &f.Args, &f.Attempt, &f.AttemptedAt, &f.AttemptedBy, &f.CreatedAt, &f.Errors, &f.Kind,
+		&f.MaxAttempts,
 		&f.Metadata, &f.Priority, &f.Queue, &f.ScheduledAt, &f.State, &f.Tags}, func() error {
 		out = append(out, f)
 		f = Fetched{} // what it points to is the caller's
@@ -78,7 +79,8 @@ func (q *Queue) watchSize(ctx context.Context) {
 		case <-tick.C:
 		}
 		var known, jobs float64
-		err := q.pools.Jobs.QueryRow(ctx, "select reltuples, pg_stat_get_live_tuples(oid) from pg_class where oid = '"+Schema+".river_job'::regclass").Scan(&known, &jobs)
+		err := q.pools.Jobs.QueryRow(ctx,
+			"select reltuples, pg_stat_get_live_tuples(oid) from pg_class where oid = '"+Schema+".river_job'::regclass").Scan(&known, &jobs)
 		if err != nil || jobs < manyJobs || jobs < 4*known {
 			continue // without the database nothing is slow but the database
 		}

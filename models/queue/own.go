@@ -52,7 +52,8 @@ var (
 	postpone      = again("greatest(attempt - 1, 0)", `metadata || '{"`+putOff+`": true}'`, mine)
 	makeAvailable = again("attempt", "metadata", mine)
 	// takeover takes the jobs of processes that nobody knows of, or not any more.
-	takeover = again("attempt", "metadata", "state = 'running' and not exists (select 1 from processes p where p.id = attempted_by[array_upper(attempted_by, 1)])")
+	takeover = again("attempt", "metadata",
+		"state = 'running' and not exists (select 1 from processes p where p.id = attempted_by[array_upper(attempted_by, 1)])")
 )
 
 // Postpone gives a running job of a worker back, to be taken up after a while under a new id, as if it had never been taken.
@@ -84,7 +85,8 @@ func (q *Queue) Recall(ctx context.Context, destination int64, limit int) (int, 
 
 // Running lists the jobs that a worker has been working on for longer than a while, as far as the database knows.
 func (q *Queue) Running(ctx context.Context, worker string, longer time.Duration) ([]int64, error) {
-	rows, err := q.pools.Any.Query(ctx, "select id from "+Schema+`.river_job where state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $1
+	rows, err := q.pools.Any.Query(ctx,
+		"select id from "+Schema+`.river_job where state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $1
 		and attempted_at < now() - $2 * interval '1 second'`, worker, longer.Seconds())
 	if err != nil {
 		return nil, err

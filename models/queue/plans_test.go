@@ -101,7 +101,9 @@ func planOf(ctx context.Context, t *testing.T, pool *pgxpool.Pool, like, args st
 	}
 	defer conn.Release()
 	var name string
-	if err := conn.QueryRow(ctx, "select name from pg_prepared_statements where regexp_replace(statement, '\\s+', ' ', 'g') like $1 limit 1", like).Scan(&name); err != nil {
+	if err := conn.QueryRow(ctx,
+		"select name from pg_prepared_statements where regexp_replace(statement, '\\s+', ' ', 'g') like $1 limit 1",
+		like).Scan(&name); err != nil {
 		t.Fatal(like, err)
 	}
 	tx, err := conn.Begin(ctx)
