@@ -46,7 +46,8 @@ func (x partitionedIndex) ensure(ctx context.Context, pool *pgxpool.Pool) error 
 	}
 	// The days without an index that is attached to ours.
 	rows, err := pool.Query(ctx, `select i.inhrelid::regclass::text from pg_inherits i where i.inhparent = $1::regclass and not exists (
-			select 1 from pg_inherits a join pg_index p on p.indexrelid = a.inhrelid where a.inhparent = $2::regclass and p.indrelid = i.inhrelid)
+			select 1 from pg_inherits a join pg_index p on p.indexrelid = a.inhrelid where a.inhparent = $2::regclass
+				and p.indrelid = i.inhrelid)
 		order by 1`, x.table, x.name)
 	if err != nil {
 		return err

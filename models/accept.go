@@ -303,7 +303,8 @@ func (a *Accepter) seen(ctx context.Context, conn *pgx.Conn, named map[callerID]
 	b.Queue("select pg_advisory_xact_lock(l) from unnest($1::bigint[]) l", locks)
 	for tenant, list := range ids {
 		b.Queue(`select e.tenant_key, e.caller_id,
-			coalesce((select array_agg(d.id order by d.key) from deliveries x join destinations d on d.key = x.destination_key where x.event_id = e.id), '{}')
+			coalesce((select array_agg(d.id order by d.key) from deliveries x join destinations d on d.key = x.destination_key
+				where x.event_id = e.id), '{}')
 			from events e where e.tenant_key = $1 and e.caller_id = any($2) and e.caller_id is not null`, tenant, list)
 	}
 	br := conn.SendBatch(ctx, b)

@@ -137,7 +137,8 @@ func (s *Store) CreateAPIKey(ctx context.Context, actor *Actor, in APIKeyInput) 
 	hash := sha256.Sum256([]byte(secret))
 	err := s.InTx(ctx, func(tx *Tx) error {
 		_, err := tx.Exec(ctx, `insert into api_keys (id, name, hash, hint, scopes, tenant_key, created_by, created_at, expires_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, k.ID, k.Name, hash[:], k.Hint, k.Scopes, k.TenantKey, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, k.ID, k.Name, hash[:], k.Hint, k.Scopes, k.TenantKey, k.CreatedBy, k.CreatedAt,
+			k.ExpiresAt)
 		if err != nil {
 			return err
 		}
@@ -155,7 +156,8 @@ func (k *APIKey) entry(action string) AuditEntry {
 	return AuditEntry{Scope: k.TenantScope(), Action: action, Object: k.ID.String(), Detail: detail}
 }
 
-const apiKeySelect = `select k.id, k.name, k.hint, k.scopes, k.tenant_key, coalesce(t.id, ''), k.created_by, k.created_at, k.expires_at, k.last_used_at, k.revoked_at
+const apiKeySelect = `select k.id, k.name, k.hint, k.scopes, k.tenant_key, coalesce(t.id, ''), k.created_by, k.created_at, k.expires_at,
+	k.last_used_at, k.revoked_at
 	from api_keys k left join tenants t on t.key = k.tenant_key`
 
 func scanAPIKey(r pgx.CollectableRow) (*APIKey, error) {

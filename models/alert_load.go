@@ -17,7 +17,8 @@ import (
 func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) error {
 	p.open = map[[2]int64]*Alert{}
 	rows, err := p.tx.Query(ctx,
-		`select id, owner_key, rule_key, tenant_key, destination_key, status, step, severity, summary, detail, opened_at, updated_at, muted_until
+		`select id, owner_key, rule_key, tenant_key, destination_key, status, step, severity, summary, detail, opened_at, updated_at,
+			muted_until
 		from alerts where status <> 'resolved' and ($1 or destination_key = any($2))`, all, slices.Collect(maps.Keys(p.touched)))
 	if err != nil {
 		return err
@@ -194,7 +195,8 @@ func (p *pass) backlog(ctx context.Context, keys map[int64]bool) (map[int64]time
 			union select destination_key from alerts where status <> 'resolved')
 		select c.key, coalesce((select min(x) from (
 				(select event_id::text as x from deliveries where destination_key = c.key and attention = 'held' order by event_id limit 1)
-				union all (select event_id::text from deliveries where destination_key = c.key and attention = 'retrying' order by event_id limit 1)) o), ''),
+				union all (select event_id::text from deliveries where destination_key = c.key and attention = 'retrying'
+					order by event_id limit 1)) o), ''),
 			coalesce((select lag_ms from destination_health where destination_key = c.key and lag_at > $1), 0)
 		from candidates c`, p.now.Add(-2*time.Minute), least.Milliseconds())
 	if err != nil {

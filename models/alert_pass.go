@@ -225,7 +225,8 @@ func (p *pass) apply(r *AlertRule, d *subject) {
 			Status: AlertOpen, OpenedAt: p.now}
 		p.figures(a, r, d, f)
 		p.open[key] = a
-		p.writes.Queue(`insert into alerts (id, owner_key, rule_key, tenant_key, destination_key, status, step, severity, summary, detail, opened_at, updated_at)
+		p.writes.Queue(`insert into alerts (id, owner_key, rule_key, tenant_key, destination_key, status, step, severity, summary, detail,
+			opened_at, updated_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)`,
 			a.Key, a.OwnerKey, a.RuleKey, a.TenantKey, a.DestinationKey, a.Status, a.Step, a.Severity, a.Summary, a.Detail, a.OpenedAt)
 		p.changes = append(p.changes, transition{rule: r, alert: a, kind: notify.Opened})

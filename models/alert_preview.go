@@ -172,7 +172,8 @@ func (s *Store) pastMinutes(ctx context.Context, data alertrule.Data, since time
 		which = "true"
 	}
 	rows, err := s.pool.Query(ctx,
-		`select destination_key, minute, deliveries, failed_deliveries, attempts, failed_attempts, given_up, peak, at_end, filter_failures, lag_ms
+		`select destination_key, minute, deliveries, failed_deliveries, attempts, failed_attempts, given_up, peak, at_end, filter_failures,
+			lag_ms
 		from health_minutes where destination_key = any($1) and minute >= $2 and (`+which+`) order by destination_key, minute`, keys, since)
 	if err != nil {
 		return err

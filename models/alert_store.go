@@ -15,9 +15,12 @@ import (
 	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
-const alertSelect = `select a.id, a.owner_key, a.rule_key, a.tenant_key, a.destination_key, a.status, a.step, a.severity, a.summary, a.detail, a.opened_at, a.updated_at,
-	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, a.resolved_by, a.acknowledgement, r.id, r.name, r.kind, r.deleted_at is not null, t.id, d.id, d.type, d.name
-	from alerts a join alert_rules r on r.key = a.rule_key join tenants t on t.key = a.tenant_key join destinations d on d.key = a.destination_key`
+const alertSelect = `select a.id, a.owner_key, a.rule_key, a.tenant_key, a.destination_key, a.status, a.step, a.severity, a.summary,
+	a.detail, a.opened_at, a.updated_at,
+	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, a.resolved_by, a.acknowledgement, r.id,
+		r.name, r.kind, r.deleted_at is not null, t.id, d.id, d.type, d.name
+	from alerts a join alert_rules r on r.key = a.rule_key join tenants t on t.key = a.tenant_key join destinations d
+		on d.key = a.destination_key`
 
 func scanAlert(row pgx.CollectableRow) (*Alert, error) {
 	a := &Alert{}
@@ -141,7 +144,8 @@ func (s *Store) tellAcknowledged(ctx context.Context, tx *Tx, a *Alert) error {
 	}
 	rows, err := tx.Query(ctx,
 		`select distinct on (n.channel_key) n.channel_key, n.notice from notifications n join channels c on c.key = n.channel_key
-			where n.alert_id = $1 and n.kind in ('opened', 'repeated') and n.status in ('queued', 'sent') and c.deleted_at is null order by n.channel_key, n.id desc`, a.Key)
+			where n.alert_id = $1 and n.kind in ('opened', 'repeated') and n.status in ('queued', 'sent') and c.deleted_at is null
+				order by n.channel_key, n.id desc`, a.Key)
 	if err != nil {
 		return err
 	}

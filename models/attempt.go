@@ -74,7 +74,8 @@ func (a *Attempt) Status() string {
 }
 
 const attemptColumns = `event_id, destination_key, tenant_key, started_at, number, duration_us, dns_us, connect_us, tls_us, first_byte_us,
-	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, request_header, response_header, response_body, transform_key, retry_id, log, not_sent`
+	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, request_header, response_header, response_body,
+		transform_key, retry_id, log, not_sent`
 
 const attemptColumnCount = 28
 
@@ -128,10 +129,14 @@ func (a *Attempt) write(c *pgcopy.Rows) {
 	}
 }
 
-const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.started_at, a.number, a.duration_us, a.dns_us, a.connect_us, a.tls_us,
-	a.first_byte_us, a.code, a.ok, a.truncated, a.trigger, a.actor, coalesce(a.error_class, ''), coalesce(a.error, ''), coalesce(a.advice, ''),
-	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, a.transform_key, a.retry_id, coalesce(a.log, ''), coalesce(a.not_sent, false), t.id, e.caller_id, n.id, n.type
-	from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key join destinations n on n.key = a.destination_key`
+const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.started_at, a.number, a.duration_us, a.dns_us, a.connect_us,
+	a.tls_us,
+	a.first_byte_us, a.code, a.ok, a.truncated, a.trigger, a.actor, coalesce(a.error_class, ''), coalesce(a.error, ''), coalesce(a.advice,
+		''),
+	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, a.transform_key, a.retry_id,
+		coalesce(a.log, ''), coalesce(a.not_sent, false), t.id, e.caller_id, n.id, n.type
+	from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key join destinations n
+		on n.key = a.destination_key`
 
 func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 	a := &Attempt{}

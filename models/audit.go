@@ -132,7 +132,8 @@ func withoutNUL(v any) any {
 	return v
 }
 
-const auditSelect = `select a.id, coalesce(t.id, ''), t.deleted_at is not null, a.actor, a.actor_type, a.action, a.object, a.outcome, a.detail, a.ip, a.request_id
+const auditSelect = `select a.id, coalesce(t.id, ''), t.deleted_at is not null, a.actor, a.actor_type, a.action, a.object, a.outcome,
+	a.detail, a.ip, a.request_id
 	from audit a left join tenants t on t.key = a.tenant_key`
 
 func scanAudit(row pgx.CollectableRow) (*AuditEntry, error) {

@@ -51,8 +51,10 @@ func (s *Store) addAttempts(ctx context.Context, entries []*AuditEntry) error {
 		return nil
 	}
 	rows, err := s.pool.Query(ctx,
-		`select d.event_id, d.destination_key, u.n, d.status in ('pending', 'delivering') and d.attempts < u.n, a.ok, a.started_at, coalesce(a.code, 0), coalesce(a.error_class, ''), coalesce(a.error, '')
-		from (select distinct * from unnest($1::uuid[], $2::bigint[], $3::int[])) u (e, d, n) join deliveries d on d.event_id = u.e and d.destination_key = u.d
+		`select d.event_id, d.destination_key, u.n, d.status in ('pending', 'delivering') and d.attempts < u.n, a.ok, a.started_at,
+			coalesce(a.code, 0), coalesce(a.error_class, ''), coalesce(a.error, '')
+		from (select distinct * from unnest($1::uuid[], $2::bigint[], $3::int[])) u (e, d, n) join deliveries d on d.event_id = u.e
+			and d.destination_key = u.d
 		left join attempts a on a.event_id = u.e and a.destination_key = u.d and a.number = u.n and a.trigger = 'manual'
 		where d.event_id = any($1)`, events, destinations, numbers)
 	if err != nil {

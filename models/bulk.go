@@ -139,8 +139,10 @@ func skips(by map[string]int) []Skip {
 	return out
 }
 
-const bulkSelect = `select b.id, b.tenant_key, t.id, b.actor, b.status, b.filter, b.rate, b.total, b.queued, b.skipped, b.delivered, b.failed, b.unsent,
-	b.note, b.created_at, b.changed_at, b.changed_by, b.finished_at, b.run, b.walked, b.after_event, b.after_destination, b.event_keys, b.next_at
+const bulkSelect = `select b.id, b.tenant_key, t.id, b.actor, b.status, b.filter, b.rate, b.total, b.queued, b.skipped, b.delivered,
+	b.failed, b.unsent,
+	b.note, b.created_at, b.changed_at, b.changed_by, b.finished_at, b.run, b.walked, b.after_event, b.after_destination, b.event_keys,
+		b.next_at
 	from bulk_retries b join tenants t on t.key = b.tenant_key`
 
 func scanBulk(row pgx.CollectableRow) (*BulkRetry, error) {

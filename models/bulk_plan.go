@@ -149,7 +149,8 @@ func (s *Store) planSample(ctx context.Context, c *chosen, limits AppliedLimits)
 	q := newQuery()
 	from := c.sql(q, DeliveryKey{}, limits.PerBulk.atMost()+1)
 	rows, err := s.pool.Query(ctx, "select c.event_id, c.destination_key from ("+from+`) c join destinations n on n.key = c.destination_key
-		where `+q.bind(skipCase, limits.PerDelivery.atMost())+" = '' order by c.event_id desc, c.destination_key desc"+q.limit(planSampleOf), q.args...)
+		where `+q.bind(skipCase, limits.PerDelivery.atMost())+" = '' order by c.event_id desc, c.destination_key desc"+q.limit(planSampleOf),
+		q.args...)
 	if err != nil {
 		return nil, err
 	}

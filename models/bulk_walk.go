@@ -228,7 +228,8 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 			where d.event_id >= $3 and d.event_id <= $4 and d.status = any($5::delivery_status[]) and d.manual_retries < u.most
 				and (d.last_attempt_at is null or d.last_attempt_at < $8)
 			for update of d skip locked)
-		update deliveries d set status = 'pending', turn = d.turn + 1, manual_retries = d.manual_retries + 1, next_attempt_at = null, reason = null,
+		update deliveries d set status = 'pending', turn = d.turn + 1, manual_retries = d.manual_retries + 1, next_attempt_at = null,
+			reason = null,
 			retry_id = $7, retry_from = d.status
 		from portion p where d.event_id = p.event_id and d.destination_key = p.destination_key and d.event_id >= $3 and d.event_id <= $4
 		returning d.event_id, d.destination_key, d.turn`,
@@ -292,7 +293,8 @@ func (p *portion) note(ctx context.Context, tx pgx.Tx, b *BulkRetry, through, st
 	}
 	// Time that was lost, while the database was away, say, is not caught up on: that would be a burst.
 	_, err := tx.Exec(ctx,
-		`update bulk_retries set queued = $2, skipped = $3, total = greatest(total, $4), after_event = $5, after_destination = $6, walked = $7, note = $8,
+		`update bulk_retries set queued = $2, skipped = $3, total = greatest(total, $4), after_event = $5, after_destination = $6,
+			walked = $7, note = $8,
 		next_at = greatest(next_at + $9 * interval '1 second', case when $10 then clock_timestamp() + $9 * interval '1 second' else clock_timestamp() end) where id = $1`,
 		b.Key, b.Queued, b.Left, b.Queued+b.leftOut(), event, b.after.Destination, through, note, wait, stopped)
 	return err

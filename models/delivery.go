@@ -67,10 +67,12 @@ func (d *Delivery) Final() bool {
 	return !slices.Contains([]string{StatusPending, StatusDelivering, StatusRetrying}, d.Status)
 }
 
-const deliverySelect = `select d.event_id, d.destination_key, d.tenant_key, t.id, e.caller_id, e.time, e.topic, n.id, d.status, coalesce(d.reason, ''),
+const deliverySelect = `select d.event_id, d.destination_key, d.tenant_key, t.id, e.caller_id, e.time, e.topic, n.id, d.status,
+	coalesce(d.reason, ''),
 	d.attempts, d.manual_retries, d.next_attempt_at, d.last_attempt_at, coalesce(d.last_code, 0), coalesce(d.error_class, ''),
 	coalesce(d.error, ''), coalesce(d.advice, ''), d.turn, n.retry
-	from deliveries d join events e on e.id = d.event_id join tenants t on t.key = d.tenant_key join destinations n on n.key = d.destination_key`
+	from deliveries d join events e on e.id = d.event_id join tenants t on t.key = d.tenant_key join destinations n
+		on n.key = d.destination_key`
 
 func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
 	d := &Delivery{}
@@ -278,7 +280,8 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 	}
 	var turn int32
 	err = tx.QueryRow(ctx,
-		`update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null, reason = null, retry_id = null, retry_from = null
+		`update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null,
+			reason = null, retry_id = null, retry_from = null
 		where event_id = $1 and destination_key = $2 and status not in ('pending', 'delivering') and manual_retries < $3::int
 		returning turn, attempts`, d.EventKey, d.DeliveryKey.Destination, most.atMost()).Scan(&turn, &d.Attempts)
 	if err == pgx.ErrNoRows {

@@ -100,7 +100,8 @@ func (s *Store) cancelAttention(ctx context.Context, r queue.Release, status str
 func (s *Store) cancelBetween(ctx context.Context, r queue.Release, lo, hi uuid.UUID) (cancelled int, err error) {
 	for {
 		tag, err := s.pool.Exec(ctx, `with portion as (
-				select event_id from deliveries where destination_key = $1 and event_id >= $3 and event_id <= $4 and status = any($5::delivery_status[])
+				select event_id from deliveries where destination_key = $1 and event_id >= $3 and event_id <= $4
+					and status = any($5::delivery_status[])
 				order by event_id for update skip locked)
 			update deliveries d`+cancelSet+" and d.event_id <= $4", r.Destination, deletedWords[r.Action], lo, hi, waiting)
 		if err != nil {

@@ -310,7 +310,8 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Rel
 	}
 	err = s.InTx(ctx, func(tx *Tx) error {
 		rows, err := tx.Query(ctx, `insert into deliveries (event_id, destination_key, tenant_key, status)
-			select id, $2, $3, 'pending' from unnest($1::uuid[]) id on conflict do nothing returning event_id, turn`, ids, d.Key, d.TenantKey)
+			select id, $2, $3, 'pending' from unnest($1::uuid[]) id on conflict do nothing returning event_id, turn`, ids, d.Key,
+			d.TenantKey)
 		if err != nil {
 			return err
 		}

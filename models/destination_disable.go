@@ -136,7 +136,8 @@ type StateChange struct {
 func (s *Store) StateChanges(ctx context.Context, d *Destination, limit int) ([]StateChange, error) {
 	rows, err := s.pool.Query(ctx,
 		`select id::text, actor, action, coalesce(detail->>'reason', ''), coalesce(detail->'attempts', '[]') from audit
-		where tenant_key = $1 and object = $2 and action in ('destination.disable', 'destination.enable') and outcome = 'ok' order by id desc limit $3`, d.TenantKey, d.ID, limit)
+		where tenant_key = $1 and object = $2 and action in ('destination.disable', 'destination.enable') and outcome = 'ok'
+			order by id desc limit $3`, d.TenantKey, d.ID, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,8 @@ func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id 
 func (s *Store) startProbe(ctx context.Context, tx *Tx, d *Destination, p probe) (probing bool, err error) {
 	var it queue.Item
 	err = tx.QueryRow(ctx,
-		`update deliveries set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null, retry_from = null
+		`update deliveries set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null,
+			retry_from = null
 		where destination_key = $1 and attention = 'held' and event_id = (
 			select event_id from deliveries where destination_key = $1 and attention = 'held' order by event_id limit 1)
 		returning event_id, turn`, d.Key).Scan(&it.EventKey, &it.Turn)

@@ -204,7 +204,8 @@ func (s *Store) checkPartitions(ctx context.Context, f *findings, now time.Time)
 func (s *Store) checkIndexes(ctx context.Context, f *findings, _ time.Time) error {
 	names, err := s.names(ctx, `select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indexrelid
 		where not i.indisvalid and c.relnamespace in ('public'::regnamespace, to_regnamespace($1))
-			and not exists (select 1 from pg_stat_progress_create_index p where p.index_relid = i.indexrelid) order by 1`, migrations.RiverSchema)
+			and not exists (select 1 from pg_stat_progress_create_index p where p.index_relid = i.indexrelid) order by 1`,
+		migrations.RiverSchema)
 	if err != nil {
 		return err
 	}
@@ -231,14 +232,18 @@ func (s *Store) checkVacuum(ctx context.Context, f *findings, _ time.Time) error
 	}
 	var dead, live, size int64
 	if err := s.pool.QueryRow(ctx, `select coalesce(n_dead_tup, 0), coalesce(n_live_tup, 0), pg_total_relation_size(relid)
-		from pg_stat_user_tables where relid = to_regclass($1)`, migrations.RiverSchema+".river_job").Scan(&dead, &live, &size); err != nil {
+		from pg_stat_user_tables where relid = to_regclass($1)`, migrations.RiverSchema+".river_job").Scan(&dead, &live,
+		&size); err != nil {
 		return err
 	}
 	holding, err := s.names(ctx,
-		`select format('process %s of %s: a transaction open for %s', pid, coalesce(nullif(application_name, ''), usename), date_trunc('second', now() - xact_start))
-			from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() and datname = current_database() and xact_start < now() - $1::interval
+		`select format('process %s of %s: a transaction open for %s', pid, coalesce(nullif(application_name, ''), usename),
+			date_trunc('second', now() - xact_start))
+			from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() and datname = current_database()
+				and xact_start < now() - $1::interval
 		union all select format('replication slot %s', slot_name) from pg_replication_slots where not active
-		union all select format('prepared transaction %s', gid) from pg_prepared_xacts where prepared < now() - $1::interval`, longTransaction)
+		union all select format('prepared transaction %s', gid) from pg_prepared_xacts where prepared < now() - $1::interval`,
+		longTransaction)
 	if err != nil {
 		return err
 	}

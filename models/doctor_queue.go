@@ -54,7 +54,8 @@ func (d *doctor) unpack(ctx context.Context) error {
 	_, err := d.tx.Exec(ctx, fmt.Sprintf(`create temporary table queued on commit drop as
 		select j.id job, (j.args->>'d')::bigint destination_key, encode(substring(b from %[1]d * i + 1 for 16), 'hex')::uuid event_id,
 			('x' || encode(substring(b from %[1]d * i + 17 for 4), 'hex'))::bit(32)::int turn
-		from %[2]s.river_job j cross join lateral (select decode(j.args->>'i', 'base64') b) x cross join lateral generate_series(0, length(b) / %[1]d - 1) i
+		from %[2]s.river_job j cross join lateral (select decode(j.args->>'i', 'base64') b) x cross join lateral generate_series(0,
+			length(b) / %[1]d - 1) i
 		where j.kind = 'deliver' and %[3]s`, item, queue.Schema, queue.Open))
 	if err == nil {
 		_, err = d.tx.Exec(ctx, "analyze queued")
@@ -86,7 +87,8 @@ func (d *doctor) workers(ctx context.Context) error {
 	// left after that has nobody who looks after it, perhaps because no worker is there.
 	rows, err := d.tx.Query(ctx,
 		`select coalesce(j.attempted_by[array_upper(j.attempted_by, 1)], ''), count(*) from `+queue.Schema+`.river_job j
-		where j.state = 'running' and not exists (select 1 from processes p where p.id = j.attempted_by[array_upper(j.attempted_by, 1)] and p.seen_at > now() - interval '30 seconds')
+		where j.state = 'running' and not exists (select 1 from processes p where p.id = j.attempted_by[array_upper(j.attempted_by, 1)]
+			and p.seen_at > now() - interval '30 seconds')
 		group by 1 order by 2 desc`)
 	if err != nil {
 		return err
@@ -203,7 +205,8 @@ func (d *doctor) jobs(ctx context.Context) error {
 		{`select q.event_id, q.destination_key, q.job from queued q where q.event_id >= $1 and not exists (
 				select 1 from deliveries v where v.event_id = q.event_id and v.destination_key = q.destination_key)`, []any{oldest},
 			"jobs carry deliveries that do not exist", "They end by themselves when they run. Report this: it must not happen."},
-		{`select q.event_id, q.destination_key, q.job from queued q join deliveries v on v.event_id = q.event_id and v.destination_key = q.destination_key
+		{`select q.event_id, q.destination_key, q.job from queued q join deliveries v on v.event_id = q.event_id
+			and v.destination_key = q.destination_key
 			where q.turn > v.turn`, nil,
 			"jobs are for a turn that their delivery has not had",
 			"They do nothing when they run; the delivery itself is checked apart. Report this: it must not happen."},

@@ -34,7 +34,8 @@ func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error
 		for _, l := range lost {
 			var turn int32
 			err := tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, next_attempt_at = null
-				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'delivering', 'retrying') returning turn`,
+				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'delivering', 'retrying')
+					returning turn`,
 				l.EventKey, l.Destination, l.Turn).Scan(&turn)
 			if err == pgx.ErrNoRows {
 				continue

@@ -244,7 +244,8 @@ func placeChanges(ctx context.Context, tx pgx.Tx) (more bool, err error) {
 	}
 	var n int
 	err = tx.QueryRow(ctx,
-		`with next as (select seq, row_number() over (order by seq) as n from (select seq from changes where position is null order by seq limit $1) x),
+		`with next as (select seq, row_number() over (order by seq) as n from (select seq from changes where position is null
+			order by seq limit $1) x),
 		placed as (update changes c set position = f.last + next.n from next, feed f where c.seq = next.seq returning 1),
 		counted as (select count(*) as n from placed)
 		update feed set last = last + counted.n from counted returning counted.n`, feedPlaced).Scan(&n)
@@ -267,7 +268,8 @@ func (s *Store) dropChanges(ctx context.Context, before time.Time) error {
 				`with oldest as (select position, at from changes where position is not null order by position limit $1),
 				gone as (delete from changes where position in (select position from oldest
 					where position < coalesce((select min(position) from oldest where at >= $2), 9223372036854775807)) returning position)
-				update feed set dropped = greatest(dropped, (select max(position) from gone)) where exists (select 1 from gone)`, portion, before)
+				update feed set dropped = greatest(dropped, (select max(position) from gone)) where exists (select 1 from gone)`, portion,
+				before)
 			more = err == nil && tag.RowsAffected() > 0
 			return err
 		})

@@ -154,7 +154,8 @@ func noteOutcomes(ctx context.Context, tx execer, status, reason string, keys ..
 		return err
 	}
 	_, err = tx.Exec(ctx, `insert into changes (tenant_key, type, action, object, state)
-		select d.tenant_key, $1, $2, x.id, $3::json from unnest($4::text[], $5::uuid[], $6::bigint[]) x(id, event, destination) join destinations d on d.key = x.destination
+		select d.tenant_key, $1, $2, x.id, $3::json from unnest($4::text[], $5::uuid[], $6::bigint[]) x(id, event, destination)
+			join destinations d on d.key = x.destination
 		where exists (select 1 from outcome_readers r where r.tenant_key in (0, d.tenant_key))
 			and not exists (select 1 from events e where e.id = x.event and e.topic like 'waybill.%')
 			and not exists (select 1 from tenants t where t.key = d.tenant_key and t.id = '`+OperatorTenant+`')`, FeedDelivery, status, state, ids, events, destinations)

@@ -34,9 +34,12 @@ type subscribers struct {
 // ownSubscribers reads who takes the server's own events.
 func ownSubscribers(ctx context.Context, tx pgx.Tx) (*subscribers, error) {
 	rows, err := tx.Query(ctx,
-		`select t.key, t.id, array_agg(distinct x) from destinations d join tenants t on t.key = d.tenant_key, jsonb_array_elements_text(d.topics) x
-			where d.deleted_at is null and d.topics::text like '%"waybill.%' and t.deleted_at is null and x like 'waybill.%' and t.id <> $1 group by t.key
-		union all select t.key, t.id, array_agg(distinct x) from tenants t join destinations d on d.tenant_key = t.key, jsonb_array_elements_text(d.topics) x
+		`select t.key, t.id, array_agg(distinct x) from destinations d join tenants t on t.key = d.tenant_key,
+			jsonb_array_elements_text(d.topics) x
+			where d.deleted_at is null and d.topics::text like '%"waybill.%' and t.deleted_at is null and x like 'waybill.%' and t.id <> $1
+				group by t.key
+		union all select t.key, t.id, array_agg(distinct x) from tenants t join destinations d on d.tenant_key = t.key,
+			jsonb_array_elements_text(d.topics) x
 			where t.id = $1 and d.deleted_at is null group by t.key`, OperatorTenant)
 	if err != nil {
 		return nil, err

@@ -27,7 +27,8 @@ type minuteCounts struct {
 func takeDeltas(ctx context.Context, tx pgx.Tx) ([]*healthDelta, error) {
 	rows, err := tx.Query(ctx,
 		`delete from health_deltas returning destination_key, tenant_key, minute, deliveries, failed_deliveries, attempts,
-		failed_attempts, lag_ms, outcomes, code, coalesce(error_class, ''), coalesce(error, ''), coalesce(advice, ''), filter_failures, coalesce(filter_error, ''), certificate_ends, certificate_at`)
+		failed_attempts, lag_ms, outcomes, code, coalesce(error_class, ''), coalesce(error, ''), coalesce(advice, ''), filter_failures,
+			coalesce(filter_error, ''), certificate_ends, certificate_at`)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +146,8 @@ func (h *Health) take(deltas []*healthDelta, minutes map[healthMinute]*minuteCou
 	c.peak, c.atEnd = int32(h.Peak), int32(h.Failures)
 }
 
-const healthColumns = `destination_key, tenant_key, failures, attempts, given_up, since, last_failure_at, last_success_at, code, error_class, error,
+const healthColumns = `destination_key, tenant_key, failures, attempts, given_up, since, last_failure_at, last_success_at, code,
+	error_class, error,
 	advice, lag_ms, lag_at, filter_failures, filter_error, filter_failed_at, reset_at, probes, probe_at, certificate_ends, certificate_at`
 
 func scanHealth(row pgx.CollectableRow) (*Health, error) {
@@ -182,9 +184,12 @@ func collectHealth(rows pgx.Rows) (map[int64]*Health, error) {
 func (h *Health) queue(b *pgx.Batch) {
 	b.Queue(`insert into destination_health (`+healthColumns+`)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-		on conflict (destination_key) do update set failures = excluded.failures, attempts = excluded.attempts, given_up = excluded.given_up,
-			since = excluded.since, last_failure_at = excluded.last_failure_at, last_success_at = excluded.last_success_at, code = excluded.code,
-			error_class = excluded.error_class, error = excluded.error, advice = excluded.advice, lag_ms = excluded.lag_ms, lag_at = excluded.lag_at,
+		on conflict (destination_key) do update set failures = excluded.failures, attempts = excluded.attempts,
+			given_up = excluded.given_up,
+			since = excluded.since, last_failure_at = excluded.last_failure_at, last_success_at = excluded.last_success_at,
+				code = excluded.code,
+			error_class = excluded.error_class, error = excluded.error, advice = excluded.advice, lag_ms = excluded.lag_ms,
+				lag_at = excluded.lag_at,
 			filter_failures = excluded.filter_failures, filter_error = excluded.filter_error, filter_failed_at = excluded.filter_failed_at,
 			reset_at = excluded.reset_at, probes = excluded.probes, probe_at = excluded.probe_at,
 			certificate_ends = excluded.certificate_ends, certificate_at = excluded.certificate_at`,
@@ -195,13 +200,15 @@ func (h *Health) queue(b *pgx.Batch) {
 }
 
 func (c *minuteCounts) queue(b *pgx.Batch, m healthMinute) {
-	b.Queue(`insert into health_minutes as m (destination_key, minute, tenant_key, deliveries, failed_deliveries, attempts, failed_attempts, given_up,
+	b.Queue(`insert into health_minutes as m (destination_key, minute, tenant_key, deliveries, failed_deliveries, attempts, failed_attempts,
+		given_up,
 			peak, at_end, filter_failures, lag_ms)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		on conflict (destination_key, minute) do update set deliveries = m.deliveries + excluded.deliveries,
 			failed_deliveries = m.failed_deliveries + excluded.failed_deliveries, attempts = m.attempts + excluded.attempts,
 			failed_attempts = m.failed_attempts + excluded.failed_attempts, given_up = m.given_up + excluded.given_up,
-			peak = greatest(m.peak, excluded.peak), at_end = excluded.at_end, filter_failures = m.filter_failures + excluded.filter_failures,
+			peak = greatest(m.peak, excluded.peak), at_end = excluded.at_end,
+			filter_failures = m.filter_failures + excluded.filter_failures,
 			lag_ms = greatest(m.lag_ms, excluded.lag_ms)`,
 		m.destination, m.minute, c.tenant, c.deliveries, c.failedDeliveries, c.attempts, c.failedAttempts, c.givenUp, c.peak, c.atEnd,
 		c.filterFailures,
@@ -255,7 +262,8 @@ func (s *Store) RatesOfEach(ctx context.Context, list []*Destination, since time
 		keys[i] = d.Key
 	}
 	rows, err := s.pool.Query(ctx,
-		`select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts), sum(given_up), sum(filter_failures)
+		`select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts), sum(given_up),
+			sum(filter_failures)
 		from health_minutes where destination_key = any($1) and minute >= $2 group by destination_key`, keys, since.Truncate(time.Minute))
 	if err != nil {
 		return nil, err

@@ -115,8 +115,10 @@ func (h healthDeltas) queue(b *pgx.Batch) {
 	}
 	b.Queue(`insert into health_deltas (destination_key, tenant_key, minute, deliveries, failed_deliveries, attempts, failed_attempts,
 			lag_ms, outcomes, code, error_class, error, advice, filter_failures, filter_error, certificate_ends, certificate_at)
-		select d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe, ce, ca from unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::integer[], $5::integer[], $6::integer[], $7::integer[],
-			$8::bigint[], $9::bytea[], $10::integer[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[], $16::timestamptz[], $17::timestamptz[])
+		select d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe, ce, ca from unnest($1::bigint[], $2::bigint[], $3::timestamptz[],
+			$4::integer[], $5::integer[], $6::integer[], $7::integer[],
+			$8::bigint[], $9::bytea[], $10::integer[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[],
+				$16::timestamptz[], $17::timestamptz[])
 			x (d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe, ce, ca)`,
 		destination, tenant, minute, deliveries, failedDeliveries, attempts, failedAttempts, lag, packed, code, class, err, advice,
 		filterFailures, filterError, ends, seen)

@@ -63,8 +63,10 @@ func (s *Store) ClaimKey(ctx context.Context, caller []byte, key string, fingerp
 	c := &Claim{caller: caller, key: key, token: uuid.New()}
 	for {
 		tag, err := s.pool.Exec(ctx,
-			`insert into idempotency_keys as k (caller, key, fingerprint, token, expires_at) values ($1, $2, $3, $4, now() + make_interval(secs => $5))
-			on conflict (caller, key) do update set fingerprint = excluded.fingerprint, token = excluded.token, claimed_at = now(), effect_at = null, answer = null, expires_at = excluded.expires_at
+			`insert into idempotency_keys as k (caller, key, fingerprint, token, expires_at) values ($1, $2, $3, $4,
+				now() + make_interval(secs => $5))
+			on conflict (caller, key) do update set fingerprint = excluded.fingerprint, token = excluded.token, claimed_at = now(),
+				effect_at = null, answer = null, expires_at = excluded.expires_at
 			where k.expires_at < now() or k.answer is null and k.effect_at is null and k.claimed_at < now() - make_interval(secs => $6)`,
 			caller, key, fingerprint, c.token, IdempotencyMemory.Seconds(), claimTime.Seconds())
 		if err != nil {

@@ -17,7 +17,8 @@ func (s *Store) watchQueue() {
 			Help: "Jobs by queue and state; due are those that a worker could take now, scheduled those of the future. A job carries up to 50 deliveries.", Labels: []string{"queue", "state"}},
 	}, func(ctx context.Context) ([]metrics.Sample, error) {
 		rows, err := s.pool.Query(ctx,
-			`select queue, case when state::text <> 'available' then state::text when scheduled_at <= now() then 'due' else 'scheduled' end, count(*)
+			`select queue, case when state::text <> 'available' then state::text when scheduled_at <= now() then 'due' else 'scheduled' end,
+				count(*)
 			from `+queue.Schema+`.river_job group by 1, 2`)
 		if err != nil {
 			return nil, err
@@ -59,7 +60,8 @@ func (s *Store) watchAge() {
 			// A job for now is written with a time that lies a little in the past.
 			err := s.pool.QueryRow(ctx,
 				`select extract(epoch from now() - greatest(scheduled_at, created_at))::float8 from `+queue.Schema+`.river_job
-				where state = 'available' and queue = $1 and priority = 1 and scheduled_at <= now() order by scheduled_at limit 1`, q).Scan(&age)
+				where state = 'available' and queue = $1 and priority = 1 and scheduled_at <= now() order by scheduled_at limit 1`,
+				q).Scan(&age)
 			if err != nil && err != pgx.ErrNoRows {
 				return nil, err
 			}

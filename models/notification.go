@@ -11,7 +11,8 @@ import (
 	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
-const notificationSelect = `select n.id, n.owner_key, n.channel_key, n.alert_id, n.rule_key, n.destination_key, n.kind, n.status, n.reason, n.digest_id, n.notice, n.tries,
+const notificationSelect = `select n.id, n.owner_key, n.channel_key, n.alert_id, n.rule_key, n.destination_key, n.kind, n.status, n.reason,
+	n.digest_id, n.notice, n.tries,
 	n.code, n.answer, n.error, n.advice, n.actor, n.created_at, n.due_at, n.sent_at, c.id, c.name, c.type, coalesce(r.id, '')
 	from notifications n join channels c on c.key = n.channel_key left join alert_rules r on r.key = n.rule_key`
 
@@ -107,7 +108,8 @@ func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.
 // NotificationSent records that a notification was sent; twice does no harm. note is what one should know besides; empty for nothing.
 func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice notify.Notice, code int, answer, note string) error {
 	_, err := s.pool.Exec(ctx,
-		`update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null, sent_at = now(), notice = $4,
+		`update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null,
+			sent_at = now(), notice = $4,
 			reason = trim(reason || ' ' || $5)
 		where id = $1 and status <> 'sent'`, id, code, text(answer), notice, note)
 	return err
@@ -124,8 +126,10 @@ func (s *Store) NotificationFailed(ctx context.Context, id uuid.UUID, notice not
 		status, due = NotificationQueued, &at
 	}
 	_, err := s.pool.Exec(ctx,
-		`update notifications set status = $2, tries = tries + 1, code = $3, answer = $4, error = $5, advice = $6, due_at = $7, notice = $8, claimed_by = ''
-		where id = $1 and status = 'queued' and tries < $9`, id, status, code, text(answer), text(message), text(advice), due, notice, notice.Try)
+		`update notifications set status = $2, tries = tries + 1, code = $3, answer = $4, error = $5, advice = $6, due_at = $7, notice = $8,
+			claimed_by = ''
+		where id = $1 and status = 'queued' and tries < $9`, id, status, code, text(answer), text(message), text(advice), due, notice,
+		notice.Try)
 	return err
 }
 
@@ -270,7 +274,8 @@ func (s *Store) TestNotice(c *Channel, actor string) *Notification {
 func (s *Store) LogTest(ctx context.Context, c *Channel, n *Notification) error {
 	return s.InTx(ctx, func(tx *Tx) error {
 		_, err := tx.Exec(ctx,
-			`insert into notifications (id, owner_key, channel_key, kind, status, notice, tries, code, answer, error, advice, actor, created_at, sent_at, reason)
+			`insert into notifications (id, owner_key, channel_key, kind, status, notice, tries, code, answer, error, advice, actor,
+				created_at, sent_at, reason)
 		values ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, $13, $14)`,
 			n.Key, n.OwnerKey, n.ChannelKey, n.Kind, n.Status, n.Notice, n.Code, text(n.Answer), text(n.Error), text(n.Advice), n.Actor,
 			n.CreatedAt, n.SentAt, n.Reason)

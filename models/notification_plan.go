@@ -56,7 +56,8 @@ func (s *Store) insertNotifications(ctx context.Context, tx *Tx, list []*Notific
 	b := &pgx.Batch{}
 	var send []uuid.UUID
 	for _, n := range list {
-		b.Queue(`insert into notifications (id, owner_key, channel_key, alert_id, rule_key, destination_key, kind, status, reason, digest_id, notice, actor, created_at, due_at)
+		b.Queue(`insert into notifications (id, owner_key, channel_key, alert_id, rule_key, destination_key, kind, status, reason,
+			digest_id, notice, actor, created_at, due_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 			n.Key, n.OwnerKey, n.ChannelKey, n.AlertKey, n.RuleKey, n.DestinationKey, n.Kind, n.Status, n.Reason, n.DigestKey, n.Notice,
 			n.Actor, n.CreatedAt, n.DueAt)
@@ -79,7 +80,8 @@ func (p *pass) remind(ctx context.Context) error {
 		where a.status = 'open' and r.every_seconds > 0 and not r.disabled and (a.muted_until is null or a.muted_until < $1)
 			and a.opened_at < $1 - make_interval(secs => r.every_seconds)
 			and exists (select 1 from notifications n where n.alert_id = a.id)
-			and not exists (select 1 from notifications n where n.alert_id = a.id and n.created_at > $1 - make_interval(secs => r.every_seconds))`, p.now)
+			and not exists (select 1 from notifications n where n.alert_id = a.id
+				and n.created_at > $1 - make_interval(secs => r.every_seconds))`, p.now)
 	if err != nil {
 		return err
 	}
@@ -242,7 +244,8 @@ func (p *pass) calm(ctx context.Context) error {
 	rows, err := p.tx.Query(ctx,
 		`update notifications n set status = 'queued', due_at = $1, notice = jsonb_set(n.notice, '{summary}', to_jsonb(last.resolution))
 		from (select w.id, a.resolution from notifications w cross join lateral (
-				select status, resolved_at, resolution from alerts where rule_key = w.rule_key and destination_key = w.destination_key order by id desc limit 1) a
+				select status, resolved_at, resolution from alerts where rule_key = w.rule_key and destination_key = w.destination_key
+					order by id desc limit 1) a
 			where w.status = 'waiting' and w.kind = 'resolved' and a.status = 'resolved' and a.resolved_at <= $2) last
 		where n.id = last.id returning n.id`, p.now, p.now.Add(-flapsCalm))
 	if err != nil {

@@ -105,7 +105,8 @@ func (p *pass) share(ctx context.Context, channels []*Channel) (map[int64]int, e
 	return out, err
 }
 
-// digests makes a digest for each channel for which notices wait and whose last one is old enough. fresh are the notifications of this pass, which are not stored yet.
+// digests makes a digest for each channel for which notices wait and whose last one is old enough.
+// fresh are the notifications of this pass, which are not stored yet.
 func (p *pass) digests(ctx context.Context, fresh []*Notification, channels []*Channel) (out []*Notification, err error) {
 	for _, c := range channels {
 		if c.DigestAt != nil && p.now.Sub(*c.DigestAt) < noticeMinute {

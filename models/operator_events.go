@@ -41,7 +41,8 @@ const (
 // operatorSubscriptions reads what the operators' destinations subscribe to.
 func operatorSubscriptions(ctx context.Context, tx querier) (topics []string, err error) {
 	err = tx.QueryRow(ctx,
-		`select coalesce(array_agg(distinct x), '{}') from tenants t join destinations d on d.tenant_key = t.key, jsonb_array_elements_text(d.topics) x
+		`select coalesce(array_agg(distinct x), '{}') from tenants t join destinations d on d.tenant_key = t.key,
+			jsonb_array_elements_text(d.topics) x
 		where t.id = $1 and d.deleted_at is null`, OperatorTenant).Scan(&topics)
 	return topics, err
 }
@@ -68,8 +69,10 @@ func noteSubscription(ctx context.Context, tx pgx.Tx, before, d *Destination) er
 	var others []string
 	var n int
 	err = tx.QueryRow(ctx,
-		`select coalesce((select array_agg(distinct x) from destinations d, jsonb_array_elements_text(d.topics) x where d.tenant_key = $1 and d.deleted_at is null and d.key <> $2), '{}'),
-		(select count(*) from destinations d where d.tenant_key = $1 and d.deleted_at is null and d.key <> $2)`, d.TenantKey, d.Key).Scan(&others, &n)
+		`select coalesce((select array_agg(distinct x) from destinations d, jsonb_array_elements_text(d.topics) x where d.tenant_key = $1
+			and d.deleted_at is null and d.key <> $2), '{}'),
+		(select count(*) from destinations d where d.tenant_key = $1 and d.deleted_at is null and d.key <> $2)`, d.TenantKey,
+		d.Key).Scan(&others, &n)
 	if err != nil {
 		return err
 	}

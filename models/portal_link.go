@@ -69,7 +69,8 @@ func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID stri
 	err = s.InTx(ctx, func(tx *Tx) error {
 		err := tx.Pgx.QueryRow(ctx, `insert into portal_links (token_hash, tenant_key, theme, single_use, created_by, expires_at)
 			values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
-			returning created_at, expires_at`, hash, t.Key, in.Theme, in.SingleUse, in.Actor, in.For.Seconds()).Scan(&l.CreatedAt, &l.ExpiresAt)
+			returning created_at, expires_at`, hash, t.Key, in.Theme, in.SingleUse, in.Actor, in.For.Seconds()).Scan(&l.CreatedAt,
+			&l.ExpiresAt)
 		if err != nil {
 			return err
 		}

@@ -328,7 +328,8 @@ const (
 			next_attempt_at = case when turn = $3 then $12 else next_attempt_at end,
 			turn = case when turn = $3 and $10 = 'retrying' then turn + 1 else turn end
 		where event_id = $1 and destination_key = $2`
-	updateUntried = ` set status = $4::delivery_status, reason = $5, next_attempt_at = $6, turn = case when $4 in ('pending', 'retrying') then turn + 1 else turn end
+	updateUntried = ` set status = $4::delivery_status, reason = $5, next_attempt_at = $6, turn = case when $4 in ('pending',
+		'retrying') then turn + 1 else turn end
 		where event_id = $1 and destination_key = $2 and turn = $3`
 )
 

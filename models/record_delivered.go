@@ -29,7 +29,8 @@ func (d *deliveredRows) add(o *Outcome) {
 }
 
 // When the destination has acknowledged an event, the delivery is delivered, whatever somebody did to it meanwhile.
-const setDelivered = ` d set status = 'delivered', attempts = greatest(d.attempts, x.number), last_attempt_at = x.started, last_code = x.code,
+const setDelivered = ` d set status = 'delivered', attempts = greatest(d.attempts, x.number), last_attempt_at = x.started,
+	last_code = x.code,
 		error_class = null, error = null, advice = null, reason = null, next_attempt_at = null from `
 
 // updateDelivered writes many rows of a partition. The planner has one way only to go about it, whatever it believes of
@@ -39,7 +40,8 @@ func updateDelivered(partition string) string {
 	return "update " + partition + setDelivered +
 		`(select u.event_id, u.destination_key, u.number, u.started, u.code, (select i.ctid from ` + partition +
 		` i where i.event_id = u.event_id and i.destination_key = u.destination_key) place
-			from unnest($1::uuid[], $2::bigint[], $3::int[], $4::timestamptz[], $5::int[]) u(event_id, destination_key, number, started, code)) x
+			from unnest($1::uuid[], $2::bigint[], $3::int[], $4::timestamptz[], $5::int[]) u(event_id, destination_key, number, started,
+				code)) x
 		where d.ctid = x.place and not ((d.event_id, d.destination_key) is distinct from (x.event_id, x.destination_key))`
 }
 

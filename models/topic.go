@@ -66,7 +66,8 @@ type Mismatches struct {
 // topic may be published.
 func (s *Store) TopicCatalogue(ctx context.Context) ([]Topic, error) {
 	rows, err := s.pool.Query(ctx,
-		`select name, description, example, schema, enforce, created_at, coalesce(warned, 0), coalesce(refused, 0), coalesce(last_at, created_at), coalesce(last_why, '')
+		`select name, description, example, schema, enforce, created_at, coalesce(warned, 0), coalesce(refused, 0), coalesce(last_at,
+			created_at), coalesce(last_why, '')
 		from topics left join topic_mismatches on topic = name order by name`)
 	if err != nil {
 		return nil, err
@@ -154,7 +155,8 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) error {
 			action = "topic.create"
 		}
 		_, err = tx.Exec(ctx, `insert into topics (name, description, example, schema, enforce) values ($1, $2, $3, $4, $5)
-			on conflict (name) do update set description = excluded.description, example = excluded.example, schema = excluded.schema, enforce = excluded.enforce`,
+			on conflict (name) do update set description = excluded.description, example = excluded.example, schema = excluded.schema,
+				enforce = excluded.enforce`,
 			t.Name, t.Description, textOrNil(string(t.Example)), textOrNil(string(t.Schema)), t.Enforce)
 		if err == nil && (string(before.Schema) != string(t.Schema) || before.Enforce != t.Enforce) {
 			_, err = tx.Exec(ctx, "delete from topic_mismatches where topic = $1", t.Name)

@@ -58,7 +58,8 @@ func (s *Store) Waits(ctx context.Context, destinations []int64) (map[int64]*Wai
 		return nil, nil
 	}
 	rows, err := s.pool.Query(ctx,
-		`select w.destination_key, w.why, w.until, coalesce(w.rate, 0) from destination_waits w join destinations d on d.key = w.destination_key
+		`select w.destination_key, w.why, w.until, coalesce(w.rate, 0) from destination_waits w join destinations d
+			on d.key = w.destination_key
 		where w.destination_key = any($1) and w.seen_at > now() - $2 * interval '1 second' and (w.until is null or w.until > now())
 			and d.disabled_at is null and d.deleted_at is null`, destinations, waitsFor.Seconds())
 	if err != nil {
@@ -93,7 +94,8 @@ func (s *Store) countWaiting(ctx context.Context, destination int64, w *Wait, mo
 	err := s.pool.QueryRow(ctx,
 		`select (select count(*) from (select 1 from deliveries where destination_key = $1 and attention = 'retrying'
 				and (next_attempt_at is null or next_attempt_at <= now()) limit $2) r)
-			+ (select count(*) from (select status from deliveries where destination_key = $1 order by event_id desc limit $2) p where status in ('pending', 'delivering'))`,
+			+ (select count(*) from (select status from deliveries where destination_key = $1 order by event_id desc limit $2) p
+				where status in ('pending', 'delivering'))`,
 		destination, most).Scan(&w.Waiting)
 	if w.More = w.Waiting >= most; w.More {
 		w.Waiting = most

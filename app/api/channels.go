@@ -237,7 +237,8 @@ type NotificationJSON struct {
 func notificationToJSON(n *models.Notification) NotificationJSON {
 	j := NotificationJSON{ID: n.ID(), ChannelID: n.ChannelID, ChannelType: n.ChannelType, RuleID: n.RuleID, TenantID: n.Notice.TenantID,
 		DestinationID: n.Notice.DestinationID,
-		Kind:          n.Kind, Status: n.Status, Reason: n.Reason, Others: n.Notice.Others, Summary: n.Notice.Summary, Tries: n.Tries, Code: n.Code,
+		Kind:          n.Kind, Status: n.Status, Reason: n.Reason, Others: n.Notice.Others,
+		Summary: n.Notice.Summary, Tries: n.Tries, Code: n.Code,
 		Answer: n.Answer, Error: n.Error,
 		Advice: n.Advice, Actor: n.Actor, CreatedAt: n.CreatedAt, DueAt: n.DueAt, SentAt: n.SentAt, Notice: n.Notice}
 	if n.AlertKey != nil {

@@ -267,7 +267,8 @@ func (s *soakRun) row(ctx context.Context, b *bencher, start time.Time, before, 
 			sum(pg_total_relation_size(inhrelid)) filter (where inhparent = 'deliveries'::regclass)::float8 as deliveries,
 			sum(pg_total_relation_size(inhrelid)) filter (where inhparent = 'attempts'::regclass)::float8 as attempts
 			from pg_inherits) size
-		where j.relid = 'river.river_job'::regclass and d.id = 'refuses' and t.id = $1`, s.tenant).Scan(&r.jobs, &r.dead, &r.jobBytes, &r.events, &r.deliveries, &r.attempts, &waiting)
+		where j.relid = 'river.river_job'::regclass and d.id = 'refuses' and t.id = $1`, s.tenant).Scan(&r.jobs, &r.dead, &r.jobBytes,
+		&r.events, &r.deliveries, &r.attempts, &waiting)
 	r.unfinished = float64(waiting + max(0, s.healthy.Load()-b.received.Load()))
 	return r, err
 }

@@ -47,7 +47,8 @@ func traceVariables() []variable {
 				for _, h := range List(v) {
 					name, value, ok := strings.Cut(h, "=")
 					value, err := url.QueryUnescape(value)
-					if !ok || err != nil || !httpguts.ValidHeaderFieldName(strings.TrimSpace(name)) || !httpguts.ValidHeaderFieldValue(value) {
+					if !ok || err != nil || !httpguts.ValidHeaderFieldName(strings.TrimSpace(name)) ||
+						!httpguts.ValidHeaderFieldValue(value) {
 						return errors.New("must be names and values like name=value,other=value")
 					}
 					if r.OTLP.Headers == nil {

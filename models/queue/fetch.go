@@ -36,7 +36,8 @@ const fetch = `with due as materialized (
 		where state = 'available' and queue = $2 and priority = 1 and scheduled_at <= now()
 		order by scheduled_at, id limit $3 for update skip locked)
 	update ` + Schema + `.river_job j set state = 'running', attempt = j.attempt + 1, attempted_at = now(),
-		attempted_by = array_append(case when array_length(j.attempted_by, 1) >= $4 then j.attempted_by[array_length(j.attempted_by, 1) + 2 - $4:]
+		attempted_by = array_append(case when array_length(j.attempted_by, 1) >= $4 then j.attempted_by[array_length(j.attempted_by,
+			1) + 2 - $4:]
 			else j.attempted_by end, $1::text)
 	from due where j.ctid = due.ctid
 	returning j.id, j.args, j.attempt, j.attempted_at, j.attempted_by, j.created_at, j.errors, j.kind, j.max_attempts, j.metadata,
