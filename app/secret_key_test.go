@@ -78,7 +78,7 @@ func TestSecretKeyIsTheOneOfBefore(t *testing.T) {
 	}
 	forget := func() {
 		t.Helper()
-		keys := &testApp{TB: t, App: &App{API: &api.API{Store: openedStore(t, url)}}}
+		keys := &testApp{TB: t, db: modelstest.Connect(t, url), App: &App{API: &api.API{Store: openedStore(t, url)}}}
 		keys.exec("delete from settings where key = 'secret_key_check'")
 	}
 	forget() // as in a database of an earlier release
