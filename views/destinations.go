@@ -295,3 +295,9 @@ func (v Destinations) nowhereText() string {
 	}
 	return "Events you publish have nowhere to go."
 }
+
+// under is the page with the destination's name for a heading, as all pages of one destination have it.
+func (p Page) under(d *models.Destination) Page {
+	p.Title, p.Crumbs = d.Title(), []Crumb{{Label: "Destinations", URL: DestinationsURL(p.Tenant)}}
+	return p
+}

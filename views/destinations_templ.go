@@ -47,7 +47,7 @@ func destinationHead(p Page, d *models.Destination, tab string, held int, more b
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = StatusBadge(destinationLook(d)).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = StatusPill(destinationLook(d)).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -107,7 +107,7 @@ func destinationHead(p Page, d *models.Destination, tab string, held int, more b
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = PageHeader(d.Title(), "").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = PageHeader(p.under(d), "").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

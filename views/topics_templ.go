@@ -44,7 +44,7 @@ func TopicsPage(v Topics) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = PageHeader(v.Title, "What events can be about. The catalogue is the same for all tenants; while it is empty, any topic may be published.").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = PageHeader(v.Page, "What events can be about. The catalogue is the same for all tenants; while it is empty, any topic may be published.").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
