@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,9 +31,21 @@ type Event struct {
 	Matched    []string  // ids of the destinations it goes to
 	Counts     Counts    // its deliveries by status
 	LastError  string    // of the delivery that failed last, for lists; empty when none did
+	Worst      []Trouble // the deliveries that the event's state is about: those in its worst status, unless that is delivered
 	Attempts   int       // over all deliveries
 	LastTried  time.Time // when the last attempt of a delivery was started; zero before the first
 }
+
+// Trouble is a delivery that has not arrived, in a list of events.
+type Trouble struct {
+	Destination string // id
+	Status      string
+	Code        int    // of the last answer; 0 for none
+	Class       string // of the last error; empty for none
+}
+
+// worse orders the states of deliveries for what an event is said to be, the worst first.
+var worse = []string{StatusFailed, StatusRetrying, StatusHeld, StatusDelivering, StatusPending}
 
 // Counts are numbers of deliveries by status.
 type Counts map[string]int
@@ -151,7 +164,8 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 		lo, hi = minUUID(lo, id), maxUUID(hi, id)
 	}
 	rows, err := s.pool.Query(ctx,
-		`select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at from deliveries x
+		`select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at, coalesce(x.last_code, 0), coalesce(x.error_class, '')
+		from deliveries x
 		join destinations d on d.key = x.destination_key
 		where x.event_id = any($1) and x.event_id >= $2 and x.event_id <= $3 order by x.last_attempt_at nulls first, d.key`, ids, lo, hi)
 	if err != nil {
@@ -161,7 +175,9 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 	var destination, status, lastError string
 	var attempts int
 	var tried *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&id, &destination, &status, &attempts, &lastError, &tried}, func() error {
+	var code int
+	var class string
+	_, err = pgx.ForEachRow(rows, []any{&id, &destination, &status, &attempts, &lastError, &tried, &code, &class}, func() error {
 		e := byKey[id]
 		if tried != nil {
 			e.LastTried = later(e.LastTried, *tried)
@@ -173,6 +189,14 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 		}
 		if lastError != "" && status != StatusDelivered {
 			e.LastError = lastError
+		}
+		if rank := slices.Index(worse, status); rank >= 0 {
+			if len(e.Worst) > 0 && rank < slices.Index(worse, e.Worst[0].Status) {
+				e.Worst = nil
+			}
+			if len(e.Worst) == 0 || e.Worst[0].Status == status {
+				e.Worst = append(e.Worst, Trouble{destination, status, code, class})
+			}
 		}
 		return nil
 	})

@@ -225,8 +225,8 @@ func DestinationURL(tenant, id string, tail ...string) string {
 }
 
 // FindURL leads from an id, its parameter q, to the page of what it is the id of.
-func FindURL(tenant string) string           { return under(tenant, "find") }
-func HelpURL(tenant string) string           { return under(tenant, "help") }
+func FindURL(tenant string) string { return under(tenant, "find") }
+func HelpURL(tenant string) string { return under(tenant, "help") }
 
 // EventURL is the page of an event, or with tail an action on it: "retry".
 func EventURL(tenant, id string, tail ...string) string {
@@ -335,7 +335,9 @@ func NotificationURL(tenant, id string, tail ...string) string {
 	return alertPath(tenant, append([]string{"notifications", id}, tail...)...)
 }
 
-func alertPath(tenant string, parts ...string) string { return under(tenant, append([]string{"alerts"}, parts...)...) }
+func alertPath(tenant string, parts ...string) string {
+	return under(tenant, append([]string{"alerts"}, parts...)...)
+}
 
 // under is the address of a page of a tenant, or of the same page about the whole server.
 func under(tenant string, parts ...string) string {
