@@ -28,6 +28,8 @@ var partitionedIndexes = []partitionedIndex{
 	// What a bulk retry has queued, and what came of it. Neither is changed on the usual path.
 	{"deliveries_retry", "deliveries", "(retry_id) where retry_id is not null"},
 	{"attempts_retry", "attempts", "(retry_id, ok) where retry_id is not null"},
+	// Deliveries in one of the rare states, over all tenants. The usual path never has an entry.
+	{"deliveries_unusual", "deliveries", "(attention, event_id, destination_key) where attention is not null"},
 }
 
 // ensureIndexes makes the partitioned indexes that are missing. What a run that was cut off left behind is made anew.

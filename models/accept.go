@@ -28,6 +28,8 @@ type acceptWriter struct {
 	routed             map[string]int        // deliveries by the status with which they begin
 	filtered           int                   // that filters held back
 	failed             []DeliveryKey         // at once, because the filter did
+	traffic            trafficDeltas
+	trafficRows        pgcopy.Rows
 }
 
 // write accepts a group in one transaction, in two round trips where it can: the first begins it and reads what routing
@@ -95,6 +97,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 			}
 			copies = append(copies, c)
 		}
+		copies = w.traffic.copyTo(copies, &w.trafficRows)
 		return tx.commit(ctx, copies, wake)
 	})
 	if err == nil {
@@ -108,6 +111,7 @@ func (w *acceptWriter) reset() {
 	w.deliveries.Reset()
 	w.jobs, w.order, w.ordered = map[queue.Key][]queue.Item{}, w.order[:0], w.ordered[:0]
 	clear(w.health)
+	clear(w.traffic)
 	w.failed = w.failed[:0]
 }
 
@@ -354,6 +358,7 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 		w.held[filterCount{d.filterKey, rule, p.received.Unix() / 3600 * 3600}]++
 	})
 	w.filtered += len(filteredBy)
+	w.traffic.of(t.key, p.received).Received++
 	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
 	e := &w.events
 	e.Row(12)
@@ -407,6 +412,7 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	case v.failed != "":
 		status, reason = StatusFailed, v.failed
 		w.health.filterFailed(v.to.key, tenantKey, p.received, v.failed)
+		w.traffic.of(tenantKey, p.received).Failed++
 		if !p.in.Ours {
 			w.failed = append(w.failed, DeliveryKey{p.id, v.to.key})
 		}

@@ -55,6 +55,9 @@ func (w *Watcher) Pass(ctx context.Context, now time.Time) (n int, err error) {
 			return fmt.Errorf("take what was recorded: %w", err)
 		}
 		n = len(deltas)
+		if err := foldTraffic(ctx, tx); err != nil {
+			return fmt.Errorf("fold traffic: %w", err)
+		}
 		var touched map[int64]*Health
 		if n > 0 {
 			if touched, err = foldHealth(ctx, tx, deltas); err != nil {

@@ -70,10 +70,7 @@ func (o *Outcome) metered() metrics.Outcome {
 	}
 	c.Attempted, c.OK, c.Class, c.Number, c.Trigger, c.Took = true, a.OK, a.ErrorClass, a.Number, a.Trigger, a.Duration
 	c.Wait = max(0, a.StartedAt.Sub(o.Due)) // by two clocks
-	if a.OK && a.Trigger == TriggerAutomatic {
-		sec, nsec := o.EventKey.Time().UnixTime()
-		c.Latency = max(time.Microsecond, a.StartedAt.Add(a.Duration).Sub(time.Unix(sec, nsec)))
-	}
+	c.Latency, _ = o.latency()
 	return c
 }
 
@@ -109,6 +106,8 @@ func (s *Store) watch() {
 		{Name: "waybill_retention_seconds", Help: "How long events are kept (RETENTION_DAYS)."},
 		{Name: "waybill_processes", Help: "Worker processes that are alive, by role.", Labels: []string{"role"}},
 		{Name: "waybill_destinations", Help: "Destinations by type and state.", Labels: []string{"type", "state"}},
+		{Name: "waybill_destinations_failing", Help: "Destinations that fail and are not disabled: three deliveries in a row have failed, or one was given up, and none succeeded since."},
+		{Name: "waybill_deliveries_waiting", Help: "Deliveries that wait, by status: retrying or held.", Labels: []string{"status"}},
 		{Name: "waybill_alerts", Help: "Alerts on destinations that are not resolved, by status.", Labels: []string{"status"}},
 		{Name: "waybill_notifications_last_hour", Help: "Notifications of alerts that were made within the last hour, by status.",
 			Labels: []string{"status"}},
@@ -185,6 +184,17 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 			return nil, err
 		}
 	}
+	failing, _, err := s.troubled(ctx, AllTenants())
+	if err != nil {
+		return nil, err
+	}
+	add("destinations_failing", float64(failing))
+	waiting, _, err := s.waiting(ctx, AllTenants())
+	if err != nil {
+		return nil, err
+	}
+	add("deliveries_waiting", float64(waiting.Retrying), StatusRetrying)
+	add("deliveries_waiting", float64(waiting.Held), StatusHeld)
 	for name, values := range always {
 		for label, n := range values {
 			add(name, n, label)

@@ -120,6 +120,8 @@ type recordWriter struct {
 	done     map[string]*deliveredRows // by their table
 	requeue  map[requeueKey][]queue.Item
 	health   healthDeltas
+	traffic  trafficDeltas
+	rows     pgcopy.Rows   // of traffic
 	finished []DeliveryKey // those behind which others may wait
 	recorded []*Outcome    // what is written
 	noted    pgcopy.Rows   // changes for the feed; empty while nobody follows outcomes
@@ -218,13 +220,14 @@ func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w
 		}
 		jobs = append(jobs, next...)
 	}
-	copies := make([]pgcopy.Copy, 0, len(w.attempts)+2)
+	copies := make([]pgcopy.Copy, 0, len(w.attempts)+3)
 	for table, rows := range w.attempts {
 		copies = append(copies, pgcopy.Copy{SQL: "copy " + table + " (" + attemptColumns + ") from stdin binary", Rows: rows})
 	}
 	if !w.noted.Empty() {
 		copies = append(copies, pgcopy.Copy{SQL: copyOutcomes, Rows: &w.noted})
 	}
+	copies = w.traffic.copyTo(copies, &w.rows)
 	var wake func()
 	if len(jobs) > 0 {
 		var c pgcopy.Copy
@@ -280,6 +283,7 @@ func (w *recordWriter) reset() {
 	w.updates = &pgx.Batch{}
 	w.requeue = map[requeueKey][]queue.Item{}
 	clear(w.health)
+	clear(w.traffic)
 	w.finished = w.finished[:0]
 	w.recorded = w.recorded[:0]
 	w.noted.Reset()
@@ -291,6 +295,7 @@ const requeueGrain = 50 * time.Millisecond
 
 func (w *recordWriter) add(s *Store, o *Outcome) {
 	w.recorded = append(w.recorded, o)
+	w.traffic.outcome(o, time.Now())
 	s.followed.note(&w.noted, o)
 	if o.Attempt != nil {
 		table := s.partitions.of("attempts", o.EventKey)

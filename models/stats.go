@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // MeasureQuery asks for numbers of events or attempts over a span of time.
@@ -315,8 +313,7 @@ func (s *Store) measure(ctx context.Context, mq MeasureQuery, q *query, starts [
 		})
 		return err
 	})
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) && pe.Code == "57014" { // query_canceled
+	if isCanceled(err) {
 		return nil, &Error{Kind: KindUnavailable, RetryAfter: time.Minute, Err: err,
 			Message: "There is more to count than this server does in 10 seconds. Ask for a shorter span, or for one tenant or destination."}
 	}

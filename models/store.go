@@ -47,6 +47,7 @@ type Store struct {
 	partitions partitionNames
 	followed   followed
 	schemas    topicSchemas
+	waits      remembered[Waiting]
 }
 
 // Rules are the limits and defaults that the operator configured.

@@ -28,6 +28,7 @@ type Metrics struct {
 	finished            *prometheus.CounterVec   // type, status
 	attempts            *prometheus.CounterVec   // type, outcome, error_class
 	retries             *prometheus.CounterVec   // type, trigger
+	firsts              *prometheus.CounterVec   // type, outcome
 	took                *prometheus.HistogramVec // type, outcome
 	wait                *prometheus.HistogramVec // queue
 	latency             *prometheus.HistogramVec // type
@@ -80,6 +81,8 @@ func New(version string) *Metrics {
 		"type", "outcome", "error_class")
 	m.retries = counters("waybill_attempt_retries_total",
 		"Attempts recorded that were not a delivery's first, by who asked for them (automatic, manual, bulk).", "type", "trigger")
+	m.firsts = counters("waybill_first_attempts_total", "First attempts of deliveries, by destination type and outcome (success, failed).",
+		"type", "outcome")
 	m.putOff = counter("waybill_deliveries_put_off_total",
 		"Deliveries given back to the queue because their destination was slow or asked to wait.")
 	m.takenOver = counter("waybill_jobs_taken_over_total", "Jobs of dead processes that this process made available again.")
