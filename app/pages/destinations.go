@@ -184,8 +184,7 @@ func (a *Pages) healthView(ctx context.Context, p *pageCtx, d *models.Destinatio
 
 // held counts the deliveries that wait for a destination; more says that it was not counted to the end.
 func (a *Pages) held(ctx context.Context, d *models.Destination) (n int, more bool, err error) {
-	n, err = a.Store.Held(ctx, d.Key, heldCount+1)
-	return min(n, heldCount), n > heldCount, err
+	return a.Store.Held(ctx, d.Key)
 }
 
 func (a *Pages) destinationDeliveriesPage(ctx context.Context, p *pageCtx) error {

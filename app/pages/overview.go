@@ -241,9 +241,6 @@ func (a *Pages) attention(ctx context.Context, scope models.Scope, tenantID stri
 	return nil
 }
 
-// heldCount is how far held deliveries are counted for a page.
-const heldCount = 1000
-
 // firstSteps says how far a tenant has come; nil when something was delivered already.
 func (a *Pages) firstSteps(ctx context.Context, p *pageCtx, list []*models.Destination) (*views.Onboarding, error) {
 	if p.tenant.ID == models.OperatorTenant {
