@@ -172,15 +172,15 @@ func (m *deliveryMatch) byLastAttempt(ctx context.Context, k *keyset) (*Page[*De
 	}
 	var list []*Delivery
 	read := func(ctx context.Context, lo, hi time.Time) (int, error) {
-		q := newQuery()
-		m.attempted(q, k)
-		q.and("a.started_at >= ?", lo)
-		q.and("a.started_at < ?", hi)
-		m.conditions(q)
-		more, err := m.read(ctx,
-			" join attempts a on a.event_id = d.event_id and a.destination_key = d.destination_key and a.started_at = d.last_attempt_at", q,
-			" order by a.started_at "+k.order()+", a.event_id "+k.order()+", a.destination_key "+k.order()+q.limit(k.limit+1-len(list)))
-		list = append(list, more...)
+		attempts, err := m.attemptsIn(ctx, k, lo, hi)
+		for part := range slices.Chunk(attempts, attemptedPart) {
+			if err != nil || len(list) > k.limit {
+				break
+			}
+			var more []*Delivery
+			more, err = m.lastAttempted(ctx, k, part, k.limit+1-len(list))
+			list = append(list, more...)
+		}
 		return len(list), err
 	}
 	if err := w.run(ctx, read); err != nil {
@@ -192,6 +192,46 @@ func (m *deliveryMatch) byLastAttempt(ctx context.Context, k *keyset) (*Page[*De
 	}
 	return stopped(newPage(k, SortLastAttempt, list, func(d *Delivery) any { return attemptedPosition{*d.LastAttemptAt, d.DeliveryKey} }), k,
 		w.looked, here), nil
+}
+
+// attemptedPart is of how many attempts the deliveries are looked up at once.
+const attemptedPart = 500
+
+// attemptsIn finds the attempts that were started from lo until before hi, in the order of a page.
+func (m *deliveryMatch) attemptsIn(ctx context.Context, k *keyset, lo, hi time.Time) ([]attemptedPosition, error) {
+	q := newQuery()
+	m.attempted(q, k)
+	q.and("a.started_at >= ?", lo)
+	q.and("a.started_at < ?", hi)
+	o := k.order()
+	rows, err := m.s.pool.Query(ctx, "select a.started_at, a.event_id, a.destination_key from attempts a"+q.sql()+" order by a.started_at "+o+
+		", a.event_id "+o+", a.destination_key "+o, q.args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (p attemptedPosition, err error) {
+		return p, row.Scan(&p.At, &p.EventKey, &p.Destination)
+	})
+}
+
+// lastAttempted reads those deliveries of which these attempts are the last, and that meet the conditions. They are found by their
+// keys, whatever the planner believes of the tables.
+func (m *deliveryMatch) lastAttempted(ctx context.Context, k *keyset, part []attemptedPosition, most int) ([]*Delivery, error) {
+	at, events, destinations := make([]time.Time, len(part)), make([]uuid.UUID, len(part)), make([]int64, len(part))
+	lo, hi := part[0].EventKey, part[0].EventKey
+	for i, p := range part {
+		at[i], events[i], destinations[i] = p.At, p.EventKey, p.Destination
+		lo, hi = minUUID(lo, p.EventKey), maxUUID(hi, p.EventKey)
+	}
+	q := newQuery()
+	join := q.bind(" join unnest(?::timestamptz[], ?::uuid[], ?::bigint[]) a (at, event, destination) on d.event_id = a.event and "+
+		"d.destination_key = a.destination and d.last_attempt_at = a.at", at, events, destinations)
+	q.and("d.event_id = any(?)", events)
+	q.and("e.id = any(?)", events)
+	stretch{lo: lo, hi: next(hi)}.where(q, "d.event_id")
+	m.conditions(q)
+	o := k.order()
+	return m.read(ctx, join, q, " order by a.at "+o+", a.event "+o+", a.destination "+o+q.limit(most))
 }
 
 func (m *deliveryMatch) read(ctx context.Context, join string, q *query, tail string) ([]*Delivery, error) {

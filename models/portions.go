@@ -20,7 +20,8 @@ const DefaultListTime = 50 * time.Millisecond
 
 const (
 	firstPortion = 1_000 // events, of the first portion
-	maxPortion   = 20_000
+	maxPortion   = 5_000
+	maxRare      = 1_000 // events that are looked up by their ids
 )
 
 // stretch is a part of a list: events from lo until before hi, and of these only ids, unless it is nil.
@@ -76,7 +77,9 @@ func (w *portions) run(ctx context.Context, read func(context.Context, stretch) 
 			return nil
 		}
 		if time.Since(began) < w.s.ListTime/3 {
-			size = min(2*size, maxPortion)
+			if size = min(2*size, maxPortion); w.rare != nil {
+				size = min(size, max(maxRare, w.k.limit+2))
+			}
 		}
 	}
 }
