@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -249,25 +250,54 @@ func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Pa
 		}
 	}
 	scope.where(q, "a.tenant_key")
+	return s.attemptPage(ctx, scope, aq, k, keys, q)
+}
+
+// attemptPage lists the attempts that meet the conditions q. Where no index gives them in order it looks through portions.
+func (s *Store) attemptPage(ctx context.Context, scope Scope, aq AttemptQuery, k *keyset, keys []int64, q *query) (*Page[*Attempt], error) {
+	w := &attemptPortions{s: s, scope: scope, destinations: keys, k: k}
+	w.lo, w.hi = s.attemptBounds(aq, time.Now())
 	var after attemptPosition
 	if k.decode(&after) {
 		q.and("(a.started_at, a.event_id, a.destination_key, a.number) "+k.op()+" (?, ?, ?, ?)", after.At, after.EventID, after.Destination,
 			after.Number)
+		if k.descending() {
+			w.hi = earlier(w.hi, after.At.Add(time.Microsecond))
+		} else {
+			w.lo = later(w.lo, after.At)
+		}
 	}
-	o := k.order()
-	rows, err := s.pool.Query(ctx,
-		attemptSelect+q.sql()+" order by a.started_at "+o+", a.event_id "+o+", a.destination_key "+o+", a.number "+o+
-			q.limit(k.limit+1), q.args...)
+	var list []*Attempt
+	read := func(ctx context.Context, span func(*query)) (int, error) {
+		part, o := &query{slices.Clone(q.conds), slices.Clone(q.args)}, k.order()
+		span(part)
+		rows, err := s.pool.Query(ctx, attemptSelect+part.sql()+" order by a.started_at "+o+", a.event_id "+o+", a.destination_key "+o+
+			", a.number "+o+part.limit(k.limit+1-len(list)), part.args...)
+		if err != nil {
+			return 0, err
+		}
+		more, err := pgx.CollectRows(rows, scanAttempt)
+		list = append(list, more...)
+		return len(list), err
+	}
+	var err error
+	if aq.indexed(scope, keys) {
+		_, err = read(ctx, func(*query) {})
+	} else {
+		err = w.run(ctx, func(ctx context.Context, lo, hi time.Time) (int, error) {
+			return read(ctx, func(q *query) {
+				q.and("a.started_at >= ?", lo)
+				q.and("a.started_at < ?", hi)
+				q.and("a.event_id < ?", lowestUUID(hi.Add(time.Hour)))
+			})
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
-	list, err := pgx.CollectRows(rows, scanAttempt)
-	if err != nil {
-		return nil, err
-	}
-	return newPage(k, "time", list, func(a *Attempt) any {
+	return stopped(newPage(k, "time", list, func(a *Attempt) any {
 		return attemptPosition{a.StartedAt, a.EventKey, a.DeliveryKey.Destination, a.Number}
-	}), nil
+	}), k, w.looked, w.position()), nil
 }
 
 // EventOf returns the event that an attempt was made for.

@@ -47,6 +47,7 @@ type Delivery struct {
 	Status        string
 	Reason        string // a sentence for filtered_out, held, failed and cancelled, and for what waits for its destination
 	Waits         bool   // it is due, and Reason says why it is not made yet; NextAttemptAt is an estimate
+	WaitsFor      string // with Waits: one of the reasons of Wait, or WaitOrder
 	Attempts      int    // made so far
 	MaxAttempts   int    // by the destination's policy
 	ManualRetries int

@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -99,34 +100,138 @@ type deliveryMatch struct {
 
 // byReceipt lists deliveries by the time their event was received.
 func (m *deliveryMatch) byReceipt(ctx context.Context, k *keyset) (*Page[*Delivery], error) {
-	q := newQuery()
+	var list []*Delivery
 	var after DeliveryKey
-	if k.decode(&after) {
-		q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventKey, after.Destination)
+	from := k.decode(&after)
+	read := func(ctx context.Context, p *stretch) (int, error) {
+		q := newQuery()
+		if from {
+			q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventKey, after.Destination)
+		}
+		if p != nil {
+			p.where(q, "d.event_id")
+			p.where(q, "e.id")
+		}
+		m.conditions(q)
+		more, err := m.read(ctx, "", q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1-len(list)))
+		list = append(list, more...)
+		return len(list), err
 	}
-	m.conditions(q)
-	list, err := m.read(ctx, "", q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1))
+	w := m.portions(k, from, after)
+	var err error
+	if w != nil {
+		err = w.run(ctx, func(ctx context.Context, p stretch) (int, error) { return read(ctx, &p) })
+	} else {
+		w = &portions{}
+		_, err = read(ctx, nil)
+	}
 	if err == nil && m.filteredToo() {
 		list, err = m.withFiltered(ctx, k, list)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return newPage(k, m.dq.Sort, list, func(d *Delivery) any { return d.DeliveryKey }), nil
+	here := DeliveryKey{EventKey: w.last}
+	if !k.descending() {
+		here.Destination = math.MaxInt64
+	}
+	return stopped(newPage(k, m.dq.Sort, list, func(d *Delivery) any { return d.DeliveryKey }), k, w.looked, here), nil
+}
+
+// portions says how to look for deliveries that no index finds in their order; nil when one does. What filters held back has no rows
+// among deliveries, and is found by an index of its own.
+func (m *deliveryMatch) portions(k *keyset, from bool, after DeliveryKey) *portions {
+	dq := m.dq
+	others := len(dq.Topics) > 0 || len(dq.Codes) > 0 || dq.ErrorClass != "" || dq.HappenedSpan != HappenedSpan{}
+	if len(m.events) > 0 || m.filteredToo() || len(dq.Statuses) == 0 && !others {
+		return nil
+	}
+	w := &portions{s: m.s, scope: m.scope, k: k, rare: rareOf(dq.Statuses, m.keys, others)}
+	w.lo, w.hi = idRange(dq.Since, dq.Until)
+	if from {
+		if k.descending() {
+			w.hi = minUUID(w.hi, next(after.EventKey))
+		} else {
+			w.lo = maxUUID(w.lo, after.EventKey)
+		}
+	}
+	return w
 }
 
 // byLastAttempt lists deliveries by their last attempt; those without one are none of them.
 func (m *deliveryMatch) byLastAttempt(ctx context.Context, k *keyset) (*Page[*Delivery], error) {
+	w := &attemptPortions{s: m.s, scope: m.scope, destinations: m.keys, k: k}
+	w.lo, w.hi = m.s.attemptBounds(AttemptQuery{}, time.Now())
+	var after attemptedPosition
+	if k.decode(&after) {
+		if k.descending() {
+			w.hi = earlier(w.hi, after.At.Add(time.Microsecond))
+		} else {
+			w.lo = later(w.lo, after.At)
+		}
+	}
+	var list []*Delivery
+	read := func(ctx context.Context, lo, hi time.Time) (int, error) {
+		attempts, err := m.attemptsIn(ctx, k, lo, hi)
+		for part := range slices.Chunk(attempts, attemptedPart) {
+			if err != nil || len(list) > k.limit {
+				break
+			}
+			var more []*Delivery
+			more, err = m.lastAttempted(ctx, k, part, k.limit+1-len(list))
+			list = append(list, more...)
+		}
+		return len(list), err
+	}
+	if err := w.run(ctx, read); err != nil {
+		return nil, err
+	}
+	here := attemptedPosition{At: w.here()}
+	if !k.descending() {
+		here.Destination = math.MinInt64
+	}
+	return stopped(newPage(k, SortLastAttempt, list, func(d *Delivery) any { return attemptedPosition{*d.LastAttemptAt, d.DeliveryKey} }), k,
+		w.looked, here), nil
+}
+
+// attemptedPart is of how many attempts the deliveries are looked up at once.
+const attemptedPart = 500
+
+// attemptsIn finds the attempts that were started from lo until before hi, in the order of a page.
+func (m *deliveryMatch) attemptsIn(ctx context.Context, k *keyset, lo, hi time.Time) ([]attemptedPosition, error) {
 	q := newQuery()
 	m.attempted(q, k)
-	m.conditions(q)
-	list, err := m.read(ctx,
-		" join attempts a on a.event_id = d.event_id and a.destination_key = d.destination_key and a.started_at = d.last_attempt_at", q,
-		" order by a.started_at "+k.order()+", a.event_id "+k.order()+", a.destination_key "+k.order()+q.limit(k.limit+1))
+	q.and("a.started_at >= ?", lo)
+	q.and("a.started_at < ?", hi)
+	o := k.order()
+	rows, err := m.s.pool.Query(ctx, "select a.started_at, a.event_id, a.destination_key from attempts a"+q.sql()+" order by a.started_at "+o+
+		", a.event_id "+o+", a.destination_key "+o, q.args...)
 	if err != nil {
 		return nil, err
 	}
-	return newPage(k, SortLastAttempt, list, func(d *Delivery) any { return attemptedPosition{*d.LastAttemptAt, d.DeliveryKey} }), nil
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (p attemptedPosition, err error) {
+		return p, row.Scan(&p.At, &p.EventKey, &p.Destination)
+	})
+}
+
+// lastAttempted reads those deliveries of which these attempts are the last, and that meet the conditions. They are found by their
+// keys, whatever the planner believes of the tables.
+func (m *deliveryMatch) lastAttempted(ctx context.Context, k *keyset, part []attemptedPosition, most int) ([]*Delivery, error) {
+	at, events, destinations := make([]time.Time, len(part)), make([]uuid.UUID, len(part)), make([]int64, len(part))
+	lo, hi := part[0].EventKey, part[0].EventKey
+	for i, p := range part {
+		at[i], events[i], destinations[i] = p.At, p.EventKey, p.Destination
+		lo, hi = minUUID(lo, p.EventKey), maxUUID(hi, p.EventKey)
+	}
+	q := newQuery()
+	join := q.bind(" join unnest(?::timestamptz[], ?::uuid[], ?::bigint[]) a (at, event, destination) on d.event_id = a.event and "+
+		"d.destination_key = a.destination and d.last_attempt_at = a.at", at, events, destinations)
+	q.and("d.event_id = any(?)", events)
+	q.and("e.id = any(?)", events)
+	stretch{lo: lo, hi: next(hi)}.where(q, "d.event_id")
+	m.conditions(q)
+	o := k.order()
+	return m.read(ctx, join, q, " order by a.at "+o+", a.event "+o+", a.destination "+o+q.limit(most))
 }
 
 func (m *deliveryMatch) read(ctx context.Context, join string, q *query, tail string) ([]*Delivery, error) {

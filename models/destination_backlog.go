@@ -97,12 +97,24 @@ func (s *Store) ActOnBacklog(ctx context.Context, scope Scope, tenantID, id, act
 	return count, err
 }
 
-// Held counts the deliveries that a destination holds, up to limit.
-func (s *Store) Held(ctx context.Context, destination int64, limit int) (n int, err error) {
-	err = s.pool.QueryRow(ctx,
-		`select count(*) from (select 1 from deliveries where destination_key = $1 and attention = 'held' limit $2) x`,
-		destination, limit).Scan(&n)
-	return n, err
+// heldTime is how long held deliveries are counted, and heldCounted how far they are when that is not enough.
+const (
+	heldTime    = 2 * time.Second
+	heldCounted = 100_000
+)
+
+// Held counts the deliveries that a destination holds, exactly. more is true when there are so many that they could not be counted in
+// time: n is a part of them then.
+func (s *Store) Held(ctx context.Context, destination int64) (n int, more bool, err error) {
+	count := func(sql string) error {
+		return s.within(ctx, heldTime, func(tx pgx.Tx) error { return tx.QueryRow(ctx, sql, destination).Scan(&n) })
+	}
+	const held = " from deliveries where destination_key = $1 and attention = 'held'"
+	err = count("select count(*)" + held)
+	if more = isCanceled(err); more {
+		err = count(fmt.Sprintf("select count(*) from (select 1%s limit %d) x", held, heldCounted))
+	}
+	return n, more, err
 }
 
 // releasePortion is how many held deliveries one transaction moves.

@@ -31,7 +31,7 @@ const (
 // Limits of one page of a search. What is beyond is on the next page.
 const (
 	maxSearched = 100_000
-	searchTime  = 5 * time.Second
+	searchTime  = 300 * time.Millisecond
 	searchGrace = 3 * time.Second // for the portion under way when the time is over
 )
 
@@ -177,7 +177,7 @@ func (w *searching) run(ctx context.Context) error {
 			w.said.Stopped = true
 			return nil
 		}
-		if time.Since(began) < 200*time.Millisecond {
+		if time.Since(began) < 50*time.Millisecond {
 			portion = min(2*portion, 20_000)
 		}
 	}

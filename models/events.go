@@ -87,30 +87,68 @@ func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*
 	if order, ok := eventSortings[eq.Sort]; ok {
 		return s.sortedEvents(ctx, k, order, eq.Sort, conditions)
 	}
-	q := newQuery()
 	var after uuid.UUID
 	if k.decode(&after) {
-		q.and("e.id "+k.op()+" ?", after)
+		if k.descending() {
+			hi = minUUID(hi, after)
+		} else {
+			lo = maxUUID(lo, next(after))
+		}
 	}
-	conditions(q)
-	list, err := s.listEvents(ctx, q, " order by e.id "+k.order()+q.limit(k.limit+1))
+	return s.eventPage(ctx, scope, eq, k, keys, lo, hi)
+}
+
+// eventPage lists the events from lo until before hi. Where no index finds them it looks through portions.
+func (s *Store) eventPage(ctx context.Context, scope Scope, eq EventQuery, k *keyset, keys []int64, lo, hi uuid.UUID) (*Page[*Event], error) {
+	var list []*Event
+	read := func(ctx context.Context, p stretch) (int, error) {
+		q := newQuery()
+		p.where(q, "e.id")
+		scope.where(q, "e.tenant_key")
+		eq.conditions(q, scope, keys)
+		more, err := s.readEventRows(ctx, q, " order by e.id "+k.order()+q.limit(k.limit+1-len(list)))
+		list = append(list, more...)
+		return len(list), err
+	}
+	w := &portions{s: s, scope: scope, k: k, lo: lo, hi: hi,
+		rare: rareOf(eq.Statuses, keys, len(eq.Topics) > 0 || len(eq.Codes) > 0 || eq.ErrorClass != "" || eq.HappenedSpan != HappenedSpan{} ||
+			len(eq.IDs) > 0)}
+	var err error
+	if eq.chooses(keys) {
+		err = w.run(ctx, read)
+	} else {
+		_, err = read(ctx, stretch{lo: lo, hi: hi})
+	}
+	if err == nil {
+		err = s.addDeliveries(ctx, list)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return newPage(k, SortReceived, list, func(e *Event) any { return e.Key }), nil
+	return stopped(newPage(k, SortReceived, list, func(e *Event) any { return e.Key }), k, w.looked, w.last), nil
+}
+
+// chooses reports whether there are conditions that no index of events serves.
+func (eq EventQuery) chooses(keys []int64) bool {
+	return len(eq.IDs) == 0 && (len(keys) > 0 || len(eq.Statuses) > 0 || len(eq.Topics) > 0 || len(eq.Codes) > 0 || eq.ErrorClass != "" ||
+		eq.HappenedSpan != HappenedSpan{})
 }
 
 // listEvents reads events with what lists show of their deliveries.
 func (s *Store) listEvents(ctx context.Context, q *query, tail string) ([]*Event, error) {
-	rows, err := s.pool.Query(ctx, eventSelect+q.sql()+tail, q.args...)
-	if err != nil {
-		return nil, err
-	}
-	list, err := pgx.CollectRows(rows, scanEvent)
+	list, err := s.readEventRows(ctx, q, tail)
 	if err != nil {
 		return nil, err
 	}
 	return list, s.addDeliveries(ctx, list)
+}
+
+func (s *Store) readEventRows(ctx context.Context, q *query, tail string) ([]*Event, error) {
+	rows, err := s.pool.Query(ctx, eventSelect+q.sql()+tail, q.args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanEvent)
 }
 
 // sortedEvents lists events in an order that no index gives.

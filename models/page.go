@@ -36,6 +36,7 @@ type Page[T any] struct {
 	Prev    string // cursor of the page before; empty at the start
 
 	Searched *Searched // of a search among payloads: how far it got; nil for other lists
+	Looked   *Looked   // of a list that stopped looking before its page was full; nil for others
 	Sorted   *Sorted   // of a list in an order that no index gives: how far the order reaches; nil for other lists
 }
 

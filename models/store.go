@@ -40,6 +40,7 @@ type Store struct {
 	Metrics    *metrics.Metrics // nil where nobody counts
 	Traces     *traces.Tracer   // nil where nobody traces
 	SortWindow int              // rows that are sorted together where no index gives the order
+	ListTime   time.Duration    // for how long a list looks for rows that no index finds
 	Queue      *queue.Queue     // of jobs
 	known      knownKeys
 	ready      readiness
@@ -155,7 +156,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	s := &Store{pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces,
-		SortWindow: DefaultSortWindow}
+		SortWindow: DefaultSortWindow, ListTime: DefaultListTime}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -160,14 +160,17 @@ func (s *Store) explain(ctx context.Context, list []*Delivery) error {
 			keys = append(keys, d.DeliveryKey.Destination)
 		}
 	}
+	now := time.Now()
+	if err := s.explainOrder(ctx, list, now); err != nil {
+		return err
+	}
 	waits, err := s.Waits(ctx, keys)
 	if err != nil || len(waits) == 0 {
 		return err
 	}
-	now := time.Now()
 	for _, d := range list {
 		w := waits[d.DeliveryKey.Destination]
-		if w == nil || d.Final() || w.Why == WaitEased && (d.Status != StatusPending || d.Attempts > 0) || w.Why == WaitSlow &&
+		if w == nil || d.Waits || d.Final() || w.Why == WaitEased && (d.Status != StatusPending || d.Attempts > 0) || w.Why == WaitSlow &&
 			d.Status == StatusDelivering {
 			continue
 		}
@@ -175,7 +178,7 @@ func (s *Store) explain(ctx context.Context, list []*Delivery) error {
 		if own != nil && own.After(now) && (at.IsZero() || !own.Before(at)) {
 			continue // it has a time of its own, and nothing keeps it from that
 		}
-		d.Waits, d.Reason = true, w.Reason()
+		d.Waits, d.WaitsFor, d.Reason = true, w.Why, w.Reason()
 		if d.NextAttemptAt = nil; !at.IsZero() {
 			d.NextAttemptAt = &at
 		}

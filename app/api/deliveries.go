@@ -19,6 +19,7 @@ type deliveryJSON struct {
 	Topic         string     `json:"topic"`
 	Status        string     `json:"status" api:"schema=DeliveryStatus"`
 	Reason        string     `json:"reason,omitempty" doc:"Why it is filtered out, held, failed or cancelled, or is due and waits for its destination, in a sentence."`
+	WaitingFor    string     `json:"waiting_for,omitempty" api:"enum=asked|eased|failing|limited|slow|short|order" doc:"Why it is due and not made yet, as 'reason' says in a sentence: the receiver asked for a pause or to slow down; the destination keeps failing and is tried a few times a second; its rate limit; it answers slowly; this server lacks ports, files or memory; an earlier event with its ordering key goes first."`
 	Attempts      int        `json:"attempts" doc:"Made so far."`
 	MaxAttempts   int        `json:"max_attempts" doc:"Made at most, unless somebody retries it by hand."`
 	NextAttemptAt *time.Time `json:"next_attempt_at" doc:"null when none is due, or when it is not known how long the destination keeps it waiting; an estimate while 'reason' says that it waits."`
@@ -39,7 +40,7 @@ type errorJSON struct {
 func (a *API) deliveryToJSON(d *models.Delivery) deliveryJSON {
 	j := deliveryJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Topic: d.Topic,
 		Status: d.Status,
-		Reason: d.Reason, Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, NextAttemptAt: d.NextAttemptAt, LastAttemptAt: d.LastAttemptAt,
+		Reason: d.Reason, WaitingFor: d.WaitsFor, Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, NextAttemptAt: d.NextAttemptAt, LastAttemptAt: d.LastAttemptAt,
 		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt, Links: deliveryLinks(d).under(a.Base)}
 	if d.LastCode != 0 {
 		j.LastCode = &d.LastCode

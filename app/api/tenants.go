@@ -32,7 +32,14 @@ type pageJSON[T any] struct {
 	Pagination paginationJSON `json:"pagination"`
 	Count      *int           `json:"count,omitempty" doc:"How many there are in all."`
 	Searched   *searchedJSON  `json:"searched,omitempty" doc:"With 'q': how far the search got."`
+	Looked     *lookedJSON    `json:"looked,omitempty" doc:"Of a list that stopped looking before the page was full: 'pagination.next' goes on there."`
 	Sorted     *sortedJSON    `json:"sorted,omitempty" doc:"In an order that no index gives: how far it reaches."`
+}
+
+// lookedJSON says how far a list looked whose conditions few rows meet and no index finds.
+type lookedJSON struct {
+	Events int       `json:"events" doc:"Events, or attempts, that were looked at."`
+	Until  time.Time `json:"until" doc:"Those that were received, or started, up to there."`
 }
 
 // sortedJSON says how far an order reaches that no index gives.
@@ -65,6 +72,9 @@ func pageToJSON[T, U any](p *models.Page[T], f func(T) U) pageJSON[U] {
 	}
 	if s := p.Searched; s != nil {
 		out.Searched = &searchedJSON{s.As, s.Note, s.Events, s.Complete, s.Stopped}
+	}
+	if l := p.Looked; l != nil {
+		out.Looked = &lookedJSON{l.Events, l.Until}
 	}
 	if s := p.Sorted; s != nil {
 		out.Sorted = &sortedJSON{s.Within, s.Complete}

@@ -66,6 +66,8 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		fmt.Fprintf(&about, "\n  %-10s %s", c.name, c.about)
 	}
 	fmt.Fprintf(&about, "\n  %-10s %s", soakName, "a steady rate for long, recorded every ten seconds; alone, and not part of all")
+	fmt.Fprintf(&about, "\n  %-10s %s", pagesName,
+		"how long lists, details and numbers take with 3,000,000 events in the database; alone, and not part of all")
 	names := fs.String("case", "one,fanout,steady", "cases to run, comma-separated, or all:"+about.String())
 	runs := fs.Int("runs", 1, "runs of each case; medians are printed when there are several")
 	scale := fs.Float64("scale", 1, "number of events, as a multiple of the usual")
@@ -90,6 +92,9 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	if *names == soakName {
 		return soak.run(ctx, stdout)
+	}
+	if *names == pagesName {
+		return pagesRun(ctx, *scale, stdout)
 	}
 	cases, err := chosenCases(*names, brokers)
 	if err != nil {

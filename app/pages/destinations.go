@@ -184,8 +184,7 @@ func (a *Pages) healthView(ctx context.Context, p *pageCtx, d *models.Destinatio
 
 // held counts the deliveries that wait for a destination; more says that it was not counted to the end.
 func (a *Pages) held(ctx context.Context, d *models.Destination) (n int, more bool, err error) {
-	n, err = a.Store.Held(ctx, d.Key, heldCount+1)
-	return min(n, heldCount), n > heldCount, err
+	return a.Store.Held(ctx, d.Key)
 }
 
 func (a *Pages) destinationDeliveriesPage(ctx context.Context, p *pageCtx) error {
@@ -208,9 +207,6 @@ func (a *Pages) destinationDeliveriesPage(ctx context.Context, p *pageCtx) error
 	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.DestinationDeliveriesPage(v)) })
 }
-
-// heldCount is how far held deliveries are counted for a page.
-const heldCount = 1000
 
 // name gives deliveries their destinations. Those of deleted ones stay without.
 func name(list []*models.Destination, deliveries []*models.Delivery) {
