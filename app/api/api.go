@@ -24,6 +24,7 @@ type API struct {
 	Store    *models.Store
 	Accepter *models.Accepter
 	Follower *models.Follower
+	Tail     *models.Tail
 	Notices  *jobs.Notices
 	Env      adapters.Env
 	Traces   *traces.Tracer // nil unless a collector is given

@@ -259,7 +259,7 @@ func commonParameters() map[string]*openapi.Parameter {
 		"PreferWait": header("Prefer", "RFC 7240. `wait=10` (seconds, at most 60) holds the answer until the outcome is known; `respond-async` answers at once. "+
 			"`return=minimal`: no body. `handling=strict`: unknown fields of the body are errors.", "wait=10"),
 		"PreferMore":   header("Prefer", "RFC 7240. `wait=30` (seconds, at most 60) holds the answer until there is a change, or the time is up.", "wait=30"),
-		"LastEventID":  header("Last-Event-ID", "With `Accept: text/event-stream`: the id of the last event that was received, instead of `since`. Clients send it by themselves.", "4711"),
+		"LastEventID":  header("Last-Event-ID", "With `Accept: text/event-stream`: the id of the last event that was received, instead of `since` or `after`. Clients send it by themselves.", "4711"),
 		"PreferChange": header("Prefer", "RFC 7240. `wait=10` (seconds, at most 60), together with `If-None-Match`, holds the answer until what is shown is no longer as the caller knows it, or the time is up (304).", "wait=10"),
 	}
 }

@@ -31,7 +31,7 @@ type description struct {
 	choices          map[string][]string
 	answers          []described
 
-	waits, polled, versioned, located, linked, shown, related, cached, conflicts, past, streamed, payload bool
+	waits, polled, versioned, located, linked, shown, related, cached, conflicts, past, streamed, resumed, payload bool
 }
 
 // described is one kind of answer.
@@ -102,6 +102,13 @@ func streamed[T any]() fact {
 	}
 }
 
+// sent says that an answer is always server-sent events, some of which hold a T.
+func sent[T any]() fact {
+	return func(d *description) {
+		d.answers = append(d.answers, described{http.StatusOK, reflect.TypeFor[T](), "", []string{mediaEvents}})
+	}
+}
+
 // Facts about headers and errors.
 var (
 	polled    fact = func(d *description) { d.polled = true }    // ETag, and Retry-After while something may still happen
@@ -113,6 +120,7 @@ var (
 	cached    fact = func(d *description) { d.cached = true }    // what is read has an ETag
 	secret    fact = func(d *description) { d.cached = false }   // what is read is for no cache: no ETag
 	conflicts fact = func(d *description) { d.conflicts = true } // 409 where the state does not permit it
+	resumed   fact = func(d *description) { d.resumed = true }   // Last-Event-ID goes on where a stream was cut off
 	payload   fact = func(d *description) { d.payload = true }   // the body holds payloads or batches, and may be large
 	past      fact = func(d *description) { d.past = true }      // 410 for what is no longer kept
 )

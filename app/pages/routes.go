@@ -93,6 +93,10 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{post, destination + "/delete", write, twin("DELETE " + apiDestination), a.doDeleteDestination},
 
 		{get, tenant + "/events", read, twin("GET /events"), a.eventsPage},
+		{get, tenant + "/events/live", read, twin("GET /events/stream"), a.liveEvents},
+		{get, tenant + "/events/new", read, twin("GET /events/new"), a.newEvents},
+		{get, "/events/live", read, twin("GET /events/stream"), a.liveEvents},
+		{get, "/events/new", read, twin("GET /events/new"), a.newEvents},
 		{get, tenant + "/events/:event", read, twin("GET /events/:event", "GET /events/:event/deliveries"), a.eventPage},
 		{post, tenant + "/events/:event/retry", retry, twin("POST /retry"), a.retryEvent},
 		{get, tenant + "/attempts", read, twin("GET /attempts"), a.attemptsPage},
