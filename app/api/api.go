@@ -38,6 +38,7 @@ type API struct {
 	description apiDescription
 	bodies      bodyBudget
 	badKeys     badKeys
+	exports     exportPlaces
 	hsts        string // value of Strict-Transport-Security; empty for none
 }
 

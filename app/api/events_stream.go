@@ -102,7 +102,7 @@ func (a *API) SendTail(ctx context.Context, c *fiber.Ctx, call *Call, req *Strea
 	if last := c.Get("Last-Event-ID"); last != "" {
 		after = last // what a client sends that was cut off, with the address that it began with
 	}
-	reader, err := a.Tail.Read(ctx, scope, req.EventQuery, strings.Join([]string{call.Actor.Kind, call.Actor.Name, call.Actor.TenantID, call.Actor.UserID.String()}, " "))
+	reader, err := a.Tail.Read(ctx, scope, req.EventQuery, call.callerName())
 	if err != nil {
 		return err
 	}

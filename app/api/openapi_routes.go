@@ -94,6 +94,15 @@ func exported[T any]() fact {
 	}
 }
 
+// exportedOrBroken is exported where lines of JSON may end with one that says why there are no more.
+func exportedOrBroken[T any]() fact {
+	return func(d *description) {
+		exported[T]()(d)
+		answers[exportErrorJSON](http.StatusOK, "")(d)
+		d.answers[len(d.answers)-1].media = []string{"application/x-ndjson"}
+	}
+}
+
 // streamed says that a GET also answers with server-sent events, each of which holds a T.
 func streamed[T any]() fact {
 	return func(d *description) {
