@@ -32,6 +32,7 @@ var APITags = [][2]string{
 	{"Deliveries", "One for every event and destination, with its state and the reason."},
 	{"Retries", "Trying again by hand: one delivery, or many at once."},
 	{"Attempts", "What was sent, and what was answered."},
+	{"Finding", "What a text leads to."},
 	{"Numbers", "Events and attempts, counted over time."},
 	{"Filters and transforms", "Which events a destination gets, and in which form."},
 	{"Alerts", "What has gone wrong with a destination, while it lasts."},

@@ -111,6 +111,7 @@ func (a *API) APIRoutes() []route {
 			on(a, get, "/attempts/:attempt", read, a.getAttempt, "getAttempt", "Shows an attempt.", ok[AttemptJSON](), related),
 			on(a, get, destination+"/attempts", read, a.listAttempts, "listDestinationAttempts", "Lists a destination's attempts.", ok[pageJSON[AttemptJSON]](), limits(100, 1000)),
 			on(a, get, destination+"/attempts/:attempt", read, a.getAttempt, "getDestinationAttempt", "Shows an attempt of a destination.", ok[AttemptJSON](), related)),
+		under("Finding", on(a, get, "/find", read, a.Find, "find", "Tells what a text leads to: an id, or part of a name.", ok[FindJSON]())),
 		under("Numbers",
 			on(a, get, "/metrics/events", read, a.measureEvents, "measureEvents", "Counts events over time.", ok[measuredJSON](),
 				chooses("measures", models.EventMeasures), chooses("dimensions", models.EventDimensions)),

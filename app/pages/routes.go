@@ -66,6 +66,9 @@ func (a *Pages) PageRoutes() []pageRoute {
 
 		{get, tenant + "/find", read, twin("GET /events/:event", "GET /attempts/:attempt", "GET /deliveries/:delivery", "GET /retries/:retry", "GET "+apiDestination), a.find},
 
+		{get, tenant + "/find/names", read, twin("GET /find"), a.findNames},
+		{get, "/find/names", read, twin("GET /find"), a.findNames},
+
 		{get, tenant + "/destinations", read, twin("GET " + apiTenant + "/destinations"), a.destinationsPage},
 		{get, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.newDestinationPage},
 		{post, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.createDestinationPage},
