@@ -44,6 +44,8 @@ var benchCases = []benchCase{
 	{name: "backlog", about: "as one, with 1,000,000 deliveries held or waiting for a retry", publishers: 64, events: 40_000, fanOut: 1, run: measureWithBacklog},
 	{name: "spread", about: "10,000 destinations of 1,000 tenants", publishers: 64, events: 40_000, fanOut: 1, run: measureSpread},
 	{name: "idle", about: "64 destinations of 64 tenants, after a rest in which PostgreSQL has vacuumed and analyzed all tables", publishers: 64, events: 40_000, fanOut: 1, run: measureAfterRest},
+	{name: "tail", about: "as steady, while 50 viewers read the live tail", publishers: 64, events: 4_000, rate: 200, fanOut: 1, run: measureTailed},
+	{name: "tailed", about: "as one, while 50 viewers read the live tail", publishers: 64, events: 40_000, fanOut: 1, run: measureTailed},
 	{name: "slowbodies", about: "200 events a second, while 2,000 connections without a key announce 8 MiB each and send 5 bytes", publishers: 64, events: 4_000, rate: 200, fanOut: 1, run: measureSlowBodies},
 	{name: "rabbitmq", about: "64 publishers, one RabbitMQ exchange", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true},
 	{name: "kafka", about: "64 publishers, one Kafka topic", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true},
