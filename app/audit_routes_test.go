@@ -40,6 +40,8 @@ var writing = map[string]string{
 	"POST /api/v1/retry":                                                    `{"tenant_id":"acme","event_id":":event","destination_id":"inbox"}`,
 	"POST /api/v1/retries/plan":                                             `{"tenant_id":"acme","filter":{"status":["failed"]}}`,
 	"POST /api/v1/retries":                                                  `{"tenant_id":"acme","filter":{"status":["failed"]},"rate":1}`,
+	"POST /api/v1/views":                                                    `{"name":"All"}`,
+	"PATCH /api/v1/views/:view":                                             `{"name":"Other"}`,
 	"POST /api/v1/api-keys":                                                 `{"name":"k","scopes":["read"]}`,
 	"POST /api/v1/publish":                                                  `{"tenant_id":"acme","topic":"walk","data":{}}`,
 	"POST /api/v1/publish/batch":                                            `[{"tenant_id":"acme","topic":"walk","data":{}}]`,
@@ -115,6 +117,8 @@ func (w *walker) id(name, path string) string {
 		return made("/tenants/acme/destinations", `{"type":"webhook","topics":"*","filter":{"never":true},"config":{"url":"https://example.com/"}}`)
 	case "topic":
 		return "walk"
+	case "view":
+		return made("/views", `{"tenant_id":"acme","name":"All"}`)
 	case "link":
 		return made("/tenants/acme/portal-links", "{}")
 	case "key":

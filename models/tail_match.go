@@ -266,3 +266,9 @@ func (s Scope) seesOf(rows []changedRow) (ids []uuid.UUID, fresh map[uuid.UUID]b
 	slices.SortFunc(ids, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
 	return ids, fresh
 }
+
+// CheckEvents says what is wrong with a query of the list of events, or nil.
+func (s *Store) CheckEvents(ctx context.Context, scope Scope, eq EventQuery) error {
+	_, err := s.matchEvents(ctx, scope, eq)
+	return err
+}

@@ -32,6 +32,7 @@ var APITags = [][2]string{
 	{"Deliveries", "One for every event and destination, with its state and the reason."},
 	{"Retries", "Trying again by hand: one delivery, or many at once."},
 	{"Attempts", "What was sent, and what was answered."},
+	{"Saved views", "Lists with conditions that have a name."},
 	{"Finding", "What a text leads to."},
 	{"Numbers", "Events and attempts, counted over time."},
 	{"Filters and transforms", "Which events a destination gets, and in which form."},
@@ -238,6 +239,7 @@ var pathParameters = map[string][2]string{ // description, example
 	"rule":         {"Id of the rule.", "rule_…"},
 	"channel":      {"Id of the channel.", "chn_…"},
 	"notification": {"Id of the notification.", "ntf_…"},
+	"view":         {"Id of the saved view.", "viw_…"},
 }
 
 func pathParameter(name string) *openapi.Parameter {
