@@ -46,7 +46,8 @@ type tailTold struct {
 // tail connects to the live tail; the test's end cuts it off.
 func (a *testApp) tail(query string, header ...string) *tail {
 	a.Helper()
-	return a.tailAt(http.DefaultClient, api.APIPrefix+"/events/stream"+query, append([]string{"Authorization", "Bearer " + a.key}, header...)...)
+	return a.tailAt(http.DefaultClient, api.APIPrefix+"/events/stream"+query, append([]string{"Authorization", "Bearer " + a.key},
+		header...)...)
 }
 
 func (a *testApp) tailAt(client *http.Client, path string, header ...string) *tail {
@@ -150,7 +151,8 @@ func TestEventsStream(t *testing.T) {
 	token := a.as(a.want(200, "GET", "/tenants/acme/token", nil).str("token"))
 	all, own, failed, vip := a.tail(""), token.tail(""), a.tail("?status=failed&tenant_id=acme"), a.tail("?q=vip:true&topic=good")
 	for _, s := range []*tail{all, own, failed, vip} {
-		if s.resp.StatusCode != 200 || s.resp.Header.Get("Content-Type") != "text/event-stream" || s.resp.Header.Get("Cache-Control") != "no-store" {
+		if s.resp.StatusCode != 200 || s.resp.Header.Get("Content-Type") != "text/event-stream" ||
+			s.resp.Header.Get("Cache-Control") != "no-store" {
 			t.Fatalf("%d %v", s.resp.StatusCode, s.resp.Header)
 		}
 	}
@@ -227,7 +229,8 @@ func TestEventsStreamRefused(t *testing.T) {
 	a.tenant("acme")
 	// Of a database with many more transactions.
 	ahead := base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(time.Now().UnixMilli(), 36) + ":zzzzzzzz:"))
-	for query, status := range map[string]int{"?status=nonsense": 422, "?after=nonsense": 422, "?tenant_id=nobody": 404, "?nothing=1": 400, "?after=" + ahead: 410,
+	for query, status := range map[string]int{"?status=nonsense": 422, "?after=nonsense": 422, "?tenant_id=nobody": 404, "?nothing=1": 400,
+		"?after=" + ahead:    410,
 		"?order_by=nonsense": 422} {
 		if out := a.want(status, "GET", "/events/stream"+query, nil, "Accept", "text/event-stream"); out.str("message") == "" {
 			t.Errorf("%s: %s", query, out.raw)
@@ -268,7 +271,8 @@ func TestEventsStreamLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(ctx)
-	if _, err := tx.Exec(ctx, `insert into events (id, tenant_key, caller_id, topic, retry, data) select $1, key, 'late', 't', true, '{}' from tenants where id = 'acme'`, migrations.LowestID(time.Now().Add(-3*time.Second))); err != nil {
+	if _, err := tx.Exec(ctx,
+		`insert into events (id, tenant_key, caller_id, topic, retry, data) select $1, key, 'late', 't', true, '{}' from tenants where id = 'acme'`, migrations.LowestID(time.Now().Add(-3*time.Second))); err != nil {
 		t.Fatal(err)
 	}
 	one, other := a.tail(""), a.tail("?topic=t,good")
@@ -312,8 +316,9 @@ func TestNewEvents(t *testing.T) {
 		a.want(202, "POST", "/publish", fmt.Sprintf(`{"tenant_id":"acme","topic":"a","data":{"n":%d}}`, i))
 	}
 	a.want(202, "POST", "/publish", `{"tenant_id":"globex","topic":"b","data":{"n":1}}`)
-	for query, want := range map[string]string{cursor: "4", cursor + "&tenant_id=acme": "3", cursor + "&topic=b": "1", cursor + "&q=n:1": "2", cursor + "&tenant_id=acme&q=n:>=1": "2",
-		"after=old&tenant_id=acme": "3", cursor + "&status=failed": "0"} {
+	for query, want := range map[string]string{cursor: "4", cursor + "&tenant_id=acme": "3", cursor + "&topic=b": "1", cursor + "&q=n:1": "2",
+		cursor + "&tenant_id=acme&q=n:>=1": "2",
+		"after=old&tenant_id=acme":         "3", cursor + "&status=failed": "0"} {
 		if n := count(query); n != want {
 			t.Errorf("%s: %s, want %s", query, n, want)
 		}

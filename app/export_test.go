@@ -60,7 +60,8 @@ func TestExports(t *testing.T) {
 			t.Errorf("%s: a line is %v, in the list it is %v", list, first, listed)
 		}
 		out := a.want(200, "GET", "/"+list+"/export?format=csv&dir=asc&tenant_id=acme&limit=777", nil)
-		if ct, cd := out.header.Get("Content-Type"), out.header.Get("Content-Disposition"); !strings.HasPrefix(ct, "text/csv") || !strings.HasPrefix(cd, `attachment; filename="`+list+`-2`) ||
+		if ct, cd := out.header.Get("Content-Type"), out.header.Get("Content-Disposition"); !strings.HasPrefix(ct, "text/csv") ||
+			!strings.HasPrefix(cd, `attachment; filename="`+list+`-2`) ||
 			out.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s %s", ct, cd)
 		}
@@ -73,13 +74,15 @@ func TestExports(t *testing.T) {
 			cells[name] = rows[1][i]
 		}
 		harmless := map[string]string{"events": "'=topic", "deliveries": "'@reason", "attempts": "'-1+1"}[list]
-		if !slices.Contains(rows[1], harmless) || cells["tenant_id"] != "acme" || list == "events" && (!strings.HasPrefix(cells["data"], `{"n":1,"text":"xx`) || cells["delivered"] != "1" || cells["failed"] != "0") {
+		if !slices.Contains(rows[1], harmless) || cells["tenant_id"] != "acme" || list == "events" && (!strings.HasPrefix(cells["data"],
+			`{"n":1,"text":"xx`) || cells["delivered"] != "1" || cells["failed"] != "0") {
 			t.Errorf("%s: %q", list, rows[1])
 		}
 		if out := a.want(200, "GET", "/"+list+"/export?destination_id=nothing&format=csv", nil); strings.Count(out.raw, "\r\n") != 1 {
 			t.Errorf("%s: nothing is %q", list, out.raw)
 		}
-		for query, field := range map[string]string{"format=xls": "format", "since=x": "since", "limit=0": "limit", "status=x": "status", "next=x": "next"} {
+		for query, field := range map[string]string{"format=xls": "format", "since=x": "since", "limit=0": "limit", "status=x": "status",
+			"next=x": "next"} {
 			if out := a.do("GET", "/"+list+"/export?"+query, nil); out.status < 400 || out.status > 422 || out.str("fields", field) == "" {
 				t.Errorf("%s: %d %s", query, out.status, out.raw)
 			}
@@ -137,7 +140,8 @@ func TestExportBreaksOff(t *testing.T) {
 		last = scan.Text()
 		n++
 	}
-	if !errors.Is(scan.Err(), io.ErrUnexpectedEOF) || n >= 4000 || !strings.Contains(last, `{"error":{`) || !strings.Contains(last, "The server is stopping") || !strings.Contains(last, "request_id") {
+	if !errors.Is(scan.Err(), io.ErrUnexpectedEOF) || n >= 4000 || !strings.Contains(last, `{"error":{`) || !strings.Contains(last,
+		"The server is stopping") || !strings.Contains(last, "request_id") {
 		t.Errorf("%d lines, %v, the last: %.300s", n, scan.Err(), last)
 	}
 	rows := csv.NewReader(cells.Body)

@@ -39,8 +39,10 @@ func TestFind(t *testing.T) {
 	}
 	a.want(200, "PUT", "/tenants/globex", `{"metadata":{"owner":"Ann_Example 100%"}}`)
 	a.want(200, "PATCH", "/tenants/globex/settings", `{"name":"Globex Corporation"}`)
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"legacy","name":"Legacy CRM","type":"webhook","topics":["order.*"],"config":{"url":"https://crm.example.com/hooks/t0psecret?key=hidden"}}`)
-	a.want(201, "POST", "/tenants/globex/destinations", `{"id":"other","name":"Other CRM","type":"webhook","topics":["invoice.paid"],"config":{"url":"https://other.example.org/"}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"legacy","name":"Legacy CRM","type":"webhook","topics":["order.*"],"config":{"url":"https://crm.example.com/hooks/t0psecret?key=hidden"}}`)
+	a.want(201, "POST", "/tenants/globex/destinations",
+		`{"id":"other","name":"Other CRM","type":"webhook","topics":["invoice.paid"],"config":{"url":"https://other.example.org/"}}`)
 	for i := range 7 {
 		a.want(201, "POST", "/tenants/globex/destinations", fmt.Sprintf(`{"id":"many-%d","type":"echo","topics":"*"}`, i))
 	}
@@ -82,10 +84,12 @@ func TestFind(t *testing.T) {
 	token.want(404, "GET", "/find?q=crm&tenant_id=globex", nil)
 
 	v, portal := a.visitor(), a.portal("acme")
-	if p := v.send("GET", "/find/names?q=crm", nil); p.status != 200 || !strings.Contains(p.Text(), `"other"`) || p.header.Get("Content-Type") != "application/json" {
+	if p := v.send("GET", "/find/names?q=crm", nil); p.status != 200 || !strings.Contains(p.Text(), `"other"`) ||
+		p.header.Get("Content-Type") != "application/json" {
 		t.Errorf("%d %s", p.status, p.Text())
 	}
-	if p := portal.send("GET", "/t/acme/find/names?q=crm", nil); p.status != 200 || strings.Contains(p.Text(), `"other"`) || !strings.Contains(p.Text(), `"legacy"`) {
+	if p := portal.send("GET", "/t/acme/find/names?q=crm", nil); p.status != 200 || strings.Contains(p.Text(), `"other"`) ||
+		!strings.Contains(p.Text(), `"legacy"`) {
 		t.Errorf("%d %s", p.status, p.Text())
 	}
 	if p := portal.send("GET", "/find/names?q=crm", nil); p.status != 403 {
@@ -101,11 +105,13 @@ func TestFindByID(t *testing.T) {
 	a.tenant("globex")
 	ids := everyID(a)
 	token := a.as(a.want(200, "GET", "/tenants/globex/token", nil).str("token"))
-	for name, kind := range map[string]string{"{event}": "event", "{destination}": "destination", "{delivery}": "delivery", "{attempt}": "attempt", "{retry}": "retry", "{rule}": "alert_rule",
+	for name, kind := range map[string]string{"{event}": "event", "{destination}": "destination", "{delivery}": "delivery",
+		"{attempt}": "attempt", "{retry}": "retry", "{rule}": "alert_rule",
 		"{channel}": "channel", "{notification}": "notification", "{entry}": "audit_entry"} {
 		id := ids[name]
 		_, all := foundBy(t, a.want(200, "GET", "/find?q="+id, nil))
-		if len(all.Groups) == 0 || all.Groups[0].Group != "ids" || len(all.Groups[0].Items) != 1 || all.Groups[0].Items[0].Kind != kind || all.Groups[0].Items[0].ID != id || all.Groups[0].Items[0].Title == "" {
+		if len(all.Groups) == 0 || all.Groups[0].Group != "ids" || len(all.Groups[0].Items) != 1 || all.Groups[0].Items[0].Kind != kind ||
+			all.Groups[0].Items[0].ID != id || all.Groups[0].Items[0].Title == "" {
 			t.Errorf("%s %s: %+v", name, id, all)
 			continue
 		}

@@ -37,7 +37,8 @@ func TestManyDeliveries(t *testing.T) {
 	if got, want := out.results(), held+" done, nothing refused 404, "+theirs+" refused 404, "+second+" done, nothing refused 404"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if out.str("done") != "2" || out.str("refused") != "3" || out.str("results", "0", "status") != "cancelled" || out.str("results", "0", "event_id") != "e1" || out.str("results", "0", "destination_id") != "inbox" {
+	if out.str("done") != "2" || out.str("refused") != "3" || out.str("results", "0", "status") != "cancelled" || out.str("results", "0",
+		"event_id") != "e1" || out.str("results", "0", "destination_id") != "inbox" {
 		t.Errorf("%s", out.raw)
 	}
 	a.entry("delivery.cancel", held)
@@ -72,7 +73,8 @@ func TestManyDeliveries(t *testing.T) {
 	for i := range many {
 		many[i] = fmt.Sprintf(`"dlv_%d"`, i)
 	}
-	for body, field := range map[string]string{`{}`: "delivery_ids", `{"delivery_ids":[""]}`: "delivery_ids[0]", `{"delivery_ids":[` + strings.Join(many, ",") + `]}`: "delivery_ids"} {
+	for body, field := range map[string]string{`{}`: "delivery_ids", `{"delivery_ids":[""]}`: "delivery_ids[0]", `{"delivery_ids":[` +
+		strings.Join(many, ",") + `]}`: "delivery_ids"} {
 		for _, path := range []string{"/deliveries/cancel", "/deliveries/retry"} {
 			if out := a.want(422, "POST", path, body); out.str("fields", field) == "" {
 				t.Errorf("%s: %s", path, out.raw)
@@ -107,11 +109,13 @@ func TestManyDestinations(t *testing.T) {
 		t.Errorf("%d entries about 2 destinations", n)
 	}
 	a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"e1","data":{}}`)
-	if got := a.want(200, "POST", "/destinations/enable", `{"tenant_id":"acme","destination_ids":["inbox","two"],"backlog":"deliver"}`).results(); got != "inbox done, two done" {
+	if got := a.want(200, "POST", "/destinations/enable",
+		`{"tenant_id":"acme","destination_ids":["inbox","two"],"backlog":"deliver"}`).results(); got != "inbox done, two done" {
 		t.Errorf("%s", got)
 	}
 	a.eventually("/events/e1?tenant_id=acme", func(o answer) bool { return o.str("deliveries", "delivered") == "2" })
-	for body, field := range map[string]string{`{"destination_ids":["inbox"]}`: "tenant_id", `{"tenant_id":"acme"}`: "destination_ids", `{"tenant_id":"acme","destination_ids":["inbox"],"backlog":"x"}`: "backlog"} {
+	for body, field := range map[string]string{`{"destination_ids":["inbox"]}`: "tenant_id", `{"tenant_id":"acme"}`: "destination_ids",
+		`{"tenant_id":"acme","destination_ids":["inbox"],"backlog":"x"}`: "backlog"} {
 		if out := a.want(422, "POST", "/destinations/enable", body); out.str("fields", field) == "" {
 			t.Errorf("%s: %s", body, out.raw)
 		}

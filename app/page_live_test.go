@@ -14,7 +14,8 @@ func TestPagesLive(t *testing.T) {
 	a.tenant("acme")
 	a.tenant("globex")
 	v, portal := a.visitor(), a.portal("acme")
-	all, own, ours := a.tailAt(v.client, "/events/live"), a.tailAt(portal.client, "/t/acme/events/live?range=1h&sort=x"), a.tailAt(v.client, "/t/acme/events/live?topic=x&tenant_id=globex")
+	all, own, ours := a.tailAt(v.client, "/events/live"), a.tailAt(portal.client, "/t/acme/events/live?range=1h&sort=x"), a.tailAt(v.client,
+		"/t/acme/events/live?topic=x&tenant_id=globex")
 	for _, s := range []*tail{all, own, ours} {
 		if s.resp.StatusCode != 200 || s.resp.Header.Get("Content-Type") != "text/event-stream" {
 			t.Fatalf("%d %v", s.resp.StatusCode, s.resp.Header)

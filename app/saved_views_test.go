@@ -25,7 +25,8 @@ func TestSavedViews(t *testing.T) {
 	a.tenant("globex")
 	token := a.as(a.want(200, "GET", "/tenants/acme/token", nil).str("token"))
 	b := a.want(201, "POST", "/views", `{"tenant_id":"acme","name":" B ","query":"?topic=b&status=&range=24h"}`)
-	if b.str("query") != "range=24h&topic=b" || b.str("name") != "B" || b.str("tenant_id") != "acme" || b.str("position") != "1" || b.str("owner") != "" || b.header.Get("Location") != "/api/v1/views/"+b.str("id") {
+	if b.str("query") != "range=24h&topic=b" || b.str("name") != "B" || b.str("tenant_id") != "acme" || b.str("position") != "1" ||
+		b.str("owner") != "" || b.header.Get("Location") != "/api/v1/views/"+b.str("id") {
 		t.Errorf("%s %v", b.raw, b.header)
 	}
 	c := token.want(201, "POST", "/views", `{"name":"C","query":"q=n:>=2"}`)
@@ -114,7 +115,8 @@ func TestSavedViewsOfUsers(t *testing.T) {
 	if err != nil || len(list) != 2 || list[0].Name != "Shared" || list[1].Name != name {
 		t.Errorf("%+v %v", list, err)
 	}
-	if v, err = a.Store.ChangeView(ctx, models.AllTenants(), u.ID, v.ID(), models.SavedViewInput{Mine: &shared}); err != nil || v.Owner != "" || v.Position != 2 {
+	if v, err = a.Store.ChangeView(ctx, models.AllTenants(), u.ID, v.ID(), models.SavedViewInput{Mine: &shared}); err != nil ||
+		v.Owner != "" || v.Position != 2 {
 		t.Errorf("%+v %v", v, err)
 	}
 	if names := a.want(200, "GET", "/views", nil).names(); names != "Shared Ann's" {

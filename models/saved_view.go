@@ -60,7 +60,8 @@ const viewSelect = `select v.id, coalesce(v.tenant_key, 0), coalesce(t.id, ''), 
 
 func scanView(row pgx.CollectableRow) (*SavedView, error) {
 	v := &SavedView{}
-	err := row.Scan(&v.Key, &v.TenantKey, &v.TenantID, &v.UserID, &v.Owner, &v.List, &v.Name, &v.Query, &v.Position, &v.CreatedBy, &v.CreatedAt, &v.UpdatedAt)
+	err := row.Scan(&v.Key, &v.TenantKey, &v.TenantID, &v.UserID, &v.Owner, &v.List, &v.Name, &v.Query, &v.Position, &v.CreatedBy,
+		&v.CreatedAt, &v.UpdatedAt)
 	return v, err
 }
 
@@ -175,14 +176,16 @@ func (s *Store) SaveView(ctx context.Context, scope Scope, user uuid.UUID, actor
 		if err := room(beside, v); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `insert into saved_views (id, tenant_key, user_id, list, name, query, position, created_by) values ($1, $2, $3, $4, $5, $6, 0, $7)`,
+		if _, err := tx.Exec(ctx,
+			`insert into saved_views (id, tenant_key, user_id, list, name, query, position, created_by) values ($1, $2, $3, $4, $5, $6, 0, $7)`,
 			v.Key, keyOrNil(v.TenantKey), idOrNil(v.UserID), v.List, v.Name, v.Query, text(v.CreatedBy)); err != nil {
 			return err
 		}
 		if v.Position, err = placeView(ctx, tx, beside, v, in.Position); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: v.auditScope(), Action: "view.create", Object: v.ID(), Changes: (*snapshot)(nil).changes(v.snapshot())})
+		return tx.Audit(ctx, AuditEntry{Scope: v.auditScope(), Action: "view.create", Object: v.ID(),
+			Changes: (*snapshot)(nil).changes(v.snapshot())})
 	})
 	if err != nil {
 		return nil, err
@@ -210,7 +213,8 @@ func (s *Store) ChangeView(ctx context.Context, scope Scope, user uuid.UUID, id 
 				return err
 			}
 		}
-		if _, err := tx.Exec(ctx, "update saved_views set user_id = $2, name = $3, query = $4, updated_at = now() where id = $1", v.Key, idOrNil(v.UserID), v.Name, v.Query); err != nil {
+		if _, err := tx.Exec(ctx, "update saved_views set user_id = $2, name = $3, query = $4, updated_at = now() where id = $1", v.Key,
+			idOrNil(v.UserID), v.Name, v.Query); err != nil {
 			return err
 		}
 		if in.Position != nil || owner != v.UserID {
@@ -250,7 +254,8 @@ func lockViews(ctx context.Context, tx *Tx, v *SavedView) ([]uuid.UUID, error) {
 	if _, err := tx.Exec(ctx, "lock table saved_views in share row exclusive mode"); err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(ctx, `select id from saved_views where tenant_key is not distinct from $1 and user_id is not distinct from $2 and list = $3 and id <> $4 order by position, id`,
+	rows, err := tx.Query(ctx,
+		`select id from saved_views where tenant_key is not distinct from $1 and user_id is not distinct from $2 and list = $3 and id <> $4 order by position, id`,
 		keyOrNil(v.TenantKey), idOrNil(v.UserID), v.List, v.Key)
 	if err != nil {
 		return nil, err
@@ -263,7 +268,8 @@ func room(beside []uuid.UUID, v *SavedView) error {
 	if len(beside) < maxViews {
 		return nil
 	}
-	return conflict("There are %d %s views, which is the limit. Delete one.", maxViews, map[bool]string{true: "shared", false: "of your own"}[v.UserID == uuid.Nil])
+	return conflict("There are %d %s views, which is the limit. Delete one.", maxViews, map[bool]string{true: "shared",
+		false: "of your own"}[v.UserID == uuid.Nil])
 }
 
 // placeView gives a view its place among those beside it: position, or the last one for nil.
@@ -273,7 +279,8 @@ func placeView(ctx context.Context, tx *Tx, beside []uuid.UUID, v *SavedView, po
 		place = min(*position, place)
 	}
 	order := slices.Insert(slices.Clone(beside), place-1, v.Key)
-	_, err := tx.Exec(ctx, "update saved_views v set position = o.n from unnest($1::uuid[]) with ordinality o (id, n) where v.id = o.id and v.position <> o.n", order)
+	_, err := tx.Exec(ctx,
+		"update saved_views v set position = o.n from unnest($1::uuid[]) with ordinality o (id, n) where v.id = o.id and v.position <> o.n", order)
 	return place, err
 }
 

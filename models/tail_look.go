@@ -73,7 +73,8 @@ func (s *Store) tailLook(ctx context.Context, span tailSpan) (*tailSeen, error) 
 	b.Queue("select id, 0::bigint, tenant_key, v from ("+inner+") x where "+span.since.after(q, "v"), q.args...).Query(take)
 
 	q = newQuery()
-	inner = "select event_id, destination_key, tenant_key, xmin::text::bigint v from deliveries order by event_id desc, destination_key desc" + q.limit(span.deliveries)
+	inner = "select event_id, destination_key, tenant_key, xmin::text::bigint v from deliveries order by event_id desc, destination_key desc" +
+		q.limit(span.deliveries)
 	span.scope.where(q, "tenant_key")
 	q.conds = append(q.conds, span.since.after(q, "v"))
 	b.Queue("select event_id, destination_key, tenant_key, v from ("+inner+") x"+q.sql(), q.args...).Query(take)

@@ -89,10 +89,11 @@ func (m *eventMatch) queue(b *pgx.Batch, among []uuid.UUID, take func([]uuid.UUI
 // search looks among the payloads of some events.
 func (m *eventMatch) search(ctx context.Context, among []uuid.UUID) ([]uuid.UUID, error) {
 	first, last := ends(among)
-	w := &searching{s: m.s, scope: m.scope, what: m.what, k: &keyset{limit: math.MaxInt32}, hi: minUUID(m.hi, next(last)), conditions: func(q *query) {
-		q.and("e.id = any(?)", among)
-		m.eq.conditions(q, m.scope, m.keys)
-	}}
+	w := &searching{s: m.s, scope: m.scope, what: m.what, k: &keyset{limit: math.MaxInt32}, hi: minUUID(m.hi, next(last)),
+		conditions: func(q *query) {
+			q.and("e.id = any(?)", among)
+			m.eq.conditions(q, m.scope, m.keys)
+		}}
 	if err := w.look(ctx, maxUUID(first, m.lo)); err != nil {
 		return nil, err
 	}
@@ -248,7 +249,8 @@ func (s *Store) tailStart(ctx context.Context, scope Scope, after string) (m mom
 }
 
 func aheadOfTail() *Error {
-	return &Error{Kind: KindPast, Message: "This cursor is of another database, or of this one before it was restored. List the events again, and begin with after=now."}
+	return &Error{Kind: KindPast,
+		Message: "This cursor is of another database, or of this one before it was restored. List the events again, and begin with after=now."}
 }
 
 // sees are the rows of a look that a scope sees, by their events; fresh tells of each whether the event itself is new.

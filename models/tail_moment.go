@@ -59,7 +59,8 @@ func (m moment) cursor() string {
 	for i, x := range m.open {
 		open[i] = strconv.FormatInt(x, 36)
 	}
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(m.at.UnixMilli(), 36) + ":" + strconv.FormatInt(m.xmax, 36) + ":" + strings.Join(open, ",")))
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(m.at.UnixMilli(), 36) + ":" + strconv.FormatInt(m.xmax, 36) + ":" +
+		strings.Join(open, ",")))
 }
 
 // parseMoment reads a cursor.
@@ -103,7 +104,8 @@ func (m moment) after(q *query, version string) string {
 	for i, x := range m.open {
 		open[i] = x % wrap
 	}
-	return q.bind(fmt.Sprintf("((%s - ?::bigint + %d) %% %d >= %d or %s = any(?::bigint[]))", version, wrap+wrap/2, int64(wrap), wrap/2, version), m.xmax%wrap, open)
+	return q.bind(fmt.Sprintf("((%s - ?::bigint + %d) %% %d >= %d or %s = any(?::bigint[]))", version, wrap+wrap/2, int64(wrap), wrap/2,
+		version), m.xmax%wrap, open)
 }
 
 // ahead reports whether the moment cannot be of this database, or not of its present history: it was restored since.

@@ -269,16 +269,6 @@ func (b *binder) collect(t reflect.Type, prefix []int) {
 	}
 }
 
-// set reads the values of a parameter of the query into a request.
-func (b *binder) set(req any, name string, values []string) error {
-	for _, f := range b.Fields {
-		if f.Kind == "query" && f.Name == name {
-			return SetParam(reflect.ValueOf(req).Elem().FieldByIndex(f.Index), values)
-		}
-	}
-	return nil
-}
-
 func (b *binder) fill(c *fiber.Ctx, req any, strict bool) error {
 	v := reflect.ValueOf(req).Elem()
 	params, err := b.query(c)

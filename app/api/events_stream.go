@@ -92,7 +92,8 @@ func (a *API) streamEvents(c *fiber.Ctx) error {
 func (a *API) SendTail(ctx context.Context, c *fiber.Ctx, call *Call, req *StreamEventsRequest, still func() bool) error {
 	c.Set(fiber.HeaderVary, "Accept")
 	if !strings.Contains(c.Get(fiber.HeaderAccept), mediaEvents) {
-		return &models.Error{Kind: models.KindUnreadable, Message: "This is a stream without an end. Ask for it with the header Accept: " + mediaEvents + ", or count what is new with GET /events/new."}
+		return &models.Error{Kind: models.KindUnreadable, Message: "This is a stream without an end. Ask for it with the header Accept: " +
+			mediaEvents + ", or count what is new with GET /events/new."}
 	}
 	scope, err := a.Store.Of(ctx, call.Scope(), req.Tenants...)
 	if err != nil {

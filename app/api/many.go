@@ -156,7 +156,8 @@ func (a *API) chosen(ctx context.Context, c *Call, req *ManyDeliveriesRequest, a
 		add(id, d, err)
 	}
 	for _, id := range req.Body.Events {
-		page, err := a.Store.Deliveries(ctx, scope, models.DeliveryQuery{EventIDs: []string{id}, Statuses: applies, Page: models.PageQuery{Limit: models.MaxLimit}})
+		page, err := a.Store.Deliveries(ctx, scope, models.DeliveryQuery{EventIDs: []string{id}, Statuses: applies,
+			Page: models.PageQuery{Limit: models.MaxLimit}})
 		if err != nil && !models.IsKind(err, models.KindNotFound) {
 			return nil, err
 		}
@@ -169,13 +170,16 @@ func (a *API) chosen(ctx context.Context, c *Call, req *ManyDeliveriesRequest, a
 		}
 	}
 	if len(out) > maxMany {
-		return nil, models.Invalid("event_ids", fmt.Sprintf("have %d deliveries to which this applies; at most %d are acted on at once: choose fewer, or start a bulk retry", len(out), maxMany))
+		return nil, models.Invalid("event_ids",
+			fmt.Sprintf("have %d deliveries to which this applies; at most %d are acted on at once: choose fewer, or start a bulk retry", len(out),
+				maxMany))
 	}
 	return out, nil
 }
 
 // actOnDeliveries does something with each delivery. act says whether it changed anything.
-func (a *API) actOnDeliveries(ctx context.Context, c *Call, req *ManyDeliveriesRequest, applies []string, act func(*models.Delivery) (after string, changed bool, err error)) (*Reply, error) {
+func (a *API) actOnDeliveries(ctx context.Context, c *Call, req *ManyDeliveriesRequest, applies []string,
+	act func(*models.Delivery) (after string, changed bool, err error)) (*Reply, error) {
 	list, err := a.chosen(ctx, c, req, applies)
 	if err != nil {
 		return nil, err
@@ -187,7 +191,8 @@ func (a *API) actOnDeliveries(ctx context.Context, c *Call, req *ManyDeliveriesR
 			out.add(ManyResultJSON{ID: o.id, Result: manyUnchanged}, o.err)
 			continue
 		}
-		r := ManyResultJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Result: manyUnchanged, Status: d.Status}
+		r := ManyResultJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Result: manyUnchanged,
+			Status: d.Status}
 		after, changed, err := act(d)
 		if err != nil && out.broken(err) {
 			return nil, err
@@ -205,21 +210,23 @@ func (a *API) actOnDeliveries(ctx context.Context, c *Call, req *ManyDeliveriesR
 
 // CancelDeliveries calls deliveries off.
 func (a *API) CancelDeliveries(ctx context.Context, c *Call, req *ManyDeliveriesRequest) (*Reply, error) {
-	return a.actOnDeliveries(ctx, c, req, []string{models.StatusPending, models.StatusRetrying, models.StatusHeld}, func(d *models.Delivery) (string, bool, error) {
-		if d.Status == models.StatusCancelled {
-			return d.Status, false, nil
-		}
-		after, err := a.Store.CancelDelivery(ctx, c.Scope(), d.ID(), c.Actor.Name)
-		if err != nil {
-			return "", false, err
-		}
-		return after.Status, true, nil
-	})
+	return a.actOnDeliveries(ctx, c, req, []string{models.StatusPending, models.StatusRetrying, models.StatusHeld},
+		func(d *models.Delivery) (string, bool, error) {
+			if d.Status == models.StatusCancelled {
+				return d.Status, false, nil
+			}
+			after, err := a.Store.CancelDelivery(ctx, c.Scope(), d.ID(), c.Actor.Name)
+			if err != nil {
+				return "", false, err
+			}
+			return after.Status, true, nil
+		})
 }
 
 // RetryDeliveries queues one attempt now for each delivery.
 func (a *API) RetryDeliveries(ctx context.Context, c *Call, req *ManyDeliveriesRequest) (*Reply, error) {
-	return a.actOnDeliveries(ctx, c, req, []string{models.StatusFailed, models.StatusRetrying}, func(d *models.Delivery) (string, bool, error) {
+	return a.actOnDeliveries(ctx, c, req, []string{models.StatusFailed, models.StatusRetrying}, func(d *models.Delivery) (string, bool,
+		error) {
 		if d.Status == models.StatusPending || d.Status == models.StatusDelivering {
 			return d.Status, false, nil
 		}
@@ -232,7 +239,8 @@ func (a *API) RetryDeliveries(ctx context.Context, c *Call, req *ManyDeliveriesR
 }
 
 // actOnDestinations does something with each destination. act says whether it changed anything.
-func (a *API) actOnDestinations(ctx context.Context, c *Call, req *ManyDestinationsRequest, act func(tenant *models.Tenant, d *models.Destination) (changed bool, err error), after string) (*Reply, error) {
+func (a *API) actOnDestinations(ctx context.Context, c *Call, req *ManyDestinationsRequest, act func(tenant *models.Tenant,
+	d *models.Destination) (changed bool, err error), after string) (*Reply, error) {
 	if err := checkMany(map[string]*[]string{"destination_ids": &req.Body.Destinations}); err != nil {
 		return nil, err
 	}

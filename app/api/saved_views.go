@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +33,8 @@ type viewCountJSON struct {
 }
 
 func savedViewToJSON(v *models.SavedView) savedViewJSON {
-	j := savedViewJSON{ID: v.ID(), List: v.List, Name: v.Name, Query: v.Query, Position: v.Position, CreatedBy: v.CreatedBy, CreatedAt: v.CreatedAt.UTC(), UpdatedAt: v.UpdatedAt.UTC()}
+	j := savedViewJSON{ID: v.ID(), List: v.List, Name: v.Name, Query: v.Query, Position: v.Position, CreatedBy: v.CreatedBy,
+		CreatedAt: v.CreatedAt.UTC(), UpdatedAt: v.UpdatedAt.UTC()}
 	if v.TenantID != "" {
 		j.TenantID = &v.TenantID
 	}
@@ -57,6 +59,16 @@ type savedQuery struct {
 var viewRanges = map[string]time.Duration{"1h": time.Hour, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour, "30d": 30 * 24 * time.Hour}
 
 var savedQueryBinder = BinderOf[savedQuery]()
+
+// set reads the values of a parameter of the query into a request.
+func (b *binder) set(req any, name string, values []string) error {
+	for _, f := range b.Fields {
+		if f.Kind == "query" && f.Name == name {
+			return SetParam(reflect.ValueOf(req).Elem().FieldByIndex(f.Index), values)
+		}
+	}
+	return nil
+}
 
 // readSavedQuery reads the query of a view. canonical is the same query in one order, without what says nothing.
 func readSavedQuery(raw string) (q savedQuery, canonical string, err error) {
@@ -167,8 +179,8 @@ func (a *API) countView(ctx context.Context, scope models.Scope, v *models.Saved
 	if err == nil {
 		n, err = a.Store.CountEvents(ctx, scope, eq)
 	}
-	if err != nil && (Refusal(err) != nil || models.IsKind(err, models.KindNotFound)) {
-		return nil, nil
+	if Refusal(err) != nil || models.IsKind(err, models.KindNotFound) {
+		err = nil
 	}
 	return n, err
 }
@@ -190,7 +202,8 @@ func (a *API) SaveView(ctx context.Context, c *Call, req *SaveViewRequest) (*Rep
 	if err != nil {
 		return nil, err
 	}
-	in := models.SavedViewInput{Name: req.Body.Name, List: req.Body.List, Mine: req.Body.Mine, Position: req.Body.Position, Query: req.Body.Query}
+	in := models.SavedViewInput{Name: req.Body.Name, List: req.Body.List, Mine: req.Body.Mine, Position: req.Body.Position,
+		Query: req.Body.Query}
 	if in.Query, err = a.checkedQuery(ctx, scope, in.Query); err != nil {
 		return nil, err
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 // exportPage sends what a page with a list shows, and all pages after it, as a file.
-func exportPage[Req any](a *Pages, send func(ctx context.Context, c *fiber.Ctx, call *api.Call, req *Req, still func() bool) error) pageHandler {
+func exportPage[Req any](a *Pages, send func(ctx context.Context, c *fiber.Ctx, call *api.Call, req *Req,
+	still func() bool) error) pageHandler {
 	return func(ctx context.Context, p *pageCtx) error {
 		q := p.listQuery()
 		q.Del("limit") // the page's own
