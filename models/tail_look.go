@@ -45,6 +45,7 @@ type tailSpan struct {
 type tailSeen struct {
 	now  moment
 	rows []changedRow
+	full bool // there may be more new events than it reads
 }
 
 // tailLook reads what was written after a moment: events, and deliveries that have changed. Everything is read as of one
@@ -89,6 +90,13 @@ func (s *Store) tailLook(ctx context.Context, span tailSpan) (*tailSeen, error) 
 	}
 	b.Queue("commit")
 	err := s.Pool.SendBatch(ctx, b).Close()
+	n := 0
+	for _, r := range out.rows {
+		if r.destination == 0 {
+			n++
+		}
+	}
+	out.full = n >= span.events
 	return out, err
 }
 

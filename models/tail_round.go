@@ -22,12 +22,13 @@ type tailRound struct {
 }
 
 func (t *Tail) lookFor(ctx context.Context) error {
-	rows, now, isWide, err := t.rows(ctx)
+	rows, seen, isWide, err := t.rows(ctx)
 	if err != nil {
 		return err
 	}
+	now := seen.now
 	// Whoever is counted in here began to read before: what is committed later is in the next look.
-	rounds := t.rounds(rows)
+	rounds := t.rounds(rows, seen.full)
 	if t.known {
 		if err := t.match(ctx, rounds); err != nil {
 			return err
@@ -50,19 +51,18 @@ func (t *Tail) lookFor(ctx context.Context) error {
 
 // rows reads what has come since the last look. From time to time it looks further back, for what was committed late and for
 // deliveries of older events.
-func (t *Tail) rows(ctx context.Context) (rows []changedRow, now moment, isWide bool, err error) {
+func (t *Tail) rows(ctx context.Context) (rows []changedRow, seen *tailSeen, isWide bool, err error) {
 	if !t.known {
-		now, err = t.s.now(ctx)
-		return nil, now, false, err
+		now, err := t.s.now(ctx)
+		return nil, &tailSeen{now: now}, false, err
 	}
 	span := tailSpan{since: t.last, late: tailLate, events: usualEvents, deliveries: usualDeliveries, scope: AllTenants(),
 		tracked: t.tracked()}
 	if isWide = time.Since(t.widened) >= wideEvery; isWide {
 		span.since, span.late, span.events, span.deliveries = t.wide, tailLatest, wideEvents, wideDeliveries
 	}
-	seen, err := t.s.tailLook(ctx, span)
-	if err != nil {
-		return nil, now, isWide, err
+	if seen, err = t.s.tailLook(ctx, span); err != nil {
+		return nil, nil, isWide, err
 	}
 	had := map[rowVersion]struct{}{}
 	for _, r := range seen.rows {
@@ -72,7 +72,7 @@ func (t *Tail) rows(ctx context.Context) (rows []changedRow, now moment, isWide 
 			rows = append(rows, r)
 		}
 	}
-	return rows, seen.now, isWide, nil
+	return rows, seen, isWide, nil
 }
 
 func (t *Tail) tracked() []uuid.UUID {
@@ -87,8 +87,8 @@ func (t *Tail) tracked() []uuid.UUID {
 	return slices.Collect(maps.Keys(all))
 }
 
-// rounds says what of the rows concerns whom.
-func (t *Tail) rounds(rows []changedRow) []*tailRound {
+// rounds says what of the rows concerns whom; full that there are more.
+func (t *Tail) rounds(rows []changedRow, full bool) []*tailRound {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	type share struct {
@@ -106,7 +106,7 @@ func (t *Tail) rounds(rows []changedRow) []*tailRound {
 				byKey[scope.key] = got
 			}
 		}
-		r := &tailRound{tailGroup: g, ids: got.ids, fresh: got.fresh, readers: slices.Collect(maps.Keys(g.readers))}
+		r := &tailRound{tailGroup: g, ids: got.ids, fresh: got.fresh, readers: slices.Collect(maps.Keys(g.readers)), reload: full}
 		if len(r.ids) > tailAmong {
 			r.ids, r.reload = r.ids[len(r.ids)-tailAmong:], true
 		}

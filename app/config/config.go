@@ -572,7 +572,7 @@ func (c *Config) BasePath() string {
 
 // OwnPaths are the first parts of this server's own addresses. A base path that begins with one of them could not be told
 // from it.
-var OwnPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "healthz", "login", "logout", "metrics", "openapi.json", "p",
+var OwnPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "events", "find", "healthz", "login", "logout", "metrics", "openapi.json", "p",
 	"preferences", "readyz", "setup", "static", "t", "tenants", "unsubscribe"}
 
 // FirstPart is the first part of a path: "t" of "/t/acme".
