@@ -252,7 +252,8 @@ func TestWhoMayCall(t *testing.T) {
 	retry := a.want(202, "POST", "/retries", `{"tenant_id":"other","filter":{"status":["delivered"]}}`).str("id")
 	ids := map[string]string{":tenant": "other", ":retry": retry, ":destination": "inbox", ":event": "theirs",
 		":delivery": res.str("deliveries", "0", "id"),
-		":attempt":  at.str("models", "0", "id"), ":type": "echo", ":topic": "t", ":key": "00000000-0000-0000-0000-000000000000"}
+		":attempt": at.str("models", "0",
+			"id"), ":type": "echo", ":topic": "t", ":key": "00000000-0000-0000-0000-000000000000", ":view": a.want(201, "POST", "/views", `{"tenant_id":"other","name":"All"}`).str("id")}
 	for _, r := range a.APIRoutes() {
 		if !strings.Contains(r.Path, ":") || strings.Contains(r.Path, ":type") || strings.Contains(r.Path, ":topic") {
 			continue

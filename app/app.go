@@ -135,6 +135,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 			return nil, err
 		}
 		a.Follower = models.NewFollower(a.Store, log)
+		a.Tail = models.NewTail(a.Store, log, a.WriteTail)
 		a.http = a.routes()
 	}
 	return a, nil
@@ -192,6 +193,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		g.Go(func() error {
 			<-ctx.Done()
 			a.Follower.Stop() // whoever waits for something gets the answer of now
+			a.Tail.Stop()
 			err := a.http.ShutdownWithTimeout(stopWait)
 			if errors.Is(err, context.DeadlineExceeded) {
 				a.Log.Warn("some connections were still open and are cut off", "after", stopWait)
@@ -247,6 +249,9 @@ func (a *App) Close() {
 	a.closing.Do(func() {
 		if a.Follower != nil {
 			a.Follower.Close()
+		}
+		if a.Tail != nil {
+			a.Tail.Close()
 		}
 		if a.Accepter != nil {
 			a.Accepter.Close()

@@ -40,6 +40,12 @@ var writing = map[string]string{
 	"POST /api/v1/retry":                                                    `{"tenant_id":"acme","event_id":":event","destination_id":"inbox"}`,
 	"POST /api/v1/retries/plan":                                             `{"tenant_id":"acme","filter":{"status":["failed"]}}`,
 	"POST /api/v1/retries":                                                  `{"tenant_id":"acme","filter":{"status":["failed"]},"rate":1}`,
+	"POST /api/v1/deliveries/cancel":                                        `{"tenant_id":"acme","event_ids":[":event"]}`,
+	"POST /api/v1/deliveries/retry":                                         `{"tenant_id":"acme","event_ids":[":event"]}`,
+	"POST /api/v1/destinations/enable":                                      `{"tenant_id":"acme","destination_ids":["failing"]}`,
+	"POST /api/v1/destinations/disable":                                     `{"tenant_id":"acme","destination_ids":["failing"]}`,
+	"POST /api/v1/views":                                                    `{"name":"All"}`,
+	"PATCH /api/v1/views/:view":                                             `{"name":"Other"}`,
 	"POST /api/v1/api-keys":                                                 `{"name":"k","scopes":["read"]}`,
 	"POST /api/v1/publish":                                                  `{"tenant_id":"acme","topic":"walk","data":{}}`,
 	"POST /api/v1/publish/batch":                                            `[{"tenant_id":"acme","topic":"walk","data":{}}]`,
@@ -116,6 +122,8 @@ func (w *walker) id(name, path string) string {
 			`{"type":"webhook","topics":"*","filter":{"never":true},"config":{"url":"https://example.com/"}}`)
 	case "topic":
 		return "walk"
+	case "view":
+		return made("/views", `{"tenant_id":"acme","name":"All"}`)
 	case "link":
 		return made("/tenants/acme/portal-links", "{}")
 	case "key":

@@ -348,6 +348,7 @@ func exampleIDs(a *testApp) map[string]string {
 	a.eventually("/deliveries?status=failed", func(o answer) bool { return len(o.body["models"].([]any)) > 0 })
 	ids["{retry}"] = a.want(202, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"]}}`).str("id")
 	ids["{rule}"] = a.want(201, "POST", "/tenants/acme/alert-rules", `{"name":"x","when":{"disabled":true}}`).str("id")
+	ids["{view}"] = a.want(201, "POST", "/views", `{"tenant_id":"acme","name":"All"}`).str("id")
 	ids["{channel}"] = a.want(201, "POST", "/tenants/acme/channels",
 		`{"name":"Mail","type":"email","config":{"to":"ann@example.com"}}`).str("id")
 	return ids

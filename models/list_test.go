@@ -158,6 +158,9 @@ func cursorUnder(t *testing.T, owner, query any) string {
 	return k.cursor(nil)
 }
 
+// noLists take the query of a list and answer no part of it, so that they have no cursors.
+var noLists = []string{"Arrived", "CheckEvents", "CountEvents"}
+
 // TestEveryListIsHeldAgainstItsCursors finds the lists of the store, so that a new one is tested as well.
 func TestEveryListIsHeldAgainstItsCursors(t *testing.T) {
 	t.Parallel()
@@ -171,6 +174,9 @@ func TestEveryListIsHeldAgainstItsCursors(t *testing.T) {
 				continue
 			}
 			if f, ok := in.FieldByName("Page"); !ok || f.Type != reflect.TypeFor[PageQuery]() {
+				continue
+			}
+			if slices.Contains(noLists, m.Name) {
 				continue
 			}
 			if found++; reflect.TypeOf(cursorLists[m.Name].query) != in {

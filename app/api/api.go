@@ -24,6 +24,7 @@ type API struct {
 	Store    *models.Store
 	Accepter *models.Accepter
 	Follower *models.Follower
+	Tail     *models.Tail
 	Notices  *jobs.Notices
 	Env      adapters.Env
 	Traces   *traces.Tracer // nil unless a collector is given
@@ -37,6 +38,7 @@ type API struct {
 	description apiDescription
 	bodies      bodyBudget
 	badKeys     badKeys
+	exports     exportPlaces
 	hsts        string // value of Strict-Transport-Security; empty for none
 }
 

@@ -182,7 +182,7 @@ func (b *describer) headers(d *description, method string, status int) map[strin
 	add((d.located || d.linked) && (status != http.StatusOK || d.waits), "Location")
 	add(d.shown, "Content-Location")
 	add(d.linked || d.related || d.limit > 0, "Link")
-	add(d.linked || d.cached || d.streamed, "Vary")
+	add(d.linked || d.cached || d.streamed || d.resumed, "Vary")
 	add(method == http.MethodPost, "Idempotent-Replayed")
 	add(method != http.MethodGet || d.polled || d.streamed, "Preference-Applied")
 	return out
@@ -268,6 +268,8 @@ func (b *describer) request(op *openapi.Operation, r route) {
 		ref("PreferChange")
 	case d.streamed:
 		ref("PreferMore")
+		ref("LastEventID")
+	case d.resumed:
 		ref("LastEventID")
 	case r.Method != http.MethodGet:
 		ref("Prefer")

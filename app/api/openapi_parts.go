@@ -32,6 +32,8 @@ var APITags = [][2]string{
 	{"Deliveries", "One for every event and destination, with its state and the reason."},
 	{"Retries", "Trying again by hand: one delivery, or many at once."},
 	{"Attempts", "What was sent, and what was answered."},
+	{"Saved views", "Lists with conditions that have a name."},
+	{"Finding", "What a text leads to."},
 	{"Numbers", "Events and attempts, counted over time."},
 	{"Filters and transforms", "Which events a destination gets, and in which form."},
 	{"Alerts", "What has gone wrong with a destination, while it lasts."},
@@ -254,6 +256,7 @@ var pathParameters = map[string][2]string{ // description, example
 	"rule":         {"Id of the rule.", "rule_…"},
 	"channel":      {"Id of the channel.", "chn_…"},
 	"notification": {"Id of the notification.", "ntf_…"},
+	"view":         {"Id of the saved view.", "viw_…"},
 }
 
 func pathParameter(name string) *openapi.Parameter {
@@ -276,15 +279,14 @@ func commonParameters() map[string]*openapi.Parameter {
 		"IdempotencyKey": header("Idempotency-Key",
 			"A text that is unique to this request, such as a UUID. Sent again within 24 hours, the request does nothing and is answered as it was the first time; another request with the same key is 422, and 409 while the first one is being answered.", "0b5d0c5e-9d5c-4a57-9d2a-6f0a6b1c7c11"),
 		"Prefer": header("Prefer",
-			"RFC 7240. `return=minimal`: no body, and 204 instead of 200. `handling=strict`: unknown fields of the body are errors.",
-			"return=minimal"),
+			"RFC 7240. `return=minimal`: no body, and 204 instead of 200. `handling=strict`: unknown fields of the body are errors.", "return=minimal"),
 		"PreferWait": header("Prefer",
 			"RFC 7240. `wait=10` (seconds, at most 60) holds the answer until the outcome is known; `respond-async` answers at once. "+
 				"`return=minimal`: no body. `handling=strict`: unknown fields of the body are errors.", "wait=10"),
-		"PreferMore": header("Prefer",
-			"RFC 7240. `wait=30` (seconds, at most 60) holds the answer until there is a change, or the time is up.", "wait=30"),
+		"PreferMore": header("Prefer", "RFC 7240. `wait=30` (seconds, at most 60) holds the answer until there is a change, or the time is up.",
+			"wait=30"),
 		"LastEventID": header("Last-Event-ID",
-			"With `Accept: text/event-stream`: the id of the last event that was received, instead of `since`. Clients send it by themselves.", "4711"),
+			"With `Accept: text/event-stream`: the id of the last event that was received, instead of `since` or `after`. Clients send it by themselves.", "4711"),
 		"PreferChange": header("Prefer",
 			"RFC 7240. `wait=10` (seconds, at most 60), together with `If-None-Match`, holds the answer until what is shown is no longer as the caller knows it, or the time is up (304).", "wait=10"),
 	}

@@ -31,7 +31,7 @@ type description struct {
 	choices          map[string][]string
 	answers          []described
 
-	waits, polled, versioned, located, linked, shown, related, cached, conflicts, past, streamed, payload bool
+	waits, polled, versioned, located, linked, shown, related, cached, conflicts, past, streamed, resumed, payload bool
 }
 
 // described is one kind of answer.
@@ -96,10 +96,26 @@ func exported[T any]() fact {
 	}
 }
 
+// exportedOrBroken is exported where lines of JSON may end with one that says why there are no more.
+func exportedOrBroken[T any]() fact {
+	return func(d *description) {
+		exported[T]()(d)
+		answers[exportErrorJSON](http.StatusOK, "")(d)
+		d.answers[len(d.answers)-1].media = []string{"application/x-ndjson"}
+	}
+}
+
 // streamed says that a GET also answers with server-sent events, each of which holds a T.
 func streamed[T any]() fact {
 	return func(d *description) {
 		d.streamed = true
+		d.answers = append(d.answers, described{http.StatusOK, reflect.TypeFor[T](), "", []string{mediaEvents}})
+	}
+}
+
+// sent says that an answer is always server-sent events, some of which hold a T.
+func sent[T any]() fact {
+	return func(d *description) {
 		d.answers = append(d.answers, described{http.StatusOK, reflect.TypeFor[T](), "", []string{mediaEvents}})
 	}
 }
@@ -115,6 +131,7 @@ var (
 	cached    fact = func(d *description) { d.cached = true }    // what is read has an ETag
 	secret    fact = func(d *description) { d.cached = false }   // what is read is for no cache: no ETag
 	conflicts fact = func(d *description) { d.conflicts = true } // 409 where the state does not permit it
+	resumed   fact = func(d *description) { d.resumed = true }   // Last-Event-ID goes on where a stream was cut off
 	payload   fact = func(d *description) { d.payload = true }   // the body holds payloads or batches, and may be large
 	past      fact = func(d *description) { d.past = true }      // 410 for what is no longer kept
 )

@@ -49,6 +49,9 @@ var benchCases = []benchCase{
 	{name: "spread", about: "10,000 destinations of 1,000 tenants", publishers: 64, events: 40_000, fanOut: 1, run: measureSpread},
 	{name: "idle", about: "64 destinations of 64 tenants, after a rest in which PostgreSQL has vacuumed and analyzed all tables",
 		publishers: 64, events: 40_000, fanOut: 1, run: measureAfterRest},
+	{name: "tail", about: "as steady, while 50 viewers read the live tail", publishers: 64, events: 4_000, rate: 200, fanOut: 1,
+		run: measureTailed},
+	{name: "tailed", about: "as one, while 50 viewers read the live tail", publishers: 64, events: 40_000, fanOut: 1, run: measureTailed},
 	{name: "slowbodies", about: "200 events a second, while 2,000 connections without a key announce 8 MiB each and send 5 bytes",
 		publishers: 64, events: 4_000, rate: 200, fanOut: 1, run: measureSlowBodies},
 	{name: "rabbitmq", about: "64 publishers, one RabbitMQ exchange", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker,
@@ -116,7 +119,8 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		"end to end p50/p95/p99/max", "publish p50/p99", "CPU/event", "memory")
 	for _, c := range cases {
 		if c.broker && c.to == "" {
-			fmt.Fprintf(stdout, "%-10s not measured, for it needs a broker: make bench starts one, or name yours with -destination '%s={\"type\": \"%s\", …}'\n", c.name, c.name, c.name)
+			fmt.Fprintf(stdout,
+				"%-10s not measured, for it needs a broker: make bench starts one, or name yours with -destination '%s={\"type\": \"%s\", …}'\n", c.name, c.name, c.name)
 			continue
 		}
 		c.events = max(1, int(float64(c.events)**scale))

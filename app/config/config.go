@@ -158,23 +158,24 @@ func variables() []variable {
 			r.AdminPass = v
 			return nil
 		}},
-		{"BASE_URL", "", "where people and clients reach it: links in answers, mails and pages; with a path where a proxy serves it under one; http://localhost:$PORT", func(r *reader, v string) error {
-			u, err := url.Parse(v)
-			if v != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-				return errors.New("must be an address like https://waybill.example.com, or https://example.com/waybill behind a proxy")
-			}
-			if err == nil && (u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(v, "#")) {
-				return errors.New("must have no user, query or fragment: only https://host, and a path where a proxy serves it under one")
-			}
-			if err == nil && (path.Clean("/"+u.Path) != "/"+strings.Trim(u.Path, "/") || !basePath.MatchString(u.EscapedPath())) {
-				return errors.New("must have a path of letters, digits, -, _, . and ~ only, like https://example.com/waybill")
-			}
-			r.BaseURL = strings.TrimRight(v, "/")
-			if first := FirstPart(r.BasePath()); slices.Contains(OwnPaths, first) {
-				return fmt.Errorf("must have a path that does not begin with /%s, where the server has pages of its own; /waybill is a good one", first)
-			}
-			return nil
-		}},
+		{"BASE_URL", "",
+			"where people and clients reach it: links in answers, mails and pages; with a path where a proxy serves it under one; http://localhost:$PORT", func(r *reader, v string) error {
+				u, err := url.Parse(v)
+				if v != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+					return errors.New("must be an address like https://waybill.example.com, or https://example.com/waybill behind a proxy")
+				}
+				if err == nil && (u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(v, "#")) {
+					return errors.New("must have no user, query or fragment: only https://host, and a path where a proxy serves it under one")
+				}
+				if err == nil && (path.Clean("/"+u.Path) != "/"+strings.Trim(u.Path, "/") || !basePath.MatchString(u.EscapedPath())) {
+					return errors.New("must have a path of letters, digits, -, _, . and ~ only, like https://example.com/waybill")
+				}
+				r.BaseURL = strings.TrimRight(v, "/")
+				if first := FirstPart(r.BasePath()); slices.Contains(OwnPaths, first) {
+					return fmt.Errorf("must have a path that does not begin with /%s, where the server has pages of its own; /waybill is a good one", first)
+				}
+				return nil
+			}},
 		{"ALLOWED_HOSTS", "",
 			"further names that requests may ask for beside that of BASE_URL, comma-separated: waybill.internal, *.example.com; * for any",
 			func(r *reader, v string) error { return r.setHosts(v) }},
@@ -222,16 +223,17 @@ func variables() []variable {
 				r.Topics = List(v)
 				return models.CheckCatalogue(r.Topics)
 			}},
-		{"EGRESS_ALLOW", "", "CIDRs, comma-separated, that destinations may reach although private; serve with its private PostgreSQL allows loopback", func(r *reader, v string) error {
-			for _, s := range List(v) {
-				p, err := parsePrefix(s)
-				if err != nil {
-					return err
+		{"EGRESS_ALLOW", "",
+			"CIDRs, comma-separated, that destinations may reach although private; serve with its private PostgreSQL allows loopback", func(r *reader, v string) error {
+				for _, s := range List(v) {
+					p, err := parsePrefix(s)
+					if err != nil {
+						return err
+					}
+					r.EgressAllow = append(r.EgressAllow, p)
 				}
-				r.EgressAllow = append(r.EgressAllow, p)
-			}
-			return nil
-		}},
+				return nil
+			}},
 		{"HOST_CREDENTIALS", "false",
 			"true lets destinations without credentials use those of this machine (an instance's role, a service account)",
 			func(r *reader, v string) (err error) {
@@ -348,31 +350,36 @@ func variables() []variable {
 			v string) error {
 			return intIn(&r.MaxPayload, v, 1024, 16<<20)
 		}},
-		{"SMTP_URL", "", "where alert mails are handed in: smtp://user:password@host:587 (STARTTLS) or smtps://…; without it they are written to the notifications log only", func(r *reader, v string) (err error) {
-			r.SMTP, err = notify.ParseSMTP(v)
-			return err
-		}},
+		{"SMTP_URL", "",
+			"where alert mails are handed in: smtp://user:password@host:587 (STARTTLS) or smtps://…; without it they are written to the notifications log only", func(r *reader, v string) (err error) {
+				r.SMTP, err = notify.ParseSMTP(v)
+				return err
+			}},
 		{"MAIL_FROM", "", "sender of alert mails: Waybill <alerts@example.com>", func(r *reader, v string) (err error) {
 			if v != "" {
 				r.SMTP, err = r.SMTP.From(v)
 			}
 			return err
 		}},
-		{"METRICS_ADDR", "", "where metrics and health are served without a key, also by work: 127.0.0.1:9464 or :9464; keep it inside your network", func(r *reader, v string) error {
-			if _, port, err := net.SplitHostPort(v); v != "" && (err != nil || port == "") {
-				return errors.New("must be an address and a port like 127.0.0.1:9464, or :9464 for every address of the machine")
-			}
-			r.MetricsAddr = v
-			return nil
-		}},
-		{"LOGS_URL", "", "link to your log system on an attempt's page, for operators: https://logs.example.com/?q={attempt_id}&from={from}&to={to}", func(r *reader, v string) (err error) {
-			r.LogsURL, err = parseLinkTemplate(v)
-			return err
-		}},
-		{"TRACES_URL", "", "the same for traces, https://traces.example.com/trace/{trace_id}; also event_id, delivery_id, destination_id, tenant_id, from_ms, to_ms", func(r *reader, v string) (err error) {
-			r.TracesURL, err = parseLinkTemplate(v)
-			return err
-		}},
+		{"METRICS_ADDR", "",
+			"where metrics and health are served without a key, also by work: 127.0.0.1:9464 or :9464; keep it inside your network", func(r *reader,
+				v string) error {
+				if _, port, err := net.SplitHostPort(v); v != "" && (err != nil || port == "") {
+					return errors.New("must be an address and a port like 127.0.0.1:9464, or :9464 for every address of the machine")
+				}
+				r.MetricsAddr = v
+				return nil
+			}},
+		{"LOGS_URL", "",
+			"link to your log system on an attempt's page, for operators: https://logs.example.com/?q={attempt_id}&from={from}&to={to}", func(r *reader, v string) (err error) {
+				r.LogsURL, err = parseLinkTemplate(v)
+				return err
+			}},
+		{"TRACES_URL", "",
+			"the same for traces, https://traces.example.com/trace/{trace_id}; also event_id, delivery_id, destination_id, tenant_id, from_ms, to_ms", func(r *reader, v string) (err error) {
+				r.TracesURL, err = parseLinkTemplate(v)
+				return err
+			}},
 	}, traceVariables(), []variable{
 		{"LOG_LEVEL", "info", "debug, info, warn or error", func(r *reader, v string) error {
 			if r.LogLevel.UnmarshalText([]byte(v)) != nil {
@@ -615,7 +622,8 @@ func (c *Config) BasePath() string {
 
 // OwnPaths are the first parts of this server's own addresses. A base path that begins with one of them could not be told
 // from it.
-var OwnPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "healthz", "login", "logout", "metrics", "openapi.json", "p",
+var OwnPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "events", "find", "healthz", "login", "logout", "metrics",
+	"openapi.json", "p",
 	"preferences", "readyz", "setup", "static", "t", "tenants", "unsubscribe"}
 
 // FirstPart is the first part of a path: "t" of "/t/acme".

@@ -70,6 +70,9 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, tenant + "/help", read, nil, a.helpPage},
 		{get, "/help", read, nil, a.helpPage},
 
+		{get, tenant + "/find/names", read, twin("GET /find"), a.findNames},
+		{get, "/find/names", read, twin("GET /find"), a.findNames},
+
 		{get, tenant + "/destinations", read, twin("GET " + apiTenant + "/destinations"), a.destinationsPage},
 		{get, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.newDestinationPage},
 		{post, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.createDestinationPage},
@@ -98,6 +101,14 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{post, destination + "/delete", write, twin("DELETE " + apiDestination), a.doDeleteDestination},
 
 		{get, tenant + "/events", read, twin("GET /events"), a.eventsPage},
+		{get, tenant + "/events/live", read, twin("GET /events/stream"), a.liveEvents},
+		{get, tenant + "/events/new", read, twin("GET /events/new"), a.newEvents},
+		{get, "/events/live", read, twin("GET /events/stream"), a.liveEvents},
+		{get, "/events/new", read, twin("GET /events/new"), a.newEvents},
+		{get, tenant + "/events/export", read, twin("GET /events/export"), exportPage(a, a.ExportEvents)},
+		{get, "/events/export", read, twin("GET /events/export"), exportPage(a, a.ExportEvents)},
+		{get, tenant + "/deliveries/export", read, twin("GET /deliveries/export"), exportPage(a, a.ExportDeliveries)},
+		{get, tenant + "/attempts/export", read, twin("GET /attempts/export"), exportPage(a, a.ExportAttempts)},
 		{get, tenant + "/events/:event", read, twin("GET /events/:event", "GET /events/:event/deliveries"), a.eventPage},
 		{post, tenant + "/events/:event/retry", retry, twin("POST /retry"), a.retryEvent},
 		{get, tenant + "/attempts", read, twin("GET /attempts"), a.attemptsPage},

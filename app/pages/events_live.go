@@ -1,0 +1,57 @@
+package pages
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/models"
+)
+
+// What comes while a list of events is shown, for the page's script: to somebody who has logged in, by their session, in the
+// words of the API. The addresses take the parameters of the page.
+
+// listQuery is what the API is asked for what a page's address asks, within the page's tenant.
+func (p *pageCtx) listQuery() url.Values {
+	q, _ := rangeStart(p.query(), time.Now())
+	q.Del("tenant_id")
+	if id := p.tenantID(); id != "" {
+		q.Set("tenant_id", id)
+	}
+	return q
+}
+
+func (a *Pages) liveEvents(ctx context.Context, p *pageCtx) error {
+	var req api.StreamEventsRequest
+	if err := bindQuery(p.listQuery(), &req); err != nil {
+		return err
+	}
+	token := p.Cookies(SessionCookie)
+	return a.SendTail(ctx, p.Ctx, p.call, &req, func() bool { return a.mayStillLook(token) })
+}
+
+// mayStillLook tells whether a session goes on; also while the database does not say.
+func (a *Pages) mayStillLook(token string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	actor, err := a.Store.Session(ctx, token)
+	return err == nil && actor != nil && actor.Can(models.MayRead) || models.IsUnavailable(err)
+}
+
+func (a *Pages) newEvents(ctx context.Context, p *pageCtx) error {
+	var req api.NewEventsRequest
+	if err := bindQuery(p.listQuery(), &req); err != nil {
+		return err
+	}
+	return p.answer(a.NewEvents(ctx, p.call, &req))
+}
+
+// answer sends a reply of the API to the page's script.
+func (p *pageCtx) answer(r *api.Reply, err error) error {
+	if err != nil {
+		return err
+	}
+	p.Set("Cache-Control", "no-store")
+	return p.JSON(r.Body)
+}
