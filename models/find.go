@@ -37,6 +37,7 @@ type Found struct {
 	TenantID string // empty for what belongs to the whole server
 	Title    string // what people call it
 	Detail   string // a few words beside it; may be empty
+	EventID  string // of the event of a delivery; empty for others
 }
 
 // The groups of a FindResult.
@@ -135,7 +136,7 @@ func (s *Store) findIDs(ctx context.Context, scope Scope, id string) ([]Found, e
 			if err != nil {
 				return add(Found{}, err)
 			}
-			return add(Found{FoundEvent, e.ID, e.TenantID, cmp.Or(e.Topic, e.ID), e.ID}, nil)
+			return add(Found{Kind: FoundEvent, ID: e.ID, TenantID: e.TenantID, Title: cmp.Or(e.Topic, e.ID), Detail: e.ID}, nil)
 		},
 		func() error {
 			d, err := s.findDestination(ctx, scope, id)
@@ -149,7 +150,8 @@ func (s *Store) findIDs(ctx context.Context, scope Scope, id string) ([]Found, e
 			if err != nil {
 				return add(Found{}, err)
 			}
-			return add(Found{FoundDelivery, d.ID(), d.TenantID, cmp.Or(d.Topic, d.PublicEventID), d.DestinationID + ", " + d.Status}, nil)
+			return add(Found{Kind: FoundDelivery, ID: d.ID(), TenantID: d.TenantID, Title: cmp.Or(d.Topic, d.PublicEventID),
+				Detail: d.DestinationID + ", " + d.Status, EventID: d.PublicEventID}, nil)
 		},
 		func() error {
 			if _, _, ok := parseAttemptID(id); !ok {
@@ -159,7 +161,8 @@ func (s *Store) findIDs(ctx context.Context, scope Scope, id string) ([]Found, e
 			if err != nil {
 				return add(Found{}, err)
 			}
-			return add(Found{FoundAttempt, at.ID(), at.TenantID, at.DestinationID, at.PublicEventID + ", " + at.Status()}, nil)
+			return add(Found{Kind: FoundAttempt, ID: at.ID(), TenantID: at.TenantID, Title: at.DestinationID,
+				Detail: at.PublicEventID + ", " + at.Status()}, nil)
 		},
 		func() error { return add(s.findNamed(ctx, scope, id)) },
 	} {

@@ -84,7 +84,8 @@ func (s *Store) findDestinations(ctx context.Context, scope Scope, text string) 
 		label, _ := d.Target()
 		if host := hostOf(label); slices.Contains(labels, d.Type) || slices.ContainsFunc([]string{d.Name, d.ID, host},
 			func(s string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(text)) }) {
-			out = append(out, Found{FoundDestination, d.ID, d.TenantID, d.Title(), strings.TrimSpace(d.Type + " " + host)})
+			out = append(out, Found{Kind: FoundDestination, ID: d.ID, TenantID: d.TenantID, Title: d.Title(),
+				Detail: strings.TrimSpace(d.Type + " " + host)})
 		}
 	}
 	rank(text, out)
@@ -147,7 +148,7 @@ func (s *Store) findTopics(ctx context.Context, scope Scope, text string) ([]Fou
 	var out []Found
 	for _, t := range all {
 		if strings.Contains(strings.ToLower(t.Name+"\n"+t.Description), strings.ToLower(text)) {
-			out = append(out, Found{FoundTopic, t.Name, "", t.Name, cut(t.Description, 120)})
+			out = append(out, Found{Kind: FoundTopic, ID: t.Name, Title: t.Name, Detail: cut(t.Description, 120)})
 		}
 	}
 	if len(all) > 0 {

@@ -269,6 +269,166 @@
     }
   });
 
+  // Numbers of views come after the page, which does not wait for them.
+  function number(n) { return n.toLocaleString('en-US'); }
+  var counted = doc.querySelector('[data-counts]');
+  if (counted && !doc.hidden) {
+    fetch(counted.dataset.counts, { credentials: 'same-origin' }).then(function (r) { return r.ok ? r.json() : {}; }).then(function (all) {
+      counted.querySelectorAll('[data-count]').forEach(function (box) {
+        var c = all[box.dataset.count];
+        if (c) box.textContent = (c.exact ? '' : 'about ') + number(c.count);
+      });
+    }, function () { /* they are an extra */ });
+  }
+
+  // The live line of a list: a stream while the page is in sight, else nothing. Where streams do not get through it asks every
+  // ten seconds. Rows are put on top by themselves only when somebody follows, and never under the pointer.
+  var live = doc.querySelector('[data-live]');
+  if (live && window.EventSource) {
+    var arrived = 0, changed = false, stream = null, cursor = 'now', polling = null, timer = null;
+    var table = doc.querySelector('.tbl[data-rows]');
+    var follow = live.querySelector('[data-follow]');
+    var following = function () { return follow.getAttribute('aria-pressed') === 'true'; };
+    var busy = function () { return table.matches(':hover') || table.contains(doc.activeElement) || table.querySelector('.check:checked'); };
+    var tell = function () {
+      var link = live.querySelector('[data-fresh]');
+      link.hidden = !arrived;
+      live.querySelector('[data-idle]').hidden = !!arrived;
+      var text = number(arrived) + (arrived === 1 ? ' new event' : ' new events');
+      if (arrived && link.textContent !== text) link.textContent = text;
+    };
+    // Reads the list anew: rows that are there already say what has become of them, and new ones come on top when asked for.
+    var update = function () {
+      var put = following() && !busy() && scrollY < 200;
+      if (!changed && !(arrived && put)) return;
+      changed = false;
+      fetch(location.href, { credentials: 'same-origin' }).then(function (r) { return r.ok ? r.text() : Promise.reject(); }).then(function (html) {
+        var fresh = new DOMParser().parseFromString(html, 'text/html');
+        var body = table.tBodies[0];
+        var before = body.firstElementChild;
+        fresh.querySelectorAll('.tbl[data-rows] tbody tr').forEach(function (row) {
+          var old = doc.getElementById(row.id);
+          if (old && old.contains(doc.activeElement)) return;
+          if (old) {
+            var box = old.querySelector('.check:checked');
+            if (box) row.querySelector('.check').checked = true;
+            if (old.hasAttribute('aria-selected')) row.setAttribute('aria-selected', old.getAttribute('aria-selected'));
+            if (old === before) before = row;
+            old.replaceWith(row);
+          } else if (put && !busy()) {
+            body.insertBefore(row, before);
+          }
+        });
+        if (put) arrived = 0;
+        tell();
+      }, function () { /* the next time may work */ });
+    };
+    var later = function () {
+      if (timer) return;
+      timer = setTimeout(function () { timer = null; update(); }, 1000);
+    };
+    var poll = function () {
+      fetch(live.dataset.new + (live.dataset.new.indexOf('?') < 0 ? '?' : '&') + 'after=' + encodeURIComponent(cursor), { credentials: 'same-origin' })
+        .then(function (r) { return r.ok ? r.json() : Promise.reject(); }).then(function (n) {
+          cursor = n.cursor;
+          arrived += n.count;
+          changed = true;
+          tell();
+          later();
+        }, function () { /* the next time may work */ });
+    };
+    var listen = function () {
+      if (stream || polling || doc.hidden) return;
+      stream = new EventSource(live.dataset.live);
+      stream.addEventListener('new', function (e) {
+        if (JSON.parse(e.data).matches) arrived++;
+        tell();
+        later();
+      });
+      stream.addEventListener('changed', function (e) {
+        if (!doc.getElementById('row-' + JSON.parse(e.data).id)) return;
+        changed = true;
+        later();
+      });
+      stream.addEventListener('reload', function () { changed = true; later(); });
+      stream.onerror = function () {
+        if (stream.readyState !== EventSource.CLOSED) return; // the browser connects again by itself
+        stream = null;
+        polling = setInterval(function () { if (!doc.hidden) poll(); }, 10000);
+      };
+    };
+    var rest = function () {
+      if (stream) stream.close();
+      stream = null;
+    };
+    doc.addEventListener('visibilitychange', function () { if (doc.hidden) rest(); else listen(); });
+    addEventListener('pagehide', rest);
+    follow.addEventListener('click', function () {
+      follow.setAttribute('aria-pressed', !following());
+      later();
+    });
+    listen();
+  }
+
+  // Over a histogram a time is chosen by dragging, or from bar to bar with the arrow keys and Shift.
+  var brushed = doc.querySelector('[data-brush]');
+  if (brushed) {
+    var svg = brushed.querySelector('svg[role=group]');
+    var brush = svg.querySelector('.brush');
+    var bars = [].slice.call(svg.querySelectorAll('a.bar'));
+    var anchor = -1;
+    var barAt = function (e) {
+      var r = svg.getBoundingClientRect();
+      return Math.max(0, Math.min(bars.length - 1, Math.floor((e.clientX - r.left) / r.width * bars.length)));
+    };
+    var draw = function (a, b) {
+      var step = svg.viewBox.baseVal.width / bars.length;
+      brush.removeAttribute('hidden');
+      brush.setAttribute('x', Math.min(a, b) * step);
+      brush.setAttribute('width', (Math.abs(a - b) + 1) * step);
+      var say = brushed.querySelector('[data-chart-say]');
+      say.textContent = bars[Math.min(a, b)].dataset.say.split(' to ')[0] + ' to ' + bars[Math.max(a, b)].dataset.say.split(' to ')[1].split(':').slice(0, 2).join(':');
+    };
+    var pick = function (a, b) {
+      var to = new URL(bars[Math.min(a, b)].href.baseVal || bars[Math.min(a, b)].getAttribute('href'), location.href);
+      var end = new URL(bars[Math.max(a, b)].href.baseVal || bars[Math.max(a, b)].getAttribute('href'), location.href);
+      to.searchParams.set('until', end.searchParams.get('until'));
+      location.assign(to);
+    };
+    svg.addEventListener('pointerdown', function (e) {
+      if (e.button) return;
+      anchor = barAt(e);
+      e.preventDefault();
+    });
+    addEventListener('pointermove', function (e) { if (anchor >= 0) draw(anchor, barAt(e)); });
+    addEventListener('pointerup', function (e) {
+      if (anchor < 0) return;
+      var from = anchor;
+      anchor = -1;
+      pick(from, barAt(e));
+    });
+    svg.addEventListener('click', function (e) { if (e.detail) e.preventDefault(); });
+    var at = bars.length - 1, from = -1;
+    if (bars[at]) bars[at].setAttribute('tabindex', 0);
+    svg.addEventListener('keydown', function (e) {
+      var by = { ArrowLeft: -1, ArrowRight: 1 }[e.key];
+      if (by) {
+        e.preventDefault();
+        if (e.shiftKey && from < 0) from = at;
+        if (!e.shiftKey) from = -1;
+        bars[at].setAttribute('tabindex', -1);
+        at = Math.max(0, Math.min(bars.length - 1, at + by));
+        bars[at].setAttribute('tabindex', 0);
+        bars[at].focus();
+        draw(from < 0 ? at : from, at);
+      }
+      if (e.key === 'Enter' && from >= 0) {
+        e.preventDefault();
+        pick(from, at);
+      }
+    });
+  }
+
   // What has data-refresh is read anew every so many seconds, while the page is in sight and nobody is at work in it.
   function refresh() {
     var part = doc.querySelector('[data-refresh]');

@@ -709,7 +709,7 @@ func DestinationDeliveriesPage(v DestinationDeliveries) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = retryBar(v.Page, url.Values{}, v.retryAll()).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = retryBar(v.Page, url.Values{}, v.retryAll(), "").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

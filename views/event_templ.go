@@ -920,7 +920,7 @@ func payload(v Event) templ.Component {
 			}
 		}
 		if !v.payloadTooBig() {
-			templ_7745c5c3_Err = QuickPair("Payload view", View{"Formatted", v.self() + "#payload", !v.Raw}, View{"Raw", v.self() + "?view=raw#payload", v.Raw}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = QuickPair("Payload view", View{Label: "Formatted", URL: v.self() + "#payload", Current: !v.Raw}, View{Label: "Raw", URL: v.self() + "?view=raw#payload", Current: v.Raw}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

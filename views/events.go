@@ -24,6 +24,8 @@ type Events struct {
 	Since        time.Time  // where the range in force began; zero without one
 	Notice       string     // about the address: a cursor that fits no more, an unknown parameter
 	Any          bool       // the tenant has events at all
+	Histogram    *models.EventHistogram // nil where there is none for these conditions
+	Views        []*models.SavedView
 	Beside       *Inspector // the event that is shown beside the list; nil for none
 }
 

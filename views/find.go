@@ -1,5 +1,7 @@
 package views
 
+import "github.com/waybill-dev/waybill/models"
+
 // Find is what a name, an ID or a text leads to.
 type Find struct {
 	Page
@@ -57,4 +59,51 @@ func (p Page) Pages() (out []Hit) {
 	}
 	return append(out, Hit{Label: "API reference", Note: "Docs", Icon: "terminal", URL: APIDocsURL()},
 		Hit{Label: "Help and shortcuts", Note: "Docs", Icon: "info", URL: HelpURL(p.Tenant)})
+}
+
+// FoundGroup is a group of what a text leads to, as links.
+// tenant is whose pages they are seen on; empty for the whole server's.
+func FoundGroup(tenant string, g models.FoundGroup) HitGroup {
+	titles := map[string]string{models.FoundByID: "ID", models.FoundTenants: "Tenants", models.FoundDests: "Destinations",
+		models.FoundTopics: "Topics"}
+	out := HitGroup{Title: titles[g.Group]}
+	for _, f := range g.Items {
+		h := Hit{Label: f.Title, Note: f.Detail, Mono: g.Group == models.FoundByID, Icon: "arrow-right"}
+		switch f.Kind {
+		case models.FoundTenant:
+			h.URL, h.Icon = OverviewURL(f.ID), "building-2"
+		case models.FoundDestination:
+			h.URL, h.Icon = DestinationURL(f.TenantID, f.ID), "waypoints"
+		case models.FoundTopic:
+			if tenant == "" {
+				continue // the catalogue is shown with a tenant
+			}
+			h.URL, h.Icon = TopicsURL(tenant), "tags"
+		case models.FoundEvent:
+			h.URL, h.Icon = EventURL(f.TenantID, f.ID), "activity"
+		case models.FoundDelivery:
+			h.URL, h.Icon = EventURL(f.TenantID, f.EventID), "send"
+		case models.FoundAttempt:
+			h.URL, h.Icon = AttemptURL(f.TenantID, f.ID), "send"
+		case models.FoundRetry:
+			h.URL, h.Icon = RetryURL(f.TenantID, f.ID), "rotate-ccw"
+		case models.FoundAlert:
+			h.URL, h.Icon = AlertURL(f.TenantID, f.ID), "bell"
+		case models.FoundRule:
+			h.URL, h.Icon = RuleURL(f.TenantID, f.ID), "bell"
+		case models.FoundChannel:
+			h.URL, h.Icon = ChannelURL(f.TenantID, f.ID), "bell"
+		case models.FoundNotification:
+			h.URL, h.Icon = NotificationURL(f.TenantID, f.ID), "bell"
+		case models.FoundEntry:
+			h.URL, h.Icon = AuditEntryURL(f.TenantID, f.ID), "scroll-text"
+		default:
+			continue
+		}
+		if h.Label == "" {
+			h.Label = f.ID
+		}
+		out.Hits = append(out.Hits, h)
+	}
+	return out
 }

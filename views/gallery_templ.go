@@ -396,7 +396,7 @@ func GalleryPage(v Gallery) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = QuickViews("Quick views", []View{{"All", "#all", false}, {"Failed", "#failed", true}, {"Retrying", "#retrying", false}}).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = QuickViews("Quick views", []View{{Label: "All", URL: "#all"}, {Label: "Failed", URL: "#failed", Current: true}, {Label: "Retrying", URL: "#retrying"}}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

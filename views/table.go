@@ -94,6 +94,7 @@ type View struct {
 	Label   string
 	URL     string
 	Current bool
+	Count   string // what the page's script is told the number of rows by; empty for none
 }
 
 // Pager leads to the neighbours of a part of a list.

@@ -39,12 +39,31 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 		}
 		v.Any = len(any.Items) > 0
 	}
+	if err == nil {
+		if v.Views, err = a.Store.SavedViews(ctx, p.call.Scope(), p.call.Actor.UserID, models.ViewEvents); err != nil {
+			return err
+		}
+		v.Histogram = a.histogram(ctx, p, q)
+	}
 	if id := p.Query("event"); id != "" && err == nil {
 		if v.Beside, err = a.inspector(ctx, p, id, v.ListURL()); models.IsKind(err, models.KindNotFound) {
 			err = nil // it is gone; the list is there
 		}
 	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.EventsPage(v)) })
+}
+
+// histogram counts the events of a list over time; nil where that is not to be had, or not in time.
+func (a *Pages) histogram(ctx context.Context, p *pageCtx, q url.Values) *models.EventHistogram {
+	var req api.ListEventsRequest
+	if err := bindQuery(q, &req); err != nil {
+		return nil
+	}
+	h, err := a.Store.EventHistogram(ctx, p.call.Scope(), req.EventQuery, time.Now())
+	if err != nil {
+		return nil // of a search, or more than can be counted
+	}
+	return h
 }
 
 // inspector reads an event for its place beside a list. The delivery and the attempt that are shown are those of the address,
