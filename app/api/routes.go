@@ -64,6 +64,7 @@ func (a *API) APIRoutes() []route {
 			on(a, post, destination+"/secrets/rotate", write, a.RotateSecret, "rotateSecret", "Makes a new secret; the old one stays valid for a while.", ok[DestinationJSON](), versioned, conflicts,
 				example(`{"overlap": "24h"}`)),
 			on(a, post, destination+"/secrets/reveal", write, a.RevealSecret, "revealSecret", "Shows the secret in full.", ok[credentialsJSON]()),
+			on(a, get, destination+"/samples", read, a.getSamples, "getVerificationSamples", "Shows code that verifies a destination's signatures, in eight languages.", ok[verificationJSON]()),
 			on(a, post, destination+"/test", write, a.SendTest, "sendTestEvent", "Sends a test event and answers with the attempt.", accepted[PublishJSON](), waits[AttemptJSON](), located, linked, conflicts, payload,
 				says("The answer is held for 20 seconds unless the caller prefers another time. When there is no attempt by then, it is 202."),
 				example(`{"topic": "order.created", "data": {"order": 17}}`)),
