@@ -251,7 +251,7 @@ func (a *Pages) saveFilter(ctx context.Context, p *pageCtx, d *models.Destinatio
 		}
 	}
 	p.call.IfMatch = st.version
-	_, err = a.UpdateDestination(ctx, p.call, &api.UpdateDestinationRequest{Tenant: p.tenant.ID, Destination: d.ID, Body: models.DestinationPatch{"filter": now.stored}})
+	reply, err := a.UpdateDestination(ctx, p.call, &api.UpdateDestinationRequest{Tenant: p.tenant.ID, Destination: d.ID, Body: models.DestinationPatch{"filter": now.stored}})
 	if e := api.Refusal(err); err != nil && e != nil {
 		if e.Kind == models.KindStale {
 			st.version = strconv.FormatInt(d.Version, 10)
@@ -262,7 +262,7 @@ func (a *Pages) saveFilter(ctx context.Context, p *pageCtx, d *models.Destinatio
 	if err != nil {
 		return err
 	}
-	flash := said("The filter is saved, and in force for the next event.")
+	flash := warned(said("The filter is saved, and in force for the next event."), reply)
 	if now.filter.IsEmpty() {
 		flash = said("The filter is gone: every event of the destination's topics is delivered.")
 	}

@@ -81,6 +81,7 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, destination + "/secrets", write, twin("POST " + apiDestination + "/secrets/reveal"), a.secretsPage},
 		{post, destination + "/secrets/reveal", write, twin("POST " + apiDestination + "/secrets/reveal"), a.revealSecretPage},
 		{post, destination + "/secrets/rotate", write, twin("POST " + apiDestination + "/secrets/rotate"), a.rotateSecretPage},
+		{post, destination + "/secrets/previous/end", write, twin("POST " + apiDestination + "/secrets/previous/end"), a.endOverlap},
 		{get, destination + "/activity", read, twin("GET /audit"), a.activityPage},
 		{get, destination + "/test", write, twin("POST " + apiDestination + "/test"), a.testPage},
 		{post, destination + "/test", write, twin("POST " + apiDestination + "/test"), a.sendTestPage},
