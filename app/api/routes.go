@@ -84,6 +84,7 @@ func (a *API) APIRoutes() []route {
 		under("Events",
 			on(a, get, "/events", read, a.listEvents, "listEvents", "Lists events.", ok[pageJSON[eventJSON]](), limits(100, 1000), chooses("order_by", models.EventSorts)),
 			on(a, get, "/events/:event", read, a.getEvent, "getEvent", "Shows an event.", ok[eventJSON](), related, polled),
+			by[eventRequest](get, "/events/:event/data", read, a.eventData, "getEventData", "Shows the payload of an event alone, byte for byte, as a file.", ok[map[string]any](), cached),
 			on(a, get, "/events/:event/deliveries", read, a.listEventDeliveries, "listEventDeliveries", "Lists every destination that was considered for an event, with what became of it.", ok[eventDeliveriesJSON](), polled, related)),
 		under("Deliveries",
 			on(a, get, "/deliveries", read, a.listDeliveries, "listDeliveries", "Lists deliveries.", ok[pageJSON[deliveryJSON]](), limits(100, 1000), chooses("order_by", models.DeliverySorts), chooses("sort", models.DeliverySorts)),

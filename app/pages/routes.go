@@ -95,6 +95,7 @@ func (a *Pages) PageRoutes() []pageRoute {
 
 		{get, tenant + "/events", read, twin("GET /events"), a.eventsPage},
 		{get, tenant + "/events/:event", read, twin("GET /events/:event", "GET /events/:event/deliveries"), a.eventPage},
+		{get, tenant + "/events/:event/data", read, twin("GET /events/:event/data"), a.eventData},
 		{post, tenant + "/events/:event/retry", retry, twin("POST /retry"), a.retryEvent},
 		{get, tenant + "/attempts", read, twin("GET /attempts"), a.attemptsPage},
 		{get, tenant + "/attempts/compare", read, twin("GET /attempts/:attempt"), a.comparePage},
