@@ -70,7 +70,8 @@ func (m *Message) Encode(s *Settings, prefix string) Encoded {
 		e.Body = m.envelope(s)
 		return e // the metadata is in the envelope
 	}
-	taken := map[string]bool{AttributeEventID: true, AttributeTopic: true, AttributeTimestamp: true, AttributeTrace: m.TraceParent != "", AttributeTraceState: m.TraceParent != ""}
+	taken := map[string]bool{AttributeEventID: true, AttributeTopic: true, AttributeTimestamp: true, AttributeTrace: m.TraceParent != "",
+		AttributeTraceState: m.TraceParent != ""}
 	e.Attributes = m.metadata(e.Attributes, taken, strings.ToLower)
 	return e
 }
@@ -111,7 +112,8 @@ func (m *Message) cloudEvent(s *Settings) []Attribute {
 	out := []Attribute{{"specversion", "1.0"}, {"id", m.EventID}, {"source", "/tenants/" + s.TenantID}, {"type", kind},
 		{"time", m.Time.UTC().Format(time.RFC3339Nano)}}
 	out = m.trace(out)
-	taken := map[string]bool{AttributeTraceState: m.TraceParent != "", "data": true, "database64": true, "datacontenttype": true, "dataschema": true, "subject": true}
+	taken := map[string]bool{AttributeTraceState: m.TraceParent != "", "data": true, "database64": true, "datacontenttype": true,
+		"dataschema": true, "subject": true}
 	for _, a := range out {
 		taken[a.Name] = true
 	}

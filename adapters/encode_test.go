@@ -31,10 +31,12 @@ func TestEncodeTrace(t *testing.T) {
 				t.Errorf("%q: states %q, want %q", format, states, state)
 			}
 			if format == FormatStructured {
-				if n := strings.Count(string(e.Body), `"traceparent":"`+want+`"`); n != 1 || strings.Count(string(e.Body), "traceparent") != 1 {
+				if n := strings.Count(string(e.Body), `"traceparent":"`+want+`"`); n != 1 ||
+					strings.Count(string(e.Body), "traceparent") != 1 {
 					t.Errorf("%s: %s", format, e.Body)
 				}
-				if has := strings.Contains(string(e.Body), `"tracestate":"`+state+`"`); has != (state != "") || strings.Count(string(e.Body), "tracestate") > 1 {
+				if has := strings.Contains(string(e.Body), `"tracestate":"`+state+`"`); has != (state != "") ||
+					strings.Count(string(e.Body), "tracestate") > 1 {
 					t.Errorf("%s: %s", format, e.Body)
 				}
 			} else if !slices.Equal(got, []string{want}) {

@@ -42,7 +42,8 @@ const (
 )
 
 // Classes lists the classes in the order of an attempt.
-var Classes = []Class{ClassDNS, ClassConnect, ClassTLS, ClassTimeout, ClassRedirect, ClassAuth, ClassNotFound, ClassGone, ClassTooLarge, ClassRejected, ClassThrottled,
+var Classes = []Class{ClassDNS, ClassConnect, ClassTLS, ClassTimeout, ClassRedirect, ClassAuth, ClassNotFound, ClassGone, ClassTooLarge,
+	ClassRejected, ClassThrottled,
 	ClassServer, ClassBlocked, ClassConfig, ClassProtocol, ClassAborted, ClassInternal}
 
 // Error is how a sender says that a message was not delivered.

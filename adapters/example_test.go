@@ -48,7 +48,8 @@ type writer struct{ file string }
 func (w writer) Send(_ context.Context, m *adapters.Message) (adapters.Receipt, error) {
 	line := fmt.Sprintf("%s: %s %s %s\n", w.file, m.EventID, m.Topic, m.Data)
 	if _, err := os.Stdout.WriteString(line); err != nil {
-		return adapters.Receipt{}, &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassConnect, Message: "The journal cannot be written.", Raw: err.Error()}
+		return adapters.Receipt{}, &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassConnect,
+			Message: "The journal cannot be written.", Raw: err.Error()}
 	}
 	return adapters.Receipt{Method: "Write", URL: w.file, Body: fmt.Appendf(nil, `{"bytes":%d}`, len(line))}, nil
 }
@@ -70,7 +71,8 @@ func Example() {
 		return
 	}
 	defer sender.Close()
-	receipt, err := sender.Send(context.Background(), &adapters.Message{EventID: "evt_1", Topic: "order.created", Data: []byte(`{"total":12}`), Attempt: 1})
+	receipt, err := sender.Send(context.Background(), &adapters.Message{EventID: "evt_1", Topic: "order.created",
+		Data: []byte(`{"total":12}`), Attempt: 1})
 	fmt.Println(receipt.Method, string(receipt.Body), err)
 	// Output:
 	// [{config.file is required} {config.fiel is not a field of journal destinations}]

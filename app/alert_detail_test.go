@@ -15,19 +15,23 @@ import (
 func TestAlertNamesEvents(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, func(c *config.Config) {
-		c.Retry = models.RetryPolicy{Schedule: []models.Duration{models.Duration(time.Millisecond), models.Duration(time.Hour)}, MaxInterval: models.Duration(time.Hour)}
+		c.Retry = models.RetryPolicy{Schedule: []models.Duration{models.Duration(time.Millisecond), models.Duration(time.Hour)},
+			MaxInterval: models.Duration(time.Hour)}
 	})
 	a.tenant("acme")
 	h := newHook(t)
 	a.want(201, "POST", "/tenants/acme/channels", `{"type":"webhook","config":{"url":"`+h.URL+`"}}`)
 	a.want(201, "POST", "/tenants/acme/alert-rules", `{"name":"Three","when":{"consecutive_failures":7}}`)
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"dead","name":"Dead end","type":"echo","topics":["bad"],"config":{"answer":"500"}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"dead","name":"Dead end","type":"echo","topics":["bad"],"config":{"answer":"500"}}`)
 	for _, id := range []string{"one", "two", "three", "four", "five", "six"} {
 		a.want(202, "POST", "/publish", `{"id":"`+id+`","tenant_id":"acme","topic":"bad","data":{}}`)
-		a.eventually("/deliveries?tenant_id=acme&destination_id=dead&status=retrying&event_id="+id, func(o answer) bool { return o.str("models", "0", "attempts") == "2" })
+		a.eventually("/deliveries?tenant_id=acme&destination_id=dead&status=retrying&event_id="+id,
+			func(o answer) bool { return o.str("models", "0", "attempts") == "2" })
 	}
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-	a.want(202, "POST", "/publish", `{"id":"traced","tenant_id":"acme","topic":"bad","data":{}}`, "traceparent", "00-"+trace+"-00f067aa0ba902b7-01")
+	a.want(202, "POST", "/publish", `{"id":"traced","tenant_id":"acme","topic":"bad","data":{}}`, "traceparent",
+		"00-"+trace+"-00f067aa0ba902b7-01")
 	alerts := a.eventually("/tenants/acme/alerts?status=open", func(o answer) bool { return o.str("models", "0", "id") != "" })
 	a.eventually("/tenants/acme/notifications?kind=opened&status=sent", func(o answer) bool { return o.str("models", "0", "id") != "" })
 

@@ -32,18 +32,22 @@ func TestAlertEvents(t *testing.T) {
 		}
 	}
 	a.want(422, "POST", "/tenants/ops/destinations", `{"type":"webhook","topics":["waybill.other"],"config":{"url":"`+h.URL+`"}}`)
-	if out := a.want(422, "POST", "/channels", `{"type":"destination","config":{"tenant_id":"nobody"}}`); !strings.Contains(out.str("fields", "config.tenant_id"), "is not a tenant") {
+	if out := a.want(422, "POST", "/channels",
+		`{"type":"destination","config":{"tenant_id":"nobody"}}`); !strings.Contains(out.str("fields", "config.tenant_id"),
+		"is not a tenant") {
 		t.Errorf("%s", out.raw)
 	}
 	ch := a.want(201, "POST", "/channels", `{"type":"destination","config":{"tenant_id":"ops"}}`).str("id")
-	if out := a.want(422, "PATCH", "/channels/"+ch, `{"config":{"tenant_id":"nobody"}}`); !strings.Contains(out.str("fields", "config.tenant_id"), "is not a tenant") {
+	if out := a.want(422, "PATCH", "/channels/"+ch, `{"config":{"tenant_id":"nobody"}}`); !strings.Contains(out.str("fields",
+		"config.tenant_id"), "is not a tenant") {
 		t.Errorf("%s", out.raw)
 	}
 	if out := a.want(200, "POST", "/channels/"+ch+"/test", nil); out.str("ok") != "true" {
 		t.Errorf("the test: %s", out.raw)
 	}
 	for _, topic := range []string{"waybill.alert", "waybill.other"} {
-		if out := a.want(422, "POST", "/publish", `{"tenant_id":"ops","topic":"`+topic+`","data":{}}`); !strings.Contains(out.str("fields", "topic"), "server's own events") {
+		if out := a.want(422, "POST", "/publish", `{"tenant_id":"ops","topic":"`+topic+`","data":{}}`); !strings.Contains(out.str("fields",
+			"topic"), "server's own events") {
 			t.Errorf("%s", out.raw)
 		}
 	}

@@ -45,7 +45,8 @@ func (h *hook) got() []string {
 // fail makes a destination of acme fail n deliveries in a row.
 func (a *testApp) fail(n int) {
 	a.Helper()
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"dead","name":"Dead end","type":"echo","topics":["bad"],"config":{"answer":"500"}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"dead","name":"Dead end","type":"echo","topics":["bad"],"config":{"answer":"500"}}`)
 	for range n {
 		a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"bad","data":{}}`)
 	}
@@ -57,19 +58,22 @@ func TestAlertsAPI(t *testing.T) {
 	a.tenant("acme")
 	h := newHook(t)
 	rules := a.want(200, "GET", "/tenants/acme/alert-rules", nil)
-	if rules.str("models", "0", "name") != "Failures in a row" || rules.str("models", "1", "when", "disabled") != "true" || rules.str("models", "0", "every") != "1h" {
+	if rules.str("models", "0", "name") != "Failures in a row" || rules.str("models", "1", "when", "disabled") != "true" ||
+		rules.str("models", "0", "every") != "1h" {
 		t.Errorf("default rules: %s", rules.raw)
 	}
 	if out := a.want(200, "GET", "/alert-rules", nil); out.str("models", "1", "name") != "Destination disabled" {
 		t.Errorf("the operators' default rules: %s", out.raw)
 	}
-	bad := a.want(422, "POST", "/tenants/acme/alert-rules", `{"when":{"failure_rate":200,"window":"1s"},"channel_ids":["nope"],"every":"1s"}`)
+	bad := a.want(422, "POST", "/tenants/acme/alert-rules",
+		`{"when":{"failure_rate":200,"window":"1s"},"channel_ids":["nope"],"every":"1s"}`)
 	for _, f := range []string{"when.failure_rate", "when.window", "every"} {
 		if bad.str("fields", f) == "" {
 			t.Errorf("%s is not refused: %s", f, bad.raw)
 		}
 	}
-	for _, nothing := range []string{`{}`, `{"when":{}}`, `{"when":{"disabled":false}}`, `{"when":{"disable_steps":[]}}`, `{"when":{"consecutive_failures":0}}`} {
+	for _, nothing := range []string{`{}`, `{"when":{}}`, `{"when":{"disabled":false}}`, `{"when":{"disable_steps":[]}}`,
+		`{"when":{"consecutive_failures":0}}`} {
 		for _, path := range []string{"/tenants/acme/alert-rules", "/alert-rules", "/tenants/acme/alert-rules/preview"} {
 			if out := a.want(422, "POST", path, nothing); !strings.Contains(out.str("fields", "when"), "must name exactly one of") {
 				t.Errorf("%s %s: %s", path, nothing, out.raw)
@@ -91,27 +95,31 @@ func TestAlertsAPI(t *testing.T) {
 		t.Errorf("%s", ch.raw)
 	}
 	token := a.want(200, "GET", "/tenants/acme/token", nil).str("token")
-	if out := a.as(token).want(200, "GET", "/tenants/acme/channels", nil); strings.Contains(out.raw, secret) || !strings.Contains(out.raw, "••••••") {
+	if out := a.as(token).want(200, "GET", "/tenants/acme/channels", nil); strings.Contains(out.raw, secret) ||
+		!strings.Contains(out.raw, "••••••") {
 		t.Errorf("the secret is shown: %s", out.raw)
 	}
 	if out := a.as(token).do("GET", "/channels", nil); out.status != 403 {
 		t.Errorf("a tenant sees the operators' channels: %d", out.status)
 	}
 	test := a.want(200, "POST", "/tenants/acme/channels/"+ch.str("id")+"/test", nil)
-	if test.str("ok") != "true" || test.str("code") != "200" || len(h.got()) != 1 || !strings.Contains(h.got()[0], "This is a test from Waybill") {
+	if test.str("ok") != "true" || test.str("code") != "200" || len(h.got()) != 1 ||
+		!strings.Contains(h.got()[0], "This is a test from Waybill") {
 		t.Errorf("%s %v", test.raw, h.got())
 	}
 	h.mu.Lock()
 	h.status = 404
 	h.mu.Unlock()
-	if test = a.want(200, "POST", "/tenants/acme/channels/"+ch.str("id")+"/test", nil); test.str("ok") != "false" || test.str("code") != "404" || test.str("error") == "" {
+	if test = a.want(200, "POST", "/tenants/acme/channels/"+ch.str("id")+"/test", nil); test.str("ok") != "false" ||
+		test.str("code") != "404" || test.str("error") == "" {
 		t.Errorf("a refused test: %s", test.raw)
 	}
 	h.mu.Lock()
 	h.status = 200
 	h.mu.Unlock()
 
-	if out := a.want(422, "POST", "/tenants/acme/alert-rules", `{"when":{"disabled":true},"destination_ids":["nowhere","inbox"]}`); out.str("fields", "destination_ids[0]") == "" {
+	if out := a.want(422, "POST", "/tenants/acme/alert-rules",
+		`{"when":{"disabled":true},"destination_ids":["nowhere","inbox"]}`); out.str("fields", "destination_ids[0]") == "" {
 		t.Errorf("%s", out.raw)
 	}
 }
@@ -123,7 +131,8 @@ func TestAlertLife(t *testing.T) {
 	h := newHook(t)
 	ch := a.want(201, "POST", "/tenants/acme/channels", `{"type":"webhook","config":{"url":"`+h.URL+`"}}`).str("id")
 	a.fail(0)
-	rule := a.want(201, "POST", "/tenants/acme/alert-rules", `{"name":"Three","when":{"consecutive_failures":3},"destination_ids":["dead"],"channel_ids":["`+ch+`"],"every":"10m"}`)
+	rule := a.want(201, "POST", "/tenants/acme/alert-rules",
+		`{"name":"Three","when":{"consecutive_failures":3},"destination_ids":["dead"],"channel_ids":["`+ch+`"],"every":"10m"}`)
 	for range 4 {
 		a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"bad","data":{}}`)
 	}
@@ -131,7 +140,8 @@ func TestAlertLife(t *testing.T) {
 		return o.str("models", "0", "id") != "" && o.str("models", "0", "detail", "failures") == "4" || o.str("models", "0", "id") != ""
 	})
 	alert := list.str("models", "0", "id")
-	if list.str("models", "0", "rule_id") != rule.str("id") || list.str("models", "0", "destination_id") != "dead" || list.str("models", "0", "severity") != "error" ||
+	if list.str("models", "0", "rule_id") != rule.str("id") || list.str("models", "0", "destination_id") != "dead" ||
+		list.str("models", "0", "severity") != "error" ||
 		list.str("models", "0", "detail", "counts") != "deliveries" {
 		t.Errorf("%s", list.raw)
 	}
@@ -155,8 +165,12 @@ func TestAlertLife(t *testing.T) {
 	if n := d.str("status", "failures_in_a_row"); n == "" || n == "0" {
 		t.Errorf("%s", d.raw)
 	}
-	health := a.eventually("/tenants/acme/destinations/dead/health", func(o answer) bool { return o.str("rates", "1h", "attempts") == "12" })
-	if health.str("rates", "1h", "deliveries") != "4" || health.str("rates", "1h", "failure_rate") != "100" || health.str("failures_in_a_row") != "4" || health.str("given_up") != "4" {
+	health := a.eventually("/tenants/acme/destinations/dead/health", func(o answer) bool {
+		return o.str("rates", "1h",
+			"attempts") == "12"
+	})
+	if health.str("rates", "1h", "deliveries") != "4" || health.str("rates", "1h", "failure_rate") != "100" ||
+		health.str("failures_in_a_row") != "4" || health.str("given_up") != "4" {
 		t.Errorf("%s", health.raw)
 	}
 	preview := a.want(200, "POST", "/tenants/acme/alert-rules/preview", `{"when":{"consecutive_failures":3}}`)
@@ -178,7 +192,8 @@ func TestAlertLife(t *testing.T) {
 		t.Errorf("the audit log: %+v", e)
 	}
 	a.want(422, "POST", "/tenants/acme/alerts/"+alert+"/mute", `{}`)
-	if out := a.want(200, "POST", "/tenants/acme/alerts/"+alert+"/mute", `{"for":"2h"}`); out.str("muted_until") == "" || out.str("muted_by") != "API_KEY" {
+	if out := a.want(200, "POST", "/tenants/acme/alerts/"+alert+"/mute", `{"for":"2h"}`); out.str("muted_until") == "" ||
+		out.str("muted_by") != "API_KEY" {
 		t.Errorf("%s", out.raw)
 	}
 	a.want(200, "POST", "/tenants/acme/alerts/"+alert+"/mute", `{"for":"0s"}`)
@@ -216,14 +231,16 @@ func TestForeignAlerts(t *testing.T) {
 			}
 		}
 	}
-	if out := a.do("POST", "/tenants/acme/alert-rules", `{"when":{"disabled":true},"channel_ids":["`+ch+`"]}`); out.status != 422 || out.str("fields", "channel_ids[0]") == "" {
+	if out := a.do("POST", "/tenants/acme/alert-rules", `{"when":{"disabled":true},"channel_ids":["`+ch+`"]}`); out.status != 422 ||
+		out.str("fields", "channel_ids[0]") == "" {
 		t.Errorf("a foreign channel in a rule: %s", out.raw)
 	}
 	if out := a.do("POST", "/tenants/acme/channels/"+ch+"/test", nil); out.status != 404 {
 		t.Errorf("a foreign channel was tested: %d", out.status)
 	}
 	v := a.portal("acme")
-	for _, path := range []string{"/t/acme/alerts/channels/" + ch, "/t/acme/alerts/rules/" + rule, "/t/acme/alerts/rules/" + own, "/t/globex/alerts"} {
+	for _, path := range []string{"/t/acme/alerts/channels/" + ch, "/t/acme/alerts/rules/" + rule, "/t/acme/alerts/rules/" + own,
+		"/t/globex/alerts"} {
 		if p := v.send("GET", path, nil); p.status != 404 {
 			t.Errorf("%s: %d", path, p.status)
 		}
@@ -263,7 +280,8 @@ func TestAlertPages(t *testing.T) {
 	// A rule: refused, previewed, created.
 	a.fail(4)
 	a.eventually("/tenants/acme/destinations/dead", func(o answer) bool { return o.str("status", "failures_in_a_row") == "4" })
-	fields := []string{"name", "Three", "when", "consecutive_failures", "when.consecutive_failures", "0", "scope_mode", "all", "channels_mode", "all", "every", "1h", "resolve", "true"}
+	fields := []string{"name", "Three", "when", "consecutive_failures", "when.consecutive_failures", "0", "scope_mode", "all",
+		"channels_mode", "all", "every", "1h", "resolve", "true"}
 	p = v.post("/t/acme/alerts/rules/new", fields...)
 	p.refused(422, "", "must name exactly one of")
 	fields[5] = "many"
@@ -286,7 +304,8 @@ func TestAlertPages(t *testing.T) {
 	p.says("The rule is in force.")
 	p.says("When 3 deliveries in a row failed")
 	rule := p.Find(`td a:contains("Three")`).AttrOr("href", "")
-	v.post("/t/acme/alerts/rules/new", "name", "Own certificate", "when", "certificate_expires", "when.certificate_expires", "10d", "scope_mode", "all", "channels_mode", "all", "every", "").says("When the certificate expires within 10 days")
+	v.post("/t/acme/alerts/rules/new", "name", "Own certificate", "when", "certificate_expires", "when.certificate_expires", "10d",
+		"scope_mode", "all", "channels_mode", "all", "every", "").says("When the certificate expires within 10 days")
 	own := v.get("/t/acme/alerts/rules").Find(`td a:contains("Own certificate")`).AttrOr("href", "")
 	if p = v.get(own); p.value("when.certificate_expires") != "10d" || p.value("every") != "24h" {
 		t.Errorf("%q, every %q", p.value("when.certificate_expires"), p.value("every"))
@@ -347,8 +366,10 @@ func TestDisableAfterInTheForm(t *testing.T) {
 		t.Errorf("the form shows %q", p.value("disable_after"))
 	}
 	version := p.value("version")
-	v.post("/t/acme/destinations/inbox/settings", "name", "x", "topics_mode", "all", "version", version, "disable_after", "many").refused(422, "disable_after", "must be a whole number")
-	v.post("/t/acme/destinations/inbox/settings", "name", "x", "topics_mode", "all", "version", version, "disable_after", "0").says("Never by itself")
+	v.post("/t/acme/destinations/inbox/settings", "name", "x", "topics_mode", "all", "version", version, "disable_after",
+		"many").refused(422, "disable_after", "must be a whole number")
+	v.post("/t/acme/destinations/inbox/settings", "name", "x", "topics_mode", "all", "version", version, "disable_after",
+		"0").says("Never by itself")
 	out = a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"disable_after":null}`)
 	if out.str("disable_after") != "" && out.str("disable_after") != "<nil>" {
 		t.Errorf("%s", out.raw)

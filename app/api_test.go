@@ -18,7 +18,8 @@ func TestPublishAndSee(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
 	a.tenant("acme")
-	out := a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"order.created","id":"o-1","metadata":{"k":"v"},"data":{"b":1.0,  "a":2}}`)
+	out := a.want(202, "POST", "/publish",
+		`{"tenant_id":"acme","topic":"order.created","id":"o-1","metadata":{"k":"v"},"data":{"b":1.0,  "a":2}}`)
 	if out.str("id") != "o-1" || out.str("duplicate") != "false" || out.str("destination_ids", "0") != "inbox" {
 		t.Errorf("publish answered %s", out.raw)
 	}
@@ -40,7 +41,8 @@ func TestPublishAndSee(t *testing.T) {
 		t.Errorf("HEAD: %d %v %s", head.status, head.header, head.raw)
 	}
 	at := a.want(200, "GET", "/attempts?event_id=o-1&include=event&include=response_data", nil)
-	if at.str("models", "0", "status") != "success" || at.str("models", "0", "attempt_number") != "1" || at.str("models", "0", "code") != "200" ||
+	if at.str("models", "0", "status") != "success" || at.str("models", "0", "attempt_number") != "1" ||
+		at.str("models", "0", "code") != "200" ||
 		at.str("models", "0", "event", "topic") != "order.created" || at.str("models", "0", "response_data", "status") != "200" {
 		t.Errorf("%s", at.raw)
 	}
@@ -62,16 +64,19 @@ func TestPreferWait(t *testing.T) {
 	if out.str("deliveries", "0", "status") != "delivered" || out.header.Get("Preference-Applied") != "wait=10" {
 		t.Errorf("%s %v", out.raw, out.header)
 	}
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"never","type":"echo","topics":["slow"],"config":{"answer":"timeout"},"timeout":"3s"}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"never","type":"echo","topics":["slow"],"config":{"answer":"timeout"},"timeout":"3s"}`)
 	start := time.Now()
 	out = a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"slow","data":{}}`, "Prefer", "wait=1")
 	if took := time.Since(start); took < time.Second || out.str("id") == "" {
 		t.Errorf("after %v: %s", took, out.raw)
 	}
-	if out = a.want(202, "POST", "/publish", `{"tenant_id":"acme","data":{}}`, "Prefer", "respond-async"); out.header.Get("Preference-Applied") != "respond-async" {
+	if out = a.want(202, "POST", "/publish", `{"tenant_id":"acme","data":{}}`, "Prefer",
+		"respond-async"); out.header.Get("Preference-Applied") != "respond-async" {
 		t.Errorf("%v", out.header)
 	}
-	if out = a.want(422, "POST", "/publish", `{"tenant_id":"acme","data":{},"dta":1}`, "Prefer", "handling=strict"); out.str("fields", "dta") == "" {
+	if out = a.want(422, "POST", "/publish", `{"tenant_id":"acme","data":{},"dta":1}`, "Prefer", "handling=strict"); out.str("fields",
+		"dta") == "" {
 		t.Errorf("%s", out.raw)
 	}
 }
@@ -116,7 +121,8 @@ func TestBatchPublish(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
 	a.tenant("acme")
-	out := a.want(202, "POST", "/publish/batch", `[{"tenant_id":"acme","id":"b1","data":{}},{"tenant_id":"nobody","data":{}},{"tenant_id":"acme","data":[]},{"tenant_id":"acme","id":"b1","data":{}}]`)
+	out := a.want(202, "POST", "/publish/batch",
+		`[{"tenant_id":"acme","id":"b1","data":{}},{"tenant_id":"nobody","data":{}},{"tenant_id":"acme","data":[]},{"tenant_id":"acme","id":"b1","data":{}}]`)
 	for i, want := range []string{"202", "404", "422", "202"} {
 		if got := out.str("results", fmt.Sprint(i), "status"); got != want {
 			t.Errorf("event %d: status %s, want %s: %s", i, got, want, out.raw)
@@ -125,7 +131,8 @@ func TestBatchPublish(t *testing.T) {
 	if out.str("results", "3", "duplicate") != "true" || out.str("results", "3", "destination_ids", "0") != "inbox" {
 		t.Errorf("%s", out.raw)
 	}
-	out = a.want(202, "POST", "/publish/batch", "{\"tenant_id\":\"acme\",\"data\":{}}\n\n{\"tenant_id\":\"acme\",\"data\":{}}\n", "Content-Type", "application/x-ndjson")
+	out = a.want(202, "POST", "/publish/batch", "{\"tenant_id\":\"acme\",\"data\":{}}\n\n{\"tenant_id\":\"acme\",\"data\":{}}\n",
+		"Content-Type", "application/x-ndjson")
 	if out.str("results", "1", "status") != "202" {
 		t.Errorf("%s", out.raw)
 	}
@@ -164,20 +171,25 @@ func TestBadInput(t *testing.T) {
 		{"NUL in metadata", 422, "POST", "/publish", `{"tenant_id":"acme","metadata":{"a":"\u0000"},"data":{}}`, "NUL"},
 		{"long id", 422, "POST", "/publish", `{"tenant_id":"acme","id":"` + long + `","data":{}}`, "at most 256"},
 		{"long tenant", 422, "PUT", "/tenants/" + long[:300], ``, "at most 256"},
-		{"our kind of id", 422, "POST", "/publish", `{"tenant_id":"acme","id":"evt_00000000000000000000000000000000","data":{}}`, "look like"},
-		{"too large", 413, "POST", "/publish", `{"tenant_id":"acme","data":{"a":"` + strings.Repeat("x", 300_000) + `"}}`, "at most 262144"},
+		{"our kind of id", 422, "POST", "/publish", `{"tenant_id":"acme","id":"evt_00000000000000000000000000000000","data":{}}`,
+			"look like"},
+		{"too large", 413, "POST", "/publish", `{"tenant_id":"acme","data":{"a":"` + strings.Repeat("x", 300_000) + `"}}`,
+			"at most 262144"},
 		{"metadata too long", 422, "PUT", "/tenants/acme", `{"metadata":{"a":"` + long + `"}}`, "at most 4096"},
 		{"duplicate destination", 400, "POST", "/tenants/acme/destinations", `{"id":"inbox","type":"echo","topics":"*"}`, "already"},
 		{"unknown type", 422, "POST", "/tenants/acme/destinations", `{"type":"pigeon","topics":"*"}`, "pigeon"},
 		{"no type", 422, "POST", "/tenants/acme/destinations", `{"topics":"*"}`, "type is required"},
 		{"no topics", 422, "POST", "/tenants/acme/destinations", `{"type":"echo"}`, "topics is required"},
 		{"no url", 422, "POST", "/tenants/acme/destinations", `{"type":"webhook","topics":"*"}`, "config.url is required"},
-		{"invalid url", 422, "POST", "/tenants/acme/destinations", `{"type":"webhook","topics":"*","config":{"url":"ftp://x"}}`, "config.url"},
-		{"unknown field of a type", 422, "POST", "/tenants/acme/destinations", `{"type":"webhook","topics":"*","config":{"url":"https://example.com","uri":"x"}}`, "config.uri"},
+		{"invalid url", 422, "POST", "/tenants/acme/destinations", `{"type":"webhook","topics":"*","config":{"url":"ftp://x"}}`,
+			"config.url"},
+		{"unknown field of a type", 422, "POST", "/tenants/acme/destinations",
+			`{"type":"webhook","topics":"*","config":{"url":"https://example.com","uri":"x"}}`, "config.uri"},
 		{"unknown topic of a destination", 422, "POST", "/tenants/acme/destinations", `{"type":"echo","topics":["nope"]}`, "catalogue"},
 		{"broken filter", 422, "POST", "/tenants/acme/destinations", `{"type":"echo","topics":"*","filter":{"a":{"$gtee":1}}}`, "filter"},
 		{"broken search filter", 422, "POST", "/tenants/acme/destinations", `{"type":"echo","topics":"*","filter":"a:>"}`, "column"},
-		{"retry policy", 422, "POST", "/tenants/acme/destinations", `{"type":"echo","topics":"*","retry":{"multiplier":0.5}}`, "retry.multiplier"},
+		{"retry policy", 422, "POST", "/tenants/acme/destinations", `{"type":"echo","topics":"*","retry":{"multiplier":0.5}}`,
+			"retry.multiplier"},
 		{"changing the type", 422, "PATCH", "/tenants/acme/destinations/inbox", `{"type":"webhook"}`, "type cannot be changed"},
 		{"wrong type of a setting", 422, "PATCH", "/tenants/acme/destinations/inbox", `{"config":7}`, "config"},
 		{"unknown destination of a tenant", 404, "GET", "/tenants/acme/destinations/nope", ``, "no destination"},
@@ -238,8 +250,9 @@ func TestWhoMayCall(t *testing.T) {
 
 	// Every route with the ids of another tenant: not found, and never 403, which would tell that they exist.
 	retry := a.want(202, "POST", "/retries", `{"tenant_id":"other","filter":{"status":["delivered"]}}`).str("id")
-	ids := map[string]string{":tenant": "other", ":retry": retry, ":destination": "inbox", ":event": "theirs", ":delivery": res.str("deliveries", "0", "id"),
-		":attempt": at.str("models", "0", "id"), ":type": "echo", ":topic": "t", ":key": "00000000-0000-0000-0000-000000000000"}
+	ids := map[string]string{":tenant": "other", ":retry": retry, ":destination": "inbox", ":event": "theirs",
+		":delivery": res.str("deliveries", "0", "id"),
+		":attempt":  at.str("models", "0", "id"), ":type": "echo", ":topic": "t", ":key": "00000000-0000-0000-0000-000000000000"}
 	for _, r := range a.APIRoutes() {
 		if !strings.Contains(r.Path, ":") || strings.Contains(r.Path, ":type") || strings.Contains(r.Path, ":topic") {
 			continue
@@ -279,7 +292,8 @@ func TestDestinationChanges(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.want(201, "PUT", "/tenants/acme", `{"metadata":{"plan":"pro"}}`)
 	a.want(200, "PUT", "/tenants/acme", nil)
-	out := a.want(201, "POST", "/tenants/acme/destinations", `{"id":"hook","name":"Billing","type":"webhook","topics":["a","b"],"filter":{"n":1},
+	out := a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"hook","name":"Billing","type":"webhook","topics":["a","b"],"filter":{"n":1},
 		"config":{"url":"https://example.com/hook","custom_headers":{"X-A":"1"}},"metadata":{"x":"1","y":"2"},"retry":{"schedule":["10s","1m"]},"timeout":"5s","max_in_flight":3}`)
 	secret := out.str("credentials", "secret")
 	if !strings.HasPrefix(secret, "whsec_") || strings.Contains(secret, "•") {
@@ -292,29 +306,35 @@ func TestDestinationChanges(t *testing.T) {
 		t.Errorf("%s %v", out.raw, out.header)
 	}
 	token := a.as(a.want(200, "GET", "/tenants/acme/token", nil).str("token"))
-	if got := token.want(200, "GET", "/tenants/acme/destinations/hook", nil).str("credentials", "secret"); got == secret || !strings.Contains(got, "•") {
+	if got := token.want(200, "GET", "/tenants/acme/destinations/hook", nil).str("credentials", "secret"); got == secret ||
+		!strings.Contains(got, "•") {
 		t.Errorf("the secret is not masked: %q", got)
 	}
 	if got := token.want(200, "POST", "/tenants/acme/destinations/hook/secrets/reveal", nil).str("credentials", "secret"); got != secret {
 		t.Errorf("revealed %q", got)
 	}
-	out = a.want(200, "PATCH", "/tenants/acme/destinations/hook", `{"metadata":{"x":null,"z":"3"},"topics":"*","filter":null}`, "If-Match", `"1"`)
+	out = a.want(200, "PATCH", "/tenants/acme/destinations/hook", `{"metadata":{"x":null,"z":"3"},"topics":"*","filter":null}`, "If-Match",
+		`"1"`)
 	for _, none := range []string{`""`, `{}`, `null`} {
 		if out := a.want(200, "PATCH", "/tenants/acme/destinations/hook", `{"filter":`+none+`}`); out.body["filter"] != nil {
 			t.Errorf("filter %s is kept as %v", none, out.body["filter"])
 		}
 	}
-	if m, _ := json.Marshal(out.body["metadata"]); string(m) != `{"y":"2","z":"3"}` || out.str("topics") != "*" || out.body["filter"] != nil || out.str("config", "url") == "" {
+	if m, _ := json.Marshal(out.body["metadata"]); string(m) != `{"y":"2","z":"3"}` || out.str("topics") != "*" ||
+		out.body["filter"] != nil || out.str("config", "url") == "" {
 		t.Errorf("%s", out.raw)
 	}
 	// What comes back as it was shown, masked, changes nothing.
-	a.want(200, "PATCH", "/tenants/acme/destinations/hook", map[string]any{"config": map[string]any{"custom_headers": map[string]string{"X-A": "••••••", "X-B": "2"}}})
+	a.want(200, "PATCH", "/tenants/acme/destinations/hook",
+		map[string]any{"config": map[string]any{"custom_headers": map[string]string{"X-A": "••••••", "X-B": "2"}}})
 	d, err := a.Store.Destination(context.Background(), models.AllTenants(), "acme", "hook")
 	if err != nil || d.Config["custom_headers"] != `{"X-A":"1","X-B":"2"}` {
 		t.Errorf("%v %v", d.Config, err)
 	}
 	var stored string
-	if err := a.Store.Pool.QueryRow(context.Background(), "select config::text || credentials::text from destinations where id = 'hook'").Scan(&stored); err != nil || strings.Contains(stored, "X-A") {
+	if err := a.db.QueryRow(context.Background(),
+		"select config::text || credentials::text from destinations where id = 'hook'").Scan(&stored); err != nil ||
+		strings.Contains(stored, "X-A") {
 		t.Errorf("stored in clear text: %s %v", stored, err)
 	}
 	a.want(412, "PATCH", "/tenants/acme/destinations/hook", `{"name":"x"}`, "If-Match", `"1"`)
@@ -325,14 +345,16 @@ func TestDestinationChanges(t *testing.T) {
 	if out.str("credentials", "secret") == secret || out.str("credentials", "previous_secret") != secret {
 		t.Errorf("rotated: %s", out.raw)
 	}
-	if out = a.want(200, "PUT", "/tenants/acme/destinations/hook/disable", `{"reason":"maintenance"}`); out.str("status", "state") != "disabled" || out.str("disabled_at") == "" {
+	if out = a.want(200, "PUT", "/tenants/acme/destinations/hook/disable", `{"reason":"maintenance"}`); out.str("status",
+		"state") != "disabled" || out.str("disabled_at") == "" {
 		t.Errorf("%s", out.raw)
 	}
 	a.want(409, "POST", "/tenants/acme/destinations/hook/test", nil)
 	if out = a.want(200, "PUT", "/tenants/acme/destinations/hook/enable", nil); out.body["disabled_at"] != nil {
 		t.Errorf("%s", out.raw)
 	}
-	if out = a.want(200, "GET", "/tenants/acme", nil); out.str("destinations_count") != "1" || out.str("topics", "0") != "*" || out.str("metadata", "plan") != "pro" {
+	if out = a.want(200, "GET", "/tenants/acme", nil); out.str("destinations_count") != "1" || out.str("topics", "0") != "*" ||
+		out.str("metadata", "plan") != "pro" {
 		t.Errorf("%s", out.raw)
 	}
 	a.want(200, "DELETE", "/tenants/acme/destinations/hook", nil)
@@ -353,9 +375,11 @@ func TestNullsInPatches(t *testing.T) {
 	a.want(201, "PUT", "/tenants/acme", nil)
 	const at = "/tenants/acme/destinations/d"
 	fresh := a.want(201, "POST", "/tenants/acme/destinations", `{"id":"d","type":"echo","topics":"*"}`)
-	set := map[string]any{"name": "n", "retry": map[string]any{"max_attempts": 2}, "timeout": "3s", "max_in_flight": 3, "disable_after": 5, "format": "cloudevents-binary",
-		"ordered": true, "on_exhausted": "block", "rate_limit": map[string]any{"per_second": 5}, "metadata": map[string]any{"a": "1"}, "delivery_metadata": map[string]any{"b": "2"},
-		"filter": map[string]any{"a": 1}, "transform": "data", "signature": "outpost"}
+	set := map[string]any{"name": "n", "retry": map[string]any{"max_attempts": 2}, "timeout": "3s", "max_in_flight": 3, "disable_after": 5,
+		"format":  "cloudevents-binary",
+		"ordered": true, "on_exhausted": "block", "rate_limit": map[string]any{"per_second": 5}, "metadata": map[string]any{"a": "1"},
+		"delivery_metadata": map[string]any{"b": "2"},
+		"filter":            map[string]any{"a": 1}, "transform": "data", "signature": "outpost"}
 	changed := a.want(200, "PATCH", at, set)
 	nulls := map[string]any{}
 	for field := range set {
@@ -376,12 +400,15 @@ func TestNullsInPatches(t *testing.T) {
 	if out := a.want(422, "PATCH", at, `{"topics":null}`); out.str("fields", "topics") == "" {
 		t.Errorf("%s", out.raw)
 	}
-	hook := a.want(201, "POST", "/tenants/acme/destinations", `{"id":"h","type":"webhook","topics":"*","config":{"url":"https://example.com/"}}`)
+	hook := a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"h","type":"webhook","topics":"*","config":{"url":"https://example.com/"}}`)
 	asymmetric := a.want(200, "PATCH", "/tenants/acme/destinations/h", `{"signature":"v1a","credentials":null}`)
-	if !strings.HasPrefix(asymmetric.str("credentials", "public_key"), "whpk_") || asymmetric.str("credentials", "secret") == hook.str("credentials", "secret") {
+	if !strings.HasPrefix(asymmetric.str("credentials", "public_key"), "whpk_") ||
+		asymmetric.str("credentials", "secret") == hook.str("credentials", "secret") {
 		t.Errorf("%s", asymmetric.raw)
 	}
-	if out := a.want(200, "PATCH", "/tenants/acme/destinations/h", `{"await_completion":true}`); out.str("await_completion") != "true" || out.str("config", "await_completion") != "true" {
+	if out := a.want(200, "PATCH", "/tenants/acme/destinations/h", `{"await_completion":true}`); out.str("await_completion") != "true" ||
+		out.str("config", "await_completion") != "true" {
 		t.Errorf("%s", out.raw)
 	}
 	if out := a.want(200, "PATCH", "/tenants/acme/destinations/h", `{"await_completion":null}`); out.str("await_completion") != "false" {
@@ -402,16 +429,19 @@ func TestBatchPreferWait(t *testing.T) {
 	a.tenant("acme")
 	const batch = `[{"tenant_id":"acme","data":{}},{"tenant_id":"acme","data":1},{"tenant_id":"acme","id":"x","data":{}}]`
 	out := a.want(200, "POST", "/publish/batch", batch, "Prefer", "wait=20")
-	if out.str("results", "0", "deliveries", "0", "status") != "delivered" || out.str("results", "2", "deliveries", "0", "event_id") != "x" || out.str("results", "1", "status") != "422" ||
+	if out.str("results", "0", "deliveries", "0", "status") != "delivered" ||
+		out.str("results", "2", "deliveries", "0", "event_id") != "x" || out.str("results", "1", "status") != "422" ||
 		out.header.Get("Preference-Applied") != "wait=20" || out.header.Get("Vary") != "Prefer" {
 		t.Errorf("%s %v", out.raw, out.header)
 	}
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"never","type":"echo","topics":["slow"],"config":{"answer":"timeout"},"timeout":"10s"}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"never","type":"echo","topics":["slow"],"config":{"answer":"timeout"},"timeout":"10s"}`)
 	out = a.want(202, "POST", "/publish/batch", `[{"tenant_id":"acme","topic":"slow","data":{}}]`, "Prefer", "wait=1")
 	if out.str("results", "0", "status") != "202" || out.header.Get("Preference-Applied") != "wait=1" {
 		t.Errorf("%s %v", out.raw, out.header)
 	}
-	if out = a.want(202, "POST", "/publish/batch", batch, "Prefer", "respond-async"); out.header.Get("Preference-Applied") != "respond-async" {
+	if out = a.want(202, "POST", "/publish/batch", batch, "Prefer",
+		"respond-async"); out.header.Get("Preference-Applied") != "respond-async" {
 		t.Errorf("%v", out.header)
 	}
 }
@@ -513,7 +543,8 @@ func TestRetryByHand(t *testing.T) {
 	a.want(400, "POST", "/retry", `{"event_id":"e","destination_id":"y"}`)
 	a.want(200, "PUT", "/tenants/acme/destinations/inbox/disable", nil)
 	a.want(400, "POST", "/retry", `{"event_id":"e","destination_id":"inbox"}`)
-	if out = a.want(200, "GET", "/attempts?destination_id=bad&status=failed", nil); out.str("models", "0", "manual") != "true" || out.str("models", "4", "manual") != "false" {
+	if out = a.want(200, "GET", "/attempts?destination_id=bad&status=failed", nil); out.str("models", "0", "manual") != "true" ||
+		out.str("models", "4", "manual") != "false" {
 		t.Errorf("%s", out.raw)
 	}
 }

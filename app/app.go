@@ -51,7 +51,8 @@ const stopWait = 15 * time.Second
 // New connects to the database (starting and migrating a private one where the configuration says so) and gets
 // everything ready to run. Close must be called, also when Run was not.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err error) {
-	env := adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + config.Version, HostCredentials: cfg.HostCreds, GoogleKeyFile: cfg.GoogleKeyFile}
+	env := adapters.Env{Egress: cfg.EgressAllow, UserAgent: "Waybill/" + config.Version, HostCredentials: cfg.HostCreds,
+		GoogleKeyFile: cfg.GoogleKeyFile}
 	a := &App{API: api.New(cfg, log, env), metrics: metrics.New(config.Version)}
 	a.pages = pages.New(a.API)
 	defer func() {
@@ -60,7 +61,8 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		}
 	}()
 	if cfg.Private() {
-		a.pg, err = postgres.Start(ctx, postgres.Options{Dir: cfg.DataDir, Socket: true, Logf: func(f string, args ...any) { log.Info(fmt.Sprintf(f, args...)) }})
+		a.pg, err = postgres.Start(ctx, postgres.Options{Dir: cfg.DataDir, Socket: true,
+			Logf: func(f string, args ...any) { log.Info(fmt.Sprintf(f, args...)) }})
 		if err != nil {
 			return nil, err
 		}
@@ -90,11 +92,12 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
 		}
 	}
-	a.Store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics, Traces: a.Traces, Log: log})
+	a.Store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics,
+		Traces: a.Traces, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	if err := migrations.Check(ctx, a.Store.Pool); err != nil {
+	if err := a.Store.Migrated(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.Store.KeepKey(ctx); err != nil {
@@ -111,9 +114,11 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	}
 	// A worker accepts events too: notices that go to destinations.
 	a.Accepter = models.NewAccepter(a.Store, a.recent, log)
-	a.Notices = &jobs.Notices{Store: a.Store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Log: log, Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.Env.UserAgent, SMTP: cfg.SMTP,
-		BaseURL: cfg.BaseURL, Publish: a.publishNotice, RenderMail: emails.Render}}
-	a.Bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}}
+	a.Notices = &jobs.Notices{Store: a.Store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Log: log,
+		Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.Env.UserAgent, SMTP: cfg.SMTP,
+			BaseURL: cfg.BaseURL, Publish: a.publishNotice, RenderMail: emails.Render}}
+	a.Bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(),
+		May: []models.Permission{models.MayAdmin}}
 	a.BootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
 	if cfg.Role != "work" {
 		// What the environment asks for is nobody's doing.
@@ -164,7 +169,8 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	if a.Cfg.MetricsAddr != "" {
 		var err error
 		if measured, err = net.Listen("tcp", a.Cfg.MetricsAddr); err != nil {
-			return fmt.Errorf("METRICS_ADDR: cannot listen on %s (every process of a machine needs an address of its own): %w", a.Cfg.MetricsAddr, err)
+			return fmt.Errorf("METRICS_ADDR: cannot listen on %s (every process of a machine needs an address of its own): %w",
+				a.Cfg.MetricsAddr, err)
 		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -172,7 +178,8 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	if a.Cfg.Role != "web" {
 		ready.Add(1)
 		g.Go(func() error {
-			return jobs.Run(ctx, a.Store, jobs.Options{MaxInFlight: a.Cfg.MaxInFlight, Env: a.Env, Recent: a.recent, Role: a.Cfg.Role, Notices: a.Notices, Publish: a.Accepter.PublishAll}, a.Log, sync.OnceFunc(ready.Done))
+			return jobs.Run(ctx, a.Store, jobs.Options{MaxInFlight: a.Cfg.MaxInFlight, Env: a.Env, Recent: a.recent, Role: a.Cfg.Role,
+				Notices: a.Notices, Publish: a.Accepter.PublishAll}, a.Log, sync.OnceFunc(ready.Done))
 		})
 	}
 	if a.http != nil {

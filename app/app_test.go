@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	_ "github.com/waybill-dev/waybill/adapters/all"
 	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/app/config"
@@ -25,6 +27,7 @@ const testKey = "wb_test_key_0123456789"
 type testApp struct {
 	testing.TB
 	*App
+	db   *pgxpool.Pool // for the test's own statements
 	base string
 	key  string
 	old  bool // it is of an earlier build, and its answers are not held against this one's description
@@ -89,7 +92,7 @@ func newProcessLogging(t testing.TB, cfg *config.Config, log *slog.Logger) *test
 	case err := <-done:
 		t.Fatal(err)
 	}
-	return &testApp{TB: t, App: a, base: "http://" + addr, key: testKey}
+	return &testApp{TB: t, App: a, db: modelstest.Connect(t, cfg.DatabaseURL), base: "http://" + addr, key: testKey}
 }
 
 // as returns the same app with another key or token.

@@ -126,9 +126,13 @@ func TestReadingWhileTheDatabaseIsAway(t *testing.T) {
 	t.Cleanup(rise)
 	var all sync.WaitGroup
 	for _, c := range []struct{ path, name, value string }{
-		{"/api/v1/tenants", "Authorization", "Bearer " + testKey}, {"/api/v1/tenants", "Authorization", "Bearer " + key}, {"/api/v1/events?tenant_id=acme", "Authorization", "Bearer " + testKey},
-		{"/api/v1/tenants/acme/destinations", "Authorization", "Bearer " + testKey}, {"/api/v1/changes?tenant_id=acme", "Authorization", "Bearer " + testKey}, {"/api/v1/audit/export", "Authorization", "Bearer " + testKey},
-		{"/t/acme", "Cookie", cookie.Name + "=" + cookie.Value}, {"/tenants", "Cookie", cookie.Name + "=" + cookie.Value}, {"/login", "X", "y"}, {"/p/nope", "X", "y"},
+		{"/api/v1/tenants", "Authorization", "Bearer " + testKey}, {"/api/v1/tenants", "Authorization", "Bearer " + key},
+		{"/api/v1/events?tenant_id=acme", "Authorization", "Bearer " + testKey},
+		{"/api/v1/tenants/acme/destinations", "Authorization", "Bearer " + testKey},
+		{"/api/v1/changes?tenant_id=acme", "Authorization", "Bearer " + testKey},
+		{"/api/v1/audit/export", "Authorization", "Bearer " + testKey},
+		{"/t/acme", "Cookie", cookie.Name + "=" + cookie.Value}, {"/tenants", "Cookie", cookie.Name + "=" + cookie.Value},
+		{"/login", "X", "y"}, {"/p/nope", "X", "y"},
 	} {
 		all.Go(func() {
 			began := time.Now()

@@ -23,8 +23,10 @@ func TestBasePathCrawl(t *testing.T) {
 	const base = "/hooks/waybill"
 	a := newTestApp(t, func(c *config.Config) { c.BaseURL = "https://example.com" + base })
 	a.tenant("acme")
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"failing","type":"echo","topics":["order.created"],"config":{"answer":"500"},"retry":{"max_attempts":1}}`)
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"hook","type":"webhook","topics":["order.created"],"config":{"url":"https://example.com"},"filter":{"total":{"$gte":10}}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"failing","type":"echo","topics":["order.created"],"config":{"answer":"500"},"retry":{"max_attempts":1}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"hook","type":"webhook","topics":["order.created"],"config":{"url":"https://example.com"},"filter":{"total":{"$gte":10}}}`)
 	a.want(200, "PUT", "/topics/order.created", `{"description":"An order.","example":{"total":1}}`)
 	for i := range 30 {
 		a.want(202, "POST", "/publish", fmt.Sprintf(`{"tenant_id":"acme","topic":"order.created","data":{"total":%d}}`, i%9))
@@ -144,8 +146,10 @@ func TestBasePath(t *testing.T) {
 		b.base += before
 		out := b.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"order.created","data":{}}`)
 		event := base + api.APIPrefix + "/events/" + out.str("id")
-		if got := out.header.Get("Location"); got != event || out.header.Get("Content-Location") != "" || !strings.HasPrefix(out.header.Get("Link"), "<"+event+">") {
-			t.Errorf("a 202 tells of %s and %s, not of %s alone (%s)", got, out.header.Get("Link"), event, out.header.Get("Content-Location"))
+		if got := out.header.Get("Location"); got != event || out.header.Get("Content-Location") != "" ||
+			!strings.HasPrefix(out.header.Get("Link"), "<"+event+">") {
+			t.Errorf("a 202 tells of %s and %s, not of %s alone (%s)", got, out.header.Get("Link"), event,
+				out.header.Get("Content-Location"))
 		}
 		if got := out.str("links", "monitor"); got != event {
 			t.Errorf("the body of a 202 tells of %s, not of %s", got, event)
@@ -174,7 +178,8 @@ func TestBasePath(t *testing.T) {
 		}
 		// Nobody is there yet; then somebody logs in, and goes on where they wanted to be.
 		p = v.send("GET", "/t/acme/events?status=failed", nil, "Cookie", "")
-		if to := p.header.Get("Location"); !strings.HasPrefix(to, base+"/setup") && !strings.HasPrefix(to, base+"/login?") && p.status != 200 {
+		if to := p.header.Get("Location"); !strings.HasPrefix(to, base+"/setup") && !strings.HasPrefix(to, base+"/login?") &&
+			p.status != 200 {
 			t.Errorf("without a session: %d %s", p.status, to)
 		}
 	}
@@ -190,7 +195,8 @@ func TestBasePath(t *testing.T) {
 	if p := v.send("GET", "/waybills", nil); p.status != 404 {
 		t.Errorf("a path that only looks alike: %d", p.status)
 	}
-	for uri, want := range map[string]string{"/waybill": "/", "/waybill/": "/", "/waybill?x=1": "/?x=1", "/waybill/t/a%2Fb?x": "/t/a%2Fb?x", "/waybills": "/waybills", "/t/waybill": "/t/waybill"} {
+	for uri, want := range map[string]string{"/waybill": "/", "/waybill/": "/", "/waybill?x=1": "/?x=1", "/waybill/t/a%2Fb?x": "/t/a%2Fb?x",
+		"/waybills": "/waybills", "/t/waybill": "/t/waybill"} {
 		if got, _ := api.WithoutBase(base, uri); got != want {
 			t.Errorf("%s is served as %s, not as %s", uri, got, want)
 		}
@@ -220,14 +226,18 @@ func TestBaseURL(t *testing.T) {
 	read := func(v string) (*config.Config, error) {
 		return config.ReadConfig("serve", func(n string) string { return map[string]string{"BASE_URL": v}[n] })
 	}
-	for v, want := range map[string]string{"https://example.com": "", "https://example.com/": "", "https://example.com/waybill/": "/waybill", "https://example.com/a/b-1": "/a/b-1", "": ""} {
+	for v, want := range map[string]string{"https://example.com": "", "https://example.com/": "",
+		"https://example.com/waybill/": "/waybill", "https://example.com/a/b-1": "/a/b-1", "": ""} {
 		if c, err := read(v); err != nil || c.BasePath() != want {
 			t.Errorf("%q: %v %v", v, c, err)
 		}
 	}
-	for v, want := range map[string]string{"https://u:p@example.com": "no user", "https://example.com/?x=1": "query", "https://example.com/#top": "fragment", "https://example.com#": "fragment",
-		"https://example.com/a%20b": "letters", "https://example.com/a//b": "letters", "https://example.com/../x": "letters", "https://example.com/t": "/t", "https://example.com/api/waybill": "/api"} {
-		if _, err := read(v); err == nil || !strings.HasPrefix(err.Error(), "BASE_URL: must have ") || !strings.Contains(err.Error(), want) {
+	for v, want := range map[string]string{"https://u:p@example.com": "no user", "https://example.com/?x=1": "query",
+		"https://example.com/#top": "fragment", "https://example.com#": "fragment",
+		"https://example.com/a%20b": "letters", "https://example.com/a//b": "letters", "https://example.com/../x": "letters",
+		"https://example.com/t": "/t", "https://example.com/api/waybill": "/api"} {
+		if _, err := read(v); err == nil || !strings.HasPrefix(err.Error(), "BASE_URL: must have ") ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", v, err)
 		}
 	}

@@ -81,7 +81,8 @@ func (q queue) create(t *testing.T) {
 // receive takes up to ten messages out of the queue, and returns an id of each.
 func (q queue) receive(id func(body string, attributes map[string]string) string) (ids []string, err error) {
 	ctx := context.Background()
-	out, err := q.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &q.url, MaxNumberOfMessages: 10, MessageAttributeNames: []string{"All"}})
+	out, err := q.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &q.url, MaxNumberOfMessages: 10,
+		MessageAttributeNames: []string{"All"}})
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +128,8 @@ func TestBrokerKinesisFaults(t *testing.T) {
 	url := moto(t, "WAYBILL_TEST_MOTO")
 	api, g, name, ctx := kinesis.NewFromConfig(amazon(url, "a", "b")), newGate(t, url), unique("orders"), context.Background()
 	c := &cloud{gate: g, env: largePayloads, tooLarge: tooLargeForAWS, missing: "not_found", throttled: throttledJSON}
-	c.destination = map[string]any{"type": "aws_kinesis", "credentials": amazonKeys, "format": "cloudevents-structured", // a record has no id of its own
+	// a record has no id of its own
+	c.destination = map[string]any{"type": "aws_kinesis", "credentials": amazonKeys, "format": "cloudevents-structured",
 		"config": map[string]string{"stream_name": name, "region": "eu-west-1", "endpoint": g.url()}}
 	c.create = func() {
 		_, err := api.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &name, ShardCount: aws.Int32(1)})
@@ -145,7 +147,8 @@ func TestBrokerKinesisFaults(t *testing.T) {
 			}
 		}()
 		if next == nil {
-			it, err := api.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{StreamName: &name, ShardId: aws.String("shardId-000000000000"),
+			it, err := api.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{StreamName: &name,
+				ShardId:           aws.String("shardId-000000000000"),
 				ShardIteratorType: kintypes.ShardIteratorTypeTrimHorizon})
 			if err != nil {
 				return nil, err
@@ -182,7 +185,8 @@ func TestBrokerEventBridgeFaults(t *testing.T) {
 	c.create = func() {
 		_, err := api.CreateEventBus(ctx, &eventbridge.CreateEventBusInput{Name: &name})
 		must(t, err)
-		_, err = api.PutRule(ctx, &eventbridge.PutRuleInput{Name: &name, EventBusName: &name, EventPattern: aws.String(`{"source":["com.example.shop"]}`)})
+		_, err = api.PutRule(ctx, &eventbridge.PutRuleInput{Name: &name, EventBusName: &name,
+			EventPattern: aws.String(`{"source":["com.example.shop"]}`)})
 		must(t, err)
 		_, err = api.PutTargets(ctx, &eventbridge.PutTargetsInput{Rule: &name, EventBusName: &name,
 			Targets: []ebtypes.Target{{Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:eu-west-1:123456789012:" + name)}}})

@@ -32,10 +32,11 @@ func newGate(t *testing.T, service string) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{t: t, connections: connections{open: map[net.Conn]bool{}}, proxy: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(to)
-		r.Out.Host = r.In.Host // it is signed
-	}, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }}}
+	g := &gate{t: t, connections: connections{open: map[net.Conn]bool{}},
+		proxy: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			r.Out.Host = r.In.Host // it is signed
+		}, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }}}
 	g.listen("127.0.0.1:0")
 	t.Cleanup(g.close)
 	return g
@@ -160,7 +161,8 @@ func (c *cloud) suffers() {
 
 	// One that is too large fails for good, and none of those beside it.
 	s.a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"too-large","data":{"pad":"`+strings.Repeat("x", c.tooLarge)+`"}}`)
-	if d := s.delivery("too-large"); d.Status != "failed" || d.LastError.Class != "too_large" || d.Attempts != 1 || d.Reason == "" || d.LastError.Advice == "" {
+	if d := s.delivery("too-large"); d.Status != "failed" || d.LastError.Class != "too_large" || d.Attempts != 1 || d.Reason == "" ||
+		d.LastError.Advice == "" {
 		t.Errorf("the large one: %+v", d)
 	}
 	s.more(20)

@@ -88,7 +88,8 @@ func TestPubSubKeyChangedWhileBusy(t *testing.T) {
 			t.Fatal(err)
 		}
 		return string(text), func(r *http.Request) bool {
-			_, err := jwt.Parse(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), func(*jwt.Token) (any, error) { return &key.PublicKey, nil },
+			_, err := jwt.Parse(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "),
+				func(*jwt.Token) (any, error) { return &key.PublicKey, nil },
 				jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired())
 			return err == nil
 		}
@@ -110,7 +111,8 @@ func TestPubSubKeyChangedWhileBusy(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"messageIds": ids})
 		return ids
 	})
-	s.rotates(t, map[string]any{"type": "gcp_pubsub", "config": map[string]string{"project_id": "my-project", "topic": "orders", "endpoint": s.URL},
+	s.rotates(t, map[string]any{"type": "gcp_pubsub", "config": map[string]string{"project_id": "my-project", "topic": "orders",
+		"endpoint": s.URL},
 		"credentials": map[string]string{"service_account_json": oldKey}}, first, second,
 		map[string]any{"credentials": map[string]string{"service_account_json": newKey}})
 }
@@ -128,18 +130,20 @@ func TestServiceBusKeyChangedWhileBusy(t *testing.T) {
 		return []string{properties.MessageID}
 	})
 	policy := func(key string) (connection string, known func(*http.Request) bool) {
-		return "Endpoint=sb://" + s.Listener.Addr().String() + "/;SharedAccessKeyName=waybill;SharedAccessKey=" + key, func(r *http.Request) bool {
-			token, err := url.ParseQuery(strings.TrimPrefix(r.Header.Get("Authorization"), "SharedAccessSignature "))
-			if err != nil {
-				return false
+		return "Endpoint=sb://" + s.Listener.Addr().String() + "/;SharedAccessKeyName=waybill;SharedAccessKey=" + key,
+			func(r *http.Request) bool {
+				token, err := url.ParseQuery(strings.TrimPrefix(r.Header.Get("Authorization"), "SharedAccessSignature "))
+				if err != nil {
+					return false
+				}
+				mac := hmac.New(sha256.New, []byte(key))
+				mac.Write([]byte(url.QueryEscape(token.Get("sr")) + "\n" + token.Get("se")))
+				return token.Get("sig") == base64.StdEncoding.EncodeToString(mac.Sum(nil))
 			}
-			mac := hmac.New(sha256.New, []byte(key))
-			mac.Write([]byte(url.QueryEscape(token.Get("sr")) + "\n" + token.Get("se")))
-			return token.Get("sig") == base64.StdEncoding.EncodeToString(mac.Sum(nil))
-		}
 	}
 	oldKey, first := policy("b2xkIGtleSBvZiB0aGUgcG9saWN5IG9mIHRoZSB0ZXN0")
 	newKey, second := policy("bmV3IGtleSBvZiB0aGUgcG9saWN5IG9mIHRoZSB0ZXN0")
-	s.rotates(t, map[string]any{"type": "azure_servicebus", "config": map[string]string{"name": "orders"}, "credentials": map[string]string{"connection_string": oldKey}},
+	s.rotates(t, map[string]any{"type": "azure_servicebus", "config": map[string]string{"name": "orders"},
+		"credentials": map[string]string{"connection_string": oldKey}},
 		first, second, map[string]any{"credentials": map[string]string{"connection_string": newKey}})
 }

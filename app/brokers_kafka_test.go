@@ -69,7 +69,8 @@ func (f *kafkaCluster) address() string { return "127.0.0.1:" + strconv.Itoa(f.p
 
 func (f *kafkaCluster) client(opts ...kgo.Opt) *kgo.Client {
 	f.t.Helper()
-	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(f.address()), kgo.SASL(scram.Auth{User: kafkaAdmin, Pass: kafkaAdminPassword}.AsSha256Mechanism()))...)
+	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(f.address()),
+		kgo.SASL(scram.Auth{User: kafkaAdmin, Pass: kafkaAdminPassword}.AsSha256Mechanism()))...)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -159,7 +160,8 @@ func (f *kafkaCluster) throttle() (undo func()) {
 
 func (f *kafkaCluster) stream(t *testing.T) (*stream, func()) {
 	f.password("first-password")
-	s := newStream(t, map[string]any{"type": "kafka", "config": map[string]string{"brokers": f.address(), "topic": "events", "sasl_mechanism": "scram-sha-256"},
+	s := newStream(t, map[string]any{"type": "kafka", "config": map[string]string{"brokers": f.address(), "topic": "events",
+		"sasl_mechanism": "scram-sha-256"},
 		"credentials": map[string]string{"username": "waybill", "password": "first-password"}})
 	stop := sync.OnceFunc(f.consume(s.ledger))
 	t.Cleanup(stop)
@@ -204,7 +206,8 @@ func TestKafkaFaults(t *testing.T) {
 	s.run()
 	s.more(20)
 	s.a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"too-large","data":{"pad":"`+strings.Repeat("x", 60_000)+`"}}`)
-	if d := s.delivery("too-large"); d.Status != "failed" || d.LastError.Class != "too_large" || d.Attempts != 1 || d.Reason == "" || d.LastError.Advice == "" {
+	if d := s.delivery("too-large"); d.Status != "failed" || d.LastError.Class != "too_large" || d.Attempts != 1 || d.Reason == "" ||
+		d.LastError.Advice == "" {
 		t.Errorf("the large one: %+v", d)
 	}
 	s.more(20)

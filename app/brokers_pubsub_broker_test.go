@@ -53,7 +53,8 @@ func TestBrokerPubSubFaults(t *testing.T) {
 	name := fmt.Sprint("faults-", time.Now().UnixNano())
 	g := newGate(t, service)
 	c := &cloud{gate: g, missing: "not_found"}
-	c.destination = map[string]any{"type": "gcp_pubsub", "config": map[string]string{"project_id": "my-project", "topic": name, "endpoint": g.url()}}
+	c.destination = map[string]any{"type": "gcp_pubsub", "config": map[string]string{"project_id": "my-project", "topic": name,
+		"endpoint": g.url()}}
 	c.throttled = func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusTooManyRequests)
@@ -74,7 +75,8 @@ func TestBrokerPubSubFaults(t *testing.T) {
 				Message struct{ Attributes map[string]string }
 			} `json:"receivedMessages"`
 		}
-		if err := do("POST", "subscriptions/"+name+":pull", map[string]any{"maxMessages": 1000, "returnImmediately": true}, &page); err != nil || len(page.Messages) == 0 {
+		if err := do("POST", "subscriptions/"+name+":pull", map[string]any{"maxMessages": 1000, "returnImmediately": true},
+			&page); err != nil || len(page.Messages) == 0 {
 			return nil, err
 		}
 		var acks []string

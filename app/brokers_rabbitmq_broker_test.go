@@ -160,7 +160,8 @@ func TestBrokerRabbitMQFaults(t *testing.T) {
 	r.run("close_all_connections", "-p", r.vhost, "a test") // the limit is read when a channel is opened
 	s.more(20)
 	s.a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"too-large","data":{"pad":"`+strings.Repeat("x", 60_000)+`"}}`)
-	if d := s.delivery("too-large"); d.Status != "failed" || d.LastError.Class != "too_large" || d.Reason == "" || d.LastError.Advice == "" {
+	if d := s.delivery("too-large"); d.Status != "failed" || d.LastError.Class != "too_large" || d.Reason == "" ||
+		d.LastError.Advice == "" {
 		t.Errorf("the large one: %+v", d)
 	}
 	s.more(20)

@@ -35,7 +35,8 @@ func newStream(t *testing.T, destination map[string]any, env ...string) *stream 
 	s.base.Store(web.base)
 	// Trying ends long after the broker is back, on a busy machine too.
 	schedule := strings.Repeat("300ms,", 20) + strings.Repeat("1s,", 40) + strings.Repeat("5s,", 38) + "5s"
-	body := map[string]any{"id": "hook", "topics": "*", "disable_after": 0, "timeout": "3s", "retry": map[string]any{"schedule": strings.Split(schedule, ",")}}
+	body := map[string]any{"id": "hook", "topics": "*", "disable_after": 0, "timeout": "3s",
+		"retry": map[string]any{"schedule": strings.Split(schedule, ",")}}
 	maps.Copy(body, destination)
 	s.a.want(201, "PUT", "/tenants/acme", nil)
 	s.a.want(201, "POST", "/tenants/acme/destinations", body)
@@ -64,7 +65,8 @@ func (s *stream) one(id, data string) {
 // failing waits until the last attempt of some delivery, which will be made again, failed with an error of this class.
 func (s *stream) failing(class string) {
 	s.t.Helper()
-	s.a.eventually("/deliveries?limit=1&status=retrying&error_class="+class, func(o answer) bool { return strings.Contains(o.raw, `"status":"retrying"`) })
+	s.a.eventually("/deliveries?limit=1&status=retrying&error_class="+class,
+		func(o answer) bool { return strings.Contains(o.raw, `"status":"retrying"`) })
 }
 
 // delivery waits for the end of an event's delivery, and returns it.
@@ -156,7 +158,8 @@ func TestMoreAtOnceForRabbitMQ(t *testing.T) {
 	v := a.visitor()
 	for id, more := range map[string]string{"100 attempts": "", "7 attempts": `,"max_in_flight":7`} {
 		id, want := strings.Fields(id)[0], id
-		a.want(201, "POST", "/tenants/acme/destinations", `{"id":"`+id+`","type":"rabbitmq","topics":"*","config":{"server_url":"127.0.0.1:5672"},
+		a.want(201, "POST", "/tenants/acme/destinations",
+			`{"id":"`+id+`","type":"rabbitmq","topics":"*","config":{"server_url":"127.0.0.1:5672"},
 			"credentials":{"username":"u","password":"a password"}`+more+`}`)
 		v.get("/t/acme/destinations/" + id).says(want)
 	}
@@ -175,13 +178,15 @@ func TestCredentialsOfTheHost(t *testing.T) {
 	lent.want(201, "PUT", "/tenants/acme", nil)
 	for body, field := range map[string]string{sqs: "credentials.key", topic: "credentials.service_account_json"} {
 		lent.want(201, "POST", "/tenants/acme/destinations", body)
-		if o := own.want(422, "POST", "/tenants/acme/destinations", body); !strings.Contains(o.raw, field+" is required, because this server's operator") {
+		if o := own.want(422, "POST", "/tenants/acme/destinations", body); !strings.Contains(o.raw,
+			field+" is required, because this server's operator") {
 			t.Error(o.raw)
 		}
 	}
 	own.want(201, "POST", "/tenants/acme/destinations", strings.Replace(topic, `"topic"`, `"endpoint":"localhost:8085","topic"`, 1))
 	// One that has them keeps them, until they are taken away.
-	own.want(201, "POST", "/tenants/acme/destinations", strings.Replace(sqs, `"topics"`, `"id":"q","credentials":{"key":"AKIAIOSFODNN7EXAMPLE","secret":"s"},"topics"`, 1))
+	own.want(201, "POST", "/tenants/acme/destinations", strings.Replace(sqs, `"topics"`,
+		`"id":"q","credentials":{"key":"AKIAIOSFODNN7EXAMPLE","secret":"s"},"topics"`, 1))
 	own.want(200, "PATCH", "/tenants/acme/destinations/q", `{"config":{"message_group_template":"data.customer"}}`)
 	own.want(422, "PATCH", "/tenants/acme/destinations/q", `{"credentials":{"key":null,"secret":null}}`)
 }

@@ -60,7 +60,8 @@ func TestEveryReadIsCacheable(t *testing.T) {
 			out = again
 			again = a.do("GET", path, nil, "If-None-Match", out.header.Get("ETag"))
 		}
-		if again.status != 304 || again.raw != "" || again.header.Get("Cache-Control") != out.header.Get("Cache-Control") || again.header.Get("Vary") != out.header.Get("Vary") {
+		if again.status != 304 || again.raw != "" || again.header.Get("Cache-Control") != out.header.Get("Cache-Control") ||
+			again.header.Get("Vary") != out.header.Get("Vary") {
 			t.Errorf("%s: %d %s %v", path, again.status, again.raw, again.header)
 		}
 		if other := a.do("GET", path, nil, "If-None-Match", `"other"`); other.status != 200 {
@@ -70,7 +71,8 @@ func TestEveryReadIsCacheable(t *testing.T) {
 	if types := a.want(200, "GET", "/destination-types", nil).header.Get("Cache-Control"); types != "private, max-age=3600" {
 		t.Errorf("types: %s", types)
 	}
-	if secret := a.want(200, "GET", "/tenants/acme/token", nil).header; secret.Get("Cache-Control") != "no-store" || secret.Get("ETag") != "" {
+	if secret := a.want(200, "GET", "/tenants/acme/token", nil).header; secret.Get("Cache-Control") != "no-store" ||
+		secret.Get("ETag") != "" {
 		t.Errorf("a token: %v", secret)
 	}
 }
@@ -86,7 +88,10 @@ func TestListsChange(t *testing.T) {
 		"/topics":                          func() { a.want(200, "PUT", "/topics/order.created", `{}`) },
 		"/tenants/acme/destinations":       func() { a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"name":"x"}`) },
 		"/tenants/acme/destinations/inbox": func() { a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"name":"y"}`) },
-		"/events":                          func() { a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"order.created","data":{}}`) },
+		"/events": func() {
+			a.want(202, "POST", "/publish",
+				`{"tenant_id":"acme","topic":"order.created","data":{}}`)
+		},
 	} {
 		tag := a.want(200, "GET", path, nil).header.Get("ETag")
 		change()
@@ -102,7 +107,8 @@ func TestDestinationETagSeesHealth(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
 	a.want(201, "PUT", "/tenants/acme", nil)
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"bad","type":"echo","topics":"*","config":{"answer":"500"},"retry":{"max_attempts":1}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"bad","type":"echo","topics":"*","config":{"answer":"500"},"retry":{"max_attempts":1}}`)
 	const path = "/tenants/acme/destinations/bad"
 	first := a.want(200, "GET", path, nil)
 	a.want(202, "POST", "/publish", `{"tenant_id":"acme","data":{}}`)
@@ -133,12 +139,14 @@ func TestEventDeliveriesLongPoll(t *testing.T) {
 	}()
 	a.waiting(1)
 	a.want(200, "PUT", "/tenants/acme/destinations/inbox/enable", nil)
-	if out := <-answers; out.status != 200 || out.str("models", "0", "status") == "held" || out.header.Get("Preference-Applied") != "wait=30" {
+	if out := <-answers; out.status != 200 || out.str("models", "0", "status") == "held" ||
+		out.header.Get("Preference-Applied") != "wait=30" {
 		t.Errorf("%d %s %v", out.status, out.raw, out.header)
 	}
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"silent","type":"echo","topics":["slow"],"config":{"answer":"timeout"}}`)
 	a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"e2","topic":"slow","data":{}}`)
-	if out := a.want(200, "GET", "/events/e2/deliveries", nil); out.header.Get("Retry-After") == "" || out.header.Get("Cache-Control") != "private, no-cache" {
+	if out := a.want(200, "GET", "/events/e2/deliveries", nil); out.header.Get("Retry-After") == "" ||
+		out.header.Get("Cache-Control") != "private, no-cache" {
 		t.Errorf("while it goes on: %v", out.header)
 	}
 }

@@ -15,19 +15,25 @@ func TestCheckSeesCertificate(t *testing.T) {
 	sink := adaptertest.NewTLSSink(t, adaptertest.Certificate{NotAfter: ends})
 	a := newTestApp(t, nil)
 	a.tenant("acme")
-	a.want(201, "POST", "/tenants/acme/destinations", fmt.Sprintf(`{"id":"old","type":"webhook","topics":["*"],"config":{"url":%q}}`, sink.URL("/")))
+	a.want(201, "POST", "/tenants/acme/destinations", fmt.Sprintf(`{"id":"old","type":"webhook","topics":["*"],"config":{"url":%q}}`,
+		sink.URL("/")))
 	if d := a.want(200, "GET", "/tenants/acme/destinations/old", nil); d.str("status", "certificate_expires_at") != "" {
 		t.Errorf("known before anything was connected to: %s", d.raw)
 	}
-	if r := a.want(200, "POST", "/tenants/acme/destinations/old/check", nil); r.str("ok") != "false" || r.str("stages", "2", "name") != "tls" {
+	if r := a.want(200, "POST", "/tenants/acme/destinations/old/check", nil); r.str("ok") != "false" ||
+		r.str("stages", "2", "name") != "tls" {
 		t.Errorf("%s", r.raw)
 	}
 	at := ends.Format(time.RFC3339)
 	a.eventually("/tenants/acme/destinations/old", func(o answer) bool { return o.str("status", "certificate_expires_at") == at })
-	if h := a.want(200, "GET", "/tenants/acme/destinations/old/health", nil); h.str("certificate", "expires_at") != at || h.str("certificate", "seen_at") == "" {
+	if h := a.want(200, "GET", "/tenants/acme/destinations/old/health", nil); h.str("certificate", "expires_at") != at ||
+		h.str("certificate", "seen_at") == "" {
 		t.Errorf("%s", h.raw)
 	}
-	alert := a.eventually("/tenants/acme/alerts", func(o answer) bool { return o.str("models", "0", "rule_name") == "Certificate expiring" })
+	alert := a.eventually("/tenants/acme/alerts", func(o answer) bool {
+		return o.str("models", "0",
+			"rule_name") == "Certificate expiring"
+	})
 	if alert.str("models", "0", "severity") != "critical" || alert.str("models", "0", "detail", "certificate_expires_at") != at {
 		t.Errorf("%s", alert.raw)
 	}

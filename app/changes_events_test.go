@@ -30,7 +30,8 @@ func TestChangesAsEvents(t *testing.T) {
 	a.tenant("globex")
 	h, everything := newHook(t), newHook(t)
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"all","type":"webhook","topics":"*","config":{"url":"`+everything.URL+`"}}`)
-	out := a.want(422, "POST", "/tenants/acme/destinations", `{"type":"webhook","topics":["waybill.destination.removed"],"config":{"url":"`+h.URL+`"}}`)
+	out := a.want(422, "POST", "/tenants/acme/destinations",
+		`{"type":"webhook","topics":["waybill.destination.removed"],"config":{"url":"`+h.URL+`"}}`)
 	if !strings.Contains(out.str("fields", "topics[0]"), "waybill.destination.deleted") {
 		t.Errorf("%s", out.raw)
 	}
@@ -51,14 +52,17 @@ func TestChangesAsEvents(t *testing.T) {
 		slices.Sort(list)
 		return list
 	}
-	want := []string{"destination copy created", "destination dead created", "destination inbox deleted", "destination inbox updated", "topic better created"}
+	want := []string{"destination copy created", "destination dead created", "destination inbox deleted", "destination inbox updated",
+		"topic better created"}
 	// Until the workers know that outcomes are wanted, they do not note them.
 	a.eventually("/deliveries?tenant_id=acme&topic=waybill.delivery.failed&status=delivered&limit=1", func(o answer) bool {
 		a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"good","data":{}}`)
 		return o.str("models", "0", "id") != ""
 	})
-	a.eventually("/deliveries?tenant_id=acme&topic=waybill.destination.deleted&status=delivered&limit=1", func(o answer) bool { return o.str("models", "0", "id") != "" })
-	a.eventually("/deliveries?tenant_id=acme&destination_id=copy&status=pending&limit=1", func(o answer) bool { return o.str("models", "0", "id") == "" && len(told()) >= len(want) })
+	a.eventually("/deliveries?tenant_id=acme&topic=waybill.destination.deleted&status=delivered&limit=1",
+		func(o answer) bool { return o.str("models", "0", "id") != "" })
+	a.eventually("/deliveries?tenant_id=acme&destination_id=copy&status=pending&limit=1",
+		func(o answer) bool { return o.str("models", "0", "id") == "" && len(told()) >= len(want) })
 	if got := told(); !slices.Equal(got, want) {
 		t.Errorf("told:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -75,9 +79,11 @@ func TestChangesAsEvents(t *testing.T) {
 	a.published(nil)
 	a.want(200, "PATCH", "/tenants/globex/destinations/inbox", `{"name":"Once more"}`)
 	before := len(h.got())
-	a.want(201, "POST", "/tenants/globex/destinations", `{"id":"copy","type":"webhook","topics":["waybill.destination.updated"],"config":{"url":"`+h.URL+`"}}`)
+	a.want(201, "POST", "/tenants/globex/destinations",
+		`{"id":"copy","type":"webhook","topics":["waybill.destination.updated"],"config":{"url":"`+h.URL+`"}}`)
 	a.want(200, "PATCH", "/tenants/globex/destinations/inbox", `{"name":"And again"}`)
-	a.eventually("/deliveries?tenant_id=globex&topic=waybill.destination.updated&status=delivered&limit=1", func(o answer) bool { return o.str("models", "0", "id") != "" })
+	a.eventually("/deliveries?tenant_id=globex&topic=waybill.destination.updated&status=delivered&limit=1",
+		func(o answer) bool { return o.str("models", "0", "id") != "" })
 	for _, b := range h.got()[before:] {
 		if strings.Contains(b, "Once more") && strings.Contains(b, `"to":"Once more"`) {
 			t.Errorf("of before: %s", b)
@@ -90,7 +96,7 @@ func (a *testApp) published(want *int64) {
 	a.Helper()
 	a.eventually("/healthz", func(answer) bool {
 		var got *int64
-		if err := a.Store.Pool.QueryRow(a.Context(), "select published from feed").Scan(&got); err != nil {
+		if err := a.db.QueryRow(a.Context(), "select published from feed").Scan(&got); err != nil {
 			a.Fatal(err)
 		}
 		return (got == nil) == (want == nil) && (got == nil || *got >= *want)

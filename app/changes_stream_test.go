@@ -93,7 +93,8 @@ func TestChangesStream(t *testing.T) {
 	token := a.as(a.want(200, "GET", "/tenants/acme/token", nil).str("token"))
 	all, own := a.stream("?since=now&types=destination"), token.stream("?since=now")
 	for _, s := range []*sse{all, own} {
-		if s.resp.StatusCode != 200 || s.resp.Header.Get("Content-Type") != "text/event-stream" || s.resp.Header.Get("Cache-Control") != "no-store" {
+		if s.resp.StatusCode != 200 || s.resp.Header.Get("Content-Type") != "text/event-stream" ||
+			s.resp.Header.Get("Cache-Control") != "no-store" {
 			t.Fatalf("%d %v", s.resp.StatusCode, s.resp.Header)
 		}
 	}
@@ -110,7 +111,8 @@ func TestChangesStream(t *testing.T) {
 	a.want(200, "PATCH", "/tenants/globex/destinations/inbox", `{"name":"Theirs"}`)
 	a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"name":"Ours\nin two lines"}`)
 	a.want(200, "DELETE", "/tenants/globex/destinations/inbox", nil)
-	if got := names(all, 3); !slices.Equal(got, []string{"destination.updated globex", "destination.updated acme", "destination.deleted globex"}) {
+	if got := names(all, 3); !slices.Equal(got, []string{"destination.updated globex", "destination.updated acme",
+		"destination.deleted globex"}) {
 		t.Errorf("all: %v", got)
 	}
 	if got := names(own, 1); got[0] != "destination.updated acme" {
@@ -162,7 +164,7 @@ func TestChangesOfDeliveries(t *testing.T) {
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"dead","type":"echo","topics":["bad"],"config":{"answer":"500"}}`)
 	ctx := context.Background()
 	rows := func() (n int) {
-		if err := a.Store.Pool.QueryRow(ctx, "select count(*) from changes where type = 'delivery'").Scan(&n); err != nil {
+		if err := a.db.QueryRow(ctx, "select count(*) from changes where type = 'delivery'").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -207,7 +209,8 @@ func TestChangesOfDeliveries(t *testing.T) {
 			}
 			if o["event_id"] == "bad" && o["destination_id"] == "dead" {
 				bad++
-				if c.Action != "failed" || o["attempts"] != 3.0 || o["code"] != 500.0 || o["error_class"] == nil || o["topic"] != "bad" || o["id"] != c.ObjectID {
+				if c.Action != "failed" || o["attempts"] != 3.0 || o["code"] != 500.0 || o["error_class"] == nil || o["topic"] != "bad" ||
+					o["id"] != c.ObjectID {
 					t.Fatalf("a failed delivery: %s %s", c.Action, c.Object)
 				}
 			}
@@ -231,14 +234,14 @@ func TestChangesOfDeliveries(t *testing.T) {
 		t.Errorf("%s", out.raw)
 	}
 	// What nobody reads for long is noted no longer.
-	if _, err := a.Store.Pool.Exec(ctx, "update outcome_readers set asked_at = now() - interval '8 days'"); err != nil {
+	if _, err := a.db.Exec(ctx, "update outcome_readers set asked_at = now() - interval '8 days'"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Store.Upkeep(ctx, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	var readers int
-	if err := a.Store.Pool.QueryRow(ctx, "select count(*) from outcome_readers").Scan(&readers); err != nil || readers != 0 {
+	if err := a.db.QueryRow(ctx, "select count(*) from outcome_readers").Scan(&readers); err != nil || readers != 0 {
 		t.Errorf("%d readers: %v", readers, err)
 	}
 }

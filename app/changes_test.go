@@ -81,13 +81,16 @@ func TestChanges(t *testing.T) {
 	}
 	a.want(201, "PUT", "/tenants/acme", `{"metadata":{"plan":"pro"}}`)
 	f.poll()
-	if len(f.seen) != 4 || f.seen[0].Type != models.FeedTenant || *f.seen[0].TenantID != "acme" || !strings.Contains(string(f.seen[0].Object), `"plan":"pro"`) || f.seen[1].Type != models.FeedRule {
+	if len(f.seen) != 4 || f.seen[0].Type != models.FeedTenant || *f.seen[0].TenantID != "acme" ||
+		!strings.Contains(string(f.seen[0].Object), `"plan":"pro"`) || f.seen[1].Type != models.FeedRule {
 		t.Fatalf("a new tenant: %v", f.told())
 	}
 	f.seen = nil
 	const secret, header = "whsec_c2VjcmV0IHRoYXQgbm9ib2R5IHNoYWxsIHNlZQ==", "token-that-nobody-shall-see"
-	body := map[string]any{"id": "hook", "type": "webhook", "topics": []string{"a"}, "config": map[string]any{"url": "https://example.com/hooks", "custom_headers": map[string]string{"X-Token": header}},
-		"credentials": map[string]string{"secret": secret}, "filter": map[string]any{"total": map[string]any{"$gte": 10}}, "retry": map[string]any{"max_attempts": 3}}
+	body := map[string]any{"id": "hook", "type": "webhook", "topics": []string{"a"},
+		"config":      map[string]any{"url": "https://example.com/hooks", "custom_headers": map[string]string{"X-Token": header}},
+		"credentials": map[string]string{"secret": secret}, "filter": map[string]any{"total": map[string]any{"$gte": 10}},
+		"retry": map[string]any{"max_attempts": 3}}
 	a.want(201, "POST", "/tenants/acme/destinations", body)
 	a.want(200, "PATCH", "/tenants/acme/destinations/hook", `{"name":"Billing <b>","topics":["a","b"]}`)
 	a.want(200, "PUT", "/tenants/acme/destinations/hook/disable", `{"reason":"Maintenance"}`)
@@ -105,7 +108,8 @@ func TestChanges(t *testing.T) {
 	a.want(200, "PUT", "/tenants/acme", `{"metadata":{"plan":"free"}}`)
 	a.want(200, "PUT", "/tenants/acme", `{"metadata":{"plan":"free"}}`) // changes nothing
 	f.poll()
-	want := []string{"destination hook created", "destination hook updated", "destination hook disabled", "destination hook enabled", "destination hook updated", "destination hook deleted",
+	want := []string{"destination hook created", "destination hook updated", "destination hook disabled", "destination hook enabled",
+		"destination hook updated", "destination hook deleted",
 		"destination last created", "topic order.created created", "topic order.created updated", "topic order.created deleted",
 		"alert_rule " + rule + " created", "alert_rule " + rule + " updated", "alert_rule " + rule + " deleted", "tenant acme updated"}
 	if !slices.Equal(f.told(), want) {
@@ -118,7 +122,8 @@ func TestChanges(t *testing.T) {
 		}
 	}
 	updated := f.seen[1]
-	if *updated.Version != 2 || len(updated.Changes) != 2 || !strings.Contains(string(updated.Object), `"name":"Billing <b>"`) || !strings.Contains(string(updated.Object), `"filter":{"total":{"$gte":10}}`) ||
+	if *updated.Version != 2 || len(updated.Changes) != 2 || !strings.Contains(string(updated.Object), `"name":"Billing <b>"`) ||
+		!strings.Contains(string(updated.Object), `"filter":{"total":{"$gte":10}}`) ||
 		!strings.Contains(string(updated.Object), `"url":"https://example.com/hooks"`) {
 		t.Errorf("the update: %+v %s", updated, updated.Object)
 	}
@@ -146,12 +151,14 @@ func TestChanges(t *testing.T) {
 			t.Errorf("%v", topics.told())
 		}
 	}
-	for query, field := range map[string]string{"": "since", "?since=tomorrow": "since", "?since=now&types=user": "types", "?since=now&limit=5000": "limit"} {
+	for query, field := range map[string]string{"": "since", "?since=tomorrow": "since", "?since=now&types=user": "types",
+		"?since=now&limit=5000": "limit"} {
 		if out := a.want(422, "GET", "/changes"+query, nil); out.str("fields", field) == "" {
 			t.Errorf("%s: %s", query, out.raw)
 		}
 	}
-	if out := a.want(410, "GET", "/changes?since=999999", nil); !strings.Contains(out.raw, "list everything anew") || out.str("code") != "past" {
+	if out := a.want(410, "GET", "/changes?since=999999", nil); !strings.Contains(out.raw, "list everything anew") ||
+		out.str("code") != "past" {
 		t.Errorf("a cursor of another database: %s", out.raw)
 	}
 }
@@ -170,7 +177,8 @@ func TestChangesOfTenants(t *testing.T) {
 	a.want(201, "POST", "/alert-rules", `{"when":{"consecutive_failures":3}}`)
 	a.want(200, "PUT", "/topics/order.created", `{}`)
 	f.poll()
-	if got := f.told(); !slices.Equal(got, []string{"destination inbox updated", "topic order.created created"}) || *f.seen[0].TenantID != "acme" {
+	if got := f.told(); !slices.Equal(got, []string{"destination inbox updated", "topic order.created created"}) ||
+		*f.seen[0].TenantID != "acme" {
 		t.Errorf("a tenant's token: %v", got)
 	}
 	all.poll()
@@ -189,7 +197,8 @@ func TestChangesOfTenants(t *testing.T) {
 	a.waiting(1)
 	a.want(200, "PATCH", "/tenants/globex/destinations/inbox", `{"name":"Theirs again"}`)
 	a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"name":"Ours again"}`)
-	if out := <-done; out.str("changes", "0", "object", "name") != "Ours again" || out.header.Get("Preference-Applied") != "wait=30" || time.Since(began) > 20*time.Second {
+	if out := <-done; out.str("changes", "0", "object", "name") != "Ours again" || out.header.Get("Preference-Applied") != "wait=30" ||
+		time.Since(began) > 20*time.Second {
 		t.Errorf("after %s: %s", time.Since(began), out.raw)
 	}
 }
@@ -210,7 +219,8 @@ func TestLateChanges(t *testing.T) {
 		commit[i] = make(chan struct{})
 		go func() {
 			done <- a.Store.InTx(ctx, func(tx *models.Tx) error {
-				_, err := tx.Pgx.Exec(ctx, "insert into changes (type, action, object) values ('destination', 'updated', $1)", fmt.Sprint("late", i))
+				_, err := tx.Pgx.Exec(ctx, "insert into changes (type, action, object) values ('destination', 'updated', $1)",
+					fmt.Sprint("late", i))
 				begun <- struct{}{}
 				<-commit[i]
 				return err
@@ -243,7 +253,7 @@ func TestOldChanges(t *testing.T) {
 	a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"name":"One"}`)
 	f.poll()
 	ctx := context.Background()
-	if _, err := a.Store.Pool.Exec(ctx, "update changes set at = at - interval '8 days'"); err != nil {
+	if _, err := a.db.Exec(ctx, "update changes set at = at - interval '8 days'"); err != nil {
 		t.Fatal(err)
 	}
 	a.want(200, "PATCH", "/tenants/acme/destinations/inbox", `{"name":"Two"}`)

@@ -26,7 +26,8 @@ func TestCommandLine(t *testing.T) {
 		"version":      {0, config.Version, ""},
 	} {
 		var out, err bytes.Buffer
-		if code := Main(strings.Fields(line), &out, &err); code != want.code || !strings.Contains(out.String(), want.out) || !strings.Contains(err.String(), want.err) {
+		if code := Main(strings.Fields(line), &out, &err); code != want.code || !strings.Contains(out.String(), want.out) ||
+			!strings.Contains(err.String(), want.err) {
 			t.Errorf("waybill %s: %d\n%s%s", line, code, &out, &err)
 		}
 	}

@@ -25,7 +25,9 @@ func TestTopicIsRequired(t *testing.T) {
 	if out.str("data", "0") != "topic is required" || out.str("fields", "topic") != "is required" {
 		t.Errorf("%s", out.raw)
 	}
-	if out := a.want(202, "POST", "/publish/batch", `[{"tenant_id":"acme","data":{}},{"tenant_id":"acme","topic":"order.created","data":{}}]`); out.str("results", "0", "status") != "422" || out.str("results", "1", "status") != "202" {
+	if out := a.want(202, "POST", "/publish/batch",
+		`[{"tenant_id":"acme","data":{}},{"tenant_id":"acme","topic":"order.created","data":{}}]`); out.str("results", "0",
+		"status") != "422" || out.str("results", "1", "status") != "202" {
 		t.Errorf("%s", out.raw)
 	}
 	a.want(200, "POST", "/tenants/acme/destinations/inbox/test", `{}`)
@@ -42,8 +44,10 @@ func TestMetadataTakesNumbers(t *testing.T) {
 			t.Errorf("%s is %q, want %q", k, got, v)
 		}
 	}
-	out = a.want(201, "POST", "/tenants/acme/destinations", `{"id":"d","type":"echo","topics":"*","metadata":`+metadata+`,"delivery_metadata":{"n":7,"ok":false}}`)
-	if out.str("metadata", "seats") != "1234567" || out.str("metadata", "vip") != "true" || out.str("delivery_metadata", "n") != "7" || out.str("delivery_metadata", "ok") != "false" {
+	out = a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"d","type":"echo","topics":"*","metadata":`+metadata+`,"delivery_metadata":{"n":7,"ok":false}}`)
+	if out.str("metadata", "seats") != "1234567" || out.str("metadata", "vip") != "true" || out.str("delivery_metadata", "n") != "7" ||
+		out.str("delivery_metadata", "ok") != "false" {
 		t.Errorf("%s", out.raw)
 	}
 	out = a.want(200, "PATCH", "/tenants/acme/destinations/d", `{"metadata":{"seats":8,"name":null}}`)
@@ -70,10 +74,12 @@ func TestCreatedSince(t *testing.T) {
 			}
 			return a.do("POST", strings.TrimSuffix(c.path, "/"), `{"id":"`+id+`",`+c.body+dates+"}")
 		}
-		if out := put(c.first, `,"created_at":"`+then+`","updated_at":"`+later+`"`); out.status != 201 || out.str("created_at") != then || out.str("updated_at") != later {
+		if out := put(c.first, `,"created_at":"`+then+`","updated_at":"`+later+`"`); out.status != 201 || out.str("created_at") != then ||
+			out.str("updated_at") != later {
 			t.Errorf("%s: %d %s", c.path, out.status, out.raw)
 		}
-		if out := put(c.second, `,"created_at":"`+then+`"`); out.status != 201 || out.str("created_at") != then || out.str("updated_at") != then {
+		if out := put(c.second, `,"created_at":"`+then+`"`); out.status != 201 || out.str("created_at") != then ||
+			out.str("updated_at") != then {
 			t.Errorf("%s: %d %s", c.path, out.status, out.raw)
 		}
 		future := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
@@ -101,13 +107,15 @@ func TestErrorsBeforeRoutingAreJSON(t *testing.T) {
 		request string
 		status  int
 	}{
-		"a body over the limit":    {"POST /api/v1/publish HTTP/1.1\r\n" + auth + "Content-Length: 99999999\r\n\r\n", 413},
-		"a wrong Content-Length":   {"POST /api/v1/publish HTTP/1.1\r\n" + auth + "Content-Length: many\r\n\r\n", 400},
-		"large headers":            {"GET /api/v1/events HTTP/1.1\r\n" + auth + "X-Large: " + strings.Repeat("x", 40<<10) + "\r\n\r\n", 413},
-		"an unknown method":        {"BREW /api/v1/events HTTP/1.1\r\n" + auth + "\r\n", 400},
-		"a broken request line":    {"GET\r\n\r\n", 400},
-		"a broken header":          {"GET /api/v1/events HTTP/1.1\r\n" + auth + "No colon\r\n\r\n", 400},
-		"a broken multipart":       {"POST /api/v1/publish HTTP/1.1\r\n" + auth + "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1\r\n\r\nx", 400},
+		"a body over the limit":  {"POST /api/v1/publish HTTP/1.1\r\n" + auth + "Content-Length: 99999999\r\n\r\n", 413},
+		"a wrong Content-Length": {"POST /api/v1/publish HTTP/1.1\r\n" + auth + "Content-Length: many\r\n\r\n", 400},
+		"large headers": {"GET /api/v1/events HTTP/1.1\r\n" + auth + "X-Large: " + strings.Repeat("x", 40<<10) + "\r\n\r\n",
+			413},
+		"an unknown method":     {"BREW /api/v1/events HTTP/1.1\r\n" + auth + "\r\n", 400},
+		"a broken request line": {"GET\r\n\r\n", 400},
+		"a broken header":       {"GET /api/v1/events HTTP/1.1\r\n" + auth + "No colon\r\n\r\n", 400},
+		"a broken multipart": {"POST /api/v1/publish HTTP/1.1\r\n" + auth +
+			"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1\r\n\r\nx", 400},
 		"a method that is not for": {"PATCH /api/v1/events HTTP/1.1\r\n" + auth + "\r\n", 405},
 		"an unknown address":       {"GET /api/v1/nothing HTTP/1.1\r\n" + auth + "\r\n", 404},
 		"the root of the API":      {"GET /api/v1 HTTP/1.1\r\n" + auth + "\r\n", 404},
@@ -127,7 +135,8 @@ func TestErrorsBeforeRoutingAreJSON(t *testing.T) {
 		raw, _ := io.ReadAll(resp.Body)
 		conn.Close()
 		var p api.Problem
-		if err := json.Unmarshal(raw, &p); err != nil || p.RequestID == "" || p.RequestID != resp.Header.Get("X-Request-Id") || p.Message == "" || p.Status != resp.StatusCode || resp.StatusCode != c.status {
+		if err := json.Unmarshal(raw, &p); err != nil || p.RequestID == "" || p.RequestID != resp.Header.Get("X-Request-Id") ||
+			p.Message == "" || p.Status != resp.StatusCode || resp.StatusCode != c.status {
 			t.Errorf("%s: %d %s %.300s", name, resp.StatusCode, resp.Header.Get("Content-Type"), raw)
 		}
 		if allow := resp.Header.Get("Allow"); (c.status == 405) != (allow == "GET, HEAD") {

@@ -84,8 +84,10 @@ func TestWhatIsReadIsCompressed(t *testing.T) {
 
 	whole := a.wire(v.client, "GET", page, "", "Accept-Encoding", "identity")
 	small := a.wire(v.client, "GET", page, "")
-	if small.header.Get("Content-Encoding") != "gzip" || len(small.body) > 60<<10 || whole.header.Get("Content-Encoding") != "" || len(whole.body) < 180_000 {
-		t.Errorf("the event's page: %d bytes %q, without compression %d bytes %q", len(small.body), small.header.Get("Content-Encoding"), len(whole.body), whole.header.Get("Content-Encoding"))
+	if small.header.Get("Content-Encoding") != "gzip" || len(small.body) > 60<<10 || whole.header.Get("Content-Encoding") != "" ||
+		len(whole.body) < 180_000 {
+		t.Errorf("the event's page: %d bytes %q, without compression %d bytes %q", len(small.body),
+			small.header.Get("Content-Encoding"), len(whole.body), whole.header.Get("Content-Encoding"))
 	}
 	if !strings.Contains(small.plain(t), "customer1") || !strings.HasSuffix(strings.TrimSpace(small.plain(t)), "</html>") {
 		t.Error("what was compressed is another page")
@@ -106,7 +108,8 @@ func TestWhatIsReadIsCompressed(t *testing.T) {
 	whole = a.wire(http.DefaultClient, "GET", event, "", "Authorization", key, "Accept-Encoding", "identity")
 	small = a.wire(http.DefaultClient, "GET", event, "", "Authorization", key)
 	plainTag, tag := whole.header.Get("ETag"), small.header.Get("ETag")
-	if small.header.Get("Content-Encoding") != "gzip" || small.plain(t) != whole.body || tag == plainTag || tag != strings.TrimSuffix(plainTag, `"`)+`-gzip"` {
+	if small.header.Get("Content-Encoding") != "gzip" || small.plain(t) != whole.body || tag == plainTag ||
+		tag != strings.TrimSuffix(plainTag, `"`)+`-gzip"` {
 		t.Errorf("the event: %q, ETag %s and %s", small.header.Get("Content-Encoding"), tag, plainTag)
 	}
 	for _, known := range []string{tag, plainTag, `"x", W/` + tag} {
@@ -115,14 +118,16 @@ func TestWhatIsReadIsCompressed(t *testing.T) {
 		if strings.Contains(known, tag) {
 			want = tag
 		}
-		if again.status != 304 || again.body != "" || again.header.Get("Content-Encoding") != "" || again.header.Get("ETag") != want || again.header.Get("Vary") != small.header.Get("Vary") {
+		if again.status != 304 || again.body != "" || again.header.Get("Content-Encoding") != "" || again.header.Get("ETag") != want ||
+			again.header.Get("Vary") != small.header.Get("Vary") {
 			t.Errorf("If-None-Match %s: %d %v", known, again.status, again.header)
 		}
 	}
 
 	// A change is made on the version that was read, compressed or not.
 	a.want(201, "PUT", "/tenants/other", nil)
-	a.want(201, "POST", "/tenants/other/destinations", `{"id":"big","type":"echo","topics":"*","metadata":{"notes":"`+strings.Repeat("x y z ", 400)+`"}}`)
+	a.want(201, "POST", "/tenants/other/destinations",
+		`{"id":"big","type":"echo","topics":"*","metadata":{"notes":"`+strings.Repeat("x y z ", 400)+`"}}`)
 	read := a.wire(http.DefaultClient, "GET", api.APIPrefix+"/tenants/other/destinations/big", "", "Authorization", key)
 	if read.header.Get("Content-Encoding") != "gzip" {
 		t.Fatal(read.header)
@@ -131,13 +136,16 @@ func TestWhatIsReadIsCompressed(t *testing.T) {
 	a.want(412, "PATCH", "/tenants/other/destinations/big", `{"name":"b"}`, "If-Match", read.header.Get("ETag"))
 
 	// HEAD tells how GET varies.
-	if head := a.wire(http.DefaultClient, "HEAD", event, "", "Authorization", key); !strings.Contains(head.header.Get("Vary"), "Accept-Encoding") {
+	if head := a.wire(http.DefaultClient, "HEAD", event, "", "Authorization", key); !strings.Contains(head.header.Get("Vary"),
+		"Accept-Encoding") {
 		t.Errorf("HEAD: %v", head.header)
 	}
-	if doc := a.wire(http.DefaultClient, "GET", "/openapi.json", ""); doc.header.Get("Content-Encoding") != "gzip" || !strings.HasSuffix(doc.header.Get("ETag"), `-gzip"`) {
+	if doc := a.wire(http.DefaultClient, "GET", "/openapi.json", ""); doc.header.Get("Content-Encoding") != "gzip" ||
+		!strings.HasSuffix(doc.header.Get("ETag"), `-gzip"`) {
 		t.Errorf("the description: %v", doc.header)
 	}
-	if css := a.wire(http.DefaultClient, "GET", static.URL("app.css"), "", "Accept-Encoding", "gzip, br"); css.header.Get("Content-Encoding") != "br" {
+	if css := a.wire(http.DefaultClient, "GET", static.URL("app.css"), "", "Accept-Encoding",
+		"gzip, br"); css.header.Get("Content-Encoding") != "br" {
 		t.Errorf("the stylesheet: %v", css.header)
 	}
 }
@@ -149,27 +157,34 @@ func TestSecretsAreNotCompressed(t *testing.T) {
 	a.tenant("acme")
 	v, key := a.visitor(), "Bearer "+testKey
 	notes := strings.Repeat("guess=whsec_ ", 300) // what somebody puts beside a secret, and enough to be worth compressing
-	create := a.wire(http.DefaultClient, "POST", api.APIPrefix+"/tenants/acme/destinations", `{"id":"hook","type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"metadata":{"notes":"`+notes+`"}}`,
+	create := a.wire(http.DefaultClient, "POST", api.APIPrefix+"/tenants/acme/destinations",
+		`{"id":"hook","type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"metadata":{"notes":"`+notes+`"}}`,
 		"Authorization", key, "Content-Type", "application/json")
 	same := []string{"Sec-Fetch-Site", "same-origin"}
 	for what, s := range map[string]sent{
-		"created":          create,
-		"shown":            a.wire(http.DefaultClient, "GET", api.APIPrefix+"/tenants/acme/destinations/hook", "", "Authorization", key),
-		"listed":           a.wire(http.DefaultClient, "GET", api.APIPrefix+"/tenants/acme/destinations", "", "Authorization", key),
-		"revealed":         a.wire(http.DefaultClient, "POST", api.APIPrefix+"/tenants/acme/destinations/hook/secrets/reveal", "", "Authorization", key),
-		"rotated":          a.wire(http.DefaultClient, "POST", api.APIPrefix+"/tenants/acme/destinations/hook/secrets/rotate", "{}", "Authorization", key, "Content-Type", "application/json"),
+		"created": create,
+		"shown": a.wire(http.DefaultClient, "GET", api.APIPrefix+"/tenants/acme/destinations/hook", "", "Authorization",
+			key),
+		"listed": a.wire(http.DefaultClient, "GET", api.APIPrefix+"/tenants/acme/destinations", "", "Authorization", key),
+		"revealed": a.wire(http.DefaultClient, "POST", api.APIPrefix+"/tenants/acme/destinations/hook/secrets/reveal", "",
+			"Authorization", key),
+		"rotated": a.wire(http.DefaultClient, "POST", api.APIPrefix+"/tenants/acme/destinations/hook/secrets/rotate", "{}",
+			"Authorization", key, "Content-Type", "application/json"),
 		"revealed, a page": a.wire(v.client, "POST", "/t/acme/destinations/hook/secrets/reveal", "", same...),
 	} {
-		if !strings.Contains(s.body, "whsec_") || strings.Contains(s.body, "whsec_••") || s.header.Get("Content-Encoding") != "" || len(s.body) < 1400 && what != "revealed" {
+		if !strings.Contains(s.body, "whsec_") || strings.Contains(s.body, "whsec_••") || s.header.Get("Content-Encoding") != "" ||
+			len(s.body) < 1400 && what != "revealed" {
 			t.Errorf("%s: Content-Encoding %q, %d bytes: %.200s", what, s.header.Get("Content-Encoding"), len(s.body), s.body)
 		}
 	}
 	for _, path := range []string{"/token", "/portal"} {
-		if s := a.wire(http.DefaultClient, "GET", api.APIPrefix+"/tenants/acme"+path, "", "Authorization", key); s.status != 200 || s.header.Get("Content-Encoding") != "" {
+		if s := a.wire(http.DefaultClient, "GET", api.APIPrefix+"/tenants/acme"+path, "", "Authorization", key); s.status != 200 ||
+			s.header.Get("Content-Encoding") != "" {
 			t.Errorf("%s: %d %v", path, s.status, s.header)
 		}
 	}
-	newKey := a.wire(v.client, "POST", "/api-keys/new", "name=Shop&scopes=read&tenant_id=&expires_in=0", append(same, "Content-Type", "application/x-www-form-urlencoded")...)
+	newKey := a.wire(v.client, "POST", "/api-keys/new", "name=Shop&scopes=read&tenant_id=&expires_in=0", append(same, "Content-Type",
+		"application/x-www-form-urlencoded")...)
 	if newKey.status != 200 || newKey.header.Get("Content-Encoding") != "" || len(newKey.body) < 1400 {
 		t.Errorf("a new key: %d %v", newKey.status, newKey.header)
 	}
@@ -180,7 +195,8 @@ func TestSecretsAreNotCompressed(t *testing.T) {
 		if site != "" {
 			header = []string{"Sec-Fetch-Site", site}
 		}
-		if got := a.wire(v.client, "GET", "/t/acme/events?q="+strings.Repeat("guess", 20), "", header...).header.Get("Content-Encoding"); got != want {
+		if got := a.wire(v.client, "GET", "/t/acme/events?q="+strings.Repeat("guess", 20), "",
+			header...).header.Get("Content-Encoding"); got != want {
 			t.Errorf("Sec-Fetch-Site %q: %q, want %q", site, got, want)
 		}
 	}

@@ -14,7 +14,8 @@ import (
 // waits. All are cancelled at once, those too that would be due in an hour, and the doctor finds nothing wrong.
 func TestDeletingCancelsWhatWaits(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, reason string }{{"tenant", "The tenant was deleted."}, {"destination", "The destination was deleted."}} {
+	for _, c := range []struct{ name, reason string }{{"tenant", "The tenant was deleted."},
+		{"destination", "The destination was deleted."}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			a := newTestApp(t, func(c *config.Config) { c.Retry.Schedule = []models.Duration{models.Duration(time.Hour)} })
@@ -39,8 +40,10 @@ func TestDeletingCancelsWhatWaits(t *testing.T) {
 			a.want(202, "POST", "/publish/batch", events, "Content-Type", "application/x-ndjson")
 			a.want(202, "POST", "/publish", `{"tenant_id":"other","topic":"order.created","data":{}}`)
 			a.eventually("/deliveries?tenant_id=acme&status=held", func(o answer) bool { return len(o.list()) == 20 })
-			a.eventually("/deliveries?tenant_id=acme&destination_id=ordered&status=retrying", func(o answer) bool { return len(o.list()) == 1 })
-			a.eventually("/deliveries?tenant_id=acme&destination_id=retrying&status=retrying", func(o answer) bool { return len(o.list()) >= 1 })
+			a.eventually("/deliveries?tenant_id=acme&destination_id=ordered&status=retrying",
+				func(o answer) bool { return len(o.list()) == 1 })
+			a.eventually("/deliveries?tenant_id=acme&destination_id=retrying&status=retrying",
+				func(o answer) bool { return len(o.list()) >= 1 })
 
 			if c.name == "tenant" {
 				a.want(200, "DELETE", "/tenants/acme", nil)
@@ -54,13 +57,15 @@ func TestDeletingCancelsWhatWaits(t *testing.T) {
 			a.until("no delivery waits any more", func() bool {
 				return a.count("select count(*) from deliveries where "+of+" and status in ('pending', 'delivering', 'retrying', 'held')") == 0
 			})
-			if n := a.count("select count(*) from deliveries where "+of+" and status = 'cancelled' and reason = $1", c.reason); n < 20+1+18+19 {
+			if n := a.count("select count(*) from deliveries where "+of+" and status = 'cancelled' and reason = $1",
+				c.reason); n < 20+1+18+19 {
 				t.Errorf("%d deliveries are cancelled because of the deletion", n)
 			}
 			if n := a.count("select count(*) from deliveries where " + of + " and next_attempt_at is not null"); n > 0 {
 				t.Errorf("%d deliveries still tell when they are due", n)
 			}
-			a.until("the lines of ordering keys are gone", func() bool { return a.count("select count(*) from ordered_deliveries where "+of) == 0 })
+			a.until("the lines of ordering keys are gone",
+				func() bool { return a.count("select count(*) from ordered_deliveries where "+of) == 0 })
 			wellAgain(t, map[string]string{"DATABASE_URL": a.Cfg.DatabaseURL})
 			// What was taken up when it was deleted does not come back either.
 			if n := a.count("select count(*) from deliveries where " + of + " and status not in ('cancelled', 'delivered')"); n > 0 {

@@ -14,7 +14,8 @@ func TestDeliveriesByLastAttempt(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.want(201, "PUT", "/tenants/acme", nil)
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"ok","type":"echo","topics":["good"]}`)
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"bad","type":"echo","topics":["bad"],"config":{"answer":"500"},"retry":{"schedule":["1ms"],"max_attempts":1}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"bad","type":"echo","topics":["bad"],"config":{"answer":"500"},"retry":{"schedule":["1ms"],"max_attempts":1}}`)
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"off","type":"echo","topics":["held"]}`)
 	a.want(200, "PUT", "/tenants/acme/destinations/off/disable", nil)
 	for i, topic := range []string{"good", "bad", "held", "good", "bad", "good", "bad"} {
@@ -62,12 +63,14 @@ func TestDeliveriesByLastAttempt(t *testing.T) {
 	if ok, _ := read("destination_id=ok"); strings.Join(ok[:2], " ") != "e0 e3" || len(ok) != 3 {
 		t.Errorf("of one destination: %v", ok)
 	}
-	if out := a.want(200, "GET", "/deliveries?sort=created_at&limit=1", nil); out.str("models", "0", "event_id") != "e6" || out.str("pagination", "order_by") != "created_at" {
+	if out := a.want(200, "GET", "/deliveries?sort=created_at&limit=1", nil); out.str("models", "0", "event_id") != "e6" ||
+		out.str("pagination", "order_by") != "created_at" {
 		t.Errorf("%s", out.raw)
 	}
 	cursor := a.want(200, "GET", "/deliveries?sort=created_at&limit=1", nil).str("pagination", "next")
 	a.want(400, "GET", "/deliveries?sort=last_attempt_at&limit=1&next="+cursor, nil)
-	if out := a.want(422, "GET", "/deliveries?sort=size", nil); !strings.Contains(out.str("fields", "sort"), "created_at, received_at, time, topic") {
+	if out := a.want(422, "GET", "/deliveries?sort=size", nil); !strings.Contains(out.str("fields", "sort"),
+		"created_at, received_at, time, topic") {
 		t.Errorf("%s", out.raw)
 	}
 }

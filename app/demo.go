@@ -20,7 +20,8 @@ func (a *App) makeDemo(ctx context.Context) error {
 	if _, _, err := a.Store.PutTenant(ctx, api.DemoTenant, nil); err != nil {
 		return err
 	}
-	in := models.DestinationInput{Patch: models.DestinationPatch{"id": "echo", "type": "echo", "name": "Echo inbox", "topics": models.AllTopics}}
+	in := models.DestinationInput{Patch: models.DestinationPatch{"id": "echo", "type": "echo", "name": "Echo inbox",
+		"topics": models.AllTopics}}
 	if _, err := a.Store.CreateDestination(ctx, models.AllTenants(), api.DemoTenant, in); err != nil {
 		return err
 	}

@@ -52,7 +52,8 @@ func checkDeploy(t *testing.T, scraped string) {
 	if err != nil {
 		return
 	}
-	for _, args := range [][]string{{"check", "rules", "../deploy/prometheus-rules.yml"}, {"test", "rules", "../deploy/prometheus-rules.test.yml"}, {"check", "metrics"}} {
+	for _, args := range [][]string{{"check", "rules", "../deploy/prometheus-rules.yml"},
+		{"test", "rules", "../deploy/prometheus-rules.test.yml"}, {"check", "metrics"}} {
 		cmd := exec.CommandContext(t.Context(), promtool, args...)
 		cmd.Stdin = strings.NewReader(scraped)
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -18,9 +18,11 @@ func TestFieldsOfDestinations(t *testing.T) {
 	a.tenant("acme")
 	v := a.visitor()
 	const path, settings = "/tenants/acme/destinations/inbox", "/t/acme/destinations/inbox/settings"
-	typed := map[models.FieldKind]string{models.NumberField: "7", models.DecimalField: "1.5", models.DurationField: "5s", models.TextField: "Some text",
+	typed := map[models.FieldKind]string{models.NumberField: "7", models.DecimalField: "1.5", models.DurationField: "5s",
+		models.TextField:    "Some text",
 		models.BooleanField: "true", models.WordsField: "one, two"}
-	sent := map[models.FieldKind]any{models.NumberField: 7, models.DecimalField: 1.5, models.DurationField: "5s", models.TextField: "Some text",
+	sent := map[models.FieldKind]any{models.NumberField: 7, models.DecimalField: 1.5, models.DurationField: "5s",
+		models.TextField:    "Some text",
 		models.BooleanField: true, models.WordsField: []string{"one", "two"}}
 	names := 0
 	for _, f := range models.DestinationFieldList() {
@@ -34,11 +36,13 @@ func TestFieldsOfDestinations(t *testing.T) {
 			value = text
 		}
 		before := a.want(200, "GET", path, nil).str(f.Name)
-		if out := a.want(200, "PATCH", path, map[string]any{f.Name: value}); out.str(f.Name) != fmt.Sprint(value) || out.str(f.Name) == before {
+		if out := a.want(200, "PATCH", path, map[string]any{f.Name: value}); out.str(f.Name) != fmt.Sprint(value) ||
+			out.str(f.Name) == before {
 			t.Errorf("%s is %q after it was set to %v, and was %q", f.Name, out.str(f.Name), value, before)
 		}
 		entry := a.want(200, "GET", "/audit?action=destination.update&limit=1", nil)
-		if entry.str("models", "0", "changes", "0", "field") != f.Name || entry.str("models", "0", "changes", "0", "to") != fmt.Sprint(value) {
+		if entry.str("models", "0", "changes", "0", "field") != f.Name ||
+			entry.str("models", "0", "changes", "0", "to") != fmt.Sprint(value) {
 			t.Errorf("the audit log does not tell of %s: %s", f.Name, entry.raw)
 		}
 		if list := a.want(200, "GET", "/changes?since=start&limit=500", nil).body["changes"].([]any); !told(list, f.Name, value) {
@@ -106,27 +110,31 @@ func TestFieldsBesideConfig(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	const list = "/tenants/acme/destinations"
-	out := a.want(201, "POST", list, `{"id":"w","type":"webhook","topics":"*","signature":"outpost","await_completion":true,"config":{"url":"https://example.com/"}}`)
-	if out.str("signature") != "outpost" || out.str("await_completion") != "true" || out.str("config", "await_completion") != "true" || out.str("config", "signature") != "" {
+	out := a.want(201, "POST", list,
+		`{"id":"w","type":"webhook","topics":"*","signature":"outpost","await_completion":true,"config":{"url":"https://example.com/"}}`)
+	if out.str("signature") != "outpost" || out.str("await_completion") != "true" || out.str("config", "await_completion") != "true" ||
+		out.str("config", "signature") != "" {
 		t.Errorf("%s", out.raw)
 	}
 	if n := a.count("select count(*) from destinations where id = 'w' and signature = 'outpost' and config->>'await_completion' = 'true' and config->>'signature' is null"); n != 1 {
 		t.Error("it is not stored where processes of the release before look for it")
 	}
 	// What such a process has written is read.
-	if _, err := a.Store.Pool.Exec(t.Context(), "update destinations set signature = 'v1a', version = version + 1 where id = 'w'"); err != nil {
+	if _, err := a.db.Exec(t.Context(), "update destinations set signature = 'v1a', version = version + 1 where id = 'w'"); err != nil {
 		t.Fatal(err)
 	}
 	if out = a.want(200, "GET", list+"/w", nil); out.str("signature") != "v1a" {
 		t.Errorf("%s", out.raw)
 	}
-	for body, want := range map[string]string{`{"signature":"md5"}`: `must be "standard", "v1a", "outpost" or "custom"`, `{"signature":5}`: "must be a string, not a number"} {
+	for body, want := range map[string]string{`{"signature":"md5"}`: `must be "standard", "v1a", "outpost" or "custom"`,
+		`{"signature":5}`: "must be a string, not a number"} {
 		if got := a.want(422, "PATCH", list+"/w", body).str("fields", "signature"); got != want {
 			t.Errorf("%s: %q, want %q", body, got, want)
 		}
 	}
 	// Destinations of other types take the names, too, as they always did.
-	if out = a.want(200, "PATCH", list+"/inbox", `{"signature":"v1a","await_completion":false}`, "Prefer", "handling=strict"); out.str("signature") != "v1a" || out.str("await_completion") != "false" {
+	if out = a.want(200, "PATCH", list+"/inbox", `{"signature":"v1a","await_completion":false}`, "Prefer",
+		"handling=strict"); out.str("signature") != "v1a" || out.str("await_completion") != "false" {
 		t.Errorf("%s", out.raw)
 	}
 	if out = a.want(422, "PATCH", list+"/w", `{"config":{"signature":"v1a"}}`); out.str("fields", "config.signature") == "" {

@@ -86,7 +86,8 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
 	}
-	store, err := models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), MaxConns: 2, HotConns: 1, JobConns: 1})
+	store, err := models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), MaxConns: 2, HotConns: 1,
+		JobConns: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,8 @@ func newPatient(t *testing.T) *patient {
 	cfg.Port = 0
 	web := newProcessOf(t, cfg)
 	web.tenant("acme")
-	web.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": []string{"x"}, "config": map[string]any{"url": "https://example.com"}})
+	web.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": []string{"x"},
+		"config": map[string]any{"url": "https://example.com"}})
 	web.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "off", "type": "echo", "topics": "*"})
 	web.want(200, "PUT", "/tenants/acme/destinations/off/disable", nil)
 	for i := range 3 {
@@ -50,7 +51,8 @@ func newPatient(t *testing.T) *patient {
 }
 
 func (p *patient) env(name string) string {
-	return map[string]string{"DATABASE_URL": p.url, "SECRET_KEY": p.key, "API_KEY": testKey, "HOST": "127.0.0.1", "BASE_URL": "http://localhost"}[name]
+	return map[string]string{"DATABASE_URL": p.url, "SECRET_KEY": p.key, "API_KEY": testKey, "HOST": "127.0.0.1",
+		"BASE_URL": "http://localhost"}[name]
 }
 
 func (p *patient) exec(sql string) {
@@ -129,10 +131,12 @@ func TestDoctor(t *testing.T) {
 	event := "(select event_id from deliveries where destination_key = " + inbox + " order by 1 limit 1)"
 	yesterday := migrations.LowestID(time.Now().Add(-time.Hour))
 	packed := func(id, turn string) string { // the arguments of a job for one delivery
-		return "jsonb_build_object('d', " + inbox + ", 'i', encode(decode(replace(" + id + "::text, '-', '') || lpad(to_hex(" + turn + "), 8, '0'), 'hex'), 'base64'))"
+		return "jsonb_build_object('d', " + inbox + ", 'i', encode(decode(replace(" + id + "::text, '-', '') || lpad(to_hex(" + turn +
+			"), 8, '0'), 'hex'), 'base64'))"
 	}
 	job := func(args, more string) string {
-		return "insert into river.river_job (args, kind, max_attempts, queue, state, scheduled_at, attempted_by, attempted_at) values (" + args + ", 'deliver', 100, 'deliver', " + more + ")"
+		return "insert into river.river_job (args, kind, max_attempts, queue, state, scheduled_at, attempted_by, attempted_at) values (" +
+			args + ", 'deliver', 100, 'deliver', " + more + ")"
 	}
 	today := migrations.PartitionName("events", time.Now())
 	for _, c := range []struct {
@@ -143,46 +147,68 @@ func TestDoctor(t *testing.T) {
 		repair bool
 	}{
 		{"a delivery without its job", "create table k as select * from river.river_job; delete from river.river_job",
-			[]string{"fail deliveries: 3 deliveries are on their way, and no job will touch them again (map[pending:3])"}, "drop table k", true},
-		{"a delivery at another turn than its job", "update deliveries set turn = turn + 1, status = 'delivering' where event_id = " + event + " and destination_key = " + inbox,
+			[]string{"fail deliveries: 3 deliveries are on their way, and no job will touch them again (map[pending:3])"}, "drop table k",
+			true},
+		{"a delivery at another turn than its job", "update deliveries set turn = turn + 1, status = 'delivering' where event_id = " +
+			event + " and destination_key = " + inbox,
 			[]string{"fail deliveries: 1 deliveries are on their way"}, "select 1", true},
-		{"a job of a dead process", "update river.river_job set state = 'running', attempted_by = array['gone'], attempted_at = now() where id = (select min(id) from river.river_job)",
+		{"a job of a dead process",
+			"update river.river_job set state = 'running', attempted_by = array['gone'], attempted_at = now() where id = (select min(id) from river.river_job)",
 			[]string{"fail dead workers: 1 jobs belong to processes that are gone"}, "select 1", true},
-		{"a job of a process that is silent", "insert into processes (id, role, host, pid, seen_at) values ('silent', 'work', 'h', 2, now() - interval '1 minute'); update river.river_job set state = 'running', attempted_by = array['silent'], attempted_at = now() where id = (select min(id) from river.river_job)",
+		{"a job of a process that is silent",
+			"insert into processes (id, role, host, pid, seen_at) values ('silent', 'work', 'h', 2, now() - interval '1 minute'); update river.river_job set state = 'running', attempted_by = array['silent'], attempted_at = now() where id = (select min(id) from river.river_job)",
 			[]string{"fail dead workers: 1 jobs belong"}, "delete from processes where id = 'silent'", true},
 		{"a job without its delivery", job(packed("'"+yesterday+"'", "0"), "'available', now(), '{}', null"),
-			[]string{"fail jobs: 1 jobs carry deliveries that do not exist"}, "delete from river.river_job where id = (select max(id) from river.river_job)", false},
-		{"a job of a day that was dropped", job(packed("'"+migrations.LowestID(time.Now().AddDate(0, 0, -40))+"'", "0"), "'available', now(), '{}', null"),
+			[]string{"fail jobs: 1 jobs carry deliveries that do not exist"},
+			"delete from river.river_job where id = (select max(id) from river.river_job)", false},
+		{"a job of a day that was dropped", job(packed("'"+migrations.LowestID(time.Now().AddDate(0, 0, -40))+"'", "0"),
+			"'available', now(), '{}', null"),
 			nil, "delete from river.river_job where id = (select max(id) from river.river_job)", false},
-		{"two jobs for one turn", "insert into river.river_job (args, kind, max_attempts, queue, state) select args, kind, max_attempts, queue, state from river.river_job order by id desc limit 1",
+		{"two jobs for one turn",
+			"insert into river.river_job (args, kind, max_attempts, queue, state) select args, kind, max_attempts, queue, state from river.river_job order by id desc limit 1",
 			[]string{"fail jobs: "}, "delete from river.river_job where id = (select max(id) from river.river_job)", false},
 		{"a job for a turn to come", job(packed(event, "99"), "'available', now(), '{}', null"),
-			[]string{"fail jobs: 1 jobs are for a turn"}, "delete from river.river_job where id = (select max(id) from river.river_job)", false},
-		{"jobs that nobody takes", "update river.river_job set scheduled_at = now() - interval '2 minutes'; update processes set seen_at = now() - interval '1 minute' where id = 'alive'",
-			[]string{"fail workers: No worker is alive, and "}, "update river.river_job set scheduled_at = now(); update processes set seen_at = now() + interval '1 hour'", false},
+			[]string{"fail jobs: 1 jobs are for a turn"}, "delete from river.river_job where id = (select max(id) from river.river_job)",
+			false},
+		{"jobs that nobody takes",
+			"update river.river_job set scheduled_at = now() - interval '2 minutes'; update processes set seen_at = now() - interval '1 minute' where id = 'alive'",
+			[]string{"fail workers: No worker is alive, and "},
+			"update river.river_job set scheduled_at = now(); update processes set seen_at = now() + interval '1 hour'", false},
 		{"held for an active destination", "update destinations set disabled_at = null where id = 'off'",
-			[]string{"warn held: Deliveries are on hold although their destination is active"}, "update destinations set disabled_at = now() where id = 'off'", false},
-		{"about to be released", "update destinations set disabled_at = null where id = 'off'; insert into river.river_job (args, kind, max_attempts, queue) select jsonb_build_object('Destination', key), 'release', 100, 'upkeep' from destinations where id = 'off'",
+			[]string{"warn held: Deliveries are on hold although their destination is active"},
+			"update destinations set disabled_at = now() where id = 'off'", false},
+		{"about to be released",
+			"update destinations set disabled_at = null where id = 'off'; insert into river.river_job (args, kind, max_attempts, queue) select jsonb_build_object('Destination', key), 'release', 100, 'upkeep' from destinations where id = 'off'",
 			nil, "update destinations set disabled_at = now() where id = 'off'; delete from river.river_job where kind = 'release'", false},
 		{"held for a deleted destination", "update destinations set deleted_at = now() where id = 'off'",
 			[]string{"fail held: Deliveries are on hold for destinations that were deleted"}, "select 1", true},
-		{"deliveries that wait for their order", "create table k as select * from river.river_job; delete from river.river_job; insert into ordered_deliveries (destination_key, ordering_key, event_id) select destination_key, 'k', event_id from deliveries where destination_key = " + inbox + " order by event_id",
-			[]string{"fail deliveries: 1 deliveries are on their way"}, "delete from ordered_deliveries; delete from river.river_job; update deliveries set turn = turn - 1 where event_id = " + event + " and destination_key = " + inbox + "; insert into river.river_job select * from k; drop table k", true},
+		{"deliveries that wait for their order",
+			"create table k as select * from river.river_job; delete from river.river_job; insert into ordered_deliveries (destination_key, ordering_key, event_id) select destination_key, 'k', event_id from deliveries where destination_key = " + inbox + " order by event_id",
+			[]string{"fail deliveries: 1 deliveries are on their way"},
+			"delete from ordered_deliveries; delete from river.river_job; update deliveries set turn = turn - 1 where event_id = " +
+				event + " and destination_key = " + inbox + "; insert into river.river_job select * from k; drop table k", true},
 		{"a day is missing", "drop table " + migrations.PartitionName("attempts", time.Now().AddDate(0, 0, 1)),
 			[]string{"fail partitions: attempts has partitions for 0 days after today"}, "migrate", false},
-		{"rows without a day", "insert into events (id, tenant_key, topic, retry, data) values ('ffffffff-ffff-7fff-8fff-ffffffffffff', 1, '', true, '{}')",
+		{"rows without a day",
+			"insert into events (id, tenant_key, topic, retry, data) values ('ffffffff-ffff-7fff-8fff-ffffffffffff', 1, '', true, '{}')",
 			[]string{"warn partitions: events_default holds rows"}, "delete from events_default", false},
-		{"a day past its retention", "create table events_20200101 partition of events for values from ('" + migrations.LowestID(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)) + "') to ('" + migrations.LowestID(time.Date(2020, 1, 2, 0, 0, 0, 0, time.UTC)) + "')",
+		{"a day past its retention", "create table events_20200101 partition of events for values from ('" +
+			migrations.LowestID(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)) + "') to ('" + migrations.LowestID(time.Date(2020, 1, 2, 0, 0,
+			0, 0, time.UTC)) + "')",
 			[]string{"warn retention: events still has the day 2020-01-01"}, "drop table events_20200101", false},
 		{"an index that is not valid", "update pg_index set indisvalid = false where indexrelid = '" + today + "_pkey'::regclass",
-			[]string{"fail indexes: 1 indexes are not valid"}, "update pg_index set indisvalid = true where indexrelid = '" + today + "_pkey'::regclass", false},
+			[]string{"fail indexes: 1 indexes are not valid"}, "update pg_index set indisvalid = true where indexrelid = '" + today +
+				"_pkey'::regclass", false},
 		{"the queue's settings are lost", "alter table river.river_job reset (autovacuum_vacuum_scale_factor)",
 			[]string{"fail vacuum: The job queue's table has lost its settings"}, "migrate", false},
 		{"commits are not on disk", "alter database " + db + " set synchronous_commit = off",
-			[]string{"fail settings: Events that were accepted can be lost"}, "alter database " + db + " set synchronous_commit = on", false},
+			[]string{"fail settings: Events that were accepted can be lost"}, "alter database " + db + " set synchronous_commit = on",
+			false},
 		{"another schema", "insert into goose_db_version (version_id, is_applied) values (999, true)",
-			[]string{"fail schema: The database schema is not the one this build needs"}, "delete from goose_db_version where version_id = 999", false},
-		{"a line behind a delivery at its end", "insert into ordered_deliveries (destination_key, ordering_key, event_id) select destination_key, 'k', event_id from deliveries where destination_key = " + inbox + " order by event_id; update deliveries set status = 'delivered' where destination_key = " + inbox + " and event_id = " + event + "; delete from river.river_job where kind = 'deliver'",
+			[]string{"fail schema: The database schema is not the one this build needs"},
+			"delete from goose_db_version where version_id = 999", false},
+		{"a line behind a delivery at its end",
+			"insert into ordered_deliveries (destination_key, ordering_key, event_id) select destination_key, 'k', event_id from deliveries where destination_key = " + inbox + " order by event_id; update deliveries set status = 'delivered' where destination_key = " + inbox + " and event_id = " + event + "; delete from river.river_job where kind = 'deliver'",
 			[]string{"fail order: 1 deliveries are finished"}, "select 1", true},
 	} {
 		p.exec(c.plant)
@@ -216,7 +242,8 @@ func TestDoctor(t *testing.T) {
 	}
 
 	p.key = "another secret that is as long as it has to be"
-	if got := ill(p.see(false)); len(got) != 1 || !strings.HasPrefix(got[0], "fail secrets: SECRET_KEY does not open the credentials of 1 of 1") {
+	if got := ill(p.see(false)); len(got) != 1 || !strings.HasPrefix(got[0],
+		"fail secrets: SECRET_KEY does not open the credentials of 1 of 1") {
 		t.Errorf("another SECRET_KEY: %q", got)
 	}
 	p.key = ""
@@ -240,7 +267,8 @@ func TestDoctorPrints(t *testing.T) {
 		t.Errorf("%v: %s", err, out.String())
 	}
 	out.Reset()
-	if err := doctor(t.Context(), nil, p.env, &out); !errors.Is(err, errUnwell) || !strings.Contains(out.String(), "fail  settings") || !strings.Contains(out.String(), "Something is wrong") {
+	if err := doctor(t.Context(), nil, p.env, &out); !errors.Is(err, errUnwell) || !strings.Contains(out.String(), "fail  settings") ||
+		!strings.Contains(out.String(), "Something is wrong") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 	out.Reset()
@@ -248,7 +276,8 @@ func TestDoctorPrints(t *testing.T) {
 	if want := "ok    clock         All is well.\n\nThe database is well.\n"; out.String() != want {
 		t.Errorf("%q", out.String())
 	}
-	if err := doctor(t.Context(), nil, func(name string) string { return map[string]string{"DATA_DIR": t.TempDir()}[name] }, &out); err == nil || !strings.Contains(err.Error(), "set DATABASE_URL") {
+	if err := doctor(t.Context(), nil, func(name string) string { return map[string]string{"DATA_DIR": t.TempDir()}[name] },
+		&out); err == nil || !strings.Contains(err.Error(), "set DATABASE_URL") {
 		t.Errorf("without a server: %v", err)
 	}
 	err := doctor(t.Context(), nil, func(name string) string {

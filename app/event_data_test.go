@@ -22,15 +22,18 @@ func TestEventData(t *testing.T) {
 		"the page": a.wire(v.client, "GET", "/t/acme/events/"+id+"/data", ""),
 	} {
 		h := s.header
-		if s.status != 200 || s.body != payload || h.Get("Content-Type") != "application/json" || h.Get("X-Content-Type-Options") != "nosniff" ||
-			h.Get("Content-Disposition") != "attachment; filename="+id+".json" || h.Get("Content-Security-Policy") != "default-src 'none'; sandbox" ||
+		if s.status != 200 || s.body != payload || h.Get("Content-Type") != "application/json" ||
+			h.Get("X-Content-Type-Options") != "nosniff" ||
+			h.Get("Content-Disposition") != "attachment; filename="+id+".json" ||
+			h.Get("Content-Security-Policy") != "default-src 'none'; sandbox" ||
 			h.Get("Cache-Control") != "private, no-cache" || h.Get("ETag") == "" {
 			t.Errorf("%s: %d %q %v", path, s.status, s.body, h)
 		}
 		if path == "the page" {
 			continue
 		}
-		again := a.wire(http.DefaultClient, "GET", api.APIPrefix+"/events/"+id+"/data", "", "Authorization", key, "If-None-Match", h.Get("ETag"))
+		again := a.wire(http.DefaultClient, "GET", api.APIPrefix+"/events/"+id+"/data", "", "Authorization", key, "If-None-Match",
+			h.Get("ETag"))
 		if again.status != 304 || again.body != "" {
 			t.Errorf("%s: %d %q", path, again.status, again.body)
 		}

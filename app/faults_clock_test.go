@@ -148,7 +148,8 @@ func TestFaultsClock(t *testing.T) {
 		if ahead != 0 && (level != models.LevelFail || !strings.Contains(said, where)) || ahead == 0 && level != models.LevelOK {
 			t.Errorf("with the database's clock %v ahead the doctor says %s: %s", ahead, level, said)
 		}
-		t.Logf("database %v ahead: two hundred events were accepted and acknowledged, also second attempts, within %v; the doctor: %s", ahead, took, said)
+		t.Logf("database %v ahead: two hundred events were accepted and acknowledged, also second attempts, within %v; the doctor: %s",
+			ahead, took, said)
 	}
 	stop()
 	publishers.Wait()

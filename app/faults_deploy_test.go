@@ -47,7 +47,8 @@ func TestFaultsDeploy(t *testing.T) {
 	l.longest.Store(0)
 	began := time.Now()
 	run(os.Args[0])
-	t.Logf("migrated in %v; the longest time without an accepted event was %v", time.Since(began).Round(time.Millisecond), time.Duration(l.longest.Load()).Round(time.Millisecond))
+	t.Logf("migrated in %v; the longest time without an accepted event was %v", time.Since(began).Round(time.Millisecond),
+		time.Duration(l.longest.Load()).Round(time.Millisecond))
 	more(500) // by the old processes on the new schema
 	web := startProcess(t, "web", db)
 	workers := []*process{startProcess(t, "work", db), startProcess(t, "work", db)}

@@ -64,7 +64,8 @@ func TestFaultsKilled(t *testing.T) {
 	}{
 		{name: "web", do: killWeb},
 		{name: "worker", do: killWorker, hit: 1},
-		{name: "web and worker", do: func() { workers[0].kill(); killWeb(); workers = append(workers[1:], startProcess(t, "work", db)) }, hit: 1},
+		{name: "web and worker", do: func() { workers[0].kill(); killWeb(); workers = append(workers[1:], startProcess(t, "work", db)) },
+			hit: 1},
 		{name: "all workers", do: func() { workers[0].kill(); killWorker(); killWorker() }, hit: 2},
 		{name: "postgres", do: f.crash, hit: 2},
 	}
@@ -82,7 +83,8 @@ func TestFaultsKilled(t *testing.T) {
 	stop()
 	publishers.Wait()
 	for _, fault := range faults {
-		t.Logf("killed %s %d times; a hundred more were accepted and had arrived after %v at most", fault.name, fault.times, fault.slowly.Round(time.Millisecond))
+		t.Logf("killed %s %d times; a hundred more were accepted and had arrived after %v at most", fault.name, fault.times,
+			fault.slowly.Round(time.Millisecond))
 	}
 	t.Logf("settled %v after the last publish", l.finish(f.url).Round(time.Millisecond))
 	wellAgain(t, map[string]string{"DATABASE_URL": f.url})
@@ -93,9 +95,11 @@ func TestFaultsKilled(t *testing.T) {
 func (l *ledger) setUpMore(base string) {
 	l.t.Helper()
 	a := &testApp{TB: l.t, base: base, key: testKey, old: l.old}
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "off", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL + "/off"}})
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "off", "type": "webhook", "topics": "*",
+		"config": map[string]string{"url": l.srv.URL + "/off"}})
 	a.want(200, "PUT", "/tenants/acme/destinations/off/disable", nil)
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "bad", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL + "/bad"}})
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "bad", "type": "webhook", "topics": "*",
+		"config": map[string]string{"url": l.srv.URL + "/bad"}})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expected["off"], l.expected["bad"] = "held", "failed"

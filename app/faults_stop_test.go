@@ -44,7 +44,9 @@ func TestFaultsBackPressure(t *testing.T) {
 		publishers.Go(func() {
 			for ctx.Err() == nil {
 				id := fmt.Sprintf("e-%d", l.n.Add(1))
-				req, _ := http.NewRequest("POST", web.base+api.APIPrefix+"/publish", io.MultiReader(strings.NewReader(`{"tenant_id":"acme","id":"`+id+`","data":{"x":"`), strings.NewReader(big), strings.NewReader(`"}}`)))
+				req, _ := http.NewRequest("POST", web.base+api.APIPrefix+"/publish",
+					io.MultiReader(strings.NewReader(`{"tenant_id":"acme","id":"`+id+`","data":{"x":"`), strings.NewReader(big),
+						strings.NewReader(`"}}`)))
 				req.Header.Set("Authorization", "Bearer "+key)
 				began := time.Now()
 				resp, err := client.Do(req)

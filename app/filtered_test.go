@@ -11,8 +11,10 @@ import (
 func (a *testApp) filtered() (id string) {
 	a.Helper()
 	a.tenant("acme")
-	id = a.want(201, "POST", "/tenants/acme/destinations", `{"id":"big","type":"echo","topics":["order.created"],"filter":{"status":"paid","total":{"$gte":100}}}`).str("id")
-	for i, data := range []string{`{"status":"paid","total":150}`, `{"status":"paid","total":50}`, `{"status":"paid","total":60}`, `{"status":"open","total":500}`, `{"total":70}`} {
+	id = a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"big","type":"echo","topics":["order.created"],"filter":{"status":"paid","total":{"$gte":100}}}`).str("id")
+	for i, data := range []string{`{"status":"paid","total":150}`, `{"status":"paid","total":50}`, `{"status":"paid","total":60}`,
+		`{"status":"open","total":500}`, `{"total":70}`} {
 		a.want(202, "POST", "/publish", fmt.Sprintf(`{"tenant_id":"acme","id":"o%d","topic":"order.created","data":%s}`, i, data))
 	}
 	return id
@@ -22,9 +24,11 @@ func TestFilterCounts(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
 	id := a.filtered()
-	a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"o1","topic":"order.created","data":{"status":"open"}}`) // a duplicate, not counted again
+	// a duplicate, not counted again
+	a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"o1","topic":"order.created","data":{"status":"open"}}`)
 	out := a.eventually("/tenants/acme/destinations/"+id+"/filter", func(o answer) bool { return o.body["filtered_out"] == 4.0 })
-	if out.str("rules", "0", "filtered_out") != "2" || out.str("rules", "1", "filtered_out") != "2" || out.str("rules", "1", "words") != "`data.total` is at least 100" {
+	if out.str("rules", "0", "filtered_out") != "2" || out.str("rules", "1", "filtered_out") != "2" ||
+		out.str("rules", "1", "words") != "`data.total` is at least 100" {
 		t.Errorf("%s", out.raw)
 	}
 	// Counters of a filter that was replaced still count for the destination, but for no rule.
@@ -35,8 +39,10 @@ func TestFilterCounts(t *testing.T) {
 		t.Errorf("%s", out.raw)
 	}
 	// What a filter failed on is not delivered, and says why.
-	d := a.eventually("/deliveries?tenant_id=acme&event_id=f&destination_id="+id, func(o answer) bool { return o.str("models", "0", "status") != "" })
-	if d.str("models", "0", "status") != "failed" || !strings.HasPrefix(d.str("models", "0", "reason"), "The filter failed: ") || d.str("models", "0", "attempts") != "0" {
+	d := a.eventually("/deliveries?tenant_id=acme&event_id=f&destination_id="+id,
+		func(o answer) bool { return o.str("models", "0", "status") != "" })
+	if d.str("models", "0", "status") != "failed" || !strings.HasPrefix(d.str("models", "0", "reason"), "The filter failed: ") ||
+		d.str("models", "0", "attempts") != "0" {
 		t.Errorf("%s", d.raw)
 	}
 	a.want(404, "GET", "/tenants/acme/destinations/none/filter", nil)
@@ -50,7 +56,8 @@ func TestFilteredDeliveriesAreListed(t *testing.T) {
 	if list := out.body["models"].([]any); len(list) != 4 {
 		t.Fatalf("%d: %s", len(list), out.raw)
 	}
-	if out.str("models", "0", "event_id") != "o4" || out.str("models", "0", "reason") != "Rule 1: `data.status` is missing" || out.str("models", "3", "reason") != "Rule 2: `data.total` is 50, needs at least 100" {
+	if out.str("models", "0", "event_id") != "o4" || out.str("models", "0", "reason") != "Rule 1: `data.status` is missing" ||
+		out.str("models", "3", "reason") != "Rule 2: `data.total` is 50, needs at least 100" {
 		t.Errorf("%s", out.raw)
 	}
 	// Page by page, mixed with others, in both directions.
@@ -58,7 +65,8 @@ func TestFilteredDeliveriesAreListed(t *testing.T) {
 		var seen []string
 		next := ""
 		for range 20 {
-			out := a.want(200, "GET", "/deliveries?tenant_id=acme&status=filtered_out&status=pending&status=delivered&limit=2&dir="+dir+next, nil)
+			out := a.want(200, "GET",
+				"/deliveries?tenant_id=acme&status=filtered_out&status=pending&status=delivered&limit=2&dir="+dir+next, nil)
 			for _, m := range out.body["models"].([]any) {
 				d := m.(map[string]any)
 				seen = append(seen, fmt.Sprint(d["event_id"], "/", d["destination_id"]))
@@ -102,14 +110,16 @@ func TestSendFilteredAfterAll(t *testing.T) {
 	if out := a.want(202, "POST", path+"/filtered", `{"until":"`+past+`"}`); out.body["count"] != 0.0 {
 		t.Errorf("before: %s", out.raw)
 	}
-	if out := a.want(422, "POST", path+"/filtered", `{"since":"2026-01-02T00:00:00Z","until":"`+"2026-01-01T00:00:00Z"+`"}`); out.str("fields", "until") == "" {
+	if out := a.want(422, "POST", path+"/filtered",
+		`{"since":"2026-01-02T00:00:00Z","until":"`+"2026-01-01T00:00:00Z"+`"}`); out.str("fields", "until") == "" {
 		t.Errorf("%s", out.raw)
 	}
 	if out := a.want(202, "POST", path+"/filtered", `{"since":"`+past+`"}`); out.body["count"] != 1.0 {
 		t.Errorf("%s", out.raw)
 	}
 	delivered := func(event string) answer {
-		return a.eventually("/deliveries?tenant_id=acme&status=delivered&destination_id="+id+"&event_id="+event, func(o answer) bool { return o.str("models", "0", "id") != "" })
+		return a.eventually("/deliveries?tenant_id=acme&status=delivered&destination_id="+id+"&event_id="+event,
+			func(o answer) bool { return o.str("models", "0", "id") != "" })
 	}
 	delivered("o2")
 	at := a.want(200, "GET", "/attempts?event_id=o2&destination_id="+id, nil)

@@ -37,11 +37,13 @@ func TestFiltersTest(t *testing.T) {
 		if i == 2 {
 			topic = "order.paid"
 		}
-		a.want(202, "POST", "/publish", map[string]any{"tenant_id": "acme", "id": "e" + string(rune('1'+i)), "topic": topic, "data": json.RawMessage(data)})
+		a.want(202, "POST", "/publish", map[string]any{"tenant_id": "acme", "id": "e" + string(rune('1'+i)), "topic": topic,
+			"data": json.RawMessage(data)})
 	}
 	a.want(202, "POST", "/publish", map[string]any{"tenant_id": "other", "data": json.RawMessage(`{"total":99}`)})
 	out := a.want(200, "POST", "/filters/test", `{"filter":"total:>=10","tenant_id":"acme"}`)
-	if out.body["matched"] != 2.0 || out.body["total"] != 3.0 || out.str("results", "0", "event_id") != "e3" || out.str("results", "2", "reason") != "`data.total` is 1, needs at least 10" {
+	if out.body["matched"] != 2.0 || out.body["total"] != 3.0 || out.str("results", "0", "event_id") != "e3" ||
+		out.str("results", "2", "reason") != "`data.total` is 1, needs at least 10" {
 		t.Errorf("recent events: %s", out.raw)
 	}
 	out = a.want(200, "POST", "/filters/test", `{"filter":"total:>=10","tenant_id":"acme","topics":["order.created"],"limit":1}`)
@@ -93,7 +95,8 @@ func TestFiltersConvert(t *testing.T) {
 	for _, c := range []struct{ from, to, filter, reason string }{
 		{`"variants.price:>=10.00"`, "json", `{"variants":{"price":{"$gte":10.00}}}`, ""},
 		{`{"variants":{"price":{"$gte":10}}}`, "search", `"variants.price:>=10"`, ""},
-		{`{"variants":{"price":{"$gte":10}}}`, "rules", `{"match":"all","rules":[{"field":"variants.price","condition":"gte","value":10}]}`, ""},
+		{`{"variants":{"price":{"$gte":10}}}`, "rules", `{"match":"all","rules":[{"field":"variants.price","condition":"gte","value":10}]}`,
+			""},
 		{`{"$expr":"data.total > 1"}`, "json", `null`, "expression"},
 		{`{"total":10}`, "search", `"total:10"`, "text"},
 		{`{"topic":"a"}`, "expression", `{"$expr":"topic == \"a\""}`, ""},
@@ -101,15 +104,19 @@ func TestFiltersConvert(t *testing.T) {
 		{`{"$not":{"$and":[{"a":1},{"b":2}]}}`, "rules", `null`, "rows"},
 	} {
 		out := a.want(200, "POST", "/filters/convert", `{"filter":`+c.from+`,"to":"`+c.to+`"}`)
-		if !strings.Contains(out.raw, `"filter":`+c.filter) || out.body["lossless"] != (c.reason == "") || c.reason != "" && !strings.Contains(out.str("reason"), c.reason) {
+		if !strings.Contains(out.raw, `"filter":`+c.filter) || out.body["lossless"] != (c.reason == "") || c.reason != "" &&
+			!strings.Contains(out.str("reason"), c.reason) {
 			t.Errorf("%s to %s: %s", c.from, c.to, out.raw)
 		}
 	}
-	out := a.want(200, "POST", "/filters/convert", `{"rules":{"match":"any","rules":[{"field":"a","condition":"equals","value":1},{"field":"b","condition":"exists"}]},"to":"json"}`)
+	out := a.want(200, "POST", "/filters/convert",
+		`{"rules":{"match":"any","rules":[{"field":"a","condition":"equals","value":1},{"field":"b","condition":"exists"}]},"to":"json"}`)
 	if !strings.Contains(out.raw, `{"$or":[{"a":1},{"b":{"$exist":true}}]}`) {
 		t.Errorf("rules: %s", out.raw)
 	}
-	if out := a.want(422, "POST", "/filters/convert", `{"rules":{"match":"any","rules":[{"field":"a","condition":"gte","value":true}]},"to":"json"}`); out.str("position", "path") != "rules[0].value" {
+	if out := a.want(422, "POST", "/filters/convert",
+		`{"rules":{"match":"any","rules":[{"field":"a","condition":"gte","value":true}]},"to":"json"}`); out.str("position",
+		"path") != "rules[0].value" {
 		t.Errorf("bad rules: %s", out.raw)
 	}
 	if out := a.want(422, "POST", "/filters/convert", `{"filter":"a:1","to":"sql"}`); out.str("fields", "to") == "" {
@@ -128,10 +135,12 @@ func TestTransforms(t *testing.T) {
 	if !strings.Contains(out.raw, `{"body":{"n":1.5,"t":"a"}}`) {
 		t.Errorf("%s", out.raw)
 	}
-	if out := a.want(200, "POST", "/transforms/test", `{"transform":"data.a.b","event":{"data":{}}}`); !strings.HasPrefix(out.str("error"), "The transform failed: cannot fetch b") {
+	if out := a.want(200, "POST", "/transforms/test", `{"transform":"data.a.b","event":{"data":{}}}`); !strings.HasPrefix(out.str("error"),
+		"The transform failed: cannot fetch b") {
 		t.Errorf("%s", out.raw)
 	}
-	if out := a.want(422, "POST", "/transforms/test", `{"transform":"data.","event":{"data":{}}}`); out.str("fields", "transform") == "" || out.body["position"] == nil {
+	if out := a.want(422, "POST", "/transforms/test", `{"transform":"data.","event":{"data":{}}}`); out.str("fields", "transform") == "" ||
+		out.body["position"] == nil {
 		t.Errorf("%s", out.raw)
 	}
 
@@ -143,7 +152,8 @@ func TestTransforms(t *testing.T) {
 	event := a.want(200, "POST", "/publish", `{"tenant_id":"acme","data":{"total":12.5,"secret":"x"}}`, "Prefer", "wait=10").str("id")
 	attempts := a.want(200, "GET", "/attempts?destination_id="+id+"&event_id="+event, nil)
 	at := attempts.str("models", "0", "id")
-	if out := a.want(200, "GET", "/attempts/"+at, nil); out.str("request", "body") != `{"total":12.5}` || !strings.Contains(out.str("response", "body"), `"bytes":14`) {
+	if out := a.want(200, "GET", "/attempts/"+at, nil); out.str("request", "body") != `{"total":12.5}` ||
+		!strings.Contains(out.str("response", "body"), `"bytes":14`) {
 		t.Errorf("the attempt: %s", out.raw)
 	}
 	a.want(200, "PATCH", "/tenants/acme/destinations/"+id, `{"transform":null}`)

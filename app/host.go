@@ -40,13 +40,15 @@ func (a *App) checkHost() fiber.Handler {
 		}
 		host = strings.ToValidUTF8(host, "?")
 		if told.due() {
-			a.Log.Warn("a request for a name that is not this server's was refused; if it is one, add it to ALLOWED_HOSTS", "host", host, "base_url", a.Cfg.BaseURL)
+			a.Log.Warn("a request for a name that is not this server's was refused; if it is one, add it to ALLOWED_HOSTS", "host", host,
+				"base_url", a.Cfg.BaseURL)
 		}
 		message := "This server does not answer to the name " + host + "."
 		if host == "" {
 			message = "The request does not say for which host it is."
 		}
-		return &models.Error{Kind: models.KindMisdirected, Message: message + " Use " + a.Cfg.BaseURL + ", or ask the operator to add the name to ALLOWED_HOSTS."}
+		return &models.Error{Kind: models.KindMisdirected, Message: message + " Use " + a.Cfg.BaseURL +
+			", or ask the operator to add the name to ALLOWED_HOSTS."}
 	}
 }
 

@@ -18,7 +18,8 @@ func (a *testApp) once(key, path string, body any, header ...string) answer {
 // sameAnswer fails the test unless the second answer is the first one, given again.
 func sameAnswer(t testing.TB, first, again answer) {
 	t.Helper()
-	if again.status != first.status || again.raw != first.raw || again.header.Get("Idempotent-Replayed") != "true" || first.header.Get("Idempotent-Replayed") != "" {
+	if again.status != first.status || again.raw != first.raw || again.header.Get("Idempotent-Replayed") != "true" ||
+		first.header.Get("Idempotent-Replayed") != "" {
 		t.Errorf("the second answer (%v) is %d %s\nthe first was %d %s", again.header, again.status, again.raw, first.status, first.raw)
 	}
 	for _, name := range []string{"Location", "Content-Type", "Link", "Etag"} {
@@ -30,7 +31,7 @@ func sameAnswer(t testing.TB, first, again answer) {
 
 func (a *testApp) count(sql string, args ...any) (n int) {
 	a.Helper()
-	if err := a.Store.Pool.QueryRow(a.Context(), sql, args...).Scan(&n); err != nil {
+	if err := a.db.QueryRow(a.Context(), sql, args...).Scan(&n); err != nil {
 		a.Fatal(err)
 	}
 	return n
@@ -38,7 +39,7 @@ func (a *testApp) count(sql string, args ...any) (n int) {
 
 func (a *testApp) exec(sql string, args ...any) {
 	a.Helper()
-	if _, err := a.Store.Pool.Exec(a.Context(), sql, args...); err != nil {
+	if _, err := a.db.Exec(a.Context(), sql, args...); err != nil {
 		a.Fatal(err)
 	}
 }
@@ -77,7 +78,8 @@ func TestIdempotencyKey(t *testing.T) {
 	const destination = `{"type":"webhook","topics":"*","config":{"url":"https://example.com/"}}`
 	token := a.want(200, "GET", "/tenants/acme/token", nil).str("token")
 	made := a.as(token).once("d", "/tenants/acme/destinations", destination)
-	sameAnswer(t, made, a.as(a.want(200, "GET", "/tenants/acme/token", nil).str("token")).once("d", "/tenants/acme/destinations", destination))
+	sameAnswer(t, made, a.as(a.want(200, "GET", "/tenants/acme/token", nil).str("token")).once("d", "/tenants/acme/destinations",
+		destination))
 	if secret := made.str("credentials", "secret"); !strings.HasPrefix(secret, "whsec_") ||
 		a.count("select count(*) from idempotency_keys where position(convert_to($1, 'utf8') in answer) > 0", secret) != 0 {
 		t.Errorf("the secret %q is kept in plain text, or is not in the answer", secret)
@@ -96,7 +98,8 @@ func TestIdempotencyKey(t *testing.T) {
 		t.Errorf("%d %s", again.status, again.raw)
 	}
 	// A bulk retry, the plan of one and a batch.
-	for path, body := range map[string]string{"/retries/plan": `{"tenant_id":"acme","filter":{"status":["delivered"]}}`, "/publish/batch": `[{"tenant_id":"acme","data":{}},{"tenant_id":"who","data":{}}]`} {
+	for path, body := range map[string]string{"/retries/plan": `{"tenant_id":"acme","filter":{"status":["delivered"]}}`,
+		"/publish/batch": `[{"tenant_id":"acme","data":{}},{"tenant_id":"who","data":{}}]`} {
 		sameAnswer(t, a.once(path, path, body), a.once(path, path, body))
 	}
 	minimal := a.once("min", "/publish", event, "Prefer", "return=minimal")
@@ -106,21 +109,25 @@ func TestIdempotencyKey(t *testing.T) {
 	sameAnswer(t, minimal, a.once("min", "/publish", event, "Prefer", "return=minimal"))
 	// What is given again is the whole answer or no body, as each request prefers.
 	for _, path := range []string{"/publish", "/retries/plan", "/publish/batch", "/tenants/acme/destinations"} {
-		body := map[string]string{"/publish": event, "/publish/batch": "[" + event + "]", "/retries/plan": `{"tenant_id":"acme","filter":{"status":["delivered"]}}`,
+		body := map[string]string{"/publish": event, "/publish/batch": "[" + event + "]",
+			"/retries/plan":              `{"tenant_id":"acme","filter":{"status":["delivered"]}}`,
 			"/tenants/acme/destinations": destination}[path]
 		less := a.once("less "+path, path, body, "Prefer", "return=minimal")
 		whole := a.once("less "+path, path, body)
-		if less.raw != "" || less.header.Get("Preference-Applied") != "return=minimal" || whole.body == nil || whole.header.Get("Preference-Applied") != "" ||
+		if less.raw != "" || less.header.Get("Preference-Applied") != "return=minimal" || whole.body == nil ||
+			whole.header.Get("Preference-Applied") != "" ||
 			!strings.HasPrefix(whole.header.Get("Content-Type"), "application/json") || whole.header.Get("Idempotent-Replayed") != "true" {
 			t.Errorf("%s: %d %q, then %d %q %v", path, less.status, less.raw, whole.status, whole.raw, whole.header)
 		}
-		if path == "/retries/plan" && (less.status != 204 || whole.status != 200) || path != "/retries/plan" && less.status != whole.status {
+		if path == "/retries/plan" && (less.status != 204 || whole.status != 200) || path != "/retries/plan" &&
+			less.status != whole.status {
 			t.Errorf("%s: %d, then %d", path, less.status, whole.status)
 		}
 		sameAnswer(t, less, a.once("less "+path, path, body, "Prefer", "return=minimal"))
 		whole = a.once("whole "+path, path, body)
 		less = a.once("whole "+path, path, body, "Prefer", "return=minimal")
-		if less.raw != "" || less.header.Get("Preference-Applied") != "return=minimal" || less.header.Get("Location") != whole.header.Get("Location") {
+		if less.raw != "" || less.header.Get("Preference-Applied") != "return=minimal" ||
+			less.header.Get("Location") != whole.header.Get("Location") {
 			t.Errorf("%s: %d %q %v", path, less.status, less.raw, less.header)
 		}
 		sameAnswer(t, whole, a.once("whole "+path, path, body))
@@ -130,7 +137,8 @@ func TestIdempotencyKey(t *testing.T) {
 func TestIdempotencyKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
-	for key, says := range map[string]string{`""`: "empty", strings.Repeat("k", 256): "at most 255", "schlüssel": "ASCII", `"open`: "quotation mark"} {
+	for key, says := range map[string]string{`""`: "empty", strings.Repeat("k", 256): "at most 255", "schlüssel": "ASCII",
+		`"open`: "quotation mark"} {
 		if out := a.once(key, "/publish", `{}`); out.status != 400 || !strings.Contains(out.str("fields", "Idempotency-Key"), says) {
 			t.Errorf("key %.20q: %d %s", key, out.status, out.raw)
 		}
@@ -169,7 +177,8 @@ func TestIdempotencyKeyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := a.count("select count(*) from destinations where tenant_key = (select key from tenants where id = 'acme')"); n != 1 || len(ids) != 1 {
+	if n := a.count("select count(*) from destinations where tenant_key = (select key from tenants where id = 'acme')"); n != 1 ||
+		len(ids) != 1 {
 		t.Errorf("%d destinations were made, the callers saw %v", n, ids)
 	}
 }
@@ -179,7 +188,8 @@ func TestIdempotencyKeyInProgress(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
 	a.want(201, "PUT", "/tenants/acme", nil)
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"never","type":"echo","topics":"*","config":{"answer":"timeout"},"timeout":"3s"}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"never","type":"echo","topics":"*","config":{"answer":"timeout"},"timeout":"3s"}`)
 	first := make(chan answer, 1)
 	go func() { first <- a.once("t", "/tenants/acme/destinations/never/test", `{}`) }()
 	a.eventually("/events?tenant_id=acme", func(o answer) bool { return len(o.list()) == 1 })
@@ -249,14 +259,16 @@ func TestClaims(t *testing.T) {
 		t.Fatal(err)
 	}
 	events := a.count("select count(*) from events")
-	if _, err := a.Accepter.Publish(ctx, &models.PublishInput{TenantID: "acme", Data: []byte("{}"), Claim: lost}); !models.IsKind(err, models.KindUnavailable) {
+	if _, err := a.Accepter.Publish(ctx, &models.PublishInput{TenantID: "acme", Data: []byte("{}"), Claim: lost}); !models.IsKind(err,
+		models.KindUnavailable) {
 		t.Errorf("an event was accepted for a request that has lost its key: %v", err)
 	}
 	if n := a.count("select count(*) from events"); n != events {
 		t.Errorf("%d events more", n-events)
 	}
 	in := models.DestinationInput{Patch: models.DestinationPatch{"type": "echo", "topics": "*"}}
-	if _, err := a.Store.CreateDestination(models.WithClaim(ctx, lost), models.AllTenants(), "acme", in); !models.IsKind(err, models.KindUnavailable) {
+	if _, err := a.Store.CreateDestination(models.WithClaim(ctx, lost), models.AllTenants(), "acme", in); !models.IsKind(err,
+		models.KindUnavailable) {
 		t.Errorf("a destination was made for a request that has lost its key: %v", err)
 	}
 	if n := a.count("select count(*) from destinations where deleted_at is null and tenant_key = (select key from tenants where id = 'acme')"); n != 1 {

@@ -39,12 +39,14 @@ var mayImport = map[string][]string{
 	"views":             {"models", "adapters", "static", "docs", "views", "internal/openapi"},
 	"jobs":              {"models", "adapters", "migrations", "internal/metrics", "internal/traces", "jobs"},
 	"app/config":        {"adapters/notify", "internal/clientip", "internal/traces", "models"},
-	"app/api":           {"app/config", "adapters", "internal/clientip", "internal/openapi", "internal/traces", "jobs", "migrations", "models", "views"},
-	"app/pages":         {"app/api", "app/config", "adapters", "internal/clientip", "models", "static", "views"},
-	"app/bench":         {"internal/postgres", "jobs"},
-	"app":               {"adapters", "internal/clientip", "internal/netlimit", "internal/metrics", "internal/traces", "internal/postgres", "models", "views", "jobs", "migrations", "static", "app"},
-	"tests":             {},
-	"":                  {"app", "adapters/all"},
+	"app/api": {"app/config", "adapters", "internal/clientip", "internal/openapi", "internal/traces", "jobs", "migrations",
+		"models", "views"},
+	"app/pages": {"app/api", "app/config", "adapters", "internal/clientip", "models", "static", "views"},
+	"app/bench": {"internal/postgres", "jobs"},
+	"app": {"adapters", "internal/clientip", "internal/netlimit", "internal/metrics", "internal/traces", "internal/postgres",
+		"models", "views", "jobs", "migrations", "static", "app"},
+	"tests": {},
+	"":      {"app", "adapters/all"},
 }
 
 // testsMayImport lists what the tests of a folder may import besides that: channels hold their mails against files, as what
@@ -77,7 +79,8 @@ func TestImports(t *testing.T) {
 		}
 		rel, _ := filepath.Rel(root, name)
 		rel = filepath.ToSlash(rel)
-		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && rel != "." || d.Name() == "node_modules" || rel == "data" || rel == "tmp" || rel == "bin" || d.Name() == "testdata") {
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && rel != "." || d.Name() == "node_modules" || rel == "data" || rel == "tmp" ||
+			rel == "bin" || d.Name() == "testdata") {
 			return filepath.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(name, ".go") {

@@ -45,7 +45,8 @@ type ledger struct {
 const underWay = 2 * 20
 
 func newLedger(t *testing.T) *ledger {
-	l := &ledger{t: t, got: map[string]int{}, acked: map[string]int{}, accepted: map[string]bool{}, answers: map[int]int{}, expected: map[string]string{"hook": "delivered"}}
+	l := &ledger{t: t, got: map[string]int{}, acked: map[string]int{}, accepted: map[string]bool{}, answers: map[int]int{},
+		expected: map[string]string{"hook": "delivered"}}
 	l.base.Store("")
 	open := make(chan struct{})
 	close(open)
@@ -126,7 +127,8 @@ func (l *ledger) publish(ctx context.Context, publishers int) *sync.WaitGroup {
 			for ctx.Err() == nil {
 				base := l.base.Load().(string)
 				id := fmt.Sprintf("e-%d", l.n.Add(1))
-				req, _ := http.NewRequest("POST", base+api.APIPrefix+"/publish", strings.NewReader(`{"tenant_id":"acme","id":"`+id+`","data":{"n":1}}`))
+				req, _ := http.NewRequest("POST", base+api.APIPrefix+"/publish",
+					strings.NewReader(`{"tenant_id":"acme","id":"`+id+`","data":{"n":1}}`))
 				req.Header.Set("Authorization", "Bearer "+testKey)
 				resp, err := http.DefaultClient.Do(req)
 				if err != nil {
@@ -160,7 +162,8 @@ func (l *ledger) finish(url string) time.Duration {
 	fewest, at := -1, start
 	for {
 		var n int
-		if err := conn.QueryRow(ctx, "select count(*) from deliveries where status in ('pending', 'delivering', 'retrying')").Scan(&n); err != nil {
+		if err := conn.QueryRow(ctx,
+			"select count(*) from deliveries where status in ('pending', 'delivering', 'retrying')").Scan(&n); err != nil {
 			l.t.Fatal(err)
 		}
 		switch {
@@ -205,7 +208,8 @@ func (l *ledger) settle(base string) time.Duration {
 			return time.Since(start)
 		}
 		if time.Now().After(deadline) {
-			l.t.Fatalf("%d of %d accepted events arrived; %d deliveries are not delivered, %d should be", received, accepted, l.open(base), l.failed)
+			l.t.Fatalf("%d of %d accepted events arrived; %d deliveries are not delivered, %d should be", received, accepted, l.open(base),
+				l.failed)
 		}
 	}
 }
@@ -235,8 +239,9 @@ func (l *ledger) setUp(base string) {
 	l.t.Helper()
 	a := &testApp{TB: l.t, base: base, key: testKey, old: l.old}
 	a.want(201, "PUT", "/tenants/acme", nil)
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL},
-		"retry": map[string]any{"schedule": []string{"200ms", "500ms", "1s", "1s", "1s", "1s", "1s", "1s"}}})
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*",
+		"config": map[string]string{"url": l.srv.URL},
+		"retry":  map[string]any{"schedule": []string{"200ms", "500ms", "1s", "1s", "1s", "1s", "1s", "1s"}}})
 	l.base.Store(base)
 }
 
@@ -251,7 +256,8 @@ func (l *ledger) reckon(url string, most int) {
 		l.t.Fatal(err)
 	}
 	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, `select e.caller_id, coalesce(n.id, ''), coalesce(d.status::text, ''), coalesce(d.error, '') <> '' and coalesce(d.advice, '') <> ''
+	rows, err := conn.Query(ctx,
+		`select e.caller_id, coalesce(n.id, ''), coalesce(d.status::text, ''), coalesce(d.error, '') <> '' and coalesce(d.advice, '') <> ''
 		from events e left join deliveries d on d.event_id = e.id left join destinations n on n.key = d.destination_key`)
 	if err != nil {
 		l.t.Fatal(err)

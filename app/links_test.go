@@ -40,7 +40,8 @@ func TestAcceptedSaysWhere(t *testing.T) {
 		}
 		seen := a.want(200, "GET", to, nil)
 		// RFC 9110, section 8.7: the address of what the body shows, and of nothing else.
-		if at := out.header.Get("Content-Location"); at != "" && (at != api.APIPrefix+to || seen.str("id") != out.str("id") || seen.str("created_at") != out.str("created_at")) {
+		if at := out.header.Get("Content-Location"); at != "" && (at != api.APIPrefix+to || seen.str("id") != out.str("id") ||
+			seen.str("created_at") != out.str("created_at")) {
 			t.Errorf("%s says Content-Location %s, and shows %s", path, at, out.raw)
 		}
 		return out
@@ -60,19 +61,25 @@ func TestAcceptedSaysWhere(t *testing.T) {
 	if got := a.want(200, "GET", out.link("monitor"), nil); got.str("tenant_id") != "acme" || out.header.Get("Content-Location") != "" {
 		t.Errorf("the event of another tenant: %s; %v", got.raw, out.header)
 	}
-	states(a.want(200, "POST", "/publish", `{"tenant_id":"acme","id":"o-2","data":{}}`, "Prefer", "wait=20"), "done", "monitor", "deliveries", "attempts")
+	states(a.want(200, "POST", "/publish", `{"tenant_id":"acme","id":"o-2","data":{}}`, "Prefer", "wait=20"), "done", "monitor",
+		"deliveries", "attempts")
 
 	batch := a.want(202, "POST", "/publish/batch", `[{"tenant_id":"acme","id":"b-1","data":{}},{"tenant_id":"nobody","data":{}}]`)
-	if batch.str("status") != "accepted" || batch.str("results", "0", "links", "monitor") != api.APIPrefix+"/events/b-1?tenant_id=acme" || batch.str("results", "1", "links") != "" {
+	if batch.str("status") != "accepted" || batch.str("results", "0", "links", "monitor") != api.APIPrefix+"/events/b-1?tenant_id=acme" ||
+		batch.str("results", "1", "links") != "" {
 		t.Errorf("%s", batch.raw)
 	}
-	if done := a.want(200, "POST", "/publish/batch", `[{"tenant_id":"acme","data":{}}]`, "Prefer", "wait=20"); done.str("status") != "done" {
+	if done := a.want(200, "POST", "/publish/batch", `[{"tenant_id":"acme","data":{}}]`, "Prefer",
+		"wait=20"); done.str("status") != "done" {
 		t.Errorf("%s", done.raw)
 	}
 
-	states(accepted("POST", "/tenants/acme/destinations/inbox/test", `{}`, "Prefer", "respond-async"), "accepted", "monitor", "deliveries", "attempts")
-	states(accepted("POST", "/retry", `{"event_id":"o-1","tenant_id":"acme","destination_id":"inbox"}`), "accepted", "monitor", "event", "attempts", "destination")
-	states(a.want(200, "POST", "/retry", `{"event_id":"o-2","destination_id":"inbox"}`, "Prefer", "wait=20"), "done", "monitor", "event", "attempts", "destination")
+	states(accepted("POST", "/tenants/acme/destinations/inbox/test", `{}`, "Prefer", "respond-async"), "accepted", "monitor", "deliveries",
+		"attempts")
+	states(accepted("POST", "/retry", `{"event_id":"o-1","tenant_id":"acme","destination_id":"inbox"}`), "accepted", "monitor", "event",
+		"attempts", "destination")
+	states(a.want(200, "POST", "/retry", `{"event_id":"o-2","destination_id":"inbox"}`, "Prefer", "wait=20"), "done", "monitor", "event",
+		"attempts", "destination")
 	bulk := accepted("POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"],"event_id":["o-1"]}}`)
 	if bulk.header.Get("Content-Location") == "" || bulk.link("self") != bulk.linked("monitor") {
 		t.Errorf("%v %s", bulk.header, bulk.raw)
@@ -141,7 +148,8 @@ func TestWaitThenAsync(t *testing.T) {
 			}
 			return event
 		}
-		if out := a.want(200, "POST", path, body("quick"), "Prefer", "respond-async, wait=20"); out.header.Get("Preference-Applied") != "wait=20" {
+		if out := a.want(200, "POST", path, body("quick"), "Prefer",
+			"respond-async, wait=20"); out.header.Get("Preference-Applied") != "wait=20" {
 			t.Errorf("%s: %v", path, out.header)
 		}
 		began := time.Now()
@@ -150,10 +158,12 @@ func TestWaitThenAsync(t *testing.T) {
 			t.Errorf("%s: after %v %v", path, took, out.header)
 		}
 	}
-	if out := a.want(200, "POST", "/tenants/acme/destinations/inbox/test", `{}`, "Prefer", "respond-async, wait=20"); out.str("attempt_number") != "1" {
+	if out := a.want(200, "POST", "/tenants/acme/destinations/inbox/test", `{}`, "Prefer",
+		"respond-async, wait=20"); out.str("attempt_number") != "1" {
 		t.Errorf("%s", out.raw)
 	}
-	if out := a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"slow","data":{}}`, "Prefer", `foo; bar="x, wait=3"`); out.header.Get("Preference-Applied") != "" {
+	if out := a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"slow","data":{}}`, "Prefer",
+		`foo; bar="x, wait=3"`); out.header.Get("Preference-Applied") != "" {
 		t.Errorf("what is quoted was taken for a preference: %v", out.header)
 	}
 }

@@ -44,7 +44,7 @@ func (v *visitor) lockOut(from, email string) {
 // waited makes all waits be over.
 func (a *testApp) waited() {
 	a.Helper()
-	if _, err := a.Store.Pool.Exec(a.Context(), "update login_tries set blocked_until = now() - interval '1 millisecond'"); err != nil {
+	if _, err := a.db.Exec(a.Context(), "update login_tries set blocked_until = now() - interval '1 millisecond'"); err != nil {
 		a.Fatal(err)
 	}
 }
@@ -110,11 +110,11 @@ func TestLoginIsNotForgotten(t *testing.T) {
 		t.Errorf("the first is forgotten: %d", p.status)
 	}
 	var rows int
-	if err := a.Store.Pool.QueryRow(t.Context(), "select count(*) from login_tries").Scan(&rows); err != nil || rows > 50 {
+	if err := a.db.QueryRow(t.Context(), "select count(*) from login_tries").Scan(&rows); err != nil || rows > 50 {
 		t.Errorf("%d rows of tries, %v: those of refused ones should not be kept", rows, err)
 	}
 	// One account from everywhere: after a hundred tries there is one every few seconds.
-	if _, err := a.Store.Pool.Exec(t.Context(), "truncate login_tries"); err != nil {
+	if _, err := a.db.Exec(t.Context(), "truncate login_tries"); err != nil {
 		t.Fatal(err)
 	}
 	checked = 0
@@ -220,7 +220,8 @@ func TestClientAddress(t *testing.T) {
 		behindProxy(c)
 		c.Proxies.Header = clientip.Forwarded
 	})
-	standard.want(201, "PUT", "/tenants/acme", nil, "X-Forwarded-For", "192.0.2.66", "Forwarded", `for=192.0.2.66, for="[2001:db8::7]:4711";proto=https`)
+	standard.want(201, "PUT", "/tenants/acme", nil, "X-Forwarded-For", "192.0.2.66", "Forwarded",
+		`for=192.0.2.66, for="[2001:db8::7]:4711";proto=https`)
 	if e := standard.entry("tenant.create", "acme"); e.IP != "2001:db8::7" {
 		t.Errorf("Forwarded: %s", e.IP)
 	}
@@ -257,7 +258,8 @@ func TestKeysAreNotGuessed(t *testing.T) {
 		}
 		out := a.as(guess).do("GET", "/tenants/acme", nil, "X-Forwarded-For", fmt.Sprintf("198.51.100.%d", i))
 		statuses[out.status]++
-		if out.status == http.StatusTooManyRequests && (out.header.Get("Retry-After") == "" || !strings.Contains(out.str("message"), "Check your key")) {
+		if out.status == http.StatusTooManyRequests && (out.header.Get("Retry-After") == "" ||
+			!strings.Contains(out.str("message"), "Check your key")) {
 			t.Fatalf("%v %s", out.header, out.raw)
 		}
 	}
@@ -276,7 +278,8 @@ func TestKeysAreNotGuessed(t *testing.T) {
 func TestTriesAreForgotten(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
-	_, err := a.Store.Pool.Exec(t.Context(), `insert into login_tries (key, tries, last_at) select 'old' || n, 5, now() - interval '2 days' from generate_series(1, 10) n
+	_, err := a.db.Exec(t.Context(),
+		`insert into login_tries (key, tries, last_at) select 'old' || n, 5, now() - interval '2 days' from generate_series(1, 10) n
 		union all select 'junk' || n, 1, now() from generate_series(1, 100005) n union all select 'kept', 7, now() - interval '1 hour'`)
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +288,9 @@ func TestTriesAreForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all, old, kept int
-	if err := a.Store.Pool.QueryRow(t.Context(), "select count(*), count(*) filter (where key like 'old%'), count(*) filter (where key = 'kept') from login_tries").Scan(&all, &old, &kept); err != nil {
+	if err := a.db.QueryRow(t.Context(),
+		"select count(*), count(*) filter (where key like 'old%'), count(*) filter (where key = 'kept') from login_tries").Scan(&all, &old,
+		&kept); err != nil {
 		t.Fatal(err)
 	}
 	if all != 100_000 || old != 0 || kept != 1 {

@@ -18,7 +18,8 @@ func TestTokenInURL(t *testing.T) {
 	a.want(201, "PUT", "/tenants/acme", nil)
 	const path = "/tenants/acme/destinations/hook"
 	const secret = "planted-url-token"
-	made := a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*", "config": map[string]any{"url": receiver.URL + "/in?x=1&token=" + secret}})
+	made := a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*",
+		"config": map[string]any{"url": receiver.URL + "/in?x=1&token=" + secret}})
 	shown := made.str("config", "url")
 	if shown != receiver.URL+"/in?x=1&token=***" {
 		t.Errorf("the URL is shown as %s", shown)
@@ -42,7 +43,8 @@ func TestTokenInURL(t *testing.T) {
 	a.want(200, "PATCH", path, url(receiver.URL+"/other?token=***"))
 	sent("/other?token=" + secret)
 	// It is not sent to a place that somebody else chose, and *** is not taken for a token.
-	for _, u := range []string{"https://evil.example/in?token=***", strings.Replace(receiver.URL, "http:", "https:", 1) + "/?token=***", receiver.URL + "/?key=***"} {
+	for _, u := range []string{"https://evil.example/in?token=***", strings.Replace(receiver.URL, "http:", "https:", 1) + "/?token=***",
+		receiver.URL + "/?key=***"} {
 		if o := a.do("PATCH", path, url(u)); o.status != 422 || !strings.Contains(o.str("fields", "config.url"), "in full") {
 			t.Errorf("%s: %d %s", u, o.status, o.raw)
 		}
@@ -53,7 +55,8 @@ func TestTokenInURL(t *testing.T) {
 	if got := p.Find(`[name="config.url"]`).AttrOr("value", ""); got != receiver.URL+"/other?token=***" {
 		t.Errorf("the form has %q", got)
 	}
-	if p := v.post("/t/acme/destinations/hook/settings", "name", "Hook", "topics", "*", "all_topics", "true", "config.url", receiver.URL+"/other?token=***"); p.status != 200 {
+	if p := v.post("/t/acme/destinations/hook/settings", "name", "Hook", "topics", "*", "all_topics", "true", "config.url",
+		receiver.URL+"/other?token=***"); p.status != 200 {
 		t.Fatalf("the form is refused: %s", p.text("main"))
 	}
 	sent("/other?token=" + secret)
@@ -63,7 +66,8 @@ func TestTokenInURL(t *testing.T) {
 		o := a.want(200, "GET", "/changes?tenant_id=acme&since=start&limit=100", nil)
 		return strings.Contains(o.raw, "/other?token=***")
 	})
-	for _, where := range []string{"/changes?tenant_id=acme&since=start&limit=100", "/audit?limit=1000", "/audit/export?format=csv", path, "/tenants/acme/destinations", path + "/attempts?include=destination"} {
+	for _, where := range []string{"/changes?tenant_id=acme&since=start&limit=100", "/audit?limit=1000", "/audit/export?format=csv", path,
+		"/tenants/acme/destinations", path + "/attempts?include=destination"} {
 		if raw := a.want(200, "GET", where, nil).raw; strings.Contains(raw, secret) || strings.Contains(raw, "another-secret") {
 			t.Errorf("%s shows the token: %s", where, raw)
 		}

@@ -44,12 +44,16 @@ func TestMeasures(t *testing.T) {
 	for _, id := range []string{"acme", "globex"} {
 		a.tenant(id)
 	}
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "broken", "type": "echo", "topics": []string{"order.paid"}, "config": map[string]any{"answer": "500"}})
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "broken", "type": "echo", "topics": []string{"order.paid"},
+		"config": map[string]any{"answer": "500"}})
 	for range 3 {
-		a.want(200, "POST", "/publish", map[string]any{"tenant_id": "acme", "topic": "order.created", "data": map[string]any{}}, "Prefer", "wait=10")
+		a.want(200, "POST", "/publish", map[string]any{"tenant_id": "acme", "topic": "order.created", "data": map[string]any{}}, "Prefer",
+			"wait=10")
 	}
-	a.want(200, "POST", "/publish", map[string]any{"id": "paid", "tenant_id": "acme", "topic": "order.paid", "data": map[string]any{}}, "Prefer", "wait=10")
-	a.want(200, "POST", "/publish", map[string]any{"tenant_id": "globex", "topic": "order.created", "data": map[string]any{}}, "Prefer", "wait=10")
+	a.want(200, "POST", "/publish", map[string]any{"id": "paid", "tenant_id": "acme", "topic": "order.paid", "data": map[string]any{}},
+		"Prefer", "wait=10")
+	a.want(200, "POST", "/publish", map[string]any{"tenant_id": "globex", "topic": "order.created", "data": map[string]any{}}, "Prefer",
+		"wait=10")
 	failed := func(n string) func(answer) bool {
 		return func(o answer) bool { return len(o.body["models"].([]any)) == len(strings.Split(n, "")) }
 	}
@@ -58,22 +62,27 @@ func TestMeasures(t *testing.T) {
 	a.eventually("/attempts?destination_id=broken", failed("1234"))
 
 	for query, want := range map[string][]string{
-		"events?measures[]=count":                                                        {"m.count=5"},
-		"events?measures[]=count&dimensions[]=topic":                                     {"d.topic=order.created&m.count=4", "d.topic=order.paid&m.count=1"},
-		"events?measures[]=count&dimensions[]=tenant_id":                                 {"d.tenant_id=acme&m.count=4", "d.tenant_id=globex&m.count=1"},
-		"events?measures=count&dimensions[0]=destination_id&filters[tenant_id][0]=acme":  {"d.destination_id=broken&m.count=1", "d.destination_id=inbox&m.count=4"},
-		"events?measures[]=count&tenant_id=globex":                                       {"m.count=1"},
-		"events?measures[]=count&filters[topic]=order.paid&filters[topic]=nothing":       {"m.count=1"},
-		"events?measures[]=count&filters[topic][]=nothing":                               {"m.count=0"},
-		"events?measures[]=count&filters[topic][]=nothing&dimensions=topic":              nil,
-		"events?measures[]=count&filters[destination_id]=broken":                         {"m.count=1"},
-		"events?measures[]=count&filters[destination_id]=none":                           {"m.count=0"},
-		"events?measures[]=rate":                                                         {"m.rate=0.0006944444444444445"},
-		"attempts?measures[]=count&measures[]=successful_count&measures[]=failed_count":  {"m.count=9&m.failed_count=4&m.successful_count=5"},
-		"attempts?measures=error_rate,avg_attempt_number&filters[tenant_id]=acme":        {"m.avg_attempt_number=1.75&m.error_rate=0.5"},
-		"attempts?measures=first_attempt_count,retry_count,manual_retry_count":           {"m.first_attempt_count=6&m.manual_retry_count=1&m.retry_count=3"},
-		"attempts?measures=count&dimensions=status&dimensions=code":                      {"d.code=200&d.status=success&m.count=5", "d.code=500&d.status=failed&m.count=4"},
-		"attempts?measures=count&dimensions=manual&filters[destination_id]=broken":       {"d.manual=false&m.count=3", "d.manual=true&m.count=1"},
+		"events?measures[]=count": {"m.count=5"},
+		"events?measures[]=count&dimensions[]=topic": {"d.topic=order.created&m.count=4",
+			"d.topic=order.paid&m.count=1"},
+		"events?measures[]=count&dimensions[]=tenant_id": {"d.tenant_id=acme&m.count=4",
+			"d.tenant_id=globex&m.count=1"},
+		"events?measures=count&dimensions[0]=destination_id&filters[tenant_id][0]=acme": {"d.destination_id=broken&m.count=1",
+			"d.destination_id=inbox&m.count=4"},
+		"events?measures[]=count&tenant_id=globex":                                      {"m.count=1"},
+		"events?measures[]=count&filters[topic]=order.paid&filters[topic]=nothing":      {"m.count=1"},
+		"events?measures[]=count&filters[topic][]=nothing":                              {"m.count=0"},
+		"events?measures[]=count&filters[topic][]=nothing&dimensions=topic":             nil,
+		"events?measures[]=count&filters[destination_id]=broken":                        {"m.count=1"},
+		"events?measures[]=count&filters[destination_id]=none":                          {"m.count=0"},
+		"events?measures[]=rate":                                                        {"m.rate=0.0006944444444444445"},
+		"attempts?measures[]=count&measures[]=successful_count&measures[]=failed_count": {"m.count=9&m.failed_count=4&m.successful_count=5"},
+		"attempts?measures=error_rate,avg_attempt_number&filters[tenant_id]=acme":       {"m.avg_attempt_number=1.75&m.error_rate=0.5"},
+		"attempts?measures=first_attempt_count,retry_count,manual_retry_count":          {"m.first_attempt_count=6&m.manual_retry_count=1&m.retry_count=3"},
+		"attempts?measures=count&dimensions=status&dimensions=code": {"d.code=200&d.status=success&m.count=5",
+			"d.code=500&d.status=failed&m.count=4"},
+		"attempts?measures=count&dimensions=manual&filters[destination_id]=broken": {"d.manual=false&m.count=3",
+			"d.manual=true&m.count=1"},
 		"attempts?measures=count&dimensions=attempt_number,topic&filters[status]=failed": {"d.attempt_number=1&d.topic=order.paid&m.count=1", "d.attempt_number=2&d.topic=order.paid&m.count=1", "d.attempt_number=3&d.topic=order.paid&m.count=1", "d.attempt_number=4&d.topic=order.paid&m.count=1"},
 		"attempts?measures=count&dimensions=destination_type,destination_id,tenant_id":   {"d.destination_id=broken&d.destination_type=echo&d.tenant_id=acme&m.count=4", "d.destination_id=inbox&d.destination_type=echo&d.tenant_id=acme&m.count=4", "d.destination_id=inbox&d.destination_type=echo&d.tenant_id=globex&m.count=1"},
 		"attempts?measures=count&filters[destination_type]=webhook":                      {"m.count=0"},
@@ -97,7 +106,8 @@ func TestMeasures(t *testing.T) {
 		if want := sum[kind]; len(data) < 120 || len(data) > 121 || total != want {
 			t.Errorf("%s: %d buckets with %v, want about 120 with %v", kind, len(data), total, want)
 		}
-		if o.str("metadata", "granularity") != "1m" || o.str("metadata", "row_count") != strconv.Itoa(len(data)) || o.str("metadata", "truncated") != "false" {
+		if o.str("metadata", "granularity") != "1m" || o.str("metadata", "row_count") != strconv.Itoa(len(data)) ||
+			o.str("metadata", "truncated") != "false" {
 			t.Errorf("metadata: %s", o.raw[max(0, len(o.raw)-200):])
 		}
 		long := time.Now().UTC()
@@ -144,7 +154,8 @@ func TestMeasuresRefused(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "begin; lock table attempts in access exclusive mode"); err != nil {
 		t.Fatal(err)
 	}
-	if o := a.want(503, "GET", "/metrics/attempts?measures=count&"+span(), nil); !strings.Contains(o.str("message"), "shorter span") || o.header.Get("Retry-After") == "" {
+	if o := a.want(503, "GET", "/metrics/attempts?measures=count&"+span(), nil); !strings.Contains(o.str("message"), "shorter span") ||
+		o.header.Get("Retry-After") == "" {
 		t.Errorf("a count that takes too long: %s", o.raw)
 	}
 	if _, err := conn.Exec(t.Context(), "rollback"); err != nil {

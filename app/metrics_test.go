@@ -89,6 +89,11 @@ func TestMetrics(t *testing.T) {
 		`waybill_attempts_total{error_class="",outcome="success",type="echo"}`:      1,
 		`waybill_attempts_total{error_class="server",outcome="failed",type="echo"}`: 3,
 		`waybill_attempt_retries_total{trigger="automatic",type="echo"}`:            2,
+		`waybill_first_attempts_total{outcome="success",type="echo"}`:               1,
+		`waybill_first_attempts_total{outcome="failed",type="echo"}`:                1,
+		`waybill_destinations_failing`:                                              1,
+		`waybill_deliveries_waiting{status="retrying"}`:                             0,
+		`waybill_deliveries_waiting{status="held"}`:                                 1,
 		`waybill_attempt_duration_seconds_count{outcome="failed",type="echo"}`:      3,
 		`waybill_delivery_latency_seconds_count{type="echo"}`:                       1,
 		`waybill_queue_wait_seconds_count{queue="deliver"}`:                         2,
@@ -117,7 +122,8 @@ func TestMetrics(t *testing.T) {
 	var text string
 	for deadline := time.Now().Add(time.Minute); ; { // counted after the commit that others can see
 		_, text = scrapeOf(t, open, "")
-		if value(text, `waybill_attempts_total{error_class="server",outcome="failed",type="echo"}`) == 3 && value(text, `waybill_alerts{status="open"}`) == 2 ||
+		if value(text, `waybill_attempts_total{error_class="server",outcome="failed",type="echo"}`) == 3 &&
+			value(text, `waybill_alerts{status="open"}`) == 2 ||
 			time.Now().After(deadline) {
 			break
 		}
@@ -128,7 +134,8 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %v, want %v", series, got, v)
 		}
 	}
-	for _, series := range []string{`waybill_table_size_bytes{table="river.river_job"}`, `waybill_table_size_bytes{table="attempts"}`, "go_goroutines", "process_resident_memory_bytes"} {
+	for _, series := range []string{`waybill_table_size_bytes{table="river.river_job"}`, `waybill_table_size_bytes{table="attempts"}`,
+		"go_goroutines", "process_resident_memory_bytes"} {
 		if value(text, series) <= 0 {
 			t.Errorf("no %s", series)
 		}
@@ -140,13 +147,15 @@ func TestMetrics(t *testing.T) {
 	checkDeploy(t, text)
 
 	// The same at the port that everybody reaches, for those with a key.
-	for key, status := range map[string]int{"": 401, "wrong": 401, testKey: 200, a.want(200, "GET", "/tenants/secret-tenant/token", nil).str("token"): 403} {
+	for key, status := range map[string]int{"": 401, "wrong": 401, testKey: 200,
+		a.want(200, "GET", "/tenants/secret-tenant/token", nil).str("token"): 403} {
 		got, body := scrapeOf(t, a.base+"/metrics", key)
 		if got != status || (status == 200) != (value(body, "waybill_events_accepted_total") == 1) {
 			t.Errorf("with key %.8q: status %d, want %d", key, got, status)
 		}
 	}
-	if status, body := scrapeOf(t, fmt.Sprintf("http://127.0.0.1:%d/healthz", port), ""); status != 200 || !strings.Contains(body, "healthy") {
+	if status, body := scrapeOf(t, fmt.Sprintf("http://127.0.0.1:%d/healthz", port), ""); status != 200 ||
+		!strings.Contains(body, "healthy") {
 		t.Errorf("healthz: %d %s", status, body)
 	}
 }
@@ -175,7 +184,8 @@ func TestMetricsOfWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := fmt.Sprintf("http://127.0.0.1:%d/metrics", port)
-	if _, text := scrapeOf(t, open, ""); value(text, `waybill_processes{role="work"}`) != 1 || value(text, "waybill_attempts_in_flight_limit") != 1000 {
+	if _, text := scrapeOf(t, open, ""); value(text, `waybill_processes{role="work"}`) != 1 ||
+		value(text, "waybill_attempts_in_flight_limit") != 1000 {
 		t.Errorf("the worker does not tell of itself")
 	}
 	second := *worker.Cfg
@@ -198,7 +208,8 @@ func TestMetricsOfWorker(t *testing.T) {
 	}
 	again.Store.Close()
 	again.metrics.Handler().ServeHTTP(rec, req)
-	if text := rec.Body.String(); rec.Code != 200 || value(text, `waybill_read_success{source="queue"}`) != 0 || value(text, `waybill_queue_jobs{queue="deliver",state="due"}`) != -1 || value(text, "go_goroutines") <= 0 {
+	if text := rec.Body.String(); rec.Code != 200 || value(text, `waybill_read_success{source="queue"}`) != 0 ||
+		value(text, `waybill_queue_jobs{queue="deliver",state="due"}`) != -1 || value(text, "go_goroutines") <= 0 {
 		t.Errorf("without a database: %d\n%s", rec.Code, text)
 	}
 }

@@ -51,7 +51,8 @@ func (r *signed) last() (http.Header, string) {
 func TestMigrationDefaults(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, func(c *config.Config) {
-		c.Webhook = models.WebhookDefaults{Signature: "custom", Config: map[string]string{"header_prefix": "x-acme-", "signature_header": "X-Sig", "signature_algorithm": "hmac-sha512",
+		c.Webhook = models.WebhookDefaults{Signature: "custom", Config: map[string]string{"header_prefix": "x-acme-",
+			"signature_header": "X-Sig", "signature_algorithm": "hmac-sha512",
 			"signature_encoding": "base64", "second_signature": "outpost"}}
 		c.Retry.RetryOn, c.EnableBacklog = []string{"usual", "400"}, "keep"
 	})
@@ -60,12 +61,15 @@ func TestMigrationDefaults(t *testing.T) {
 	r := newSigned(t)
 	create := func(tenant, id, more string) answer {
 		t.Helper()
-		return a.want(201, "POST", "/tenants/"+tenant+"/destinations", `{"id":"`+id+`","type":"webhook","topics":["`+id+`"],"config":{"url":"`+r.URL+`"}`+more+`}`)
+		return a.want(201, "POST", "/tenants/"+tenant+"/destinations",
+			`{"id":"`+id+`","type":"webhook","topics":["`+id+`"],"config":{"url":"`+r.URL+`"}`+more+`}`)
 	}
 	deliver := func(tenant, id, status string) answer {
 		t.Helper()
-		event := a.want(202, "POST", "/publish", `{"tenant_id":"`+tenant+`","topic":"`+id+`","metadata":{"source":"test"},"data":{"a":1}}`).str("id")
-		return a.eventually("/deliveries?tenant_id="+tenant+"&destination_id="+id+"&status="+status+"&event_id="+event, func(o answer) bool { return len(o.list()) > 0 })
+		event := a.want(202, "POST", "/publish",
+			`{"tenant_id":"`+tenant+`","topic":"`+id+`","metadata":{"source":"test"},"data":{"a":1}}`).str("id")
+		return a.eventually("/deliveries?tenant_id="+tenant+"&destination_id="+id+"&status="+status+"&event_id="+event,
+			func(o answer) bool { return len(o.list()) > 0 })
 	}
 
 	// The server's: made to measure, and Outpost's beside it, under one prefix.
@@ -73,7 +77,8 @@ func TestMigrationDefaults(t *testing.T) {
 	secret := d.str("credentials", "secret")
 	deliver("acme", "plain", "delivered")
 	h, body := r.last()
-	if h.Get("X-Sig") != "v0="+sum512(secret, body) || h.Get("X-Acme-Signature") != "v0="+sum256(secret, body) || h.Get("X-Acme-Source") != "test" || h.Get("X-Acme-Topic") != "plain" ||
+	if h.Get("X-Sig") != "v0="+sum512(secret, body) || h.Get("X-Acme-Signature") != "v0="+sum256(secret, body) ||
+		h.Get("X-Acme-Source") != "test" || h.Get("X-Acme-Topic") != "plain" ||
 		h.Get("Webhook-Signature") != "" {
 		t.Errorf("%s\n%v", d.raw, h)
 	}
@@ -124,12 +129,16 @@ func TestMigrationDefaults(t *testing.T) {
 		a.want(200, "PUT", "/tenants/"+tenant+"/destinations/inbox/disable", nil)
 		a.want(202, "POST", "/publish", `{"id":"held","tenant_id":"`+tenant+`","topic":"x","data":{}}`)
 		a.eventually("/deliveries?tenant_id="+tenant+"&destination_id=inbox&status=held", func(o answer) bool { return len(o.list()) == 1 })
-		if p := v.get("/t/" + tenant + "/destinations/inbox/enable"); p.Find(`input[name=action][checked]`).AttrOr("value", "") != map[string]string{"acme": "keep", "globex": "drop"}[tenant] {
+		if p := v.get("/t/" + tenant + "/destinations/inbox/enable"); p.Find(`input[name=action][checked]`).AttrOr("value",
+			"") != map[string]string{"acme": "keep", "globex": "drop"}[tenant] {
 			t.Errorf("%s: the page offers %q", tenant, p.Find(`input[name=action][checked]`).AttrOr("value", ""))
 		}
 		a.want(200, "PUT", "/tenants/"+tenant+"/destinations/inbox/enable", nil)
-		a.eventually("/deliveries?tenant_id="+tenant+"&destination_id=inbox&event_id=held&status="+status, func(o answer) bool { return len(o.list()) == 1 })
-		if e := a.entries("tenant_id=" + tenant + "&action=destination.enable&object=inbox")[0]; e.Detail["backlog"] != map[string]string{"acme": "keep", "globex": "drop"}[tenant] {
+		a.eventually("/deliveries?tenant_id="+tenant+"&destination_id=inbox&event_id=held&status="+status,
+			func(o answer) bool { return len(o.list()) == 1 })
+		if e := a.entries("tenant_id=" + tenant +
+			"&action=destination.enable&object=inbox")[0]; e.Detail["backlog"] != map[string]string{"acme": "keep",
+			"globex": "drop"}[tenant] {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -139,7 +148,8 @@ func TestMigrationDefaults(t *testing.T) {
 	if p.value("signature") != "outpost" || p.value("config.header_prefix") != "x-globex-" {
 		t.Errorf("%q %q", p.value("signature"), p.value("config.header_prefix"))
 	}
-	v.post("/t/globex/destinations/new?type=webhook", "name", "By form", "config.url", r.URL, "topics_mode", "all", "signature", "standard", "config.header_prefix", "", "config.signature_algorithm", "")
+	v.post("/t/globex/destinations/new?type=webhook", "name", "By form", "config.url", r.URL, "topics_mode", "all", "signature", "standard",
+		"config.header_prefix", "", "config.signature_algorithm", "")
 	list := a.want(200, "GET", "/tenants/globex/destinations", nil)
 	if !strings.Contains(list.raw, `"name":"By form"`) || !strings.Contains(list.raw, `"signature":"standard"`) {
 		t.Errorf("%s", list.raw)
@@ -147,7 +157,8 @@ func TestMigrationDefaults(t *testing.T) {
 
 	// What is wrong is said at its field.
 	bad, blank := "nonsense", " x"
-	for field, x := range map[string]models.TenantSettings{"signature": {Signature: &bad}, "header_prefix": {HeaderPrefix: &blank}, "retry_on[0]": {RetryOn: &[]string{"6xx"}}, "enable_backlog": {EnableBacklog: &bad}} {
+	for field, x := range map[string]models.TenantSettings{"signature": {Signature: &bad}, "header_prefix": {HeaderPrefix: &blank},
+		"retry_on[0]": {RetryOn: &[]string{"6xx"}}, "enable_backlog": {EnableBacklog: &bad}} {
 		_, err := a.Store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", x)
 		if e := models.AsError(err); e == nil || e.Fields[field] == "" {
 			t.Errorf("%s: %v", field, err)
@@ -161,8 +172,10 @@ func TestMigrationVariables(t *testing.T) {
 	read := func(vars map[string]string) (*config.Config, error) {
 		return config.ReadConfig("serve", func(name string) string { return vars[name] })
 	}
-	c, err := read(map[string]string{"WEBHOOK_SIGNATURE": "custom", "WEBHOOK_HEADER_PREFIX": "x-acme-", "WEBHOOK_CONFIG": `{"signature_value":"sha256={{.Signatures}}"}`, "RETRY_ON": "usual, 4xx", "ENABLE_BACKLOG": "drop"})
-	if err != nil || c.Webhook.Signature != "custom" || c.Webhook.Config["header_prefix"] != "x-acme-" || c.Webhook.Config["signature_value"] != "sha256={{.Signatures}}" ||
+	c, err := read(map[string]string{"WEBHOOK_SIGNATURE": "custom", "WEBHOOK_HEADER_PREFIX": "x-acme-",
+		"WEBHOOK_CONFIG": `{"signature_value":"sha256={{.Signatures}}"}`, "RETRY_ON": "usual, 4xx", "ENABLE_BACKLOG": "drop"})
+	if err != nil || c.Webhook.Signature != "custom" || c.Webhook.Config["header_prefix"] != "x-acme-" ||
+		c.Webhook.Config["signature_value"] != "sha256={{.Signatures}}" ||
 		strings.Join(c.Rules().Retry.RetryOn, " ") != "usual 4xx" || c.Rules().EnableBacklog != "drop" {
 		t.Errorf("%+v %v", c, err)
 	}

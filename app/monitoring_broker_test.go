@@ -79,9 +79,11 @@ func TestBrokerPrometheus(t *testing.T) {
 	told := toldOf(t, receiver, down)
 	a := newTestApp(t, func(c *config.Config) { c.MetricsAddr = healthy })
 	a.want(201, "PUT", "/tenants/acme", nil)
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "inbox", "type": "echo", "topics": "*", "config": map[string]any{}})
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "broken", "type": "webhook", "topics": "*", "config": map[string]any{"url": "http://" + down},
-		"retry": map[string]any{"schedule": []string{"100ms"}}})
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "inbox", "type": "echo", "topics": "*",
+		"config": map[string]any{}})
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "broken", "type": "webhook", "topics": "*",
+		"config": map[string]any{"url": "http://" + down},
+		"retry":  map[string]any{"schedule": []string{"100ms"}}})
 	write := func(addresses ...string) {
 		b, err := json.Marshal([]any{map[string]any{"targets": addresses}})
 		if err != nil {
@@ -132,7 +134,8 @@ func TestBrokerPrometheus(t *testing.T) {
 	for _, q := range queries {
 		q = strings.NewReplacer("$job", ".*", "$__rate_interval", "1m").Replace(q)
 		shown(q, func() bool {
-			during := url.Values{"query": {q}, "start": {fmt.Sprint(began.Unix())}, "end": {fmt.Sprint(time.Now().Unix() + 1)}, "step": {"1"}}
+			during := url.Values{"query": {q}, "start": {fmt.Sprint(began.Unix())}, "end": {fmt.Sprint(time.Now().Unix() + 1)},
+				"step": {"1"}}
 			found := promQuery(t, "/api/v1/query_range", during)
 			return len(found) > 0 || strings.Contains(q, `result="error"`) // that needs a database that fails
 		})
@@ -200,7 +203,8 @@ func toldOf(t *testing.T, receiver, instance string) func(status string) {
 		for deadline := time.After(patience); ; {
 			select {
 			case m := <-told:
-				if m.CommonLabels["severity"] != "critical" || !strings.Contains(m.CommonAnnotations["runbook"], "See whether the process runs") {
+				if m.CommonLabels["severity"] != "critical" || !strings.Contains(m.CommonAnnotations["runbook"],
+					"See whether the process runs") {
 					t.Errorf("told %+v", m)
 				}
 				if m.Status == status { // what took long is told again

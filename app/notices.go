@@ -35,14 +35,16 @@ func (a *App) unsubscribeLink(channelID, address string) string {
 
 // publishNotice accepts a notice as an event of a tenant.
 func (a *App) publishNotice(ctx context.Context, tenantID, id, topic string, metadata map[string]string, data []byte) error {
-	_, err := a.Accepter.Publish(ctx, &models.PublishInput{TenantID: tenantID, ID: id, Topic: topic, Metadata: metadata, Data: data, Ours: true})
+	_, err := a.Accepter.Publish(ctx, &models.PublishInput{TenantID: tenantID, ID: id, Topic: topic, Metadata: metadata, Data: data,
+		Ours: true})
 	if e := api.Refusal(err); err != nil && (e != nil || models.IsKind(err, models.KindNotFound)) {
 		m := models.AsError(err)
 		message := m.Message
 		if len(m.Fields) > 0 {
 			message = m.Problems()[0] + "."
 		}
-		return &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassConfig, Message: message, Advice: "Correct the channel, or the tenant that it names."}
+		return &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassConfig, Message: message,
+			Advice: "Correct the channel, or the tenant that it names."}
 	}
 	return err
 }

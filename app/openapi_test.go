@@ -79,7 +79,8 @@ func (c *apiContract) operation(method, path string) (string, *openapi.Operation
 	var found string
 	var op *openapi.Operation
 	for _, p := range c.document.Paths.Keys() {
-		if o := c.document.Paths.Get(p).Get(strings.ToLower(method)); o != nil && pathMatches(p, path) && (op == nil || !strings.HasSuffix(p, "}")) {
+		if o := c.document.Paths.Get(p).Get(strings.ToLower(method)); o != nil && pathMatches(p, path) &&
+			(op == nil || !strings.HasSuffix(p, "}")) {
 			found, op = p, o
 		}
 	}
@@ -338,7 +339,8 @@ func TestOpenAPIExamples(t *testing.T) {
 // exampleIDs makes what the examples are about, and says which ids stand for the parts of the addresses.
 func exampleIDs(a *testApp) map[string]string {
 	ids := map[string]string{"{tenant}": "acme", "{destination}": "hook", "des_…": "inbox", "{topic}": "order.created"}
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"hook","type":"webhook","topics":["none"],"config":{"url":"`+a.base+`/healthz"}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"hook","type":"webhook","topics":["none"],"config":{"url":"`+a.base+`/healthz"}}`)
 	ids["evt_…"] = a.want(200, "POST", "/publish", `{"tenant_id":"acme","data":{}}`, "Prefer", "wait=10").str("id")
 	ids["{event}"] = ids["evt_…"]
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"bad","type":"echo","topics":["bad"],"config":{"answer":"500"}}`)
@@ -346,7 +348,8 @@ func exampleIDs(a *testApp) map[string]string {
 	a.eventually("/deliveries?status=failed", func(o answer) bool { return len(o.body["models"].([]any)) > 0 })
 	ids["{retry}"] = a.want(202, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"]}}`).str("id")
 	ids["{rule}"] = a.want(201, "POST", "/tenants/acme/alert-rules", `{"name":"x","when":{"disabled":true}}`).str("id")
-	ids["{channel}"] = a.want(201, "POST", "/tenants/acme/channels", `{"name":"Mail","type":"email","config":{"to":"ann@example.com"}}`).str("id")
+	ids["{channel}"] = a.want(201, "POST", "/tenants/acme/channels",
+		`{"name":"Mail","type":"email","config":{"to":"ann@example.com"}}`).str("id")
 	return ids
 }
 

@@ -22,7 +22,8 @@ func (a *App) followEnvironment(ctx context.Context) error {
 	}
 	missing := err != nil
 	if !missing && (patch == nil || patch["type"] != d.Type) {
-		if _, err := a.Store.DeleteDestination(ctx, all, models.OperatorTenant, config.OperatorDestination, 0); err != nil && !models.IsKind(err, models.KindNotFound) {
+		if _, err := a.Store.DeleteDestination(ctx, all, models.OperatorTenant, config.OperatorDestination, 0); err != nil &&
+			!models.IsKind(err, models.KindNotFound) {
 			return err
 		}
 		missing = true

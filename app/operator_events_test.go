@@ -79,7 +79,8 @@ func TestOperatorEvents(t *testing.T) {
 	if !strings.Contains(out.str("fields", "topics[0]"), "attempt.failed") {
 		t.Errorf("%s", out.raw)
 	}
-	a.want(201, "POST", operators+"/destinations", map[string]any{"id": "ops", "type": "webhook", "topics": "*", "config": map[string]any{"url": c.URL}, "signature": "outpost",
+	a.want(201, "POST", operators+"/destinations", map[string]any{"id": "ops", "type": "webhook", "topics": "*",
+		"config": map[string]any{"url": c.URL}, "signature": "outpost",
 		"credentials": map[string]any{"secret": consumerSecret}})
 	a.want(201, "PUT", "/tenants/acme", nil)
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"inbox","type":"echo","topics":["good"]}`)
@@ -89,10 +90,12 @@ func TestOperatorEvents(t *testing.T) {
 		return len(c.of("attempt.success")) > 0
 	})
 	for i := range 4 {
-		a.want(202, "POST", "/publish", fmt.Sprintf(`{"tenant_id":"acme","id":"bad-%d","topic":"bad","metadata":{"source":"shop"},"data":{"order":%d}}`, i, i))
+		a.want(202, "POST", "/publish",
+			fmt.Sprintf(`{"tenant_id":"acme","id":"bad-%d","topic":"bad","metadata":{"source":"shop"},"data":{"order":%d}}`, i, i))
 	}
 	a.eventually(operators+"/destinations/ops/attempts", func(answer) bool {
-		return len(c.of("attempt.failed")) == 12 && len(c.of("alert.attempt.exhausted_retries")) == 4 && len(c.of("alert.destination.consecutive_failure")) == 4 &&
+		return len(c.of("attempt.failed")) == 12 && len(c.of("alert.attempt.exhausted_retries")) == 4 &&
+			len(c.of("alert.destination.consecutive_failure")) == 4 &&
 			len(c.of("alert.destination.disabled")) == 1 && len(c.of("tenant.subscription.updated")) == 2
 	})
 	var sub struct {
@@ -103,8 +106,10 @@ func TestOperatorEvents(t *testing.T) {
 	}
 	told := c.of("tenant.subscription.updated") // in whatever order they came
 	last := told[slices.IndexFunc(told, func(e operatorEvent) bool { return strings.Contains(string(e.Data), `"destinations_count":2`) })]
-	if err := json.Unmarshal(last.Data, &sub); err != nil || last.TenantID != "acme" || sub.TenantID != "acme" || !slices.Equal(sub.Topics, []string{"bad", "good"}) ||
-		!slices.Equal(sub.Previous, []string{"good"}) || !strings.Contains(string(last.Data), `"destinations_count":2,"previous_destinations_count":1`) {
+	if err := json.Unmarshal(last.Data, &sub); err != nil || last.TenantID != "acme" || sub.TenantID != "acme" ||
+		!slices.Equal(sub.Topics, []string{"bad", "good"}) ||
+		!slices.Equal(sub.Previous, []string{"good"}) || !strings.Contains(string(last.Data),
+		`"destinations_count":2,"previous_destinations_count":1`) {
 		t.Errorf("%v: %s", err, last.Data)
 	}
 	var data struct {
@@ -134,14 +139,17 @@ func TestOperatorEvents(t *testing.T) {
 		Reason   string
 	}
 	steps := map[int]bool{}
-	for _, topic := range []string{"attempt.failed", "alert.attempt.exhausted_retries", "alert.destination.consecutive_failure", "alert.destination.disabled"} {
+	for _, topic := range []string{"attempt.failed", "alert.attempt.exhausted_retries", "alert.destination.consecutive_failure",
+		"alert.destination.disabled"} {
 		for _, e := range c.of(topic) {
 			data.Failures.Threshold = 0
 			if err := json.Unmarshal(e.Data, &data); err != nil {
 				t.Fatal(err)
 			}
-			if data.TenantID != "acme" || data.Event.Topic != "bad" || data.Event.DestinationID != "dead" || !slices.Equal(data.Event.Matched, []string{"dead"}) || !data.Event.Retry ||
-				data.Event.Metadata["source"] != "shop" || data.Event.Data["order"] == nil || data.Attempt.Status != "failed" || data.Attempt.Code != "500" || data.Attempt.Type != "echo" ||
+			if data.TenantID != "acme" || data.Event.Topic != "bad" || data.Event.DestinationID != "dead" ||
+				!slices.Equal(data.Event.Matched, []string{"dead"}) || !data.Event.Retry ||
+				data.Event.Metadata["source"] != "shop" || data.Event.Data["order"] == nil || data.Attempt.Status != "failed" ||
+				data.Attempt.Code != "500" || data.Attempt.Type != "echo" ||
 				data.Attempt.Response["status"] != 500.0 || data.Destination.ID != "dead" || data.Destination.Type != "echo" {
 				t.Errorf("%s: %s", topic, e.Data)
 			}
@@ -164,7 +172,8 @@ func TestOperatorEvents(t *testing.T) {
 	}
 	// They are events like others: listed, retried, and never told of themselves.
 	listed := a.want(200, "GET", "/deliveries?tenant_id="+models.OperatorTenant+"&topic=alert.destination.disabled", nil)
-	a.want(200, "POST", "/retry", `{"event_id":"`+listed.str("models", "0", "event_id")+`","destination_id":"ops","tenant_id":"`+models.OperatorTenant+`"}`, "Prefer", "wait=20")
+	a.want(200, "POST", "/retry", `{"event_id":"`+listed.str("models", "0",
+		"event_id")+`","destination_id":"ops","tenant_id":"`+models.OperatorTenant+`"}`, "Prefer", "wait=20")
 	if n := len(c.of("alert.destination.disabled")); n != 2 {
 		t.Errorf("%d after a retry", n)
 	}
@@ -195,15 +204,18 @@ func TestOperatorEnvironment(t *testing.T) {
 		return err
 	}
 	const path = "/tenants/" + models.OperatorTenant + "/destinations"
-	if err := read(map[string]string{"OPERATOR_EVENTS_TOPICS": "*"}); err == nil || !strings.Contains(err.Error(), "OPERATOR_EVENTS_HTTP_URL") {
+	if err := read(map[string]string{"OPERATOR_EVENTS_TOPICS": "*"}); err == nil ||
+		!strings.Contains(err.Error(), "OPERATOR_EVENTS_HTTP_URL") {
 		t.Errorf("topics without a sink: %v", err)
 	}
-	if err := read(map[string]string{"OPERATOR_EVENTS_TOPICS": "alert.destination.disabled", "OPERATOR_EVENTS_HTTP_URL": "http://127.0.0.1/ops", "OPERATOR_EVENTS_HTTP_SIGNING_SECRET": consumerSecret}); err != nil {
+	if err := read(map[string]string{"OPERATOR_EVENTS_TOPICS": "alert.destination.disabled",
+		"OPERATOR_EVENTS_HTTP_URL": "http://127.0.0.1/ops", "OPERATOR_EVENTS_HTTP_SIGNING_SECRET": consumerSecret}); err != nil {
 		t.Fatal(err)
 	}
 	a := newProcessOf(t, cfg)
 	out := a.want(200, "GET", path+"/environment", nil)
-	if out.str("type") != "webhook" || out.str("config", "url") != "http://127.0.0.1/ops" || out.str("signature") != "outpost" || out.str("topics", "0") != "alert.destination.disabled" {
+	if out.str("type") != "webhook" || out.str("config", "url") != "http://127.0.0.1/ops" || out.str("signature") != "outpost" ||
+		out.str("topics", "0") != "alert.destination.disabled" {
 		t.Errorf("%s", out.raw)
 	}
 	version := out.str("version")
@@ -212,8 +224,11 @@ func TestOperatorEnvironment(t *testing.T) {
 		t.Errorf("a start without a change makes version %s of %s", out.str("version"), version)
 	}
 	for typ, env := range map[string]map[string]string{
-		"rabbitmq":   {"OPERATOR_EVENTS_RABBITMQ_SERVER_URL": "amqp://guest:secret@127.0.0.1:5672", "OPERATOR_EVENTS_RABBITMQ_EXCHANGE": "ops"},
-		"aws_sqs":    {"OPERATOR_EVENTS_AWS_SQS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/ops", "OPERATOR_EVENTS_AWS_SQS_REGION": "eu-west-1", "OPERATOR_EVENTS_AWS_SQS_ACCESS_KEY_ID": "AKIDEXAMPLE", "OPERATOR_EVENTS_AWS_SQS_SECRET_ACCESS_KEY": "wJalrXUtnFEMIEXAMPLEKEY"},
+		"rabbitmq": {"OPERATOR_EVENTS_RABBITMQ_SERVER_URL": "amqp://guest:secret@127.0.0.1:5672",
+			"OPERATOR_EVENTS_RABBITMQ_EXCHANGE": "ops"},
+		"aws_sqs": {"OPERATOR_EVENTS_AWS_SQS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/ops",
+			"OPERATOR_EVENTS_AWS_SQS_REGION": "eu-west-1", "OPERATOR_EVENTS_AWS_SQS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+			"OPERATOR_EVENTS_AWS_SQS_SECRET_ACCESS_KEY": "wJalrXUtnFEMIEXAMPLEKEY"},
 		"(no topic)": {},
 	} {
 		if typ != "(no topic)" {
@@ -227,7 +242,8 @@ func TestOperatorEnvironment(t *testing.T) {
 			t.Errorf("%s: %v", typ, err)
 			continue
 		}
-		if out := a.do("GET", path+"/environment", nil); typ == "(no topic)" && out.status != 404 || typ != "(no topic)" && out.str("type") != typ {
+		if out := a.do("GET", path+"/environment", nil); typ == "(no topic)" && out.status != 404 || typ != "(no topic)" &&
+			out.str("type") != typ {
 			t.Errorf("%s: %s", typ, out.raw)
 		}
 	}

@@ -43,7 +43,8 @@ func TestOrderSurvivesKills(t *testing.T) {
 	web := startProcess(t, "web", db)
 	a := &testApp{TB: t, base: web.base, key: testKey}
 	a.want(201, "PUT", "/tenants/acme", nil)
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"type": "webhook", "topics": "*", "config": map[string]string{"url": sink.URL}, "ordered": true,
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"type": "webhook", "topics": "*",
+		"config": map[string]string{"url": sink.URL}, "ordered": true,
 		"retry": map[string]any{"initial": "20ms", "max_interval": "50ms", "max_attempts": 50}})
 	workers := []*process{startProcess(t, "work", db), startProcess(t, "work", db)}
 	const keys, each, rounds = 6, 60, 3

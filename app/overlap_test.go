@@ -19,7 +19,8 @@ func TestSecondRotation(t *testing.T) {
 	if !strings.Contains(out.str("message"), "valid until") || !strings.Contains(out.str("message"), "force") {
 		t.Errorf("refused: %s", out.raw)
 	}
-	if now := a.want(200, "POST", path+"/secrets/reveal", nil); now.str("credentials", "secret") != second || now.str("credentials", "previous_secret") != first {
+	if now := a.want(200, "POST", path+"/secrets/reveal", nil); now.str("credentials", "secret") != second ||
+		now.str("credentials", "previous_secret") != first {
 		t.Errorf("a refused rotation has changed the secrets: %s", now.raw)
 	}
 	third := a.want(200, "POST", path+"/secrets/rotate", `{"overlap":"1h","force":true}`)
@@ -35,7 +36,8 @@ func TestSecondRotation(t *testing.T) {
 	if ended.str("credentials", "previous_secret") != "" || ended.str("credentials", "secret") != third.str("credentials", "secret") {
 		t.Errorf("ended: %s", ended.raw)
 	}
-	if e := a.entry("destination.end_previous_secret", "hook"); e.Detail["valid_until"] == "" || e.changed("credentials.previous_secret") != "•••••• -> " {
+	if e := a.entry("destination.end_previous_secret", "hook"); e.Detail["valid_until"] == "" ||
+		e.changed("credentials.previous_secret") != "•••••• -> " {
 		t.Errorf("ended: %+v %s", e, e.changed("credentials.previous_secret"))
 	}
 	a.want(409, "POST", path+"/secrets/previous/end", nil)

@@ -29,7 +29,10 @@ func TestAuditPages(t *testing.T) {
 	if strings.Contains(p.text("html"), "globex") {
 		t.Error("another tenant is seen")
 	}
-	href, _ := p.Find("main td a").FilterFunction(func(_ int, s *goquery.Selection) bool { return strings.TrimSpace(s.Text()) == "Destination changed" }).Attr("href")
+	href, _ := p.Find("main td a").FilterFunction(func(_ int,
+		s *goquery.Selection) bool {
+		return strings.TrimSpace(s.Text()) == "Destination changed"
+	}).Attr("href")
 	entry := v.get(href)
 	entry.says("nameNot setIn")
 	entry.says("topics*order.paid")
@@ -41,12 +44,14 @@ func TestAuditPages(t *testing.T) {
 	about.says("3 entries shown")
 	about.says("Object: inbox")
 
-	if p = v.get("/t/acme/audit?action=destination.disable&outcome=ok&q=monday&range=24h"); p.Find("main tbody tr").Length() != 1 || p.value("action") != "destination.disable" || p.value("range") != "24h" {
+	if p = v.get("/t/acme/audit?action=destination.disable&outcome=ok&q=monday&range=24h"); p.Find("main tbody tr").Length() != 1 ||
+		p.value("action") != "destination.disable" || p.value("range") != "24h" {
 		t.Errorf("filtered: %s", p.text("main"))
 	}
 	p.says("Action: Destination disabled")
 	exported := v.send("GET", p.Find(`main a:contains("Export CSV")`).AttrOr("href", ""), nil)
-	if rows, err := csv.NewReader(strings.NewReader(exported.Text())).ReadAll(); err != nil || len(rows) != 2 || rows[1][5] != "destination.disable" {
+	if rows, err := csv.NewReader(strings.NewReader(exported.Text())).ReadAll(); err != nil || len(rows) != 2 ||
+		rows[1][5] != "destination.disable" {
 		t.Errorf("the export of what is shown: %v %v", rows, err)
 	}
 	if got := v.send("GET", "/t/acme/audit/export?format=xls", nil); got.status != 422 {

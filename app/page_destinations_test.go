@@ -20,9 +20,12 @@ import (
 // webhookForm is the form of a webhook as a browser sends it, with changes given as names and values in turn. An empty
 // change takes the control's value away.
 func webhookForm(changes ...string) []string {
-	form := map[string]string{"name": "Billing", "config.url": "https://example.com/hook", "credentials.secret": "", "topics_mode": "all", "topics": "", "filter": "",
-		"timeout": "", "max_in_flight": "", "signature": "", "retry.initial": "", "retry.multiplier": "", "retry.max_interval": "", "retry.max_attempts": "",
-		"retry.schedule": "", "retry.retry_on": "", "config.custom_headers[key]": "", "config.custom_headers[value]": "", "metadata[key]": "", "metadata[value]": "",
+	form := map[string]string{"name": "Billing", "config.url": "https://example.com/hook", "credentials.secret": "", "topics_mode": "all",
+		"topics": "", "filter": "",
+		"timeout": "", "max_in_flight": "", "signature": "", "retry.initial": "", "retry.multiplier": "", "retry.max_interval": "",
+		"retry.max_attempts": "",
+		"retry.schedule":     "", "retry.retry_on": "", "config.custom_headers[key]": "", "config.custom_headers[value]": "",
+		"metadata[key]": "", "metadata[value]": "",
 		"delivery_metadata[key]": "", "delivery_metadata[value]": ""}
 	for i := 0; i+1 < len(changes); i += 2 {
 		form[changes[i]] = changes[i+1]
@@ -68,13 +71,18 @@ func TestPageSaysWhatTheAPISays(t *testing.T) {
 		{"config.url", "", "config.url", `{"type":"webhook","topics":"*"}`},
 		{"config.url", "ftp://x", "config.url", `{"type":"webhook","topics":"*","config":{"url":"ftp://x"}}`},
 		{"filter", "total:>=", "filter", `{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"filter":"total:>="}`},
-		{"filter", `{"a":{"$nope":1}}`, "filter", `{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"filter":{"a":{"$nope":1}}}`},
+		{"filter", `{"a":{"$nope":1}}`, "filter",
+			`{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"filter":{"a":{"$nope":1}}}`},
 		{"timeout", "5h", "timeout", `{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"timeout":"5h"}`},
 		{"timeout", "soon", "timeout", `{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"timeout":"soon"}`},
-		{"max_in_flight", "many", "max_in_flight", `{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"max_in_flight":"many"}`},
-		{"max_in_flight", "5000", "max_in_flight", `{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"max_in_flight":5000}`},
-		{"retry.max_attempts", "1000", "retry.max_attempts", `{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"retry":{"max_attempts":1000}}`},
-		{"credentials.secret", "whsec_!", "credentials.secret", `{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"credentials":{"secret":"whsec_!"}}`},
+		{"max_in_flight", "many", "max_in_flight",
+			`{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"max_in_flight":"many"}`},
+		{"max_in_flight", "5000", "max_in_flight",
+			`{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"max_in_flight":5000}`},
+		{"retry.max_attempts", "1000", "retry.max_attempts",
+			`{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"retry":{"max_attempts":1000}}`},
+		{"credentials.secret", "whsec_!", "credentials.secret",
+			`{"type":"webhook","topics":"*","config":{"url":"https://example.com/hook"},"credentials":{"secret":"whsec_!"}}`},
 	} {
 		api := a.want(422, "POST", "/tenants/acme/destinations", c.body)
 		want := api.str("fields", c.field)
@@ -101,8 +109,10 @@ func TestCreateAndChangeDestination(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	v := a.visitor()
-	p := v.post(newWebhook, webhookForm("name", "<i>Billing</i>", "config.url", " \"https://example.com/hook\" ", "topics_mode", "some", "topics", "order.created\norder.paid, order.created",
-		"filter", `{"total":{"$gte":10}}`, "timeout", "5s", "retry.schedule", "10s 1m, 1h", "config.custom_headers[key]", "X-Team", "config.custom_headers[value]", "a secret token", "metadata[key]", "owner", "metadata[value]", "ann")...)
+	p := v.post(newWebhook, webhookForm("name", "<i>Billing</i>", "config.url", " \"https://example.com/hook\" ", "topics_mode", "some",
+		"topics", "order.created\norder.paid, order.created",
+		"filter", `{"total":{"$gte":10}}`, "timeout", "5s", "retry.schedule", "10s 1m, 1h", "config.custom_headers[key]", "X-Team",
+		"config.custom_headers[value]", "a secret token", "metadata[key]", "owner", "metadata[value]", "ann")...)
 	if p.status != 200 || !strings.HasPrefix(p.path, "/t/acme/destinations/des_") {
 		t.Fatalf("created: %d %s %s", p.status, p.path, p.text("main"))
 	}
@@ -118,21 +128,25 @@ func TestCreateAndChangeDestination(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Config["url"] != "https://example.com/hook" || strings.Join(d.Topics, " ") != "order.created order.paid" || string(d.Filter) != `{"total":{"$gte":10}}` ||
-		*d.Timeout != models.Duration(5*time.Second) || len(d.Retry.Schedule) != 3 || d.Config["custom_headers"] != `{"X-Team":"a secret token"}` || d.Metadata["owner"] != "ann" {
+	if d.Config["url"] != "https://example.com/hook" || strings.Join(d.Topics, " ") != "order.created order.paid" ||
+		string(d.Filter) != `{"total":{"$gte":10}}` ||
+		*d.Timeout != models.Duration(5*time.Second) || len(d.Retry.Schedule) != 3 ||
+		d.Config["custom_headers"] != `{"X-Team":"a secret token"}` || d.Metadata["owner"] != "ann" {
 		t.Errorf("%+v", d)
 	}
 	secret := d.Credentials["secret"]
 
 	settings := p.path + "/settings"
 	form := v.get(settings)
-	for name, want := range map[string]string{"name": "<i>Billing</i>", "config.url": "https://example.com/hook", "topics_mode": "some", "topics": "order.created\norder.paid",
+	for name, want := range map[string]string{"name": "<i>Billing</i>", "config.url": "https://example.com/hook", "topics_mode": "some",
+		"topics":  "order.created\norder.paid",
 		"timeout": "5s", "retry.schedule": "10s, 1m, 1h", "credentials.secret": ""} {
 		if got := form.value(name); got != want {
 			t.Errorf("%s is %q in the form, want %q", name, got, want)
 		}
 	}
-	if strings.Contains(form.text("html")+form.Find("input").AttrOr("value", ""), "a secret token") || strings.Contains(form.text("html"), secret) {
+	if strings.Contains(form.text("html")+form.Find("input").AttrOr("value", ""), "a secret token") ||
+		strings.Contains(form.text("html"), secret) {
 		t.Error("the form shows a secret")
 	}
 	send := func(changes ...string) page {
@@ -141,7 +155,9 @@ func TestCreateAndChangeDestination(t *testing.T) {
 	}
 	p = send()
 	p.says("The changes are saved")
-	if d, _ = a.Store.Destination(t.Context(), models.AllTenants(), "acme", id); d.Credentials["secret"] != secret || d.Config["custom_headers"] != `{"X-Team":"a secret token"}` || d.Metadata["owner"] != "ann" || len(d.Retry.Schedule) != 3 || *d.Timeout != models.Duration(5*time.Second) {
+	if d, _ = a.Store.Destination(t.Context(), models.AllTenants(), "acme", id); d.Credentials["secret"] != secret ||
+		d.Config["custom_headers"] != `{"X-Team":"a secret token"}` || d.Metadata["owner"] != "ann" || len(d.Retry.Schedule) != 3 ||
+		*d.Timeout != models.Duration(5*time.Second) {
 		t.Errorf("saving without a change changed it: %+v", d)
 	}
 	stale := send()
@@ -153,7 +169,8 @@ func TestCreateAndChangeDestination(t *testing.T) {
 	p = v.post(settings, webhookForm("version", form.value("version"), "name", "", "config.url", "https://example.com/other")...)
 	p.says("The changes are saved")
 	d, _ = a.Store.Destination(t.Context(), models.AllTenants(), "acme", id)
-	if d.Retry != nil || d.Timeout != nil || len(d.Metadata) > 0 || d.Config["custom_headers"] != "" || views.HasFilter(d) || !d.TakesAll() || d.Credentials["secret"] != secret {
+	if d.Retry != nil || d.Timeout != nil || len(d.Metadata) > 0 || d.Config["custom_headers"] != "" || views.HasFilter(d) ||
+		!d.TakesAll() || d.Credentials["secret"] != secret {
 		t.Errorf("what was emptied stayed, or the secret went: %+v", d)
 	}
 }
@@ -258,7 +275,8 @@ func TestSecrets(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	v := a.visitor()
-	created := a.want(201, "POST", "/tenants/acme/destinations", `{"id":"hook","type":"webhook","topics":"*","config":{"url":"https://example.com/"}}`)
+	created := a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"hook","type":"webhook","topics":"*","config":{"url":"https://example.com/"}}`)
 	secret := created.str("credentials", "secret")
 	const hook = "/t/acme/destinations/hook"
 	p := v.get(hook + "/secrets")
@@ -306,7 +324,8 @@ func TestTestEventAndCheck(t *testing.T) {
 	if p := v.post(inbox + "/check"); p.status != 200 || p.Find("ol li").Length() == 0 {
 		t.Errorf("check: %d %s", p.status, p.text("main"))
 	}
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"closed","type":"webhook","topics":"*","config":{"url":"http://127.0.0.1:9/"}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"closed","type":"webhook","topics":"*","config":{"url":"http://127.0.0.1:9/"}}`)
 	p = v.post("/t/acme/destinations/closed/check")
 	p.says("Not reachable")
 	p.says("Nothing answered on 127.0.0.1:9")
@@ -316,7 +335,8 @@ func TestTestEventAndCheck(t *testing.T) {
 		_, _ = w.Write([]byte(`{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"It does not exist."}`))
 	}))
 	t.Cleanup(srv.Close)
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"queue","type":"aws_sqs","topics":"*","config":{"queue_url":"`+srv.URL+`/1/orders"},"credentials":{"key":"AKIAIOSFODNN7EXAMPLE","secret":"s"}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"queue","type":"aws_sqs","topics":"*","config":{"queue_url":"`+srv.URL+`/1/orders"},"credentials":{"key":"AKIAIOSFODNN7EXAMPLE","secret":"s"}}`)
 	p = v.post("/t/acme/destinations/queue/check")
 	p.says("Not ready")
 	p.says("There is no queue orders")
@@ -328,7 +348,8 @@ func TestDestinationList(t *testing.T) {
 	a.tenant("acme")
 	v := a.visitor()
 	for _, id := range []string{"b", "a", "c"} {
-		body, err := json.Marshal(map[string]any{"id": id, "name": "Name " + id, "type": "webhook", "topics": []string{"t." + id}, "config": map[string]string{"url": "https://" + id + ".example.com/"}})
+		body, err := json.Marshal(map[string]any{"id": id, "name": "Name " + id, "type": "webhook", "topics": []string{"t." + id},
+			"config": map[string]string{"url": "https://" + id + ".example.com/"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -336,7 +357,10 @@ func TestDestinationList(t *testing.T) {
 	}
 	names := func(path string) string {
 		var out []string
-		v.get(path).Find("tbody tr").Each(func(_ int, s *goquery.Selection) { out = append(out, strings.TrimSpace(s.Find("a").First().Text())) })
+		v.get(path).Find("tbody tr").Each(func(_ int, s *goquery.Selection) {
+			out = append(out,
+				strings.TrimSpace(s.Find("a").First().Text()))
+		})
 		return strings.Join(out, ", ")
 	}
 	const list = "/t/acme/destinations"
@@ -353,7 +377,8 @@ func TestDestinationList(t *testing.T) {
 			t.Errorf("%s lists %q, want %q", path, got, want)
 		}
 	}
-	if p := v.get(list + "?type=webhook&q=a"); p.Find(`a[href="/t/acme/destinations?q=a"]`).Length() != 1 || p.Find(`a[href="/t/acme/destinations?type=webhook"]`).Length() != 1 {
+	if p := v.get(list + "?type=webhook&q=a"); p.Find(`a[href="/t/acme/destinations?q=a"]`).Length() != 1 ||
+		p.Find(`a[href="/t/acme/destinations?type=webhook"]`).Length() != 1 {
 		t.Error("no chips that remove one condition each")
 	}
 	p := v.get(list + "/a/delete")

@@ -28,9 +28,11 @@ func TestEventList(t *testing.T) {
 	a.tenant("acme")
 	v := a.visitor()
 	v.get("/t/acme/events").says("No events yet")
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"broken","name":"Broken","type":"echo","topics":["bad"],"config":{"answer":"500"}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"broken","name":"Broken","type":"echo","topics":["bad"],"config":{"answer":"500"}}`)
 	for i := range 5 {
-		a.want(200, "POST", "/publish", fmt.Sprintf(`{"id":"ok-%d","tenant_id":"acme","topic":"good","data":{"customer":"c%d <b>"}}`, i, i), "Prefer", "wait=10")
+		a.want(200, "POST", "/publish", fmt.Sprintf(`{"id":"ok-%d","tenant_id":"acme","topic":"good","data":{"customer":"c%d <b>"}}`, i, i),
+			"Prefer", "wait=10")
 	}
 	a.want(202, "POST", "/publish", `{"id":"bad-1","tenant_id":"acme","topic":"bad","data":{}}`)
 	a.eventually("/events/bad-1/deliveries", func(o answer) bool { return strings.Contains(o.raw, `"failed"`) })
@@ -64,7 +66,8 @@ func TestEventList(t *testing.T) {
 		}
 	}
 	p := v.get(list + "?status=failed&topic=bad&range=24h")
-	if p.Find(`[aria-label="Filters in force"] a[href="/t/acme/events?range=24h&topic=bad"]`).Length() != 1 || p.Find(`[name=range] option[selected]`).AttrOr("value", "") != "24h" ||
+	if p.Find(`[aria-label="Filters in force"] a[href="/t/acme/events?range=24h&topic=bad"]`).Length() != 1 ||
+		p.Find(`[name=range] option[selected]`).AttrOr("value", "") != "24h" ||
 		p.Find(`[name=status][value=failed][checked]`).Length() != 1 || p.value("topic") != "bad" {
 		t.Error("the filter is not shown, or no chip removes one condition")
 	}
@@ -123,7 +126,8 @@ func TestEventPaging(t *testing.T) {
 	p.says(pages.FirstPageNote)
 	v.get("/t/acme/events?next=nonsense").says(pages.FirstPageNote)
 	v.get("/t/acme/destinations/inbox/deliveries?next=nonsense").says(pages.FirstPageNote)
-	if p := v.get("/t/acme/destinations/inbox/deliveries?limit=2&range=1h"); p.Find("tbody tr").Length() != 2 || p.Find(`a[rel="next"]`).Length() != 1 {
+	if p := v.get("/t/acme/destinations/inbox/deliveries?limit=2&range=1h"); p.Find("tbody tr").Length() != 2 ||
+		p.Find(`a[rel="next"]`).Length() != 1 {
 		t.Error("deliveries of a destination are not paged")
 	}
 }
@@ -133,13 +137,16 @@ func TestEventPage(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	v := a.visitor()
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"broken","name":"Broken <i>","type":"echo","topics":["order.created"],"config":{"answer":"500"}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"broken","name":"Broken <i>","type":"echo","topics":["order.created"],"config":{"answer":"500"}}`)
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"picky","name":"Picky","type":"echo","topics":"*","filter":"total:>=10"}`)
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"other","name":"Other","type":"echo","topics":["other"]}`)
-	a.want(202, "POST", "/publish", `{"id":"e1","tenant_id":"acme","topic":"order.created","metadata":{"<k>":"<v>"},"data":{"total": 4.50, "b":"</script><script>alert(1)</script>"}}`)
+	a.want(202, "POST", "/publish",
+		`{"id":"e1","tenant_id":"acme","topic":"order.created","metadata":{"<k>":"<v>"},"data":{"total": 4.50, "b":"</script><script>alert(1)</script>"}}`)
 	a.eventually("/events/e1/deliveries", func(o answer) bool { return strings.Contains(o.raw, `"failed"`) })
 	p := v.get("/t/acme/events/e1")
-	for _, want := range []string{"1 of 2 failed", "Filtered out", "total", "needs at least 10", "Not sent", "It does not subscribe to order.created; it takes other.", "4.50", "<v>"} {
+	for _, want := range []string{"1 of 2 failed", "Filtered out", "total", "needs at least 10", "Not sent",
+		"It does not subscribe to order.created; it takes other.", "4.50", "<v>"} {
 		p.says(want)
 	}
 	if p.Find("main script").Length() > 0 {
@@ -220,7 +227,8 @@ func TestOverview(t *testing.T) {
 	}
 	a.want(202, "POST", "/publish", `{"id":"e1","tenant_id":"acme","data":{}}`)
 	p := v.get("/t/acme")
-	if got := p.text(`#first-steps [role="status"]`); got != "2 of 4 done" || p.Find(`#first-steps[hx-get]`).Length() != 1 || p.Find(`script[src*="htmx"]`).Length() != 1 {
+	if got := p.text(`#first-steps [role="status"]`); got != "2 of 4 done" || p.Find(`#first-steps[hx-get]`).Length() != 1 ||
+		p.Find(`script[src*="htmx"]`).Length() != 1 {
 		t.Errorf("with an event: %q", got)
 	}
 	a.eventually("/events/e1/deliveries", func(o answer) bool { return strings.Contains(o.raw, `"failed"`) })
@@ -259,7 +267,8 @@ func TestKeyPages(t *testing.T) {
 	v.get(revoke).says("Whoever uses it is refused within seconds.")
 	v.post(revoke).says("The key was revoked.")
 	a.as(key).want(401, "GET", "/events", nil)
-	v.post("/api-keys/new", "name", "all", "scopes", "read", "tenant_id", "nobody", "expires_in", "0").refused(422, "tenant_id", "is not the ID of a tenant")
+	v.post("/api-keys/new", "name", "all", "scopes", "read", "tenant_id", "nobody", "expires_in", "0").refused(422, "tenant_id",
+		"is not the ID of a tenant")
 	p = v.post("/api-keys/new", "name", "all", "scopes", "read", "tenant_id", "", "expires_in", "0")
 	a.as(p.text("#new-key")).want(200, "GET", "/tenants/demo", nil)
 	v.get("/api-keys").says("All tenants")

@@ -16,7 +16,8 @@ func TestFilterPage(t *testing.T) {
 	v := a.visitor()
 	p := v.get(path)
 	p.says("1 of the last 5 events match")
-	if p.Find(`[name="rules[0].field"]`).AttrOr("value", "") != "status" || p.Find(`[name="rules[1].field"]`).AttrOr("value", "") != "total" {
+	if p.Find(`[name="rules[0].field"]`).AttrOr("value", "") != "status" ||
+		p.Find(`[name="rules[1].field"]`).AttrOr("value", "") != "total" {
 		t.Errorf("the rows are not those of the filter: %s", p.text("form"))
 	}
 	if p.Find(`#seen-fields option[value="total"]`).Text() != "number, for example 70, in 5 of the last 5" {
@@ -26,15 +27,18 @@ func TestFilterPage(t *testing.T) {
 	// A button that is refused, or unknown, changes nothing.
 	version := p.value("version")
 	for _, do := range []string{"remove:7", "up:x", "down:99", "add:7", "remove:0.5", "remove:-1", "nonsense", "example:none", "up:0", ""} {
-		p := v.post(path, "view", "rules", "version", version, "do", do, "match", "all", "rules[0].field", "a", "rules[0].condition", "exists", "rules[0].value", "", "rules[0].as", "")
+		p := v.post(path, "view", "rules", "version", version, "do", do, "match", "all", "rules[0].field", "a", "rules[0].condition",
+			"exists", "rules[0].value", "", "rules[0].as", "")
 		if n := p.Find(`[name$=".condition"]`).Length(); p.status != 200 || n != 1 {
 			t.Errorf("%s: status %d, %d rows", do, p.status, n)
 		}
 	}
 	// Hostile texts come back as texts.
 	const hostile = `"><script>alert(1)</script>`
-	p = v.post(path, "view", "rules", "version", version, "do", "test", "match", hostile, "event", hostile, "sample", `{"x": "`+strings.ReplaceAll(hostile, `"`, `\"`)+`"}`,
-		"rules[0].field", hostile, "rules[0].condition", hostile, "rules[0].value", hostile, "rules[0].as", hostile, "rules[1].group", hostile)
+	p = v.post(path, "view", "rules", "version", version, "do", "test", "match", hostile, "event", hostile, "sample",
+		`{"x": "`+strings.ReplaceAll(hostile, `"`, `\"`)+`"}`,
+		"rules[0].field", hostile, "rules[0].condition", hostile, "rules[0].value", hostile, "rules[0].as", hostile, "rules[1].group",
+		hostile)
 	if p.Find("main script").Length() > 0 || p.value("rules[0].field") != hostile {
 		t.Error("a hostile text did not stay one")
 	}
@@ -97,7 +101,8 @@ func TestFilterHelp(t *testing.T) {
 	a.tenant("acme")
 	p := a.visitor().get("/t/acme/docs/filters")
 	p.says("Where the result would not mean the same in every case")
-	if page, err := os.ReadFile("../docs/filters.md"); err != nil || !bytes.Contains(page, []byte("## Operators")) || p.Find("h2").Length() < 8 {
+	if page, err := os.ReadFile("../docs/filters.md"); err != nil || !bytes.Contains(page, []byte("## Operators")) ||
+		p.Find("h2").Length() < 8 {
 		t.Errorf("%d headings, %v", p.Find("h2").Length(), err)
 	}
 }

@@ -14,7 +14,8 @@ func TestSetup(t *testing.T) {
 	if p := v.get("/"); p.path != "/setup" {
 		t.Fatalf("a fresh server leads to %s", p.path)
 	}
-	v.post("/setup", "code", "wrong", "name", "Ann", "email", testEmail, "password", testPassword).refused(422, "code", "is not the one in the server's log")
+	v.post("/setup", "code", "wrong", "name", "Ann", "email", testEmail, "password", testPassword).refused(422, "code",
+		"is not the one in the server's log")
 	code, err := a.Store.SetupCode(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +96,8 @@ func TestPortalLink(t *testing.T) {
 		if p.status != 200 && method == "GET" || p.header.Get("Set-Cookie") != "" || p.header.Get("Cache-Control") != "no-store" {
 			t.Fatalf("%s of a portal link: %d %v", method, p.status, p.header)
 		}
-		if method == "GET" && (p.Find("html").AttrOr("data-theme", "") != "dark" || p.Find("main form").Length() != 1 || p.Find("main form").AttrOr("action", "") != link || p.text("main form button") != "Open dashboard") {
+		if method == "GET" && (p.Find("html").AttrOr("data-theme", "") != "dark" || p.Find("main form").Length() != 1 ||
+			p.Find("main form").AttrOr("action", "") != link || p.text("main form button") != "Open dashboard") {
 			t.Errorf("the page behind a portal link: %s", p.text("body"))
 		}
 	}
@@ -117,7 +119,8 @@ func TestPortalLink(t *testing.T) {
 	if p := v.get("/"); p.path != "/t/acme" {
 		t.Errorf("the start of a portal visitor is %s", p.path)
 	}
-	for path, status := range map[string]int{"/tenants": 403, "/api-keys": 403, "/t/acme/api-keys": 403, "/t/globex": 404, "/tenants/new": 403, "/t/acme/topics": 200} {
+	for path, status := range map[string]int{"/tenants": 403, "/api-keys": 403, "/t/acme/api-keys": 403, "/t/globex": 404,
+		"/tenants/new": 403, "/t/acme/topics": 200} {
 		if p := v.send("GET", path, nil); p.status != status {
 			t.Errorf("%s: status %d, want %d", path, p.status, status)
 		}

@@ -246,7 +246,8 @@ func TestEveryPageNeedsALogin(t *testing.T) {
 		if r.Method == "POST" {
 			form = url.Values{"x": {"y"}}
 		}
-		p := v.send(r.Method, fill(r.Path, map[string]string{"tenant": "acme", "destination": "inbox", "event": "e", "attempt": "a", "delivery": "d", "key": "k"}), form)
+		p := v.send(r.Method, fill(r.Path, map[string]string{"tenant": "acme", "destination": "inbox", "event": "e", "attempt": "a",
+			"delivery": "d", "key": "k"}), form)
 		if !strings.HasPrefix(p.path, "/login") {
 			t.Errorf("%s %s without a login: %d %s", r.Method, r.Path, p.status, p.path)
 		}
@@ -266,7 +267,10 @@ func TestForeignPages(t *testing.T) {
 	channel := a.want(201, "POST", "/tenants/globex/channels", `{"type":"email","config":{"to":"ops@example.com"}}`).str("id")
 	test := a.want(200, "POST", "/tenants/globex/channels/"+channel+"/test", nil).str("notification_id")
 	rule := a.want(200, "GET", "/tenants/globex/alert-rules", nil).str("models", "0", "id")
-	foreign := map[string]string{"retry": a.want(202, "POST", "/retries", `{"tenant_id":"globex","filter":{"status":["delivered"]}}`).str("id"), "channel": channel, "notification": test, "rule": rule, "alert": "alt_0123456789abcdef0123456789abcdef", "entry": a.entries("tenant_id=globex")[0].ID, "destination": "theirs", "event": event, "delivery": delivery, "attempt": attempt}
+	foreign := map[string]string{"retry": a.want(202, "POST", "/retries",
+		`{"tenant_id":"globex","filter":{"status":["delivered"]}}`).str("id"), "channel": channel, "notification": test, "rule": rule,
+		"alert": "alt_0123456789abcdef0123456789abcdef", "entry": a.entries("tenant_id=globex")[0].ID, "destination": "theirs",
+		"event": event, "delivery": delivery, "attempt": attempt}
 	who := map[string]*visitor{"a portal visitor": a.portal("acme"), "an operator": a.visitor()}
 	for _, r := range a.pages.PageRoutes() {
 		if !strings.HasPrefix(r.Path, "/t/:tenant") || strings.Contains(r.Path, ":key") {
@@ -307,7 +311,8 @@ func TestOtherSitesCannotPost(t *testing.T) {
 	a.tenant("acme")
 	v := a.visitor()
 	form := url.Values{"reason_kind": {"Maintenance"}}
-	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Sec-Fetch-Site", "", "Origin", "https://evil.example"}} {
+	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"},
+		{"Sec-Fetch-Site", "", "Origin", "https://evil.example"}} {
 		if p := v.send("POST", "/t/acme/destinations/inbox/disable", form, header...); p.status != 403 {
 			t.Errorf("%v: status %d", header, p.status)
 		}
@@ -327,7 +332,8 @@ func TestHeadersOfPages(t *testing.T) {
 	v := a.visitor()
 	for _, path := range []string{"/t/acme", "/t/acme/destinations/nope", "/nothing", "/login"} {
 		p := v.send("GET", path, nil)
-		if path != "/nothing" && !strings.Contains(p.header.Get("Content-Security-Policy"), "script-src 'self'") || p.header.Get("X-Content-Type-Options") != "nosniff" {
+		if path != "/nothing" && !strings.Contains(p.header.Get("Content-Security-Policy"), "script-src 'self'") ||
+			p.header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %v", path, p.header)
 		}
 	}
@@ -337,7 +343,8 @@ func TestHeadersOfPages(t *testing.T) {
 	}
 	p.says("curl 'http://localhost/api/v1/tenants/acme/destinations'")
 	f := v.send("GET", static.URL("app.css"), nil)
-	if f.status != 200 || f.header.Get("Cache-Control") != static.CacheControl || f.header.Get("Content-Type") != "text/css; charset=utf-8" {
+	if f.status != 200 || f.header.Get("Cache-Control") != static.CacheControl ||
+		f.header.Get("Content-Type") != "text/css; charset=utf-8" {
 		t.Errorf("stylesheet: %d %v", f.status, f.header)
 	}
 }
@@ -355,10 +362,12 @@ func TestPreferences(t *testing.T) {
 		t.Errorf("%s, theme %q", p.path, p.Find("html").AttrOr("data-theme", ""))
 	}
 	p = v.post("/preferences", "theme", "system", "all", "true", "return", "//evil.example")
-	if p.path != "/tenants" || p.Find("html").AttrOr("data-shortcuts", "") != "off" || p.Find("html").AttrOr("data-theme", "none") != "none" {
+	if p.path != "/tenants" || p.Find("html").AttrOr("data-shortcuts", "") != "off" ||
+		p.Find("html").AttrOr("data-theme", "none") != "none" {
 		t.Errorf("%s", p.path)
 	}
-	if got := a.stranger().post("/preferences", "theme", "<x>", "return", "/setup").Find("html").AttrOr("data-theme", "none"); got != "none" {
+	if got := a.stranger().post("/preferences", "theme", "<x>", "return", "/setup").Find("html").AttrOr("data-theme",
+		"none"); got != "none" {
 		t.Errorf("theme %q", got)
 	}
 }
@@ -382,7 +391,8 @@ func TestErrorPages(t *testing.T) {
 	if p = a.stranger().send("GET", "/nothing", nil); p.status != 404 || p.Find("nav").Length() > 0 {
 		t.Errorf("a stranger: %d", p.status)
 	}
-	for status, title := range map[int]string{404: "Not found", 500: "Something went wrong", 418: "Something went wrong", 429: "Too many tries"} {
+	for status, title := range map[int]string{404: "Not found", 500: "Something went wrong", 418: "Something went wrong",
+		429: "Too many tries"} {
 		if views.ProblemTitle(status) != title {
 			t.Errorf("%d is called %q", status, views.ProblemTitle(status))
 		}
@@ -399,7 +409,9 @@ func TestServerSettings(t *testing.T) {
 	p.Find("tbody tr").Each(func(_ int, s *goquery.Selection) {
 		rows[strings.TrimSpace(s.Find("th").Text())] = strings.Join(strings.Fields(s.Find("td").First().Text()+" "+s.Find("td").Last().Text()), " ")
 	})
-	for label, want := range map[string]string{"Timeout of an attempt": "15s Default of DELIVERY_TIMEOUT", "Manual retries of a delivery": "3 Environment: MANUAL_RETRY_LIMIT", "Waits between attempts": "1ms, 1ms Environment: RETRY_SCHEDULE"} {
+	for label, want := range map[string]string{"Timeout of an attempt": "15s Default of DELIVERY_TIMEOUT",
+		"Manual retries of a delivery": "3 Environment: MANUAL_RETRY_LIMIT",
+		"Waits between attempts":       "1ms, 1ms Environment: RETRY_SCHEDULE"} {
 		if rows[label] != want {
 			t.Errorf("%s: %q, want %q", label, rows[label], want)
 		}

@@ -18,7 +18,8 @@ func TestProbeNamesWhoAsked(t *testing.T) {
 	a.eventually("/deliveries?tenant_id=acme&destination_id=d&status=held", func(o answer) bool { return len(o.list()) == 1 })
 	asked := func(action, outcome, request string) {
 		t.Helper()
-		a.eventually("/audit?tenant_id=acme&object=d&action="+action+"&outcome="+outcome+"&request_id="+request, func(o answer) bool { return len(o.list()) > 0 })
+		a.eventually("/audit?tenant_id=acme&object=d&action="+action+"&outcome="+outcome+"&request_id="+request,
+			func(o answer) bool { return len(o.list()) > 0 })
 		e := a.entries("tenant_id=acme&object=d&action=" + action + "&outcome=" + outcome + "&request_id=" + request)[0]
 		if e.Actor != "API_KEY" || e.ActorKind != models.ActorKey || e.IP != "127.0.0.1" || e.RequestID != request {
 			t.Errorf("%+v", e)

@@ -74,12 +74,13 @@ func TestLargeBodiesNeedAKey(t *testing.T) {
 		head   string
 		status int
 	}{
-		"no key":                  {publishHead + "Content-Length: 8388608\r\n\r\n{\"a\":", 401},
-		"a wrong key":             {publishHead + "Authorization: Bearer wb_wrong\r\nContent-Length: 8388608\r\n\r\n{\"a\":", 401},
-		"chunks without a key":    {publishHead + "Transfer-Encoding: chunked\r\n\r\n100000\r\n{\"a\":", 401},
-		"a key without that":      {publishHead + "Authorization: Bearer " + token + "\r\nContent-Length: 8388608\r\n\r\n{\"a\":", 403},
-		"more than any may send":  {publishHead + "Content-Length: 8388609\r\n\r\n", 413},
-		"more than the address's": {"PUT /api/v1/tenants/acme HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + testKey + "\r\nContent-Length: 1048577\r\n\r\n{", 413},
+		"no key":                 {publishHead + "Content-Length: 8388608\r\n\r\n{\"a\":", 401},
+		"a wrong key":            {publishHead + "Authorization: Bearer wb_wrong\r\nContent-Length: 8388608\r\n\r\n{\"a\":", 401},
+		"chunks without a key":   {publishHead + "Transfer-Encoding: chunked\r\n\r\n100000\r\n{\"a\":", 401},
+		"a key without that":     {publishHead + "Authorization: Bearer " + token + "\r\nContent-Length: 8388608\r\n\r\n{\"a\":", 403},
+		"more than any may send": {publishHead + "Content-Length: 8388609\r\n\r\n", 413},
+		"more than the address's": {"PUT /api/v1/tenants/acme HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + testKey +
+			"\r\nContent-Length: 1048577\r\n\r\n{", 413},
 		"a page's form":           {"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000000\r\n\r\nemail", 413},
 		"a page behind the login": {"POST /t/acme/topics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nname=", 303},
 		"no page":                 {"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nname=", 404},
@@ -159,10 +160,11 @@ func TestBodiesThatDoNotMove(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, func(c *config.Config) { c.ReadTimeout = 200 * time.Millisecond })
 	for name, head := range map[string]string{
-		"a header":       "POST /api/v1/publish HTTP/1.1\r\nHost: local",
-		"a small body":   publishHead + "Content-Length: 100\r\n\r\n{",
-		"a body at all":  publishHead + "Authorization: Bearer " + testKey + "\r\nContent-Length: 100000\r\n\r\n",
-		"a large body":   publishHead + "Authorization: Bearer " + testKey + "\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat(" ", 20_000),
+		"a header":      "POST /api/v1/publish HTTP/1.1\r\nHost: local",
+		"a small body":  publishHead + "Content-Length: 100\r\n\r\n{",
+		"a body at all": publishHead + "Authorization: Bearer " + testKey + "\r\nContent-Length: 100000\r\n\r\n",
+		"a large body": publishHead + "Authorization: Bearer " + testKey + "\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat(" ",
+			20_000),
 		"chunks":         publishHead + "Authorization: Bearer " + testKey + "\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n{",
 		"a page's chunk": "POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\nx",
 	} {

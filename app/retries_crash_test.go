@@ -61,7 +61,8 @@ func TestBulkRetrySurvivesKills(t *testing.T) {
 		t.Errorf("%d of %d were retried, %d more than once: %s", n, events, more, end.raw)
 	}
 	var attempts, deliveries int
-	if err := conn.QueryRow(t.Context(), "select count(*), count(distinct event_id) from attempts where retry_id is not null").Scan(&attempts, &deliveries); err != nil {
+	if err := conn.QueryRow(t.Context(),
+		"select count(*), count(distinct event_id) from attempts where retry_id is not null").Scan(&attempts, &deliveries); err != nil {
 		t.Fatal(err)
 	}
 	if attempts != events || deliveries != events {

@@ -13,7 +13,8 @@ import (
 // failures makes a destination of acme that has failed n deliveries for good, and works again.
 func (a *testApp) failures(destination string, n int) {
 	a.Helper()
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"`+destination+`","type":"echo","topics":["`+destination+`"],"disable_after":0}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"`+destination+`","type":"echo","topics":["`+destination+`"],"disable_after":0}`)
 	var events []string
 	for i := range n {
 		events = append(events, fmt.Sprintf(`{"tenant_id":"acme","topic":"%s","data":{"n":%d}}`, destination, i))
@@ -22,7 +23,8 @@ func (a *testApp) failures(destination string, n int) {
 	list := "?limit=1000&tenant_id=acme&destination_id=" + destination
 	a.eventually("/deliveries"+list+"&status=delivered", func(o answer) bool { return len(o.list()) == n })
 	// A destination that really fails is tried a few times a second only, which would take long.
-	if _, err := a.Store.Pool.Exec(a.Context(), `update deliveries set status = 'failed', last_code = 500, error_class = 'server', error = 'The receiver failed: 500.', reason = 'All attempts failed.'
+	if _, err := a.db.Exec(a.Context(),
+		`update deliveries set status = 'failed', last_code = 500, error_class = 'server', error = 'The receiver failed: 500.', reason = 'All attempts failed.'
 		where destination_key = (select key from destinations where id = $1)`, destination); err != nil {
 		a.Fatal(err)
 	}
@@ -70,8 +72,10 @@ func TestBulkRetry(t *testing.T) {
 	a.failures("crm", 5)
 
 	plan := a.want(200, "POST", "/retries/plan", `{"tenant_id":"acme","filter":{"destination_id":["shop"],"error_class":["server"]}}`)
-	if plan.num("count") != 30 || plan.str("by_destination", "0", "key") != "shop" || plan.num("by_error_class", "0", "count") != 30 || plan.str("by_topic", "0", "key") != "shop" ||
-		plan.str("filter", "until") == "" || plan.str("filter", "status", "0") != "failed" || len(plan.body["sample"].([]any)) != 10 || plan.num("limits", "per_retry") != 100_000 {
+	if plan.num("count") != 30 || plan.str("by_destination", "0", "key") != "shop" || plan.num("by_error_class", "0", "count") != 30 ||
+		plan.str("by_topic", "0", "key") != "shop" ||
+		plan.str("filter", "until") == "" || plan.str("filter", "status", "0") != "failed" || len(plan.body["sample"].([]any)) != 10 ||
+		plan.num("limits", "per_retry") != 100_000 {
 		t.Errorf("%s", plan.raw)
 	}
 	out := a.want(202, "POST", "/retries", `{"tenant_id":"acme","filter":{"destination_id":["shop"]}}`, "Idempotency-Key", "once")
@@ -79,7 +83,8 @@ func TestBulkRetry(t *testing.T) {
 	if out.num("total") != 30 || out.header.Get("Location") != "/api/v1/retries/"+id || out.str("actor") != "API_KEY" {
 		t.Errorf("%s", out.raw)
 	}
-	if again := a.want(202, "POST", "/retries", `{"tenant_id":"acme","filter":{"destination_id":["shop"]}}`, "Idempotency-Key", "once"); again.str("id") != id {
+	if again := a.want(202, "POST", "/retries", `{"tenant_id":"acme","filter":{"destination_id":["shop"]}}`, "Idempotency-Key",
+		"once"); again.str("id") != id {
 		t.Errorf("the same request started another one: %s", again.raw)
 	}
 	end := a.finished(id)
@@ -90,7 +95,8 @@ func TestBulkRetry(t *testing.T) {
 		t.Errorf("If-None-Match: status %d", same.status)
 	}
 	at := a.want(200, "GET", "/attempts?tenant_id=acme&destination_id=shop&limit=1000", nil)
-	if len(at.list()) != 60 || at.str("models", "0", "trigger") != "bulk" || strings.Count(at.raw, `"retry_id":"`+id+`"`) != 30 || at.str("models", "0", "manual") != "true" {
+	if len(at.list()) != 60 || at.str("models", "0", "trigger") != "bulk" || strings.Count(at.raw, `"retry_id":"`+id+`"`) != 30 ||
+		at.str("models", "0", "manual") != "true" {
 		t.Errorf("%d attempts: %.400s", len(at.list()), at.raw)
 	}
 	if n := a.failed("crm"); n != 5 {
@@ -112,7 +118,8 @@ func TestBulkRetry(t *testing.T) {
 func (a *testApp) audited(action, object, detail string) {
 	a.Helper()
 	var got string
-	if err := a.Store.Pool.QueryRow(a.Context(), "select detail::text from audit where action = $1 and object = $2", action, object).Scan(&got); err != nil {
+	if err := a.db.QueryRow(a.Context(), "select detail::text from audit where action = $1 and object = $2", action,
+		object).Scan(&got); err != nil {
 		a.Errorf("audit of %s %s: %v", action, object, err)
 	} else if !strings.Contains(got, detail) {
 		a.Errorf("audit of %s %s does not hold %s: %s", action, object, detail, got)
@@ -135,7 +142,8 @@ func TestBulkRetryOfChosenOnes(t *testing.T) {
 	}
 	// Delivered ones are sent again when that is asked for.
 	event := list.str("models", "0", "event_id")
-	end = a.want(200, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"],"event_id":["`+event+`"]}}`, "Prefer", "wait=20")
+	end = a.want(200, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"],"event_id":["`+event+`"]}}`, "Prefer",
+		"wait=20")
 	if end.num("total") != 2 || end.num("delivered") != 2 { // to shop and to the inbox
 		t.Errorf("%s", end.raw)
 	}
@@ -160,7 +168,8 @@ func TestBulkRetryPauseResumeCancel(t *testing.T) {
 	a.eventually(path, func(o answer) bool { return o.accounts(a).num("delivered") > paused.num("delivered") })
 	a.want(200, "POST", path+"/cancel", nil)
 	end := a.finished(out.str("id"))
-	if left := end.num("remaining"); end.str("status") != "cancelled" || left == 0 || left != a.failed("shop") || end.num("delivered")+left != 200 {
+	if left := end.num("remaining"); end.str("status") != "cancelled" || left == 0 || left != a.failed("shop") ||
+		end.num("delivered")+left != 200 {
 		t.Errorf("%d are failed: %s", a.failed("shop"), end.raw)
 	}
 	for _, action := range []string{"pause", "resume"} {
@@ -205,7 +214,8 @@ func TestBulkRetrySkips(t *testing.T) {
 	}
 	// Each counts against its limit.
 	a.eventually("/deliveries?status=failed&tenant_id=acme&destination_id=shop", func(o answer) bool { return len(o.list()) == 4 })
-	if out := a.want(422, "POST", "/retries", `{"tenant_id":"acme","filter":{"destination_id":["shop"]}}`); !strings.Contains(out.raw, "4: retried by hand as often") {
+	if out := a.want(422, "POST", "/retries", `{"tenant_id":"acme","filter":{"destination_id":["shop"]}}`); !strings.Contains(out.raw,
+		"4: retried by hand as often") {
 		t.Errorf("%s", out.raw)
 	}
 }
@@ -225,7 +235,8 @@ func TestManualRetriesPerHour(t *testing.T) {
 	path := "/retries/" + out.str("id")
 	a.eventually(path, func(o answer) bool { return o.str("note") == "hourly_limit" && o.num("delivered") == 2 })
 	event = a.want(200, "GET", "/deliveries?status=failed&tenant_id=acme", nil).str("models", "0", "event_id")
-	if out := a.want(429, "POST", "/retry", `{"tenant_id":"acme","destination_id":"shop","event_id":"`+event+`"}`); out.header.Get("Retry-After") == "" {
+	if out := a.want(429, "POST", "/retry",
+		`{"tenant_id":"acme","destination_id":"shop","event_id":"`+event+`"}`); out.header.Get("Retry-After") == "" {
 		t.Errorf("%s", out.raw)
 	}
 	if end := a.want(200, "POST", path+"/cancel", nil).accounts(t); end.num("remaining") != 2 || a.failed("shop") != 2 {

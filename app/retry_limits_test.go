@@ -31,14 +31,17 @@ func TestManualRetryLimits(t *testing.T) {
 				t.Errorf("%q does not say %q", out.str("message"), s)
 			}
 		}
-		if out := a.want(422, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"],"destination_id":["shop"]}}`); !strings.Contains(out.raw, "manual_retry_limit") {
+		if out := a.want(422, "POST", "/retries",
+			`{"tenant_id":"acme","filter":{"status":["delivered"],"destination_id":["shop"]}}`); !strings.Contains(out.raw,
+			"manual_retry_limit") {
 			t.Errorf("in bulk: %s", out.raw)
 		}
 	}
 	a.want(200, "PATCH", "/tenants/acme/destinations/shop", `{"manual_retry_limit":1}`)
 	again()
 	refused("manual_retry_limit of destination shop", "its settings")
-	if got := a.want(200, "GET", "/tenants/acme/destinations/shop", nil); got.num("manual_retry_limit") != 1 || !strings.Contains(got.raw, `"manual_retries_per_hour":null`) {
+	if got := a.want(200, "GET", "/tenants/acme/destinations/shop", nil); got.num("manual_retry_limit") != 1 ||
+		!strings.Contains(got.raw, `"manual_retries_per_hour":null`) {
 		t.Errorf("%s", got.raw)
 	}
 	a.want(200, "PATCH", "/tenants/acme/destinations/shop", `{"manual_retry_limit":null}`)
@@ -51,7 +54,8 @@ func TestManualRetryLimits(t *testing.T) {
 	refused("settings of tenant acme")
 	a.settings("acme", `{}`)
 	refused("MANUAL_RETRY_LIMIT")
-	if out := a.want(422, "PATCH", "/tenants/acme/destinations/shop", `{"manual_retry_limit":4}`); !strings.Contains(out.str("fields", "manual_retry_limit"), "at most 3 (MANUAL_RETRY_LIMIT") {
+	if out := a.want(422, "PATCH", "/tenants/acme/destinations/shop", `{"manual_retry_limit":4}`); !strings.Contains(out.str("fields",
+		"manual_retry_limit"), "at most 3 (MANUAL_RETRY_LIMIT") {
 		t.Errorf("%s", out.raw)
 	}
 	a.want(422, "PATCH", "/tenants/acme/destinations/shop", `{"manual_retry_limit":-1}`)
@@ -60,7 +64,8 @@ func TestManualRetryLimits(t *testing.T) {
 	a.settings("acme", `{"manual_retry_limit":2}`)
 	a.want(200, "PATCH", "/tenants/acme/destinations/shop", `{"manual_retry_limit":3,"name":"Shop"}`)
 	refused("settings of tenant acme")
-	if list := a.entries("object=shop&action=destination.update"); len(list[0].Changes) != 1 || len(list[1].Changes) != 1 || list[1].Changes[0].Field != "manual_retry_limit" {
+	if list := a.entries("object=shop&action=destination.update"); len(list[0].Changes) != 1 || len(list[1].Changes) != 1 ||
+		list[1].Changes[0].Field != "manual_retry_limit" {
 		t.Errorf("%+v", list)
 	}
 	v := a.visitor()
@@ -83,7 +88,8 @@ func TestRetriesPerHourOfDestination(t *testing.T) {
 	a.want(200, "POST", "/retry", body, "Prefer", "wait=20")
 	path := "/retries/" + a.want(202, "POST", "/retries", `{"tenant_id":"acme"}`).str("id")
 	a.eventually(path, func(o answer) bool { return o.str("note") == "hourly_limit" && o.num("delivered") == 1 })
-	if out := a.want(429, "POST", "/retry", body); !strings.Contains(out.str("message"), "manual_retries_per_hour of destination shop") || out.header.Get("Retry-After") == "" {
+	if out := a.want(429, "POST", "/retry", body); !strings.Contains(out.str("message"), "manual_retries_per_hour of destination shop") ||
+		out.header.Get("Retry-After") == "" {
 		t.Errorf("%s", out.raw)
 	}
 	a.exec("update destination_retry_minutes set minute = minute - interval '61 minutes'") // the hour is over
@@ -93,13 +99,16 @@ func TestRetriesPerHourOfDestination(t *testing.T) {
 		t.Errorf("the tenant has no limit, and %d rows", n)
 	}
 	a.settings("acme", `{"manual_retries_per_hour":5,"bulk_retry_limit":1}`)
-	if plan := a.want(200, "POST", "/retries/plan", `{"tenant_id":"acme","filter":{"status":["delivered"]}}`); plan.num("limits", "per_hour") != 5 || plan.num("limits", "per_retry") != 1 {
+	if plan := a.want(200, "POST", "/retries/plan", `{"tenant_id":"acme","filter":{"status":["delivered"]}}`); plan.num("limits",
+		"per_hour") != 5 || plan.num("limits", "per_retry") != 1 {
 		t.Errorf("%s", plan.raw)
 	}
-	if out := a.want(422, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"]}}`); !strings.Contains(out.raw, "bulk_retry_limit in the settings of tenant acme") {
+	if out := a.want(422, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"]}}`); !strings.Contains(out.raw,
+		"bulk_retry_limit in the settings of tenant acme") {
 		t.Errorf("%s", out.raw)
 	}
-	if out := a.want(422, "PATCH", "/tenants/acme/destinations/shop", `{"manual_retries_per_hour":6}`); !strings.Contains(out.str("fields", "manual_retries_per_hour"), "at most 5") {
+	if out := a.want(422, "PATCH", "/tenants/acme/destinations/shop", `{"manual_retries_per_hour":6}`); !strings.Contains(out.str("fields",
+		"manual_retries_per_hour"), "at most 5") {
 		t.Errorf("%s", out.raw)
 	}
 }

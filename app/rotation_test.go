@@ -38,7 +38,8 @@ func TestWebhookSecretChangedWhileBusy(t *testing.T) {
 		s.arrived(r.Header.Get("webhook-id"))
 	}))
 	t.Cleanup(receiver.Close)
-	s = newStream(t, map[string]any{"type": "webhook", "config": map[string]any{"url": receiver.URL, "custom_headers": map[string]string{"X-Token": first}},
+	s = newStream(t, map[string]any{"type": "webhook", "config": map[string]any{"url": receiver.URL,
+		"custom_headers": map[string]string{"X-Token": first}},
 		"credentials": map[string]string{"secret": first}})
 	s.run()
 	s.rotated(func() { accepted.Store(second) }, map[string]any{"credentials": map[string]string{"secret": second},

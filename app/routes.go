@@ -85,7 +85,8 @@ func (a *App) answerAll(f *fiber.App) {
 func (a *App) prepare(c *fiber.Ctx) error {
 	a.Identify(c)
 	if !api.Readable(api.UnescapedPath(c.Path())) || !api.Readable(api.Unescaped(c.Context().QueryArgs().QueryString())) {
-		e := &models.Error{Kind: models.KindMalformed, Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
+		e := &models.Error{Kind: models.KindMalformed,
+			Message: "The address holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
 		for k, v := range c.Context().QueryArgs().All() {
 			if api.Readable(string(k)) && !api.Readable(string(v)) {
 				e.Fields = map[string]string{string(k): "must be valid UTF-8 without NUL"}

@@ -24,7 +24,8 @@ func TestVerificationSamples(t *testing.T) {
 	}
 	for _, s := range sig["samples"].([]any) {
 		code := s.(map[string]any)["code"].(string)
-		if !strings.Contains(code, "x-acme-sum") || !strings.Contains(code, "waybill-timestamp") || !strings.Contains(strings.ToLower(code), "sha512") {
+		if !strings.Contains(code, "x-acme-sum") || !strings.Contains(code, "waybill-timestamp") ||
+			!strings.Contains(strings.ToLower(code), "sha512") {
 			t.Errorf("%v is about another destination:\n%s", s.(map[string]any)["language"], code)
 		}
 	}

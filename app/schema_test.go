@@ -48,7 +48,8 @@ func TestListsThatClientsCanRead(t *testing.T) {
 		}
 		return ids, out.header.Get(api.OmittedHeader), by
 	}
-	if ids, omitted, by := list(); ids != "bus hook inbox plain queue sasl " || omitted != "" || by["hook"]["filter"] != "total:>=10 AND currency:EUR" {
+	if ids, omitted, by := list(); ids != "bus hook inbox plain queue sasl " || omitted != "" ||
+		by["hook"]["filter"] != "total:>=10 AND currency:EUR" {
 		t.Errorf("whoever asks without such a client sees %s, without %q: %v", ids, omitted, by["hook"])
 	}
 	if ids, omitted, _ := list("User-Agent", npmClient); ids != "hook queue sasl " ||
@@ -96,10 +97,12 @@ func TestDestinationsThatClientsCannotRead(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	const path = "/tenants/acme/destinations/inbox"
-	for method, addresses := range map[string][]string{http.MethodGet: {path}, http.MethodPatch: {path}, http.MethodPut: {path + "/disable", path + "/enable"}} {
+	for method, addresses := range map[string][]string{http.MethodGet: {path}, http.MethodPatch: {path},
+		http.MethodPut: {path + "/disable", path + "/enable"}} {
 		for _, address := range addresses {
 			out := a.want(406, method, address, map[bool]any{true: nil, false: `{}`}[method == http.MethodGet], "User-Agent", npmClient)
-			if out.str("code") != "not_acceptable" || !strings.Contains(out.str("message"), "echo") || !strings.Contains(out.str("message"), "@hookdeck/outpost-sdk 1.6.0") {
+			if out.str("code") != "not_acceptable" || !strings.Contains(out.str("message"), "echo") ||
+				!strings.Contains(out.str("message"), "@hookdeck/outpost-sdk 1.6.0") {
 				t.Errorf("%s %s: %s", method, address, out.raw)
 			}
 		}
@@ -130,7 +133,8 @@ func TestOtherNamesOfFields(t *testing.T) {
 	a.want(201, "PUT", "/tenants/acme", nil)
 	const keys = `"credentials":{"key":"AKIAIOSFODNN7EXAMPLE","secret":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}`
 	create := func(status int, config string) answer {
-		return a.want(status, "POST", "/tenants/acme/destinations", `{"type":"aws_eventbridge","topics":"*","config":{"region":"eu-west-1"`+config+`},`+keys+`}`)
+		return a.want(status, "POST", "/tenants/acme/destinations",
+			`{"type":"aws_eventbridge","topics":"*","config":{"region":"eu-west-1"`+config+`},`+keys+`}`)
 	}
 	shows := func(out answer, bus string) {
 		t.Helper()
@@ -152,7 +156,8 @@ func TestOtherNamesOfFields(t *testing.T) {
 	shows(change(`{"event_bus":"orders","event_bus_name":"invoices"}`), "orders") // only one of both as they were shown is another
 	shows(change(`{"event_bus":"orders","event_bus_name":"refunds"}`), "refunds")
 	shows(change(`{"event_bus_name":null}`), "default")
-	if d, err := a.Store.Destination(t.Context(), models.AllTenants(), "acme", out.str("id")); err != nil || d.Config["event_bus_name"] != "" {
+	if d, err := a.Store.Destination(t.Context(), models.AllTenants(), "acme", out.str("id")); err != nil ||
+		d.Config["event_bus_name"] != "" {
 		t.Errorf("kept as %v, %v", d.Config, err)
 	}
 }
@@ -163,7 +168,8 @@ func TestMaskedSecretsAreNotSaved(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.want(201, "PUT", "/tenants/acme", nil)
 	create := func(status int, password string) answer {
-		return a.want(status, "POST", "/tenants/acme/destinations", `{"type":"rabbitmq","topics":"*","config":{"server_url":"rabbitmq.example.com:5672","exchange":"orders"},
+		return a.want(status, "POST", "/tenants/acme/destinations",
+			`{"type":"rabbitmq","topics":"*","config":{"server_url":"rabbitmq.example.com:5672","exchange":"orders"},
 			"credentials":{"username":"shop","password":"`+password+`"}}`)
 	}
 	for _, masked := range []string{"••••••", "secret••••••", "*****", "secr******"} {
@@ -174,11 +180,13 @@ func TestMaskedSecretsAreNotSaved(t *testing.T) {
 	for _, plain := range []string{"secret*", "se**cret", "a*****", "stars****", "guest"} {
 		create(201, plain)
 	}
-	out := a.want(422, "POST", "/tenants/acme/destinations", `{"type":"webhook","topics":"*","config":{"url":"https://example.com/","custom_headers":{"X-A":"••••••"}}}`)
+	out := a.want(422, "POST", "/tenants/acme/destinations",
+		`{"type":"webhook","topics":"*","config":{"url":"https://example.com/","custom_headers":{"X-A":"••••••"}}}`)
 	if out.str("fields", "config.custom_headers") == "" {
 		t.Errorf("%s", out.raw)
 	}
 	// Sent back to where it was shown, it still changes nothing.
 	made := create(201, "a long password")
-	a.want(200, "PATCH", "/tenants/acme/destinations/"+made.str("id"), map[string]any{"credentials": map[string]any{"password": made.body["credentials"].(map[string]any)["password"]}})
+	a.want(200, "PATCH", "/tenants/acme/destinations/"+made.str("id"),
+		map[string]any{"credentials": map[string]any{"password": made.body["credentials"].(map[string]any)["password"]}})
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/internal/postgres"
-	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
 )
@@ -27,7 +26,7 @@ func checkKey(ctx context.Context, cfg *config.Config) (wrong, unknown error) {
 		return nil, err
 	}
 	defer store.Close()
-	if err := migrations.Check(ctx, store.Pool); err != nil {
+	if err := store.Migrated(ctx); err != nil {
 		return nil, err
 	}
 	if err := store.CheckKey(ctx); errors.Is(err, models.ErrOtherKey) {
@@ -72,7 +71,7 @@ func newKey(ctx context.Context, env func(string) string, stdout io.Writer) erro
 		return err
 	}
 	defer store.Close()
-	if err := migrations.Check(ctx, store.Pool); err != nil {
+	if err := store.Migrated(ctx); err != nil {
 		return err
 	}
 	if err := store.AdoptKey(ctx); err != nil {

@@ -23,7 +23,8 @@ func TestSecretKeyIsTheOneOfBefore(t *testing.T) {
 	start := func(role, key string, older ...string) error {
 		t.Helper()
 		cfg, err := config.ReadConfig(role, func(name string) string {
-			return map[string]string{"DATABASE_URL": url, "SECRET_KEY": key, "SECRET_KEY_PREVIOUS": strings.Join(older, ","), "API_KEY": testKey, "HOST": "127.0.0.1", "BASE_URL": "http://localhost"}[name]
+			return map[string]string{"DATABASE_URL": url, "SECRET_KEY": key, "SECRET_KEY_PREVIOUS": strings.Join(older, ","),
+				"API_KEY": testKey, "HOST": "127.0.0.1", "BASE_URL": "http://localhost"}[name]
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -49,7 +50,8 @@ func TestSecretKeyIsTheOneOfBefore(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = a.Store.CreateDestination(context.Background(), models.AllTenants(), "acme", models.DestinationInput{
-				Patch: models.DestinationPatch{"type": "webhook", "topics": "*", "config": map[string]string{"url": "https://example.com"}}})
+				Patch: models.DestinationPatch{"type": "webhook", "topics": "*",
+					"config": map[string]string{"url": "https://example.com"}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +60,8 @@ func TestSecretKeyIsTheOneOfBefore(t *testing.T) {
 	}
 	refused := func(err error) {
 		t.Helper()
-		if err == nil || !strings.Contains(err.Error(), "SECRET_KEY is not the one that this database was used with") || !strings.Contains(err.Error(), "SECRET_KEY_PREVIOUS") {
+		if err == nil || !strings.Contains(err.Error(), "SECRET_KEY is not the one that this database was used with") ||
+			!strings.Contains(err.Error(), "SECRET_KEY_PREVIOUS") {
 			t.Errorf("with another key: %v", err)
 		}
 	}
@@ -69,12 +72,13 @@ func TestSecretKeyIsTheOneOfBefore(t *testing.T) {
 		refused(start(role, other))
 	}
 	p := &patient{T: t, url: url, key: other}
-	if got := strings.Join(ill(p.see(false)), "\n"); !strings.Contains(got, "fail secrets: SECRET_KEY does not open the credentials of 1 of 1 destinations") {
+	if got := strings.Join(ill(p.see(false)), "\n"); !strings.Contains(got,
+		"fail secrets: SECRET_KEY does not open the credentials of 1 of 1 destinations") {
 		t.Errorf("the doctor finds %s", got)
 	}
 	forget := func() {
 		t.Helper()
-		keys := &testApp{TB: t, App: &App{API: &api.API{Store: openedStore(t, url)}}}
+		keys := &testApp{TB: t, db: modelstest.Connect(t, url), App: &App{API: &api.API{Store: openedStore(t, url)}}}
 		keys.exec("delete from settings where key = 'secret_key_check'")
 	}
 	forget() // as in a database of an earlier release

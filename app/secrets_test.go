@@ -69,13 +69,15 @@ func plantedDestinations(t *testing.T, mirror, closed string) map[string]planted
 		t.Fatal(err)
 	}
 	client := keyOf(x509.MarshalPKCS8PrivateKey(ecKey))
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"}, NotBefore: time.Now(),
+		NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &ecKey.PublicKey, ecKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	certificate := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	account, err := json.Marshal(map[string]string{"type": "service_account", "project_id": "my-project", "client_email": "waybill@my-project.iam.gserviceaccount.com",
+	account, err := json.Marshal(map[string]string{"type": "service_account", "project_id": "my-project",
+		"client_email":   "waybill@my-project.iam.gserviceaccount.com",
 		"private_key_id": "0123456789abcdef", "private_key": google, "token_uri": "https://oauth2.googleapis.com/token"})
 	if err != nil {
 		t.Fatal(err)
@@ -89,22 +91,28 @@ func plantedDestinations(t *testing.T, mirror, closed string) map[string]planted
 	whsec := base64.StdEncoding.EncodeToString([]byte("planted signing secret of 32 b.."))
 	token := base64.StdEncoding.EncodeToString([]byte("src_planted:planted-hookdeck-key"))
 	return map[string]planted{
-		"webhook": {map[string]any{"url": mirror + "/hook?token=planted-url-token&x=1", "custom_headers": map[string]string{"X-Token": "planted-header"}}, map[string]any{"secret": "whsec_" + whsec},
+		"webhook": {map[string]any{"url": mirror + "/hook?token=planted-url-token&x=1",
+			"custom_headers": map[string]string{"X-Token": "planted-header"}}, map[string]any{"secret": "whsec_" + whsec},
 			[]string{"planted-header", "planted-url-token", whsec}},
 		"hookdeck": {map[string]any{}, map[string]any{"token": token}, []string{token, "planted-hookdeck-key"}},
-		"cloudflare_queues": {map[string]any{"account_id": "023e105f4ecef8ad9ca31a8372d0c353", "queue_id": "9d7d4cf8a3a14d9aaeb50c3e74e2f4b1"},
+		"cloudflare_queues": {map[string]any{"account_id": "023e105f4ecef8ad9ca31a8372d0c353",
+			"queue_id": "9d7d4cf8a3a14d9aaeb50c3e74e2f4b1"},
 			map[string]any{"api_token": "planted-cloudflare-token"}, []string{"planted-cloudflare-token"}},
 		"aws_sqs":         aws(map[string]any{"queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}),
 		"aws_eventbridge": aws(map[string]any{"event_bus": "orders", "region": "eu-west-1", "source": "com.example"}),
 		"aws_kinesis":     aws(map[string]any{"stream_name": "orders", "region": "eu-west-1"}),
 		"aws_s3":          aws(map[string]any{"bucket": "orders", "region": "eu-west-1"}),
-		"gcp_pubsub":      {map[string]any{"project_id": "my-project", "topic": "orders", "endpoint": mirror}, map[string]any{"service_account_json": string(account)}, []string{line(google)}},
+		"gcp_pubsub": {map[string]any{"project_id": "my-project", "topic": "orders", "endpoint": mirror},
+			map[string]any{"service_account_json": string(account)}, []string{line(google)}},
 		"azure_servicebus": {map[string]any{"name": "orders"}, map[string]any{"connection_string": "Endpoint=sb://" + closed +
 			"/;SharedAccessKeyName=waybill;SharedAccessKey=planted0Access+Key="}, []string{"planted0Access+Key"}},
-		"rabbitmq": {map[string]any{"server_url": closed, "exchange": "orders"}, map[string]any{"username": "waybill", "password": "planted-rabbit-password"},
+		"rabbitmq": {map[string]any{"server_url": closed, "exchange": "orders"},
+			map[string]any{"username": "waybill", "password": "planted-rabbit-password"},
 			[]string{"planted-rabbit-password"}},
-		"kafka": {map[string]any{"brokers": closed, "topic": "orders", "tls": "true", "sasl_mechanism": "plain"}, map[string]any{"username": "waybill",
-			"password": "planted-kafka-password", "client_certificate": certificate, "client_key": client}, []string{"planted-kafka-password", line(client)}},
+		"kafka": {map[string]any{"brokers": closed, "topic": "orders", "tls": "true", "sasl_mechanism": "plain"},
+			map[string]any{"username": "waybill",
+				"password": "planted-kafka-password", "client_certificate": certificate, "client_key": client},
+			[]string{"planted-kafka-password", line(client)}},
 	}
 }
 
@@ -112,11 +120,13 @@ func plantedDestinations(t *testing.T, mirror, closed string) map[string]planted
 func plantedChannels(mirror string) map[string]planted {
 	const slack, routing, twilio = "planted/slack/hook", "plantedpagerdutyroutingkey012345", "planted-twilio-token-of-32-letters"
 	return map[string]planted{
-		"email":       {config: map[string]any{"to": "ops@example.com"}},
-		"slack":       {config: map[string]any{"url": "https://hooks.slack.com/services/" + slack}, secrets: []string{slack}},
-		"pagerduty":   {config: map[string]any{"routing_key": routing}, secrets: []string{routing}},
-		"sms":         {config: map[string]any{"account_sid": "AC0123456789abcdef0123456789abcdef", "auth_token": twilio, "from": "+15005550006", "to": "+15005550009"}, secrets: []string{twilio}},
-		"webhook":     {config: map[string]any{"url": mirror + "/?token=planted-channel-url-token"}, secrets: []string{"planted-channel-url-token"}},
+		"email":     {config: map[string]any{"to": "ops@example.com"}},
+		"slack":     {config: map[string]any{"url": "https://hooks.slack.com/services/" + slack}, secrets: []string{slack}},
+		"pagerduty": {config: map[string]any{"routing_key": routing}, secrets: []string{routing}},
+		"sms": {config: map[string]any{"account_sid": "AC0123456789abcdef0123456789abcdef", "auth_token": twilio,
+			"from": "+15005550006", "to": "+15005550009"}, secrets: []string{twilio}},
+		"webhook": {config: map[string]any{"url": mirror + "/?token=planted-channel-url-token"},
+			secrets: []string{"planted-channel-url-token"}},
 		"destination": {config: map[string]any{}},
 	}
 }
@@ -141,7 +151,7 @@ func plantedByExample(kind *notify.Type) planted {
 func (a *testApp) lookInAudit(v *visitor, look func(where, text string), objects ...string) {
 	a.Helper()
 	var table string
-	if err := a.Store.Pool.QueryRow(a.Context(), "select coalesce(string_agg(a::text, E'\n'), '') from audit a").Scan(&table); err != nil {
+	if err := a.db.QueryRow(a.Context(), "select coalesce(string_agg(a::text, E'\n'), '') from audit a").Scan(&table); err != nil {
 		a.Fatal(err)
 	}
 	look("the table of the audit log", table)
@@ -251,8 +261,9 @@ func TestSecretsAreSeenNowhere(t *testing.T) {
 			}
 		}
 		path := "/tenants/acme/destinations/" + name
-		body := map[string]any{"id": name, "type": name, "topics": []string{name + ".tried"}, "config": p.config, "credentials": p.credentials,
-			"timeout": "2s", "retry": map[string]any{"max_attempts": 1}}
+		body := map[string]any{"id": name, "type": name, "topics": []string{name + ".tried"}, "config": p.config,
+			"credentials": p.credentials,
+			"timeout":     "2s", "retry": map[string]any{"max_attempts": 1}}
 		fixed := name == "hookdeck" || name == "cloudflare_queues"
 		if fixed {
 			body["disabled_at"] = "2026-01-01T00:00:00Z" // it has but one address, which is not to be asked by a test
@@ -263,7 +274,8 @@ func TestSecretsAreSeenNowhere(t *testing.T) {
 		}
 		body["timeout"] = "no time at all"
 		look("a refused change", a.want(422, "PATCH", path, body).raw)
-		event := a.want(202, "POST", "/publish", map[string]any{"tenant_id": "acme", "topic": name + ".tried", "data": map[string]int{"n": 1}}).str("id")
+		event := a.want(202, "POST", "/publish", map[string]any{"tenant_id": "acme", "topic": name + ".tried",
+			"data": map[string]int{"n": 1}}).str("id")
 		wanted := `"status":"failed"`
 		if fixed {
 			wanted = `"status":"held"`
@@ -279,11 +291,14 @@ func TestSecretsAreSeenNowhere(t *testing.T) {
 			look("its deliveries", who.want(200, "GET", "/deliveries?tenant_id=acme&destination_id="+name, nil).raw)
 		}
 		const dir = "/t/acme/destinations/"
-		pages := []string{dir + name, dir + name + "/settings", dir + name + "/test", "/t/acme/destinations", "/t/acme/events/" + event, "/t/acme"}
+		pages := []string{dir + name, dir + name + "/settings", dir + name + "/test", "/t/acme/destinations", "/t/acme/events/" + event,
+			"/t/acme"}
 		if attempt := a.want(200, "GET", path+"/attempts", nil).str("models", "0", "id"); attempt != "" {
 			pages = append(pages, "/t/acme/attempts/"+attempt)
 			var row string // with the log that is kept of it
-			if err := a.Store.Pool.QueryRow(a.Context(), "select string_agg(t::text, E'\n') from attempts t where log is not null and method is not null").Scan(&row); err != nil || row == "" {
+			if err := a.db.QueryRow(a.Context(),
+				"select string_agg(t::text, E'\n') from attempts t where log is not null and method is not null").Scan(&row); err != nil ||
+				row == "" {
 				t.Errorf("%s: no attempt keeps a log (%v)", name, err)
 			}
 			look("the table of attempts", row)
@@ -302,7 +317,8 @@ func TestSecretsAreSeenNowhere(t *testing.T) {
 		// Everything that is written about it into the audit log: also what was there before a change of its secrets, and after.
 		patch := map[string]any{"name": "Another name", "credentials": p.credentials}
 		if p.config["custom_headers"] != nil {
-			patch["config"] = map[string]any{"custom_headers": map[string]string{"X-Token": "planted-header", "X-Other": "planted-header too"}}
+			patch["config"] = map[string]any{"custom_headers": map[string]string{"X-Token": "planted-header",
+				"X-Other": "planted-header too"}}
 		}
 		a.want(200, "PATCH", path, patch)
 		for field := range p.credentials {

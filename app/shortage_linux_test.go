@@ -23,11 +23,13 @@ import (
 func limitFiles(t *testing.T, pid int, soft uint64) {
 	t.Helper()
 	var old syscall.Rlimit
-	if _, _, err := syscall.Syscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_NOFILE, 0, uintptr(unsafe.Pointer(&old)), 0, 0); err != 0 {
+	if _, _, err := syscall.Syscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_NOFILE, 0, uintptr(unsafe.Pointer(&old)), 0,
+		0); err != 0 {
 		t.Fatal(err)
 	}
 	limit := syscall.Rlimit{Cur: min(soft, old.Max), Max: old.Max}
-	if _, _, err := syscall.Syscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0); err != 0 {
+	if _, _, err := syscall.Syscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&limit)), 0, 0,
+		0); err != 0 {
 		t.Fatal(err)
 	}
 }
@@ -68,7 +70,8 @@ func awaitConnections(t *testing.T, url string, n int) {
 	defer conn.Close(t.Context())
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) {
 		var open int
-		if err := conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'waybill'").Scan(&open); err != nil {
+		if err := conn.QueryRow(t.Context(),
+			"select count(*) from pg_stat_activity where datname = current_database() and application_name = 'waybill'").Scan(&open); err != nil {
 			t.Fatal(err)
 		}
 		if open >= n {
@@ -99,13 +102,15 @@ func TestWorkerWithoutFiles(t *testing.T) {
 	web := startProcess(t, "web", "DATABASE_URL="+url)
 	a := &testApp{TB: t, base: web.base, key: testKey}
 	a.want(201, "PUT", "/tenants/first", `{}`)
-	a.want(201, "POST", "/tenants/first/destinations", map[string]any{"id": "d", "type": "webhook", "topics": []string{"*"}, "config": map[string]string{"url": receiver.URL}})
+	a.want(201, "POST", "/tenants/first/destinations", map[string]any{"id": "d", "type": "webhook", "topics": []string{"*"},
+		"config": map[string]string{"url": receiver.URL}})
 	a.want(202, "POST", "/publish", `{"tenant_id":"first","id":"first","data":{}}`)
 	a.eventually("/deliveries?tenant_id=first&status=delivered", func(r answer) bool { return len(r.list()) == 1 })
 	a.want(201, "PUT", "/tenants/acme", `{}`)
 	types := 0
 	for kind, p := range plantedDestinations(t, receiver.URL, closed) {
-		a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": kind, "type": kind, "topics": []string{"*"}, "config": p.config, "credentials": p.credentials})
+		a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": kind, "type": kind, "topics": []string{"*"},
+			"config": p.config, "credentials": p.credentials})
 		types++
 	}
 	if types < len(adapters.All())-2 { // echo is none that connects, and fake one of the tests'
@@ -118,7 +123,8 @@ func TestWorkerWithoutFiles(t *testing.T) {
 		short := 0
 		for _, d := range a.want(200, "GET", "/deliveries?tenant_id=acme", nil).list() {
 			d := d.(map[string]any)
-			if reason, _ := d["reason"].(string); strings.Contains(reason, "as many files and connections open as it may") && d["status"] == "pending" && d["next_attempt_at"] != nil {
+			if reason, _ := d["reason"].(string); strings.Contains(reason, "as many files and connections open as it may") &&
+				d["status"] == "pending" && d["next_attempt_at"] != nil {
 				short++
 			}
 		}
@@ -126,7 +132,8 @@ func TestWorkerWithoutFiles(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d deliveries say what the server lacks: %s", short, types, a.want(200, "GET", "/deliveries?tenant_id=acme", nil).raw)
+			t.Fatalf("%d of %d deliveries say what the server lacks: %s", short, types,
+				a.want(200, "GET", "/deliveries?tenant_id=acme", nil).raw)
 		}
 	}
 	if n := len(a.want(200, "GET", "/attempts?tenant_id=acme", nil).list()); n > 0 {
@@ -134,12 +141,14 @@ func TestWorkerWithoutFiles(t *testing.T) {
 	}
 	limitFiles(t, pid, 4096)
 	// Where somebody listens, the first attempt is made and counts as the first.
-	r := a.eventually("/deliveries?tenant_id=acme&destination_id=webhook&status=delivered", func(r answer) bool { return len(r.list()) == 1 })
+	r := a.eventually("/deliveries?tenant_id=acme&destination_id=webhook&status=delivered",
+		func(r answer) bool { return len(r.list()) == 1 })
 	if d := r.list()[0].(map[string]any); d["attempts"] != 1.0 || d["reason"] != nil {
 		t.Errorf("%v", d)
 	}
 	// Elsewhere it is not the server's fault any more, and says so.
-	r = a.eventually("/deliveries?tenant_id=acme&destination_id=rabbitmq&status=retrying", func(r answer) bool { return len(r.list()) == 1 })
+	r = a.eventually("/deliveries?tenant_id=acme&destination_id=rabbitmq&status=retrying",
+		func(r answer) bool { return len(r.list()) == 1 })
 	if d := r.list()[0].(map[string]any); d["attempts"] != 1.0 || d["last_error"].(map[string]any)["class"] != "connect" {
 		t.Errorf("%v", d)
 	}

@@ -66,7 +66,8 @@ func TestSortedLists(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.want(201, "PUT", "/tenants/acme", nil)
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"one","name":"Zebra","type":"echo","topics":["b"]}`)
-	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"two","name":"apple","type":"echo","topics":["a","d"],"config":{"answer":"500"},"retry":{"schedule":["1ms","1ms"],"max_attempts":3}}`)
+	a.want(201, "POST", "/tenants/acme/destinations",
+		`{"id":"two","name":"apple","type":"echo","topics":["a","d"],"config":{"answer":"500"},"retry":{"schedule":["1ms","1ms"],"max_attempts":3}}`)
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"off","name":"Middle","type":"echo","topics":["c"]}`)
 	a.want(200, "PUT", "/tenants/acme/destinations/off/disable", nil)
 	day := time.Date(2026, 1, 10, 12, 0, 0, 0, time.UTC)
@@ -74,7 +75,8 @@ func TestSortedLists(t *testing.T) {
 		topic string
 		hours int
 	}{{"b", 5}, {"a", 1}, {"c", 9}, {"d", 3}, {"b", 7}, {"none", 2}, {"a", 8}} {
-		a.want(202, "POST", "/publish", fmt.Sprintf(`{"tenant_id":"acme","id":"e%d","topic":%q,"time":%q,"data":{}}`, i, e.topic, day.Add(time.Duration(e.hours)*time.Hour).Format(time.RFC3339)))
+		a.want(202, "POST", "/publish", fmt.Sprintf(`{"tenant_id":"acme","id":"e%d","topic":%q,"time":%q,"data":{}}`, i, e.topic,
+			day.Add(time.Duration(e.hours)*time.Hour).Format(time.RFC3339)))
 	}
 	a.eventually("/deliveries?tenant_id=acme&status=delivered&status=failed", func(o answer) bool { return len(o.list()) == 5 })
 	again := func(event, destination string) { // changes the order of the last attempts
@@ -180,7 +182,8 @@ func TestSortedLists(t *testing.T) {
 	next := url.QueryEscape(first.str("pagination", "next"))
 	a.want(400, "GET", "/events?tenant_id=acme&order_by=status&dir=asc&limit=2&next="+next, nil)
 	a.want(400, "GET", "/events?tenant_id=acme&order_by=topic&dir=asc&limit=2&topic=a&next="+next, nil)
-	if out := a.want(422, "GET", "/events?order_by=size", nil); !strings.Contains(out.str("fields", "order_by"), "received_at, time, topic") {
+	if out := a.want(422, "GET", "/events?order_by=size", nil); !strings.Contains(out.str("fields", "order_by"),
+		"received_at, time, topic") {
 		t.Errorf("%s", out.raw)
 	}
 	a.want(422, "GET", "/events?order_by=topic&q=anything", nil)
@@ -293,7 +296,8 @@ func TestSortedPages(t *testing.T) {
 		if link, dir := header(p, "Topic"); dir != "ascending" || link != list+"?order_by=topic" {
 			t.Errorf("%s: topic leads to %s, %q", list, link, dir)
 		}
-		if p.Find(`[name=order_by] option[selected]`).AttrOr("value", "") != "topic" || p.Find(`[name=dir] option[selected]`).AttrOr("value", "") != "asc" {
+		if p.Find(`[name=order_by] option[selected]`).AttrOr("value", "") != "topic" ||
+			p.Find(`[name=dir] option[selected]`).AttrOr("value", "") != "asc" {
 			t.Errorf("%s: the order is not shown in the filter", list)
 		}
 		for by, column := range map[string]string{"time": "Happened (UTC)", "last_attempt_at": "Last attempt (UTC)"} {

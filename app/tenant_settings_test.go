@@ -12,15 +12,19 @@ func TestTenantSettings(t *testing.T) {
 	a.tenant("acme")
 	const path = "/tenants/acme/settings"
 	got := a.want(200, "GET", path, nil)
-	if got.str("settings") != "map[]" || got.str("effective", "manual_retry_limit") != "10" || got.str("effective", "enable_backlog") != "deliver" || got.str("effective", "name") != "acme" {
+	if got.str("settings") != "map[]" || got.str("effective", "manual_retry_limit") != "10" ||
+		got.str("effective", "enable_backlog") != "deliver" || got.str("effective", "name") != "acme" {
 		t.Errorf("at first: %s", got.raw)
 	}
-	got = a.want(200, "PATCH", path, `{"name":"Acme Ltd","manual_retry_limit":3,"header_prefix":"x-acme-","retry_on":["5xx","timeout"],"enable_backlog":"keep","signature":"outpost"}`)
-	if got.str("settings", "manual_retry_limit") != "3" || got.str("effective", "enable_backlog") != "keep" || got.str("effective", "retry_on") != "[5xx timeout]" || got.str("effective", "bulk_retry_limit") != "100000" {
+	got = a.want(200, "PATCH", path,
+		`{"name":"Acme Ltd","manual_retry_limit":3,"header_prefix":"x-acme-","retry_on":["5xx","timeout"],"enable_backlog":"keep","signature":"outpost"}`)
+	if got.str("settings", "manual_retry_limit") != "3" || got.str("effective", "enable_backlog") != "keep" ||
+		got.str("effective", "retry_on") != "[5xx timeout]" || got.str("effective", "bulk_retry_limit") != "100000" {
 		t.Errorf("set: %s", got.raw)
 	}
 	got = a.want(200, "PATCH", path, `{"manual_retry_limit":0,"enable_backlog":null}`)
-	if got.str("settings", "manual_retry_limit") != "0" || got.str("effective", "manual_retry_limit") != "0" || got.str("settings", "enable_backlog") != "" || got.str("settings", "name") != "Acme Ltd" {
+	if got.str("settings", "manual_retry_limit") != "0" || got.str("effective", "manual_retry_limit") != "0" ||
+		got.str("settings", "enable_backlog") != "" || got.str("settings", "name") != "Acme Ltd" {
 		t.Errorf("a merge patch: %s", got.raw)
 	}
 	var seen []string
@@ -30,8 +34,10 @@ func TestTenantSettings(t *testing.T) {
 	if s := strings.Join(seen, " "); s != "manual_retry_limit enable_backlog" {
 		t.Errorf("the audit log tells of changes of %s", s)
 	}
-	for body, field := range map[string]string{`{"manual_retry_limit":-1}`: "manual_retry_limit", `{"bulk_retry_limit":0}`: "bulk_retry_limit", `{"signature":"md5"}`: "signature",
-		`{"header_prefix":"x acme"}`: "header_prefix", `{"retry_on":["nope"]}`: "retry_on[0]", `{"enable_backlog":"ask"}`: "enable_backlog"} {
+	for body, field := range map[string]string{`{"manual_retry_limit":-1}`: "manual_retry_limit",
+		`{"bulk_retry_limit":0}`: "bulk_retry_limit", `{"signature":"md5"}`: "signature",
+		`{"header_prefix":"x acme"}`: "header_prefix", `{"retry_on":["nope"]}`: "retry_on[0]",
+		`{"enable_backlog":"ask"}`: "enable_backlog"} {
 		if o := a.do("PATCH", path, body); o.status != 422 || o.str("fields", field) == "" {
 			t.Errorf("%s: %d %s", body, o.status, o.raw)
 		}
@@ -46,8 +52,10 @@ func TestTenantSettings(t *testing.T) {
 
 	v := a.visitor()
 	p := v.get("/t/acme/settings/tenant")
-	if p.value("name") != "Acme Ltd" || p.value("manual_retry_limit") != "0" || p.value("bulk_retry_limit") != "" || p.value("retry_on") != "5xx, timeout" || p.value("signature") != "outpost" {
-		t.Errorf("the form has %q, %q, %q, %q", p.value("name"), p.value("manual_retry_limit"), p.value("bulk_retry_limit"), p.value("retry_on"))
+	if p.value("name") != "Acme Ltd" || p.value("manual_retry_limit") != "0" || p.value("bulk_retry_limit") != "" ||
+		p.value("retry_on") != "5xx, timeout" || p.value("signature") != "outpost" {
+		t.Errorf("the form has %q, %q, %q, %q", p.value("name"), p.value("manual_retry_limit"), p.value("bulk_retry_limit"),
+			p.value("retry_on"))
 	}
 	p.says("When empty: 100000.")
 	v.post("/t/acme/settings/tenant", "name", "Acme", "bulk_retry_limit", "many").refused(422, "bulk_retry_limit", "must be a whole number")
@@ -69,12 +77,14 @@ func TestPortalLinks(t *testing.T) {
 	}
 	once := a.want(201, "POST", path, nil)
 	many := a.want(201, "POST", path, `{"theme":"dark","expires_in":"48h","single_use":false}`)
-	if !strings.HasPrefix(once.str("url"), a.Cfg.BaseURL+"/p/") || once.str("single_use") != "true" || once.str("expires_at") == "" || many.str("theme") != "dark" {
+	if !strings.HasPrefix(once.str("url"), a.Cfg.BaseURL+"/p/") || once.str("single_use") != "true" || once.str("expires_at") == "" ||
+		many.str("theme") != "dark" {
 		t.Errorf("%s %s", once.raw, many.raw)
 	}
 	live := a.want(200, "GET", path, nil)
 	token := once.str("url")[strings.LastIndexByte(once.str("url"), '/')+1:]
-	if len(live.list()) != 2 || strings.Contains(live.raw, token) || live.str("models", "0", "id") != many.str("id") || live.str("models", "0", "created_by") != "API_KEY" {
+	if len(live.list()) != 2 || strings.Contains(live.raw, token) || live.str("models", "0", "id") != many.str("id") ||
+		live.str("models", "0", "created_by") != "API_KEY" {
 		t.Errorf("the list is %s", live.raw)
 	}
 	if open(once) != 200 || open(once) != 404 || open(many) != 200 || open(many) != 200 {
@@ -91,7 +101,8 @@ func TestPortalLinks(t *testing.T) {
 	a.want(404, "DELETE", path+"/plk_x", nil)
 	a.entry("portal_link.create", many.str("id"))
 	a.entry("portal_link.revoke", many.str("id"))
-	for body, field := range map[string]string{`{"theme":"pink"}`: "theme", `{"expires_in":"10s"}`: "expires_in", `{"expires_in":"1000h"}`: "expires_in"} {
+	for body, field := range map[string]string{`{"theme":"pink"}`: "theme", `{"expires_in":"10s"}`: "expires_in",
+		`{"expires_in":"1000h"}`: "expires_in"} {
 		if o := a.do("POST", path, body); o.status != 422 || o.str("fields", field) == "" {
 			t.Errorf("%s: %d %s", body, o.status, o.raw)
 		}
@@ -113,7 +124,8 @@ func TestTenantsOfAToken(t *testing.T) {
 	if got := token.want(200, "GET", "/tenants?id=other", nil); len(got.list()) != 0 {
 		t.Errorf("another tenant: %s", got.raw)
 	}
-	if got := a.want(200, "GET", "/destination-types/hookdeck", nil); got.str("setup_link", "href") != "https://dashboard.hookdeck.com/connect" || got.str("setup_link", "cta") == "" {
+	if got := a.want(200, "GET", "/destination-types/hookdeck", nil); got.str("setup_link",
+		"href") != "https://dashboard.hookdeck.com/connect" || got.str("setup_link", "cta") == "" {
 		t.Errorf("where a type is set up: %s", got.raw)
 	}
 }

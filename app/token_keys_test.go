@@ -31,7 +31,8 @@ func TestTokensOutliveTheirKey(t *testing.T) {
 	}))
 	fresh := b.want(200, "GET", "/tenants/acme/token", nil).str("token")
 	kid := func(token string) any { return tokenHeader(t, token)["kid"] }
-	if kid(old) == nil || kid(fresh) == nil || kid(old) == kid(fresh) || kid(fresh) != kid(b.want(200, "GET", "/tenants/acme/token", nil).str("token")) {
+	if kid(old) == nil || kid(fresh) == nil || kid(old) == kid(fresh) ||
+		kid(fresh) != kid(b.want(200, "GET", "/tenants/acme/token", nil).str("token")) {
 		t.Errorf("the keys are called %v and %v", kid(old), kid(fresh))
 	}
 	unnamed := signedToken(t, a.Store.Keys.Derive("tenant token"), nil)
@@ -58,7 +59,8 @@ func TestTokensOutliveTheirKey(t *testing.T) {
 func signedToken(t *testing.T, key []byte, kid any) string {
 	t.Helper()
 	now := time.Now()
-	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{Issuer: "waybill", Subject: "acme", IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(time.Hour))})
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{Issuer: "waybill", Subject: "acme",
+		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(time.Hour))})
 	if kid != nil {
 		token.Header["kid"] = kid
 	}

@@ -27,28 +27,34 @@ func TestTopicSchema(t *testing.T) {
 	}
 	o := publish(`{"order":0,"items":[{"sku":"x"},{}]}`)
 	fields, _ := o.body["fields"].(map[string]any)
-	if o.status != 422 || !strings.Contains(o.raw, "order.created") || !strings.Contains(o.str("fields", "data.order"), "minimum") || !strings.Contains(o.str("fields", "data.items.1"), "sku") || len(fields) != 2 {
+	if o.status != 422 || !strings.Contains(o.raw, "order.created") || !strings.Contains(o.str("fields", "data.order"), "minimum") ||
+		!strings.Contains(o.str("fields", "data.items.1"), "sku") || len(fields) != 2 {
 		t.Errorf("refused with %d %s", o.status, o.raw)
 	}
 	if n := a.count("select count(*) from events"); n != 1 {
 		t.Errorf("%d events were accepted", n)
 	}
-	batch := a.want(202, "POST", "/publish/batch", `[{"tenant_id":"acme","topic":"order.created","data":{"order":1}},{"tenant_id":"acme","topic":"order.created","data":{}}]`)
-	if batch.str("results", "0", "status") != "202" || batch.str("results", "1", "status") != "422" || !strings.Contains(batch.str("results", "1", "fields", "data"), "order") {
+	batch := a.want(202, "POST", "/publish/batch",
+		`[{"tenant_id":"acme","topic":"order.created","data":{"order":1}},{"tenant_id":"acme","topic":"order.created","data":{}}]`)
+	if batch.str("results", "0", "status") != "202" || batch.str("results", "1", "status") != "422" ||
+		!strings.Contains(batch.str("results", "1", "fields", "data"), "order") {
 		t.Errorf("a batch: %s", batch.raw)
 	}
 	a.eventually("/topics/order.created", func(o answer) bool { return o.num("mismatches", "refused") == 2 })
 
 	topic("warn")
-	if o := publish(`{"order":"17"}`); o.status != 202 || !strings.Contains(o.str("schema_errors"), "data.order: got string, want integer") {
+	if o := publish(`{"order":"17"}`); o.status != 202 || !strings.Contains(o.str("schema_errors"),
+		"data.order: got string, want integer") {
 		t.Errorf("accepted with a warning: %d %s", o.status, o.raw)
 	}
 	o = a.eventually("/topics/order.created", func(o answer) bool { return o.num("mismatches", "warned") == 1 })
-	if o.num("mismatches", "refused") != 0 || o.str("mismatches", "last_at") == "" || !strings.HasPrefix(o.str("mismatches", "last_why"), "data.order: ") {
+	if o.num("mismatches", "refused") != 0 || o.str("mismatches", "last_at") == "" ||
+		!strings.HasPrefix(o.str("mismatches", "last_why"), "data.order: ") {
 		t.Errorf("counted as %s", o.raw)
 	}
 	token := a.want(200, "GET", "/tenants/acme/token", nil).str("token")
-	if got := a.as(token).want(200, "GET", "/topics/order.created", nil); got.num("mismatches", "warned") != 0 || got.str("schema", "type") != "object" {
+	if got := a.as(token).want(200, "GET", "/topics/order.created", nil); got.num("mismatches", "warned") != 0 ||
+		got.str("schema", "type") != "object" {
 		t.Errorf("a tenant sees %s", got.raw)
 	}
 	topic("off")
@@ -96,11 +102,16 @@ func TestTopicSchemaIsChecked(t *testing.T) {
 	if p.value("schema") != orderSchema {
 		t.Errorf("the schema that was typed is %q", p.value("schema"))
 	}
-	v.post("/t/acme/topics", "name", "order.created", "schema", orderSchema, "example", `{"order":1}`, "enforce", "reject").says("The topic order.created was saved.")
+	v.post("/t/acme/topics", "name", "order.created", "schema", orderSchema, "example", `{"order":1}`, "enforce",
+		"reject").says("The topic order.created was saved.")
 	v.get("/t/acme/topics").says("Refuses")
-	if p := v.get("/t/acme/topics?change=order.created"); p.value("name") != "order.created" || !strings.Contains(p.value("schema"), `"minimum": 1`) || p.value("enforce") != "reject" {
+	if p := v.get("/t/acme/topics?change=order.created"); p.value("name") != "order.created" ||
+		!strings.Contains(p.value("schema"), `"minimum": 1`) || p.value("enforce") != "reject" {
 		t.Errorf("the form to change it has %q, %q", p.value("schema"), p.value("enforce"))
 	}
 	a.do("POST", "/publish", `{"tenant_id":"acme","topic":"order.created","data":{"order":-1}}`)
-	a.until("the page tells of the refused event", func() bool { return strings.Contains(v.get("/t/acme/topics").text("main"), "1 refused") })
+	a.until("the page tells of the refused event", func() bool {
+		return strings.Contains(v.get("/t/acme/topics").text("main"),
+			"1 refused")
+	})
 }

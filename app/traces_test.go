@@ -40,8 +40,9 @@ func newReceiver(t *testing.T) (url string, headers chan http.Header) {
 // settings.
 func processes(t *testing.T, url, traceparent, tracestate string, log *slog.Logger, more map[string]string) {
 	t.Helper()
-	env := map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough", "RETRY_SCHEDULE": "1ms,1ms",
-		"HOST": "127.0.0.1", "BASE_URL": "http://localhost"}
+	env := map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough",
+		"RETRY_SCHEDULE": "1ms,1ms",
+		"HOST":           "127.0.0.1", "BASE_URL": "http://localhost"}
 	maps.Copy(env, more)
 	read := func(role string) *config.Config {
 		cfg, err := config.ReadConfig(role, func(name string) string { return env[name] })
@@ -53,8 +54,10 @@ func processes(t *testing.T, url, traceparent, tracestate string, log *slog.Logg
 	}
 	web := newProcessOf(t, read("web"))
 	web.want(201, "PUT", "/tenants/acme", nil)
-	web.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*", "config": map[string]any{"url": url}})
-	web.want(202, "POST", "/publish", map[string]any{"id": "traced", "tenant_id": "acme", "topic": "order.created", "data": map[string]any{"secret": "payload"}}, "traceparent", traceparent, "tracestate", tracestate)
+	web.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*",
+		"config": map[string]any{"url": url}})
+	web.want(202, "POST", "/publish", map[string]any{"id": "traced", "tenant_id": "acme", "topic": "order.created",
+		"data": map[string]any{"secret": "payload"}}, "traceparent", traceparent, "tracestate", tracestate)
 	work := read("work")
 	a, err := New(t.Context(), work, log)
 	if err != nil {
@@ -100,7 +103,8 @@ func TestTraces(t *testing.T) {
 func testTraces(t *testing.T, to *tracestest.Collector, settings map[string]string) {
 	url, headers := newReceiver(t)
 	var log lockedBuffer
-	processes(t, url, callers, "rojo=00f067aa0ba902b7", slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), settings)
+	processes(t, url, callers, "rojo=00f067aa0ba902b7", slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		settings)
 	one, two := <-headers, <-headers
 	first, second := one.Get("traceparent"), two.Get("traceparent")
 	if a, b := one.Get("tracestate"), two.Get("tracestate"); a != "rojo=00f067aa0ba902b7" || b != a {
@@ -148,8 +152,10 @@ func testTraces(t *testing.T, to *tracestest.Collector, settings map[string]stri
 	if len(lines) != 2 {
 		t.Fatalf("%d lines about attempts in:\n%s", len(lines), log.String())
 	}
-	for key, want := range map[string]any{"tenant": "acme", "destination": "hook", "type": "webhook", "event": "traced", "topic": "order.created", "number": 1.0, "trigger": "automatic",
-		"status": "retrying", "ok": false, "code": 500.0, "error_class": "server", "trace_id": callers[3:35], "level": "INFO", "bytes": 20.0} {
+	for key, want := range map[string]any{"tenant": "acme", "destination": "hook", "type": "webhook", "event": "traced",
+		"topic": "order.created", "number": 1.0, "trigger": "automatic",
+		"status": "retrying", "ok": false, "code": 500.0, "error_class": "server", "trace_id": callers[3:35], "level": "INFO",
+		"bytes": 20.0} {
 		if lines[0][key] != want {
 			t.Errorf("%s is %v, want %v", key, lines[0][key], want)
 		}

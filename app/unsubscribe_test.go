@@ -88,7 +88,8 @@ func TestUnsubscribe(t *testing.T) {
 		c.BaseURL = "https://waybill.example.com"
 	})
 	a.tenant("acme")
-	channel := a.want(201, "POST", "/tenants/acme/channels", `{"name":"On call","type":"email","config":{"to":"Ann@example.com, bob@example.com"}}`).str("id")
+	channel := a.want(201, "POST", "/tenants/acme/channels",
+		`{"name":"On call","type":"email","config":{"to":"Ann@example.com, bob@example.com"}}`).str("id")
 	path := "/tenants/acme/channels/" + channel
 	test := func() answer { return a.want(200, "POST", path+"/test", nil) }
 	if r := test(); r.str("ok") != "true" || r.str("note") != "" {
@@ -130,7 +131,8 @@ func TestUnsubscribe(t *testing.T) {
 	if log.str("reason") != r.str("note") {
 		t.Errorf("%s", log.raw)
 	}
-	if c := a.want(200, "GET", path, nil); c.str("unsubscribed", "0", "address") != "Ann@example.com" || c.str("unsubscribed", "0", "at") == "" || c.str("unsubscribed", "1") != "" {
+	if c := a.want(200, "GET", path, nil); c.str("unsubscribed", "0", "address") != "Ann@example.com" ||
+		c.str("unsubscribed", "0", "at") == "" || c.str("unsubscribed", "1") != "" {
 		t.Errorf("%s", c.raw)
 	}
 
@@ -140,7 +142,8 @@ func TestUnsubscribe(t *testing.T) {
 		t.Fatalf("%v %v", resp, err)
 	}
 	resp.Body.Close()
-	if r := test(); r.str("ok") != "false" || r.str("error") != "Everybody whom the channel names has unsubscribed, so nothing was sent." || r.str("advice") == "" {
+	if r := test(); r.str("ok") != "false" || r.str("error") != "Everybody whom the channel names has unsubscribed, so nothing was sent." ||
+		r.str("advice") == "" {
 		t.Errorf("%s", r.raw)
 	}
 	a.fail(4)
@@ -154,7 +157,8 @@ func TestUnsubscribe(t *testing.T) {
 	p = page.get("/t/acme/alerts/channels/" + channel)
 	p.says("Ann@example.com")
 	page.get("/t/acme/alerts/channels").says("2 unsubscribed")
-	page.post("/t/acme/alerts/channels/"+channel+"/subscribe", "address", "Ann@example.com").says("Ann@example.com gets the channel's notices again.")
+	page.post("/t/acme/alerts/channels/"+channel+"/subscribe", "address",
+		"Ann@example.com").says("Ann@example.com gets the channel's notices again.")
 	a.want(200, "POST", path+"/subscribe", `{"address":"BOB@example.com"}`)
 	a.want(422, "POST", path+"/subscribe", `{"address":"eve@example.com"}`)
 	if r := test(); r.str("ok") != "true" || r.str("note") != "" {
@@ -162,7 +166,8 @@ func TestUnsubscribe(t *testing.T) {
 	}
 
 	// A link that was tampered with, of a channel that is gone, or of an address that it names no more.
-	for _, bad := range []string{ann[:len(ann)-3] + "AAA", "/unsubscribe/x", "/unsubscribe/" + strings.Repeat("A", 300) + "." + strings.Repeat("A", 22)} {
+	for _, bad := range []string{ann[:len(ann)-3] + "AAA", "/unsubscribe/x",
+		"/unsubscribe/" + strings.Repeat("A", 300) + "." + strings.Repeat("A", 22)} {
 		if p := v.send("POST", bad, url.Values{}); p.status != 404 {
 			t.Errorf("%s: %d", bad, p.status)
 		}
@@ -172,7 +177,8 @@ func TestUnsubscribe(t *testing.T) {
 	a.want(200, "DELETE", path, nil)
 	v.post(bob, "x", "y").says("Nothing to unsubscribe from")
 	var n int
-	if err := a.Store.Pool.QueryRow(t.Context(), "select count(*) from audit where action = 'channel.unsubscribe' and actor = any('{Ann@example.com,bob@example.com}')").Scan(&n); err != nil || n != 2 {
+	if err := a.db.QueryRow(t.Context(),
+		"select count(*) from audit where action = 'channel.unsubscribe' and actor = any('{Ann@example.com,bob@example.com}')").Scan(&n); err != nil || n != 2 {
 		t.Error(n, err)
 	}
 }

@@ -27,11 +27,16 @@ func TestWaitsAreTold(t *testing.T) {
 	}))
 	t.Cleanup(receiver.Close)
 	t.Cleanup(func() { close(hang) })
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": []string{"a"}, "config": map[string]string{"url": receiver.URL + "/hangs"}})
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "other", "type": "webhook", "topics": []string{"b"}, "config": map[string]string{"url": receiver.URL + "/fails"}})
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": []string{"a"},
+		"config": map[string]string{"url": receiver.URL + "/hangs"}})
+	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "other", "type": "webhook", "topics": []string{"b"},
+		"config": map[string]string{"url": receiver.URL + "/fails"}})
 	a.want(202, "POST", "/publish", `{"id":"e","tenant_id":"acme","topic":"a","data":{}}`)
 	a.want(202, "POST", "/publish", `{"id":"r","tenant_id":"acme","topic":"b","data":{}}`)
-	later := a.eventually("/events/r/deliveries", func(r answer) bool { return strings.Contains(r.raw, `"retrying"`) }).list()[0].(map[string]any)["next_attempt_at"]
+	later := a.eventually("/events/r/deliveries", func(r answer) bool {
+		return strings.Contains(r.raw,
+			`"retrying"`)
+	}).list()[0].(map[string]any)["next_attempt_at"]
 	v := a.visitor()
 	if p := v.get("/t/acme/events/e"); strings.Contains(p.source(), "An attempt is under way") {
 		t.Error("an attempt is said to be under way that the database knows nothing of")
@@ -56,17 +61,20 @@ func TestWaitsAreTold(t *testing.T) {
 		}
 	}
 	event, hook := v.get("/t/acme/events/e"), v.get("/t/acme/destinations/hook")
-	for _, text := range []string{"keeps failing", "1 delivery waits for it", "Next attempt at about", "Deliveries wait; the table says what for."} {
+	for _, text := range []string{"keeps failing", "1 delivery waits for it", "Next attempt at about",
+		"Deliveries wait; the table says what for."} {
 		event.says(text)
 	}
 	for _, text := range []string{"keeps failing", "1 delivery waits for it", "All will have been tried by about"} {
 		hook.says(text)
 	}
-	if h := a.want(200, "GET", "/tenants/acme/destinations/hook/health", nil).body["waits"].(map[string]any); h["why"] != "failing" || h["deliveries"] != 1.0 || h["until"] == nil {
+	if h := a.want(200, "GET", "/tenants/acme/destinations/hook/health", nil).body["waits"].(map[string]any); h["why"] != "failing" ||
+		h["deliveries"] != 1.0 || h["until"] == nil {
 		t.Errorf("%v", h)
 	}
 	// One with a time of its own, after that, keeps it.
-	if r := a.want(200, "GET", "/events/r/deliveries", nil).list()[0].(map[string]any); r["next_attempt_at"] != later || r["reason"] != nil {
+	if r := a.want(200, "GET", "/events/r/deliveries", nil).list()[0].(map[string]any); r["next_attempt_at"] != later ||
+		r["reason"] != nil {
 		t.Errorf("%v, not at %v", r, later)
 	}
 }

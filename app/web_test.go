@@ -45,15 +45,18 @@ func TestHost(t *testing.T) {
 		c.BaseURL, c.Hosts = "https://waybill.example.com", []string{"waybill.internal", "*.svc.cluster.local"}
 	})
 	a := newProcessLogging(t, cfg, slog.New(slog.NewTextHandler(&log, nil)))
-	for _, host := range []string{"waybill.example.com", "Waybill.Example.com:8443", "waybill.example.com.", "waybill.internal", "waybill.default.svc.cluster.local:3000", "127.0.0.1:3000",
+	for _, host := range []string{"waybill.example.com", "Waybill.Example.com:8443", "waybill.example.com.", "waybill.internal",
+		"waybill.default.svc.cluster.local:3000", "127.0.0.1:3000",
 		"10.1.2.3", "[::1]:3000", "localhost:3000"} {
 		if resp, body := a.ask("GET", "/setup", host); resp.StatusCode != 200 {
 			t.Errorf("%s: %d %s", host, resp.StatusCode, body)
 		}
 	}
-	for _, host := range []string{"evil.example", "evil.example:3000", "waybill.example.com.evil.example", "svc.cluster.local", "127.0.0.1.evil.example"} {
+	for _, host := range []string{"evil.example", "evil.example:3000", "waybill.example.com.evil.example", "svc.cluster.local",
+		"127.0.0.1.evil.example"} {
 		resp, body := a.ask("GET", "/setup", host)
-		if resp.StatusCode != 421 || !strings.Contains(resp.Header.Get("Content-Type"), "text/html") || !strings.Contains(body, "does not answer to the name") || !strings.Contains(body, "ALLOWED_HOSTS") ||
+		if resp.StatusCode != 421 || !strings.Contains(resp.Header.Get("Content-Type"), "text/html") ||
+			!strings.Contains(body, "does not answer to the name") || !strings.Contains(body, "ALLOWED_HOSTS") ||
 			!strings.Contains(body, `href="https://waybill.example.com/"`) || strings.Contains(body, "Setup code") {
 			t.Errorf("%s: %d %s", host, resp.StatusCode, body)
 		}
@@ -94,7 +97,8 @@ func TestHardenedAnswers(t *testing.T) {
 			t.Errorf("%s: Strict-Transport-Security %q", path, h)
 		}
 		if strings.Contains(resp.Header.Get("Content-Type"), "text/html") {
-			if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'self'") || !strings.Contains(csp, "frame-ancestors 'none'") {
+			if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'self'") ||
+				!strings.Contains(csp, "frame-ancestors 'none'") {
 				t.Errorf("%s, %d: Content-Security-Policy %q", path, resp.StatusCode, csp)
 			}
 			if resp.StatusCode >= 400 && resp.Header.Get("Cache-Control") != "no-store" {
@@ -104,8 +108,10 @@ func TestHardenedAnswers(t *testing.T) {
 			t.Errorf("%s is no page: %s", path, body)
 		}
 	}
-	for _, change := range []func(*config.Config){func(c *config.Config) { c.BaseURL = "http://waybill.example.com" }, func(c *config.Config) { c.BaseURL, c.HSTS = "https://waybill.example.com", 0 }} {
-		if resp, _ := newTestApp(t, change).ask("GET", "/setup", "waybill.example.com"); resp.Header.Get("Strict-Transport-Security") != "" {
+	for _, change := range []func(*config.Config){func(c *config.Config) { c.BaseURL = "http://waybill.example.com" },
+		func(c *config.Config) { c.BaseURL, c.HSTS = "https://waybill.example.com", 0 }} {
+		if resp, _ := newTestApp(t, change).ask("GET", "/setup",
+			"waybill.example.com"); resp.Header.Get("Strict-Transport-Security") != "" {
 			t.Errorf("Strict-Transport-Security %q", resp.Header.Get("Strict-Transport-Security"))
 		}
 	}
@@ -120,10 +126,14 @@ func TestSecretsAreNotStored(t *testing.T) {
 	const channel = `{"name":"c","type":"webhook","config":{"url":"https://example.com/"}}`
 	made := a.want(201, "POST", "/tenants/acme/channels", channel)
 	for _, c := range []struct{ method, path, body string }{
-		{"POST", "/tenants/acme/destinations", hook}, {"GET", "/tenants/acme/destinations/hook", ""}, {"GET", "/tenants/acme/destinations", ""},
-		{"PATCH", "/tenants/acme/destinations/hook", `{"name":"x"}`}, {"POST", "/tenants/acme/destinations/hook/secrets/rotate", `{"overlap":"1h"}`},
-		{"POST", "/tenants/acme/destinations/hook/secrets/reveal", ""}, {"POST", "/tenants/acme/channels", channel}, {"GET", "/tenants/acme/channels", ""},
-		{"GET", "/tenants/acme/channels/" + made.str("id"), ""}, {"POST", "/api-keys", `{"name":"k","scopes":["read"]}`}, {"GET", "/tenants/acme/token", ""},
+		{"POST", "/tenants/acme/destinations", hook}, {"GET", "/tenants/acme/destinations/hook", ""},
+		{"GET", "/tenants/acme/destinations", ""},
+		{"PATCH", "/tenants/acme/destinations/hook", `{"name":"x"}`}, {"POST", "/tenants/acme/destinations/hook/secrets/rotate",
+			`{"overlap":"1h"}`},
+		{"POST", "/tenants/acme/destinations/hook/secrets/reveal", ""}, {"POST", "/tenants/acme/channels", channel},
+		{"GET", "/tenants/acme/channels", ""},
+		{"GET", "/tenants/acme/channels/" + made.str("id"), ""}, {"POST", "/api-keys", `{"name":"k","scopes":["read"]}`},
+		{"GET", "/tenants/acme/token", ""},
 		{"GET", "/tenants/acme/portal", ""}, {"POST", "/tenants/acme/portal-links", "{}"},
 	} {
 		var body any
@@ -148,7 +158,8 @@ func TestSecretsAreNotStored(t *testing.T) {
 		}
 	}
 	v := a.visitor()
-	for _, p := range []page{v.post("/api-keys/new", "name", "k", "scopes", "read"), v.post("/t/acme/destinations/hook/secrets/reveal"), a.stranger().send("GET", "/setup?code=x", nil)} {
+	for _, p := range []page{v.post("/api-keys/new", "name", "k", "scopes", "read"), v.post("/t/acme/destinations/hook/secrets/reveal"),
+		a.stranger().send("GET", "/setup?code=x", nil)} {
 		if p.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %v", p.path, p.status, p.header)
 		}

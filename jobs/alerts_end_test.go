@@ -112,7 +112,8 @@ func TestCertificateExpires(t *testing.T) {
 		}
 		return len(told) == 4
 	})
-	if want := []string{"alert.opened warning", "alert.repeated error", "alert.repeated critical", "alert.resolved critical"}; !slices.Equal(told, want) {
+	if want := []string{"alert.opened warning", "alert.repeated error", "alert.repeated critical",
+		"alert.resolved critical"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
 	}
 
@@ -120,7 +121,8 @@ func TestCertificateExpires(t *testing.T) {
 	other := e.Name() + "/elsewhere"
 	show(time.Hour)
 	alert(models.AlertOpen, "error", "in less than a day")
-	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0, models.DestinationInput{Patch: models.DestinationPatch{"config": models.Values{"name": &other}}}); err != nil {
+	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0,
+		models.DestinationInput{Patch: models.DestinationPatch{"config": models.Values{"name": &other}}}); err != nil {
 		t.Fatal(err)
 	}
 	if h := e.get("d").Health; h.CertificateEnds != nil {
@@ -141,7 +143,8 @@ func TestCertificatePreview(t *testing.T) {
 			x := now.Add(left)
 			ends, at = &x, &now
 		}
-		if _, err := e.store.Pool.Exec(t.Context(), "insert into destination_health (destination_key, tenant_key, certificate_ends, certificate_at) values ($1, $2, $3, $4)",
+		if _, err := e.db.Exec(t.Context(),
+			"insert into destination_health (destination_key, tenant_key, certificate_ends, certificate_at) values ($1, $2, $3, $4)",
 			d.Key, d.TenantKey, ends, at); err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +154,8 @@ func TestCertificatePreview(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := e.store.PreviewRule(t.Context(), models.AllTenants(), "acme", models.AlertRuleInput{When: &when})
-	if err != nil || p.Count != 1 || p.Times[0].DestinationID != "soon" || !p.Times[0].At.Equal(now.Add(-4*24*time.Hour).Truncate(time.Microsecond)) || p.Note == "" {
+	if err != nil || p.Count != 1 || p.Times[0].DestinationID != "soon" ||
+		!p.Times[0].At.Equal(now.Add(-4*24*time.Hour).Truncate(time.Microsecond)) || p.Note == "" {
 		t.Errorf("%+v %v", p, err)
 	}
 }
@@ -168,11 +172,13 @@ func TestRuleEnds(t *testing.T) {
 		}, "The rule was deleted."},
 		"switched off": {func(e *engine, r *models.AlertRule) error {
 			off := true
-			_, err := e.store.UpdateAlertRule(context.Background(), models.AllTenants(), "acme", r.ID, models.AlertRuleInput{Disabled: &off})
+			_, err := e.store.UpdateAlertRule(context.Background(), models.AllTenants(), "acme", r.ID,
+				models.AlertRuleInput{Disabled: &off})
 			return err
 		}, "The rule was switched off."},
 		"another condition": {func(e *engine, r *models.AlertRule) error {
-			_, err := e.store.UpdateAlertRule(context.Background(), models.AllTenants(), "acme", r.ID, models.AlertRuleInput{When: &models.Condition{"filter_failing": true}})
+			_, err := e.store.UpdateAlertRule(context.Background(), models.AllTenants(), "acme", r.ID,
+				models.AlertRuleInput{When: &models.Condition{"filter_failing": true}})
 			return err
 		}, "The rule was changed."},
 		"other destinations, and no channels": {func(e *engine, r *models.AlertRule) error {
@@ -200,7 +206,8 @@ func TestRuleEnds(t *testing.T) {
 			}
 			eventually(t, "the notice that it is over", func() bool { return len(told.all()) == 2 })
 			all := told.all()
-			if all[1].Type != "alert.resolved" || all[1].Data.AlertID != all[0].Data.AlertID || all[1].Data.Summary != tt.why || all[1].Data.Destination.ID != "d" {
+			if all[1].Type != "alert.resolved" || all[1].Data.AlertID != all[0].Data.AlertID || all[1].Data.Summary != tt.why ||
+				all[1].Data.Destination.ID != "d" {
 				t.Errorf("%+v", all[1])
 			}
 			a := e.alerts("acme")
@@ -223,7 +230,8 @@ func TestResolvedByHand(t *testing.T) {
 	d := e.destination("d", nil, nil)
 	steps := e.rule("acme", "disable_steps")
 	every := models.Duration(0)
-	r, err := e.store.CreateAlertRule(t.Context(), models.AllTenants(), "acme", models.AlertRuleInput{When: &models.Condition{"consecutive_failures": 3}, Every: &every})
+	r, err := e.store.CreateAlertRule(t.Context(), models.AllTenants(), "acme",
+		models.AlertRuleInput{When: &models.Condition{"consecutive_failures": 3}, Every: &every})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,14 +274,18 @@ func TestResolvedByHand(t *testing.T) {
 	if a.Status != models.AlertResolved || a.ResolvedBy != "ann" || a.Resolution != "Resolved by ann: the receiver is being rebuilt." {
 		t.Errorf("%+v", a)
 	}
-	if _, err := e.store.ResolveAlert(t.Context(), models.AllTenants(), "acme", a.ID(), "ann", ""); !models.IsKind(err, models.KindConflict) {
+	if _, err := e.store.ResolveAlert(t.Context(), models.AllTenants(), "acme", a.ID(), "ann", ""); !models.IsKind(err,
+		models.KindConflict) {
 		t.Errorf("resolving it again: %v", err)
 	}
-	if _, err := e.store.ResolveAlert(t.Context(), models.AllTenants(), "acme", a.ID(), "ann", strings.Repeat("x", 501)); !models.IsKind(err, models.KindInvalid) {
+	if _, err := e.store.ResolveAlert(t.Context(), models.AllTenants(), "acme", a.ID(), "ann",
+		strings.Repeat("x", 501)); !models.IsKind(err, models.KindInvalid) {
 		t.Errorf("a message of 501 characters: %v", err)
 	}
-	log, err := e.store.Notifications(t.Context(), models.AllTenants(), "acme", models.NotificationQuery{AlertID: a.ID(), Page: models.PageQuery{Asc: true}})
-	if err != nil || len(log.Items) != 2 || log.Items[1].Kind != notify.Resolved || log.Items[1].Status != models.NotificationQueued || log.Items[1].Notice.Summary != a.Resolution {
+	log, err := e.store.Notifications(t.Context(), models.AllTenants(), "acme",
+		models.NotificationQuery{AlertID: a.ID(), Page: models.PageQuery{Asc: true}})
+	if err != nil || len(log.Items) != 2 || log.Items[1].Kind != notify.Resolved || log.Items[1].Status != models.NotificationQueued ||
+		log.Items[1].Notice.Summary != a.Resolution {
 		t.Errorf("%+v %v", log, err)
 	}
 	step(5, false)

@@ -23,7 +23,8 @@ func (e *engine) onlyRule(when models.Condition) {
 		}
 	}
 	every := models.Duration(time.Hour)
-	if _, err := e.store.CreateAlertRule(e.Context(), models.AllTenants(), "acme", models.AlertRuleInput{When: &when, Every: &every}); err != nil {
+	if _, err := e.store.CreateAlertRule(e.Context(), models.AllTenants(), "acme",
+		models.AlertRuleInput{When: &when, Every: &every}); err != nil {
 		e.Fatal(err)
 	}
 }
@@ -31,7 +32,8 @@ func (e *engine) onlyRule(when models.Condition) {
 // told lists the notifications of acme, oldest first.
 func (e *engine) told() []*models.Notification {
 	e.Helper()
-	list, err := e.store.Notifications(e.Context(), models.AllTenants(), "acme", models.NotificationQuery{Page: models.PageQuery{Asc: true, Limit: 1000}})
+	list, err := e.store.Notifications(e.Context(), models.AllTenants(), "acme",
+		models.NotificationQuery{Page: models.PageQuery{Asc: true, Limit: 1000}})
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -121,7 +123,8 @@ func TestFlapping(t *testing.T) {
 	said = append(said, "resolved suppressed")
 	said[5] = "resolved queued"
 	e.wantTold(said...)
-	if told := e.told(); told[5].ID() != end.ID() || told[5].Notice.AlertID != told[4].Notice.AlertID || !strings.HasPrefix(told[5].Notice.Summary, "Events are delivered again since") {
+	if told := e.told(); told[5].ID() != end.ID() || told[5].Notice.AlertID != told[4].Notice.AlertID ||
+		!strings.HasPrefix(told[5].Notice.Summary, "Events are delivered again since") {
 		t.Errorf("%+v", told[5].Notice)
 	}
 	turn(3, false)

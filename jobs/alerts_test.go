@@ -65,7 +65,8 @@ func TestAutoDisable(t *testing.T) {
 	wg.Wait()
 	eventually(t, "the destination is disabled", func() bool { return e.get("dead").DisabledAt != nil })
 	d := e.get("dead")
-	if d.DisabledBy != "Waybill" || !strings.Contains(d.DisabledReason, "deliveries in a row failed") || !strings.Contains(d.DisabledReason, "The receiver failed: 500.") {
+	if d.DisabledBy != "Waybill" || !strings.Contains(d.DisabledReason, "deliveries in a row failed") ||
+		!strings.Contains(d.DisabledReason, "The receiver failed: 500.") {
 		t.Errorf("disabled by %q: %s", d.DisabledBy, d.DisabledReason)
 	}
 	for _, id := range []string{"shaky", "never"} {
@@ -74,7 +75,7 @@ func TestAutoDisable(t *testing.T) {
 		}
 	}
 	var detail map[string]any
-	err := e.store.Pool.QueryRow(ctx, "select detail from audit where action = 'destination.disable' and object = 'dead'").Scan(&detail)
+	err := e.db.QueryRow(ctx, "select detail from audit where action = 'destination.disable' and object = 'dead'").Scan(&detail)
 	if list, _ := detail["attempts"].([]any); err != nil || len(list) != 10 {
 		t.Errorf("the attempts that led to it: %v %v", detail, err)
 	} else if a, err := e.store.Attempt(ctx, models.AllTenants(), list[0].(string)); err != nil || a.OK {
@@ -173,7 +174,8 @@ func TestHealthCountsEverythingOnce(t *testing.T) {
 		}
 	}
 	h, err := e.store.HealthOf(ctx, slow.Key, dead.Key)
-	if err != nil || h[dead.Key].Failures != few || h[dead.Key].Attempts != 3*few || h[dead.Key].GivenUp != few || h[dead.Key].Error != "The receiver failed: 500." {
+	if err != nil || h[dead.Key].Failures != few || h[dead.Key].Attempts != 3*few || h[dead.Key].GivenUp != few ||
+		h[dead.Key].Error != "The receiver failed: 500." {
 		t.Errorf("%+v %v", h[dead.Key], err)
 	}
 	if h[slow.Key].Failures != 0 || h[slow.Key].LastSuccess == nil {
@@ -221,7 +223,8 @@ func TestStorm(t *testing.T) {
 		n := 0
 		for _, tenant := range []string{"acme", ""} {
 			for _, status := range []string{models.NotificationQueued, models.NotificationWaiting} {
-				list, err := e.store.Notifications(t.Context(), models.AllTenants(), tenant, models.NotificationQuery{Statuses: []string{status}})
+				list, err := e.store.Notifications(t.Context(), models.AllTenants(), tenant,
+					models.NotificationQuery{Statuses: []string{status}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -241,7 +244,10 @@ func TestStorm(t *testing.T) {
 	}
 	// All recover: what was told in a digest is over with the digest.
 	e.recorded(time.Now(), 1, true, list...)
-	eventually(t, "all alerts are resolved", func() bool { return len(e.alerts("acme", models.AlertOpen))+len(e.alerts("", models.AlertOpen)) == 0 })
+	eventually(t, "all alerts are resolved", func() bool {
+		return len(e.alerts("acme", models.AlertOpen))+len(e.alerts("",
+			models.AlertOpen)) == 0
+	})
 	eventually(t, "all notices are sent", func() bool { return queued() == 0 })
 	over := p.all()[len(began):]
 	began2, over2 := map[string]bool{}, map[string]bool{}
@@ -276,7 +282,8 @@ func TestShareOfAMinute(t *testing.T) {
 	for i := range destinations {
 		e.recorded(now, 60, false, e.destination(fmt.Sprintf("d%d", i), nil, nil))
 		e.pass(now)
-		list, err := e.store.Notifications(t.Context(), models.AllTenants(), "acme", models.NotificationQuery{Statuses: []string{models.NotificationQueued}})
+		list, err := e.store.Notifications(t.Context(), models.AllTenants(), "acme",
+			models.NotificationQuery{Statuses: []string{models.NotificationQueued}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -292,7 +299,8 @@ func TestShareOfAMinute(t *testing.T) {
 		t.Errorf("%d notices within %d seconds", len(heard), destinations)
 	}
 	e.pass(now.Add(time.Minute))
-	list, err := e.store.Notifications(t.Context(), models.AllTenants(), "acme", models.NotificationQuery{Statuses: []string{models.NotificationQueued}})
+	list, err := e.store.Notifications(t.Context(), models.AllTenants(), "acme",
+		models.NotificationQuery{Statuses: []string{models.NotificationQueued}})
 	if err != nil || len(list.Items) != 1 || list.Items[0].Notice.Others != destinations-6-1 {
 		t.Errorf("the next digest: %+v %v", list.Items, err)
 	}
@@ -347,10 +355,12 @@ func TestOnceInAWhile(t *testing.T) {
 	step(time.Minute, 1, true)
 	want(append(five, "resolved suppressed")...)
 	a, err := e.store.Alert(t.Context(), models.AllTenants(), "acme", open[0].ID())
-	if err != nil || a.Status != models.AlertResolved || a.AcknowledgedBy != "ann" || a.Acknowledged != "on it" || !strings.HasPrefix(a.Resolution, "Events are delivered again since") {
+	if err != nil || a.Status != models.AlertResolved || a.AcknowledgedBy != "ann" || a.Acknowledged != "on it" ||
+		!strings.HasPrefix(a.Resolution, "Events are delivered again since") {
 		t.Errorf("%+v %v", a, err)
 	}
-	if _, err := e.store.AcknowledgeAlert(t.Context(), models.AllTenants(), "acme", a.ID(), "ann", ""); !models.IsKind(err, models.KindConflict) {
+	if _, err := e.store.AcknowledgeAlert(t.Context(), models.AllTenants(), "acme", a.ID(), "ann", ""); !models.IsKind(err,
+		models.KindConflict) {
 		t.Errorf("acknowledging what is over: %v", err)
 	}
 	if _, err := e.store.Alert(t.Context(), models.AllTenants(), "", a.ID()); !models.IsKind(err, models.KindNotFound) {
@@ -441,7 +451,8 @@ func TestNoticeIsTriedAgain(t *testing.T) {
 			if wait, err = n.Try(t.Context(), "test", x.Key); wait != 0 || err != nil {
 				t.Errorf("%v %v", wait, err)
 			}
-			if got, err = e.store.Notification(t.Context(), models.AllTenants(), "acme", x.ID()); err != nil || got.Status != models.NotificationSent || got.Tries != 2 || got.Code != 200 || got.Error != "" {
+			if got, err = e.store.Notification(t.Context(), models.AllTenants(), "acme", x.ID()); err != nil ||
+				got.Status != models.NotificationSent || got.Tries != 2 || got.Code != 200 || got.Error != "" {
 				t.Errorf("%+v %v", got, err)
 			}
 			if _, err = n.Try(t.Context(), "test", x.Key); err != nil || len(p.all()) != 2 { // sent already
@@ -488,7 +499,8 @@ func TestProbe(t *testing.T) {
 	if err != nil || probing || d.DisabledAt != nil {
 		t.Errorf("%v %v %v", probing, d.DisabledAt, err)
 	}
-	if _, _, err = e.store.ProbeDestination(t.Context(), models.AllTenants(), "acme", "d", models.Asker{Actor: "ann"}, models.Backlog{}); !models.IsKind(err, models.KindConflict) {
+	if _, _, err = e.store.ProbeDestination(t.Context(), models.AllTenants(), "acme", "d", models.Asker{Actor: "ann"},
+		models.Backlog{}); !models.IsKind(err, models.KindConflict) {
 		t.Errorf("probing what is enabled: %v", err)
 	}
 }

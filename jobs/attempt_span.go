@@ -10,15 +10,16 @@ import (
 
 // trace begins the span of an attempt, which belongs to that of its event's publish.
 func (r *run) trace(v *version, d *models.Ready, started time.Time) traces.Span {
-	e := v.endpoint
-	return r.w.store.Traces.Attempt(d.Event.TraceParent, d.Event.TraceState, traces.Attempt{Tenant: e.TenantID, Destination: e.ID, Type: e.Type,
-		Event: d.Event.ID, Topic: d.Event.Topic, Number: d.Attempts + 1, Started: started})
+	e := v.target
+	return r.w.store.Traces.Attempt(d.Event.TraceParent, d.Event.TraceState,
+		traces.Attempt{Tenant: e.TenantID, Destination: e.ID, Type: e.Type,
+			Event: d.Event.ID, Topic: d.Event.Topic, Number: d.Attempts + 1, Started: started})
 }
 
 // logAttempt ends the span of an attempt and writes its line into the log: all that is known of it but the payload, headers and
 // the answer's body, which are not everybody's to read. Attempts that succeed are told at level debug.
 func (r *run) logAttempt(v *version, d *models.Ready, o *models.Outcome, span traces.Span) {
-	a, e := o.Attempt, v.endpoint
+	a, e := o.Attempt, v.target
 	if !a.OK {
 		span.Failed(a.ErrorClass, a.Error)
 	}
@@ -30,10 +31,14 @@ func (r *run) logAttempt(v *version, d *models.Ready, o *models.Outcome, span tr
 	if a.OK && !r.w.log.Enabled(r.ctx, level) {
 		return
 	}
-	attrs := []slog.Attr{slog.String("attempt", a.ID()), slog.String("tenant", e.TenantID), slog.String("destination", e.ID), slog.String("type", e.Type),
-		slog.String("event", d.Event.ID), slog.String("topic", d.Event.Topic), slog.Int("number", a.Number), slog.String("trigger", a.Trigger),
-		slog.String("status", o.Status), slog.Bool("ok", a.OK), slog.Int("code", a.Code), ms("took_ms", a.Duration), ms("waited_ms", max(0, a.StartedAt.Sub(o.Due))),
-		ms("since_event_ms", a.StartedAt.Add(a.Duration).Sub(d.Event.Received)), slog.Int("bytes", len(d.Event.Data)), slog.Int64("job", r.job.ID)}
+	attrs := []slog.Attr{slog.String("attempt", a.ID()), slog.String("tenant", e.TenantID), slog.String("destination", e.ID),
+		slog.String("type", e.Type),
+		slog.String("event", d.Event.ID), slog.String("topic", d.Event.Topic), slog.Int("number", a.Number),
+		slog.String("trigger", a.Trigger),
+		slog.String("status", o.Status), slog.Bool("ok", a.OK), slog.Int("code", a.Code), ms("took_ms", a.Duration),
+		ms("waited_ms", max(0, a.StartedAt.Sub(o.Due))),
+		ms("since_event_ms", a.StartedAt.Add(a.Duration).Sub(d.Event.Received)), slog.Int("bytes", len(d.Event.Data)),
+		slog.Int64("job", r.job.ID)}
 	t := a.Timing
 	for _, stage := range []struct {
 		name string

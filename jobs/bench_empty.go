@@ -39,8 +39,10 @@ func EmptyRate(ctx context.Context, url string, n int) (perSecond float64, err e
 	workers := river.NewWorkers()
 	river.AddWorker(workers, w)
 	const name = "empty"
-	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: queue.Schema, Workers: workers, FetchPollInterval: 100 * time.Millisecond,
-		Queues: map[string]river.QueueConfig{name: {MaxWorkers: 500, FetchCooldown: time.Millisecond}}, LeaderElectionDisabled: true})
+	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: queue.Schema, Workers: workers,
+		FetchPollInterval:      100 * time.Millisecond,
+		Queues:                 map[string]river.QueueConfig{name: {MaxWorkers: 500, FetchCooldown: time.Millisecond}},
+		LeaderElectionDisabled: true})
 	if err != nil {
 		return 0, err
 	}

@@ -194,7 +194,7 @@ func TestBulkRetryNeverTwiceAtOnce(t *testing.T) {
 		t.Errorf("%d were sent, but %d + %d + %d asked for: %+v %+v", sent, one.Delivered, two.Delivered, byHand, one, two)
 	}
 	var manual int
-	if err := e.store.Pool.QueryRow(t.Context(), "select sum(manual_retries) from deliveries").Scan(&manual); err != nil || manual != sent {
+	if err := e.db.QueryRow(t.Context(), "select sum(manual_retries) from deliveries").Scan(&manual); err != nil || manual != sent {
 		t.Errorf("%d of %d retries were counted against the limit of their delivery (%v)", manual, sent, err)
 	}
 }

@@ -21,7 +21,8 @@ import (
 )
 
 func (e *engine) notices() *jobs.Notices {
-	return &jobs.Notices{Store: e.store, Log: e.log, Env: notify.Env{Egress: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, UserAgent: "Waybill/test"}}
+	return &jobs.Notices{Store: e.store, Log: e.log, Env: notify.Env{Egress: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		UserAgent: "Waybill/test"}}
 }
 
 // pager is a receiver of notices.
@@ -82,7 +83,8 @@ func (p *pager) all() []heard {
 func (e *engine) channel(tenant string, p *pager) *models.Channel {
 	e.Helper()
 	typ := "webhook"
-	c, err := e.store.CreateChannel(context.Background(), models.AllTenants(), tenant, models.ChannelInput{Type: &typ, Config: models.Values{"url": &p.URL}})
+	c, err := e.store.CreateChannel(context.Background(), models.AllTenants(), tenant,
+		models.ChannelInput{Type: &typ, Config: models.Values{"url": &p.URL}})
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -112,7 +114,8 @@ func (e *engine) get(id string) *models.Destination {
 
 func (e *engine) alerts(tenant string, status ...string) []*models.Alert {
 	e.Helper()
-	list, err := e.store.Alerts(context.Background(), models.AllTenants(), tenant, models.AlertQuery{Statuses: status, Page: models.PageQuery{Limit: 1000}})
+	list, err := e.store.Alerts(context.Background(), models.AllTenants(), tenant,
+		models.AlertQuery{Statuses: status, Page: models.PageQuery{Limit: 1000}})
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -138,7 +141,8 @@ func (e *engine) recorded(at time.Time, n int, ok bool, destinations ...*models.
 	}
 	binary.BigEndian.PutUint64(one[1:], uint64(at.UnixMicro()))
 	for _, d := range destinations {
-		_, err := e.store.Pool.Exec(context.Background(), `insert into health_deltas (destination_key, tenant_key, minute, deliveries, failed_deliveries,
+		_, err := e.db.Exec(context.Background(),
+			`insert into health_deltas (destination_key, tenant_key, minute, deliveries, failed_deliveries,
 				attempts, failed_attempts, outcomes, error_class, error)
 			values ($1, $2, date_trunc('minute', $3::timestamptz), $4, $5, $4, $5, $6, 'server', 'The receiver failed: 500.')`,
 			d.Key, d.TenantKey, at, n, failed, bytes.Repeat(one, n))

@@ -69,11 +69,13 @@ func TestFailingExpressionSendsNothing(t *testing.T) {
 	e.destination("body", answer, withSettings("fake", "", `{"id": data.customer.id}`))
 	e.startWorker()
 	for _, c := range []struct{ destination, says string }{
-		{"key", "The expression of “Partition key” failed: cannot fetch id from nothing"}, {"body", "The transform failed: cannot fetch id from nothing"},
+		{"key", "The expression of “Partition key” failed: cannot fetch id from nothing"},
+		{"body", "The transform failed: cannot fetch id from nothing"},
 	} {
 		event := e.publish(models.PublishInput{Data: json.RawMessage(`{"n": 1}`)}).ID
 		d := e.delivery(event, c.destination, is(models.StatusFailed))
-		if d.ErrorClass != "config" || !strings.HasPrefix(d.Error, c.says) || !strings.Contains(d.Advice, "Nothing was sent") || d.Attempts != 2 {
+		if d.ErrorClass != "config" || !strings.HasPrefix(d.Error, c.says) || !strings.Contains(d.Advice, "Nothing was sent") ||
+			d.Attempts != 2 {
 			t.Errorf("%+v", d)
 		}
 		if _, err := e.store.UpdateDestination(t.Context(), models.AllTenants(), "acme", c.destination, 0,
@@ -108,7 +110,8 @@ func TestSentBodies(t *testing.T) {
 		t.Fatalf("sent %s", m.Data)
 	}
 	for i, change := range []string{`"{\"second\": data.n}"`, `null`} {
-		if _, err := e.store.UpdateDestination(t.Context(), models.AllTenants(), "acme", "d", 0, models.DestinationInput{Patch: models.DestinationPatch{"transform": json.RawMessage(change)}}); err != nil {
+		if _, err := e.store.UpdateDestination(t.Context(), models.AllTenants(), "acme", "d", 0,
+			models.DestinationInput{Patch: models.DestinationPatch{"transform": json.RawMessage(change)}}); err != nil {
 			t.Fatal(err)
 		}
 		d := e.delivery(event, "d", is(models.StatusDelivered))
@@ -131,7 +134,8 @@ func TestSentBodies(t *testing.T) {
 		}
 		sent = append(sent, string(body))
 	}
-	if want := `{"n": 12345678901234567890} {"second":12345678901234567890} {"first":12345678901234567890}`; strings.Join(sent, " ") != want {
+	if want := `{"n": 12345678901234567890} {"second":12345678901234567890} {"first":12345678901234567890}`; strings.Join(sent,
+		" ") != want {
 		t.Errorf("%v, want %s", sent, want)
 	}
 }
@@ -139,10 +143,12 @@ func TestSentBodies(t *testing.T) {
 func TestExpressionsAreCheckedWhenSaved(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, nil)
-	_, err := e.store.CreateDestination(t.Context(), models.AllTenants(), "acme", models.DestinationInput{Patch: models.DestinationPatch{"type": "computed", "topics": "*",
-		"config": map[string]string{"name": "x", "key": "data.customer."}, "transform": `{"a": now()}`}})
+	_, err := e.store.CreateDestination(t.Context(), models.AllTenants(), "acme",
+		models.DestinationInput{Patch: models.DestinationPatch{"type": "computed", "topics": "*",
+			"config": map[string]string{"name": "x", "key": "data.customer."}, "transform": `{"a": now()}`}})
 	refused := models.AsError(err)
-	if !strings.Contains(refused.Fields["config.key"], "(line 1, column ") || !strings.Contains(refused.Fields["transform"], "an expression cannot call `now`") ||
+	if !strings.Contains(refused.Fields["config.key"], "(line 1, column ") ||
+		!strings.Contains(refused.Fields["transform"], "an expression cannot call `now`") ||
 		!strings.Contains(refused.Fields["transform"], "(line 1, column 7)") {
 		t.Errorf("%v", refused.Fields)
 	}

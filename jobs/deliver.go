@@ -58,7 +58,8 @@ func (w *Worker) requeue(ctx context.Context, job *river.Job[queue.Batch], reaso
 	if ctx.Err() != nil {
 		wait = 0 // for others
 	} else {
-		w.log.Warn("a job could not be done and is done again", "job", job.ID, "attempt", job.Attempt, "deliveries", len(job.Args.Items), "error", reason)
+		w.log.Warn("a job could not be done and is done again", "job", job.ID, "attempt", job.Attempt, "deliveries", len(job.Args.Items),
+			"error", reason)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requeueTimeout)
 	defer cancel()
@@ -70,7 +71,8 @@ func (w *Worker) requeue(ctx context.Context, job *river.Job[queue.Batch], reaso
 func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error {
 	w, args := d.w, job.Args
 	lane := w.lanes.get(args.Destination)
-	if wait, ok := lane.enter(time.Now(), coming{w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Later, job.CreatedAt}); !ok {
+	if wait, ok := lane.enter(time.Now(), coming{w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Later,
+		job.CreatedAt}); !ok {
 		return w.putOff(ctx, lane, job, wait)
 	}
 	w.jobs.Add(1)
@@ -88,16 +90,16 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]
 		}
 	}()
 	fresh := !args.Later && job.Attempt == 1 && !bytes.Contains(job.Metadata, []byte(queue.Begun))
-	endpoint, ready, err := w.loader.Load(ctx, args.Destination, args.Items, fresh)
+	target, ready, err := w.loader.Load(ctx, args.Destination, args.Items, fresh)
 	if err != nil {
 		return err
 	}
-	lane.permit(endpoint.Version, endpoint.InFlight, endpoint.Rate(), time.Duration(endpoint.Policy.MaxInterval))
-	if status, reason := unusable(endpoint, args.Trigger); status != "" {
-		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(endpoint, ready, args, status, reason)})
+	lane.permit(target.Version, target.InFlight, target.Rate(), time.Duration(target.Policy.MaxInterval))
+	if status, reason := unusable(target, args.Trigger); status != "" {
+		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(target, ready, args, status, reason)})
 	}
 	run := &run{w: w, ctx: ctx, job: job, lane: lane, ready: ready}
-	run.use(endpoint)
+	run.use(target)
 	defer run.releaseSenders()
 	run.attemptAll()
 	placed = false
@@ -105,7 +107,7 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]
 }
 
 // unusable says what becomes of deliveries to a destination to which nothing is to be sent.
-func unusable(e *models.Endpoint, trigger string) (status, reason string) {
+func unusable(e *models.Target, trigger string) (status, reason string) {
 	switch {
 	case e.TenantGone:
 		return models.StatusCancelled, models.ReasonTenantDeleted
@@ -118,11 +120,13 @@ func unusable(e *models.Endpoint, trigger string) (status, reason string) {
 }
 
 // unsent makes the outcomes of deliveries of which no attempt was made.
-func unsent(e *models.Endpoint, ready []models.Ready, args queue.Batch, status, reason string) []models.Outcome {
+func unsent(e *models.Target, ready []models.Ready, args queue.Batch, status, reason string) []models.Outcome {
 	out := make([]models.Outcome, len(ready))
 	for i, r := range ready {
-		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventID: r.EventID, Destination: e.Key}, TenantKey: e.TenantKey, Type: e.Type, Turn: r.Turn,
-			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, RetryID: args.RetryID, Passes: e.Passes(status), Own: models.OwnEvent(e.TenantID, r.Event.Topic)}
+		out[i] = models.Outcome{DeliveryKey: models.DeliveryKey{EventKey: r.EventKey, Destination: e.Key}, TenantKey: e.TenantKey,
+			Type: e.Type, Turn: r.Turn,
+			Status: status, Reason: reason, Trigger: args.Trigger, Actor: args.Actor, BulkKey: args.BulkKey, Passes: e.Passes(status),
+			Own: models.OwnEvent(e.TenantID, r.Event.Topic)}
 	}
 	return out
 }
@@ -218,8 +222,8 @@ func (r *run) attemptOne(i int) {
 		return
 	}
 	v := r.version()
-	if status, reason := unusable(v.endpoint, r.job.Args.Trigger); status != "" {
-		r.add(unsent(v.endpoint, r.ready[i:i+1], r.job.Args, status, reason)[0])
+	if status, reason := unusable(v.target, r.job.Args.Trigger); status != "" {
+		r.add(unsent(v.target, r.ready[i:i+1], r.job.Args, status, reason)[0])
 		return
 	}
 	started := time.Now()
@@ -247,12 +251,12 @@ func (r *run) awaitRate() error {
 	if rate == 0 {
 		return nil
 	}
-	endpoint := r.version().endpoint
-	limit := endpoint.Rate()
+	target := r.version().target
+	limit := target.Rate()
 	var ask lease
 	if rate == limit {
 		ask = func(ctx context.Context, n int) (time.Duration, error) {
-			return r.w.store.LeaseRate(ctx, endpoint.Key, limit, n)
+			return r.w.store.LeaseRate(ctx, target.Key, limit, n)
 		}
 	}
 	at, err := r.lane.pace.take(r.ctx, rate, ask)
@@ -263,23 +267,25 @@ func (r *run) awaitRate() error {
 }
 
 func (r *run) send(v *version, d *models.Ready, span traces.Span) (adapters.Receipt, error) {
-	if v.endpoint.UnusableErr != nil {
-		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: "The destination's credentials cannot be opened with this server's key.",
-			Advice: "Ask the operator to check SECRET_KEY and SECRET_KEY_PREVIOUS, or enter the credentials again."}
+	if v.target.UnusableErr != nil {
+		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig,
+			Message: "The destination's credentials cannot be opened with this server's key.",
+			Advice:  "Ask the operator to check SECRET_KEY and SECRET_KEY_PREVIOUS, or enter the credentials again."}
 	}
 	if v.openErr != nil {
 		return adapters.Receipt{}, v.openErr
 	}
 	e := d.Event
-	body, computed, err := v.endpoint.Compute(e)
+	body, computed, err := v.target.Compute(e)
 	if err != nil {
 		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: err.Error(),
 			Advice: "Nothing was sent, not even the payload as it is. Correct the expression in the destination's settings; the next attempt uses it."}
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, v.endpoint.Timeout)
+	ctx, cancel := context.WithTimeout(r.ctx, v.target.Timeout)
 	defer cancel()
 	return v.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
-		DeliveryMetadata: v.endpoint.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: span.Parent, TraceState: span.State})
+		DeliveryMetadata: v.target.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: span.Parent,
+		TraceState: span.State})
 }
 
 // outcome turns an attempt into what is recorded.
@@ -288,12 +294,14 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 	if trigger == "" {
 		trigger = models.TriggerAutomatic
 	}
-	key := models.DeliveryKey{EventID: d.EventID, Destination: v.endpoint.Key}
-	a := &models.Attempt{DeliveryKey: key, TenantKey: v.endpoint.TenantKey, Number: d.Attempts + 1, StartedAt: started, Duration: took,
-		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor, RetryKey: r.job.Args.RetryID, Method: rc.Method, URL: rc.URL,
+	key := models.DeliveryKey{EventKey: d.EventKey, Destination: v.target.Key}
+	a := &models.Attempt{DeliveryKey: key, TenantKey: v.target.TenantKey, Number: d.Attempts + 1, StartedAt: started, Duration: took,
+		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor,
+		BulkKey: r.job.Args.BulkKey, Method: rc.Method, URL: rc.URL,
 		RequestHeader: rc.ReqHeader, ResponseHeader: rc.RespHeader, ResponseBody: rc.Body, Truncated: rc.Truncated,
-		TransformKey: v.endpoint.TransformKey, CertificateEnds: rc.CertificateEnds}
-	t := tried{policy: v.endpoint.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code, asked: rc.Retry, random: rand.Float64()}
+		TransformKey: v.target.TransformKey, CertificateEnds: rc.CertificateEnds}
+	t := tried{policy: v.target.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code,
+		asked: rc.Retry, random: rand.Float64()}
 	throttled := false
 	if err != nil {
 		t.err = adapters.AsError(err)
@@ -304,28 +312,29 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 	}
 	now := started.Add(took)
 	dec := decide(t)
-	longest := time.Duration(v.endpoint.Policy.MaxInterval)
+	longest := time.Duration(v.target.Policy.MaxInterval)
 	ease := longest
 	if dec.status == models.StatusRetrying {
 		ease = dec.wait // others wait no longer than this one
 	}
 	if r.lane.learn(now, took, err != nil, throttled, min(max(t.asked, afterOf(t.err)), longest), ease) {
-		r.w.tellWell(v.endpoint.Key)
+		r.w.tellWell(v.target.Key)
 	}
 	if r.lane.recall(now) {
-		r.w.recall(r.lane, v.endpoint)
+		r.w.recall(r.lane, v.target)
 	}
-	o := models.Outcome{DeliveryKey: key, TenantKey: v.endpoint.TenantKey, Type: v.endpoint.Type, Due: due(r.job), Turn: d.Turn, Attempt: a, Status: dec.status, Reason: dec.reason, Previous: d.Previous,
-		Own: models.OwnEvent(v.endpoint.TenantID, d.Event.Topic)}
-	if err != nil && trigger == models.TriggerProbe && v.endpoint.DisabledAt != nil {
+	o := models.Outcome{DeliveryKey: key, TenantKey: v.target.TenantKey, Type: v.target.Type, Due: due(r.job), Turn: d.Turn, Attempt: a,
+		Status: dec.status, Reason: dec.reason, Previous: d.Previous,
+		Own: models.OwnEvent(v.target.TenantID, d.Event.Topic)}
+	if err != nil && trigger == models.TriggerProbe && v.target.DisabledAt != nil {
 		o.Status, o.Reason = models.StatusHeld, "A probe of the disabled destination failed: "+a.Error
 	}
-	o.Passes = v.endpoint.Passes(o.Status)
+	o.Passes = v.target.Passes(o.Status)
 	if o.Status == models.StatusRetrying {
 		o.Next = now.Add(dec.wait)
 	}
 	if dec.disable != "" {
-		r.w.disable(v.endpoint, dec.disable)
+		r.w.disable(v.target, dec.disable)
 	}
 	return o
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/jobs"
 	"github.com/waybill-dev/waybill/models"
@@ -28,7 +30,8 @@ var answers sync.Map
 type answer func(ctx context.Context, m *adapters.Message) (adapters.Receipt, error)
 
 func (fake) Spec() adapters.Spec {
-	return adapters.Spec{Name: "fake", Label: "Fake", Config: []adapters.Field{{Key: "name", Label: "Name", Type: adapters.FieldText, Required: true}}}
+	return adapters.Spec{Name: "fake", Label: "Fake", Config: []adapters.Field{{Key: "name", Label: "Name", Type: adapters.FieldText,
+		Required: true}}}
 }
 func (fake) Validate(*adapters.Settings) []adapters.FieldError { return nil }
 func (fake) Target(s adapters.Settings) (string, string)       { return s.Config["name"], "" }
@@ -53,6 +56,7 @@ func init() { adapters.Register(fake{}) }
 type engine struct {
 	*testing.T
 	store  *models.Store
+	db     *pgxpool.Pool // for the test's own statements
 	accept *models.Accepter
 	log    *slog.Logger
 	stop   context.CancelFunc
@@ -72,14 +76,15 @@ func newEngine(t *testing.T, change func(*models.Rules)) *engine {
 		change(&rules)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s, err := models.Open(ctx, models.Options{Log: log, URL: modelstest.DB(t), Keys: keys, Rules: rules, MaxConns: 4, HotConns: 6, JobConns: 4})
+	url := modelstest.DB(t)
+	s, err := models.Open(ctx, models.Options{Log: log, URL: url, Keys: keys, Rules: rules, MaxConns: 4, HotConns: 6, JobConns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.KnowPartitions(ctx); err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{T: t, store: s, accept: models.NewAccepter(s, nil, log), log: log}
+	e := &engine{T: t, store: s, db: modelstest.Connect(t, url), accept: models.NewAccepter(s, nil, log), log: log}
 	t.Cleanup(func() {
 		e.stopWorker()
 		e.accept.Close()
@@ -98,7 +103,8 @@ func (e *engine) startWorker() {
 	started := make(chan struct{})
 	e.stop, e.done = cancel, make(chan error, 1)
 	go func() {
-		e.done <- jobs.Run(ctx, e.store, jobs.Options{Role: "work", StopWait: 5 * time.Second, Notices: e.notices()}, e.log, func() { close(started) })
+		e.done <- jobs.Run(ctx, e.store, jobs.Options{Role: "work", StopWait: 5 * time.Second, Notices: e.notices()}, e.log,
+			func() { close(started) })
 	}()
 	select {
 	case <-started:
@@ -188,7 +194,8 @@ func (e *engine) attempts(d *models.Delivery) []*models.Attempt {
 }
 
 func server500(context.Context, *adapters.Message) (adapters.Receipt, error) {
-	return adapters.Receipt{Code: 500, Body: []byte("oops\x00\xff")}, &adapters.Error{Class: adapters.ClassServer, Message: "The receiver failed: 500."}
+	return adapters.Receipt{Code: 500, Body: []byte("oops\x00\xff")}, &adapters.Error{Class: adapters.ClassServer,
+		Message: "The receiver failed: 500."}
 }
 
 func TestDelivery(t *testing.T) {
@@ -201,13 +208,16 @@ func TestDelivery(t *testing.T) {
 	}, nil)
 	e.startWorker()
 	payload := "{\"b\": 1.0,  \"a\":\"\\u00e9\" }"
-	res := e.publish(models.PublishInput{ID: "evt-1", Topic: "order.created", Data: json.RawMessage(payload), Metadata: map[string]string{"k": "v"}})
+	res := e.publish(models.PublishInput{ID: "evt-1", Topic: "order.created", Data: json.RawMessage(payload),
+		Metadata: map[string]string{"k": "v"}})
 	d := e.delivery(res.ID, "d", is(models.StatusDelivered))
-	if m := <-got; string(m.Data) != payload || m.EventID != "evt-1" || m.Topic != "order.created" || m.Metadata["k"] != "v" || m.Attempt != 1 {
+	if m := <-got; string(m.Data) != payload || m.EventID != "evt-1" || m.Topic != "order.created" || m.Metadata["k"] != "v" ||
+		m.Attempt != 1 {
 		t.Errorf("sent %+v", m)
 	}
 	at := e.attempts(d)
-	if len(at) != 1 || !at[0].OK || at[0].Code != 201 || string(at[0].ResponseBody) != "thanks" || at[0].Trigger != models.TriggerAutomatic {
+	if len(at) != 1 || !at[0].OK || at[0].Code != 201 || string(at[0].ResponseBody) != "thanks" ||
+		at[0].Trigger != models.TriggerAutomatic {
 		t.Errorf("attempts %+v", at)
 	}
 }
@@ -240,7 +250,8 @@ func TestRetryLater(t *testing.T) {
 		t.Errorf("next attempt in %v, want 10 s ± 20 %%", wait)
 	}
 	// A manual retry goes now; the scheduled one of before is void.
-	if queued, err := e.store.RetryDelivery(context.Background(), models.AllTenants(), d.DeliveryKey, models.TriggerManual, "ann"); !queued || err != nil {
+	if queued, err := e.store.RetryDelivery(context.Background(), models.AllTenants(), d.DeliveryKey, models.TriggerManual,
+		"ann"); !queued || err != nil {
 		t.Fatal(queued, err)
 	}
 	d = e.delivery(d.PublicEventID, "d", func(d *models.Delivery) bool { return d.Attempts == 2 && d.Status == models.StatusRetrying })
@@ -278,7 +289,8 @@ func TestHeldAndReleased(t *testing.T) {
 			t.Errorf("held without a reason: %+v", d)
 		}
 	}
-	if _, err := e.store.EnableDestination(ctx, models.AllTenants(), "acme", "d", "ann", models.Backlog{Action: models.BacklogDeliver}); err != nil {
+	if _, err := e.store.EnableDestination(ctx, models.AllTenants(), "acme", "d", "ann",
+		models.Backlog{Action: models.BacklogDeliver}); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range ids {
@@ -322,7 +334,8 @@ func TestFilteredOutIsExplained(t *testing.T) {
 		t.Errorf("reason %q, want %q", d.Reason, want)
 	}
 	// It can be sent after all.
-	if queued, err := e.store.RetryDelivery(context.Background(), models.AllTenants(), d.DeliveryKey, models.TriggerManual, "ann"); !queued || err != nil {
+	if queued, err := e.store.RetryDelivery(context.Background(), models.AllTenants(), d.DeliveryKey, models.TriggerManual,
+		"ann"); !queued || err != nil {
 		t.Fatal(queued, err)
 	}
 	e.delivery(res.ID, "d", is(models.StatusDelivered))
@@ -363,7 +376,8 @@ func TestSlowDestinationHoldsUpNobody(t *testing.T) {
 	e.destination("quick", nil, func(in models.DestinationPatch) { in["topics"] = "quick" })
 	e.startWorker()
 	for i := range 2000 {
-		go e.accept.Publish(context.Background(), &models.PublishInput{TenantID: "acme", Topic: "slow", Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, i))})
+		go e.accept.Publish(context.Background(), &models.PublishInput{TenantID: "acme", Topic: "slow",
+			Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, i))})
 	}
 	for range 20 {
 		at := time.Now()
@@ -395,10 +409,10 @@ func TestDeadWorkerIsReplaced(t *testing.T) {
 	res := e.publish(models.PublishInput{})
 	<-first
 	// As if the process had been stopped for longer than its lease.
-	if _, err := e.store.Pool.Exec(ctx, "update processes set seen_at = now() - interval '1 minute'"); err != nil {
+	if _, err := e.db.Exec(ctx, "update processes set seen_at = now() - interval '1 minute'"); err != nil {
 		t.Fatal(err)
 	}
-	tx, err := e.store.Pool.Begin(ctx)
+	tx, err := e.db.Begin(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,10 +11,10 @@ import (
 
 // version is a destination as a run uses it, until the destination is changed.
 type version struct {
-	endpoint *models.Endpoint
-	sender   adapters.Sender
-	release  func()
-	openErr  error // why there is no sender
+	target  *models.Target
+	sender  adapters.Sender
+	release func()
+	openErr error // why there is no sender
 }
 
 const (
@@ -33,8 +33,8 @@ type current struct {
 }
 
 // use makes a version the one in force.
-func (r *run) use(e *models.Endpoint) {
-	v := &version{endpoint: e, release: func() {}}
+func (r *run) use(e *models.Target) {
+	v := &version{target: e, release: func() {}}
 	if sender, release, err := r.w.senders.get(e); err != nil {
 		v.openErr = err
 	} else {
@@ -50,13 +50,13 @@ func (r *run) version() *version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.used[len(c.used)-1]
-	if !r.lane.outdated(v.endpoint.Version, time.Now()) {
+	if !r.lane.outdated(v.target.Version, time.Now()) {
 		return v
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, lookTimeout)
 	defer cancel()
-	e, _, err := r.w.loader.Load(ctx, v.endpoint.Key, nil, true)
-	if err != nil || e.Version <= v.endpoint.Version {
+	e, _, err := r.w.loader.Load(ctx, v.target.Key, nil, true)
+	if err != nil || e.Version <= v.target.Version {
 		return v
 	}
 	r.lane.permit(e.Version, e.InFlight, e.Rate(), time.Duration(e.Policy.MaxInterval))

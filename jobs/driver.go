@@ -48,8 +48,10 @@ func (e executor) JobGetAvailable(ctx context.Context, p *riverdriver.JobGetAvai
 				out.DecodeErrors[f.ID] = err
 			}
 		}
-		out.Jobs[i] = &rivertype.JobRow{ID: f.ID, Attempt: f.Attempt, AttemptedAt: f.AttemptedAt, AttemptedBy: f.AttemptedBy, CreatedAt: f.CreatedAt,
-			EncodedArgs: f.Args, Errors: failed, Kind: f.Kind, MaxAttempts: f.MaxAttempts, Metadata: f.Metadata, Priority: f.Priority, Queue: f.Queue,
+		out.Jobs[i] = &rivertype.JobRow{ID: f.ID, Attempt: f.Attempt, AttemptedAt: f.AttemptedAt, AttemptedBy: f.AttemptedBy,
+			CreatedAt:   f.CreatedAt,
+			EncodedArgs: f.Args, Errors: failed, Kind: f.Kind, MaxAttempts: f.MaxAttempts, Metadata: f.Metadata, Priority: f.Priority,
+			Queue:       f.Queue,
 			ScheduledAt: f.ScheduledAt, State: rivertype.JobState(f.State), Tags: f.Tags}
 	}
 	return out, nil

@@ -329,7 +329,8 @@ const (
 func (l *lane) recall(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.late || l.failures > 0 || now.Before(l.paused) || now.Before(l.eased) || l.isSlow(now) || l.jobs > maxJobsOfLane/2 || now.Sub(l.recalled) < recallEvery {
+	if !l.late || l.failures > 0 || now.Before(l.paused) || now.Before(l.eased) || l.isSlow(now) || l.jobs > maxJobsOfLane/2 ||
+		now.Sub(l.recalled) < recallEvery {
 		return false
 	}
 	l.late, l.recalled = false, now

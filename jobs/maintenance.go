@@ -36,7 +36,8 @@ func (w *releaseWorker) Work(ctx context.Context, job *river.Job[queue.Release])
 	}
 	n, err := act(ctx, r)
 	if n > 0 {
-		w.log.Info("acted upon deliveries that waited or were filtered out", "action", job.Args.Action, "deliveries", n, "destination_key", r.Destination)
+		w.log.Info("acted upon deliveries that waited or were filtered out", "action", job.Args.Action, "deliveries", n, "destination_key",
+			r.Destination)
 	}
 	return err
 }

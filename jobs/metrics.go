@@ -12,7 +12,8 @@ func watchWorker(m *metrics.Metrics, now *atomic.Pointer[Worker]) {
 	m.Watch([]metrics.Desc{
 		{Name: "waybill_attempts_in_flight", Help: "Attempts under way in this process."},
 		{Name: "waybill_attempts_in_flight_limit", Help: "The most attempts that this process makes at once (MAX_IN_FLIGHT)."},
-		{Name: "waybill_attempts_in_flight_slow", Help: "Attempts under way to destinations that are slow; they have a share of the places only."},
+		{Name: "waybill_attempts_in_flight_slow",
+			Help: "Attempts under way to destinations that are slow; they have a share of the places only."},
 		{Name: "waybill_jobs_held", Help: "Jobs that this process has taken: under way, or waiting for their destination's turn."},
 	}, func() []metrics.Sample {
 		w := now.Load()

@@ -35,7 +35,8 @@ const (
 )
 
 // noticeWaits are the waits between the tries of a notice; after the last one it has failed.
-var noticeWaits = []time.Duration{5 * time.Second, 20 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour}
+var noticeWaits = []time.Duration{5 * time.Second, 20 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 30 * time.Minute,
+	time.Hour, 2 * time.Hour}
 
 // Notices sends notices.
 type Notices struct {
@@ -123,7 +124,8 @@ func (s *Notices) Try(ctx context.Context, process string, id uuid.UUID) (again 
 	if e.Kind != adapters.KindPermanent && e.Kind != adapters.KindGone && n.Tries < len(noticeWaits) {
 		again = max(noticeWaits[n.Tries], min(e.After, 6*time.Hour))
 	}
-	s.Log.Warn("a notice was not sent", "notification", n.ID(), "channel", c.ID, "type", c.Type, "try", n.Tries+1, "error", e.Message, "again", again)
+	s.Log.Warn("a notice was not sent", "notification", n.ID(), "channel", c.ID, "type", c.Type, "try", n.Tries+1, "error", e.Message,
+		"again", again)
 	return again, s.record(ctx, id, func(ctx context.Context) error {
 		return s.Store.NotificationFailed(ctx, id, n.Notice, res.Code, res.Answer, e.Message, e.Advice, again)
 	})
@@ -142,7 +144,8 @@ func (s *Notices) record(ctx context.Context, id uuid.UUID, write func(context.C
 			return err
 		}
 		if first {
-			s.Log.Warn("how a notice went is not recorded yet; the database is away", "notification", (&models.Notification{Key: id}).ID(), "error", err)
+			s.Log.Warn("how a notice went is not recorded yet; the database is away", "notification", (&models.Notification{Key: id}).ID(),
+				"error", err)
 		}
 		select {
 		case <-keep.Done():
@@ -156,7 +159,8 @@ func (s *Notices) record(ctx context.Context, id uuid.UUID, write func(context.C
 func (s *Notices) Send(ctx context.Context, c *models.Channel, n *notify.Notice) (notify.Result, error) {
 	if c.AllSilent() {
 		return notify.Result{}, &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassConfig,
-			Message: "Everybody whom the channel names has unsubscribed, so nothing was sent.", Advice: "Subscribe an address again on the channel's page, or name another one."}
+			Message: "Everybody whom the channel names has unsubscribed, so nothing was sent.",
+			Advice:  "Subscribe an address again on the channel's page, or name another one."}
 	}
 	env := s.Env
 	env.TenantID = c.OwnerID

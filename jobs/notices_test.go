@@ -34,7 +34,7 @@ func TestNoticeIsRecordedAgain(t *testing.T) {
 	e.recorded(time.Now(), 60, false, e.destination("d", nil, nil))
 	e.startWorker()
 	eventually(t, "recording is refused three times", func() (enough bool) {
-		if err := e.store.Pool.QueryRow(t.Context(), "select last_value >= 3 from refused").Scan(&enough); err != nil {
+		if err := e.db.QueryRow(t.Context(), "select last_value >= 3 from refused").Scan(&enough); err != nil {
 			t.Fatal(err)
 		}
 		return enough
@@ -61,7 +61,8 @@ func TestNoticeWhoseJobDoesNotEnd(t *testing.T) {
 	e.startWorker()
 	job := func(where string) bool {
 		var is bool
-		if err := e.store.Pool.QueryRow(t.Context(), "select exists (select 1 from river.river_job where kind = 'notice' and "+where+")").Scan(&is); err != nil {
+		if err := e.db.QueryRow(t.Context(),
+			"select exists (select 1 from river.river_job where kind = 'notice' and "+where+")").Scan(&is); err != nil {
 			t.Fatal(err)
 		}
 		return is
@@ -121,7 +122,8 @@ func TestRuleByTopic(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, nil)
 	var list []*models.Destination
-	for id, topics := range map[string]models.Topics{"name": {"order.created"}, "pattern": {"order.*"}, "all": {"*"}, "other": {"order.paid"}} {
+	for id, topics := range map[string]models.Topics{"name": {"order.created"}, "pattern": {"order.*"}, "all": {"*"},
+		"other": {"order.paid"}} {
 		list = append(list, e.destination(id, nil, func(in models.DestinationPatch) { in["topics"] = topics }))
 	}
 	in := models.AlertRuleInput{When: &models.Condition{"consecutive_failures": 3}, Topics: json.RawMessage(`["order.created"]`)}

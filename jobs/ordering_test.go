@@ -75,7 +75,8 @@ func ordered(policy string) func(models.DestinationPatch) {
 }
 
 func event(key string, n int) models.PublishInput {
-	return models.PublishInput{ID: fmt.Sprintf("%s-%d", key, n), OrderingKey: "$.key", Data: json.RawMessage(fmt.Sprintf(`{"key":%q,"n":%d}`, key, n))}
+	return models.PublishInput{ID: fmt.Sprintf("%s-%d", key, n), OrderingKey: "$.key",
+		Data: json.RawMessage(fmt.Sprintf(`{"key":%q,"n":%d}`, key, n))}
 }
 
 func newLine(e *engine, policy string) *line {
@@ -128,7 +129,7 @@ func waitEmpty(t *testing.T, e *engine) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
 		var n int
-		if err := e.store.Pool.QueryRow(context.Background(), "select count(*) from ordered_deliveries").Scan(&n); err != nil {
+		if err := e.db.QueryRow(context.Background(), "select count(*) from ordered_deliveries").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		if n == 0 {
@@ -193,7 +194,8 @@ func TestOrderBlocksUntilSomebodyDecides(t *testing.T) {
 		t.Errorf("after the retried one: %v", got)
 	}
 	skip := models.ExhaustedSkip
-	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0, models.DestinationInput{Patch: models.DestinationPatch{"on_exhausted": skip}}); err != nil {
+	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0,
+		models.DestinationInput{Patch: models.DestinationPatch{"on_exhausted": skip}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.await(t, "changed", 2); !slices.Equal(got, []int{0, 2}) {
@@ -243,11 +245,13 @@ func TestOrderSurvivesADropAndAnEnd(t *testing.T) {
 	}
 	e.startWorker()
 	e.delivery("k-0", "d", is(models.StatusHeld))
-	if _, err := e.store.EnableDestination(ctx, models.AllTenants(), "acme", "d", "ann", models.Backlog{Action: models.BacklogDrop}); err != nil {
+	if _, err := e.store.EnableDestination(ctx, models.AllTenants(), "acme", "d", "ann",
+		models.Backlog{Action: models.BacklogDrop}); err != nil {
 		t.Fatal(err)
 	}
 	no := false
-	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0, models.DestinationInput{Patch: models.DestinationPatch{"ordered": no}}); err != nil {
+	if _, err := e.store.UpdateDestination(ctx, models.AllTenants(), "acme", "d", 0,
+		models.DestinationInput{Patch: models.DestinationPatch{"ordered": no}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.await(t, "k", 3); !slices.Equal(got, []int{1, 2, 3}) {
@@ -259,8 +263,10 @@ func TestOrderSurvivesADropAndAnEnd(t *testing.T) {
 func TestOrderingKeyIsChecked(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, nil)
-	for key, want := range map[string]string{"$.nothing": `has no "nothing"`, "$.list": "is no text", strings.Repeat("k", 300): "at most 256 bytes"} {
-		_, err := e.accept.Publish(context.Background(), &models.PublishInput{TenantID: "acme", OrderingKey: key, Data: json.RawMessage(`{"list":[1]}`)})
+	for key, want := range map[string]string{"$.nothing": `has no "nothing"`, "$.list": "is no text",
+		strings.Repeat("k", 300): "at most 256 bytes"} {
+		_, err := e.accept.Publish(context.Background(), &models.PublishInput{TenantID: "acme", OrderingKey: key,
+			Data: json.RawMessage(`{"list":[1]}`)})
 		var e *models.Error
 		if !errors.As(err, &e) || !strings.Contains(fmt.Sprint(e.Fields), want) {
 			t.Errorf("%.20s: %v", key, err)

@@ -11,7 +11,8 @@ import (
 // TestDecide is the table of what follows from an attempt.
 func TestDecide(t *testing.T) {
 	t.Parallel()
-	policy := models.RetryPolicy{Schedule: []models.Duration{models.Duration(time.Minute), models.Duration(time.Hour)}, MaxInterval: models.Duration(6 * time.Hour)}
+	policy := models.RetryPolicy{Schedule: []models.Duration{models.Duration(time.Minute), models.Duration(time.Hour)},
+		MaxInterval: models.Duration(6 * time.Hour)}
 	only5xx := policy
 	only5xx.RetryOn = []string{"5xx", "rejected"}
 	e := func(k adapters.Kind, c adapters.Class) *adapters.Error {
@@ -23,20 +24,33 @@ func TestDecide(t *testing.T) {
 		wait    time.Duration
 		disable bool
 	}{
-		"acknowledged":                      {tried{policy: policy, eligible: true, number: 1}, models.StatusDelivered, 0, false},
-		"first failure":                     {tried{policy: policy, eligible: true, number: 1, err: e(adapters.KindTransient, adapters.ClassServer), code: 500}, models.StatusRetrying, time.Minute, false},
-		"second failure":                    {tried{policy: policy, eligible: true, number: 2, err: e(adapters.KindTransient, adapters.ClassDNS)}, models.StatusRetrying, time.Hour, false},
-		"last failure":                      {tried{policy: policy, eligible: true, number: 3, err: e(adapters.KindTransient, adapters.ClassServer)}, models.StatusFailed, 0, false},
-		"not eligible":                      {tried{policy: policy, number: 1, err: e(adapters.KindTransient, adapters.ClassServer)}, models.StatusFailed, 0, false},
-		"refused for good":                  {tried{policy: policy, eligible: true, number: 1, err: e(adapters.KindPermanent, adapters.ClassRejected), code: 422}, models.StatusFailed, 0, false},
-		"refused, but the policy retries":   {tried{policy: only5xx, eligible: true, number: 1, err: e(adapters.KindPermanent, adapters.ClassRejected), code: 422}, models.StatusRetrying, time.Minute, false},
-		"transient, but not in the policy":  {tried{policy: only5xx, eligible: true, number: 1, err: e(adapters.KindTransient, adapters.ClassNotFound), code: 404}, models.StatusFailed, 0, false},
-		"gone":                              {tried{policy: policy, eligible: true, number: 1, err: e(adapters.KindGone, adapters.ClassGone), code: 410}, models.StatusFailed, 0, true},
-		"asked to end":                      {tried{policy: policy, eligible: true, number: 1, err: e(adapters.KindAbort, adapters.ClassAborted)}, models.StatusFailed, 0, false},
-		"throttled, asks for longer":        {tried{policy: policy, eligible: true, number: 1, err: e(adapters.KindThrottled, adapters.ClassThrottled), asked: 2 * time.Hour}, models.StatusRetrying, 2 * time.Hour, false},
-		"throttled, asks for shorter":       {tried{policy: policy, eligible: true, number: 1, err: e(adapters.KindThrottled, adapters.ClassThrottled), asked: time.Second}, models.StatusRetrying, time.Minute, false},
-		"throttled, asks for far too long":  {tried{policy: policy, eligible: true, number: 1, err: e(adapters.KindThrottled, adapters.ClassThrottled), asked: 48 * time.Hour}, models.StatusRetrying, 6 * time.Hour, false},
-		"a failure that asks for some time": {tried{policy: policy, eligible: true, number: 1, err: e(adapters.KindTransient, adapters.ClassServer), asked: 3 * time.Hour}, models.StatusRetrying, 3 * time.Hour, false},
+		"acknowledged": {tried{policy: policy, eligible: true, number: 1}, models.StatusDelivered, 0, false},
+		"first failure": {tried{policy: policy, eligible: true, number: 1,
+			err: e(adapters.KindTransient, adapters.ClassServer), code: 500}, models.StatusRetrying, time.Minute, false},
+		"second failure": {tried{policy: policy, eligible: true, number: 2,
+			err: e(adapters.KindTransient, adapters.ClassDNS)}, models.StatusRetrying, time.Hour, false},
+		"last failure": {tried{policy: policy, eligible: true, number: 3,
+			err: e(adapters.KindTransient, adapters.ClassServer)}, models.StatusFailed, 0, false},
+		"not eligible": {tried{policy: policy, number: 1, err: e(adapters.KindTransient, adapters.ClassServer)},
+			models.StatusFailed, 0, false},
+		"refused for good": {tried{policy: policy, eligible: true, number: 1,
+			err: e(adapters.KindPermanent, adapters.ClassRejected), code: 422}, models.StatusFailed, 0, false},
+		"refused, but the policy retries": {tried{policy: only5xx, eligible: true, number: 1,
+			err: e(adapters.KindPermanent, adapters.ClassRejected), code: 422}, models.StatusRetrying, time.Minute, false},
+		"transient, but not in the policy": {tried{policy: only5xx, eligible: true, number: 1,
+			err: e(adapters.KindTransient, adapters.ClassNotFound), code: 404}, models.StatusFailed, 0, false},
+		"gone": {tried{policy: policy, eligible: true, number: 1,
+			err: e(adapters.KindGone, adapters.ClassGone), code: 410}, models.StatusFailed, 0, true},
+		"asked to end": {tried{policy: policy, eligible: true, number: 1,
+			err: e(adapters.KindAbort, adapters.ClassAborted)}, models.StatusFailed, 0, false},
+		"throttled, asks for longer": {tried{policy: policy, eligible: true, number: 1,
+			err: e(adapters.KindThrottled, adapters.ClassThrottled), asked: 2 * time.Hour}, models.StatusRetrying, 2 * time.Hour, false},
+		"throttled, asks for shorter": {tried{policy: policy, eligible: true, number: 1,
+			err: e(adapters.KindThrottled, adapters.ClassThrottled), asked: time.Second}, models.StatusRetrying, time.Minute, false},
+		"throttled, asks for far too long": {tried{policy: policy, eligible: true, number: 1,
+			err: e(adapters.KindThrottled, adapters.ClassThrottled), asked: 48 * time.Hour}, models.StatusRetrying, 6 * time.Hour, false},
+		"a failure that asks for some time": {tried{policy: policy, eligible: true, number: 1,
+			err: e(adapters.KindTransient, adapters.ClassServer), asked: 3 * time.Hour}, models.StatusRetrying, 3 * time.Hour, false},
 	} {
 		c.in.random = 0.5 // no jitter
 		got := decide(c.in)

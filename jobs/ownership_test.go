@@ -11,7 +11,7 @@ import (
 
 func (e *engine) exec(sql string) {
 	e.Helper()
-	if _, err := e.store.Pool.Exec(context.Background(), sql); err != nil {
+	if _, err := e.db.Exec(context.Background(), sql); err != nil {
 		e.Fatalf("%s: %v", sql, err)
 	}
 }
@@ -35,7 +35,9 @@ func TestNotOurs(t *testing.T) {
 	close(answered)
 	e.stopWorker() // everything that it has to write is written now
 	var state, by string
-	if err := e.store.Pool.QueryRow(context.Background(), "select state::text, attempted_by[1] from river.river_job where kind = 'deliver'").Scan(&state, &by); err != nil || state != "running" || by != "other" {
+	if err := e.db.QueryRow(context.Background(),
+		"select state::text, attempted_by[1] from river.river_job where kind = 'deliver'").Scan(&state, &by); err != nil ||
+		state != "running" || by != "other" {
 		t.Errorf("the other's job is %q, of %q, %v", state, by, err)
 	}
 	c, err := e.store.EventDeliveries(context.Background(), models.AllTenants(), event.ID)
@@ -73,7 +75,7 @@ func TestRecordsAgain(t *testing.T) {
 	e.startWorker()
 	<-sent
 	for refused := false; !refused; <-time.After(5 * time.Millisecond) {
-		if err := e.store.Pool.QueryRow(t.Context(), "select is_called from refused").Scan(&refused); err != nil {
+		if err := e.db.QueryRow(t.Context(), "select is_called from refused").Scan(&refused); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -102,7 +104,8 @@ func TestUndoneFetch(t *testing.T) {
 	close(answered)
 	e.delivery(event.ID, "slow", is(models.StatusDelivered))
 	var left int
-	if err := e.store.Pool.QueryRow(t.Context(), "select count(*) from river.river_job where kind = 'deliver'").Scan(&left); err != nil || left != 0 {
+	if err := e.db.QueryRow(t.Context(), "select count(*) from river.river_job where kind = 'deliver'").Scan(&left); err != nil ||
+		left != 0 {
 		t.Errorf("%d jobs are left, %v", left, err)
 	}
 }
@@ -141,7 +144,8 @@ func TestClockJumps(t *testing.T) {
 	default:
 	}
 	var there []string
-	if err := e.store.Pool.QueryRow(ctx, "select array_agg(id) from processes where id = any($1)", []string{living.ID, "future"}).Scan(&there); err != nil || len(there) != 1 || there[0] != living.ID {
+	if err := e.db.QueryRow(ctx, "select array_agg(id) from processes where id = any($1)",
+		[]string{living.ID, "future"}).Scan(&there); err != nil || len(there) != 1 || there[0] != living.ID {
 		t.Errorf("of the living and the one of the future these are there: %v, %v", there, err)
 	}
 }

@@ -22,7 +22,7 @@ func TestPressure(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	e := newEngine(t, nil)
-	tx, err := e.store.Pool.Begin(ctx)
+	tx, err := e.db.Begin(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,8 @@ func TestPressure(t *testing.T) {
 		t.Errorf("%d MiB waited and were accepted, %d events refused", n>>20, refused.Load())
 	}
 	var rows, most int
-	if err := e.store.Pool.QueryRow(ctx, "select sum(n), max(n * $1) from (select count(*) n from events group by xmin::text) x", len(data)).Scan(&rows, &most); err != nil {
+	if err := e.db.QueryRow(ctx, "select sum(n), max(n * $1) from (select count(*) n from events group by xmin::text) x",
+		len(data)).Scan(&rows, &most); err != nil {
 		t.Fatal(err)
 	}
 	if rows != int(accepted.Load()) || most > 9<<20 {
@@ -78,7 +79,8 @@ func TestClockSetBack(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	e := newEngine(t, nil)
-	if _, err := e.store.Pool.Exec(ctx, "insert into rate_limits (destination_key, free_at) values (1, now() + interval '10 minutes')"); err != nil {
+	if _, err := e.db.Exec(ctx,
+		"insert into rate_limits (destination_key, free_at) values (1, now() + interval '10 minutes')"); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 3 {
@@ -100,7 +102,8 @@ func TestClockAhead(t *testing.T) {
 		t.Errorf("dropped %v, %v", dropped, err)
 	}
 	var n int
-	if err := e.store.Pool.QueryRow(ctx, "select count(*) from events where id > $1", uuid.MustParse(migrations.LowestID(time.Now().Add(-time.Hour)))).Scan(&n); err != nil || n != 1 {
+	if err := e.db.QueryRow(ctx, "select count(*) from events where id > $1",
+		uuid.MustParse(migrations.LowestID(time.Now().Add(-time.Hour)))).Scan(&n); err != nil || n != 1 {
 		t.Errorf("%d events are there, %v", n, err)
 	}
 }

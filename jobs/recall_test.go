@@ -15,7 +15,7 @@ func (e *engine) count(n int, query string) {
 	e.Helper()
 	got := 0
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
-		if err := e.store.Pool.QueryRow(context.Background(), query).Scan(&got); err != nil {
+		if err := e.db.QueryRow(context.Background(), query).Scan(&got); err != nil {
 			e.Fatal(err)
 		}
 		if got >= n {
@@ -33,7 +33,8 @@ func TestPutOffIsCalledBack(t *testing.T) {
 		"works again": func(_ *engine, works *atomic.Bool) { works.Store(true) },
 		"changed": func(e *engine, _ *atomic.Bool) {
 			other := e.Name() + "/elsewhere" // where everything is taken
-			if _, err := e.store.UpdateDestination(e.Context(), models.AllTenants(), "acme", "hook", 0, models.DestinationInput{Patch: models.DestinationPatch{"config": models.Values{"name": &other}}}); err != nil {
+			if _, err := e.store.UpdateDestination(e.Context(), models.AllTenants(), "acme", "hook", 0,
+				models.DestinationInput{Patch: models.DestinationPatch{"config": models.Values{"name": &other}}}); err != nil {
 				e.Fatal(err)
 			}
 		},

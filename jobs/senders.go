@@ -28,8 +28,8 @@ type openSender struct {
 // close releases the connections. That they could not be closed in good order changes nothing.
 func (o *openSender) close() { _ = o.Close() }
 
-// get returns the sender of an endpoint's version, and a function to give it back.
-func (s *senders) get(e *models.Endpoint) (adapters.Sender, func(), error) {
+// get returns the sender of a destination's version, and a function to give it back.
+func (s *senders) get(e *models.Target) (adapters.Sender, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := s.m[e.Key]

@@ -33,7 +33,7 @@ const (
 func (r *run) lack(i int, v *version, e *adapters.Error, span traces.Span) {
 	span.Failed(string(e.Class), e.Message)
 	span.End(0, models.StatusPending)
-	r.w.shortages.note(r.w.store.Metrics, r.w.log, e, "destination", v.endpoint.ID, "tenant", v.endpoint.TenantID)
+	r.w.shortages.note(r.w.store.Metrics, r.w.log, e, "destination", v.target.ID, "tenant", v.target.TenantID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.short.left = append(r.short.left, i)
@@ -52,7 +52,7 @@ func (r *run) postponed() []models.Outcome {
 	}
 	left = append(left, r.ready[r.next:]...)
 	r.current.mu.Lock()
-	e := r.current.used[len(r.current.used)-1].endpoint
+	e := r.current.used[len(r.current.used)-1].target
 	r.current.mu.Unlock()
 	out := unsent(e, left, r.job.Args, models.StatusPending, r.short.reason)
 	for i := range out {

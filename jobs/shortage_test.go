@@ -74,7 +74,8 @@ func TestShortageOfARetry(t *testing.T) {
 	e.startWorker()
 	id := e.publish(models.PublishInput{}).ID
 	d := e.delivery(id, "d", func(d *models.Delivery) bool { return strings.Contains(d.Reason, "This server") })
-	if d.Status != models.StatusRetrying || d.Attempts != 1 || d.NextAttemptAt == nil || !d.NextAttemptAt.After(time.Now().Add(-time.Minute)) {
+	if d.Status != models.StatusRetrying || d.Attempts != 1 || d.NextAttemptAt == nil ||
+		!d.NextAttemptAt.After(time.Now().Add(-time.Minute)) {
 		t.Errorf("%+v", d)
 	}
 	close(lacks)

@@ -33,10 +33,12 @@ func TestWaitsKeepToMaxInterval(t *testing.T) {
 	t.Parallel()
 	const attempts, longest = 6, 400 * time.Millisecond
 	e := newEngine(t, func(r *models.Rules) {
-		r.Retry = models.RetryPolicy{Initial: models.Duration(longest / 2), Multiplier: 2, MaxInterval: models.Duration(longest), MaxAttempts: attempts}
+		r.Retry = models.RetryPolicy{Initial: models.Duration(longest / 2), Multiplier: 2, MaxInterval: models.Duration(longest),
+			MaxAttempts: attempts}
 	})
 	e.destination("d", func(context.Context, *adapters.Message) (adapters.Receipt, error) {
-		return adapters.Receipt{Code: 503}, &adapters.Error{Kind: adapters.KindThrottled, Class: adapters.ClassServer, Message: "The receiver failed: 503."}
+		return adapters.Receipt{Code: 503}, &adapters.Error{Kind: adapters.KindThrottled, Class: adapters.ClassServer,
+			Message: "The receiver failed: 503."}
 	}, nil)
 	e.startWorker()
 	for _, id := range e.publishMany(8) {
@@ -72,11 +74,13 @@ func TestFailingSaysWhy(t *testing.T) {
 	e.startWorker()
 	last := ids[len(ids)-1]
 	d := e.delivery(last, "d", func(d *models.Delivery) bool { return d.Waits })
-	if !strings.Contains(d.Reason, "keeps failing") || !strings.Contains(d.Reason, "20 times a second") || !strings.Contains(d.Reason, "deliveries wait for it") {
+	if !strings.Contains(d.Reason, "keeps failing") || !strings.Contains(d.Reason, "20 times a second") ||
+		!strings.Contains(d.Reason, "deliveries wait for it") {
 		t.Errorf("reason %q", d.Reason)
 	}
 	// It waits for its first attempt, or for the one after it where that came before the destination was known to fail.
-	if d.Status != models.StatusPending && d.Status != models.StatusRetrying || d.NextAttemptAt == nil || time.Until(*d.NextAttemptAt) < time.Second || time.Until(*d.NextAttemptAt) > 2*time.Minute {
+	if d.Status != models.StatusPending && d.Status != models.StatusRetrying || d.NextAttemptAt == nil ||
+		time.Until(*d.NextAttemptAt) < time.Second || time.Until(*d.NextAttemptAt) > 2*time.Minute {
 		t.Errorf("%+v", d)
 	}
 	w, err := e.store.Waits(context.Background(), []int64{d.DeliveryKey.Destination})

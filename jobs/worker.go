@@ -91,7 +91,8 @@ func Run(ctx context.Context, store *models.Store, opts Options, log *slog.Logge
 	}
 }
 
-func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.Logger, started func(), now *atomic.Pointer[Worker]) (again bool, err error) {
+func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.Logger, started func(),
+	now *atomic.Pointer[Worker]) (again bool, err error) {
 	// Background work that must outlast ctx, until the last attempt is recorded.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
@@ -103,8 +104,9 @@ func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.L
 	}
 	background.Go(process.Wait)
 	w := &Worker{store: store, opts: opts, log: log, process: process, loader: models.NewLoader(life, store, opts.Recent),
-		recorder: models.NewRecorder(store, process.ID, log), senders: senders{env: opts.Env}, tracker: tracker{working: map[int64]bool{}}, stopping: make(chan struct{}),
-		slots: make(chan struct{}, opts.MaxInFlight), slowOnes: make(chan struct{}, max(1, int(float64(opts.MaxInFlight)*slowShare)))}
+		recorder: models.NewRecorder(store, process.ID, log), senders: senders{env: opts.Env}, tracker: tracker{working: map[int64]bool{}},
+		stopping: make(chan struct{}),
+		slots:    make(chan struct{}, opts.MaxInFlight), slowOnes: make(chan struct{}, max(1, int(float64(opts.MaxInFlight)*slowShare)))}
 	now.Store(w)
 	if err := w.start(life); err != nil {
 		w.recorder.Close()
@@ -152,10 +154,11 @@ func (w *Worker) start(ctx context.Context) error {
 		CompletedJobRetentionPeriod: 15 * time.Minute,
 		CancelledJobRetentionPeriod: time.Hour,
 		DiscardedJobRetentionPeriod: 24 * time.Hour,
-		ReindexerIndexNames:         []string{"river_job_kind", "river_job_prioritized_fetching_index", "river_job_state_and_finalized_at_index"},
-		Workers:                     workers,
-		Middleware:                  []rivertype.Middleware{w.tracker.middleware()},
-		PeriodicJobs:                []*river.PeriodicJob{hourly},
+		ReindexerIndexNames: []string{"river_job_kind", "river_job_prioritized_fetching_index",
+			"river_job_state_and_finalized_at_index"},
+		Workers:      workers,
+		Middleware:   []rivertype.Middleware{w.tracker.middleware()},
+		PeriodicJobs: []*river.PeriodicJob{hourly},
 		Queues: map[string]river.QueueConfig{
 			queue.Deliver:     {MaxWorkers: maxJobs, FetchCooldown: 3 * time.Millisecond},
 			queue.Retry:       {MaxWorkers: maxJobs / 2, FetchCooldown: 10 * time.Millisecond},
@@ -240,10 +243,11 @@ func (w *Worker) freeSlot() { <-w.slots }
 
 // disable disables a destination whose receiver says that it is gone, beside the job: it waits for a lock that the
 // job's own recording may hold.
-func (w *Worker) disable(e *models.Endpoint, reason string) {
+func (w *Worker) disable(e *models.Target, reason string) {
 	w.inBackground(func(ctx context.Context) {
 		if err := w.store.DisableGone(ctx, e, reason); err != nil {
-			w.log.Error("a destination that is gone could not be disabled; its next answer is another chance", "destination", e.ID, "error", err)
+			w.log.Error("a destination that is gone could not be disabled; its next answer is another chance", "destination", e.ID, "error",
+				err)
 		}
 	})
 }
@@ -258,14 +262,15 @@ func (w *Worker) inBackground(do func(context.Context)) {
 }
 
 // recall has jobs done now that were put off because their destination failed or was slow, which it is not any more.
-func (w *Worker) recall(l *lane, e *models.Endpoint) {
+func (w *Worker) recall(l *lane, e *models.Target) {
 	w.inBackground(func(ctx context.Context) {
 		n, err := w.store.Queue.Recall(ctx, e.Key, recallAtOnce)
 		if err != nil || n == recallAtOnce {
 			l.recallAgain()
 		}
 		if err != nil {
-			w.log.Warn("what was put off could not be called back; it comes back within a minute, or with the next success", "destination", e.ID, "error", err)
+			w.log.Warn("what was put off could not be called back; it comes back within a minute, or with the next success", "destination",
+				e.ID, "error", err)
 		}
 	})
 }

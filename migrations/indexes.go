@@ -28,6 +28,8 @@ var partitionedIndexes = []partitionedIndex{
 	// What a bulk retry has queued, and what came of it. Neither is changed on the usual path.
 	{"deliveries_retry", "deliveries", "(retry_id) where retry_id is not null"},
 	{"attempts_retry", "attempts", "(retry_id, ok) where retry_id is not null"},
+	// Deliveries in one of the rare states, over all tenants. The usual path never has an entry.
+	{"deliveries_unusual", "deliveries", "(attention, event_id, destination_key) where attention is not null"},
 }
 
 // ensureIndexes makes the partitioned indexes that are missing. What a run that was cut off left behind is made anew.
@@ -46,7 +48,8 @@ func (x partitionedIndex) ensure(ctx context.Context, pool *pgxpool.Pool) error 
 	}
 	// The days without an index that is attached to ours.
 	rows, err := pool.Query(ctx, `select i.inhrelid::regclass::text from pg_inherits i where i.inhparent = $1::regclass and not exists (
-			select 1 from pg_inherits a join pg_index p on p.indexrelid = a.inhrelid where a.inhparent = $2::regclass and p.indrelid = i.inhrelid)
+			select 1 from pg_inherits a join pg_index p on p.indexrelid = a.inhrelid where a.inhparent = $2::regclass
+				and p.indrelid = i.inhrelid)
 		order by 1`, x.table, x.name)
 	if err != nil {
 		return err
@@ -58,7 +61,8 @@ func (x partitionedIndex) ensure(ctx context.Context, pool *pgxpool.Pool) error 
 	for _, day := range days {
 		name := day + strings.TrimPrefix(x.name, x.table)
 		var broken bool
-		err := pool.QueryRow(ctx, "select coalesce((select not indisvalid from pg_index where indexrelid = to_regclass($1)), false)", name).Scan(&broken)
+		err := pool.QueryRow(ctx, "select coalesce((select not indisvalid from pg_index where indexrelid = to_regclass($1)), false)",
+			name).Scan(&broken)
 		if err == nil && broken {
 			_, err = pool.Exec(ctx, "drop index concurrently if exists "+name)
 		}

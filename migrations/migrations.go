@@ -138,7 +138,8 @@ func untilLocked(ctx context.Context, step func() error) error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("a table stayed locked for %v; end what holds it (see pg_stat_activity) and run the migration again: %w", patience, err)
+			return fmt.Errorf("a table stayed locked for %v; end what holds it (see pg_stat_activity) and run the migration again: %w",
+				patience, err)
 		}
 		if err := pause(ctx); err != nil {
 			return err
@@ -188,7 +189,9 @@ func tuneQueue(ctx context.Context, pool *pgxpool.Pool) error {
 
 // QueueTuned reports whether the job queue's table has our settings.
 func QueueTuned(ctx context.Context, db Querier) (tuned bool, err error) {
-	rows, err := db.Query(ctx, `select coalesce(c.reloptions @> $1, false) and not exists (select 1 from pg_class i where i.relnamespace = c.relnamespace and i.relname = any($2))
+	rows, err := db.Query(ctx,
+		`select coalesce(c.reloptions @> $1, false) and not exists (select 1 from pg_class i where i.relnamespace = c.relnamespace
+			and i.relname = any($2))
 		from pg_class c where c.oid = to_regclass($3)`, queueSettings, queueUnused, RiverSchema+".river_job")
 	if err != nil {
 		return false, err

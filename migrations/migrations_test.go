@@ -58,7 +58,8 @@ func TestApplyUnderLoad(t *testing.T) {
 		return c
 	}
 	reader, writer := connect(), connect()
-	if _, err := reader.Exec(ctx, `alter table events drop column traceparent; delete from goose_db_version where version_id = 6; drop index attempts_started`); err != nil {
+	if _, err := reader.Exec(ctx,
+		`alter table events drop column traceparent; delete from goose_db_version where version_id = 6; drop index attempts_started`); err != nil {
 		t.Fatal(err)
 	}
 	tx, err := reader.Begin(ctx)
@@ -72,7 +73,8 @@ func TestApplyUnderLoad(t *testing.T) {
 	go func() { done <- migrations.Apply(ctx, url) }()
 	write := func() time.Duration {
 		began := time.Now()
-		if _, err := writer.Exec(ctx, "insert into events (id, tenant_key, topic, retry, data) values (gen_random_uuid(), 1, '', true, '{}')"); err != nil {
+		if _, err := writer.Exec(ctx,
+			"insert into events (id, tenant_key, topic, retry, data) values (gen_random_uuid(), 1, '', true, '{}')"); err != nil {
 			t.Fatal(err)
 		}
 		return time.Since(began)
@@ -100,7 +102,8 @@ func TestApplyUnderLoad(t *testing.T) {
 		t.Errorf("a write waited for %v", longest)
 	}
 	var column, valid bool
-	if err := writer.QueryRow(ctx, `select exists (select from information_schema.columns where table_name = 'events' and column_name = 'traceparent'),
+	if err := writer.QueryRow(ctx,
+		`select exists (select from information_schema.columns where table_name = 'events' and column_name = 'traceparent'),
 		(select indisvalid from pg_index where indexrelid = 'attempts_started'::regclass)`).Scan(&column, &valid); err != nil || !column || !valid {
 		t.Errorf("column %v, index %v, %v", column, valid, err)
 	}
@@ -147,12 +150,16 @@ func TestMigrationsLockNothing(t *testing.T) {
 	t.Parallel()
 	const hot = `(?:events|deliveries|attempts|river\.river_job)\b`
 	refused := map[string]*regexp.Regexp{
-		"an index belongs into partitionedIndexes":         regexp.MustCompile(`(?is)create\s+(?:unique\s+)?index\s+.*\son\s+(?:only\s+)?` + hot),
-		"changing a type rewrites the table":               regexp.MustCompile(`(?is)alter\s+table\s+` + hot + `.*\salter\s+(?:column\s+)?\w+\s+(?:set\s+data\s+)?type\b`),
-		"set not null reads the whole table":               regexp.MustCompile(`(?is)alter\s+table\s+` + hot + `.*\sset\s+not\s+null`),
-		"a constraint has to be not valid first":           regexp.MustCompile(`(?is)alter\s+table\s+` + hot + `.*\sadd\s+(?:constraint|check|foreign|unique|primary)`),
-		"a generated or volatile default rewrites a table": regexp.MustCompile(`(?is)alter\s+table\s+` + hot + `.*\sadd\s+column.*(?:generated\s+always|default\s+[^,;]*\()`),
-		"changing all rows keeps writers waiting":          regexp.MustCompile(`(?is)(?:update|delete\s+from)\s+` + hot),
+		"an index belongs into partitionedIndexes": regexp.MustCompile(`(?is)create\s+(?:unique\s+)?index\s+.*\son\s+(?:only\s+)?` +
+			hot),
+		"changing a type rewrites the table": regexp.MustCompile(`(?is)alter\s+table\s+` + hot +
+			`.*\salter\s+(?:column\s+)?\w+\s+(?:set\s+data\s+)?type\b`),
+		"set not null reads the whole table": regexp.MustCompile(`(?is)alter\s+table\s+` + hot + `.*\sset\s+not\s+null`),
+		"a constraint has to be not valid first": regexp.MustCompile(`(?is)alter\s+table\s+` + hot +
+			`.*\sadd\s+(?:constraint|check|foreign|unique|primary)`),
+		"a generated or volatile default rewrites a table": regexp.MustCompile(`(?is)alter\s+table\s+` + hot +
+			`.*\sadd\s+column.*(?:generated\s+always|default\s+[^,;]*\()`),
+		"changing all rows keeps writers waiting": regexp.MustCompile(`(?is)(?:update|delete\s+from)\s+` + hot),
 	}
 	names, err := filepath.Glob("*.sql")
 	if err != nil || len(names) < 2 {
@@ -192,7 +199,8 @@ func TestPartitions(t *testing.T) {
 	}
 	before := count()
 	later := time.Now().AddDate(0, 0, 30)
-	if _, err := conn.Exec(ctx, "insert into events (id, tenant_key, topic, retry, data) values ($1, 1, '', true, '{}')", migrations.LowestID(later.Add(time.Second))); err != nil {
+	if _, err := conn.Exec(ctx, "insert into events (id, tenant_key, topic, retry, data) values ($1, 1, '', true, '{}')",
+		migrations.LowestID(later.Add(time.Second))); err != nil {
 		t.Fatal(err)
 	}
 	if err := migrations.EnsurePartitions(ctx, conn, later, 2); err != nil {

@@ -73,7 +73,8 @@ func lowest(table string, day time.Time) string {
 }
 
 func create(ctx context.Context, db Querier, table, name, bounds string) error {
-	_, err := db.Exec(ctx, fmt.Sprintf("create table if not exists %s partition of %s %s with (%s)", name, table, bounds, tableSettings[table]))
+	_, err := db.Exec(ctx, fmt.Sprintf("create table if not exists %s partition of %s %s with (%s)", name, table, bounds,
+		tableSettings[table]))
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) && pe.Code == "23514" { // check_violation
 		// The default partition holds rows of that day, because no partition was made in time. They stay there: the
@@ -108,7 +109,8 @@ func DropPartitions(ctx context.Context, db Querier, cutoff time.Time) (dropped 
 }
 
 func partitions(ctx context.Context, db Querier, table string) (map[string]bool, error) {
-	rows, err := db.Query(ctx, `select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::regclass`, table)
+	rows, err := db.Query(ctx, `select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::regclass`,
+		table)
 	if err != nil {
 		return nil, fmt.Errorf("list the partitions of %s: %w", table, err)
 	}

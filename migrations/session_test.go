@@ -103,7 +103,8 @@ func TestCheckSession(t *testing.T) {
 	if err := migrations.Apply(t.Context(), pooler(t, database)); !errors.Is(err, migrations.ErrPooled) {
 		t.Errorf("a migration through it: %v", err)
 	}
-	if err := migrations.CheckSession(context.Background(), "postgres://nobody@127.0.0.1:1/x"); err == nil || errors.Is(err, migrations.ErrPooled) {
+	if err := migrations.CheckSession(context.Background(), "postgres://nobody@127.0.0.1:1/x"); err == nil ||
+		errors.Is(err, migrations.ErrPooled) {
 		t.Errorf("no database: %v", err)
 	}
 }

@@ -28,6 +28,8 @@ type acceptWriter struct {
 	routed             map[string]int        // deliveries by the status with which they begin
 	filtered           int                   // that filters held back
 	failed             []DeliveryKey         // at once, because the filter did
+	traffic            trafficDeltas
+	trafficRows        pgcopy.Rows
 }
 
 // write accepts a group in one transaction, in two round trips where it can: the first begins it and reads what routing
@@ -79,10 +81,12 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		for _, k := range w.order {
 			jobs = append(jobs, queue.Split(k, w.jobs[k])...)
 		}
-		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events", ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate, ordering_key) from stdin binary`,
+		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events",
+			ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate, ordering_key) from stdin binary`,
 			Rows: &w.events}}
 		if !w.deliveries.Empty() {
-			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries", ids...) + ` (event_id, destination_key, tenant_key, status, reason) from stdin binary`,
+			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries",
+				ids...) + ` (event_id, destination_key, tenant_key, status, reason) from stdin binary`,
 				Rows: &w.deliveries})
 		}
 		var wake func()
@@ -93,6 +97,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 			}
 			copies = append(copies, c)
 		}
+		copies = w.traffic.copyTo(copies, &w.trafficRows)
 		return tx.commit(ctx, copies, wake)
 	})
 	if err == nil {
@@ -106,6 +111,7 @@ func (w *acceptWriter) reset() {
 	w.deliveries.Reset()
 	w.jobs, w.order, w.ordered = map[queue.Key][]queue.Item{}, w.order[:0], w.ordered[:0]
 	clear(w.health)
+	clear(w.traffic)
 	w.failed = w.failed[:0]
 }
 
@@ -114,7 +120,7 @@ func (w *acceptWriter) enqueue(k queue.Key, event uuid.UUID) {
 	if w.jobs[k] == nil {
 		w.order = append(w.order, k)
 	}
-	w.jobs[k] = append(w.jobs[k], queue.Item{EventID: event})
+	w.jobs[k] = append(w.jobs[k], queue.Item{EventKey: event})
 }
 
 // accepting is a tenant as the accepting transaction sees it.
@@ -200,7 +206,8 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 }
 
 // admit sorts out the events that cannot be accepted and those that were accepted before, and returns the others.
-func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishing, tenants map[string]*accepting, catalogue []string) ([]*publishing, error) {
+func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishing, tenants map[string]*accepting,
+	catalogue []string) ([]*publishing, error) {
 	fresh := make([]*publishing, 0, len(group))
 	named := map[callerID]*publishing{} // the first of each caller's id in this group
 	var again []*publishing             // those with an id that came earlier in this group
@@ -209,12 +216,16 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 		switch {
 		case p.err != nil:
 		case t == nil:
-			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("There is no tenant %q. Create it with PUT /tenants/{id} before publishing to it.", cut(p.in.TenantID, 80)),
+			p.err = &Error{Kind: KindNotFound,
+				Message: fmt.Sprintf("There is no tenant %q. Create it with PUT /tenants/{id} before publishing to it.",
+					cut(p.in.TenantID, 80)),
 				Fields: map[string]string{"tenant_id": "is unknown"}}
-		case p.in.Topic != "" && len(catalogue) > 0 && !OwnTopic(p.in.Topic) && p.in.TenantID != OperatorTenant && !slices.Contains(catalogue, p.in.Topic):
+		case p.in.Topic != "" && len(catalogue) > 0 && !OwnTopic(p.in.Topic) && p.in.TenantID != OperatorTenant &&
+			!slices.Contains(catalogue, p.in.Topic):
 			p.err = Invalid("topic", fmt.Sprintf("%q is not in the catalogue: %s", cut(p.in.Topic, 80), listSome(catalogue)))
 		case p.in.DestinationID != "" && t.routes.byID[p.in.DestinationID] == nil:
-			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("Tenant %q has no destination %q.", cut(p.in.TenantID, 80), cut(p.in.DestinationID, 80)),
+			p.err = &Error{Kind: KindNotFound, Message: fmt.Sprintf("Tenant %q has no destination %q.", cut(p.in.TenantID, 80),
+				cut(p.in.DestinationID, 80)),
 				Fields: map[string]string{"destination_id": "is unknown"}}
 		case p.in.Topic == "" && len(catalogue) > 0 && p.in.Trigger != TriggerTest: // most destinations would never get it
 			p.err = Invalid("topic", "is required")
@@ -296,7 +307,8 @@ func (a *Accepter) seen(ctx context.Context, conn *pgx.Conn, named map[callerID]
 	b.Queue("select pg_advisory_xact_lock(l) from unnest($1::bigint[]) l", locks)
 	for tenant, list := range ids {
 		b.Queue(`select e.tenant_key, e.caller_id,
-			coalesce((select array_agg(d.id order by d.key) from deliveries x join destinations d on d.key = x.destination_key where x.event_id = e.id), '{}')
+			coalesce((select array_agg(d.id order by d.key) from deliveries x join destinations d on d.key = x.destination_key
+				where x.event_id = e.id), '{}')
 			from events e where e.tenant_key = $1 and e.caller_id = any($2) and e.caller_id is not null`, tenant, list)
 	}
 	br := conn.SendBatch(ctx, b)
@@ -346,6 +358,7 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 		w.held[filterCount{d.filterKey, rule, p.received.Unix() / 3600 * 3600}]++
 	})
 	w.filtered += len(filteredBy)
+	w.traffic.of(t.key, p.received).Received++
 	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
 	e := &w.events
 	e.Row(12)
@@ -399,6 +412,7 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	case v.failed != "":
 		status, reason = StatusFailed, v.failed
 		w.health.filterFailed(v.to.key, tenantKey, p.received, v.failed)
+		w.traffic.of(tenantKey, p.received).Failed++
 		if !p.in.Ours {
 			w.failed = append(w.failed, DeliveryKey{p.id, v.to.key})
 		}

@@ -137,7 +137,8 @@ func (s *Store) CreateAPIKey(ctx context.Context, actor *Actor, in APIKeyInput) 
 	hash := sha256.Sum256([]byte(secret))
 	err := s.InTx(ctx, func(tx *Tx) error {
 		_, err := tx.Exec(ctx, `insert into api_keys (id, name, hash, hint, scopes, tenant_key, created_by, created_at, expires_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, k.ID, k.Name, hash[:], k.Hint, k.Scopes, k.TenantKey, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, k.ID, k.Name, hash[:], k.Hint, k.Scopes, k.TenantKey, k.CreatedBy, k.CreatedAt,
+			k.ExpiresAt)
 		if err != nil {
 			return err
 		}
@@ -155,12 +156,14 @@ func (k *APIKey) entry(action string) AuditEntry {
 	return AuditEntry{Scope: k.TenantScope(), Action: action, Object: k.ID.String(), Detail: detail}
 }
 
-const apiKeySelect = `select k.id, k.name, k.hint, k.scopes, k.tenant_key, coalesce(t.id, ''), k.created_by, k.created_at, k.expires_at, k.last_used_at, k.revoked_at
+const apiKeySelect = `select k.id, k.name, k.hint, k.scopes, k.tenant_key, coalesce(t.id, ''), k.created_by, k.created_at, k.expires_at,
+	k.last_used_at, k.revoked_at
 	from api_keys k left join tenants t on t.key = k.tenant_key`
 
 func scanAPIKey(r pgx.CollectableRow) (*APIKey, error) {
 	k := &APIKey{}
-	err := r.Scan(&k.ID, &k.Name, &k.Hint, &k.Scopes, &k.TenantKey, &k.TenantID, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt, &k.LastUsedAt, &k.RevokedAt)
+	err := r.Scan(&k.ID, &k.Name, &k.Hint, &k.Scopes, &k.TenantKey, &k.TenantID, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt, &k.LastUsedAt,
+		&k.RevokedAt)
 	return k, err
 }
 
@@ -168,7 +171,7 @@ func scanAPIKey(r pgx.CollectableRow) (*APIKey, error) {
 func (s *Store) APIKeys(ctx context.Context, scope Scope) ([]*APIKey, error) {
 	q := newQuery()
 	scope.where(q, "k.tenant_key")
-	rows, err := s.Pool.Query(ctx, apiKeySelect+q.sql()+" order by k.id desc limit 1000", q.args...)
+	rows, err := s.pool.Query(ctx, apiKeySelect+q.sql()+" order by k.id desc limit 1000", q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +268,8 @@ func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
 	if a := s.known.get(hash, now); a != nil {
 		return a, nil
 	}
-	rows, err := s.Pool.Query(ctx, apiKeySelect+" where k.hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now()) and (k.tenant_key is null or t.deleted_at is null)", hash[:])
+	rows, err := s.pool.Query(ctx,
+		apiKeySelect+" where k.hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now()) and (k.tenant_key is null or t.deleted_at is null)", hash[:])
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +285,7 @@ func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
 		a.Scope = Scope{key: *k.TenantKey}
 	}
 	if k.LastUsedAt == nil || now.Sub(*k.LastUsedAt) > time.Minute {
-		if _, err := s.Pool.Exec(ctx, "update api_keys set last_used_at = now() where id = $1", k.ID); err != nil {
+		if _, err := s.pool.Exec(ctx, "update api_keys set last_used_at = now() where id = $1", k.ID); err != nil {
 			return nil, err
 		}
 	}

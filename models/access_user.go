@@ -105,7 +105,7 @@ func (s *Store) createFirstUser(ctx context.Context, in UserInput, then func(*Tx
 
 // HasUsers reports whether the set-up is over.
 func (s *Store) HasUsers(ctx context.Context) (has bool, err error) {
-	err = s.Pool.QueryRow(ctx, "select exists (select 1 from users)").Scan(&has)
+	err = s.pool.QueryRow(ctx, "select exists (select 1 from users)").Scan(&has)
 	return has, err
 }
 
@@ -121,7 +121,8 @@ var comparing = semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/2)))
 // Login checks an e-mail address and password.
 func (s *Store) Login(ctx context.Context, email, password string) (*User, error) {
 	u, hash := &User{}, unknownUserHash
-	err := s.Pool.QueryRow(ctx, "select id, email, name, created_at, password_hash from users where lower(email) = lower($1)", strings.TrimSpace(email)).
+	err := s.pool.QueryRow(ctx, "select id, email, name, created_at, password_hash from users where lower(email) = lower($1)",
+		strings.TrimSpace(email)).
 		Scan(&u.ID, &u.Email, &u.Name, &u.CreatedAt, &hash)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, err
@@ -159,21 +160,23 @@ func (s *Store) StartSession(ctx context.Context, u *User) (plain string, err er
 		if plain, err = startSession(ctx, tx, u); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Actor: u.Name, ActorKind: ActorUser, Action: "session.login", Object: strings.ToLower(u.Email)})
+		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Actor: u.Name, ActorKind: ActorUser, Action: "session.login",
+			Object: strings.ToLower(u.Email)})
 	})
 	return plain, err
 }
 
 func startSession(ctx context.Context, tx *Tx, u *User) (string, error) {
 	plain, hash := token()
-	_, err := tx.Exec(ctx, "insert into sessions (token_hash, user_id, expires_at) values ($1, $2, $3)", hash, u.ID, time.Now().Add(SessionLength))
+	_, err := tx.Exec(ctx, "insert into sessions (token_hash, user_id, expires_at) values ($1, $2, $3)", hash, u.ID,
+		time.Now().Add(SessionLength))
 	return plain, err
 }
 
 // EndSession ends a session.
 func (s *Store) EndSession(ctx context.Context, plain string) error {
 	hash := sha256.Sum256([]byte(plain))
-	_, err := s.Pool.Exec(ctx, "delete from sessions where token_hash = $1", hash[:])
+	_, err := s.pool.Exec(ctx, "delete from sessions where token_hash = $1", hash[:])
 	return err
 }
 
@@ -183,7 +186,7 @@ func (s *Store) Session(ctx context.Context, plain string) (*Actor, error) {
 	var userID *uuid.UUID
 	var name, tenantID *string
 	var tenantKey *int64
-	err := s.Pool.QueryRow(ctx, `select s.user_id, u.name, s.tenant_key, t.id from sessions s left join users u on u.id = s.user_id
+	err := s.pool.QueryRow(ctx, `select s.user_id, u.name, s.tenant_key, t.id from sessions s left join users u on u.id = s.user_id
 		left join tenants t on t.key = s.tenant_key and t.deleted_at is null
 		where s.token_hash = $1 and s.expires_at > now()`, hash[:]).Scan(&userID, &name, &tenantKey, &tenantID)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -203,5 +206,6 @@ func (s *Store) Session(ctx context.Context, plain string) (*Actor, error) {
 
 // portalActor is whoever has come by a tenant's portal link.
 func portalActor(key int64, tenantID string) *Actor {
-	return &Actor{Name: "portal of " + tenantID, Kind: ActorPortal, Scope: Scope{key: key}, TenantID: tenantID, May: []Permission{MayRead, MayWrite, MayRetry}}
+	return &Actor{Name: "portal of " + tenantID, Kind: ActorPortal, Scope: Scope{key: key}, TenantID: tenantID,
+		May: []Permission{MayRead, MayWrite, MayRetry}}
 }

@@ -99,12 +99,14 @@ func parsePrefixed(prefix, s string) (id uuid.UUID, ok bool) {
 // detailOf are the figures of a destination for an alert of a condition.
 func detailOf(c Condition, d *subject) AlertDetail {
 	h := d.health
-	x := AlertDetail{Failures: max(h.Failures, h.Peak), Attempts: h.Attempts, GivenUp: h.GivenUp, FirstFailure: h.Since, LastFailure: h.LastFailure, Code: h.Code,
+	x := AlertDetail{Failures: max(h.Failures, h.Peak), Attempts: h.Attempts, GivenUp: h.GivenUp, FirstFailure: h.Since,
+		LastFailure: h.LastFailure, Code: h.Code,
 		ErrorClass: h.ErrorClass, Error: h.Error, Advice: h.Advice, DisableAfter: d.Limit, Counts: c.Counted(), DisabledBy: d.disabledBy}
 	switch data, span := c.Data(); data {
 	case alertrule.Rates:
 		r := d.Tried[span]
-		x.Rate, x.Window = &Rates{Deliveries: r.Deliveries, Failed: r.Failed, Attempts: r.Attempts, FailedAttempts: r.FailedAttempts}, Duration(span)
+		x.Rate, x.Window = &Rates{Deliveries: r.Deliveries, Failed: r.Failed, Attempts: r.Attempts, FailedAttempts: r.FailedAttempts},
+			Duration(span)
 	case alertrule.Waits:
 		x.BacklogAge = Duration(d.Waited.Truncate(time.Second))
 	case alertrule.Certificate:

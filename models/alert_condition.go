@@ -35,8 +35,10 @@ func (d *subject) facts(now time.Time) {
 	if d.disabledBy != disabler {
 		d.DisabledBy = d.disabledBy
 	}
-	d.Health = alertrule.Health{Failures: h.Failures, Attempts: h.Attempts, GivenUp: h.GivenUp, Peak: h.Peak, GaveUp: h.GaveUp, Error: h.Error,
-		LastSuccess: h.LastSuccess, ResetAt: h.ResetAt, FilterFailures: h.FilterFailures, FilterError: h.FilterError, FilterFailedAt: h.FilterFailedAt,
+	d.Health = alertrule.Health{Failures: h.Failures, Attempts: h.Attempts, GivenUp: h.GivenUp, Peak: h.Peak, GaveUp: h.GaveUp,
+		Error:       h.Error,
+		LastSuccess: h.LastSuccess, ResetAt: h.ResetAt, FilterFailures: h.FilterFailures, FilterError: h.FilterError,
+		FilterFailedAt:  h.FilterFailedAt,
 		CertificateEnds: h.CertificateEnds}
 }
 

@@ -30,12 +30,14 @@ func (s *Store) failedEvents(ctx context.Context, destination int64, first, last
 	if !first.IsZero() && first.Before(since) {
 		since = first
 	}
-	rows, err := s.Pool.Query(ctx, `with recent as (
+	rows, err := s.pool.Query(ctx, `with recent as (
 			select event_id, number, started_at, code, error_class, error, ok or trigger = 'test' as other from attempts
 			where destination_key = $1 and started_at between $2 and $3 order by started_at desc limit $4),
 		latest as (select distinct on (event_id) * from recent where not other order by event_id, started_at desc)
-		select l.event_id, e.caller_id, e.topic, l.number, l.started_at, l.code, coalesce(l.error_class, ''), coalesce(l.error, ''), coalesce(e.traceparent, '')
-		from latest l join events e on e.id = l.event_id order by l.started_at desc limit $5`, destination, since, last, failedEventsAmong, failedEventsShown)
+		select l.event_id, e.caller_id, e.topic, l.number, l.started_at, l.code, coalesce(l.error_class, ''), coalesce(l.error, ''),
+			coalesce(e.traceparent, '')
+		from latest l join events e on e.id = l.event_id order by l.started_at desc limit $5`, destination, since, last, failedEventsAmong,
+		failedEventsShown)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +49,7 @@ func (s *Store) failedEvents(ctx context.Context, destination int64, first, last
 		err = row.Scan(&key, &callerID, &f.Topic, &number, &f.At, &f.Code, &f.ErrorClass, &f.Error, &parent)
 		e := Event{Key: key}
 		e.finish(callerID, nil)
-		f.EventID, f.AttemptID, f.TraceID = e.ID, DeliveryKey{EventID: key, Destination: destination}.AttemptID(number), traces.ID(parent)
+		f.EventID, f.AttemptID, f.TraceID = e.ID, DeliveryKey{EventKey: key, Destination: destination}.AttemptID(number), traces.ID(parent)
 		return f, err
 	})
 }
@@ -74,8 +76,9 @@ func (s *Store) addFailures(ctx context.Context, n *Notification) (err error) {
 	}
 	destination := n.DestinationKey
 	if destination == nil { // a digest, which tells the worst of its alerts
-		err := s.Pool.QueryRow(ctx, `select d.key from destinations d join tenants t on t.key = d.tenant_key
-			where t.id = $1 and d.id = $2 and d.deleted_at is null and t.deleted_at is null`, x.TenantID, x.DestinationID).Scan(&destination)
+		err := s.pool.QueryRow(ctx, `select d.key from destinations d join tenants t on t.key = d.tenant_key
+			where t.id = $1 and d.id = $2 and d.deleted_at is null and t.deleted_at is null`, x.TenantID,
+			x.DestinationID).Scan(&destination)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}

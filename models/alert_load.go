@@ -16,14 +16,17 @@ import (
 // destinations of the alerts are added to keys, and with all those that fail.
 func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) error {
 	p.open = map[[2]int64]*Alert{}
-	rows, err := p.tx.Query(ctx, `select id, owner_key, rule_key, tenant_key, destination_key, status, step, severity, summary, detail, opened_at, updated_at, muted_until
+	rows, err := p.tx.Query(ctx,
+		`select id, owner_key, rule_key, tenant_key, destination_key, status, step, severity, summary, detail, opened_at, updated_at,
+			muted_until
 		from alerts where status <> 'resolved' and ($1 or destination_key = any($2))`, all, slices.Collect(maps.Keys(p.touched)))
 	if err != nil {
 		return err
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Alert, error) {
 		a := &Alert{}
-		err := row.Scan(&a.Key, &a.OwnerKey, &a.RuleKey, &a.TenantKey, &a.DestinationKey, &a.Status, &a.Step, &a.Severity, &a.Summary, &a.Detail,
+		err := row.Scan(&a.Key, &a.OwnerKey, &a.RuleKey, &a.TenantKey, &a.DestinationKey, &a.Status, &a.Step, &a.Severity, &a.Summary,
+			&a.Detail,
 			&a.OpenedAt, &a.UpdatedAt, &a.MutedUntil)
 		return a, err
 	})
@@ -38,7 +41,8 @@ func (p *pass) loadOpen(ctx context.Context, all bool, keys map[int64]bool) erro
 		return err
 	}
 	// A rule may be younger than the failures.
-	return p.addKeys(ctx, keys, "select destination_key from destination_health where failures > 0 or filter_failed_at > $1", p.now.Add(-alertrule.FilterQuiet))
+	return p.addKeys(ctx, keys, "select destination_key from destination_health where failures > 0 or filter_failed_at > $1",
+		p.now.Add(-alertrule.FilterQuiet))
 }
 
 // addKeys adds the destinations that a query finds.
@@ -57,7 +61,8 @@ func (p *pass) addKeys(ctx context.Context, keys map[int64]bool, sql string, arg
 
 // loadQuiet reads the alerts that somebody ended while their condition was met, of the same destinations as loadOpen.
 func (p *pass) loadQuiet(ctx context.Context, all bool, keys map[int64]bool) error {
-	rows, err := p.tx.Query(ctx, "select id, rule_key, destination_key, step, severity, opened_at from alerts where quiet and ($1 or destination_key = any($2))",
+	rows, err := p.tx.Query(ctx,
+		"select id, rule_key, destination_key, step, severity, opened_at from alerts where quiet and ($1 or destination_key = any($2))",
 		all, slices.Collect(maps.Keys(p.touched)))
 	if err != nil {
 		return err
@@ -80,7 +85,8 @@ func (p *pass) loadRules(ctx context.Context, all bool) error {
 	for _, h := range p.touched {
 		owners = append(owners, h.TenantKey)
 	}
-	rows, err := p.tx.Query(ctx, "select "+ruleColumns+" from alert_rules where deleted_at is null and ($1 or owner_key = any($2))", all, owners)
+	rows, err := p.tx.Query(ctx, "select "+ruleColumns+" from alert_rules where deleted_at is null and ($1 or owner_key = any($2))", all,
+		owners)
 	if err != nil {
 		return err
 	}
@@ -97,7 +103,8 @@ func (p *pass) loadRules(ctx context.Context, all bool) error {
 
 // loadSubjects reads the destinations that are to be looked at; when all are, the disabled ones too.
 func (p *pass) loadSubjects(ctx context.Context, keys map[int64]bool, all bool) error {
-	rows, err := p.tx.Query(ctx, `select d.key, d.tenant_key, d.id, t.id, d.topics, coalesce(d.disable_after, $1), d.disabled_at, d.disabled_by, d.disabled_reason,
+	rows, err := p.tx.Query(ctx,
+		`select d.key, d.tenant_key, d.id, t.id, d.topics, coalesce(d.disable_after, $1), d.disabled_at, d.disabled_by, d.disabled_reason,
 			d.filter is not null, d.deleted_at is not null or t.deleted_at is not null
 		from destinations d join tenants t on t.key = d.tenant_key
 		where d.key = any($2) or $3 and d.disabled_at is not null and d.deleted_at is null and t.deleted_at is null`,
@@ -108,7 +115,8 @@ func (p *pass) loadSubjects(ctx context.Context, keys map[int64]bool, all bool) 
 	p.subjects = map[int64]*subject{}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		d := &subject{}
-		err := row.Scan(&d.key, &d.tenant, &d.id, &d.tenantID, &d.topics, &d.Limit, &d.DisabledAt, &d.disabledBy, &d.DisabledReason, &d.Filtered, &d.gone)
+		err := row.Scan(&d.key, &d.tenant, &d.id, &d.tenantID, &d.topics, &d.Limit, &d.DisabledAt, &d.disabledBy, &d.DisabledReason,
+			&d.Filtered, &d.gone)
 		p.subjects[d.key] = d
 		return struct{}{}, err
 	})
@@ -187,7 +195,8 @@ func (p *pass) backlog(ctx context.Context, keys map[int64]bool) (map[int64]time
 			union select destination_key from alerts where status <> 'resolved')
 		select c.key, coalesce((select min(x) from (
 				(select event_id::text as x from deliveries where destination_key = c.key and attention = 'held' order by event_id limit 1)
-				union all (select event_id::text from deliveries where destination_key = c.key and attention = 'retrying' order by event_id limit 1)) o), ''),
+				union all (select event_id::text from deliveries where destination_key = c.key and attention = 'retrying'
+					order by event_id limit 1)) o), ''),
 			coalesce((select lag_ms from destination_health where destination_key = c.key and lag_at > $1), 0)
 		from candidates c`, p.now.Add(-2*time.Minute), least.Milliseconds())
 	if err != nil {

@@ -55,6 +55,9 @@ func (w *Watcher) Pass(ctx context.Context, now time.Time) (n int, err error) {
 			return fmt.Errorf("take what was recorded: %w", err)
 		}
 		n = len(deltas)
+		if err := foldTraffic(ctx, tx); err != nil {
+			return fmt.Errorf("fold traffic: %w", err)
+		}
 		var touched map[int64]*Health
 		if n > 0 {
 			if touched, err = foldHealth(ctx, tx, deltas); err != nil {
@@ -221,14 +224,17 @@ func (p *pass) apply(r *AlertRule, d *subject) {
 	}
 	switch {
 	case a == nil:
-		a = &Alert{Key: uuid.Must(uuid.NewV7()), OwnerKey: r.OwnerKey, RuleKey: r.Key, TenantKey: d.tenant, DestinationKey: d.key, Status: AlertOpen, OpenedAt: p.now}
+		a = &Alert{Key: uuid.Must(uuid.NewV7()), OwnerKey: r.OwnerKey, RuleKey: r.Key, TenantKey: d.tenant, DestinationKey: d.key,
+			Status: AlertOpen, OpenedAt: p.now}
 		p.figures(a, r, d, f)
 		p.open[key] = a
-		p.writes.Queue(`insert into alerts (id, owner_key, rule_key, tenant_key, destination_key, status, step, severity, summary, detail, opened_at, updated_at)
+		p.writes.Queue(`insert into alerts (id, owner_key, rule_key, tenant_key, destination_key, status, step, severity, summary, detail,
+			opened_at, updated_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)`,
 			a.Key, a.OwnerKey, a.RuleKey, a.TenantKey, a.DestinationKey, a.Status, a.Step, a.Severity, a.Summary, a.Detail, a.OpenedAt)
 		p.changes = append(p.changes, transition{rule: r, alert: a, kind: notify.Opened})
-	case f.Step > a.Step || p.now.Sub(a.UpdatedAt) >= alertRefresh && p.touched[d.key] != nil || r.Condition.Countdown() && f.Summary != a.Summary:
+	case f.Step > a.Step || p.now.Sub(a.UpdatedAt) >= alertRefresh && p.touched[d.key] != nil || r.Condition.Countdown() &&
+		f.Summary != a.Summary:
 		worse := f.Step > a.Step || r.Condition.Countdown() && severityRank[f.Severity] < severityRank[a.Severity]
 		f.Step = max(f.Step, a.Step)
 		p.figures(a, r, d, f)
@@ -248,6 +254,7 @@ func (p *pass) figures(a *Alert, r *AlertRule, d *subject, f alertrule.Finding) 
 func (p *pass) resolve(r *AlertRule, a *Alert, why string) {
 	at := p.now
 	a.Status, a.ResolvedAt, a.Resolution = AlertResolved, &at, why
-	p.writes.Queue("update alerts set status = 'resolved', resolved_at = $2, resolution = $3, updated_at = $2 where id = $1", a.Key, at, why)
+	p.writes.Queue("update alerts set status = 'resolved', resolved_at = $2, resolution = $3, updated_at = $2 where id = $1", a.Key, at,
+		why)
 	p.changes = append(p.changes, transition{rule: r, alert: a, kind: notify.Resolved})
 }

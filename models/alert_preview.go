@@ -68,7 +68,8 @@ func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, i
 	p.Count, p.Times = len(fired), fired[:min(len(fired), previewTimes)]
 	var notes []string
 	if r.Topics != nil {
-		notes = append(notes, fmt.Sprintf("%s these topics. All that goes there counts, whatever its topic.", countOf(len(subjects), "destination takes one of", "destinations take one of")))
+		notes = append(notes, fmt.Sprintf("%s these topics. All that goes there counts, whatever its topic.",
+			countOf(len(subjects), "destination takes one of", "destinations take one of")))
 	}
 	if unknown := r.Condition.Unknown(); unknown != "" {
 		notes = append(notes, unknown)
@@ -79,7 +80,7 @@ func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, i
 
 // subjectsOf are the destinations that a rule is about, with their names.
 func (s *Store) subjectsOf(ctx context.Context, r *AlertRule) (map[int64]*subject, map[int64]string, error) {
-	rows, err := s.Pool.Query(ctx, `select d.key, d.tenant_key, d.id, t.id, d.topics, coalesce(d.disable_after, $1), d.name
+	rows, err := s.pool.Query(ctx, `select d.key, d.tenant_key, d.id, t.id, d.topics, coalesce(d.disable_after, $1), d.name
 		from destinations d join tenants t on t.key = d.tenant_key
 		where d.deleted_at is null and t.deleted_at is null and ($2 = 0 or d.tenant_key = $2)`, s.DisableAfter, r.OwnerKey)
 	if err != nil {
@@ -108,7 +109,9 @@ func (s *Store) pastDisables(ctx context.Context, since time.Time, subjects map[
 	for _, d := range subjects {
 		byName[named{d.tenant, d.id}] = d
 	}
-	rows, err := s.Pool.Query(ctx, "select id::text, tenant_key, object from audit where action = 'destination.disable' and id >= $1 and tenant_key is not null", lowestUUID(since))
+	rows, err := s.pool.Query(ctx,
+		"select id::text, tenant_key, object from audit where action = 'destination.disable' and id >= $1 and tenant_key is not null",
+		lowestUUID(since))
 	if err != nil {
 		return err
 	}
@@ -128,8 +131,9 @@ func (s *Store) pastDisables(ctx context.Context, since time.Time, subjects map[
 }
 
 // pastCertificates calls fn with the destinations whose certificate, as it was seen last, ends until then.
-func (s *Store) pastCertificates(ctx context.Context, until time.Time, subjects map[int64]*subject, fn func(*subject, *alertrule.Past)) error {
-	rows, err := s.Pool.Query(ctx, "select destination_key, certificate_ends from destination_health where certificate_ends <= $1", until)
+func (s *Store) pastCertificates(ctx context.Context, until time.Time, subjects map[int64]*subject,
+	fn func(*subject, *alertrule.Past)) error {
+	rows, err := s.pool.Query(ctx, "select destination_key, certificate_ends from destination_health where certificate_ends <= $1", until)
 	if err != nil {
 		return err
 	}
@@ -154,7 +158,8 @@ func timeInID(id string) time.Time {
 }
 
 // pastMinutes calls fn with the minutes of each destination in which something failed that the rule may be about.
-func (s *Store) pastMinutes(ctx context.Context, data alertrule.Data, since time.Time, subjects map[int64]*subject, fn func(*subject, *alertrule.Past)) error {
+func (s *Store) pastMinutes(ctx context.Context, data alertrule.Data, since time.Time, subjects map[int64]*subject,
+	fn func(*subject, *alertrule.Past)) error {
 	keys := make([]int64, 0, len(subjects))
 	for k := range subjects {
 		keys = append(keys, k)
@@ -166,7 +171,9 @@ func (s *Store) pastMinutes(ctx context.Context, data alertrule.Data, since time
 	case alertrule.Waits:
 		which = "true"
 	}
-	rows, err := s.Pool.Query(ctx, `select destination_key, minute, deliveries, failed_deliveries, attempts, failed_attempts, given_up, peak, at_end, filter_failures, lag_ms
+	rows, err := s.pool.Query(ctx,
+		`select destination_key, minute, deliveries, failed_deliveries, attempts, failed_attempts, given_up, peak, at_end, filter_failures,
+			lag_ms
 		from health_minutes where destination_key = any($1) and minute >= $2 and (`+which+`) order by destination_key, minute`, keys, since)
 	if err != nil {
 		return err
@@ -175,7 +182,8 @@ func (s *Store) pastMinutes(ctx context.Context, data alertrule.Data, since time
 	var list []alertrule.Minute
 	var k, lag int64
 	var m alertrule.Minute
-	_, err = pgx.ForEachRow(rows, []any{&k, &m.At, &m.Deliveries, &m.Failed, &m.Attempts, &m.FailedAttempts, &m.GivenUp, &m.Peak, &m.End, &m.FilterFailures, &lag}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&k, &m.At, &m.Deliveries, &m.Failed, &m.Attempts, &m.FailedAttempts, &m.GivenUp, &m.Peak, &m.End,
+		&m.FilterFailures, &lag}, func() error {
 		if k != current && len(list) > 0 {
 			fn(subjects[current], &alertrule.Past{Minutes: list})
 			list = list[:0]

@@ -110,7 +110,8 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		if err := noteRule(ctx, tx, r, false); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(owner), Action: "alert_rule.update", Object: r.ID, Changes: r.Changes, Detail: map[string]any{"name": r.Name}})
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(owner), Action: "alert_rule.update", Object: r.ID, Changes: r.Changes,
+			Detail: map[string]any{"name": r.Name}})
 	})
 	return r, err
 }
@@ -221,6 +222,7 @@ const ruleColumns = "key, owner_key, id, name, condition, kind, destination_ids,
 
 func scanRule(row pgx.CollectableRow) (*AlertRule, error) {
 	r := &AlertRule{}
-	err := row.Scan(&r.Key, &r.OwnerKey, &r.ID, &r.Name, &r.Condition, &r.Kind, &r.DestinationIDs, &r.Topics, &r.ChannelIDs, &r.EverySeconds, &r.Resolve, &r.Disabled)
+	err := row.Scan(&r.Key, &r.OwnerKey, &r.ID, &r.Name, &r.Condition, &r.Kind, &r.DestinationIDs, &r.Topics, &r.ChannelIDs,
+		&r.EverySeconds, &r.Resolve, &r.Disabled)
 	return r, err
 }

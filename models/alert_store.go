@@ -15,14 +15,19 @@ import (
 	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
-const alertSelect = `select a.id, a.owner_key, a.rule_key, a.tenant_key, a.destination_key, a.status, a.step, a.severity, a.summary, a.detail, a.opened_at, a.updated_at,
-	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, a.resolved_by, a.acknowledgement, r.id, r.name, r.kind, r.deleted_at is not null, t.id, d.id, d.type, d.name
-	from alerts a join alert_rules r on r.key = a.rule_key join tenants t on t.key = a.tenant_key join destinations d on d.key = a.destination_key`
+const alertSelect = `select a.id, a.owner_key, a.rule_key, a.tenant_key, a.destination_key, a.status, a.step, a.severity, a.summary,
+	a.detail, a.opened_at, a.updated_at,
+	a.acknowledged_at, a.acknowledged_by, a.muted_until, a.muted_by, a.resolved_at, a.resolution, a.resolved_by, a.acknowledgement, r.id,
+		r.name, r.kind, r.deleted_at is not null, t.id, d.id, d.type, d.name
+	from alerts a join alert_rules r on r.key = a.rule_key join tenants t on t.key = a.tenant_key join destinations d
+		on d.key = a.destination_key`
 
 func scanAlert(row pgx.CollectableRow) (*Alert, error) {
 	a := &Alert{}
-	err := row.Scan(&a.Key, &a.OwnerKey, &a.RuleKey, &a.TenantKey, &a.DestinationKey, &a.Status, &a.Step, &a.Severity, &a.Summary, &a.Detail, &a.OpenedAt, &a.UpdatedAt,
-		&a.AcknowledgedAt, &a.AcknowledgedBy, &a.MutedUntil, &a.MutedBy, &a.ResolvedAt, &a.Resolution, &a.ResolvedBy, &a.Acknowledged, &a.RuleID, &a.RuleName, &a.RuleKind, &a.RuleDeleted, &a.TenantID, &a.DestinationID,
+	err := row.Scan(&a.Key, &a.OwnerKey, &a.RuleKey, &a.TenantKey, &a.DestinationKey, &a.Status, &a.Step, &a.Severity, &a.Summary,
+		&a.Detail, &a.OpenedAt, &a.UpdatedAt,
+		&a.AcknowledgedAt, &a.AcknowledgedBy, &a.MutedUntil, &a.MutedBy, &a.ResolvedAt, &a.Resolution, &a.ResolvedBy, &a.Acknowledged,
+		&a.RuleID, &a.RuleName, &a.RuleKind, &a.RuleDeleted, &a.TenantID, &a.DestinationID,
 		&a.DestinationType, &a.DestinationName)
 	return a, err
 }
@@ -72,7 +77,7 @@ func (s *Store) Alerts(ctx context.Context, scope Scope, tenantID string, aq Ale
 	if k.decode(&after) {
 		q.and("a.id "+k.op()+" ?", after)
 	}
-	rows, err := s.Pool.Query(ctx, alertSelect+q.sql()+" order by a.id "+k.order()+q.limit(k.limit+1), q.args...)
+	rows, err := s.pool.Query(ctx, alertSelect+q.sql()+" order by a.id "+k.order()+q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +95,7 @@ func (s *Store) Alert(ctx context.Context, scope Scope, tenantID, id string) (*A
 		return nil, err
 	}
 	key, _ := parsePrefixed(alertPrefix, id)
-	a, err := alertByKey(ctx, s.Pool, owner, key)
+	a, err := alertByKey(ctx, s.pool, owner, key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, notFound("There is no alert %q.", cut(id, 80))
 	}
@@ -107,7 +112,8 @@ func alertByKey(ctx context.Context, db querier, owner int64, key uuid.UUID) (*A
 
 // OpenAlerts counts the alerts that nobody has taken care of, up to limit.
 func (s *Store) OpenAlerts(ctx context.Context, scope Scope, limit int) (n int, err error) {
-	err = s.Pool.QueryRow(ctx, "select count(*) from (select 1 from alerts where owner_key = $1 and status = 'open' limit $2) x", scope.owner(), limit).Scan(&n)
+	err = s.pool.QueryRow(ctx, "select count(*) from (select 1 from alerts where owner_key = $1 and status = 'open' limit $2) x",
+		scope.owner(), limit).Scan(&n)
 	return n, err
 }
 
@@ -123,7 +129,8 @@ func (s *Store) AcknowledgeAlert(ctx context.Context, scope Scope, tenantID, id,
 	if err != nil {
 		return nil, err
 	}
-	entry := AuditEntry{Scope: ownerScope(before.OwnerKey), Action: "alert.acknowledge", Object: before.ID(), Detail: map[string]any{"message": message, "summary": before.Summary}}
+	entry := AuditEntry{Scope: ownerScope(before.OwnerKey), Action: "alert.acknowledge", Object: before.ID(),
+		Detail: map[string]any{"message": message, "summary": before.Summary}}
 	if before.Status == AlertAcknowledged && message == "" {
 		return before, s.InTx(ctx, func(tx *Tx) error { return tx.Audit(ctx, entry) })
 	}
@@ -135,14 +142,17 @@ func (s *Store) tellAcknowledged(ctx context.Context, tx *Tx, a *Alert) error {
 	if a.Muted(time.Now()) {
 		return nil
 	}
-	rows, err := tx.Query(ctx, `select distinct on (n.channel_key) n.channel_key, n.notice from notifications n join channels c on c.key = n.channel_key
-			where n.alert_id = $1 and n.kind in ('opened', 'repeated') and n.status in ('queued', 'sent') and c.deleted_at is null order by n.channel_key, n.id desc`, a.Key)
+	rows, err := tx.Query(ctx,
+		`select distinct on (n.channel_key) n.channel_key, n.notice from notifications n join channels c on c.key = n.channel_key
+			where n.alert_id = $1 and n.kind in ('opened', 'repeated') and n.status in ('queued', 'sent') and c.deleted_at is null
+				order by n.channel_key, n.id desc`, a.Key)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Notification, error) {
-		n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: a.OwnerKey, AlertKey: &a.Key, RuleKey: &a.RuleKey, DestinationKey: &a.DestinationKey, Kind: notify.Acknowledged,
+		n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: a.OwnerKey, AlertKey: &a.Key, RuleKey: &a.RuleKey,
+			DestinationKey: &a.DestinationKey, Kind: notify.Acknowledged,
 			Status: NotificationQueued, Actor: a.AcknowledgedBy, CreatedAt: now, DueAt: &now}
 		err := row.Scan(&n.ChannelKey, &n.Notice)
 		n.Notice.ID, n.Notice.Kind, n.Notice.Skip = n.ID(), n.Kind, nil
@@ -200,7 +210,8 @@ func (s *Store) ResolveAlert(ctx context.Context, scope Scope, tenantID, id, act
 		if _, err = tx.Exec(ctx, "update alerts set resolved_by = $2, quiet = true where id = $1", a.Key, actorName(actor)); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(a.OwnerKey), Action: "alert.resolve", Object: a.ID(), Detail: map[string]any{"message": message, "summary": a.Summary}})
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(a.OwnerKey), Action: "alert.resolve", Object: a.ID(),
+			Detail: map[string]any{"message": message, "summary": a.Summary}})
 	})
 	if err != nil {
 		return nil, err
@@ -220,13 +231,15 @@ func (s *Store) MuteAlert(ctx context.Context, scope Scope, tenantID, id, actor 
 	if err != nil {
 		return nil, err
 	}
-	return s.changeAlert(ctx, a, AuditEntry{Scope: ownerScope(a.OwnerKey), Action: "alert.mute", Object: a.ID(), Detail: map[string]any{"until": until}}, nil,
+	return s.changeAlert(ctx, a, AuditEntry{Scope: ownerScope(a.OwnerKey), Action: "alert.mute", Object: a.ID(),
+		Detail: map[string]any{"until": until}}, nil,
 		"muted_until = $3, muted_by = $2, updated_at = now()", actor, until)
 }
 
 // changeAlert sets columns of an alert that is not resolved, does what follows from it in the same transaction (nil for
 // nothing), and returns the alert as it is then.
-func (s *Store) changeAlert(ctx context.Context, a *Alert, entry AuditEntry, then func(context.Context, *Tx, *Alert) error, set string, args ...any) (*Alert, error) {
+func (s *Store) changeAlert(ctx context.Context, a *Alert, entry AuditEntry, then func(context.Context, *Tx, *Alert) error, set string,
+	args ...any) (*Alert, error) {
 	var after *Alert
 	err := s.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Exec(ctx, "update alerts set "+set+" where id = $1 and status <> 'resolved'", append([]any{a.Key}, args...)...)

@@ -27,7 +27,7 @@ type Attempt struct {
 	OK              bool
 	Trigger         string
 	Actor           string
-	RetryKey        uuid.UUID // of the bulk retry that asked for it; zero for none
+	BulkKey         uuid.UUID // of the bulk retry that asked for it; zero for none
 	ErrorClass      string
 	Error           string   // what happened
 	Advice          string   // what to do
@@ -74,7 +74,8 @@ func (a *Attempt) Status() string {
 }
 
 const attemptColumns = `event_id, destination_key, tenant_key, started_at, number, duration_us, dns_us, connect_us, tls_us, first_byte_us,
-	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, request_header, response_header, response_body, transform_key, retry_id, log, not_sent`
+	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, request_header, response_header, response_body,
+		transform_key, retry_id, log, not_sent`
 
 const attemptColumnCount = 28
 
@@ -82,7 +83,7 @@ const attemptColumnCount = 28
 func (a *Attempt) write(c *pgcopy.Rows) {
 	us := func(d time.Duration) { c.Int4(int32(min(d.Microseconds(), 1<<31-1))) }
 	c.Row(attemptColumnCount)
-	c.UUID(a.EventID)
+	c.UUID(a.EventKey)
 	c.Int8(a.DeliveryKey.Destination)
 	c.Int8(a.TenantKey)
 	c.Time(a.StartedAt)
@@ -111,8 +112,8 @@ func (a *Attempt) write(c *pgcopy.Rows) {
 	} else {
 		c.Null()
 	}
-	if a.RetryKey != uuid.Nil {
-		c.UUID(a.RetryKey)
+	if a.BulkKey != uuid.Nil {
+		c.UUID(a.BulkKey)
 	} else {
 		c.Null()
 	}
@@ -128,10 +129,14 @@ func (a *Attempt) write(c *pgcopy.Rows) {
 	}
 }
 
-const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.started_at, a.number, a.duration_us, a.dns_us, a.connect_us, a.tls_us,
-	a.first_byte_us, a.code, a.ok, a.truncated, a.trigger, a.actor, coalesce(a.error_class, ''), coalesce(a.error, ''), coalesce(a.advice, ''),
-	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, a.transform_key, a.retry_id, coalesce(a.log, ''), coalesce(a.not_sent, false), t.id, e.caller_id, n.id, n.type
-	from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key join destinations n on n.key = a.destination_key`
+const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.started_at, a.number, a.duration_us, a.dns_us, a.connect_us,
+	a.tls_us,
+	a.first_byte_us, a.code, a.ok, a.truncated, a.trigger, a.actor, coalesce(a.error_class, ''), coalesce(a.error, ''), coalesce(a.advice,
+		''),
+	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, a.transform_key, a.retry_id,
+		coalesce(a.log, ''), coalesce(a.not_sent, false), t.id, e.caller_id, n.id, n.type
+	from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key join destinations n
+		on n.key = a.destination_key`
 
 func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 	a := &Attempt{}
@@ -139,19 +144,20 @@ func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 	var retry *uuid.UUID
 	var log string
 	var duration, dns, connect, tls, first int64
-	err := row.Scan(&a.EventID, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
+	err := row.Scan(&a.EventKey, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
 		&a.Code, &a.OK, &a.Truncated, &a.Trigger, &a.Actor, &a.ErrorClass, &a.Error, &a.Advice, &a.RawError, &a.Method, &a.URL,
-		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &a.TenantID, &callerID, &a.DestinationID, &a.DestinationType)
+		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &a.TenantID, &callerID,
+		&a.DestinationID, &a.DestinationType)
 	a.Duration = time.Duration(duration) * time.Microsecond
 	a.Timing = AttemptTiming{time.Duration(dns) * time.Microsecond, time.Duration(connect) * time.Microsecond,
 		time.Duration(tls) * time.Microsecond, time.Duration(first) * time.Microsecond}
 	if retry != nil {
-		a.RetryKey = *retry
+		a.BulkKey = *retry
 	}
 	if log != "" {
 		a.Log = strings.Split(log, "\n")
 	}
-	e := Event{Key: a.EventID}
+	e := Event{Key: a.EventKey}
 	e.finish(callerID, nil)
 	a.PublicEventID = e.ID
 	return a, err
@@ -245,11 +251,13 @@ func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Pa
 	scope.where(q, "a.tenant_key")
 	var after attemptPosition
 	if k.decode(&after) {
-		q.and("(a.started_at, a.event_id, a.destination_key, a.number) "+k.op()+" (?, ?, ?, ?)", after.At, after.EventID, after.Destination, after.Number)
+		q.and("(a.started_at, a.event_id, a.destination_key, a.number) "+k.op()+" (?, ?, ?, ?)", after.At, after.EventID, after.Destination,
+			after.Number)
 	}
 	o := k.order()
-	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.started_at "+o+", a.event_id "+o+", a.destination_key "+o+", a.number "+o+
-		q.limit(k.limit+1), q.args...)
+	rows, err := s.pool.Query(ctx,
+		attemptSelect+q.sql()+" order by a.started_at "+o+", a.event_id "+o+", a.destination_key "+o+", a.number "+o+
+			q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -258,13 +266,13 @@ func (s *Store) Attempts(ctx context.Context, scope Scope, aq AttemptQuery) (*Pa
 		return nil, err
 	}
 	return newPage(k, "time", list, func(a *Attempt) any {
-		return attemptPosition{a.StartedAt, a.EventID, a.DeliveryKey.Destination, a.Number}
+		return attemptPosition{a.StartedAt, a.EventKey, a.DeliveryKey.Destination, a.Number}
 	}), nil
 }
 
 // EventOf returns the event that an attempt was made for.
 func (s *Store) EventOf(ctx context.Context, scope Scope, a *Attempt) (*Event, error) {
-	e, err := s.eventByKey(ctx, scope, a.EventID)
+	e, err := s.eventByKey(ctx, scope, a.EventKey)
 	if err != nil {
 		return nil, err
 	}
@@ -278,11 +286,11 @@ func (s *Store) Attempt(ctx context.Context, scope Scope, id string) (*Attempt, 
 		return nil, notFound("There is no attempt %q.", cut(id, 80))
 	}
 	q := newQuery()
-	q.and("a.event_id = ?", k.EventID)
+	q.and("a.event_id = ?", k.EventKey)
 	q.and("a.destination_key = ?", k.Destination)
 	q.and("a.number = ?", n)
 	scope.where(q, "a.tenant_key")
-	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql(), q.args...)
+	rows, err := s.pool.Query(ctx, attemptSelect+q.sql(), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -296,10 +304,10 @@ func (s *Store) Attempt(ctx context.Context, scope Scope, id string) (*Attempt, 
 // DeliveryAttempts lists all attempts of a delivery, newest first.
 func (s *Store) DeliveryAttempts(ctx context.Context, scope Scope, k DeliveryKey) ([]*Attempt, error) {
 	q := newQuery()
-	q.and("a.event_id = ?", k.EventID)
+	q.and("a.event_id = ?", k.EventKey)
 	q.and("a.destination_key = ?", k.Destination)
 	scope.where(q, "a.tenant_key")
-	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.number desc limit 1000", q.args...)
+	rows, err := s.pool.Query(ctx, attemptSelect+q.sql()+" order by a.number desc limit 1000", q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -308,7 +316,7 @@ func (s *Store) DeliveryAttempts(ctx context.Context, scope Scope, k DeliveryKey
 
 // FailuresOf lists attempts of a bulk retry that failed, newest first, at most limit.
 func (s *Store) FailuresOf(ctx context.Context, b *BulkRetry, limit int) ([]*Attempt, error) {
-	rows, err := s.Pool.Query(ctx, attemptSelect+" where a.retry_id = $1 and not a.ok order by a.started_at desc limit $2", b.Key, limit)
+	rows, err := s.pool.Query(ctx, attemptSelect+" where a.retry_id = $1 and not a.ok order by a.started_at desc limit $2", b.Key, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +328,7 @@ func (s *Store) EventAttempts(ctx context.Context, scope Scope, event uuid.UUID)
 	q := newQuery()
 	q.and("a.event_id = ?", event)
 	scope.where(q, "a.tenant_key")
-	rows, err := s.Pool.Query(ctx, attemptSelect+q.sql()+" order by a.started_at desc, a.number desc limit 1000", q.args...)
+	rows, err := s.pool.Query(ctx, attemptSelect+q.sql()+" order by a.started_at desc, a.number desc limit 1000", q.args...)
 	if err != nil {
 		return nil, err
 	}

@@ -81,8 +81,10 @@ func (e AuditEntry) write(ctx context.Context, db execer) error {
 	if err != nil {
 		return err
 	}
-	_, err = db.Exec(ctx, `insert into audit (id, tenant_key, actor, actor_type, action, object, outcome, detail, ip, request_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		uuid.Must(uuid.NewV7()), tenantKey, text(cut(e.Actor, 300)), e.ActorKind, e.Action, text(cut(e.Object, 300)), text(cut(e.Outcome, 500)), detail, e.IP, e.RequestID)
+	_, err = db.Exec(ctx,
+		`insert into audit (id, tenant_key, actor, actor_type, action, object, outcome, detail, ip, request_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		uuid.Must(uuid.NewV7()), tenantKey, text(cut(e.Actor, 300)), e.ActorKind, e.Action, text(cut(e.Object, 300)),
+		text(cut(e.Outcome, 500)), detail, e.IP, e.RequestID)
 	return err
 }
 
@@ -130,13 +132,15 @@ func withoutNUL(v any) any {
 	return v
 }
 
-const auditSelect = `select a.id, coalesce(t.id, ''), t.deleted_at is not null, a.actor, a.actor_type, a.action, a.object, a.outcome, a.detail, a.ip, a.request_id
+const auditSelect = `select a.id, coalesce(t.id, ''), t.deleted_at is not null, a.actor, a.actor_type, a.action, a.object, a.outcome,
+	a.detail, a.ip, a.request_id
 	from audit a left join tenants t on t.key = a.tenant_key`
 
 func scanAudit(row pgx.CollectableRow) (*AuditEntry, error) {
 	e := &AuditEntry{}
 	var detail []byte
-	if err := row.Scan(&e.Key, &e.TenantID, &e.TenantDeleted, &e.Actor, &e.ActorKind, &e.Action, &e.Object, &e.Outcome, &detail, &e.IP, &e.RequestID); err != nil {
+	if err := row.Scan(&e.Key, &e.TenantID, &e.TenantDeleted, &e.Actor, &e.ActorKind, &e.Action, &e.Object, &e.Outcome, &detail, &e.IP,
+		&e.RequestID); err != nil {
 		return nil, err
 	}
 	if e.Outcome == outcomeOK {
@@ -181,7 +185,8 @@ type AuditQuery struct {
 }
 
 func (aq AuditQuery) conditions(q *query) error {
-	for column, value := range map[string]string{"a.actor": aq.Actor, "a.actor_type": aq.ActorKind, "a.object": aq.Object, "a.ip": aq.IP, "a.request_id": aq.RequestID} {
+	for column, value := range map[string]string{"a.actor": aq.Actor, "a.actor_type": aq.ActorKind, "a.object": aq.Object, "a.ip": aq.IP,
+		"a.request_id": aq.RequestID} {
 		if value != "" {
 			q.and(column+" = ?", value)
 		}
@@ -247,7 +252,8 @@ func (s *Store) auditWindowEnd(ctx context.Context, scope Scope, aq AuditQuery, 
 	q := newQuery()
 	aq.span(q, scope, k)
 	var end uuid.UUID
-	err := s.Pool.QueryRow(ctx, "select a.id from audit a"+q.sql()+" order by a.id "+k.order()+q.bind(" offset ? limit 1", auditWindow-1), q.args...).Scan(&end)
+	err := s.pool.QueryRow(ctx, "select a.id from audit a"+q.sql()+" order by a.id "+k.order()+q.bind(" offset ? limit 1", auditWindow-1),
+		q.args...).Scan(&end)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -274,7 +280,7 @@ func (s *Store) AuditLog(ctx context.Context, scope Scope, aq AuditQuery) (*Page
 	if end != nil {
 		q.and("a.id "+map[bool]string{true: ">=", false: "<="}[k.descending()]+" ?", *end)
 	}
-	rows, err := s.Pool.Query(ctx, auditSelect+q.sql()+" order by a.id "+k.order()+q.limit(k.limit+1), q.args...)
+	rows, err := s.pool.Query(ctx, auditSelect+q.sql()+" order by a.id "+k.order()+q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -302,7 +308,7 @@ func (s *Store) AuditEntry(ctx context.Context, scope Scope, id string) (*AuditE
 	q := newQuery()
 	q.and("a.id = ?", key)
 	scope.where(q, "a.tenant_key")
-	rows, err := s.Pool.Query(ctx, auditSelect+q.sql(), q.args...)
+	rows, err := s.pool.Query(ctx, auditSelect+q.sql(), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +326,8 @@ func (s *Store) AuditEntry(ctx context.Context, scope Scope, id string) (*AuditE
 func (s *Store) AuditActors(ctx context.Context, scope Scope) ([]string, error) {
 	q := newQuery()
 	scope.where(q, "tenant_key")
-	rows, err := s.Pool.Query(ctx, "select distinct actor from (select actor from audit"+q.sql()+" order by id desc limit 1000) x", q.args...)
+	rows, err := s.pool.Query(ctx, "select distinct actor from (select actor from audit"+q.sql()+" order by id desc limit 1000) x",
+		q.args...)
 	if err != nil {
 		return nil, err
 	}

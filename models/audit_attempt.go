@@ -44,14 +44,17 @@ func (s *Store) addAttempts(ctx context.Context, entries []*AuditEntry) error {
 			continue
 		}
 		e.Attempt = &AuditAttempt{ID: id, DeliveryID: k.ID(), Outcome: RetryForgotten}
-		events, destinations, numbers = append(events, k.EventID), append(destinations, k.Destination), append(numbers, n)
+		events, destinations, numbers = append(events, k.EventKey), append(destinations, k.Destination), append(numbers, n)
 		byID[id] = append(byID[id], e.Attempt)
 	}
 	if len(events) == 0 {
 		return nil
 	}
-	rows, err := s.Pool.Query(ctx, `select d.event_id, d.destination_key, u.n, d.status in ('pending', 'delivering') and d.attempts < u.n, a.ok, a.started_at, coalesce(a.code, 0), coalesce(a.error_class, ''), coalesce(a.error, '')
-		from (select distinct * from unnest($1::uuid[], $2::bigint[], $3::int[])) u (e, d, n) join deliveries d on d.event_id = u.e and d.destination_key = u.d
+	rows, err := s.pool.Query(ctx,
+		`select d.event_id, d.destination_key, u.n, d.status in ('pending', 'delivering') and d.attempts < u.n, a.ok, a.started_at,
+			coalesce(a.code, 0), coalesce(a.error_class, ''), coalesce(a.error, '')
+		from (select distinct * from unnest($1::uuid[], $2::bigint[], $3::int[])) u (e, d, n) join deliveries d on d.event_id = u.e
+			and d.destination_key = u.d
 		left join attempts a on a.event_id = u.e and a.destination_key = u.d and a.number = u.n and a.trigger = 'manual'
 		where d.event_id = any($1)`, events, destinations, numbers)
 	if err != nil {
@@ -63,7 +66,7 @@ func (s *Store) addAttempts(ctx context.Context, entries []*AuditEntry) error {
 	var ok *bool
 	var at *time.Time
 	var class, message string
-	_, err = pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination, &number, &waiting, &ok, &at, &code, &class, &message}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &number, &waiting, &ok, &at, &code, &class, &message}, func() error {
 		for _, x := range byID[k.AttemptID(number)] {
 			switch {
 			case ok != nil && *ok:

@@ -29,7 +29,8 @@ func WithoutAudit(ctx context.Context) context.Context { return WithAsker(ctx, u
 
 // entry begins a line of the audit log about what they asked for earlier.
 func (a Asker) entry(scope Scope, action, object string) AuditEntry {
-	return AuditEntry{Scope: scope, Actor: a.Actor, ActorKind: a.ActorKind, IP: a.IP, RequestID: a.RequestID, Action: action, Object: object}
+	return AuditEntry{Scope: scope, Actor: a.Actor, ActorKind: a.ActorKind, IP: a.IP, RequestID: a.RequestID, Action: action,
+		Object: object}
 }
 
 // Audit adds an entry to the audit log about what the transaction does. Who did it and from where is what the context says
@@ -38,7 +39,7 @@ func (tx *Tx) Audit(ctx context.Context, e AuditEntry) error { return e.write(ct
 
 // Audit adds an entry about what is no change of the store: what was refused, or was done elsewhere. It does not count as
 // done for an Idempotency-Key, so that a request that failed for a moment can be sent again.
-func (s *Store) Audit(ctx context.Context, e AuditEntry) error { return e.write(ctx, s.Pool) }
+func (s *Store) Audit(ctx context.Context, e AuditEntry) error { return e.write(ctx, s.pool) }
 
 // askedBy fills in who did it, and from where. It is false for what is not to be in the log.
 func (e *AuditEntry) askedBy(ctx context.Context) bool {

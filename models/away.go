@@ -39,7 +39,7 @@ func (s *Store) away() bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), presenceTime)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, s.Pool.Config().ConnConfig)
+	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
 	if err == nil {
 		_ = conn.Close(ctx) // it has answered
 	}
@@ -82,5 +82,6 @@ func Because(ctx context.Context, err error) error {
 	if err == nil || errors.As(err, &known) || !errors.Is(context.Cause(ctx), errAway) {
 		return err
 	}
-	return &Error{Kind: KindUnavailable, Message: "The database does not answer. Try again.", RetryAfter: 2 * time.Second, Err: errors.Join(errAway, err)}
+	return &Error{Kind: KindUnavailable, Message: "The database does not answer. Try again.", RetryAfter: 2 * time.Second,
+		Err: errors.Join(errAway, err)}
 }

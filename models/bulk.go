@@ -45,8 +45,8 @@ const maxOpenBulk = 20
 
 const retryPrefix = "rty_"
 
-// RetryID is the public id of a bulk retry; empty for the zero key.
-func RetryID(key uuid.UUID) string {
+// BulkRetryID is the public id of a bulk retry; empty for the zero key.
+func BulkRetryID(key uuid.UUID) string {
 	if key == uuid.Nil {
 		return ""
 	}
@@ -84,7 +84,7 @@ type BulkRetry struct {
 }
 
 // ID is the public id.
-func (b *BulkRetry) ID() string { return RetryID(b.Key) }
+func (b *BulkRetry) ID() string { return BulkRetryID(b.Key) }
 
 // Final reports whether nothing of it changes any more.
 func (b *BulkRetry) Final() bool { return b.FinishedAt != nil }
@@ -139,15 +139,18 @@ func skips(by map[string]int) []Skip {
 	return out
 }
 
-const bulkSelect = `select b.id, b.tenant_key, t.id, b.actor, b.status, b.filter, b.rate, b.total, b.queued, b.skipped, b.delivered, b.failed, b.unsent,
-	b.note, b.created_at, b.changed_at, b.changed_by, b.finished_at, b.run, b.walked, b.after_event, b.after_destination, b.event_keys, b.next_at
+const bulkSelect = `select b.id, b.tenant_key, t.id, b.actor, b.status, b.filter, b.rate, b.total, b.queued, b.skipped, b.delivered,
+	b.failed, b.unsent,
+	b.note, b.created_at, b.changed_at, b.changed_by, b.finished_at, b.run, b.walked, b.after_event, b.after_destination, b.event_keys,
+		b.next_at
 	from bulk_retries b join tenants t on t.key = b.tenant_key`
 
 func scanBulk(row pgx.CollectableRow) (*BulkRetry, error) {
 	b := &BulkRetry{}
 	var after *uuid.UUID
 	var destination *int64
-	err := row.Scan(&b.Key, &b.TenantKey, &b.TenantID, &b.Actor, &b.Status, &b.Filter, &b.Rate, &b.Total, &b.Queued, &b.Left, &b.Delivered, &b.Failed, &b.Unsent,
+	err := row.Scan(&b.Key, &b.TenantKey, &b.TenantID, &b.Actor, &b.Status, &b.Filter, &b.Rate, &b.Total, &b.Queued, &b.Left, &b.Delivered,
+		&b.Failed, &b.Unsent,
 		&b.Note, &b.CreatedAt, &b.ChangedAt, &b.ChangedBy, &b.FinishedAt, &b.run, &b.walked, &after, &destination, &b.events, &b.nextAt)
 	if after != nil && destination != nil {
 		b.after = DeliveryKey{*after, *destination}
@@ -179,7 +182,7 @@ func (s *Store) BulkRetries(ctx context.Context, scope Scope, bq BulkQuery) (*Pa
 	if k.decode(&after) {
 		q.and("b.id "+k.op()+" ?", after)
 	}
-	rows, err := s.Pool.Query(ctx, bulkSelect+q.sql()+" order by b.id "+k.order()+q.limit(k.limit+1), q.args...)
+	rows, err := s.pool.Query(ctx, bulkSelect+q.sql()+" order by b.id "+k.order()+q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +199,7 @@ func (s *Store) BulkRetry(ctx context.Context, scope Scope, id string) (*BulkRet
 	q := newQuery()
 	q.and("b.id = ?", key)
 	scope.where(q, "b.tenant_key")
-	b, err := bulkRow(ctx, s.Pool, q.sql(), q.args...)
+	b, err := bulkRow(ctx, s.pool, q.sql(), q.args...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, notFound("There is no bulk retry %q.", cut(id, 80))
 	}
@@ -251,13 +254,15 @@ func (s *Store) StartBulkRetry(ctx context.Context, scope Scope, in BulkInput) (
 	key := uuid.Must(uuid.NewV7())
 	err = s.InTx(ctx, func(tx *Tx) error {
 		var open int
-		if err := tx.Pgx.QueryRow(ctx, "select count(*) from bulk_retries where tenant_key = $1 and finished_at is null", c.tenant).Scan(&open); err != nil {
+		if err := tx.Pgx.QueryRow(ctx, "select count(*) from bulk_retries where tenant_key = $1 and finished_at is null",
+			c.tenant).Scan(&open); err != nil {
 			return err
 		}
 		if open >= maxOpenBulk {
 			return conflict("%d bulk retries of this tenant are not finished. Wait for one of them, or cancel one.", open)
 		}
-		if _, err := tx.Pgx.Exec(ctx, `insert into bulk_retries (id, tenant_key, actor, status, filter, event_keys, rate, idempotency_key, total, created_at)
+		if _, err := tx.Pgx.Exec(ctx,
+			`insert into bulk_retries (id, tenant_key, actor, status, filter, event_keys, rate, idempotency_key, total, created_at)
 			values ($1, $2, $3, 'running', $4, $5, $6, $7, $8, $9)`,
 			key, c.tenant, text(in.Actor), c.filter, c.events, in.Rate, textOrNil(in.IdempotencyKey), plan.Total(), now); err != nil {
 			return err
@@ -280,7 +285,7 @@ func (s *Store) StartBulkRetry(ctx context.Context, scope Scope, in BulkInput) (
 	if err != nil {
 		return nil, false, err
 	}
-	b, err = bulkRow(ctx, s.Pool, " where b.id = $1", key)
+	b, err = bulkRow(ctx, s.pool, " where b.id = $1", key)
 	return b, true, err
 }
 
@@ -291,7 +296,7 @@ func (s *Store) startedBefore(ctx context.Context, scope Scope, key string) (*Bu
 	q := newQuery()
 	q.and("b.idempotency_key = ?", key)
 	scope.where(q, "b.tenant_key")
-	b, err := bulkRow(ctx, s.Pool, q.sql(), q.args...)
+	b, err := bulkRow(ctx, s.pool, q.sql(), q.args...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

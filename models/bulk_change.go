@@ -39,7 +39,8 @@ func (s *Store) CancelBulkRetry(ctx context.Context, scope Scope, id, actor stri
 }
 
 // changeBulk changes the status of a bulk retry and gives it a new job, for the one it had may have ended.
-func (s *Store) changeBulk(ctx context.Context, scope Scope, id, actor, action string, to func(*BulkRetry) (string, error)) (*BulkRetry, error) {
+func (s *Store) changeBulk(ctx context.Context, scope Scope, id, actor, action string, to func(*BulkRetry) (string, error)) (*BulkRetry,
+	error) {
 	b, err := s.BulkRetry(ctx, scope, id)
 	if err != nil {
 		return nil, err
@@ -73,5 +74,6 @@ func (s *Store) changeBulk(ctx context.Context, scope Scope, id, actor, action s
 
 // entry is the line of the audit log about what somebody does to a bulk retry.
 func (b *BulkRetry) entry(action string) AuditEntry {
-	return AuditEntry{Scope: b.TenantScope(), Action: action, Object: b.ID(), Detail: map[string]any{"total": b.Total, "queued": b.Queued, "remaining": b.Remaining()}}
+	return AuditEntry{Scope: b.TenantScope(), Action: action, Object: b.ID(),
+		Detail: map[string]any{"total": b.Total, "queued": b.Queued, "remaining": b.Remaining()}}
 }

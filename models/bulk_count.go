@@ -20,7 +20,8 @@ func (s *Store) takeBack(ctx context.Context, b *BulkRetry) (n int, err error) {
 			with portion as (
 				select d.event_id, d.destination_key from deliveries d where d.retry_id = $1 and d.status = 'pending' and d.retry_from <> 'retrying' and `+unattempted+`
 				limit $2 for update of d skip locked)
-			update deliveries d set status = d.retry_from, turn = d.turn + 1, manual_retries = d.manual_retries - 1, retry_id = null, retry_from = null,
+			update deliveries d set status = d.retry_from, turn = d.turn + 1, manual_retries = d.manual_retries - 1, retry_id = null,
+				retry_from = null,
 				reason = case when d.retry_from <> 'delivered' then $3 end
 			from portion p where d.event_id = p.event_id and d.destination_key = p.destination_key`,
 			b.Key, bulkPortion, "Its bulk retry was cancelled by "+actorName(b.ChangedBy)+" before its turn.")
@@ -50,7 +51,9 @@ func (s *Store) CountBulkRetry(ctx context.Context, key uuid.UUID, run int) (ove
 		}
 		var delivered, failed, waiting int
 		// Whoever else may have queued a delivery since: it counts as waiting only until the attempt of this bulk retry.
-		if err := tx.QueryRow(ctx, `select (select count(*) from attempts a where a.retry_id = $1 and a.ok), (select count(*) from attempts a where a.retry_id = $1 and not a.ok),
+		if err := tx.QueryRow(ctx,
+			`select (select count(*) from attempts a where a.retry_id = $1 and a.ok), (select count(*) from attempts a where a.retry_id = $1
+				and not a.ok),
 			(select count(*) from deliveries d where d.retry_id = $1 and d.status in ('pending', 'delivering') and `+unattempted+`)`, key).Scan(&delivered, &failed, &waiting); err != nil {
 			return err
 		}
@@ -70,7 +73,8 @@ func (s *Store) CountBulkRetry(ctx context.Context, key uuid.UUID, run int) (ove
 			over = true
 		}
 		if _, err := tx.Exec(ctx, `update bulk_retries set status = $2, delivered = $3, failed = $4, unsent = $5, finished_at = $6,
-			changed_at = case when status <> $2 then now() else changed_at end where id = $1`, key, b.Status, b.Delivered, b.Failed, b.Unsent, finished); err != nil || finished == nil {
+			changed_at = case when status <> $2 then now() else changed_at end where id = $1`, key, b.Status, b.Delivered, b.Failed,
+			b.Unsent, finished); err != nil || finished == nil {
 			return err
 		}
 		return tx.Audit(ctx, b.outcome())
@@ -83,7 +87,8 @@ func (s *Store) CountBulkRetry(ctx context.Context, key uuid.UUID, run int) (ove
 
 // outcome is the line of the audit trail at the end of a bulk retry.
 func (b *BulkRetry) outcome() AuditEntry {
-	detail := map[string]any{"started_by": b.Actor, "status": b.Status, "total": b.Total, "delivered": b.Delivered, "failed": b.Failed, "skipped": b.Skipped(), "remaining": b.Remaining()}
+	detail := map[string]any{"started_by": b.Actor, "status": b.Status, "total": b.Total, "delivered": b.Delivered, "failed": b.Failed,
+		"skipped": b.Skipped(), "remaining": b.Remaining()}
 	for _, x := range b.Skips() {
 		detail["skipped_"+x.Reason] = x.Count
 	}
@@ -100,7 +105,8 @@ func (s *Store) ResumeLost(ctx context.Context) (n int, err error) {
 		}
 		for _, key := range open {
 			var run int
-			if err := tx.Pgx.QueryRow(ctx, "update bulk_retries set run = run + 1 where id = $1 returning run", key).Scan(&run); err != nil {
+			if err := tx.Pgx.QueryRow(ctx, "update bulk_retries set run = run + 1 where id = $1 returning run",
+				key).Scan(&run); err != nil {
 				return err
 			}
 			if err := s.Queue.EnqueueBulkRetry(ctx, tx.Pgx, key, run); err != nil {

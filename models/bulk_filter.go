@@ -48,7 +48,8 @@ func (f *RetryFilter) freeze(now time.Time) error {
 		switch {
 		case slices.Contains(Retryable, st):
 		case st == StatusFilteredOut:
-			bad.add(fmt.Sprintf("filter.status[%d]", i), "filtered_out is sent after all for a destination at a time: POST …/destinations/{id}/filtered")
+			bad.add(fmt.Sprintf("filter.status[%d]", i),
+				"filtered_out is sent after all for a destination at a time: POST …/destinations/{id}/filtered")
 		case IsStatus(st):
 			bad.add(fmt.Sprintf("filter.status[%d]", i), st+" is on its way already: use "+listSome(Retryable))
 		default:
@@ -57,7 +58,8 @@ func (f *RetryFilter) freeze(now time.Time) error {
 	}
 	for i, c := range f.ErrorClasses {
 		if !slices.Contains(errorClasses, c) {
-			bad.add(fmt.Sprintf("filter.error_class[%d]", i), fmt.Sprintf("%q is not an error class: use %s", cut(c, 40), strings.Join(errorClasses, ", ")))
+			bad.add(fmt.Sprintf("filter.error_class[%d]", i), fmt.Sprintf("%q is not an error class: use %s", cut(c, 40),
+				strings.Join(errorClasses, ", ")))
 		}
 	}
 	for i, c := range f.Codes {
@@ -81,7 +83,8 @@ func (f *RetryFilter) freeze(now time.Time) error {
 	} else if f.Since != nil && !f.Since.Before(now) {
 		bad.add("filter.since", "must be in the past")
 	}
-	if len(f.Deliveries) > 0 && (len(f.Statuses)+len(f.Destinations)+len(f.Topics)+len(f.ErrorClasses)+len(f.Codes)+len(f.Events) > 0 || f.Since != nil) {
+	if len(f.Deliveries) > 0 && (len(f.Statuses)+len(f.Destinations)+len(f.Topics)+len(f.ErrorClasses)+len(f.Codes)+len(f.Events) > 0 ||
+		f.Since != nil) {
 		bad.add("delivery_ids", "cannot be combined with a filter")
 	}
 	if err := bad.err(); err != nil {
@@ -155,7 +158,8 @@ func (c *chosen) sql(q *query, after DeliveryKey, limit int) string {
 	for i, st := range statuses {
 		limbs[i] = "(" + c.limb(q, st, after, limit) + ")"
 	}
-	return "select event_id, destination_key, manual_retries, error_class, topic from (" + strings.Join(limbs, " union all ") + ") x order by event_id, destination_key" + q.limit(limit)
+	return "select event_id, destination_key, manual_retries, error_class, topic from (" + strings.Join(limbs,
+		" union all ") + ") x order by event_id, destination_key" + q.limit(limit)
 }
 
 func (c *chosen) limb(q *query, status string, after DeliveryKey, limit int) string {
@@ -163,15 +167,15 @@ func (c *chosen) limb(q *query, status string, after DeliveryKey, limit int) str
 	from := "deliveries d"
 	sub.and("d.tenant_key = ?", c.tenant)
 	sub.and("e.tenant_key = ?", c.tenant)
-	sub.and("d.event_id >= ?", maxUUID(c.lo, after.EventID))
+	sub.and("d.event_id >= ?", maxUUID(c.lo, after.EventKey))
 	sub.and("d.event_id < ?", c.hi)
-	sub.and("(d.event_id, d.destination_key) > (?, ?)", after.EventID, after.Destination)
+	sub.and("(d.event_id, d.destination_key) > (?, ?)", after.EventKey, after.Destination)
 	sub.and("(d.last_attempt_at is null or d.last_attempt_at < ?)", c.asOf)
 	if len(c.filter.Deliveries) > 0 {
 		events, destinations := make([]uuid.UUID, len(c.filter.Deliveries)), make([]int64, len(c.filter.Deliveries))
 		for i, id := range c.filter.Deliveries {
 			k, _ := parseDeliveryID(id)
-			events[i], destinations[i] = k.EventID, k.Destination
+			events[i], destinations[i] = k.EventKey, k.Destination
 		}
 		from = sub.bind("(select distinct e, k from unnest(?::uuid[], ?::bigint[]) x (e, k)) u (event_id, destination_key) join deliveries d using (event_id, destination_key)", events, destinations)
 		sub.and("d.status = any(?::delivery_status[])", Retryable)

@@ -51,7 +51,9 @@ var SkipWords = map[string]string{
 func (p *BulkPlan) refusal() error {
 	switch {
 	case p.More:
-		return Invalid("filter", fmt.Sprintf("chooses more than %d deliveries, the limit for one bulk retry (%s): narrow it by time, destination or topic", p.Limits.PerBulk.Most, p.Limits.PerBulk.Rule()))
+		return Invalid("filter",
+			fmt.Sprintf("chooses more than %d deliveries, the limit for one bulk retry (%s): narrow it by time, destination or topic",
+				p.Limits.PerBulk.Most, p.Limits.PerBulk.Rule()))
 	case p.Count > 0:
 		return nil
 	case len(p.Skipped) == 0:
@@ -81,7 +83,7 @@ func (s *Store) PlanBulkRetry(ctx context.Context, scope Scope, f RetryFilter) (
 		return nil, err
 	}
 	if most := p.Limits.PerHour.Most; most > 0 {
-		used, err := hourOfTenant.used(ctx, s.Pool, c.tenant)
+		used, err := hourOfTenant.used(ctx, s.pool, c.tenant)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +99,7 @@ const skipCase = `case when n.deleted_at is not null then '` + SkipDeleted + `' 
 
 // planOf counts what is chosen.
 func (s *Store) planOf(ctx context.Context, c *chosen) (*BulkPlan, error) {
-	limits, err := s.Limits(ctx, s.Pool, c.tenant)
+	limits, err := s.Limits(ctx, c.tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +107,8 @@ func (s *Store) planOf(ctx context.Context, c *chosen) (*BulkPlan, error) {
 	most := limits.PerBulk.atMost()
 	q := newQuery()
 	from := c.sql(q, DeliveryKey{}, most+1)
-	rows, err := s.Pool.Query(ctx, "select n.id, c.error_class, c.topic, "+q.bind(skipCase, limits.PerDelivery.atMost())+" skip, count(*) from ("+from+`) c
+	rows, err := s.pool.Query(ctx, "select n.id, c.error_class, c.topic, "+q.bind(skipCase,
+		limits.PerDelivery.atMost())+" skip, count(*) from ("+from+`) c
 		join destinations n on n.key = c.destination_key group by 1, 2, 3, 4`, q.args...)
 	if err != nil {
 		return nil, err
@@ -145,13 +148,14 @@ func shares(by map[string]int) []Share {
 func (s *Store) planSample(ctx context.Context, c *chosen, limits AppliedLimits) ([]*Delivery, error) {
 	q := newQuery()
 	from := c.sql(q, DeliveryKey{}, limits.PerBulk.atMost()+1)
-	rows, err := s.Pool.Query(ctx, "select c.event_id, c.destination_key from ("+from+`) c join destinations n on n.key = c.destination_key
-		where `+q.bind(skipCase, limits.PerDelivery.atMost())+" = '' order by c.event_id desc, c.destination_key desc"+q.limit(planSampleOf), q.args...)
+	rows, err := s.pool.Query(ctx, "select c.event_id, c.destination_key from ("+from+`) c join destinations n on n.key = c.destination_key
+		where `+q.bind(skipCase, limits.PerDelivery.atMost())+" = '' order by c.event_id desc, c.destination_key desc"+q.limit(planSampleOf),
+		q.args...)
 	if err != nil {
 		return nil, err
 	}
 	keys, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k DeliveryKey, err error) {
-		err = row.Scan(&k.EventID, &k.Destination)
+		err = row.Scan(&k.EventKey, &k.Destination)
 		return k, err
 	})
 	if err != nil {

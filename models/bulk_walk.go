@@ -38,7 +38,7 @@ const noteHourly = "hourly_limit"
 
 // AdvanceBulkRetry does one portion of a bulk retry, if one is due. run is the job's; one of an earlier run is over.
 func (s *Store) AdvanceBulkRetry(ctx context.Context, key uuid.UUID, run int) (BulkStep, error) {
-	b, err := bulkRow(ctx, s.Pool, " where b.id = $1", key)
+	b, err := bulkRow(ctx, s.pool, " where b.id = $1", key)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && (b.run != run || b.Final()) {
 		return BulkStep{Over: true}, nil
 	}
@@ -56,7 +56,7 @@ func (s *Store) AdvanceBulkRetry(ctx context.Context, key uuid.UUID, run int) (B
 		return BulkStep{Wait: time.Hour}, nil // only outcomes are waited for
 	}
 	var wait float64
-	if err := s.Pool.QueryRow(ctx, "select extract(epoch from $1 - clock_timestamp())", b.nextAt).Scan(&wait); err != nil {
+	if err := s.pool.QueryRow(ctx, "select extract(epoch from $1 - clock_timestamp())", b.nextAt).Scan(&wait); err != nil {
 		return BulkStep{}, err
 	}
 	if wait > 0 {
@@ -81,12 +81,12 @@ func (s *Store) candidates(ctx context.Context, b *BulkRetry, n int) ([]candidat
 		return nil, err
 	}
 	q := newQuery()
-	rows, err := s.Pool.Query(ctx, "select event_id, destination_key, manual_retries from ("+c.sql(q, b.after, n)+") c", q.args...)
+	rows, err := s.pool.Query(ctx, "select event_id, destination_key, manual_retries from ("+c.sql(q, b.after, n)+") c", q.args...)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (x candidate, err error) {
-		err = row.Scan(&x.EventID, &x.Destination, &x.manual)
+		err = row.Scan(&x.EventKey, &x.Destination, &x.manual)
 		return x, err
 	})
 }
@@ -107,7 +107,7 @@ func (s *Store) queuePortion(ctx context.Context, b *BulkRetry) error {
 		if now.run != b.run || now.Status != BulkRunning || now.after != b.after || now.walked {
 			return nil // paused or cancelled meanwhile, or somebody else was quicker
 		}
-		limits, err := s.Limits(ctx, tx, b.TenantKey)
+		limits, err := s.limits(ctx, tx, b.TenantKey)
 		if err != nil {
 			return err
 		}
@@ -156,7 +156,8 @@ func (s *Store) sortOut(ctx context.Context, tx pgx.Tx, b *BulkRetry, list []can
 		p.last = x.DeliveryKey
 	}
 	slices.Sort(keys)
-	rows, err := tx.Query(ctx, "select key, disabled_at is not null, deleted_at is not null, least($2::int, manual_retry_limit) from destinations where key = any($1) order by key for share", slices.Compact(keys), most.atMost())
+	rows, err := tx.Query(ctx,
+		"select key, disabled_at is not null, deleted_at is not null, least($2::int, manual_retry_limit) from destinations where key = any($1) order by key for share", slices.Compact(keys), most.atMost())
 	if err != nil {
 		return nil, err
 	}
@@ -217,9 +218,9 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 	events, destinations := make([]uuid.UUID, len(p.eligible)), make([]int64, len(p.eligible))
 	most := make([]int, len(p.eligible))
 	for i, k := range p.eligible {
-		events[i], destinations[i], most[i] = k.EventID, k.Destination, p.most[k.Destination]
+		events[i], destinations[i], most[i] = k.EventKey, k.Destination, p.most[k.Destination]
 	}
-	lo, hi := p.eligible[0].EventID, p.eligible[len(p.eligible)-1].EventID
+	lo, hi := p.eligible[0].EventKey, p.eligible[len(p.eligible)-1].EventKey
 	rows, err := tx.Query(ctx, `
 		with portion as (
 			select d.event_id, d.destination_key from unnest($1::uuid[], $2::bigint[], $6::int[]) u (e, k, most)
@@ -227,7 +228,8 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 			where d.event_id >= $3 and d.event_id <= $4 and d.status = any($5::delivery_status[]) and d.manual_retries < u.most
 				and (d.last_attempt_at is null or d.last_attempt_at < $8)
 			for update of d skip locked)
-		update deliveries d set status = 'pending', turn = d.turn + 1, manual_retries = d.manual_retries + 1, next_attempt_at = null, reason = null,
+		update deliveries d set status = 'pending', turn = d.turn + 1, manual_retries = d.manual_retries + 1, next_attempt_at = null,
+			reason = null,
 			retry_id = $7, retry_from = d.status
 		from portion p where d.event_id = p.event_id and d.destination_key = p.destination_key and d.event_id >= $3 and d.event_id <= $4
 		returning d.event_id, d.destination_key, d.turn`,
@@ -238,8 +240,8 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 	items := map[int64][]queue.Item{}
 	var k DeliveryKey
 	var turn int32
-	if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination, &turn}, func() error {
-		items[k.Destination] = append(items[k.Destination], queue.Item{EventID: k.EventID, Turn: turn})
+	if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &turn}, func() error {
+		items[k.Destination] = append(items[k.Destination], queue.Item{EventKey: k.EventKey, Turn: turn})
 		p.queued++
 		return nil
 	}); err != nil {
@@ -250,7 +252,8 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 	}
 	var jobs []queue.Batch
 	for _, destination := range slices.Sorted(maps.Keys(items)) {
-		jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Later: true, Trigger: TriggerBulk, Actor: b.Actor, RetryID: b.Key}, items[destination])...)
+		jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Later: true, Trigger: TriggerBulk, Actor: b.Actor,
+			BulkKey: b.Key}, items[destination])...)
 	}
 	return jobs, nil
 }
@@ -285,11 +288,13 @@ func (p *portion) note(ctx context.Context, tx pgx.Tx, b *BulkRetry, through, st
 		note, wait = noteHourly, hourlyWait.Seconds()
 	}
 	var event *uuid.UUID
-	if b.after.EventID != uuid.Nil {
-		event = &b.after.EventID
+	if b.after.EventKey != uuid.Nil {
+		event = &b.after.EventKey
 	}
 	// Time that was lost, while the database was away, say, is not caught up on: that would be a burst.
-	_, err := tx.Exec(ctx, `update bulk_retries set queued = $2, skipped = $3, total = greatest(total, $4), after_event = $5, after_destination = $6, walked = $7, note = $8,
+	_, err := tx.Exec(ctx,
+		`update bulk_retries set queued = $2, skipped = $3, total = greatest(total, $4), after_event = $5, after_destination = $6,
+			walked = $7, note = $8,
 		next_at = greatest(next_at + $9 * interval '1 second', case when $10 then clock_timestamp() + $9 * interval '1 second' else clock_timestamp() end) where id = $1`,
 		b.Key, b.Queued, b.Left, b.Queued+b.leftOut(), event, b.after.Destination, through, note, wait, stopped)
 	return err

@@ -206,7 +206,8 @@ func (s *Store) UpdateChannel(ctx context.Context, scope Scope, tenantID, id str
 		if err := tx.DB.Save(c).Error; err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(owner), Action: "channel.update", Object: c.ID, Changes: c.Changes, Detail: map[string]any{"name": c.Name}})
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(owner), Action: "channel.update", Object: c.ID, Changes: c.Changes,
+			Detail: map[string]any{"name": c.Name}})
 	})
 	return c, err
 }
@@ -221,7 +222,8 @@ func (s *Store) DeleteChannel(ctx context.Context, scope Scope, tenantID, id str
 		if err := tx.DB.Model(&Channel{}).Where("key = ?", c.Key).Update("deleted_at", time.Now()).Error; err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(c.OwnerKey), Action: "channel.delete", Object: c.ID, Detail: map[string]any{"name": c.Name, "type": c.Type}})
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(c.OwnerKey), Action: "channel.delete", Object: c.ID,
+			Detail: map[string]any{"name": c.Name, "type": c.Type}})
 	})
 }
 

@@ -26,7 +26,8 @@ const (
 )
 
 // Statuses lists all states, in the order in which pages show them.
-var Statuses = []string{StatusPending, StatusDelivering, StatusDelivered, StatusRetrying, StatusFailed, StatusHeld, StatusFilteredOut, StatusCancelled}
+var Statuses = []string{StatusPending, StatusDelivering, StatusDelivered, StatusRetrying, StatusFailed, StatusHeld, StatusFilteredOut,
+	StatusCancelled}
 
 // IsStatus reports whether s is a state of a delivery.
 func IsStatus(s string) bool { return slices.Contains(Statuses, s) }
@@ -66,22 +67,25 @@ func (d *Delivery) Final() bool {
 	return !slices.Contains([]string{StatusPending, StatusDelivering, StatusRetrying}, d.Status)
 }
 
-const deliverySelect = `select d.event_id, d.destination_key, d.tenant_key, t.id, e.caller_id, e.time, e.topic, n.id, d.status, coalesce(d.reason, ''),
+const deliverySelect = `select d.event_id, d.destination_key, d.tenant_key, t.id, e.caller_id, e.time, e.topic, n.id, d.status,
+	coalesce(d.reason, ''),
 	d.attempts, d.manual_retries, d.next_attempt_at, d.last_attempt_at, coalesce(d.last_code, 0), coalesce(d.error_class, ''),
 	coalesce(d.error, ''), coalesce(d.advice, ''), d.turn, n.retry
-	from deliveries d join events e on e.id = d.event_id join tenants t on t.key = d.tenant_key join destinations n on n.key = d.destination_key`
+	from deliveries d join events e on e.id = d.event_id join tenants t on t.key = d.tenant_key join destinations n
+		on n.key = d.destination_key`
 
 func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
 	d := &Delivery{}
 	var callerID *string
 	var at *time.Time
 	var own *RetryPolicy
-	err := row.Scan(&d.EventID, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &at, &d.Topic, &d.DestinationID, &d.Status, &d.Reason,
+	err := row.Scan(&d.EventKey, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &at, &d.Topic, &d.DestinationID,
+		&d.Status, &d.Reason,
 		&d.Attempts, &d.ManualRetries, &d.NextAttemptAt, &d.LastAttemptAt, &d.LastCode, &d.ErrorClass, &d.Error, &d.Advice, &d.Turn, &own)
 	if err != nil {
 		return nil, err
 	}
-	e := Event{Key: d.EventID}
+	e := Event{Key: d.EventKey}
 	e.finish(callerID, at)
 	d.PublicEventID, d.EventTime, d.CreatedAt = e.ID, e.Time, e.Received
 	d.UpdatedAt = d.CreatedAt
@@ -120,10 +124,10 @@ func (s *Store) Delivery(ctx context.Context, scope Scope, id string) (*Delivery
 
 func (s *Store) deliveryByKey(ctx context.Context, scope Scope, k DeliveryKey) (*Delivery, error) {
 	q := newQuery()
-	q.and("d.event_id = ?", k.EventID)
+	q.and("d.event_id = ?", k.EventKey)
 	q.and("d.destination_key = ?", k.Destination)
 	scope.where(q, "d.tenant_key")
-	rows, err := s.Pool.Query(ctx, deliverySelect+q.sql(), q.args...)
+	rows, err := s.pool.Query(ctx, deliverySelect+q.sql(), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +160,7 @@ func (s *Store) EventDeliveries(ctx context.Context, scope Scope, eventID string
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Pool.Query(ctx, deliverySelect+" where d.event_id = $1 order by d.destination_key", e.Key)
+	rows, err := s.pool.Query(ctx, deliverySelect+" where d.event_id = $1 order by d.destination_key", e.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -247,10 +251,11 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 	var disabled, deleted *time.Time
 	var own *int
 	var ordered bool
-	if err := tx.QueryRow(ctx, "select disabled_at, deleted_at, manual_retry_limit, ordered from destinations where key = $1 for share", d.DeliveryKey.Destination).Scan(&disabled, &deleted, &own, &ordered); err != nil {
+	if err := tx.QueryRow(ctx, "select disabled_at, deleted_at, manual_retry_limit, ordered from destinations where key = $1 for share",
+		d.DeliveryKey.Destination).Scan(&disabled, &deleted, &own, &ordered); err != nil {
 		return false, err
 	}
-	limits, err := s.Limits(ctx, tx, d.TenantKey)
+	limits, err := s.limits(ctx, tx, d.TenantKey)
 	if err != nil {
 		return false, err
 	}
@@ -263,18 +268,22 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 	}
 	if d.Status == StatusFilteredOut {
 		// The filter held it back, so that there is no row yet.
-		if _, err := tx.Exec(ctx, `insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, $2, $3, 'filtered_out')
-			on conflict do nothing`, d.EventID, d.DeliveryKey.Destination, d.TenantKey); err != nil {
+		if _, err := tx.Exec(ctx,
+			`insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, $2, $3, 'filtered_out')
+			on conflict do nothing`, d.EventKey, d.DeliveryKey.Destination, d.TenantKey); err != nil {
 			return false, err
 		}
-		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, DestinationFields: DestinationFields{Ordered: ordered}}, []uuid.UUID{d.EventID}); err != nil {
+		if err := joinLines(ctx, tx, &Destination{Key: d.DeliveryKey.Destination, DestinationFields: DestinationFields{Ordered: ordered}},
+			[]uuid.UUID{d.EventKey}); err != nil {
 			return false, err
 		}
 	}
 	var turn int32
-	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null, reason = null, retry_id = null, retry_from = null
+	err = tx.QueryRow(ctx,
+		`update deliveries set status = 'pending', turn = turn + 1, manual_retries = manual_retries + 1, next_attempt_at = null,
+			reason = null, retry_id = null, retry_from = null
 		where event_id = $1 and destination_key = $2 and status not in ('pending', 'delivering') and manual_retries < $3::int
-		returning turn, attempts`, d.EventID, d.DeliveryKey.Destination, most.atMost()).Scan(&turn, &d.Attempts)
+		returning turn, attempts`, d.EventKey, d.DeliveryKey.Destination, most.atMost()).Scan(&turn, &d.Attempts)
 	if err == pgx.ErrNoRows {
 		return false, s.whyNotRetried(ctx, tx, d, most)
 	}
@@ -286,23 +295,26 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 		return false, err
 	}
 	if allowed == 0 {
-		return false, &Error{Kind: KindLimited, RetryAfter: time.Minute, Message: fmt.Sprintf("%s retried by hand within the last hour, which is the limit (%s). Try again in a while.",
-			countOf(by.Most, "delivery was", "deliveries were"), by.Rule())}
+		return false, &Error{Kind: KindLimited, RetryAfter: time.Minute,
+			Message: fmt.Sprintf("%s retried by hand within the last hour, which is the limit (%s). Try again in a while.",
+				countOf(by.Most, "delivery was", "deliveries were"), by.Rule())}
 	}
-	return true, s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Later: true, Trigger: trigger, Actor: actor},
-		Items: []queue.Item{{EventID: d.EventID, Turn: turn}}}})
+	return true, s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Later: true,
+		Trigger: trigger, Actor: actor},
+		Items: []queue.Item{{EventKey: d.EventKey, Turn: turn}}}})
 }
 
 func (s *Store) whyNotRetried(ctx context.Context, tx pgx.Tx, d *Delivery, most Limit) error {
 	var status string
 	var manual int
 	err := tx.QueryRow(ctx, "select status, manual_retries from deliveries where event_id = $1 and destination_key = $2",
-		d.EventID, d.DeliveryKey.Destination).Scan(&status, &manual)
+		d.EventKey, d.DeliveryKey.Destination).Scan(&status, &manual)
 	if err != nil {
 		return err
 	}
 	if manual >= most.atMost() {
-		return &Error{Kind: KindLimited, Message: fmt.Sprintf("This delivery was retried by hand %s, which is the limit (%s).", countOf(manual, "time", "times"), most.Rule())}
+		return &Error{Kind: KindLimited, Message: fmt.Sprintf("This delivery was retried by hand %s, which is the limit (%s).",
+			countOf(manual, "time", "times"), most.Rule())}
 	}
 	return nil // on its way already
 }
@@ -324,7 +336,8 @@ func (s *Store) RetryEvent(ctx context.Context, scope Scope, eventID, destinatio
 		return nil, false, err
 	}
 	var d Destination
-	found := s.DB.WithContext(ctx).Where("tenant_key = ? and id = ?", e.TenantKey, destinationID).Order("deleted_at desc nulls first").Limit(1).Find(&d)
+	found := s.DB.WithContext(ctx).Where("tenant_key = ? and id = ?", e.TenantKey,
+		destinationID).Order("deleted_at desc nulls first").Limit(1).Find(&d)
 	if found.Error != nil {
 		return nil, false, found.Error
 	}
@@ -334,7 +347,8 @@ func (s *Store) RetryEvent(ctx context.Context, scope Scope, eventID, destinatio
 	k := DeliveryKey{e.Key, d.Key}
 	delivery, err := s.deliveryByKey(ctx, scope, k)
 	if IsKind(err, KindNotFound) {
-		return nil, false, malformed("The event %q does not go to destination %q: %s", cut(eventID, 80), cut(destinationID, 80), lowerFirst(skippedBecause(e, &d)))
+		return nil, false, malformed("The event %q does not go to destination %q: %s", cut(eventID, 80), cut(destinationID, 80),
+			lowerFirst(skippedBecause(e, &d)))
 	}
 	if err != nil {
 		return nil, false, err
@@ -359,13 +373,14 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 	}
 	err = s.InTx(ctx, func(tx *Tx) error {
 		// Workers that may be about to make the first attempt are told to look at the row.
-		if _, err := tx.Pgx.Exec(ctx, "update destinations set careful = true, version = version + 1 where key = $1 and not careful", d.DeliveryKey.Destination); err != nil {
+		if _, err := tx.Pgx.Exec(ctx, "update destinations set careful = true, version = version + 1 where key = $1 and not careful",
+			d.DeliveryKey.Destination); err != nil {
 			return err
 		}
 		tag, err := tx.Pgx.Exec(ctx, `update deliveries set status = 'cancelled', turn = turn + 1, next_attempt_at = null, reason = $3
 			where event_id = $1 and destination_key = $2 and (status in ('pending', 'retrying', 'held')
 				or status = 'failed' and exists (select 1 from ordered_deliveries o where o.event_id = $1 and o.destination_key = $2))`,
-			d.EventID, d.DeliveryKey.Destination, "Cancelled by "+actorName(actor))
+			d.EventKey, d.DeliveryKey.Destination, "Cancelled by "+actorName(actor))
 		if err == nil && tag.RowsAffected() > 0 {
 			if err := noteOutcomes(ctx, tx.Pgx, StatusCancelled, "Cancelled by "+actorName(actor), d.DeliveryKey); err != nil {
 				return err
@@ -383,7 +398,8 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 				Detail: map[string]any{"event": d.PublicEventID, "destination": d.DestinationID}})
 		}
 		if err == nil {
-			return conflict("The delivery is %s; only one that is pending, retrying or held can be cancelled.", strings.ReplaceAll(d.Status, "_", " "))
+			return conflict("The delivery is %s; only one that is pending, retrying or held can be cancelled.",
+				strings.ReplaceAll(d.Status, "_", " "))
 		}
 		return err
 	})
@@ -399,6 +415,7 @@ func (d *Delivery) TenantScope() Scope { return Scope{key: d.TenantKey} }
 // HasOutcomes reports whether every delivery of an event has had its first outcome.
 func (s *Store) HasOutcomes(ctx context.Context, event uuid.UUID) (bool, error) {
 	var open bool
-	err := s.Pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)", event).Scan(&open)
+	err := s.pool.QueryRow(ctx, "select exists (select 1 from deliveries where event_id = $1 and status = 'pending' and attempts = 0)",
+		event).Scan(&open)
 	return !open, err
 }

@@ -52,7 +52,7 @@ func (s *Store) CancelDeleted(ctx context.Context, r queue.Release) (cancelled i
 	}
 	for lo := (uuid.UUID{}); ; {
 		var hi uuid.UUID
-		err := s.Pool.QueryRow(ctx, `select event_id from (
+		err := s.pool.QueryRow(ctx, `select event_id from (
 				select event_id from deliveries where destination_key = $1 and event_id >= $2 order by event_id limit $3) x
 			order by event_id desc limit 1`, r.Destination, lo, cancelSpan).Scan(&hi)
 		if err == pgx.ErrNoRows {
@@ -67,7 +67,7 @@ func (s *Store) CancelDeleted(ctx context.Context, r queue.Release) (cancelled i
 		}
 		lo = next(hi)
 	}
-	_, err = s.Pool.Exec(ctx, "delete from ordered_deliveries where destination_key = $1", r.Destination)
+	_, err = s.pool.Exec(ctx, "delete from ordered_deliveries where destination_key = $1", r.Destination)
 	return cancelled, err
 }
 
@@ -77,7 +77,7 @@ const cancelSet = ` set status = 'cancelled', turn = d.turn + 1, next_attempt_at
 
 // cancelAttention cancels a portion of those that have one of the statuses with an index.
 func (s *Store) cancelAttention(ctx context.Context, r queue.Release, status string, lo uuid.UUID) (n int, last uuid.UUID, err error) {
-	rows, err := s.Pool.Query(ctx, `with portion as (
+	rows, err := s.pool.Query(ctx, `with portion as (
 			select event_id from deliveries where destination_key = $1 and attention = $4::delivery_status and event_id >= $3
 			order by event_id limit $5 for update skip locked)
 		update deliveries d`+cancelSet+" returning d.event_id", r.Destination, deletedWords[r.Action], lo, status, cancelSpan)
@@ -99,8 +99,9 @@ func (s *Store) cancelAttention(ctx context.Context, r queue.Release, status str
 // cancelBetween cancels all that wait from lo to hi, and stays until none does.
 func (s *Store) cancelBetween(ctx context.Context, r queue.Release, lo, hi uuid.UUID) (cancelled int, err error) {
 	for {
-		tag, err := s.Pool.Exec(ctx, `with portion as (
-				select event_id from deliveries where destination_key = $1 and event_id >= $3 and event_id <= $4 and status = any($5::delivery_status[])
+		tag, err := s.pool.Exec(ctx, `with portion as (
+				select event_id from deliveries where destination_key = $1 and event_id >= $3 and event_id <= $4
+					and status = any($5::delivery_status[])
 				order by event_id for update skip locked)
 			update deliveries d`+cancelSet+" and d.event_id <= $4", r.Destination, deletedWords[r.Action], lo, hi, waiting)
 		if err != nil {
@@ -108,7 +109,7 @@ func (s *Store) cancelBetween(ctx context.Context, r queue.Release, lo, hi uuid.
 		}
 		cancelled += int(tag.RowsAffected())
 		var left bool
-		err = s.Pool.QueryRow(ctx, `select exists (select 1 from deliveries
+		err = s.pool.QueryRow(ctx, `select exists (select 1 from deliveries
 			where destination_key = $1 and event_id >= $2 and event_id <= $3 and status = any($4::delivery_status[]))`,
 			r.Destination, lo, hi, waiting).Scan(&left)
 		if err != nil || !left {

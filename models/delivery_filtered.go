@@ -18,7 +18,7 @@ import (
 
 // filteredDelivery makes the delivery that a filter held back.
 func (s *Store) filteredDelivery(ctx context.Context, scope Scope, k DeliveryKey) (*Delivery, error) {
-	e, err := s.eventByKey(ctx, scope, k.EventID)
+	e, err := s.eventByKey(ctx, scope, k.EventKey)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,8 @@ func (s *Store) filteredOut(ctx context.Context, e *Event) ([]*Delivery, error) 
 	if len(e.FilteredBy) == 0 {
 		return nil, nil
 	}
-	rows, err := s.Pool.Query(ctx, `select f.destination_key, f.filter, d.id from destination_filters f join destinations d on d.key = f.destination_key
+	rows, err := s.pool.Query(ctx,
+		`select f.destination_key, f.filter, d.id from destination_filters f join destinations d on d.key = f.destination_key
 		where f.key = any($1) and not exists (select 1 from deliveries x where x.event_id = $2 and x.destination_key = f.destination_key)
 		order by f.destination_key`, e.FilteredBy, e.Key)
 	if err != nil {
@@ -49,7 +50,7 @@ func (s *Store) filteredOut(ctx context.Context, e *Event) ([]*Delivery, error) 
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Delivery, error) {
 		d := &Delivery{TenantKey: e.TenantKey, TenantID: e.TenantID, PublicEventID: e.ID, Topic: e.Topic, Status: StatusFilteredOut,
 			EventTime: e.Time, CreatedAt: e.Received, UpdatedAt: e.Received}
-		d.EventID = e.Key
+		d.EventKey = e.Key
 		var raw string
 		if err := row.Scan(&d.DeliveryKey.Destination, &raw, &d.DestinationID); err != nil {
 			return nil, err
@@ -83,8 +84,8 @@ func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
 		q.and("e.id = any(?)", m.events)
 	}
 	if from != nil {
-		q.and("(e.id, f.destination_key) "+op+" (?, ?)", from.EventID, from.Destination)
-		q.and("e.id "+op[:1]+"= ?", from.EventID) // the same for the index, which knows nothing of destinations
+		q.and("(e.id, f.destination_key) "+op+" (?, ?)", from.EventKey, from.Destination)
+		q.and("e.id "+op[:1]+"= ?", from.EventKey) // the same for the index, which knows nothing of destinations
 	}
 	q.and("e.id >= ?", lo)
 	q.and("e.id < ?", hi)
@@ -102,7 +103,8 @@ func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
 
 // readFiltered reads deliveries that filters held back.
 func (s *Store) readFiltered(ctx context.Context, q *query, tail string) ([]*Delivery, error) {
-	rows, err := s.Pool.Query(ctx, `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id`+filteredFrom+q.sql()+tail, q.args...)
+	rows, err := s.pool.Query(ctx,
+		`select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id`+filteredFrom+q.sql()+tail, q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -139,13 +141,14 @@ func scanFiltered(row pgx.CollectableRow) (*Delivery, error) {
 	var callerID *string
 	var at *time.Time
 	var data, raw string
-	err := row.Scan(&e.Key, &callerID, &d.TenantKey, &d.TenantID, &e.Topic, &at, &e.Metadata, &data, &d.DeliveryKey.Destination, &raw, &d.DestinationID)
+	err := row.Scan(&e.Key, &callerID, &d.TenantKey, &d.TenantID, &e.Topic, &at, &e.Metadata, &data, &d.DeliveryKey.Destination, &raw,
+		&d.DestinationID)
 	if err != nil {
 		return nil, err
 	}
 	e.Data = []byte(data)
 	e.finish(callerID, at)
-	d.EventID, d.PublicEventID, d.Topic, d.EventTime, d.CreatedAt, d.UpdatedAt = e.Key, e.ID, e.Topic, e.Time, e.Received, e.Received
+	d.EventKey, d.PublicEventID, d.Topic, d.EventTime, d.CreatedAt, d.UpdatedAt = e.Key, e.ID, e.Topic, e.Time, e.Received, e.Received
 	d.Reason = explain(raw, e.doc())
 	return d, nil
 }
@@ -226,7 +229,7 @@ func (s *Store) PlanFiltered(ctx context.Context, d *Destination, fq FilteredQue
 
 // filteredEvents reads a portion of the events that the destination's filters held back and that were not sent since.
 func (s *Store) filteredEvents(ctx context.Context, destination, tenant int64, lo, hi uuid.UUID, order string) ([]*Event, error) {
-	rows, err := s.Pool.Query(ctx, eventSelect+` where e.tenant_key = $1 and e.filtered_by is not null and e.id >= $2 and e.id < $3
+	rows, err := s.pool.Query(ctx, eventSelect+` where e.tenant_key = $1 and e.filtered_by is not null and e.id >= $2 and e.id < $3
 		and e.filtered_by && (select array_agg(key) from destination_filters where destination_key = $4)
 		and not exists (select 1 from deliveries x where x.event_id = e.id and x.destination_key = $4)
 		order by e.id `+order+" limit $5", tenant, lo, hi, destination, filteredRead)
@@ -272,7 +275,8 @@ func (s *Store) SendFiltered(ctx context.Context, scope Scope, tenantID, id, act
 // that a stop in between neither loses nor repeats any. The filter that counts is the one in force when it runs.
 func (s *Store) ReleaseFilteredEvents(ctx context.Context, r queue.Release) (sent int, err error) {
 	var d Destination
-	if err := s.DB.WithContext(ctx).Where("key = ? and deleted_at is null", r.Destination).Limit(1).Find(&d).Error; err != nil || d.Key == 0 {
+	if err := s.DB.WithContext(ctx).Where("key = ? and deleted_at is null", r.Destination).Limit(1).Find(&d).Error; err != nil ||
+		d.Key == 0 {
 		return 0, err
 	}
 	f, err := filter.Parse(d.Filter)
@@ -306,12 +310,13 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Rel
 	}
 	err = s.InTx(ctx, func(tx *Tx) error {
 		rows, err := tx.Query(ctx, `insert into deliveries (event_id, destination_key, tenant_key, status)
-			select id, $2, $3, 'pending' from unnest($1::uuid[]) id on conflict do nothing returning event_id, turn`, ids, d.Key, d.TenantKey)
+			select id, $2, $3, 'pending' from unnest($1::uuid[]) id on conflict do nothing returning event_id, turn`, ids, d.Key,
+			d.TenantKey)
 		if err != nil {
 			return err
 		}
 		items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (it queue.Item, err error) {
-			err = row.Scan(&it.EventID, &it.Turn)
+			err = row.Scan(&it.EventKey, &it.Turn)
 			return it, err
 		})
 		if n = len(items); err != nil || n == 0 {
@@ -320,7 +325,8 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Rel
 		if err := joinLines(ctx, tx, d, ids); err != nil {
 			return err
 		}
-		return s.Queue.Enqueue(ctx, tx, queue.Split(queue.Key{Destination: d.Key, Later: true, Trigger: TriggerBulk, Actor: r.Actor}, items))
+		return s.Queue.Enqueue(ctx, tx, queue.Split(queue.Key{Destination: d.Key, Later: true, Trigger: TriggerBulk, Actor: r.Actor},
+			items))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("send filtered events: %w", err)

@@ -27,11 +27,12 @@ type DeliveryQuery struct {
 
 // deliverySortings are the orders of deliveries that no index gives. Their values are made of the rows a of a portion.
 var deliverySortings = map[string]sorting{
-	SortTime:        {typ: "timestamptz", value: "coalesce(a.time, " + fmt.Sprintf(receivedIn, "a.event_id") + ")"},
-	SortTopic:       {typ: `text collate "C"`, value: "a.topic"},
-	SortStatus:      {typ: "int", value: statusRank("a.status")},
-	SortDestination: {typ: `text collate "C"`, value: "(select lower(coalesce(nullif(n.name, ''), n.id)) from destinations n where n.key = a.destination_key)"},
-	SortAttempts:    {typ: "bigint", value: "a.attempts"},
+	SortTime:   {typ: "timestamptz", value: "coalesce(a.time, " + fmt.Sprintf(receivedIn, "a.event_id") + ")"},
+	SortTopic:  {typ: `text collate "C"`, value: "a.topic"},
+	SortStatus: {typ: "int", value: statusRank("a.status")},
+	SortDestination: {typ: `text collate "C"`,
+		value: "(select lower(coalesce(nullif(n.name, ''), n.id)) from destinations n where n.key = a.destination_key)"},
+	SortAttempts: {typ: "bigint", value: "a.attempts"},
 }
 
 // attemptedPosition is the place of a delivery in a list by its last attempt.
@@ -101,7 +102,7 @@ func (m *deliveryMatch) byReceipt(ctx context.Context, k *keyset) (*Page[*Delive
 	q := newQuery()
 	var after DeliveryKey
 	if k.decode(&after) {
-		q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventID, after.Destination)
+		q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventKey, after.Destination)
 	}
 	m.conditions(q)
 	list, err := m.read(ctx, "", q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1))
@@ -119,7 +120,8 @@ func (m *deliveryMatch) byLastAttempt(ctx context.Context, k *keyset) (*Page[*De
 	q := newQuery()
 	m.attempted(q, k)
 	m.conditions(q)
-	list, err := m.read(ctx, " join attempts a on a.event_id = d.event_id and a.destination_key = d.destination_key and a.started_at = d.last_attempt_at", q,
+	list, err := m.read(ctx,
+		" join attempts a on a.event_id = d.event_id and a.destination_key = d.destination_key and a.started_at = d.last_attempt_at", q,
 		" order by a.started_at "+k.order()+", a.event_id "+k.order()+", a.destination_key "+k.order()+q.limit(k.limit+1))
 	if err != nil {
 		return nil, err
@@ -128,7 +130,7 @@ func (m *deliveryMatch) byLastAttempt(ctx context.Context, k *keyset) (*Page[*De
 }
 
 func (m *deliveryMatch) read(ctx context.Context, join string, q *query, tail string) ([]*Delivery, error) {
-	rows, err := m.s.Pool.Query(ctx, deliverySelect+join+q.sql()+tail, q.args...)
+	rows, err := m.s.pool.Query(ctx, deliverySelect+join+q.sql()+tail, q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -139,13 +141,16 @@ func (m *deliveryMatch) read(ctx context.Context, join string, q *query, tail st
 func (m *deliveryMatch) attempted(q *query, k *keyset) {
 	var after attemptedPosition
 	if k.decode(&after) {
-		q.and("(a.started_at, a.event_id, a.destination_key) "+k.op()+" (?, ?, ?)", after.At, after.EventID, after.Destination)
+		q.and("(a.started_at, a.event_id, a.destination_key) "+k.op()+" (?, ?, ?)", after.At, after.EventKey, after.Destination)
 	}
 	lo, hi := idRange(m.dq.Since, m.dq.Until)
 	q.and("a.event_id >= ?", lo)
 	q.and("a.event_id < ?", hi)
 	m.scope.where(q, "a.tenant_key")
-	if len(m.dq.Statuses) > 0 && !slices.ContainsFunc(m.dq.Statuses, func(st string) bool { return st != StatusFailed && st != StatusRetrying }) {
+	if len(m.dq.Statuses) > 0 && !slices.ContainsFunc(m.dq.Statuses, func(st string) bool {
+		return st != StatusFailed &&
+			st != StatusRetrying
+	}) {
 		q.and("not a.ok") // for the index of failures
 	}
 	if len(m.keys) > 0 {
@@ -190,7 +195,7 @@ func (m *deliveryMatch) sorted(ctx context.Context, k *keyset, order sorting) (*
 		sub := &query{args: q.args}
 		m.conditions(sub)
 		if from != nil {
-			sub.and("(d.event_id, d.destination_key) "+op+" (?, ?)", from.EventID, from.Destination)
+			sub.and("(d.event_id, d.destination_key) "+op+" (?, ?)", from.EventKey, from.Destination)
 		}
 		sql := "select d.event_id, d.destination_key, d.status::text status, d.attempts, e.topic, e.time from deliveries d join events e on e.id = d.event_id" + sub.sql() + tail
 		if q.args = sub.args; !m.filteredToo() {
@@ -198,7 +203,8 @@ func (m *deliveryMatch) sorted(ctx context.Context, k *keyset, order sorting) (*
 		}
 		held := &query{args: q.args}
 		m.filtered(held, op, from)
-		sql = "select event_id, destination_key, status, attempts, topic, time from ((" + sql + ") union all (select e.id, f.destination_key, 'filtered_out', 0, e.topic, e.time" + filteredFrom + held.sql() +
+		sql = "select event_id, destination_key, status, attempts, topic, time from ((" + sql +
+			") union all (select e.id, f.destination_key, 'filtered_out', 0, e.topic, e.time" + filteredFrom + held.sql() +
 			strings.NewReplacer("event_id", "1", "destination_key", "2").Replace(tail) + ")) u" + tail
 		q.args = held.args
 		return sql
@@ -215,9 +221,11 @@ func (s *Store) deliveriesOf(ctx context.Context, scope Scope, keys []DeliveryKe
 	events, destinations := make([]uuid.UUID, len(keys)), make([]int64, len(keys))
 	place := map[DeliveryKey]int{}
 	for i, k := range keys {
-		events[i], destinations[i], place[k] = k.EventID, k.Destination, i
+		events[i], destinations[i], place[k] = k.EventKey, k.Destination, i
 	}
-	rows, err := s.Pool.Query(ctx, deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events, destinations)
+	rows, err := s.pool.Query(ctx,
+		deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events,
+		destinations)
 	if err != nil {
 		return nil, err
 	}

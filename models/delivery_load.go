@@ -13,8 +13,8 @@ import (
 	"github.com/waybill-dev/waybill/models/queue"
 )
 
-// Endpoint is one version of a destination as workers use it.
-type Endpoint struct {
+// Target is one version of a destination as workers use it.
+type Target struct {
 	Destination
 	Policy      RetryPolicy   // its own, completed by the defaults of its tenant and the server
 	Timeout     time.Duration // of one attempt
@@ -25,7 +25,7 @@ type Endpoint struct {
 }
 
 // Rate is how many deliveries may be sent to the destination in a second; 0 for any number.
-func (e *Endpoint) Rate() float64 {
+func (e *Target) Rate() float64 {
 	if e.RateLimit == nil || e.RateLimit.PerSecond == nil {
 		return 0
 	}
@@ -33,8 +33,9 @@ func (e *Endpoint) Rate() float64 {
 }
 
 // Passes reports whether a delivery that has come to a status lets those behind it go, that have its ordering key.
-func (e *Endpoint) Passes(status string) bool {
-	return e.EverOrdered && (status == StatusDelivered || status == StatusCancelled || status == StatusFailed && e.OnExhausted != ExhaustedBlock)
+func (e *Target) Passes(status string) bool {
+	return e.EverOrdered && (status == StatusDelivered || status == StatusCancelled || status == StatusFailed &&
+		e.OnExhausted != ExhaustedBlock)
 }
 
 // Ready is a delivery whose turn has come.
@@ -52,8 +53,8 @@ type Loader struct {
 	recent *Recent
 	in     *batcher[*loadRequest]
 
-	mu        sync.RWMutex
-	endpoints map[int64]*Endpoint
+	mu      sync.RWMutex
+	targets map[int64]*Target
 }
 
 type loadRequest struct {
@@ -64,9 +65,9 @@ type loadRequest struct {
 }
 
 type loadResult struct {
-	endpoint *Endpoint
-	ready    []Ready
-	err      error
+	target *Target
+	ready  []Ready
+	err    error
 }
 
 const (
@@ -74,12 +75,12 @@ const (
 	maxLoadWaiting = 1024
 	maxLoadGroup   = 64
 	loadTimeout    = 10 * time.Second
-	maxEndpoints   = 50_000
+	maxTargets     = 50_000
 )
 
 // NewLoader starts to answer requests. What it reads is cut off when ctx ends; Close ends it.
 func NewLoader(ctx context.Context, s *Store, recent *Recent) *Loader {
-	l := &Loader{s: s, recent: recent, endpoints: map[int64]*Endpoint{},
+	l := &Loader{s: s, recent: recent, targets: map[int64]*Target{},
 		in: newBatcher(batchLimits[*loadRequest]{Waiting: maxLoadWaiting, Group: maxLoadGroup})}
 	for range loaders {
 		l.in.start(func(group []*loadRequest) {
@@ -97,23 +98,23 @@ func (l *Loader) Close() { l.in.close() }
 // Load returns the destination's current version and those of the items whose turn it is. fresh says that these are
 // first attempts which no worker has begun; their rows are only looked at when the destination asks for care. Without
 // items it only reads the version.
-func (l *Loader) Load(ctx context.Context, destination int64, items []queue.Item, fresh bool) (*Endpoint, []Ready, error) {
+func (l *Loader) Load(ctx context.Context, destination int64, items []queue.Item, fresh bool) (*Target, []Ready, error) {
 	r := &loadRequest{destination: destination, items: items, fresh: fresh, done: make(chan loadResult, 1)}
 	if err := l.in.put(ctx, r); err != nil {
 		return nil, nil, err
 	}
 	select {
 	case res := <-r.done:
-		return res.endpoint, res.ready, res.err
+		return res.target, res.ready, res.err
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
 }
 
 func (l *Loader) answer(ctx context.Context, group []*loadRequest) {
-	endpoints, err := l.current(ctx, group)
+	targets, err := l.current(ctx, group)
 	if err == nil {
-		err = l.fill(ctx, group, endpoints)
+		err = l.fill(ctx, group, targets)
 	}
 	if err != nil {
 		for _, r := range group {
@@ -122,13 +123,13 @@ func (l *Loader) answer(ctx context.Context, group []*loadRequest) {
 	}
 }
 
-// current returns the endpoints of the group at their current versions.
-func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*Endpoint, error) {
-	endpoints := map[int64]*Endpoint{}
+// current returns the targets of the group at their current versions.
+func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*Target, error) {
+	targets := map[int64]*Target{}
 	var keys []int64
 	for _, r := range group {
-		if _, has := endpoints[r.destination]; !has {
-			endpoints[r.destination] = nil
+		if _, has := targets[r.destination]; !has {
+			targets[r.destination] = nil
 			keys = append(keys, r.destination)
 		}
 	}
@@ -140,8 +141,8 @@ func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*
 	var key, version int64
 	l.mu.RLock()
 	_, err = pgx.ForEachRow(rows, []any{&key, &version}, func() error {
-		if e := l.endpoints[key]; e != nil && e.Version == version {
-			endpoints[key] = e
+		if e := l.targets[key]; e != nil && e.Version == version {
+			targets[key] = e
 		} else {
 			stale = append(stale, key)
 		}
@@ -149,25 +150,25 @@ func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*
 	})
 	l.mu.RUnlock()
 	if err != nil || len(stale) == 0 {
-		return endpoints, err
+		return targets, err
 	}
-	fresh, err := l.s.loadEndpoints(ctx, stale)
+	fresh, err := l.s.loadTargets(ctx, stale)
 	if err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range fresh {
-		if len(l.endpoints) >= maxEndpoints {
-			clear(l.endpoints)
+		if len(l.targets) >= maxTargets {
+			clear(l.targets)
 		}
-		l.endpoints[e.Key] = e
-		endpoints[e.Key] = e
+		l.targets[e.Key] = e
+		targets[e.Key] = e
 	}
-	return endpoints, nil
+	return targets, nil
 }
 
-func (s *Store) loadEndpoints(ctx context.Context, keys []int64) ([]*Endpoint, error) {
+func (s *Store) loadTargets(ctx context.Context, keys []int64) ([]*Target, error) {
 	var list []*Destination
 	if err := s.DB.WithContext(ctx).Where("key in ?", keys).Find(&list).Error; err != nil {
 		return nil, err
@@ -184,10 +185,10 @@ func (s *Store) loadEndpoints(ctx context.Context, keys []int64) ([]*Endpoint, e
 	for _, t := range tenants {
 		byKey[t.Key] = t
 	}
-	out := make([]*Endpoint, len(list))
+	out := make([]*Target, len(list))
 	for i, d := range list {
 		t := byKey[d.TenantKey]
-		e := &Endpoint{TenantGone: t.DeletedAt != nil}
+		e := &Target{TenantGone: t.DeletedAt != nil}
 		e.UnusableErr = s.open(d, t.ID)
 		e.Destination = *d
 		e.computing = d.computing()
@@ -200,30 +201,30 @@ func (s *Store) loadEndpoints(ctx context.Context, keys []int64) ([]*Endpoint, e
 }
 
 // fill reads payloads and delivery rows for the group and answers it.
-func (l *Loader) fill(ctx context.Context, group []*loadRequest, endpoints map[int64]*Endpoint) error {
+func (l *Loader) fill(ctx context.Context, group []*loadRequest, targets map[int64]*Target) error {
 	events := map[uuid.UUID]*Event{}
 	var missing []uuid.UUID
 	var claim claims
 	for _, r := range group {
-		e := endpoints[r.destination]
+		e := targets[r.destination]
 		if e == nil {
 			return fmt.Errorf("destination %d does not exist", r.destination)
 		}
-		if len(r.items) > 0 && (!r.fresh || e.Careful) {
+		if len(r.items) > 0 && (!r.fresh || e.ClaimFirst) {
 			claim = append(claim, r)
 		}
 		for _, it := range r.items {
-			if _, has := events[it.EventID]; has {
+			if _, has := events[it.EventKey]; has {
 				continue
 			}
-			ev := l.recent.get(it.EventID)
-			events[it.EventID] = ev
+			ev := l.recent.get(it.EventKey)
+			events[it.EventKey] = ev
 			if ev == nil {
-				missing = append(missing, it.EventID)
+				missing = append(missing, it.EventKey)
 			}
 		}
 	}
-	claimed, err := claim.run(ctx, l.s, endpoints)
+	claimed, err := claim.run(ctx, l.s, targets)
 	if err != nil {
 		return err
 	}
@@ -233,16 +234,16 @@ func (l *Loader) fill(ctx context.Context, group []*loadRequest, endpoints map[i
 		}
 	}
 	for _, r := range group {
-		e := endpoints[r.destination]
+		e := targets[r.destination]
 		ready := make([]Ready, 0, len(r.items))
 		for _, it := range r.items {
-			ev := events[it.EventID]
+			ev := events[it.EventKey]
 			if ev == nil {
 				continue // its day was dropped by retention
 			}
 			next := Ready{Item: it, Event: ev}
-			if !r.fresh || e.Careful {
-				c, ours := claimed[DeliveryKey{it.EventID, r.destination}]
+			if !r.fresh || e.ClaimFirst {
+				c, ours := claimed[DeliveryKey{it.EventKey, r.destination}]
 				if !ours {
 					continue
 				}
@@ -250,7 +251,7 @@ func (l *Loader) fill(ctx context.Context, group []*loadRequest, endpoints map[i
 			}
 			ready = append(ready, next)
 		}
-		r.done <- loadResult{endpoint: e, ready: ready}
+		r.done <- loadResult{target: e, ready: ready}
 	}
 	return nil
 }
@@ -266,20 +267,20 @@ type past struct {
 }
 
 // run returns what each delivery that could be claimed has behind it.
-func (c claims) run(ctx context.Context, s *Store, endpoints map[int64]*Endpoint) (map[DeliveryKey]past, error) {
+func (c claims) run(ctx context.Context, s *Store, targets map[int64]*Target) (map[DeliveryKey]past, error) {
 	if len(c) == 0 {
 		return nil, nil
 	}
 	b := &pgx.Batch{}
 	for _, r := range c {
 		turn := ""
-		if endpoints[r.destination].EverOrdered {
+		if targets[r.destination].EverOrdered {
 			turn = headOnly
 		}
 		for _, it := range r.items {
-			b.Queue("update "+s.partitions.of("deliveries", it.EventID)+` set status = 'delivering', next_attempt_at = null
+			b.Queue("update "+s.partitions.of("deliveries", it.EventKey)+` set status = 'delivering', next_attempt_at = null
 				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'retrying', 'delivering')`+turn+`
-				returning attempts, last_attempt_at`, it.EventID, r.destination, it.Turn)
+				returning attempts, last_attempt_at`, it.EventKey, r.destination, it.Turn)
 		}
 	}
 	br := s.Jobs.SendBatch(ctx, b)
@@ -300,7 +301,7 @@ func (c claims) run(ctx context.Context, s *Store, endpoints map[int64]*Endpoint
 			if last != nil {
 				behind.previous = *last
 			}
-			out[DeliveryKey{it.EventID, r.destination}] = behind
+			out[DeliveryKey{it.EventKey, r.destination}] = behind
 		}
 	}
 	return out, br.Close()

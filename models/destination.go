@@ -31,7 +31,7 @@ type Destination struct {
 	DisabledAt     *time.Time
 	DisabledReason string
 	DisabledBy     string
-	Careful        bool
+	ClaimFirst     bool  `gorm:"column:careful"` // workers look at the row before they send, for its job may be an old one
 	EverOrdered    bool  // it was Ordered once; what was accepted then still goes out in order
 	Version        int64 `gorm:"default:1"` // rises with every change
 	CreatedAt      time.Time
@@ -170,8 +170,9 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 		return tx.auditDestination(ctx, d)
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
-		return nil, &Error{Kind: KindMalformed, Message: fmt.Sprintf("There is already a destination %q. Choose another id, or leave it out to get one.", d.ID),
-			Fields: map[string]string{"id": "is already taken"}}
+		return nil, &Error{Kind: KindMalformed,
+			Message: fmt.Sprintf("There is already a destination %q. Choose another id, or leave it out to get one.", d.ID),
+			Fields:  map[string]string{"id": "is already taken"}}
 	}
 	return d, err
 }
@@ -271,7 +272,10 @@ func (dq DestinationQuery) matches(d *Destination) bool {
 	if dq.State != "" && d.State() != dq.State {
 		return false
 	}
-	if len(dq.Topics) > 0 && !slices.ContainsFunc(dq.Topics, func(t string) bool { return slices.Contains(d.Topics, t) || Subscribes(d.Topics, t) }) {
+	if len(dq.Topics) > 0 && !slices.ContainsFunc(dq.Topics, func(t string) bool {
+		return slices.Contains(d.Topics, t) ||
+			Subscribes(d.Topics, t)
+	}) {
 		return false
 	}
 	if dq.Text == "" {
@@ -283,7 +287,8 @@ func (dq DestinationQuery) matches(d *Destination) bool {
 
 // UpdateDestination changes a destination. version is the one the caller read, or 0 for any; when it has changed
 // since, the error is KindStale and nothing happens.
-func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id string, version int64, in DestinationInput) (*Destination, error) {
+func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id string, version int64, in DestinationInput) (*Destination,
+	error) {
 	return s.change(ctx, scope, tenantID, id, version, func(ctx context.Context, tx *Tx, d *Destination) error {
 		d.audit("destination.update", nil)
 		bad := problems{}
@@ -436,14 +441,15 @@ func (s *Store) EnableDestination(ctx context.Context, scope Scope, tenantID, id
 }
 
 // DisableGone disables a destination whose receiver says that it is gone, unless it was changed since it said so.
-func (s *Store) DisableGone(ctx context.Context, e *Endpoint, reason string) error {
+func (s *Store) DisableGone(ctx context.Context, e *Target, reason string) error {
 	_, err := s.change(ctx, AllTenants(), e.TenantID, e.ID, 0, func(ctx context.Context, tx *Tx, d *Destination) error {
 		if d.Key != e.Key || d.Version != e.Version || d.DisabledAt != nil {
 			return errUnchanged
 		}
 		d.disable(time.Now(), disabler, reason)
 		d.disabledCause = causeGone
-		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID, Detail: map[string]any{"reason": reason}})
+		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID,
+			Detail: map[string]any{"reason": reason}})
 	})
 	if errors.Is(err, errUnchanged) || IsKind(err, KindNotFound) {
 		return nil

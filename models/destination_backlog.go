@@ -82,7 +82,8 @@ func (s *Store) ActOnBacklog(ctx context.Context, scope Scope, tenantID, id, act
 		}
 		r := b.release(d.Key, actor)
 		lo, hi := idRange(r.Since, r.Until)
-		err := tx.Pgx.QueryRow(ctx, `select count(*) from deliveries where destination_key = $1 and attention = 'held' and event_id >= $2 and event_id < $3`,
+		err := tx.Pgx.QueryRow(ctx,
+			`select count(*) from deliveries where destination_key = $1 and attention = 'held' and event_id >= $2 and event_id < $3`,
 			d.Key, lo, hi).Scan(&count)
 		if err != nil {
 			return err
@@ -98,7 +99,8 @@ func (s *Store) ActOnBacklog(ctx context.Context, scope Scope, tenantID, id, act
 
 // Held counts the deliveries that a destination holds, up to limit.
 func (s *Store) Held(ctx context.Context, destination int64, limit int) (n int, err error) {
-	err = s.Pool.QueryRow(ctx, `select count(*) from (select 1 from deliveries where destination_key = $1 and attention = 'held' limit $2) x`,
+	err = s.pool.QueryRow(ctx,
+		`select count(*) from (select 1 from deliveries where destination_key = $1 and attention = 'held' limit $2) x`,
 		destination, limit).Scan(&n)
 	return n, err
 }
@@ -139,8 +141,8 @@ func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid
 			return err
 		}
 		items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (it queue.Item, err error) {
-			err = row.Scan(&it.EventID, &it.Turn)
-			if last = maxUUID(last, it.EventID); err != nil {
+			err = row.Scan(&it.EventKey, &it.Turn)
+			if last = maxUUID(last, it.EventKey); err != nil {
 				return it, err
 			}
 			return it, nil
@@ -151,7 +153,8 @@ func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid
 		}
 		jobs := queue.Split(queue.Key{Destination: r.Destination, Later: true}, items)
 		if r.Action == BacklogDrop {
-			if err := noteOutcomes(ctx, tx, StatusCancelled, "Dropped from the backlog by "+actorName(r.Actor), keysOf(r.Destination, items)...); err != nil {
+			if err := noteOutcomes(ctx, tx, StatusCancelled, "Dropped from the backlog by "+actorName(r.Actor),
+				keysOf(r.Destination, items)...); err != nil {
 				return err
 			}
 			jobs, err = passOn(ctx, tx, keysOf(r.Destination, items))
@@ -170,7 +173,7 @@ func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid
 func keysOf(destination int64, items []queue.Item) []DeliveryKey {
 	keys := make([]DeliveryKey, len(items))
 	for i, it := range items {
-		keys[i] = DeliveryKey{it.EventID, destination}
+		keys[i] = DeliveryKey{it.EventKey, destination}
 	}
 	return keys
 }

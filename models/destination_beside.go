@@ -91,7 +91,8 @@ func DestinationShape(t reflect.Type) reflect.Type {
 }
 
 func besideShape(n int, b adapters.BesideField) reflect.StructField {
-	f := reflect.StructField{Name: fmt.Sprintf("Beside%d", n), Type: reflect.TypeFor[string](), Tag: reflect.StructTag(fmt.Sprintf("json:%q", b.Key))}
+	f := reflect.StructField{Name: fmt.Sprintf("Beside%d", n), Type: reflect.TypeFor[string](),
+		Tag: reflect.StructTag(fmt.Sprintf("json:%q", b.Key))}
 	switch {
 	case b.InConfig:
 		f.Type = reflect.TypeFor[bool]()

@@ -31,12 +31,13 @@ func (s *Store) SawCertificate(ctx context.Context, d *Destination, ends, at tim
 	h.of(d.Key, d.TenantKey, at).certificate = certificate{ends, at}
 	b := &pgx.Batch{}
 	h.queue(b)
-	return s.Pool.SendBatch(ctx, b).Close()
+	return s.pool.SendBatch(ctx, b).Close()
 }
 
 // forgetCertificate forgets a destination's certificate, because its address may be another one now. What attempts see that
 // are under way does not count.
 func forgetCertificate(ctx context.Context, tx pgx.Tx, destination int64) error {
-	_, err := tx.Exec(ctx, "update destination_health set certificate_ends = null, certificate_at = $2 where destination_key = $1", destination, time.Now())
+	_, err := tx.Exec(ctx, "update destination_health set certificate_ends = null, certificate_at = $2 where destination_key = $1",
+		destination, time.Now())
 	return err
 }

@@ -15,7 +15,8 @@ const disabler = "Waybill"
 // DisableFailing disables the destinations that have failed too often and for too long, and returns how many those were.
 // Any process may call it at any time.
 func (s *Store) DisableFailing(ctx context.Context) (n int, err error) {
-	rows, err := s.Pool.Query(ctx, `select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
+	rows, err := s.pool.Query(ctx,
+		`select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
 		where h.failures > 0 and h.failures >= coalesce(d.disable_after, $1) and coalesce(d.disable_after, $1) > 0
 			and h.last_failure_at - h.since >= $2::interval and d.disabled_at is null and d.deleted_at is null and t.deleted_at is null
 		limit 1000`, s.DisableAfter, s.DisableLeast)
@@ -55,7 +56,8 @@ func (s *Store) disableFailing(ctx context.Context, tenantID, id string) (done b
 		}
 		// What other workers have recorded but nobody has folded in yet: one success is enough to let it go on.
 		var works bool
-		err = tx.Pgx.QueryRow(ctx, "select exists (select 1 from attempts where destination_key = $1 and started_at > $2 and ok and trigger <> 'test')",
+		err = tx.Pgx.QueryRow(ctx,
+			"select exists (select 1 from attempts where destination_key = $1 and started_at > $2 and ok and trigger <> 'test')",
 			d.Key, *h.Since).Scan(&works)
 		if err != nil {
 			return err
@@ -81,9 +83,11 @@ func (s *Store) disableFailing(ctx context.Context, tenantID, id string) (done b
 		if err := tx.Pgx.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID, Detail: map[string]any{
-			"reason": d.DisabledReason, "failures_in_a_row": h.Failures, "failed_attempts": h.Attempts, "since": h.Since, "error_class": h.ErrorClass,
-			"attempts": attempts}})
+		return tx.Audit(ctx, AuditEntry{Scope: d.TenantScope(), Actor: disabler, Action: "destination.disable", Object: d.ID,
+			Detail: map[string]any{
+				"reason": d.DisabledReason, "failures_in_a_row": h.Failures, "failed_attempts": h.Attempts, "since": h.Since,
+				"error_class": h.ErrorClass,
+				"attempts":    attempts}})
 	})
 	if errors.Is(err, errUnchanged) || IsKind(err, KindNotFound) {
 		return false, nil
@@ -101,7 +105,7 @@ func lastFailedAttempts(ctx context.Context, tx pgx.Tx, destination int64, since
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
 		k := DeliveryKey{Destination: destination}
 		var n int
-		err := row.Scan(&k.EventID, &n)
+		err := row.Scan(&k.EventKey, &n)
 		return k.AttemptID(n), err
 	})
 }
@@ -130,8 +134,10 @@ type StateChange struct {
 
 // StateChanges lists when a destination was disabled and enabled, newest first.
 func (s *Store) StateChanges(ctx context.Context, d *Destination, limit int) ([]StateChange, error) {
-	rows, err := s.Pool.Query(ctx, `select id::text, actor, action, coalesce(detail->>'reason', ''), coalesce(detail->'attempts', '[]') from audit
-		where tenant_key = $1 and object = $2 and action in ('destination.disable', 'destination.enable') and outcome = 'ok' order by id desc limit $3`, d.TenantKey, d.ID, limit)
+	rows, err := s.pool.Query(ctx,
+		`select id::text, actor, action, coalesce(detail->>'reason', ''), coalesce(detail->'attempts', '[]') from audit
+		where tenant_key = $1 and object = $2 and action in ('destination.disable', 'destination.enable') and outcome = 'ok'
+			order by id desc limit $3`, d.TenantKey, d.ID, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -153,7 +153,7 @@ func (s *Store) merge(ctx context.Context, d *Destination, p DestinationPatch) e
 	}
 	if d.Ordered {
 		// Workers look at a delivery's row before they send it, to see whether it is its turn.
-		d.EverOrdered, d.Careful = true, true
+		d.EverOrdered, d.ClaimFirst = true, true
 	}
 	if err := s.checkRetryLimits(ctx, d, &before, bad); err != nil {
 		return err
@@ -312,7 +312,8 @@ func (s *Store) checkTopics(ctx context.Context, topics []string, operators bool
 		case OwnTopic(t): // which is in no catalogue
 			checkOwnTopic(field, t, OwnTopics, bad)
 		case Subscribes([]string{t}, notify.Topic):
-		case len(catalogue) > 0 && isPattern(t) && !slices.ContainsFunc(catalogue, func(known string) bool { return matchesPattern(t, known) }):
+		case len(catalogue) > 0 && isPattern(t) && !slices.ContainsFunc(catalogue,
+			func(known string) bool { return matchesPattern(t, known) }):
 			bad.add(field, fmt.Sprintf("%q takes none of the catalogue: %s", cut(t, 80), listSome(catalogue)))
 		case len(catalogue) > 0 && !isPattern(t) && !slices.Contains(catalogue, t):
 			bad.add(field, fmt.Sprintf("%q is not in the catalogue: %s", cut(t, 80), listSome(catalogue)))

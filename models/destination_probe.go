@@ -25,7 +25,8 @@ const maxProbeWait = 6 * time.Hour
 
 // ProbeDestination sends the oldest held delivery of a disabled destination, and enables it once that has arrived.
 // probing is false when there is nothing to probe with; then the destination is enabled at once.
-func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id string, by Asker, backlog Backlog) (d *Destination, probing bool, err error) {
+func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id string, by Asker, backlog Backlog) (d *Destination,
+	probing bool, err error) {
 	if err := backlog.check("backlog"); err != nil {
 		return nil, false, err
 	}
@@ -46,30 +47,34 @@ func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id 
 // startProbe queues the oldest held delivery of a destination that is locked.
 func (s *Store) startProbe(ctx context.Context, tx *Tx, d *Destination, p probe) (probing bool, err error) {
 	var it queue.Item
-	err = tx.QueryRow(ctx, `update deliveries set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null, retry_from = null
+	err = tx.QueryRow(ctx,
+		`update deliveries set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null,
+			retry_from = null
 		where destination_key = $1 and attention = 'held' and event_id = (
 			select event_id from deliveries where destination_key = $1 and attention = 'held' order by event_id limit 1)
-		returning event_id, turn`, d.Key).Scan(&it.EventID, &it.Turn)
+		returning event_id, turn`, d.Key).Scan(&it.EventKey, &it.Turn)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	p.Event = it.EventID
+	p.Event = it.EventKey
 	_, err = tx.Exec(ctx, `insert into destination_health (destination_key, tenant_key, probe) values ($1, $2, $3)
 		on conflict (destination_key) do update set probe = excluded.probe`, d.Key, d.TenantKey, p)
 	if err != nil {
 		return false, err
 	}
-	err = s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.Key, Later: true, Trigger: TriggerProbe, Actor: p.Actor}, Items: []queue.Item{it}}})
+	err = s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.Key, Later: true, Trigger: TriggerProbe, Actor: p.Actor},
+		Items: []queue.Item{it}}})
 	return err == nil, err
 }
 
 // SettleProbes enables the destinations whose probe has arrived, forgets those that failed, and starts the ones that are
 // due. Any process may call it at any time.
 func (s *Store) SettleProbes(ctx context.Context, now time.Time) error {
-	rows, err := s.Pool.Query(ctx, `select t.id, d.id, h.destination_key, h.probe from destination_health h join destinations d on d.key = h.destination_key
+	rows, err := s.pool.Query(ctx,
+		`select t.id, d.id, h.destination_key, h.probe from destination_health h join destinations d on d.key = h.destination_key
 		join tenants t on t.key = d.tenant_key where h.probe is not null`)
 	if err != nil {
 		return err
@@ -87,7 +92,9 @@ func (s *Store) SettleProbes(ctx context.Context, now time.Time) error {
 	}
 	for _, u := range list {
 		var status, reason string
-		err := s.Pool.QueryRow(ctx, "select status::text, coalesce(reason, '') from deliveries where event_id = $1 and destination_key = $2", u.probe.Event, u.key).Scan(&status, &reason)
+		err := s.pool.QueryRow(ctx,
+			"select status::text, coalesce(reason, '') from deliveries where event_id = $1 and destination_key = $2", u.probe.Event,
+			u.key).Scan(&status, &reason)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
@@ -112,7 +119,8 @@ func (s *Store) settleProbe(ctx context.Context, tenantID, id string, p probe, a
 		entry := p.entry(d.TenantScope(), "destination.probe", d.ID)
 		entry.Outcome = reason
 		if arrived {
-			entry.Action, entry.Outcome, entry.Detail = "destination.enable", "", map[string]any{"reason": "A probe arrived.", "backlog": p.Backlog.Action}
+			entry.Action, entry.Outcome, entry.Detail = "destination.enable", "",
+				map[string]any{"reason": "A probe arrived.", "backlog": p.Backlog.Action}
 			if err := s.enable(ctx, tx, d, p.Actor, p.Backlog); err != nil {
 				return err
 			}
@@ -127,7 +135,8 @@ func (s *Store) startDueProbes(ctx context.Context, now time.Time) error {
 	if s.ProbeAfter == 0 {
 		return nil
 	}
-	rows, err := s.Pool.Query(ctx, `select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
+	rows, err := s.pool.Query(ctx,
+		`select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
 		where h.probe_at <= $1 and h.probe is null and d.disabled_at is not null and d.deleted_at is null and t.deleted_at is null limit 100`, now)
 	if err != nil {
 		return err
@@ -161,7 +170,8 @@ func (s *Store) startDueProbes(ctx context.Context, now time.Time) error {
 			if err != nil {
 				return err
 			}
-			_, err = s.startProbe(ctx, tx, d, probe{Asker: Asker{Actor: disabler, ActorKind: ActorServer}, Backlog: Backlog{Action: s.probeAction(t)}})
+			_, err = s.startProbe(ctx, tx, d, probe{Asker: Asker{Actor: disabler, ActorKind: ActorServer},
+				Backlog: Backlog{Action: s.probeAction(t)}})
 			return err
 		})
 		if err != nil && !errors.Is(err, errUnchanged) && !IsKind(err, KindNotFound) {

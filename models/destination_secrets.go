@@ -35,7 +35,10 @@ func (d *Destination) Masked(secrets bool) map[string]string {
 // HasSharedSecret reports whether Masked shows a secret to those who may see secrets.
 func (d *Destination) HasSharedSecret() bool {
 	r := d.Registration()
-	return r != nil && slices.ContainsFunc(r.Spec.Credentials, func(f adapters.Field) bool { return f.Sensitive && f.Shared && d.Credentials[f.Key] != "" })
+	return r != nil && slices.ContainsFunc(r.Spec.Credentials, func(f adapters.Field) bool {
+		return f.Sensitive && f.Shared &&
+			d.Credentials[f.Key] != ""
+	})
 }
 
 // MaskedConfig returns the config with its sensitive values masked, and what is secret in its URLs.

@@ -66,7 +66,7 @@ func (s *Store) Diagnose(ctx context.Context, now time.Time, secrets bool) ([]Fi
 
 // checkSettings looks at what PostgreSQL promises about a commit.
 func (s *Store) checkSettings(ctx context.Context, f *findings, _ time.Time) error {
-	rows, err := s.Pool.Query(ctx, `select name, setting from pg_settings where name in
+	rows, err := s.pool.Query(ctx, `select name, setting from pg_settings where name in
 		('synchronous_commit', 'fsync', 'full_page_writes', 'autovacuum', 'track_counts', 'server_version_num')`)
 	if err != nil {
 		return err
@@ -83,11 +83,13 @@ func (s *Store) checkSettings(ctx context.Context, f *findings, _ time.Time) err
 	}
 	for _, name := range []string{"fsync", "full_page_writes"} {
 		if set[name] == "off" {
-			f.add("settings", LevelFail, "A crash of the machine can destroy the database: "+name+" is off.", "Set "+name+" = on in postgresql.conf and reload.")
+			f.add("settings", LevelFail, "A crash of the machine can destroy the database: "+name+" is off.",
+				"Set "+name+" = on in postgresql.conf and reload.")
 		}
 	}
 	if set["autovacuum"] == "off" || set["track_counts"] == "off" {
-		f.add("settings", LevelFail, "Nothing vacuums the job queue: autovacuum or track_counts is off.", "Set both to on in postgresql.conf and reload.")
+		f.add("settings", LevelFail, "Nothing vacuums the job queue: autovacuum or track_counts is off.",
+			"Set both to on in postgresql.conf and reload.")
 	}
 	if v, _ := strconv.Atoi(set["server_version_num"]); v < 140000 {
 		f.add("settings", LevelFail, "PostgreSQL is older than 14.", "Upgrade it; Waybill is tested with 14 and newer.")
@@ -106,7 +108,7 @@ const (
 )
 
 func (s *Store) checkClock(ctx context.Context, f *findings, _ time.Time) error {
-	skew, err := queue.ClockSkew(ctx, s.Pool)
+	skew, err := queue.ClockSkew(ctx, s.pool)
 	if err != nil {
 		return err
 	}
@@ -121,7 +123,8 @@ func judgeClock(skew time.Duration) Finding {
 		if skew < 0 {
 			where = "behind"
 		}
-		c.Level, c.Message = LevelWarn, fmt.Sprintf("The database's clock is %v %s this machine's.", skew.Abs().Round(time.Millisecond), where)
+		c.Level, c.Message = LevelWarn, fmt.Sprintf("The database's clock is %v %s this machine's.", skew.Abs().Round(time.Millisecond),
+			where)
 		c.Advice = "Let both follow NTP: jobs start by the database's clock, events and signatures carry this machine's. Deliveries go on, but a jump makes retries early or late by as much."
 	}
 	if skew.Abs() > brokenSkew {
@@ -132,7 +135,7 @@ func judgeClock(skew time.Duration) Finding {
 
 func (s *Store) checkConnections(ctx context.Context, f *findings, _ time.Time) error {
 	var most, used, workers int
-	err := s.Pool.QueryRow(ctx, `select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+	err := s.pool.QueryRow(ctx, `select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
 		(select count(*) from pg_stat_activity where backend_type = 'client backend'),
 		(select count(*) from processes where seen_at > now() - interval '5 seconds')`).Scan(&most, &used, &workers)
 	if err != nil {
@@ -148,16 +151,18 @@ func judgeConnections(most, used, workers int) Finding {
 	need := max(1, workers) * ConnectionsPerProcess
 	switch {
 	case used >= most*9/10:
-		c.Level, c.Message, c.Advice = LevelFail, fmt.Sprintf("%d of %d connections are open: new ones will be refused.", used, most), advice
+		c.Level, c.Message, c.Advice = LevelFail, fmt.Sprintf("%d of %d connections are open: new ones will be refused.", used, most),
+			advice
 	case need > most:
-		c.Level, c.Message, c.Advice = LevelWarn, fmt.Sprintf("%d worker processes may open %d connections, and PostgreSQL accepts %d.", workers, need, most), advice
+		c.Level, c.Message, c.Advice = LevelWarn, fmt.Sprintf("%d worker processes may open %d connections, and PostgreSQL accepts %d.",
+			workers, need, most), advice
 	}
 	return c
 }
 
 // checkPartitions looks at the days made in advance, at those past retention, and at rows that are in no day.
 func (s *Store) checkPartitions(ctx context.Context, f *findings, now time.Time) error {
-	days, err := migrations.Days(ctx, s.Pool)
+	days, err := migrations.Days(ctx, s.pool)
 	if err != nil {
 		return err
 	}
@@ -168,18 +173,20 @@ func (s *Store) checkPartitions(ctx context.Context, f *findings, now time.Time)
 			if n < 1 {
 				level = LevelFail
 			}
-			f.add("partitions", level, fmt.Sprintf("%s has partitions for %d days after today; there should be %d.", table, max(n, 0), migrations.PartitionsAhead),
+			f.add("partitions", level, fmt.Sprintf("%s has partitions for %d days after today; there should be %d.", table, max(n, 0),
+				migrations.PartitionsAhead),
 				"Run `waybill migrate`, which makes them. They are also made every hour: see the worker's log for why that fails.")
 		}
 		if len(days[table]) > 0 {
 			late := now.Add(-s.Retention).Sub(days[table][0].AddDate(0, 0, 1))
 			if late > 48*time.Hour {
-				f.add("retention", LevelWarn, fmt.Sprintf("%s still has the day %s, which is %d days past its retention.", table, days[table][0].Format(time.DateOnly), int(late.Hours()/24)),
+				f.add("retention", LevelWarn, fmt.Sprintf("%s still has the day %s, which is %d days past its retention.", table,
+					days[table][0].Format(time.DateOnly), int(late.Hours()/24)),
 					"See the worker's log for why the hourly upkeep cannot drop it: mostly a transaction that stays open.")
 			}
 		}
 		var strays bool
-		if err := s.Pool.QueryRow(ctx, "select exists (select 1 from "+table+"_default)").Scan(&strays); err != nil {
+		if err := s.pool.QueryRow(ctx, "select exists (select 1 from "+table+"_default)").Scan(&strays); err != nil {
 			return err
 		}
 		if strays {
@@ -188,7 +195,8 @@ func (s *Store) checkPartitions(ctx context.Context, f *findings, now time.Time)
 		}
 	}
 	if len(*f) == bad {
-		f.add("partitions", LevelOK, fmt.Sprintf("Every table has its days, %d ahead, and none past its retention.", migrations.Ahead(days["events"], now)), "")
+		f.add("partitions", LevelOK, fmt.Sprintf("Every table has its days, %d ahead, and none past its retention.",
+			migrations.Ahead(days["events"], now)), "")
 	}
 	return nil
 }
@@ -196,7 +204,8 @@ func (s *Store) checkPartitions(ctx context.Context, f *findings, now time.Time)
 func (s *Store) checkIndexes(ctx context.Context, f *findings, _ time.Time) error {
 	names, err := s.names(ctx, `select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indexrelid
 		where not i.indisvalid and c.relnamespace in ('public'::regnamespace, to_regnamespace($1))
-			and not exists (select 1 from pg_stat_progress_create_index p where p.index_relid = i.indexrelid) order by 1`, migrations.RiverSchema)
+			and not exists (select 1 from pg_stat_progress_create_index p where p.index_relid = i.indexrelid) order by 1`,
+		migrations.RiverSchema)
 	if err != nil {
 		return err
 	}
@@ -205,37 +214,46 @@ func (s *Store) checkIndexes(ctx context.Context, f *findings, _ time.Time) erro
 		return nil
 	}
 	f.add("indexes", LevelFail, fmt.Sprintf("%d indexes are not valid: they cost time with every write and serve nobody.", len(names)),
-		"Run `waybill migrate`; for those that stay, REINDEX INDEX CONCURRENTLY, or drop them when their name ends in _ccnew or _ccold.", names[:min(len(names), maxExamples)]...)
+		"Run `waybill migrate`; for those that stay, REINDEX INDEX CONCURRENTLY, or drop them when their name ends in _ccnew or _ccold.",
+		names[:min(len(names), maxExamples)]...)
 	return nil
 }
 
 // checkVacuum looks at the job queue's table, which lives on being vacuumed, and at what keeps vacuum from its work.
 func (s *Store) checkVacuum(ctx context.Context, f *findings, _ time.Time) error {
 	bad := len(*f)
-	tuned, err := migrations.QueueTuned(ctx, s.Pool)
+	tuned, err := migrations.QueueTuned(ctx, s.pool)
 	if err != nil {
 		return err
 	}
 	if !tuned {
-		f.add("vacuum", LevelFail, "The job queue's table has lost its settings for autovacuum, or has indexes that nothing needs.", "Run `waybill migrate`, which sets them again.")
+		f.add("vacuum", LevelFail, "The job queue's table has lost its settings for autovacuum, or has indexes that nothing needs.",
+			"Run `waybill migrate`, which sets them again.")
 	}
 	var dead, live, size int64
-	if err := s.Pool.QueryRow(ctx, `select coalesce(n_dead_tup, 0), coalesce(n_live_tup, 0), pg_total_relation_size(relid)
-		from pg_stat_user_tables where relid = to_regclass($1)`, migrations.RiverSchema+".river_job").Scan(&dead, &live, &size); err != nil {
+	if err := s.pool.QueryRow(ctx, `select coalesce(n_dead_tup, 0), coalesce(n_live_tup, 0), pg_total_relation_size(relid)
+		from pg_stat_user_tables where relid = to_regclass($1)`, migrations.RiverSchema+".river_job").Scan(&dead, &live,
+		&size); err != nil {
 		return err
 	}
-	holding, err := s.names(ctx, `select format('process %s of %s: a transaction open for %s', pid, coalesce(nullif(application_name, ''), usename), date_trunc('second', now() - xact_start))
-			from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() and datname = current_database() and xact_start < now() - $1::interval
+	holding, err := s.names(ctx,
+		`select format('process %s of %s: a transaction open for %s', pid, coalesce(nullif(application_name, ''), usename),
+			date_trunc('second', now() - xact_start))
+			from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() and datname = current_database()
+				and xact_start < now() - $1::interval
 		union all select format('replication slot %s', slot_name) from pg_replication_slots where not active
-		union all select format('prepared transaction %s', gid) from pg_prepared_xacts where prepared < now() - $1::interval`, longTransaction)
+		union all select format('prepared transaction %s', gid) from pg_prepared_xacts where prepared < now() - $1::interval`,
+		longTransaction)
 	if err != nil {
 		return err
 	}
 	if judged, why := judgeBloat(dead, live, size); judged {
-		f.add("vacuum", LevelFail, why, "End what keeps vacuum from its work (named below, if it is still there), then `vacuum river.river_job`; if that frees nothing, `vacuum full river.river_job` at a quiet time.",
+		f.add("vacuum", LevelFail, why,
+			"End what keeps vacuum from its work (named below, if it is still there), then `vacuum river.river_job`; if that frees nothing, `vacuum full river.river_job` at a quiet time.",
 			holding[:min(len(holding), maxExamples)]...)
 	} else if len(holding) > 0 {
-		f.add("vacuum", LevelWarn, "Something keeps vacuum, and the dropping of old days, from their work.", "End it: `select pg_terminate_backend(…)`, `select pg_drop_replication_slot(…)` or `rollback prepared …`.",
+		f.add("vacuum", LevelWarn, "Something keeps vacuum, and the dropping of old days, from their work.",
+			"End it: `select pg_terminate_backend(…)`, `select pg_drop_replication_slot(…)` or `rollback prepared …`.",
 			holding[:min(len(holding), maxExamples)]...)
 	}
 	if len(*f) == bad {
@@ -261,7 +279,7 @@ func judgeBloat(dead, live, size int64) (bloated bool, why string) {
 
 // checkHeld looks for deliveries that are on hold although their destination is active.
 func (s *Store) checkHeld(ctx context.Context, f *findings, _ time.Time) error {
-	rows, err := s.Pool.Query(ctx, `select n.id, t.id, n.deleted_at is not null, count(*) from deliveries d
+	rows, err := s.pool.Query(ctx, `select n.id, t.id, n.deleted_at is not null, count(*) from deliveries d
 		join destinations n on n.key = d.destination_key join tenants t on t.key = n.tenant_key
 		where d.attention = 'held' and (n.disabled_at is null or n.deleted_at is not null)
 			and not exists (select 1 from `+migrations.RiverSchema+`.river_job j where j.kind = 'release' and (j.args->>'Destination')::bigint = n.key
@@ -287,10 +305,12 @@ func (s *Store) checkHeld(ctx context.Context, f *findings, _ time.Time) error {
 		return err
 	}
 	if len(deleted) > 0 {
-		f.add("held", LevelFail, "Deliveries are on hold for destinations that were deleted: nobody will touch them again.", "Run `waybill doctor -repair`, which cancels them.", deleted[:min(len(deleted), maxExamples)]...)
+		f.add("held", LevelFail, "Deliveries are on hold for destinations that were deleted: nobody will touch them again.",
+			"Run `waybill doctor -repair`, which cancels them.", deleted[:min(len(deleted), maxExamples)]...)
 	}
 	if len(active) > 0 {
-		f.add("held", LevelWarn, "Deliveries are on hold although their destination is active: somebody chose to keep them when enabling it, or its filter cannot be read.",
+		f.add("held", LevelWarn,
+			"Deliveries are on hold although their destination is active: somebody chose to keep them when enabling it, or its filter cannot be read.",
 			"Decide: POST …/destinations/{id}/backlog with the action deliver or drop.", active[:min(len(active), maxExamples)]...)
 	}
 	if held == 0 {
@@ -331,10 +351,15 @@ func (s *Store) checkSecrets(ctx context.Context, f *findings) error {
 		f.add("secrets", LevelFail, "SECRET_KEY is not the one that this database was used with: web and work refuse to start.",
 			"Give the one of before, in SECRET_KEY or SECRET_KEY_PREVIOUS; if it is lost, run `waybill new-key`.")
 	case len(shut) > 0:
-		f.add("secrets", LevelFail, fmt.Sprintf("SECRET_KEY does not open the credentials of %d of %d destinations: they cannot be delivered to.", len(shut), len(list)),
-			"Give the key that they were sealed with in SECRET_KEY_PREVIOUS, or enter the credentials again.", shut[:min(len(shut), maxExamples)]...)
+		f.add("secrets", LevelFail,
+			fmt.Sprintf("SECRET_KEY does not open the credentials of %d of %d destinations: they cannot be delivered to.", len(shut),
+				len(list)),
+			"Give the key that they were sealed with in SECRET_KEY_PREVIOUS, or enter the credentials again.",
+			shut[:min(len(shut), maxExamples)]...)
 	case old > 0:
-		f.add("secrets", LevelOK, fmt.Sprintf("All credentials can be opened, %d of %d with a key of SECRET_KEY_PREVIOUS, which is therefore still needed.", old, len(list)), "")
+		f.add("secrets", LevelOK,
+			fmt.Sprintf("All credentials can be opened, %d of %d with a key of SECRET_KEY_PREVIOUS, which is therefore still needed.", old,
+				len(list)), "")
 	default:
 		f.add("secrets", LevelOK, fmt.Sprintf("SECRET_KEY opens the credentials of all %d destinations that have some.", len(list)), "")
 	}
@@ -348,28 +373,32 @@ func CheckSession(ctx context.Context, url string) Finding {
 	case err == nil:
 		return Finding{Check: "connection", Level: LevelOK, Message: "Connections to the database keep their sessions."}
 	case errors.Is(err, migrations.ErrPooled):
-		return Finding{Check: "connection", Level: LevelFail, Message: "DATABASE_URL leads to a connection pooler in transaction or statement mode: events would be accepted and not delivered.",
-			Advice: "Use PostgreSQL's own address, or the pooler in session mode (PgBouncer: pool_mode = session)."}
+		return Finding{Check: "connection", Level: LevelFail,
+			Message: "DATABASE_URL leads to a connection pooler in transaction or statement mode: events would be accepted and not delivered.",
+			Advice:  "Use PostgreSQL's own address, or the pooler in session mode (PgBouncer: pool_mode = session)."}
 	}
-	return Finding{Check: "connection", Level: LevelFail, Message: "The database cannot be read: " + err.Error(), Advice: "Check DATABASE_URL, and whether PostgreSQL runs."}
+	return Finding{Check: "connection", Level: LevelFail, Message: "The database cannot be read: " + err.Error(),
+		Advice: "Check DATABASE_URL, and whether PostgreSQL runs."}
 }
 
 // CheckSchema says whether the database has this build's schema. Without it nothing else can be checked.
 func CheckSchema(ctx context.Context, s *Store) Finding {
-	err := migrations.Check(ctx, s.Pool)
+	err := migrations.Check(ctx, s.pool)
 	switch {
 	case err == nil:
 		return Finding{Check: "schema", Level: LevelOK, Message: "The schema is the one that this build needs."}
 	case errors.Is(err, migrations.ErrOldSchema):
 		message := strings.ToUpper(err.Error()[:1]) + err.Error()[1:] + "."
-		return Finding{Check: "schema", Level: LevelFail, Message: message, Advice: "Run `waybill migrate` of the version that web and work run."}
+		return Finding{Check: "schema", Level: LevelFail, Message: message,
+			Advice: "Run `waybill migrate` of the version that web and work run."}
 	}
-	return Finding{Check: "schema", Level: LevelFail, Message: "The database cannot be read: " + err.Error(), Advice: "Check DATABASE_URL, and whether PostgreSQL runs."}
+	return Finding{Check: "schema", Level: LevelFail, Message: "The database cannot be read: " + err.Error(),
+		Advice: "Check DATABASE_URL, and whether PostgreSQL runs."}
 }
 
 // names reads a column of text.
 func (s *Store) names(ctx context.Context, sql string, args ...any) ([]string, error) {
-	rows, err := s.Pool.Query(ctx, sql, args...)
+	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,8 @@ func (d *doctor) unpack(ctx context.Context) error {
 	_, err := d.tx.Exec(ctx, fmt.Sprintf(`create temporary table queued on commit drop as
 		select j.id job, (j.args->>'d')::bigint destination_key, encode(substring(b from %[1]d * i + 1 for 16), 'hex')::uuid event_id,
 			('x' || encode(substring(b from %[1]d * i + 17 for 4), 'hex'))::bit(32)::int turn
-		from %[2]s.river_job j cross join lateral (select decode(j.args->>'i', 'base64') b) x cross join lateral generate_series(0, length(b) / %[1]d - 1) i
+		from %[2]s.river_job j cross join lateral (select decode(j.args->>'i', 'base64') b) x cross join lateral generate_series(0,
+			length(b) / %[1]d - 1) i
 		where j.kind = 'deliver' and %[3]s`, item, queue.Schema, queue.Open))
 	if err == nil {
 		_, err = d.tx.Exec(ctx, "analyze queued")
@@ -65,13 +66,15 @@ func (d *doctor) unpack(ctx context.Context) error {
 // workers looks for jobs that a worker has taken which is gone.
 func (d *doctor) workers(ctx context.Context) error {
 	var alive, due int
-	if err := d.tx.QueryRow(ctx, `select (select count(*) from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds'),
+	if err := d.tx.QueryRow(ctx,
+		`select (select count(*) from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds'),
 		(select count(*) from (select 1 from `+queue.Schema+`.river_job where state = 'available' and scheduled_at < now() - interval '1 minute' limit 100000) x)`).Scan(&alive, &due); err != nil {
 		return err
 	}
 	switch {
 	case alive == 0 && due > 0:
-		d.add("workers", LevelFail, fmt.Sprintf("No worker is alive, and %d jobs have been due for more than a minute.", due), "Start `waybill work` (or `serve`), and see why the last one ended.")
+		d.add("workers", LevelFail, fmt.Sprintf("No worker is alive, and %d jobs have been due for more than a minute.", due),
+			"Start `waybill work` (or `serve`), and see why the last one ended.")
 	case alive == 0:
 		d.add("workers", LevelWarn, "No worker is alive; nothing is due.", "Start `waybill work` (or `serve`).")
 	case due > 0:
@@ -82,8 +85,10 @@ func (d *doctor) workers(ctx context.Context) error {
 	}
 	// A worker takes over the jobs of one that has been silent, and those that name nobody among the processes. What is
 	// left after that has nobody who looks after it, perhaps because no worker is there.
-	rows, err := d.tx.Query(ctx, `select coalesce(j.attempted_by[array_upper(j.attempted_by, 1)], ''), count(*) from `+queue.Schema+`.river_job j
-		where j.state = 'running' and not exists (select 1 from processes p where p.id = j.attempted_by[array_upper(j.attempted_by, 1)] and p.seen_at > now() - interval '30 seconds')
+	rows, err := d.tx.Query(ctx,
+		`select coalesce(j.attempted_by[array_upper(j.attempted_by, 1)], ''), count(*) from `+queue.Schema+`.river_job j
+		where j.state = 'running' and not exists (select 1 from processes p where p.id = j.attempted_by[array_upper(j.attempted_by, 1)]
+			and p.seen_at > now() - interval '30 seconds')
 		group by 1 order by 2 desc`)
 	if err != nil {
 		return err
@@ -127,7 +132,7 @@ func (d *doctor) deliveries(ctx context.Context) error {
 	var examples []string
 	var l Lost
 	var status string
-	if _, err := pgx.ForEachRow(rows, []any{&l.EventID, &l.Destination, &l.Turn, &status}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&l.EventKey, &l.Destination, &l.Turn, &status}, func() error {
 		d.lost = append(d.lost, l)
 		byStatus[status]++
 		if len(examples) < maxExamples {
@@ -142,10 +147,12 @@ func (d *doctor) deliveries(ctx context.Context) error {
 		if err := d.tx.QueryRow(ctx, "select count(*) from (select 1 from queued limit 1000000) x").Scan(&unfinished); err != nil {
 			return err
 		}
-		d.add("deliveries", LevelOK, fmt.Sprintf("Every delivery that is not at its end has its job (%d are on their way).", unfinished), "")
+		d.add("deliveries", LevelOK, fmt.Sprintf("Every delivery that is not at its end has its job (%d are on their way).", unfinished),
+			"")
 		return nil
 	}
-	d.add("deliveries", LevelFail, fmt.Sprintf("%d deliveries are on their way, and no job will touch them again (%v).", len(d.lost), byStatus),
+	d.add("deliveries", LevelFail, fmt.Sprintf("%d deliveries are on their way, and no job will touch them again (%v).", len(d.lost),
+		byStatus),
 		"Run `waybill doctor -repair`, which queues them again, and report this: it must not happen.", examples...)
 	return nil
 }
@@ -164,7 +171,7 @@ func (d *doctor) order(ctx context.Context) error {
 	}
 	var k DeliveryKey
 	var examples []string
-	if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination}, func() error {
 		d.stuck = append(d.stuck, k)
 		if len(examples) < maxExamples {
 			examples = append(examples, k.ID())
@@ -174,7 +181,8 @@ func (d *doctor) order(ctx context.Context) error {
 		return err
 	}
 	if len(d.stuck) > 0 {
-		d.add("order", LevelFail, fmt.Sprintf("%d deliveries are finished, and others with the same ordering key still wait behind them.", len(d.stuck)),
+		d.add("order", LevelFail, fmt.Sprintf("%d deliveries are finished, and others with the same ordering key still wait behind them.",
+			len(d.stuck)),
 			"Run `waybill doctor -repair`, which lets those go on, and report this: it must not happen.", examples...)
 		return nil
 	}
@@ -197,11 +205,14 @@ func (d *doctor) jobs(ctx context.Context) error {
 		{`select q.event_id, q.destination_key, q.job from queued q where q.event_id >= $1 and not exists (
 				select 1 from deliveries v where v.event_id = q.event_id and v.destination_key = q.destination_key)`, []any{oldest},
 			"jobs carry deliveries that do not exist", "They end by themselves when they run. Report this: it must not happen."},
-		{`select q.event_id, q.destination_key, q.job from queued q join deliveries v on v.event_id = q.event_id and v.destination_key = q.destination_key
+		{`select q.event_id, q.destination_key, q.job from queued q join deliveries v on v.event_id = q.event_id
+			and v.destination_key = q.destination_key
 			where q.turn > v.turn`, nil,
-			"jobs are for a turn that their delivery has not had", "They do nothing when they run; the delivery itself is checked apart. Report this: it must not happen."},
+			"jobs are for a turn that their delivery has not had",
+			"They do nothing when they run; the delivery itself is checked apart. Report this: it must not happen."},
 		{`select event_id, destination_key, min(job) from queued group by event_id, destination_key, turn having count(*) > 1`, nil,
-			"deliveries are in several jobs at the same turn, so that they could be sent twice at once", "Cancel those that are named, or let them go out twice. Report this: it must not happen."},
+			"deliveries are in several jobs at the same turn, so that they could be sent twice at once",
+			"Cancel those that are named, or let them go out twice. Report this: it must not happen."},
 	} {
 		rows, err := d.tx.Query(ctx, c.sql, c.args...)
 		if err != nil {
@@ -211,7 +222,7 @@ func (d *doctor) jobs(ctx context.Context) error {
 		var job int64
 		n := 0
 		var examples []string
-		if _, err := pgx.ForEachRow(rows, []any{&k.EventID, &k.Destination, &job}, func() error {
+		if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &job}, func() error {
 			if n++; n <= maxExamples {
 				examples = append(examples, fmt.Sprintf("%s in job %d", k.ID(), job))
 			}
@@ -241,7 +252,7 @@ func (d *doctor) bulkRetries(ctx context.Context) error {
 	}
 	var examples []string
 	for _, k := range keys[:min(d.idle, maxExamples)] {
-		examples = append(examples, RetryID(k))
+		examples = append(examples, BulkRetryID(k))
 	}
 	d.add("bulk retries", LevelFail, fmt.Sprintf("%d bulk retries are not at their end, and no job sees to them.", d.idle),
 		"Workers look for them every hour; `waybill doctor -repair` gives them a job now.", examples...)

@@ -34,15 +34,16 @@ func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error
 		for _, l := range lost {
 			var turn int32
 			err := tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, next_attempt_at = null
-				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'delivering', 'retrying') returning turn`,
-				l.EventID, l.Destination, l.Turn).Scan(&turn)
+				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'delivering', 'retrying')
+					returning turn`,
+				l.EventKey, l.Destination, l.Turn).Scan(&turn)
 			if err == pgx.ErrNoRows {
 				continue
 			}
 			if err != nil {
 				return nil, err
 			}
-			items[l.Destination] = append(items[l.Destination], queue.Item{EventID: l.EventID, Turn: turn})
+			items[l.Destination] = append(items[l.Destination], queue.Item{EventKey: l.EventKey, Turn: turn})
 			queued++
 		}
 		for destination, list := range items {
@@ -79,7 +80,7 @@ func (s *Store) Abandon(ctx context.Context) (jobs int, err error) {
 
 // CancelHeldOfDeleted cancels deliveries that are on hold for destinations which were deleted, and returns how many.
 func (s *Store) CancelHeldOfDeleted(ctx context.Context) (cancelled int, err error) {
-	rows, err := s.Pool.Query(ctx, `select n.key from destinations n where n.deleted_at < $1 and exists (
+	rows, err := s.pool.Query(ctx, `select n.key from destinations n where n.deleted_at < $1 and exists (
 		select 1 from deliveries d where d.destination_key = n.key and d.attention = 'held')`, time.Now())
 	if err != nil {
 		return 0, err

@@ -41,8 +41,9 @@ const (
 
 var statuses = map[Kind]int{
 	KindInternal: http.StatusInternalServerError, KindMalformed: http.StatusBadRequest, KindUnauthorized: http.StatusUnauthorized,
-	KindForbidden: http.StatusForbidden, KindNotFound: http.StatusNotFound, KindUnreadable: http.StatusNotAcceptable, KindConflict: http.StatusConflict,
-	KindStale: http.StatusPreconditionFailed, KindTooLarge: http.StatusRequestEntityTooLarge,
+	KindForbidden: http.StatusForbidden, KindNotFound: http.StatusNotFound, KindUnreadable: http.StatusNotAcceptable,
+	KindConflict: http.StatusConflict,
+	KindStale:    http.StatusPreconditionFailed, KindTooLarge: http.StatusRequestEntityTooLarge,
 	KindInvalid: http.StatusUnprocessableEntity, KindLimited: http.StatusTooManyRequests, KindUnavailable: http.StatusServiceUnavailable,
 	KindPast: http.StatusGone, KindTimeout: http.StatusRequestTimeout, KindMethod: http.StatusMethodNotAllowed,
 	KindMisdirected: http.StatusMisdirectedRequest,
@@ -118,9 +119,11 @@ func AsError(err error) *Error {
 		return e
 	}
 	if databaseFault(err) {
-		return &Error{Kind: KindUnavailable, Message: "The database does not answer, or has no room. Try again.", RetryAfter: time.Second, Err: err}
+		return &Error{Kind: KindUnavailable, Message: "The database does not answer, or has no room. Try again.", RetryAfter: time.Second,
+			Err: err}
 	}
-	return &Error{Kind: KindInternal, Message: "Something went wrong on our side. The operator finds it in the log under this request id.", Err: err}
+	return &Error{Kind: KindInternal, Message: "Something went wrong on our side. The operator finds it in the log under this request id.",
+		Err: err}
 }
 
 // IsUnavailable reports whether an error says that the database is away, stops or has no room: what could not be done may
@@ -143,7 +146,8 @@ func databaseFault(err error) bool {
 		return false
 	}
 	var ne net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &ne) || pgconn.SafeToRetry(err)
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &ne) || pgconn.SafeToRetry(err)
 }
 
 // IsKind reports whether err is an *Error of kind k.

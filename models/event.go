@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,9 +31,21 @@ type Event struct {
 	Matched    []string  // ids of the destinations it goes to
 	Counts     Counts    // its deliveries by status
 	LastError  string    // of the delivery that failed last, for lists; empty when none did
+	Worst      []Trouble // the deliveries that the event's state is about: those in its worst status, unless that is delivered
 	Attempts   int       // over all deliveries
 	LastTried  time.Time // when the last attempt of a delivery was started; zero before the first
 }
+
+// Trouble is a delivery that has not arrived, in a list of events.
+type Trouble struct {
+	Destination string // id
+	Status      string
+	Code        int    // of the last answer; 0 for none
+	Class       string // of the last error; empty for none
+}
+
+// worse orders the states of deliveries for what an event is said to be, the worst first.
+var worse = []string{StatusFailed, StatusRetrying, StatusHeld, StatusDelivering, StatusPending}
 
 // Counts are numbers of deliveries by status.
 type Counts map[string]int
@@ -59,7 +72,8 @@ func scanEvent(row pgx.CollectableRow) (*Event, error) {
 	var callerID *string
 	var at *time.Time
 	var data string
-	if err := row.Scan(&e.Key, &callerID, &e.TenantKey, &e.TenantID, &e.Topic, &at, &e.Retry, &e.Metadata, &data, &e.FilteredBy); err != nil {
+	if err := row.Scan(&e.Key, &callerID, &e.TenantKey, &e.TenantID, &e.Topic, &at, &e.Retry, &e.Metadata, &data,
+		&e.FilteredBy); err != nil {
 		return nil, err
 	}
 	e.Data = []byte(data)
@@ -82,7 +96,8 @@ func (e *Event) finish(callerID *string, at *time.Time) {
 
 // readEvents reads payloads for workers into events.
 func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid.UUID]*Event) error {
-	rows, err := s.Hot.Query(ctx, "select id, caller_id, tenant_key, topic, time, retry, metadata, data, coalesce(traceparent, ''), coalesce(tracestate, '') from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
+	rows, err := s.Hot.Query(ctx,
+		"select id, caller_id, tenant_key, topic, time, retry, metadata, data, coalesce(traceparent, ''), coalesce(tracestate, '') from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
 	if err != nil {
 		s.forgetPartitions(err)
 		return err
@@ -92,7 +107,8 @@ func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid
 		e := &Event{}
 		var callerID *string
 		var at *time.Time
-		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data, &e.TraceParent, &e.TraceState); err != nil {
+		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data, &e.TraceParent,
+			&e.TraceState); err != nil {
 			return err
 		}
 		e.finish(callerID, at)
@@ -119,7 +135,7 @@ func (s *Store) destinationKeys(ctx context.Context, scope Scope, ids []string) 
 	q := newQuery()
 	q.and("id = any(?)", ids)
 	scope.where(q, "tenant_key")
-	rows, err := s.Pool.Query(ctx, "select key from destinations"+q.sql(), q.args...)
+	rows, err := s.pool.Query(ctx, "select key from destinations"+q.sql(), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +163,9 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 	for _, id := range ids {
 		lo, hi = minUUID(lo, id), maxUUID(hi, id)
 	}
-	rows, err := s.Pool.Query(ctx, `select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at from deliveries x
+	rows, err := s.pool.Query(ctx,
+		`select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at, coalesce(x.last_code, 0), coalesce(x.error_class, '')
+		from deliveries x
 		join destinations d on d.key = x.destination_key
 		where x.event_id = any($1) and x.event_id >= $2 and x.event_id <= $3 order by x.last_attempt_at nulls first, d.key`, ids, lo, hi)
 	if err != nil {
@@ -157,7 +175,9 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 	var destination, status, lastError string
 	var attempts int
 	var tried *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&id, &destination, &status, &attempts, &lastError, &tried}, func() error {
+	var code int
+	var class string
+	_, err = pgx.ForEachRow(rows, []any{&id, &destination, &status, &attempts, &lastError, &tried, &code, &class}, func() error {
 		e := byKey[id]
 		if tried != nil {
 			e.LastTried = later(e.LastTried, *tried)
@@ -169,6 +189,14 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 		}
 		if lastError != "" && status != StatusDelivered {
 			e.LastError = lastError
+		}
+		if rank := slices.Index(worse, status); rank >= 0 {
+			if len(e.Worst) > 0 && rank < slices.Index(worse, e.Worst[0].Status) {
+				e.Worst = nil
+			}
+			if len(e.Worst) == 0 || e.Worst[0].Status == status {
+				e.Worst = append(e.Worst, Trouble{destination, status, code, class})
+			}
 		}
 		return nil
 	})
@@ -208,7 +236,7 @@ func (s *Store) event(ctx context.Context, scope Scope, id string) (*Event, erro
 		q.and("e.caller_id is not null")
 	}
 	scope.where(q, "e.tenant_key")
-	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+" and t.deleted_at is null order by e.id desc limit 1", q.args...)
+	rows, err := s.pool.Query(ctx, eventSelect+q.sql()+" and t.deleted_at is null order by e.id desc limit 1", q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +271,7 @@ func (s *Store) eventByKey(ctx context.Context, scope Scope, key uuid.UUID) (*Ev
 	q := newQuery()
 	q.and("e.id = ?", key)
 	scope.where(q, "e.tenant_key")
-	rows, err := s.Pool.Query(ctx, eventSelect+q.sql(), q.args...)
+	rows, err := s.pool.Query(ctx, eventSelect+q.sql(), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -264,6 +292,6 @@ func (e *Event) doc() *filter.Doc {
 
 // TraceParent is the W3C trace context of an event's publish; empty for none.
 func (s *Store) TraceParent(ctx context.Context, key uuid.UUID) (parent string, err error) {
-	err = s.Pool.QueryRow(ctx, "select coalesce(traceparent, '') from events where id = $1", key).Scan(&parent)
+	err = s.pool.QueryRow(ctx, "select coalesce(traceparent, '') from events where id = $1", key).Scan(&parent)
 	return parent, err
 }

@@ -93,7 +93,8 @@ func filterSearch(f *filter.Filter) *search {
 
 // searchEvents looks for a page of events by what is in their payloads: in portions by time, so that it takes bounded
 // time however many events there are. conditions adds the query's other conditions.
-func (s *Store) searchEvents(ctx context.Context, scope Scope, what *search, k *keyset, lo, hi uuid.UUID, conditions func(*query)) (*Page[*Event], error) {
+func (s *Store) searchEvents(ctx context.Context, scope Scope, what *search, k *keyset, lo, hi uuid.UUID,
+	conditions func(*query)) (*Page[*Event], error) {
 	w := &searching{s: s, scope: scope, what: what, k: k, lo: lo, hi: hi, conditions: conditions, most: maxSearched}
 	return w.page(ctx)
 }
@@ -162,7 +163,8 @@ func (w *searching) run(ctx context.Context) error {
 		case err != nil && bounded.Err() != nil && ctx.Err() == nil:
 			w.said.Stopped = w.said.Events > 0
 			if !w.said.Stopped {
-				return &Error{Kind: KindUnavailable, Message: "The search took too long. Choose a shorter time, or search for less.", RetryAfter: time.Second, Err: err}
+				return &Error{Kind: KindUnavailable, Message: "The search took too long. Choose a shorter time, or search for less.",
+					RetryAfter: time.Second, Err: err}
 			}
 			return nil
 		case err != nil:
@@ -196,7 +198,7 @@ func (s *Store) eventWindow(ctx context.Context, scope Scope, lo, hi uuid.UUID, 
 	scope.where(q, "e.tenant_key")
 	q.and("e.id >= ?", lo)
 	q.and("e.id < ?", hi)
-	err = s.Pool.QueryRow(ctx, `select count(*), coalesce((array_agg(x.id))[count(*)], '00000000-0000-0000-0000-000000000000')
+	err = s.pool.QueryRow(ctx, `select count(*), coalesce((array_agg(x.id))[count(*)], '00000000-0000-0000-0000-000000000000')
 		from (select e.id from events e`+q.sql()+" order by e.id "+order+q.limit(most)+") x", q.args...).Scan(&n, &last)
 	return n, last, err
 }
@@ -232,7 +234,7 @@ func (w *searching) read(ctx context.Context, last uuid.UUID, narrowed bool) err
 		// Lists directly inside of lists are taken along: the path does not look into them.
 		q.and(`(e.data ~ '[,\[]\s*\[' or coalesce(jsonb_path_match(e.data::jsonb, ?::jsonpath, '{}', true), true))`, w.what.path)
 	}
-	rows, err := w.s.Pool.Query(ctx, eventSelect+q.sql()+" order by e.id "+w.k.order(), q.args...)
+	rows, err := w.s.pool.Query(ctx, eventSelect+q.sql()+" order by e.id "+w.k.order(), q.args...)
 	if err != nil {
 		return err
 	}

@@ -56,8 +56,10 @@ func newStore(t *testing.T) *Store {
 func TestParseSearch(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		`paid`: "text paid", `order 17`: "text order 17", ` "12:30" `: "text 12:30", `https://example.com/a`: "text https://example.com/a", `a@b.example`: "text a@b.example",
-		`status:paid`: "filter", `-status:paid total:>=10`: "filter", `{"total": {"$gte": 10}}`: "filter", `{"$expr": "data.total > 10"}`: "filter", `(a:1 OR b:2) c:3`: "filter",
+		`paid`: "text paid", `order 17`: "text order 17", ` "12:30" `: "text 12:30", `https://example.com/a`: "text https://example.com/a",
+		`a@b.example`: "text a@b.example",
+		`status:paid`: "filter", `-status:paid total:>=10`: "filter", `{"total": {"$gte": 10}}`: "filter",
+		`{"$expr": "data.total > 10"}`: "filter", `(a:1 OR b:2) c:3`: "filter",
 		`status:paid OR total:>10 topic:x`: "note", `total:>`: "note", `status:paid and more`: "note",
 		`{"total": {"$nope": 10}}`: "error", `{"total": `: "error",
 		`data.customer.email = a@example.com`: "filter", `total>=10`: "filter", `a = 1 or b = 2`: "note", `utm_source=x&utm_medium=y`: "text utm_source=x&utm_medium=y",
@@ -124,7 +126,8 @@ func (r some) pattern(depth int) string {
 		case 0:
 			return r.scalar()
 		case 1:
-			return `{"` + pickOf(r, "$gt", "$gte", "$lt", "$lte") + `": ` + pickOf(r, `1`, `10`, `"a"`, `-1.5`, `"2026-03-01T12:00:00Z"`) + `}`
+			return `{"` + pickOf(r, "$gt", "$gte", "$lt", "$lte") + `": ` + pickOf(r, `1`, `10`, `"a"`, `-1.5`,
+				`"2026-03-01T12:00:00Z"`) + `}`
 		case 2:
 			return `{"` + pickOf(r, "$in", "$nin") + `": [` + r.scalar() + `, ` + r.scalar() + `]}`
 		case 3:
@@ -180,9 +183,10 @@ func TestSearchPathsAreNecessary(t *testing.T) {
 			matched++
 		}
 		pairs = append(pairs, pair{source + " as " + path, data, match})
-		batch.Queue(`select $1::text ~ '[,\[]\s*\[' or coalesce(jsonb_path_match($1::text::jsonb, $2::text::jsonpath, '{}', true), true)`, data, path)
+		batch.Queue(`select $1::text ~ '[,\[]\s*\[' or coalesce(jsonb_path_match($1::text::jsonb, $2::text::jsonpath, '{}', true), true)`,
+			data, path)
 	}
-	answers := s.Pool.SendBatch(t.Context(), batch)
+	answers := s.pool.SendBatch(t.Context(), batch)
 	defer answers.Close()
 	for _, p := range pairs {
 		var may bool
@@ -210,7 +214,9 @@ func searchable(t *testing.T, payloads ...string) (*Store, Scope) {
 		t.Fatal(err)
 	}
 	for i, data := range payloads {
-		_, err := s.Pool.Exec(t.Context(), "insert into events (id, tenant_key, caller_id, topic, retry, data) values ($1, $2, $3, 't', true, $4)", newEventID(), tenant.Key, fmt.Sprintf("e%03d", i), data)
+		_, err := s.pool.Exec(t.Context(),
+			"insert into events (id, tenant_key, caller_id, topic, retry, data) values ($1, $2, $3, 't', true, $4)", newEventID(),
+			tenant.Key, fmt.Sprintf("e%03d", i), data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,9 +239,11 @@ func found(t *testing.T, p *Page[*Event], err error) string {
 // Payloads that jsonb cannot hold are searched all the same.
 func TestSearchFindsWhatTheDatabaseCannotHold(t *testing.T) {
 	t.Parallel()
-	s, scope := searchable(t, `{"n": 10}`, `{"n": 10, "x": "\u0000"}`, `{"n": 10, "x": 1e999999}`, `{"n": 10, "x": "\ud800"}`, `{"n": 11}`, `{"n": [[10]]}`, `{"n": "10"}`)
+	s, scope := searchable(t, `{"n": 10}`, `{"n": 10, "x": "\u0000"}`, `{"n": 10, "x": 1e999999}`, `{"n": 10, "x": "\ud800"}`, `{"n": 11}`,
+		`{"n": [[10]]}`, `{"n": "10"}`)
 	for text, want := range map[string]string{
-		`n:10`: "e006 e005 e003 e002 e001 e000", `{"n": 10}`: "e005 e003 e002 e001 e000", `n:>10`: "e004", `{"$expr": "data.n == 11"}`: "e004", `-n:10`: "e004", `id:e004`: "e004",
+		`n:10`: "e006 e005 e003 e002 e001 e000", `{"n": 10}`: "e005 e003 e002 e001 e000", `n:>10`: "e004",
+		`{"$expr": "data.n == 11"}`: "e004", `-n:10`: "e004", `id:e004`: "e004",
 		`\u0000`: "e001", `"10"`: "e006 e005 e003 e002 e001 e000",
 	} {
 		p, err := s.Events(t.Context(), scope, EventQuery{Text: text})
@@ -303,7 +311,8 @@ func TestSearchPagesInBoundedPortions(t *testing.T) {
 	if got := found(t, p, err); got != "e053 e043" || p.Searched.Complete || p.Searched.Stopped {
 		t.Errorf("%s %+v", got, p.Searched)
 	}
-	if _, err := s.Events(t.Context(), scope, EventQuery{Text: "n:4", Page: PageQuery{Limit: 2, Next: p.Next}}); !IsKind(err, KindMalformed) {
+	if _, err := s.Events(t.Context(), scope, EventQuery{Text: "n:4", Page: PageQuery{Limit: 2, Next: p.Next}}); !IsKind(err,
+		KindMalformed) {
 		t.Errorf("a cursor of another search: %v", err)
 	}
 	p, err = s.Events(t.Context(), scope, EventQuery{Text: "n:3", Page: PageQuery{Limit: 2, Next: p.Next}})

@@ -233,18 +233,22 @@ func (s *Store) fingerprints(ctx context.Context, subs []*Subscription) (map[Fol
 			where d.event_id = any($1) and d.event_id >= $2 and d.event_id <= $3 group by d.event_id`, whole, lo, hi).Query(scan)
 	}
 	if len(parts) > 0 {
-		b.Queue(`select d.event_id, d.destination_key, `+none+`, `+deliveryFingerprint+`::text from unnest($1::uuid[], $2::bigint[]) u(event_id, destination_key)
-			join deliveries d on d.event_id = u.event_id and d.destination_key = u.destination_key where d.event_id >= $3 and d.event_id <= $4`, parts, destinations, lo, hi).Query(scan)
+		b.Queue(`select d.event_id, d.destination_key, `+none+`, `+deliveryFingerprint+`::text from unnest($1::uuid[],
+			$2::bigint[]) u(event_id, destination_key)
+			join deliveries d on d.event_id = u.event_id and d.destination_key = u.destination_key where d.event_id >= $3
+				and d.event_id <= $4`, parts, destinations, lo, hi).Query(scan)
 	}
 	if len(retries) > 0 {
-		b.Queue(`select `+none+`, 0::bigint, b.id, concat_ws(' ', b.status, b.changed_at, b.total, b.queued, b.skipped, b.delivered, b.failed, b.unsent, b.note, b.finished_at)
+		b.Queue(`select `+none+`, 0::bigint, b.id, concat_ws(' ', b.status, b.changed_at, b.total, b.queued, b.skipped, b.delivered,
+			b.failed, b.unsent, b.note, b.finished_at)
 			from bulk_retries b where b.id = any($1)`, retries).Query(scan)
 	}
 	if feed {
 		if err := s.PlaceChanges(ctx); err != nil {
 			return nil, err
 		}
-		b.Queue(`select k, coalesce(case when k = 0 then (select last from feed) else greatest((select max(position) from changes where tenant_key = k),
+		b.Queue(`select k, coalesce(case when k = 0 then (select last from feed) else greatest((select max(position) from changes
+			where tenant_key = k),
 				(select max(position) from changes where tenant_key is null and type = '`+FeedTopic+`')) end, 0)::text from unnest($1::bigint[]) k`, tenants).Query(func(rows pgx.Rows) error {
 			w, print := Following{Feed: true}, ""
 			_, err := pgx.ForEachRow(rows, []any{&w.Tenant, &print}, func() error {
@@ -254,5 +258,5 @@ func (s *Store) fingerprints(ctx context.Context, subs []*Subscription) (map[Fol
 			return err
 		})
 	}
-	return out, s.Pool.SendBatch(ctx, b).Close()
+	return out, s.pool.SendBatch(ctx, b).Close()
 }

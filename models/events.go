@@ -27,13 +27,16 @@ type EventQuery struct {
 
 // eventSortings are the orders of events that no index gives. Their values are made of the rows a of eventMatches.
 var eventSortings = map[string]sorting{
-	SortTime:   {typ: "timestamptz", value: "coalesce(a.time, " + fmt.Sprintf(receivedIn, "a.event_id") + ")"},
-	SortTopic:  {typ: "text collate \"C\"", value: "a.topic"},
-	SortStatus: {typ: "int", value: "coalesce((select min(" + statusRank("x.status") + ") from deliveries x where x.event_id = a.event_id), case when a.filtered then 100 else 101 end)"},
-	SortDestination: {typ: "text collate \"C\"", value: "coalesce((select min(lower(coalesce(nullif(n.name, ''), n.id))) from deliveries x join destinations n on n.key = x.destination_key" +
-		" where x.event_id = a.event_id and x.status <> 'filtered_out'), '')"},
-	SortAttempts:    {typ: "bigint", value: "coalesce((select sum(x.attempts) from deliveries x where x.event_id = a.event_id), 0)"},
-	SortLastAttempt: {typ: "timestamptz", value: "coalesce((select max(x.last_attempt_at) from deliveries x where x.event_id = a.event_id), '-infinity')"},
+	SortTime:  {typ: "timestamptz", value: "coalesce(a.time, " + fmt.Sprintf(receivedIn, "a.event_id") + ")"},
+	SortTopic: {typ: "text collate \"C\"", value: "a.topic"},
+	SortStatus: {typ: "int", value: "coalesce((select min(" + statusRank("x.status") +
+		") from deliveries x where x.event_id = a.event_id), case when a.filtered then 100 else 101 end)"},
+	SortDestination: {typ: "text collate \"C\"",
+		value: "coalesce((select min(lower(coalesce(nullif(n.name, ''), n.id))) from deliveries x join destinations n on n.key = x.destination_key" +
+			" where x.event_id = a.event_id and x.status <> 'filtered_out'), '')"},
+	SortAttempts: {typ: "bigint", value: "coalesce((select sum(x.attempts) from deliveries x where x.event_id = a.event_id), 0)"},
+	SortLastAttempt: {typ: "timestamptz",
+		value: "coalesce((select max(x.last_attempt_at) from deliveries x where x.event_id = a.event_id), '-infinity')"},
 }
 
 // Events lists events: by the time they were received, for which there is an index, or in another order within portions.
@@ -68,7 +71,8 @@ func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*
 				return nil, err
 			}
 			if eq.Sort != SortReceived {
-				return nil, Invalid("order_by", "must be "+SortReceived+" where q searches payloads, which are read in that order: leave one of the two out")
+				return nil, Invalid("order_by",
+					"must be "+SortReceived+" where q searches payloads, which are read in that order: leave one of the two out")
 			}
 			return s.searchEvents(ctx, scope, what, k, lo, hi, func(q *query) { eq.conditions(q, scope, keys) })
 		}
@@ -98,7 +102,7 @@ func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*
 
 // listEvents reads events with what lists show of their deliveries.
 func (s *Store) listEvents(ctx context.Context, q *query, tail string) ([]*Event, error) {
-	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+tail, q.args...)
+	rows, err := s.pool.Query(ctx, eventSelect+q.sql()+tail, q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,9 +119,10 @@ func (s *Store) sortedEvents(ctx context.Context, k *keyset, order sorting, by s
 	keys, err := s.sortedPage(ctx, k, order, func(q *query, op string, from *DeliveryKey, tail string) string {
 		conditions(q)
 		if from != nil {
-			q.and("e.id "+op+" ?", from.EventID)
+			q.and("e.id "+op+" ?", from.EventKey)
 		}
-		return "select e.id event_id, 0::bigint destination_key, e.time, e.topic, e.filtered_by is not null filtered from events e" + q.sql() + tail
+		return "select e.id event_id, 0::bigint destination_key, e.time, e.topic, e.filtered_by is not null filtered from events e" +
+			q.sql() + tail
 	})
 	if err != nil {
 		return nil, err
@@ -125,7 +130,7 @@ func (s *Store) sortedEvents(ctx context.Context, k *keyset, order sorting, by s
 	ids := make([]uuid.UUID, len(keys.Items))
 	place := map[uuid.UUID]int{}
 	for i, key := range keys.Items {
-		ids[i], place[key.EventID] = key.EventID, i
+		ids[i], place[key.EventKey] = key.EventKey, i
 	}
 	q := newQuery()
 	q.and("e.id = any(?)", ids)

@@ -133,7 +133,7 @@ func (s *Store) Feed(ctx context.Context, scope Scope, fq FeedQuery) (*FeedPage,
 		return nil, err
 	}
 	var last, dropped int64
-	if err := s.Pool.QueryRow(ctx, "select last, dropped from feed").Scan(&last, &dropped); err != nil {
+	if err := s.pool.QueryRow(ctx, "select last, dropped from feed").Scan(&last, &dropped); err != nil {
 		return nil, err
 	}
 	var after int64
@@ -150,11 +150,14 @@ func (s *Store) Feed(ctx context.Context, scope Scope, fq FeedQuery) (*FeedPage,
 		const again = ` Ask for a cursor with since=now, list everything anew, then go on from that cursor.`
 		switch {
 		case after < dropped:
-			return nil, &Error{Kind: KindPast, Message: "Changes after this cursor are no longer kept: they are deleted after 7 days." + again}
+			return nil, &Error{Kind: KindPast, Message: "Changes after this cursor are no longer kept: they are deleted after 7 days." +
+				again}
 		case after > last:
-			return nil, &Error{Kind: KindPast, Message: "This cursor is ahead of the feed: it is of another database, or of this one before it was restored." + again}
+			return nil, &Error{Kind: KindPast,
+				Message: "This cursor is ahead of the feed: it is of another database, or of this one before it was restored." + again}
 		case after < noted:
-			return nil, &Error{Kind: KindPast, Message: "Outcomes of deliveries were not noted at the time of this cursor, because nobody had asked for them." + again}
+			return nil, &Error{Kind: KindPast,
+				Message: "Outcomes of deliveries were not noted at the time of this cursor, because nobody had asked for them." + again}
 		}
 	}
 	return s.feedAfter(ctx, scope, fq, after, last)
@@ -184,7 +187,8 @@ func (s *Store) feedAfter(ctx context.Context, scope Scope, fq FeedQuery, after,
 }
 
 func (s *Store) feedEntries(ctx context.Context, q *query, limit int) ([]*FeedEntry, error) {
-	rows, err := s.Pool.Query(ctx, `select c.position, coalesce(c.tenant_key, 0), c.id, c.type, c.action, t.id, c.object, c.at, c.version, c.changes, c.state
+	rows, err := s.pool.Query(ctx,
+		`select c.position, coalesce(c.tenant_key, 0), c.id, c.type, c.action, t.id, c.object, c.at, c.version, c.changes, c.state
 		from changes c left join tenants t on t.key = c.tenant_key`+q.sql()+" order by c.position"+q.limit(limit), q.args...)
 	if err != nil {
 		return nil, err
@@ -193,7 +197,8 @@ func (s *Store) feedEntries(ctx context.Context, q *query, limit int) ([]*FeedEn
 		e := &FeedEntry{}
 		var id uuid.UUID
 		var changes []byte
-		if err := row.Scan(&e.position, &e.tenantKey, &id, &e.Type, &e.Action, &e.TenantID, &e.ObjectID, &e.Time, &e.Version, &changes, (*[]byte)(&e.Object)); err != nil {
+		if err := row.Scan(&e.position, &e.tenantKey, &id, &e.Type, &e.Action, &e.TenantID, &e.ObjectID, &e.Time, &e.Version, &changes,
+			(*[]byte)(&e.Object)); err != nil {
 			return nil, err
 		}
 		e.Cursor, e.ID = cursorOf(e.position), changePrefix+strings.ReplaceAll(id.String(), "-", "")
@@ -217,7 +222,7 @@ func (s *Store) feedEntries(ctx context.Context, q *query, limit int) ([]*FeedEn
 func (s *Store) PlaceChanges(ctx context.Context) error {
 	for more := true; more; {
 		var any bool
-		if err := s.Pool.QueryRow(ctx, "select exists (select 1 from changes where position is null)").Scan(&any); err != nil || !any {
+		if err := s.pool.QueryRow(ctx, "select exists (select 1 from changes where position is null)").Scan(&any); err != nil || !any {
 			return err
 		}
 		err := s.InTx(ctx, func(tx *Tx) (err error) {
@@ -238,7 +243,9 @@ func placeChanges(ctx context.Context, tx pgx.Tx) (more bool, err error) {
 		return false, err
 	}
 	var n int
-	err = tx.QueryRow(ctx, `with next as (select seq, row_number() over (order by seq) as n from (select seq from changes where position is null order by seq limit $1) x),
+	err = tx.QueryRow(ctx,
+		`with next as (select seq, row_number() over (order by seq) as n from (select seq from changes where position is null
+			order by seq limit $1) x),
 		placed as (update changes c set position = f.last + next.n from next, feed f where c.seq = next.seq returning 1),
 		counted as (select count(*) as n from placed)
 		update feed set last = last + counted.n from counted returning counted.n`, feedPlaced).Scan(&n)
@@ -257,10 +264,12 @@ func (s *Store) dropChanges(ctx context.Context, before time.Time) error {
 	for more := true; more; {
 		err := s.InTx(ctx, func(tx *Tx) error {
 			// Up to the first that is to stay: times are not quite in the order of positions.
-			tag, err := tx.Exec(ctx, `with oldest as (select position, at from changes where position is not null order by position limit $1),
+			tag, err := tx.Exec(ctx,
+				`with oldest as (select position, at from changes where position is not null order by position limit $1),
 				gone as (delete from changes where position in (select position from oldest
 					where position < coalesce((select min(position) from oldest where at >= $2), 9223372036854775807)) returning position)
-				update feed set dropped = greatest(dropped, (select max(position) from gone)) where exists (select 1 from gone)`, portion, before)
+				update feed set dropped = greatest(dropped, (select max(position) from gone)) where exists (select 1 from gone)`, portion,
+				before)
 			more = err == nil && tag.RowsAffected() > 0
 			return err
 		})

@@ -38,7 +38,8 @@ func (n noted) write(ctx context.Context, tx pgx.Tx) error {
 		}
 		state = &b
 	}
-	_, err := tx.Exec(ctx, `insert into changes (tenant_key, type, action, object, version, changes, state) values (nullif($1, 0::bigint), $2, $3, $4, nullif($5, 0::bigint), $6::json, $7::json)`,
+	_, err := tx.Exec(ctx,
+		`insert into changes (tenant_key, type, action, object, version, changes, state) values (nullif($1, 0::bigint), $2, $3, $4, nullif($5, 0::bigint), $6::json, $7::json)`,
 		n.tenant, n.what, n.action, n.object, n.version, changes, state)
 	if err != nil {
 		return fmt.Errorf("note the change of a %s: %w", n.what, err)
@@ -79,7 +80,8 @@ func (t *Tenant) state() any {
 }
 
 func noteTenant(ctx context.Context, tx *Tx, t *Tenant, created bool) error {
-	return noted{tenant: t.Key, what: FeedTenant, action: createdOrUpdated(created), object: t.ID, changes: t.Changes, state: t.state()}.write(ctx, tx.Pgx)
+	return noted{tenant: t.Key, what: FeedTenant, action: createdOrUpdated(created), object: t.ID, changes: t.Changes,
+		state: t.state()}.write(ctx, tx.Pgx)
 }
 
 // noteTenantDeleted notes that a tenant is gone, after all that was its own and was deleted with it at this time.
@@ -110,7 +112,8 @@ func (d *Destination) state() any {
 		DisabledCause  string     `json:"disabled_cause,omitempty"` // where the server did it by itself, just now
 		CreatedAt      time.Time  `json:"created_at"`
 		UpdatedAt      time.Time  `json:"updated_at"`
-	}{d.ID, d.TenantID, d.Type, fields, d.Version, d.DisabledAt, d.DisabledReason, d.disabledCause, d.CreatedAt.UTC(), d.UpdatedAt.UTC()}, d.besideJSON(false)}
+	}{d.ID, d.TenantID, d.Type, fields, d.Version, d.DisabledAt, d.DisabledReason, d.disabledCause, d.CreatedAt.UTC(), d.UpdatedAt.UTC()},
+		d.besideJSON(false)}
 }
 
 // withFields prints a struct with more fields.
@@ -163,11 +166,13 @@ func (r *AlertRule) state() any {
 		Disabled       bool      `json:"disabled"`
 		CreatedAt      time.Time `json:"created_at"`
 		UpdatedAt      time.Time `json:"updated_at"`
-	}{r.ID, r.Name, r.Condition, r.DestinationIDs, r.Topics, r.ChannelIDs, Duration(r.Every()), r.Resolve, r.Disabled, r.CreatedAt.UTC(), r.UpdatedAt.UTC()}
+	}{r.ID, r.Name, r.Condition, r.DestinationIDs, r.Topics, r.ChannelIDs, Duration(r.Every()), r.Resolve, r.Disabled, r.CreatedAt.UTC(),
+		r.UpdatedAt.UTC()}
 }
 
 func noteRule(ctx context.Context, tx *Tx, r *AlertRule, created bool) error {
-	return noted{tenant: r.OwnerKey, what: FeedRule, action: createdOrUpdated(created), object: r.ID, changes: r.Changes, state: r.state()}.write(ctx, tx.Pgx)
+	return noted{tenant: r.OwnerKey, what: FeedRule, action: createdOrUpdated(created), object: r.ID, changes: r.Changes,
+		state: r.state()}.write(ctx, tx.Pgx)
 }
 
 func noteTopic(ctx context.Context, tx pgx.Tx, t *Topic, created bool, changes []Change) error {

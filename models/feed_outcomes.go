@@ -57,10 +57,10 @@ func (s *Store) loadFollowed(ctx context.Context) error {
 		tenants       map[int64]bool
 	}{}
 	// The version first: what is read after it is at least as new.
-	if err := s.Pool.QueryRow(ctx, "select version from feed").Scan(&next.version); err != nil {
+	if err := s.pool.QueryRow(ctx, "select version from feed").Scan(&next.version); err != nil {
 		return err
 	}
-	rows, err := s.Pool.Query(ctx, "select tenant_key, attempts from outcome_readers")
+	rows, err := s.pool.Query(ctx, "select tenant_key, attempts from outcome_readers")
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,8 @@ func (f *followed) note(rows *pgcopy.Rows, o *Outcome) {
 	state := &deliveryState{Status: o.Status, Reason: o.Reason}
 	if a := o.Attempt; a != nil {
 		at := a.StartedAt.UTC()
-		state.Attempts, state.Code, state.ErrorClass, state.Error, state.Advice, state.LastAttemptAt = &a.Number, a.Code, a.ErrorClass, text(a.Error), text(a.Advice), &at
+		state.Attempts, state.Code, state.ErrorClass, state.Error, state.Advice, state.LastAttemptAt = &a.Number, a.Code, a.ErrorClass,
+			text(a.Error), text(a.Advice), &at
 	}
 	b, err := feedJSON(state)
 	if err != nil {
@@ -146,14 +147,15 @@ type deliveryState struct {
 func noteOutcomes(ctx context.Context, tx execer, status, reason string, keys ...DeliveryKey) error {
 	ids, events, destinations := make([]string, len(keys)), make([]uuid.UUID, len(keys)), make([]int64, len(keys))
 	for i, k := range keys {
-		ids[i], events[i], destinations[i] = k.ID(), k.EventID, k.Destination
+		ids[i], events[i], destinations[i] = k.ID(), k.EventKey, k.Destination
 	}
 	state, err := feedJSON(deliveryState{Status: status, Reason: text(reason)})
 	if err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, `insert into changes (tenant_key, type, action, object, state)
-		select d.tenant_key, $1, $2, x.id, $3::json from unnest($4::text[], $5::uuid[], $6::bigint[]) x(id, event, destination) join destinations d on d.key = x.destination
+		select d.tenant_key, $1, $2, x.id, $3::json from unnest($4::text[], $5::uuid[], $6::bigint[]) x(id, event, destination)
+			join destinations d on d.key = x.destination
 		where exists (select 1 from outcome_readers r where r.tenant_key in (0, d.tenant_key))
 			and not exists (select 1 from events e where e.id = x.event and e.topic like 'waybill.%')
 			and not exists (select 1 from tenants t where t.key = d.tenant_key and t.id = '`+OperatorTenant+`')`, FeedDelivery, status, state, ids, events, destinations)
@@ -172,8 +174,8 @@ func (s *Store) nameDeliveries(ctx context.Context, list []*FeedEntry) error {
 	for _, e := range list {
 		if k, ok := parseDeliveryID(e.ObjectID); ok && e.Type == FeedDelivery {
 			keys[e.ObjectID] = k
-			events, destinations = append(events, k.EventID), append(destinations, k.Destination)
-			lo, hi = minUUID(lo, k.EventID), maxUUID(hi, k.EventID)
+			events, destinations = append(events, k.EventKey), append(destinations, k.Destination)
+			lo, hi = minUUID(lo, k.EventKey), maxUUID(hi, k.EventKey)
 		}
 	}
 	if len(keys) == 0 {
@@ -182,7 +184,8 @@ func (s *Store) nameDeliveries(ctx context.Context, list []*FeedEntry) error {
 	type named struct{ id, topic string }
 	eventNames, destinationNames := map[uuid.UUID]named{}, map[int64]string{}
 	b := &pgx.Batch{}
-	b.Queue("select id, caller_id, topic from events where id = any($1) and id >= $2 and id <= $3", events, lo, hi).Query(func(rows pgx.Rows) error {
+	b.Queue("select id, caller_id, topic from events where id = any($1) and id >= $2 and id <= $3", events, lo,
+		hi).Query(func(rows pgx.Rows) error {
 		var id uuid.UUID
 		var callerID *string
 		var topic string
@@ -205,7 +208,7 @@ func (s *Store) nameDeliveries(ctx context.Context, list []*FeedEntry) error {
 		})
 		return err
 	})
-	if err := s.Pool.SendBatch(ctx, b).Close(); err != nil {
+	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return err
 	}
 	for _, e := range list {
@@ -218,7 +221,7 @@ func (s *Store) nameDeliveries(ctx context.Context, list []*FeedEntry) error {
 			return err
 		}
 		st.ID, st.DestinationID = e.ObjectID, destinationNames[k.Destination]
-		if n, kept := eventNames[k.EventID]; kept {
+		if n, kept := eventNames[k.EventKey]; kept {
 			st.EventID, st.Topic = &n.id, &n.topic
 		}
 		b, err := feedJSON(st)
@@ -248,7 +251,8 @@ const (
 func (s *Store) readOutcomes(ctx context.Context, tenantKey int64) (since int64, err error) {
 	var known *int64
 	var version int64
-	err = s.Pool.QueryRow(ctx, "select since, version from outcome_readers where tenant_key = $1 and source = $2", tenantKey, sourceFeed).Scan(&known, &version)
+	err = s.pool.QueryRow(ctx, "select since, version from outcome_readers where tenant_key = $1 and source = $2", tenantKey,
+		sourceFeed).Scan(&known, &version)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		if version, err = s.addOutcomeReader(ctx, tenantKey); err != nil {
@@ -257,7 +261,9 @@ func (s *Store) readOutcomes(ctx context.Context, tenantKey int64) (since int64,
 	case err != nil:
 		return 0, err
 	case known != nil:
-		_, err = s.Pool.Exec(ctx, "update outcome_readers set asked_at = now() where tenant_key = $1 and source = $2 and asked_at < now() - $3::interval", tenantKey, sourceFeed, askedGrain)
+		_, err = s.pool.Exec(ctx,
+			"update outcome_readers set asked_at = now() where tenant_key = $1 and source = $2 and asked_at < now() - $3::interval",
+			tenantKey, sourceFeed, askedGrain)
 		return *known, err
 	}
 	if err := s.awaitWorkers(ctx, version); err != nil {
@@ -266,7 +272,9 @@ func (s *Store) readOutcomes(ctx context.Context, tenantKey int64) (since int64,
 	if err := s.PlaceChanges(ctx); err != nil {
 		return 0, err
 	}
-	err = s.Pool.QueryRow(ctx, "update outcome_readers set since = coalesce(since, (select last from feed)) where tenant_key = $1 and source = $2 returning since", tenantKey, sourceFeed).Scan(&since)
+	err = s.pool.QueryRow(ctx,
+		"update outcome_readers set since = coalesce(since, (select last from feed)) where tenant_key = $1 and source = $2 returning since",
+		tenantKey, sourceFeed).Scan(&since)
 	return since, err
 }
 
@@ -276,7 +284,8 @@ func (s *Store) addOutcomeReader(ctx context.Context, tenantKey int64) (version 
 			return err
 		}
 		// Somebody else may have been faster; then this version is one more that the workers learn.
-		_, err := tx.Exec(ctx, "insert into outcome_readers (tenant_key, source, version) values ($1, $2, $3) on conflict do nothing", tenantKey, sourceFeed, version)
+		_, err := tx.Exec(ctx, "insert into outcome_readers (tenant_key, source, version) values ($1, $2, $3) on conflict do nothing",
+			tenantKey, sourceFeed, version)
 		return err
 	})
 	return version, err
@@ -289,13 +298,14 @@ func (s *Store) awaitWorkers(ctx context.Context, version int64) error {
 	for deadline := time.Now().Add(workersKnow); ; {
 		var unaware int
 		// One that has lost its lock and is silent is dead; another one is about to find that out.
-		err := s.Pool.QueryRow(ctx, `select count(*) from processes where feed_version < $1
+		err := s.pool.QueryRow(ctx, `select count(*) from processes where feed_version < $1
 			and case when `+apart+` > $2 then not pg_try_advisory_xact_lock($3, lock_key) else true end`, version, deadAfter, int32(lockProcess)).Scan(&unaware)
 		if err != nil || unaware == 0 {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return &Error{Kind: KindUnavailable, Message: fmt.Sprintf("%d of the worker processes do not note outcomes of deliveries yet. Try again; should this last, look for one that is stuck, or of an earlier release.", unaware),
+			return &Error{Kind: KindUnavailable,
+				Message:    fmt.Sprintf("%d of the worker processes do not note outcomes of deliveries yet. Try again; should this last, look for one that is stuck, or of an earlier release.", unaware),
 				RetryAfter: time.Second}
 		}
 		select {
@@ -312,7 +322,8 @@ func (s *Store) forgetReaders(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, "select 1 from feed for update"); err != nil { // first, as whoever adds a reader does
 			return err
 		}
-		tag, err := tx.Exec(ctx, "delete from outcome_readers where source = $1 and asked_at < now() - $2::interval", sourceFeed, FeedRetention)
+		tag, err := tx.Exec(ctx, "delete from outcome_readers where source = $1 and asked_at < now() - $2::interval", sourceFeed,
+			FeedRetention)
 		if err == nil && tag.RowsAffected() > 0 {
 			_, err = tx.Exec(ctx, "update feed set version = version + 1")
 		}

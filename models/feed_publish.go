@@ -33,9 +33,13 @@ type subscribers struct {
 
 // ownSubscribers reads who takes the server's own events.
 func ownSubscribers(ctx context.Context, tx pgx.Tx) (*subscribers, error) {
-	rows, err := tx.Query(ctx, `select t.key, t.id, array_agg(distinct x) from destinations d join tenants t on t.key = d.tenant_key, jsonb_array_elements_text(d.topics) x
-			where d.deleted_at is null and d.topics::text like '%"waybill.%' and t.deleted_at is null and x like 'waybill.%' and t.id <> $1 group by t.key
-		union all select t.key, t.id, array_agg(distinct x) from tenants t join destinations d on d.tenant_key = t.key, jsonb_array_elements_text(d.topics) x
+	rows, err := tx.Query(ctx,
+		`select t.key, t.id, array_agg(distinct x) from destinations d join tenants t on t.key = d.tenant_key,
+			jsonb_array_elements_text(d.topics) x
+			where d.deleted_at is null and d.topics::text like '%"waybill.%' and t.deleted_at is null and x like 'waybill.%' and t.id <> $1
+				group by t.key
+		union all select t.key, t.id, array_agg(distinct x) from tenants t join destinations d on d.tenant_key = t.key,
+			jsonb_array_elements_text(d.topics) x
 			where t.id = $1 and d.deleted_at is null group by t.key`, OperatorTenant)
 	if err != nil {
 		return nil, err
@@ -95,7 +99,8 @@ func resubscribe(ctx context.Context, tx pgx.Tx, tenantKey int64) error {
 	var outcomes, attempts bool
 	reader := tenantKey // 0 for all
 	if s := all.operators; s != nil && s.key == tenantKey {
-		outcomes, attempts, reader = s.takes(FeedDelivery) || Subscribes(s.topics, topicExhausted), Subscribes(s.topics, topicSucceeded) || Subscribes(s.topics, topicFailed), 0
+		outcomes, attempts, reader = s.takes(FeedDelivery) || Subscribes(s.topics, topicExhausted), Subscribes(s.topics, topicSucceeded) ||
+			Subscribes(s.topics, topicFailed), 0
 	} else if s := all.tenants[tenantKey]; s != nil {
 		outcomes = s.takes(FeedDelivery)
 	}
@@ -121,7 +126,7 @@ func (d *Destination) takesOwn() bool {
 // of its change, so that what was published by a process that died before it could write that down is not published again.
 func (s *Store) PublishChanges(ctx context.Context, publish Publish, log *slog.Logger) (n int, err error) {
 	var after *int64
-	if err := s.Pool.QueryRow(ctx, "select published from feed").Scan(&after); err != nil || after == nil {
+	if err := s.pool.QueryRow(ctx, "select published from feed").Scan(&after); err != nil || after == nil {
 		return 0, err
 	}
 	if err := s.PlaceChanges(ctx); err != nil {
@@ -167,7 +172,8 @@ func endPublishing(ctx context.Context, tx pgx.Tx) error {
 func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log *slog.Logger) (n int, err error) {
 	for {
 		var after, last int64
-		if err := s.Pool.QueryRow(ctx, "select greatest(published, dropped), last from feed").Scan(&after, &last); err != nil || after >= last {
+		if err := s.pool.QueryRow(ctx, "select greatest(published, dropped), last from feed").Scan(&after, &last); err != nil ||
+			after >= last {
 			return n, err
 		}
 		all, err := ownSubscribers(ctx, tx)
@@ -195,14 +201,15 @@ func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log 
 				case slices.Contains([]Kind{KindInvalid, KindMalformed, KindTooLarge}, AsError(err).Kind):
 					log.Error("a change cannot be told as an event", "change", events[i].ID, "tenant", events[i].TenantID, "error", err)
 				default:
-					return n, fmt.Errorf("publish a change: %w", err) // all of this portion is tried again; what was accepted is known by its id
+					// all of this portion is tried again; what was accepted is known by its id
+					return n, fmt.Errorf("publish a change: %w", err)
 				}
 			}
 		}
 		if after = last; len(list) == publishPortion {
 			after = list[len(list)-1].position
 		}
-		if _, err := s.Pool.Exec(ctx, "update feed set published = $1 where published is not null", after); err != nil {
+		if _, err := s.pool.Exec(ctx, "update feed set published = $1 where published is not null", after); err != nil {
 			return n, err
 		}
 	}
@@ -247,5 +254,6 @@ func (e *FeedEntry) event(tenantID string, maxPayload int) (*PublishInput, error
 		}
 	}
 	at := e.Time
-	return &PublishInput{ID: e.ID, TenantID: tenantID, Topic: e.topic(), Time: &at, OrderingKey: e.Type + ":" + e.ObjectID, Data: []byte(data), Ours: true, Named: true}, nil
+	return &PublishInput{ID: e.ID, TenantID: tenantID, Topic: e.topic(), Time: &at, OrderingKey: e.Type + ":" + e.ObjectID,
+		Data: []byte(data), Ours: true, Named: true}, nil
 }

@@ -51,8 +51,9 @@ func DestinationFieldList() []Field { return destinationFields }
 func fieldsOf(t reflect.Type) (out []Field) {
 	for i := range t.NumField() {
 		sf := t.Field(i)
-		f := Field{Name: sf.Tag.Get("json"), Label: sf.Tag.Get("label"), Help: sf.Tag.Get("help"), Main: sf.Tag.Get("form") == "main", index: i,
-			or: sf.Tag.Get("or"), must: sf.Tag.Get("must"), parts: sf.Tag.Get("audit") == "parts"}
+		f := Field{Name: sf.Tag.Get("json"), Label: sf.Tag.Get("label"), Help: sf.Tag.Get("help"), Main: sf.Tag.Get("form") == "main",
+			index: i,
+			or:    sf.Tag.Get("or"), must: sf.Tag.Get("must"), parts: sf.Tag.Get("audit") == "parts"}
 		f.low, f.high, _ = strings.Cut(sf.Tag.Get("limits"), "..")
 		if options := sf.Tag.Get("options"); options != "" {
 			for _, o := range strings.Split(options, "|") {

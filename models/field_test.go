@@ -23,10 +23,13 @@ type kinds struct {
 func TestPlainFields(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ field, json, entered, problem string }{
-		{"count", "3", "3", ""}, {"count", "0", "", ""}, {"count", "null", "", ""}, {"count", "11", "", "must be between 1 and 10, or null for none"}, {"count", "-1", "", "must be between 1 and 10, or null for none"},
+		{"count", "3", "3", ""}, {"count", "0", "", ""}, {"count", "null", "", ""},
+		{"count", "11", "", "must be between 1 and 10, or null for none"},
+		{"count", "-1", "", "must be between 1 and 10, or null for none"},
 		{"zero", "0", "0", ""}, {"zero", "11", "", "must be from 0 to 10"},
 		{"rate", "2.5", "2.5", ""}, {"rate", "2.6", "", "must be between 0.5 and 2.5"}, {"rate", "0", "", ""},
-		{"wait", `"3s"`, "3s", ""}, {"wait", `"0.1009s"`, "100ms", ""}, {"wait", `"99ms"`, "", "must be between 100ms and 2m"}, {"wait", `0`, "", ""},
+		{"wait", `"3s"`, "3s", ""}, {"wait", `"0.1009s"`, "100ms", ""}, {"wait", `"99ms"`, "", "must be between 100ms and 2m"},
+		{"wait", `0`, "", ""},
 		{"text", `" abcde "`, "abcde", ""}, {"text", `"abcdef"`, "", "must be at most 5 characters long"}, {"text", "null", "", ""},
 		{"word", `"b"`, "b", ""}, {"word", `""`, "", ""}, {"word", `"c"`, "", "must be a or b"},
 		{"yes", "true", "true", ""}, {"yes", "false", "", ""}, {"words", `["x","y z"]`, "x, y z", ""},

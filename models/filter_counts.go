@@ -85,10 +85,11 @@ func (c *filterCounts) write() {
 	var rules []int32
 	var hours []time.Time
 	for k, n := range sum {
-		filters, rules, hours, counts = append(filters, k.filter), append(rules, int32(k.rule)), append(hours, time.Unix(k.hour, 0)), append(counts, n)
+		filters, rules, hours, counts = append(filters, k.filter), append(rules, int32(k.rule)), append(hours, time.Unix(k.hour, 0)),
+			append(counts, n)
 	}
 	// In one order, so that two processes never wait for each other in a circle.
-	_, err := c.s.Pool.Exec(ctx, `insert into filter_counts (filter_key, hour, rule, events)
+	_, err := c.s.pool.Exec(ctx, `insert into filter_counts (filter_key, hour, rule, events)
 		select f, h, r, n from unnest($1::bigint[], $2::timestamptz[], $3::int[], $4::bigint[]) x(f, h, r, n) order by f, h, r
 		on conflict (filter_key, hour, rule) do update set events = filter_counts.events + excluded.events`, filters, hours, rules, counts)
 	if err != nil {
@@ -108,7 +109,8 @@ type FilterCounts struct {
 // FilterCounts returns how many events the destination's filters held back since a time. The last second may be missing.
 func (s *Store) FilterCounts(ctx context.Context, d *Destination, since time.Time) (*FilterCounts, error) {
 	c := &FilterCounts{Since: since.UTC().Truncate(time.Hour), Rules: map[int]int64{}}
-	rows, err := s.Pool.Query(ctx, `select c.filter_key, c.rule, sum(c.events)::bigint from destination_filters f join filter_counts c on c.filter_key = f.key
+	rows, err := s.pool.Query(ctx,
+		`select c.filter_key, c.rule, sum(c.events)::bigint from destination_filters f join filter_counts c on c.filter_key = f.key
 		where f.destination_key = $1 and c.hour >= $2 group by 1, 2`, d.Key, c.Since)
 	if err != nil {
 		return nil, err

@@ -85,7 +85,8 @@ func (d *doubter) warnings() (list []Warning) {
 		if dotted {
 			meant := m.Path()
 			w.Meant = &meant
-			w.Message += fmt.Sprintf(" It is one key with a dot in its name. The field within an object is written %s in JSON, and %s:… in search notation.", m.JSON(), meant)
+			w.Message += fmt.Sprintf(" It is one key with a dot in its name. The field within an object is written %s in JSON, "+
+				"and %s:… in search notation.", m.JSON(), meant)
 			if d.nestedIn[i] {
 				w.Message += " Events have that one."
 			}
@@ -129,7 +130,7 @@ func (s *Store) Doubts(ctx context.Context, scope Scope, field string, f *filter
 		q.and("e.id >= ?", oldest)
 		q.and("e.topic like any(?)", likePatterns(topics))
 	}
-	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+" order by e.id desc"+q.limit(doubtEvents), q.args...)
+	rows, err := s.pool.Query(ctx, eventSelect+q.sql()+" order by e.id desc"+q.limit(doubtEvents), q.args...)
 	if err != nil {
 		return nil
 	}

@@ -37,7 +37,7 @@ func (s *Store) RecentEvents(ctx context.Context, scope Scope, topics []string, 
 		q.and("e.id >= ?", oldest)
 		q.and("e.topic like any(?)", likePatterns(topics))
 	}
-	rows, err := s.Pool.Query(ctx, eventSelect+q.sql()+" order by e.id desc"+q.limit(limit), q.args...)
+	rows, err := s.pool.Query(ctx, eventSelect+q.sql()+" order by e.id desc"+q.limit(limit), q.args...)
 	if err != nil {
 		return nil, err
 	}

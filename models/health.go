@@ -190,7 +190,8 @@ func packResults(results []result) []byte {
 func unpackResults(b []byte) []result {
 	out := make([]result, 0, len(b)/packedResult)
 	for ; len(b) >= packedResult; b = b[packedResult:] {
-		r := result{OK: b[0]&packedOK != 0, GivenUp: b[0]&packedGivenUp != 0, At: time.UnixMicro(int64(binary.BigEndian.Uint64(b[1:]))).UTC()}
+		r := result{OK: b[0]&packedOK != 0, GivenUp: b[0]&packedGivenUp != 0,
+			At: time.UnixMicro(int64(binary.BigEndian.Uint64(b[1:]))).UTC()}
 		if p := int64(binary.BigEndian.Uint64(b[9:])); p != 0 {
 			r.Previous = time.UnixMicro(p).UTC()
 		}

@@ -25,8 +25,10 @@ type minuteCounts struct {
 // takeDeltas takes what the recording transactions have found out since it was called last. Together with what is made
 // of it, it commits or does not.
 func takeDeltas(ctx context.Context, tx pgx.Tx) ([]*healthDelta, error) {
-	rows, err := tx.Query(ctx, `delete from health_deltas returning destination_key, tenant_key, minute, deliveries, failed_deliveries, attempts,
-		failed_attempts, lag_ms, outcomes, code, coalesce(error_class, ''), coalesce(error, ''), coalesce(advice, ''), filter_failures, coalesce(filter_error, ''), certificate_ends, certificate_at`)
+	rows, err := tx.Query(ctx,
+		`delete from health_deltas returning destination_key, tenant_key, minute, deliveries, failed_deliveries, attempts,
+		failed_attempts, lag_ms, outcomes, code, coalesce(error_class, ''), coalesce(error, ''), coalesce(advice, ''), filter_failures,
+			coalesce(filter_error, ''), certificate_ends, certificate_at`)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +37,8 @@ func takeDeltas(ctx context.Context, tx pgx.Tx) ([]*healthDelta, error) {
 		var lag int64
 		var packed []byte
 		var ends, seen *time.Time
-		err := row.Scan(&d.destination, &d.tenant, &d.minute, &d.deliveries, &d.failedDeliveries, &d.attempts, &d.failedAttempts, &lag, &packed,
+		err := row.Scan(&d.destination, &d.tenant, &d.minute, &d.deliveries, &d.failedDeliveries, &d.attempts, &d.failedAttempts, &lag,
+			&packed,
 			&d.code, &d.errorClass, &d.err, &d.advice, &d.filterFailures, &d.filterFail, &ends, &seen)
 		if ends != nil {
 			d.certificate = certificate{*ends, *seen}
@@ -143,21 +146,25 @@ func (h *Health) take(deltas []*healthDelta, minutes map[healthMinute]*minuteCou
 	c.peak, c.atEnd = int32(h.Peak), int32(h.Failures)
 }
 
-const healthColumns = `destination_key, tenant_key, failures, attempts, given_up, since, last_failure_at, last_success_at, code, error_class, error,
+const healthColumns = `destination_key, tenant_key, failures, attempts, given_up, since, last_failure_at, last_success_at, code,
+	error_class, error,
 	advice, lag_ms, lag_at, filter_failures, filter_error, filter_failed_at, reset_at, probes, probe_at, certificate_ends, certificate_at`
 
 func scanHealth(row pgx.CollectableRow) (*Health, error) {
 	h := &Health{}
 	var lag int64
-	err := row.Scan(&h.Destination, &h.TenantKey, &h.Failures, &h.Attempts, &h.GivenUp, &h.Since, &h.LastFailure, &h.LastSuccess, &h.Code, &h.ErrorClass,
-		&h.Error, &h.Advice, &lag, &h.LagAt, &h.FilterFailures, &h.FilterError, &h.FilterFailedAt, &h.ResetAt, &h.Probes, &h.ProbeAt, &h.CertificateEnds, &h.CertificateAt)
+	err := row.Scan(&h.Destination, &h.TenantKey, &h.Failures, &h.Attempts, &h.GivenUp, &h.Since, &h.LastFailure, &h.LastSuccess, &h.Code,
+		&h.ErrorClass,
+		&h.Error, &h.Advice, &lag, &h.LagAt, &h.FilterFailures, &h.FilterError, &h.FilterFailedAt, &h.ResetAt, &h.Probes, &h.ProbeAt,
+		&h.CertificateEnds, &h.CertificateAt)
 	h.Lag = time.Duration(lag) * time.Millisecond
 	return h, err
 }
 
 // lockHealth reads the health of destinations and keeps others from changing it until the transaction ends.
 func lockHealth(ctx context.Context, tx pgx.Tx, keys []int64) (map[int64]*Health, error) {
-	rows, err := tx.Query(ctx, "select "+healthColumns+" from destination_health where destination_key = any($1) order by destination_key for update", keys)
+	rows, err := tx.Query(ctx,
+		"select "+healthColumns+" from destination_health where destination_key = any($1) order by destination_key for update", keys)
 	if err != nil {
 		return nil, err
 	}
@@ -177,32 +184,40 @@ func collectHealth(rows pgx.Rows) (map[int64]*Health, error) {
 func (h *Health) queue(b *pgx.Batch) {
 	b.Queue(`insert into destination_health (`+healthColumns+`)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-		on conflict (destination_key) do update set failures = excluded.failures, attempts = excluded.attempts, given_up = excluded.given_up,
-			since = excluded.since, last_failure_at = excluded.last_failure_at, last_success_at = excluded.last_success_at, code = excluded.code,
-			error_class = excluded.error_class, error = excluded.error, advice = excluded.advice, lag_ms = excluded.lag_ms, lag_at = excluded.lag_at,
+		on conflict (destination_key) do update set failures = excluded.failures, attempts = excluded.attempts,
+			given_up = excluded.given_up,
+			since = excluded.since, last_failure_at = excluded.last_failure_at, last_success_at = excluded.last_success_at,
+				code = excluded.code,
+			error_class = excluded.error_class, error = excluded.error, advice = excluded.advice, lag_ms = excluded.lag_ms,
+				lag_at = excluded.lag_at,
 			filter_failures = excluded.filter_failures, filter_error = excluded.filter_error, filter_failed_at = excluded.filter_failed_at,
 			reset_at = excluded.reset_at, probes = excluded.probes, probe_at = excluded.probe_at,
 			certificate_ends = excluded.certificate_ends, certificate_at = excluded.certificate_at`,
-		h.Destination, h.TenantKey, h.Failures, h.Attempts, h.GivenUp, h.Since, h.LastFailure, h.LastSuccess, h.Code, h.ErrorClass, h.Error, h.Advice,
-		h.Lag.Milliseconds(), h.LagAt, h.FilterFailures, h.FilterError, h.FilterFailedAt, h.ResetAt, h.Probes, h.ProbeAt, h.CertificateEnds, h.CertificateAt)
+		h.Destination, h.TenantKey, h.Failures, h.Attempts, h.GivenUp, h.Since, h.LastFailure, h.LastSuccess, h.Code, h.ErrorClass, h.Error,
+		h.Advice,
+		h.Lag.Milliseconds(), h.LagAt, h.FilterFailures, h.FilterError, h.FilterFailedAt, h.ResetAt, h.Probes, h.ProbeAt, h.CertificateEnds,
+		h.CertificateAt)
 }
 
 func (c *minuteCounts) queue(b *pgx.Batch, m healthMinute) {
-	b.Queue(`insert into health_minutes as m (destination_key, minute, tenant_key, deliveries, failed_deliveries, attempts, failed_attempts, given_up,
+	b.Queue(`insert into health_minutes as m (destination_key, minute, tenant_key, deliveries, failed_deliveries, attempts, failed_attempts,
+		given_up,
 			peak, at_end, filter_failures, lag_ms)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		on conflict (destination_key, minute) do update set deliveries = m.deliveries + excluded.deliveries,
 			failed_deliveries = m.failed_deliveries + excluded.failed_deliveries, attempts = m.attempts + excluded.attempts,
 			failed_attempts = m.failed_attempts + excluded.failed_attempts, given_up = m.given_up + excluded.given_up,
-			peak = greatest(m.peak, excluded.peak), at_end = excluded.at_end, filter_failures = m.filter_failures + excluded.filter_failures,
+			peak = greatest(m.peak, excluded.peak), at_end = excluded.at_end,
+			filter_failures = m.filter_failures + excluded.filter_failures,
 			lag_ms = greatest(m.lag_ms, excluded.lag_ms)`,
-		m.destination, m.minute, c.tenant, c.deliveries, c.failedDeliveries, c.attempts, c.failedAttempts, c.givenUp, c.peak, c.atEnd, c.filterFailures,
+		m.destination, m.minute, c.tenant, c.deliveries, c.failedDeliveries, c.attempts, c.failedAttempts, c.givenUp, c.peak, c.atEnd,
+		c.filterFailures,
 		c.lag.Milliseconds())
 }
 
 // HealthOf returns the health of destinations; those to which nothing was sent yet have none.
 func (s *Store) HealthOf(ctx context.Context, destinations ...int64) (map[int64]*Health, error) {
-	rows, err := s.Pool.Query(ctx, "select "+healthColumns+" from destination_health where destination_key = any($1)", destinations)
+	rows, err := s.pool.Query(ctx, "select "+healthColumns+" from destination_health where destination_key = any($1)", destinations)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +243,7 @@ func (r Rates) DeliveredPercent() float64 {
 
 // RatesOf returns a destination's rates since a time, by whole minutes.
 func (s *Store) RatesOf(ctx context.Context, destination int64, since time.Time) (r Rates, err error) {
-	err = s.Pool.QueryRow(ctx, `select coalesce(sum(deliveries), 0), coalesce(sum(failed_deliveries), 0), coalesce(sum(attempts), 0),
+	err = s.pool.QueryRow(ctx, `select coalesce(sum(deliveries), 0), coalesce(sum(failed_deliveries), 0), coalesce(sum(attempts), 0),
 		coalesce(sum(failed_attempts), 0), coalesce(sum(given_up), 0), coalesce(sum(filter_failures), 0)
 		from health_minutes where destination_key = $1 and minute >= $2`, destination, since.Truncate(time.Minute)).
 		Scan(&r.Deliveries, &r.Failed, &r.Attempts, &r.FailedAttempts, &r.GivenUp, &r.FilterFailures)
@@ -246,7 +261,9 @@ func (s *Store) RatesOfEach(ctx context.Context, list []*Destination, since time
 	for i, d := range list {
 		keys[i] = d.Key
 	}
-	rows, err := s.Pool.Query(ctx, `select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts), sum(given_up), sum(filter_failures)
+	rows, err := s.pool.Query(ctx,
+		`select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts), sum(given_up),
+			sum(filter_failures)
 		from health_minutes where destination_key = any($1) and minute >= $2 group by destination_key`, keys, since.Truncate(time.Minute))
 	if err != nil {
 		return nil, err
@@ -276,7 +293,8 @@ func (s *Store) HealthHistory(ctx context.Context, since time.Time, bucket time.
 	if bucket < time.Minute {
 		return nil, fmt.Errorf("a bucket of %v", bucket)
 	}
-	rows, err := s.Pool.Query(ctx, `select date_bin($3, minute, timestamptz '2000-01-01 00:00:00+00') as start, sum(deliveries), sum(failed_deliveries),
+	rows, err := s.pool.Query(ctx,
+		`select date_bin($3, minute, timestamptz '2000-01-01 00:00:00+00') as start, sum(deliveries), sum(failed_deliveries),
 		sum(attempts), sum(failed_attempts), sum(given_up), sum(filter_failures), max(peak)
 		from health_minutes where destination_key = any($1) and minute >= $2 group by start order by start`, destinations, since, bucket)
 	if err != nil {

@@ -63,7 +63,7 @@ func (h *healthDeltas) attempt(o *Outcome) {
 	if a.Number == 1 {
 		d.deliveries++
 		if a.Trigger == TriggerAutomatic {
-			d.lag = max(d.lag, a.StartedAt.Sub(eventTime(o.EventID)))
+			d.lag = max(d.lag, a.StartedAt.Sub(eventTime(o.EventKey)))
 		}
 	}
 	if a.OK {
@@ -99,7 +99,8 @@ func (h healthDeltas) queue(b *pgx.Batch) {
 	}
 	n := len(h)
 	destination, tenant, minute := make([]int64, 0, n), make([]int64, 0, n), make([]time.Time, 0, n)
-	deliveries, failedDeliveries, attempts, failedAttempts := make([]int32, 0, n), make([]int32, 0, n), make([]int32, 0, n), make([]int32, 0, n)
+	deliveries, failedDeliveries, attempts, failedAttempts := make([]int32, 0, n), make([]int32, 0, n), make([]int32, 0, n),
+		make([]int32, 0, n)
 	lag, packed, code, filterFailures := make([]int64, 0, n), make([][]byte, 0, n), make([]int32, 0, n), make([]int32, 0, n)
 	class, err, advice, filterError := make([]*string, 0, n), make([]*string, 0, n), make([]*string, 0, n), make([]*string, 0, n)
 	ends, seen := make([]*time.Time, 0, n), make([]*time.Time, 0, n)
@@ -114,8 +115,11 @@ func (h healthDeltas) queue(b *pgx.Batch) {
 	}
 	b.Queue(`insert into health_deltas (destination_key, tenant_key, minute, deliveries, failed_deliveries, attempts, failed_attempts,
 			lag_ms, outcomes, code, error_class, error, advice, filter_failures, filter_error, certificate_ends, certificate_at)
-		select d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe, ce, ca from unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::integer[], $5::integer[], $6::integer[], $7::integer[],
-			$8::bigint[], $9::bytea[], $10::integer[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[], $16::timestamptz[], $17::timestamptz[])
+		select d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe, ce, ca from unnest($1::bigint[], $2::bigint[], $3::timestamptz[],
+			$4::integer[], $5::integer[], $6::integer[], $7::integer[],
+			$8::bigint[], $9::bytea[], $10::integer[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[],
+				$16::timestamptz[], $17::timestamptz[])
 			x (d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe, ce, ca)`,
-		destination, tenant, minute, deliveries, failedDeliveries, attempts, failedAttempts, lag, packed, code, class, err, advice, filterFailures, filterError, ends, seen)
+		destination, tenant, minute, deliveries, failedDeliveries, attempts, failedAttempts, lag, packed, code, class, err, advice,
+		filterFailures, filterError, ends, seen)
 }

@@ -26,18 +26,22 @@ func TestHealthOfADestination(t *testing.T) {
 		failures, attempts, peak int
 		since                    int // -1 for none
 	}{
-		"nothing failed":                        {[][]result{{success(1), success(2)}}, 0, 0, 0, -1},
-		"three deliveries":                      {[][]result{{failure(1, first), failure(2, first)}, {failure(3, first)}}, 3, 3, 3, 1},
-		"one delivery, four attempts":           {[][]result{{failure(1, first)}, {failure(2, 1)}, {failure(3, 2), failure(4, 3)}}, 1, 4, 1, 1},
-		"a success in between":                  {[][]result{{failure(1, first), success(2), failure(3, first)}}, 1, 1, 1, 3},
-		"a retry after a success counts anew":   {[][]result{{failure(1, first)}, {success(2)}, {failure(3, 1), failure(4, 3)}}, 1, 2, 1, 3},
-		"recorded in another order":             {[][]result{{failure(3, first), success(2), failure(1, first)}}, 1, 1, 1, 3},
-		"a success that comes late":             {[][]result{{failure(1, first), failure(2, first), failure(5, first)}, {success(4)}}, 1, 1, 3, 5},
+		"nothing failed":   {[][]result{{success(1), success(2)}}, 0, 0, 0, -1},
+		"three deliveries": {[][]result{{failure(1, first), failure(2, first)}, {failure(3, first)}}, 3, 3, 3, 1},
+		"one delivery, four attempts": {[][]result{{failure(1, first)}, {failure(2, 1)}, {failure(3, 2), failure(4, 3)}}, 1, 4, 1,
+			1},
+		"a success in between": {[][]result{{failure(1, first), success(2), failure(3, first)}}, 1, 1, 1, 3},
+		"a retry after a success counts anew": {[][]result{{failure(1, first)}, {success(2)}, {failure(3, 1), failure(4, 3)}}, 1, 2, 1,
+			3},
+		"recorded in another order": {[][]result{{failure(3, first), success(2), failure(1, first)}}, 1, 1, 1, 3},
+		"a success that comes late": {[][]result{{failure(1, first), failure(2, first), failure(5, first)}, {success(4)}}, 1, 1,
+			3, 5},
 		"a late success before the first":       {[][]result{{failure(3, first), failure(5, first)}, {success(2)}}, 2, 2, 2, 3},
 		"a failure that comes late":             {[][]result{{success(5)}, {failure(4, first)}}, 0, 0, 0, -1},
 		"failed and recovered within one group": {[][]result{{failure(1, first), failure(2, first), success(3)}}, 0, 0, 2, -1},
-		"a first failure that comes late":       {[][]result{{failure(5, first)}, {failure(3, first)}, {failure(6, 3), failure(7, 5)}}, 2, 4, 2, 3},
-		"at the same instant":                   {[][]result{{failure(1, first), failure(1, first)}}, 2, 2, 2, 1},
+		"a first failure that comes late": {[][]result{{failure(5, first)}, {failure(3, first)}, {failure(6, 3), failure(7, 5)}}, 2,
+			4, 2, 3},
+		"at the same instant": {[][]result{{failure(1, first), failure(1, first)}}, 2, 2, 2, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -52,7 +56,8 @@ func TestHealthOfADestination(t *testing.T) {
 				since = h.Since.Second()
 			}
 			if h.Failures != c.failures || h.Attempts != c.attempts || peak != c.peak || since != c.since {
-				t.Errorf("%d deliveries, %d attempts, peak %d, since %d; want %d, %d, %d, %d", h.Failures, h.Attempts, peak, since, c.failures, c.attempts, c.peak, c.since)
+				t.Errorf("%d deliveries, %d attempts, peak %d, since %d; want %d, %d, %d, %d", h.Failures, h.Attempts, peak, since,
+					c.failures, c.attempts, c.peak, c.since)
 			}
 		})
 	}

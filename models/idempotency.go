@@ -62,8 +62,11 @@ func (a *Actor) IdempotencyCaller(credential string) []byte {
 func (s *Store) ClaimKey(ctx context.Context, caller []byte, key string, fingerprint []byte) (*Claim, *KeptAnswer, error) {
 	c := &Claim{caller: caller, key: key, token: uuid.New()}
 	for {
-		tag, err := s.Pool.Exec(ctx, `insert into idempotency_keys as k (caller, key, fingerprint, token, expires_at) values ($1, $2, $3, $4, now() + make_interval(secs => $5))
-			on conflict (caller, key) do update set fingerprint = excluded.fingerprint, token = excluded.token, claimed_at = now(), effect_at = null, answer = null, expires_at = excluded.expires_at
+		tag, err := s.pool.Exec(ctx,
+			`insert into idempotency_keys as k (caller, key, fingerprint, token, expires_at) values ($1, $2, $3, $4,
+				now() + make_interval(secs => $5))
+			on conflict (caller, key) do update set fingerprint = excluded.fingerprint, token = excluded.token, claimed_at = now(),
+				effect_at = null, answer = null, expires_at = excluded.expires_at
 			where k.expires_at < now() or k.answer is null and k.effect_at is null and k.claimed_at < now() - make_interval(secs => $6)`,
 			caller, key, fingerprint, c.token, IdempotencyMemory.Seconds(), claimTime.Seconds())
 		if err != nil {
@@ -75,7 +78,8 @@ func (s *Store) ClaimKey(ctx context.Context, caller []byte, key string, fingerp
 		var first, sealed []byte
 		var effect bool
 		var age float64
-		err = s.Pool.QueryRow(ctx, `select fingerprint, answer, effect_at is not null, extract(epoch from now() - claimed_at) from idempotency_keys where caller = $1 and key = $2`,
+		err = s.pool.QueryRow(ctx,
+			`select fingerprint, answer, effect_at is not null, extract(epoch from now() - claimed_at) from idempotency_keys where caller = $1 and key = $2`,
 			caller, key).Scan(&first, &sealed, &effect, &age)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
@@ -83,15 +87,17 @@ func (s *Store) ClaimKey(ctx context.Context, caller []byte, key string, fingerp
 		case err != nil:
 			return nil, nil, err
 		case !bytes.Equal(first, fingerprint):
-			return nil, nil, &Error{Kind: KindInvalid, Message: "This Idempotency-Key was used for another request (method, address or body differ). Send a new key with a new request.",
-				Fields: map[string]string{"Idempotency-Key": "was used for another request"}}
+			return nil, nil, &Error{Kind: KindInvalid,
+				Message: "This Idempotency-Key was used for another request (method, address or body differ). Send a new key with a new request.",
+				Fields:  map[string]string{"Idempotency-Key": "was used for another request"}}
 		case sealed != nil:
 			answer, err := s.openAnswer(c, sealed)
 			return nil, answer, err
 		case effect && age > answerTime.Seconds():
 			return nil, nil, conflict("What this request asks for was done, but its process ended before the answer was kept. Look at the result, and send a new key with a new request.")
 		}
-		return nil, nil, &Error{Kind: KindConflict, Message: "The first request with this Idempotency-Key is still being answered. Try again in a moment.", RetryAfter: time.Second}
+		return nil, nil, &Error{Kind: KindConflict,
+			Message: "The first request with this Idempotency-Key is still being answered. Try again in a moment.", RetryAfter: time.Second}
 	}
 }
 
@@ -104,14 +110,17 @@ func (s *Store) KeepAnswer(ctx context.Context, c *Claim, a *KeptAnswer) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.Pool.Exec(ctx, "update idempotency_keys set answer = $4 where caller = $1 and key = $2 and token = $3", c.caller, c.key, c.token, sealed)
+	_, err = s.pool.Exec(ctx, "update idempotency_keys set answer = $4 where caller = $1 and key = $2 and token = $3", c.caller, c.key,
+		c.token, sealed)
 	return err
 }
 
 // Release ends a claim whose request came to nothing, so that it can be sent again. When something was committed on its
 // behalf all the same the claim stays: sending the request again must not do that twice.
 func (s *Store) Release(ctx context.Context, c *Claim) error {
-	_, err := s.Pool.Exec(ctx, "delete from idempotency_keys where caller = $1 and key = $2 and token = $3 and effect_at is null and answer is null", c.caller, c.key, c.token)
+	_, err := s.pool.Exec(ctx,
+		"delete from idempotency_keys where caller = $1 and key = $2 and token = $3 and effect_at is null and answer is null", c.caller,
+		c.key, c.token)
 	return err
 }
 
@@ -160,7 +169,8 @@ func markClaim(ctx context.Context, tx pgx.Tx) error {
 const claimEffect = "update idempotency_keys set effect_at = now() where caller = $1 and key = $2 and token = $3"
 
 func lostClaim() error {
-	return &Error{Kind: KindUnavailable, Message: "This request took so long that its Idempotency-Key was given to another one. Send it again.", RetryAfter: time.Second}
+	return &Error{Kind: KindUnavailable,
+		Message: "This request took so long that its Idempotency-Key was given to another one. Send it again.", RetryAfter: time.Second}
 }
 
 // markClaims notes what a group of events is accepted for, and refuses events whose request has lost its claim. The rows

@@ -57,23 +57,23 @@ func MadeEventID(s string) bool {
 
 // DeliveryKey names a delivery: one event on its way to one destination.
 type DeliveryKey struct {
-	EventID     uuid.UUID
+	EventKey    uuid.UUID
 	Destination int64 // the destination's key
 }
 
 // compare orders deliveries as lists do: by event, then by destination.
 func (k DeliveryKey) compare(other DeliveryKey) int {
-	return cmp.Or(bytes.Compare(k.EventID[:], other.EventID[:]), cmp.Compare(k.Destination, other.Destination))
+	return cmp.Or(bytes.Compare(k.EventKey[:], other.EventKey[:]), cmp.Compare(k.Destination, other.Destination))
 }
 
 // ID is the delivery's public id.
 func (k DeliveryKey) ID() string {
-	return deliveryPrefix + hex.EncodeToString(k.EventID[:]) + strconv.FormatInt(k.Destination, 36)
+	return deliveryPrefix + hex.EncodeToString(k.EventKey[:]) + strconv.FormatInt(k.Destination, 36)
 }
 
 // AttemptID is the public id of the delivery's attempt number n.
 func (k DeliveryKey) AttemptID(n int) string {
-	return attemptPrefix + hex.EncodeToString(k.EventID[:]) + strconv.FormatInt(k.Destination, 36) + "_" + strconv.Itoa(n)
+	return attemptPrefix + hex.EncodeToString(k.EventKey[:]) + strconv.FormatInt(k.Destination, 36) + "_" + strconv.Itoa(n)
 }
 
 func parseDeliveryID(s string) (k DeliveryKey, ok bool) {
@@ -92,7 +92,7 @@ func parseDeliveryKey(body string) (k DeliveryKey, ok bool) {
 	if err != nil {
 		return k, false
 	}
-	copy(k.EventID[:], b)
+	copy(k.EventKey[:], b)
 	k.Destination, err = strconv.ParseInt(body[32:], 36, 64)
 	return k, err == nil && k.Destination > 0 && body == k.ID()[len(deliveryPrefix):]
 }

@@ -12,13 +12,34 @@ import (
 
 // cursorLists are the lists that are read page by page, by the name of their method.
 var cursorLists = map[string]listOf{
-	"Events":        {EventQuery{}, []int64(nil), with(func(s *Store, q EventQuery) (any, error) { return s.Events(ctx, AllTenants(), q) })},
-	"Deliveries":    {DeliveryQuery{}, []int64(nil), with(func(s *Store, q DeliveryQuery) (any, error) { return s.Deliveries(ctx, AllTenants(), q) })},
-	"Attempts":      {AttemptQuery{}, []int64(nil), with(func(s *Store, q AttemptQuery) (any, error) { return s.Attempts(ctx, AllTenants(), q) })},
-	"BulkRetries":   {BulkQuery{}, []int64(nil), with(func(s *Store, q BulkQuery) (any, error) { return s.BulkRetries(ctx, AllTenants(), q) })},
-	"AuditLog":      {AuditQuery{}, []int64(nil), with(func(s *Store, q AuditQuery) (any, error) { return s.AuditLog(ctx, AllTenants(), q) })},
-	"Alerts":        {AlertQuery{}, int64(0), with(func(s *Store, q AlertQuery) (any, error) { return s.Alerts(ctx, AllTenants(), "", q) })},
-	"Notifications": {NotificationQuery{}, int64(0), with(func(s *Store, q NotificationQuery) (any, error) { return s.Notifications(ctx, AllTenants(), "", q) })},
+	"Events": {EventQuery{}, []int64(nil), with(func(s *Store, q EventQuery) (any,
+		error) {
+		return s.Events(ctx, AllTenants(), q)
+	})},
+	"Deliveries": {DeliveryQuery{}, []int64(nil), with(func(s *Store, q DeliveryQuery) (any,
+		error) {
+		return s.Deliveries(ctx, AllTenants(), q)
+	})},
+	"Attempts": {AttemptQuery{}, []int64(nil), with(func(s *Store, q AttemptQuery) (any,
+		error) {
+		return s.Attempts(ctx, AllTenants(), q)
+	})},
+	"BulkRetries": {BulkQuery{}, []int64(nil), with(func(s *Store, q BulkQuery) (any,
+		error) {
+		return s.BulkRetries(ctx, AllTenants(), q)
+	})},
+	"AuditLog": {AuditQuery{}, []int64(nil), with(func(s *Store, q AuditQuery) (any,
+		error) {
+		return s.AuditLog(ctx, AllTenants(), q)
+	})},
+	"Alerts": {AlertQuery{}, int64(0), with(func(s *Store, q AlertQuery) (any,
+		error) {
+		return s.Alerts(ctx, AllTenants(), "", q)
+	})},
+	"Notifications": {NotificationQuery{}, int64(0), with(func(s *Store, q NotificationQuery) (any,
+		error) {
+		return s.Notifications(ctx, AllTenants(), "", q)
+	})},
 	"Tenants": {TenantQuery{}, []int64(nil), with(func(s *Store, q TenantQuery) (any, error) {
 		p, _, err := s.Tenants(ctx, AllTenants(), q)
 		return p, err
@@ -42,10 +63,13 @@ func with[Q any](read func(*Store, Q) (any, error)) func(*Store, reflect.Value) 
 
 // filterValues are two values that a filter takes, by the name of its vocabulary or its parameter.
 var filterValues = map[string][2]string{
-	"status": {StatusFailed, StatusHeld}, "AttemptQuery.status": {AttemptSucceeded, AttemptFailed}, "BulkQuery.status": {BulkRunning, BulkDone},
-	"AlertQuery.status": {AlertOpen, AlertResolved}, "NotificationQuery.status": {NotificationSent, NotificationFailed}, "kind": {"opened", "test"},
-	"error_class": {"timeout", "dns"}, "trigger": {TriggerManual, TriggerBulk}, "actor_type": {ActorUser, ActorServer}, "outcome": {AuditOK, AuditFailed},
-	"code": {"500", "connect"}, "alert_id": {"alt_01890a5d-ac96-774b-bcce-b302099a8057", "alt_01890a5d-ac96-774b-bcce-b302099a8058"},
+	"status": {StatusFailed, StatusHeld}, "AttemptQuery.status": {AttemptSucceeded, AttemptFailed},
+	"BulkQuery.status":  {BulkRunning, BulkDone},
+	"AlertQuery.status": {AlertOpen, AlertResolved}, "NotificationQuery.status": {NotificationSent, NotificationFailed},
+	"kind":        {"opened", "test"},
+	"error_class": {"timeout", "dns"}, "trigger": {TriggerManual, TriggerBulk}, "actor_type": {ActorUser, ActorServer},
+	"outcome": {AuditOK, AuditFailed},
+	"code":    {"500", "connect"}, "alert_id": {"alt_01890a5d-ac96-774b-bcce-b302099a8057", "alt_01890a5d-ac96-774b-bcce-b302099a8058"},
 	"EventQuery.order_by": {SortTopic, SortAttempts}, "DeliveryQuery.order_by": {SortTopic, SortLastAttempt},
 }
 

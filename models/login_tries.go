@@ -74,7 +74,8 @@ func (f LoginFrom) limits(s *Store) map[string]tryLimit {
 		return map[string]tryLimit{f.Purpose + "network:" + f.Network.String(): hereTries}
 	}
 	network := "network:" + f.Network.String()
-	return map[string]tryLimit{network: networkTries, "account:" + account: accountTries, "here:" + account + ":" + f.Network.String(): hereTries}
+	return map[string]tryLimit{network: networkTries, "account:" + account: accountTries,
+		"here:" + account + ":" + f.Network.String(): hereTries}
 }
 
 // LoginTry is a try that was let through.
@@ -96,7 +97,8 @@ func (s *Store) BeginLogin(ctx context.Context, from LoginFrom) (try *LoginTry, 
 		if _, err := tx.Pgx.Exec(ctx, "insert into login_tries (key) select unnest($1::text[]) on conflict do nothing", keys); err != nil {
 			return err
 		}
-		rows, err := tx.Pgx.Query(ctx, "select key, tries, last_at, blocked_until, told, clock_timestamp() from login_tries where key = any($1) order by key for update", keys)
+		rows, err := tx.Pgx.Query(ctx,
+			"select key, tries, last_at, blocked_until, told, clock_timestamp() from login_tries where key = any($1) order by key for update", keys)
 		if err != nil {
 			return err
 		}
@@ -129,7 +131,9 @@ func (s *Store) BeginLogin(ctx context.Context, from LoginFrom) (try *LoginTry, 
 			tries := max(0, r.Tries-int(r.Now.Sub(r.Last)/l.forget)) + 1
 			until := r.Now.Add(l.after(tries))
 			try.blocks[r.Key] = until
-			if _, err := tx.Pgx.Exec(ctx, "update login_tries set tries = $2, last_at = $3, blocked_until = $4, told = false where key = $1", r.Key, tries, r.Now, until); err != nil {
+			if _, err := tx.Pgx.Exec(ctx,
+				"update login_tries set tries = $2, last_at = $3, blocked_until = $4, told = false where key = $1", r.Key, tries, r.Now,
+				until); err != nil {
 				return err
 			}
 		}
@@ -137,7 +141,7 @@ func (s *Store) BeginLogin(ctx context.Context, from LoginFrom) (try *LoginTry, 
 	})
 	if refused != nil {
 		if !again {
-			if _, err := s.Pool.Exec(ctx, "update login_tries set told = true where key = any($1)", blocking); err != nil {
+			if _, err := s.pool.Exec(ctx, "update login_tries set told = true where key = any($1)", blocking); err != nil {
 				return nil, false, err
 			}
 		}
@@ -154,7 +158,7 @@ func (s *Store) LoginSucceeded(ctx context.Context, try *LoginTry) error {
 		if !strings.HasPrefix(key, "network:") && !strings.HasPrefix(key, "account:") {
 			sql = "delete from login_tries where key = $1 and $2::timestamptz is not null"
 		}
-		if _, err := s.Pool.Exec(ctx, sql, key, until); err != nil {
+		if _, err := s.pool.Exec(ctx, sql, key, until); err != nil {
 			return err
 		}
 	}
@@ -181,9 +185,11 @@ func inWords(d time.Duration) string {
 
 // forgetTries deletes what nobody has tried for long, and the least tried where there is still more than the table is for.
 func (s *Store) forgetTries(ctx context.Context) error {
-	if _, err := s.Pool.Exec(ctx, "delete from login_tries where last_at < now() - $1::interval and blocked_until < now()", loginTriesAlive); err != nil {
+	if _, err := s.pool.Exec(ctx, "delete from login_tries where last_at < now() - $1::interval and blocked_until < now()",
+		loginTriesAlive); err != nil {
 		return err
 	}
-	_, err := s.Pool.Exec(ctx, "delete from login_tries where key in (select key from login_tries order by tries desc, last_at desc offset $1)", maxLoginTries)
+	_, err := s.pool.Exec(ctx,
+		"delete from login_tries where key in (select key from login_tries order by tries desc, last_at desc offset $1)", maxLoginTries)
 	return err
 }

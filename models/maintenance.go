@@ -10,7 +10,7 @@ import (
 // Upkeep makes the partitions of the coming days, drops those past retention and deletes what has expired. It returns
 // the names of the dropped partitions.
 func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, err error) {
-	conn, err := s.Pool.Acquire(ctx)
+	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +60,9 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 		if _, err := conn.Exec(ctx, sql, now.Add(-s.Retention)); err != nil {
 			return dropped, err
 		}
+	}
+	if err := dropTraffic(ctx, conn, now); err != nil {
+		return dropped, err
 	}
 	if err := s.forgetTries(ctx); err != nil {
 		return dropped, err

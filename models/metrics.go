@@ -70,10 +70,7 @@ func (o *Outcome) metered() metrics.Outcome {
 	}
 	c.Attempted, c.OK, c.Class, c.Number, c.Trigger, c.Took = true, a.OK, a.ErrorClass, a.Number, a.Trigger, a.Duration
 	c.Wait = max(0, a.StartedAt.Sub(o.Due)) // by two clocks
-	if a.OK && a.Trigger == TriggerAutomatic {
-		sec, nsec := o.EventID.Time().UnixTime()
-		c.Latency = max(time.Microsecond, a.StartedAt.Add(a.Duration).Sub(time.Unix(sec, nsec)))
-	}
+	c.Latency, _ = o.latency()
 	return c
 }
 
@@ -81,19 +78,21 @@ func (o *Outcome) metered() metrics.Outcome {
 func (s *Store) watch() {
 	pool := []string{"pool"}
 	s.Metrics.Watch([]metrics.Desc{
-		{Name: "waybill_db_pool_connections", Help: "Connections to PostgreSQL that are in use or idle, by pool.", Labels: []string{"pool", "state"}},
+		{Name: "waybill_db_pool_connections", Help: "Connections to PostgreSQL that are in use or idle, by pool.",
+			Labels: []string{"pool", "state"}},
 		{Name: "waybill_db_pool_max_connections", Help: "The most connections that a pool opens.", Labels: pool},
 		{Name: "waybill_db_pool_acquires_total", Help: "How often a connection was taken out of a pool.", Labels: pool, Counter: true},
 		{Name: "waybill_db_pool_waits_total", Help: "How often there was none and somebody had to wait.", Labels: pool, Counter: true},
 		{Name: "waybill_db_pool_wait_seconds_total", Help: "How long they waited in all.", Labels: pool, Counter: true},
 	}, func() (out []metrics.Sample) {
-		for name, p := range map[string]*pgxpool.Pool{"pages": s.Pool, "hot": s.Hot, "jobs": s.Jobs} {
+		for name, p := range map[string]*pgxpool.Pool{"pages": s.pool, "hot": s.Hot, "jobs": s.Jobs} {
 			st := p.Stat()
 			for n, v := range map[string]float64{"max_connections": float64(st.MaxConns()), "acquires_total": float64(st.AcquireCount()),
 				"waits_total": float64(st.EmptyAcquireCount()), "wait_seconds_total": st.EmptyAcquireWaitTime().Seconds()} {
 				out = append(out, metrics.Sample{Name: "waybill_db_pool_" + n, Value: v, Labels: []string{name}})
 			}
-			out = append(out, metrics.Sample{Name: "waybill_db_pool_connections", Value: float64(st.AcquiredConns()), Labels: []string{name, "in_use"}},
+			out = append(out, metrics.Sample{Name: "waybill_db_pool_connections", Value: float64(st.AcquiredConns()),
+				Labels: []string{name, "in_use"}},
 				metrics.Sample{Name: "waybill_db_pool_connections", Value: float64(st.IdleConns()), Labels: []string{name, "idle"}})
 		}
 		return out
@@ -107,8 +106,11 @@ func (s *Store) watch() {
 		{Name: "waybill_retention_seconds", Help: "How long events are kept (RETENTION_DAYS)."},
 		{Name: "waybill_processes", Help: "Worker processes that are alive, by role.", Labels: []string{"role"}},
 		{Name: "waybill_destinations", Help: "Destinations by type and state.", Labels: []string{"type", "state"}},
+		{Name: "waybill_destinations_failing", Help: "Destinations that fail and are not disabled: three deliveries in a row have failed, or one was given up, and none succeeded since."},
+		{Name: "waybill_deliveries_waiting", Help: "Deliveries that wait, by status: retrying or held.", Labels: []string{"status"}},
 		{Name: "waybill_alerts", Help: "Alerts on destinations that are not resolved, by status.", Labels: []string{"status"}},
-		{Name: "waybill_notifications_last_hour", Help: "Notifications of alerts that were made within the last hour, by status.", Labels: []string{"status"}},
+		{Name: "waybill_notifications_last_hour", Help: "Notifications of alerts that were made within the last hour, by status.",
+			Labels: []string{"status"}},
 		{Name: "waybill_clock_skew_seconds", Help: "By how much the database's clock is ahead of this process's."},
 	}, s.vitals)
 }
@@ -119,13 +121,13 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		out = append(out, metrics.Sample{Name: "waybill_" + name, Value: v, Labels: labels})
 	}
 	now := time.Now()
-	skew, err := queue.ClockSkew(ctx, s.Pool)
+	skew, err := queue.ClockSkew(ctx, s.pool)
 	if err != nil {
 		return nil, err
 	}
 	add("clock_skew_seconds", skew.Seconds())
 	add("retention_seconds", s.Retention.Seconds())
-	days, err := migrations.Days(ctx, s.Pool)
+	days, err := migrations.Days(ctx, s.pool)
 	if err != nil {
 		return nil, err
 	}
@@ -155,9 +157,10 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		{"processes", "select role, count(*)::numeric from processes where seen_at > now() - interval '5 seconds' group by 1"},
 		{"destinations", "select type, count(*)::numeric, case when disabled_at is null then 'active' else 'disabled' end from destinations where deleted_at is null group by 1, 3"},
 		{"alerts", "select status, count(*)::numeric from alerts where status <> 'resolved' group by 1"},
-		{"notifications_last_hour", "select status, count(*)::numeric from notifications where id >= '" + migrations.LowestID(now.Add(-time.Hour)) + "' group by 1"},
+		{"notifications_last_hour", "select status, count(*)::numeric from notifications where id >= '" +
+			migrations.LowestID(now.Add(-time.Hour)) + "' group by 1"},
 	} {
-		rows, err := s.Pool.Query(ctx, r.sql)
+		rows, err := s.pool.Query(ctx, r.sql)
 		if err != nil {
 			return nil, err
 		}
@@ -181,6 +184,17 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 			return nil, err
 		}
 	}
+	failing, _, err := s.troubled(ctx, AllTenants())
+	if err != nil {
+		return nil, err
+	}
+	add("destinations_failing", float64(failing))
+	waiting, _, err := s.waiting(ctx, AllTenants())
+	if err != nil {
+		return nil, err
+	}
+	add("deliveries_waiting", float64(waiting.Retrying), StatusRetrying)
+	add("deliveries_waiting", float64(waiting.Held), StatusHeld)
 	for name, values := range always {
 		for label, n := range values {
 			add(name, n, label)

@@ -13,9 +13,12 @@ import (
 func (s *Store) watchQueue() {
 	s.watchAge()
 	s.Metrics.WatchSlow("queue", []metrics.Desc{
-		{Name: "waybill_queue_jobs", Help: "Jobs by queue and state; due are those that a worker could take now, scheduled those of the future. A job carries up to 50 deliveries.", Labels: []string{"queue", "state"}},
+		{Name: "waybill_queue_jobs",
+			Help: "Jobs by queue and state; due are those that a worker could take now, scheduled those of the future. A job carries up to 50 deliveries.", Labels: []string{"queue", "state"}},
 	}, func(ctx context.Context) ([]metrics.Sample, error) {
-		rows, err := s.Pool.Query(ctx, `select queue, case when state::text <> 'available' then state::text when scheduled_at <= now() then 'due' else 'scheduled' end, count(*)
+		rows, err := s.pool.Query(ctx,
+			`select queue, case when state::text <> 'available' then state::text when scheduled_at <= now() then 'due' else 'scheduled' end,
+				count(*)
 			from `+queue.Schema+`.river_job group by 1, 2`)
 		if err != nil {
 			return nil, err
@@ -49,13 +52,16 @@ var watchedQueues = []string{queue.Deliver, queue.Retry, queue.Maintenance}
 // an index, however many jobs there are: it must be fresh when there are a million.
 func (s *Store) watchAge() {
 	s.Metrics.WatchSlow("queue_age", []metrics.Desc{
-		{Name: "waybill_queue_oldest_due_seconds", Help: "How long the oldest job that is due has been waiting; 0 when none is.", Labels: []string{"queue"}},
+		{Name: "waybill_queue_oldest_due_seconds", Help: "How long the oldest job that is due has been waiting; 0 when none is.",
+			Labels: []string{"queue"}},
 	}, func(ctx context.Context) (out []metrics.Sample, err error) {
 		for _, q := range watchedQueues {
 			var age float64
 			// A job for now is written with a time that lies a little in the past.
-			err := s.Pool.QueryRow(ctx, `select extract(epoch from now() - greatest(scheduled_at, created_at))::float8 from `+queue.Schema+`.river_job
-				where state = 'available' and queue = $1 and priority = 1 and scheduled_at <= now() order by scheduled_at limit 1`, q).Scan(&age)
+			err := s.pool.QueryRow(ctx,
+				`select extract(epoch from now() - greatest(scheduled_at, created_at))::float8 from `+queue.Schema+`.river_job
+				where state = 'available' and queue = $1 and priority = 1 and scheduled_at <= now() order by scheduled_at limit 1`,
+				q).Scan(&age)
 			if err != nil && err != pgx.ErrNoRows {
 				return nil, err
 			}

@@ -14,7 +14,8 @@ import (
 func TestRetryWaits(t *testing.T) {
 	t.Parallel()
 	p := DefaultRetryPolicy()
-	for n, want := range map[int]time.Duration{1: 10 * time.Second, 2: 20 * time.Second, 5: 160 * time.Second, 11: 10240 * time.Second, 50: 6 * time.Hour} {
+	for n, want := range map[int]time.Duration{1: 10 * time.Second, 2: 20 * time.Second, 5: 160 * time.Second, 11: 10240 * time.Second,
+		50: 6 * time.Hour} {
 		if got := p.Wait(n); got != want {
 			t.Errorf("after attempt %d: %v, want %v", n, got, want)
 		}
@@ -44,7 +45,8 @@ func TestRetryOn(t *testing.T) {
 		code  int
 		class string
 		want  bool
-	}{{500, "server", true}, {503, "throttled", true}, {429, "throttled", true}, {404, "not_found", false}, {0, "timeout", true}, {0, "dns", false}} {
+	}{{500, "server", true}, {503, "throttled", true}, {429, "throttled", true}, {404, "not_found", false}, {0, "timeout", true},
+		{0, "dns", false}} {
 		if got, _ := p.Retries(c.code, c.class); got != c.want {
 			t.Errorf("%d %s: %v", c.code, c.class, got)
 		}
@@ -65,7 +67,8 @@ func TestRetryOn(t *testing.T) {
 
 func TestDurations(t *testing.T) {
 	t.Parallel()
-	for in, want := range map[string]string{`"10s"`: "10s", `"6h"`: "6h", `90`: "1m30s", `"2d"`: "48h", `"1h30m"`: "1h30m", `"250ms"`: "250ms"} {
+	for in, want := range map[string]string{`"10s"`: "10s", `"6h"`: "6h", `90`: "1m30s", `"2d"`: "48h", `"1h30m"`: "1h30m",
+		`"250ms"`: "250ms"} {
 		var d Duration
 		if err := json.Unmarshal([]byte(in), &d); err != nil || d.String() != want {
 			t.Errorf("%s: %v, %v", in, d, err)
@@ -89,10 +92,11 @@ func TestIDs(t *testing.T) {
 	if got, n, ok := parseAttemptID(k.AttemptID(7)); !ok || got != k || n != 7 {
 		t.Errorf("%s reads as %v %d", k.AttemptID(7), got, n)
 	}
-	if id, ok := parseEventID(eventID(k.EventID)); !ok || id != k.EventID {
+	if id, ok := parseEventID(eventID(k.EventKey)); !ok || id != k.EventKey {
 		t.Error(id)
 	}
-	for _, s := range []string{"", "dlv_", "dlv_zz", k.ID() + "!", strings.ToUpper(k.ID()), "dlv_" + strings.Repeat("0", 33), "att_" + k.ID()[4:], k.AttemptID(0), k.AttemptID(1) + "x"} {
+	for _, s := range []string{"", "dlv_", "dlv_zz", k.ID() + "!", strings.ToUpper(k.ID()), "dlv_" + strings.Repeat("0", 33),
+		"att_" + k.ID()[4:], k.AttemptID(0), k.AttemptID(1) + "x"} {
 		if _, ok := parseDeliveryID(s); ok {
 			t.Errorf("%q reads as a delivery", s)
 		}

@@ -11,7 +11,8 @@ import (
 func TestDigest(t *testing.T) {
 	t.Parallel()
 	member := func(alert, destination, severity string) *Notification {
-		return &Notification{Kind: notify.Opened, Notice: notify.Notice{AlertID: alert, DestinationName: destination, TenantID: "acme", Severity: severity, Summary: alert + " is bad."}}
+		return &Notification{Kind: notify.Opened, Notice: notify.Notice{AlertID: alert, DestinationName: destination, TenantID: "acme",
+			Severity: severity, Summary: alert + " is bad."}}
 	}
 	for _, c := range []struct {
 		name    string
@@ -20,10 +21,14 @@ func TestDigest(t *testing.T) {
 		summary string
 	}{
 		{"one alone", []*Notification{member("a", "Orders", SeverityError)}, 0, "a is bad."},
-		{"one alert several times", []*Notification{member("a", "Orders", SeverityError), member("a", "Orders", SeverityCritical)}, 0, "a is bad."},
-		{"the worst first", []*Notification{member("a", "Orders", SeverityError), member("b", "Mail", SeverityCritical), member("a", "Orders", SeverityError)}, 1, "2 alerts: Mail (acme), Orders (acme)."},
-		{"several of one destination", []*Notification{member("a", "Orders", SeverityError), member("b", "Orders", SeverityError)}, 1, "2 alerts: Orders (acme)."},
-		{"many", []*Notification{member("a", "1", SeverityError), member("b", "2", SeverityError), member("c", "3", SeverityError), member("d", "4", SeverityError),
+		{"one alert several times", []*Notification{member("a", "Orders", SeverityError), member("a", "Orders", SeverityCritical)}, 0,
+			"a is bad."},
+		{"the worst first", []*Notification{member("a", "Orders", SeverityError), member("b", "Mail", SeverityCritical),
+			member("a", "Orders", SeverityError)}, 1, "2 alerts: Mail (acme), Orders (acme)."},
+		{"several of one destination", []*Notification{member("a", "Orders", SeverityError), member("b", "Orders", SeverityError)}, 1,
+			"2 alerts: Orders (acme)."},
+		{"many", []*Notification{member("a", "1", SeverityError), member("b", "2", SeverityError), member("c", "3", SeverityError),
+			member("d", "4", SeverityError),
 			member("e", "5", SeverityError), member("f", "6", SeverityError), member("g", "7", SeverityError)}, 6,
 			"7 alerts: 1 (acme), 2 (acme), 3 (acme), 4 (acme), 5 (acme) and 2 other destinations."},
 	} {
@@ -37,7 +42,8 @@ func TestDigest(t *testing.T) {
 // TestSeveritiesOfNotices: alerts and channels use the same words for how bad it is, so that channels colour what they say.
 func TestSeveritiesOfNotices(t *testing.T) {
 	t.Parallel()
-	for alert, channel := range map[string]string{SeverityCritical: notify.Critical, SeverityError: notify.ErrorSev, SeverityWarning: notify.Warning, SeverityInfo: notify.Info} {
+	for alert, channel := range map[string]string{SeverityCritical: notify.Critical, SeverityError: notify.ErrorSev,
+		SeverityWarning: notify.Warning, SeverityInfo: notify.Info} {
 		if alert != channel {
 			t.Errorf("alerts say %s, channels %s", alert, channel)
 		}

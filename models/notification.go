@@ -11,19 +11,22 @@ import (
 	"github.com/waybill-dev/waybill/adapters/notify"
 )
 
-const notificationSelect = `select n.id, n.owner_key, n.channel_key, n.alert_id, n.rule_key, n.destination_key, n.kind, n.status, n.reason, n.digest_id, n.notice, n.tries,
+const notificationSelect = `select n.id, n.owner_key, n.channel_key, n.alert_id, n.rule_key, n.destination_key, n.kind, n.status, n.reason,
+	n.digest_id, n.notice, n.tries,
 	n.code, n.answer, n.error, n.advice, n.actor, n.created_at, n.due_at, n.sent_at, c.id, c.name, c.type, coalesce(r.id, '')
 	from notifications n join channels c on c.key = n.channel_key left join alert_rules r on r.key = n.rule_key`
 
 func scanNotification(row pgx.CollectableRow) (*Notification, error) {
 	n := &Notification{}
-	err := row.Scan(&n.Key, &n.OwnerKey, &n.ChannelKey, &n.AlertKey, &n.RuleKey, &n.DestinationKey, &n.Kind, &n.Status, &n.Reason, &n.DigestKey, &n.Notice, &n.Tries,
-		&n.Code, &n.Answer, &n.Error, &n.Advice, &n.Actor, &n.CreatedAt, &n.DueAt, &n.SentAt, &n.ChannelID, &n.ChannelName, &n.ChannelType, &n.RuleID)
+	err := row.Scan(&n.Key, &n.OwnerKey, &n.ChannelKey, &n.AlertKey, &n.RuleKey, &n.DestinationKey, &n.Kind, &n.Status, &n.Reason,
+		&n.DigestKey, &n.Notice, &n.Tries,
+		&n.Code, &n.Answer, &n.Error, &n.Advice, &n.Actor, &n.CreatedAt, &n.DueAt, &n.SentAt, &n.ChannelID, &n.ChannelName, &n.ChannelType,
+		&n.RuleID)
 	return n, err
 }
 
 func (s *Store) notification(ctx context.Context, where string, args ...any) (*Notification, error) {
-	rows, err := s.Pool.Query(ctx, notificationSelect+" where "+where, args...)
+	rows, err := s.pool.Query(ctx, notificationSelect+" where "+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -36,13 +39,13 @@ func (s *Store) notification(ctx context.Context, where string, args ...any) (*N
 // another worker would send it too. A claim ends with its process's row in processes.
 func (s *Store) ClaimNotification(ctx context.Context, id uuid.UUID, process string) (free bool, err error) {
 	// Whoever waits for the other's claim looks again at what it has become.
-	tag, err := s.Pool.Exec(ctx, `update notifications n set claimed_by = $2 where id = $1 and status = 'queued'
+	tag, err := s.pool.Exec(ctx, `update notifications n set claimed_by = $2 where id = $1 and status = 'queued'
 		and (claimed_by = $2 or not exists (select 1 from processes p where p.id = n.claimed_by))`, id, process)
 	if err != nil || tag.RowsAffected() > 0 {
 		return true, err
 	}
 	var queued bool
-	err = s.Pool.QueryRow(ctx, "select exists (select 1 from notifications where id = $1 and status = 'queued')", id).Scan(&queued)
+	err = s.pool.QueryRow(ctx, "select exists (select 1 from notifications where id = $1 and status = 'queued')", id).Scan(&queued)
 	return !queued, err
 }
 
@@ -93,7 +96,8 @@ func (s *Store) AlertResponse(ctx context.Context, a *Alert) (string, error) {
 func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.Time) (string, error) {
 	const most = 1000
 	var body []byte
-	err := s.Pool.QueryRow(ctx, `select substr(response_body, 1, $3) from attempts where destination_key = $1 and started_at = $2 and not ok limit 1`,
+	err := s.pool.QueryRow(ctx,
+		`select substr(response_body, 1, $3) from attempts where destination_key = $1 and started_at = $2 and not ok limit 1`,
 		destination, at, most).Scan(&body)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", nil
@@ -103,7 +107,9 @@ func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.
 
 // NotificationSent records that a notification was sent; twice does no harm. note is what one should know besides; empty for nothing.
 func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice notify.Notice, code int, answer, note string) error {
-	_, err := s.Pool.Exec(ctx, `update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null, sent_at = now(), notice = $4,
+	_, err := s.pool.Exec(ctx,
+		`update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null,
+			sent_at = now(), notice = $4,
 			reason = trim(reason || ' ' || $5)
 		where id = $1 and status <> 'sent'`, id, code, text(answer), notice, note)
 	return err
@@ -111,27 +117,32 @@ func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice notif
 
 // NotificationFailed records a try that failed. again is when the next one is due; 0 for never. Recording the same try
 // twice does no harm.
-func (s *Store) NotificationFailed(ctx context.Context, id uuid.UUID, notice notify.Notice, code int, answer, message, advice string, again time.Duration) error {
+func (s *Store) NotificationFailed(ctx context.Context, id uuid.UUID, notice notify.Notice, code int, answer, message, advice string,
+	again time.Duration) error {
 	status := NotificationFailed
 	var due *time.Time
 	if again > 0 {
 		at := time.Now().Add(again)
 		status, due = NotificationQueued, &at
 	}
-	_, err := s.Pool.Exec(ctx, `update notifications set status = $2, tries = tries + 1, code = $3, answer = $4, error = $5, advice = $6, due_at = $7, notice = $8, claimed_by = ''
-		where id = $1 and status = 'queued' and tries < $9`, id, status, code, text(answer), text(message), text(advice), due, notice, notice.Try)
+	_, err := s.pool.Exec(ctx,
+		`update notifications set status = $2, tries = tries + 1, code = $3, answer = $4, error = $5, advice = $6, due_at = $7, notice = $8,
+			claimed_by = ''
+		where id = $1 and status = 'queued' and tries < $9`, id, status, code, text(answer), text(message), text(advice), due, notice,
+		notice.Try)
 	return err
 }
 
 // NotificationReached records whom a try has reached that was cut off and does not count.
 func (s *Store) NotificationReached(ctx context.Context, id uuid.UUID, notice notify.Notice) error {
-	_, err := s.Pool.Exec(ctx, "update notifications set notice = $2, claimed_by = '' where id = $1 and status = 'queued'", id, notice)
+	_, err := s.pool.Exec(ctx, "update notifications set notice = $2, claimed_by = '' where id = $1 and status = 'queued'", id, notice)
 	return err
 }
 
 // NotificationDropped records that a notification is not to be sent any more.
 func (s *Store) NotificationDropped(ctx context.Context, id uuid.UUID, why string) error {
-	_, err := s.Pool.Exec(ctx, "update notifications set status = 'suppressed', reason = $2, due_at = null where id = $1 and status = 'queued'", id, why)
+	_, err := s.pool.Exec(ctx,
+		"update notifications set status = 'suppressed', reason = $2, due_at = null where id = $1 and status = 'queued'", id, why)
 	return err
 }
 
@@ -189,7 +200,7 @@ func (s *Store) Notifications(ctx context.Context, scope Scope, tenantID string,
 	if k.decode(&after) {
 		q.and("n.id "+k.op()+" ?", after)
 	}
-	rows, err := s.Pool.Query(ctx, notificationSelect+q.sql()+" order by n.id "+k.order()+q.limit(k.limit+1), q.args...)
+	rows, err := s.pool.Query(ctx, notificationSelect+q.sql()+" order by n.id "+k.order()+q.limit(k.limit+1), q.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -230,15 +241,18 @@ func (s *Store) Resend(ctx context.Context, scope Scope, tenantID, id, actor str
 		return nil, err
 	}
 	now := time.Now()
-	n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: old.OwnerKey, ChannelKey: old.ChannelKey, AlertKey: old.AlertKey, RuleKey: old.RuleKey,
-		DestinationKey: old.DestinationKey, Kind: old.Kind, Status: NotificationQueued, Reason: "Sent again by " + actorName(actor) + ": " + old.ID() + ".",
+	n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: old.OwnerKey, ChannelKey: old.ChannelKey, AlertKey: old.AlertKey,
+		RuleKey:        old.RuleKey,
+		DestinationKey: old.DestinationKey, Kind: old.Kind, Status: NotificationQueued,
+		Reason: "Sent again by " + actorName(actor) + ": " + old.ID() + ".",
 		Notice: old.Notice, Actor: actor, CreatedAt: now, DueAt: &now}
 	n.Notice.ID = n.ID()
 	err = s.InTx(ctx, func(tx *Tx) error {
 		if err := s.insertNotifications(ctx, tx, []*Notification{n}); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(old.OwnerKey), Action: "notification.resend", Object: old.ID(), Detail: map[string]any{"as": n.ID()}})
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(old.OwnerKey), Action: "notification.resend", Object: old.ID(),
+			Detail: map[string]any{"as": n.ID()}})
 	})
 	if err != nil {
 		return nil, err
@@ -249,7 +263,8 @@ func (s *Store) Resend(ctx context.Context, scope Scope, tenantID, id, actor str
 // TestNotice is what the test button of a channel sends.
 func (s *Store) TestNotice(c *Channel, actor string) *Notification {
 	now := time.Now()
-	n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, Kind: notify.Test, Actor: actor, CreatedAt: now}
+	n := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, Kind: notify.Test, Actor: actor,
+		CreatedAt: now}
 	n.Notice = notify.Notice{ID: n.ID(), Kind: notify.Test, Severity: SeverityInfo, AlertID: n.ID(), RuleName: "Test", TenantID: c.OwnerID,
 		Summary: "This is a test from Waybill, sent by " + actorName(actor) + ". Alerts will arrive here.", OpenedAt: now}
 	return n
@@ -258,9 +273,12 @@ func (s *Store) TestNotice(c *Channel, actor string) *Notification {
 // LogTest records a test of a channel that was sent, or was not.
 func (s *Store) LogTest(ctx context.Context, c *Channel, n *Notification) error {
 	return s.InTx(ctx, func(tx *Tx) error {
-		_, err := tx.Exec(ctx, `insert into notifications (id, owner_key, channel_key, kind, status, notice, tries, code, answer, error, advice, actor, created_at, sent_at, reason)
+		_, err := tx.Exec(ctx,
+			`insert into notifications (id, owner_key, channel_key, kind, status, notice, tries, code, answer, error, advice, actor,
+				created_at, sent_at, reason)
 		values ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, $13, $14)`,
-			n.Key, n.OwnerKey, n.ChannelKey, n.Kind, n.Status, n.Notice, n.Code, text(n.Answer), text(n.Error), text(n.Advice), n.Actor, n.CreatedAt, n.SentAt, n.Reason)
+			n.Key, n.OwnerKey, n.ChannelKey, n.Kind, n.Status, n.Notice, n.Code, text(n.Answer), text(n.Error), text(n.Advice), n.Actor,
+			n.CreatedAt, n.SentAt, n.Reason)
 		if err != nil {
 			return err
 		}

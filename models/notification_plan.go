@@ -56,9 +56,11 @@ func (s *Store) insertNotifications(ctx context.Context, tx *Tx, list []*Notific
 	b := &pgx.Batch{}
 	var send []uuid.UUID
 	for _, n := range list {
-		b.Queue(`insert into notifications (id, owner_key, channel_key, alert_id, rule_key, destination_key, kind, status, reason, digest_id, notice, actor, created_at, due_at)
+		b.Queue(`insert into notifications (id, owner_key, channel_key, alert_id, rule_key, destination_key, kind, status, reason,
+			digest_id, notice, actor, created_at, due_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-			n.Key, n.OwnerKey, n.ChannelKey, n.AlertKey, n.RuleKey, n.DestinationKey, n.Kind, n.Status, n.Reason, n.DigestKey, n.Notice, n.Actor, n.CreatedAt, n.DueAt)
+			n.Key, n.OwnerKey, n.ChannelKey, n.AlertKey, n.RuleKey, n.DestinationKey, n.Kind, n.Status, n.Reason, n.DigestKey, n.Notice,
+			n.Actor, n.CreatedAt, n.DueAt)
 		if n.Status == NotificationQueued {
 			send = append(send, n.Key)
 		}
@@ -78,7 +80,8 @@ func (p *pass) remind(ctx context.Context) error {
 		where a.status = 'open' and r.every_seconds > 0 and not r.disabled and (a.muted_until is null or a.muted_until < $1)
 			and a.opened_at < $1 - make_interval(secs => r.every_seconds)
 			and exists (select 1 from notifications n where n.alert_id = a.id)
-			and not exists (select 1 from notifications n where n.alert_id = a.id and n.created_at > $1 - make_interval(secs => r.every_seconds))`, p.now)
+			and not exists (select 1 from notifications n where n.alert_id = a.id
+				and n.created_at > $1 - make_interval(secs => r.every_seconds))`, p.now)
 	if err != nil {
 		return err
 	}
@@ -146,7 +149,8 @@ func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, 
 		return nil, err
 	}
 	slices.SortStableFunc(p.changes, func(a, b transition) int {
-		return cmp.Or(severityRank[a.alert.Severity]-severityRank[b.alert.Severity], cmp.Compare(a.alert.DestinationKey, b.alert.DestinationKey))
+		return cmp.Or(severityRank[a.alert.Severity]-severityRank[b.alert.Severity],
+			cmp.Compare(a.alert.DestinationKey, b.alert.DestinationKey))
 	})
 	var out []*Notification
 	closed := map[uuid.UUID]bool{} // digests that were looked at in this pass, and whether the last alert of them is over
@@ -157,7 +161,8 @@ func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, 
 		}
 		for _, c := range channels {
 			// Who was told that it began is told that it is over, although the rule may name other channels by now.
-			if c.OwnerKey != t.alert.OwnerKey || t.kind != notify.Resolved && t.rule.ChannelIDs != nil && !slices.Contains(t.rule.ChannelIDs, c.ID) {
+			if c.OwnerKey != t.alert.OwnerKey || t.kind != notify.Resolved && t.rule.ChannelIDs != nil &&
+				!slices.Contains(t.rule.ChannelIDs, c.ID) {
 				continue
 			}
 			n := p.notification(c, t, notices[noticeKey{t.alert.Key, t.kind}])
@@ -215,7 +220,8 @@ func (p *pass) begun(t *transition, n *Notification, last toldBefore) {
 		// Whoever heard last that all is well must hear that it is not. That events are held is said each time.
 	case !last.began.IsZero() && p.now.Sub(last.began) < t.rule.Every():
 		n.Status = NotificationSuppressed
-		n.Reason = fmt.Sprintf("The rule tells at most once every %s, and told about this destination on %s.", Duration(t.rule.Every()), last.began.UTC().Format("2006-01-02 at 15:04:05 UTC"))
+		n.Reason = fmt.Sprintf("The rule tells at most once every %s, and told about this destination on %s.", Duration(t.rule.Every()),
+			last.began.UTC().Format("2006-01-02 at 15:04:05 UTC"))
 	}
 }
 
@@ -235,9 +241,11 @@ func (p *pass) flaps(t *transition, last toldBefore) bool {
 
 // calm tells the ends that waited until it was calm, by how the last alert of the rule about the destination ended.
 func (p *pass) calm(ctx context.Context) error {
-	rows, err := p.tx.Query(ctx, `update notifications n set status = 'queued', due_at = $1, notice = jsonb_set(n.notice, '{summary}', to_jsonb(last.resolution))
+	rows, err := p.tx.Query(ctx,
+		`update notifications n set status = 'queued', due_at = $1, notice = jsonb_set(n.notice, '{summary}', to_jsonb(last.resolution))
 		from (select w.id, a.resolution from notifications w cross join lateral (
-				select status, resolved_at, resolution from alerts where rule_key = w.rule_key and destination_key = w.destination_key order by id desc limit 1) a
+				select status, resolved_at, resolution from alerts where rule_key = w.rule_key and destination_key = w.destination_key
+					order by id desc limit 1) a
 			where w.status = 'waiting' and w.kind = 'resolved' and a.status = 'resolved' and a.resolved_at <= $2) last
 		where n.id = last.id returning n.id`, p.now, p.now.Add(-flapsCalm))
 	if err != nil {
@@ -265,7 +273,8 @@ func (p *pass) resolved(ctx context.Context, t *transition, n *Notification, of 
 	for _, w := range of.waiting {
 		const why = "It was over before the channel was told that it began."
 		w.Status, w.Reason = NotificationSuppressed, why
-		if _, err := p.tx.Exec(ctx, "update notifications set status = $2, reason = $3 where id = $1", w.Key, w.Status, w.Reason); err != nil {
+		if _, err := p.tx.Exec(ctx, "update notifications set status = $2, reason = $3 where id = $1", w.Key, w.Status,
+			w.Reason); err != nil {
 			return nil, err
 		}
 		if !of.alone && len(of.digests) == 0 {
@@ -283,7 +292,8 @@ func (p *pass) resolved(ctx context.Context, t *transition, n *Notification, of 
 	switch {
 	case of.alone && p.flaps(t, last):
 		n.Status = NotificationWaiting
-		n.Reason = fmt.Sprintf("It began %d times within %s. That it is over is told once it has stayed so for %s.", last.times, Duration(t.rule.Every()), Duration(flapsCalm))
+		n.Reason = fmt.Sprintf("It began %d times within %s. That it is over is told once it has stayed so for %s.", last.times,
+			Duration(t.rule.Every()), Duration(flapsCalm))
 		out = append(out, n)
 	case of.alone:
 		n.Status, n.DueAt = NotificationQueued, &p.now

@@ -17,7 +17,8 @@ func (p *pass) told(ctx context.Context) (map[toldKey]*toldAlert, error) {
 	for i, t := range p.changes {
 		alerts[i] = t.alert.Key
 	}
-	rows, err := p.tx.Query(ctx, `select channel_key, alert_id, id, status, digest_id from notifications where alert_id = any($1) and kind in ('opened', 'repeated') order by id`, alerts)
+	rows, err := p.tx.Query(ctx,
+		`select channel_key, alert_id, id, status, digest_id from notifications where alert_id = any($1) and kind in ('opened', 'repeated') order by id`, alerts)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +59,8 @@ func (p *pass) lastTold(ctx context.Context) (map[subjectKey]toldBefore, error) 
 	for i, t := range p.changes {
 		rules[i], destinations[i] = t.rule.Key, t.alert.DestinationKey
 	}
-	rows, err := p.tx.Query(ctx, `select n.channel_key, n.rule_key, n.destination_key, max(n.created_at) filter (where n.kind <> 'resolved'),
+	rows, err := p.tx.Query(ctx,
+		`select n.channel_key, n.rule_key, n.destination_key, max(n.created_at) filter (where n.kind <> 'resolved'),
 			(array_agg(n.kind order by n.created_at desc, n.id desc))[1] = 'resolved',
 			count(*) filter (where n.kind = 'opened' and n.created_at > $4::timestamptz - make_interval(secs => r.every_seconds))
 		from notifications n join alert_rules r on r.key = n.rule_key
@@ -103,13 +105,16 @@ func (p *pass) share(ctx context.Context, channels []*Channel) (map[int64]int, e
 	return out, err
 }
 
-// digests makes a digest for each channel for which notices wait and whose last one is old enough. fresh are the notifications of this pass, which are not stored yet.
+// digests makes a digest for each channel for which notices wait and whose last one is old enough.
+// fresh are the notifications of this pass, which are not stored yet.
 func (p *pass) digests(ctx context.Context, fresh []*Notification, channels []*Channel) (out []*Notification, err error) {
 	for _, c := range channels {
 		if c.DigestAt != nil && p.now.Sub(*c.DigestAt) < noticeMinute {
 			continue
 		}
-		rows, err := p.tx.Query(ctx, `select id, kind, notice from notifications where channel_key = $1 and status = 'waiting' and kind <> 'resolved' order by id`, c.Key)
+		rows, err := p.tx.Query(ctx,
+			`select id, kind, notice from notifications where channel_key = $1 and status = 'waiting' and kind <> 'resolved' order by id`,
+			c.Key)
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +140,8 @@ func (p *pass) digests(ctx context.Context, fresh []*Notification, channels []*C
 			ids[i] = n.Key
 			n.Status, n.Reason, n.DigestKey = NotificationSuppressed, digestReason, &d.Key
 		}
-		if _, err := p.tx.Exec(ctx, "update notifications set status = 'suppressed', reason = $2, digest_id = $3 where id = any($1)", ids, digestReason, d.Key); err != nil {
+		if _, err := p.tx.Exec(ctx, "update notifications set status = 'suppressed', reason = $2, digest_id = $3 where id = any($1)", ids,
+			digestReason, d.Key); err != nil {
 			return nil, err
 		}
 		if _, err := p.tx.Exec(ctx, "update channels set digest_at = $2 where key = $1", c.Key, p.now); err != nil {
@@ -152,7 +158,8 @@ func (p *pass) digest(c *Channel, members []*Notification) *Notification {
 	worst := slices.MinFunc(members, func(a, b *Notification) int {
 		return severityRank[a.Notice.Severity] - severityRank[b.Notice.Severity]
 	})
-	d := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, Kind: members[0].Kind, Status: NotificationQueued, CreatedAt: p.now,
+	d := &Notification{Key: uuid.Must(uuid.NewV7()), OwnerKey: c.OwnerKey, ChannelKey: c.Key, Kind: members[0].Kind,
+		Status: NotificationQueued, CreatedAt: p.now,
 		DueAt: &p.now, Notice: worst.Notice}
 	// What an alert had to say several times is said once.
 	alerts := map[string]bool{worst.Notice.AlertID: true}
@@ -193,8 +200,10 @@ func (p *pass) notices(ctx context.Context) (map[noticeKey]notify.Notice, error)
 	out := map[noticeKey]notify.Notice{}
 	for _, t := range p.changes {
 		a := t.alert
-		n := notify.Notice{Severity: a.Severity, AlertID: a.ID(), RuleName: t.rule.Name, Condition: t.rule.Condition.Sentence(), Summary: a.Summary, Failures: a.Detail.Failures,
-			Attempts: a.Detail.Attempts, OpenedAt: a.OpenedAt, ErrorClass: a.Detail.ErrorClass, Error: a.Detail.Error, Advice: a.Detail.Advice}
+		n := notify.Notice{Severity: a.Severity, AlertID: a.ID(), RuleName: t.rule.Name, Condition: t.rule.Condition.Sentence(),
+			Summary: a.Summary, Failures: a.Detail.Failures,
+			Attempts: a.Detail.Attempts, OpenedAt: a.OpenedAt, ErrorClass: a.Detail.ErrorClass, Error: a.Detail.Error,
+			Advice: a.Detail.Advice}
 		if a.Detail.FirstFailure != nil {
 			n.FirstFailure = *a.Detail.FirstFailure
 		}

@@ -40,7 +40,9 @@ const (
 
 // operatorSubscriptions reads what the operators' destinations subscribe to.
 func operatorSubscriptions(ctx context.Context, tx querier) (topics []string, err error) {
-	err = tx.QueryRow(ctx, `select coalesce(array_agg(distinct x), '{}') from tenants t join destinations d on d.tenant_key = t.key, jsonb_array_elements_text(d.topics) x
+	err = tx.QueryRow(ctx,
+		`select coalesce(array_agg(distinct x), '{}') from tenants t join destinations d on d.tenant_key = t.key,
+			jsonb_array_elements_text(d.topics) x
 		where t.id = $1 and d.deleted_at is null`, OperatorTenant).Scan(&topics)
 	return topics, err
 }
@@ -66,8 +68,11 @@ func noteSubscription(ctx context.Context, tx pgx.Tx, before, d *Destination) er
 	}
 	var others []string
 	var n int
-	err = tx.QueryRow(ctx, `select coalesce((select array_agg(distinct x) from destinations d, jsonb_array_elements_text(d.topics) x where d.tenant_key = $1 and d.deleted_at is null and d.key <> $2), '{}'),
-		(select count(*) from destinations d where d.tenant_key = $1 and d.deleted_at is null and d.key <> $2)`, d.TenantKey, d.Key).Scan(&others, &n)
+	err = tx.QueryRow(ctx,
+		`select coalesce((select array_agg(distinct x) from destinations d, jsonb_array_elements_text(d.topics) x where d.tenant_key = $1
+			and d.deleted_at is null and d.key <> $2), '{}'),
+		(select count(*) from destinations d where d.tenant_key = $1 and d.deleted_at is null and d.key <> $2)`, d.TenantKey,
+		d.Key).Scan(&others, &n)
 	if err != nil {
 		return err
 	}
@@ -118,7 +123,8 @@ func (s *Store) noteFailures(ctx context.Context, tx pgx.Tx, touched map[int64]*
 	if err != nil || !Subscribes(topics, topicFailures) {
 		return err
 	}
-	rows, err := tx.Query(ctx, `select d.key, d.tenant_key, t.id, d.id, d.disable_after from destinations d join tenants t on t.key = d.tenant_key
+	rows, err := tx.Query(ctx,
+		`select d.key, d.tenant_key, t.id, d.id, d.disable_after from destinations d join tenants t on t.key = d.tenant_key
 		where d.key = any($1) and d.deleted_at is null and t.id <> $2 order by d.key`, keys, OperatorTenant)
 	if err != nil {
 		return err
@@ -140,7 +146,8 @@ func (s *Store) noteFailures(ctx context.Context, tx pgx.Tx, touched map[int64]*
 				continue
 			}
 			// The id of the delivery key alone: which attempt it was is looked up when it is told.
-			err := noted{tenant: d.TenantKey, what: feedFailures, action: strconv.Itoa(percent), object: strconv.FormatInt(d.Key, 10), state: operatorFailures{at, limit, percent}}.write(ctx, tx)
+			err := noted{tenant: d.TenantKey, what: feedFailures, action: strconv.Itoa(percent), object: strconv.FormatInt(d.Key, 10),
+				state: operatorFailures{at, limit, percent}}.write(ctx, tx)
 			if err != nil {
 				return err
 			}

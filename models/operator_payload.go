@@ -182,7 +182,8 @@ func (t *operatorTelling) input(maxPayload int) (*PublishInput, error) {
 	}
 	at := env.Time
 	// One change may make several events of the operators.
-	return &PublishInput{ID: t.e.ID + ":" + t.topic, TenantID: OperatorTenant, Topic: t.topic, Time: &at, OrderingKey: t.e.Type + ":" + t.e.ObjectID, Data: []byte(b), Ours: true}, nil
+	return &PublishInput{ID: t.e.ID + ":" + t.topic, TenantID: OperatorTenant, Topic: t.topic, Time: &at,
+		OrderingKey: t.e.Type + ":" + t.e.ObjectID, Data: []byte(b), Ours: true}, nil
 }
 
 // completeTellings reads the attempts, events and destinations that operator events tell of.
@@ -197,7 +198,7 @@ func (s *Store) completeTellings(ctx context.Context, list []*operatorTelling) e
 	}
 	events, matched := map[uuid.UUID]*Event{}, map[uuid.UUID][]string{}
 	for _, a := range attempts {
-		events[a.EventID] = nil
+		events[a.EventKey] = nil
 	}
 	if ids := slices.Collect(maps.Keys(events)); len(ids) > 0 {
 		if err := s.readEvents(ctx, ids, events); err != nil {
@@ -221,14 +222,16 @@ func (s *Store) completeTellings(ctx context.Context, list []*operatorTelling) e
 		if a == nil {
 			continue // its day was dropped by retention
 		}
-		t.data.Attempt = &operatorAttempt{ID: a.ID(), TenantID: a.TenantID, EventID: a.PublicEventID, DestinationID: a.DestinationID, DestinationType: a.DestinationType, Number: a.Number,
+		t.data.Attempt = &operatorAttempt{ID: a.ID(), TenantID: a.TenantID, EventID: a.PublicEventID, DestinationID: a.DestinationID,
+			DestinationType: a.DestinationType, Number: a.Number,
 			Manual: a.Trigger == TriggerManual || a.Trigger == TriggerBulk, Status: a.Status(), Time: a.StartedAt.UTC(), Code: a.ErrorClass,
 			Response: map[string]any{"status": a.Code, "body": text(string(a.ResponseBody))}}
 		if a.Code != 0 {
 			t.data.Attempt.Code = strconv.Itoa(a.Code)
 		}
-		if e := events[a.EventID]; e != nil {
-			t.data.Event = &operatorEvent{ID: e.ID, TenantID: a.TenantID, DestinationID: a.DestinationID, DestinationIDs: matched[a.EventID], Topic: e.Topic, Retry: e.Retry,
+		if e := events[a.EventKey]; e != nil {
+			t.data.Event = &operatorEvent{ID: e.ID, TenantID: a.TenantID, DestinationID: a.DestinationID,
+				DestinationIDs: matched[a.EventKey], Topic: e.Topic, Retry: e.Retry,
 				Time: e.Time.UTC(), Metadata: e.Metadata, Data: e.Data}
 			if e.Metadata == nil {
 				t.data.Event.Metadata = map[string]string{}
@@ -259,7 +262,8 @@ func (s *Store) tellingDestinations(ctx context.Context, list []*operatorTelling
 			return nil, err
 		}
 		t.key.Destination = d.Key
-		out[d.Key] = &operatorDestination{ID: d.ID, Type: d.Type, Topics: d.Topics, Config: withoutSecrets(d.settings().config, d.OpenConfig), CreatedAt: d.CreatedAt.UTC(), DisabledAt: d.DisabledAt}
+		out[d.Key] = &operatorDestination{ID: d.ID, Type: d.Type, Topics: d.Topics,
+			Config: withoutSecrets(d.settings().config, d.OpenConfig), CreatedAt: d.CreatedAt.UTC(), DisabledAt: d.DisabledAt}
 	}
 	return out, nil
 }
@@ -276,7 +280,7 @@ func (s *Store) tellingAttempts(ctx context.Context, list []*operatorTelling) (m
 		q.and("a.destination_key = ?", t.key.Destination)
 		rest := " order by a.started_at desc limit 1"
 		if t.key.number != 0 {
-			q.and("a.event_id = ?", t.key.EventID)
+			q.and("a.event_id = ?", t.key.EventKey)
 			q.and("a.number = ?", t.key.number)
 			rest = ""
 		} else {
@@ -290,14 +294,15 @@ func (s *Store) tellingAttempts(ctx context.Context, list []*operatorTelling) (m
 			return err
 		})
 	}
-	err := s.Pool.SendBatch(ctx, b).Close()
+	err := s.pool.SendBatch(ctx, b).Close()
 	maps.DeleteFunc(out, func(_ attemptKey, a *Attempt) bool { return a == nil })
 	return out, err
 }
 
 // matchedDestinations reads to which destinations events went.
 func (s *Store) matchedDestinations(ctx context.Context, events []uuid.UUID) (map[uuid.UUID][]string, error) {
-	rows, err := s.Pool.Query(ctx, `select x.event_id, array_agg(d.id order by d.key) from deliveries x join destinations d on d.key = x.destination_key where x.event_id = any($1) group by 1`, events)
+	rows, err := s.pool.Query(ctx,
+		`select x.event_id, array_agg(d.id order by d.key) from deliveries x join destinations d on d.key = x.destination_key where x.event_id = any($1) group by 1`, events)
 	if err != nil {
 		return nil, err
 	}

@@ -85,9 +85,11 @@ func (w *acceptWriter) lineUp(ctx context.Context, conn *pgx.Conn) error {
 	b := &pgx.Batch{}
 	lockOrder(b, hashes)
 	b.Queue(`select k.n from unnest($1::bigint[], $2::text[]) with ordinality k(destination, key, n)
-		where exists (select 1 from ordered_deliveries x where x.destination_key = k.destination and x.ordering_key = k.key)`, destinations, keys)
+		where exists (select 1 from ordered_deliveries x where x.destination_key = k.destination and x.ordering_key = k.key)`, destinations,
+		keys)
 	b.Queue(`insert into ordered_deliveries (destination_key, ordering_key, event_id)
-		select k.destination, k.key, k.event from unnest($1::bigint[], $2::text[], $3::uuid[]) with ordinality k(destination, key, event, n) order by k.n`, destinations, keys, events)
+		select k.destination, k.key, k.event from unnest($1::bigint[], $2::text[], $3::uuid[]) with ordinality k(destination, key, event, n)
+			order by k.n`, destinations, keys, events)
 	br := conn.SendBatch(ctx, b)
 	defer br.Close()
 	if _, err := br.Exec(); err != nil {
@@ -144,7 +146,8 @@ func joinLines(ctx context.Context, tx pgx.Tx, d *Destination, events []uuid.UUI
 	b := &pgx.Batch{}
 	lockOrder(b, hashes)
 	b.Queue(`insert into ordered_deliveries (destination_key, ordering_key, event_id)
-		select $1, k.key, k.event from unnest($2::text[], $3::uuid[]) with ordinality k(key, event, n) order by k.n on conflict do nothing`, d.Key, keys, ids)
+		select $1, k.key, k.event from unnest($2::text[], $3::uuid[]) with ordinality k(key, event, n) order by k.n on conflict do nothing`,
+		d.Key, keys, ids)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("line up events that were filtered out: %w", err)
 	}
@@ -174,7 +177,8 @@ func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]queue.Bat
 	var hashes []int32
 	for _, k := range finished {
 		var key string
-		err := tx.QueryRow(ctx, "select ordering_key from ordered_deliveries where destination_key = $1 and event_id = $2", k.Destination, k.EventID).Scan(&key)
+		err := tx.QueryRow(ctx, "select ordering_key from ordered_deliveries where destination_key = $1 and event_id = $2", k.Destination,
+			k.EventKey).Scan(&key)
 		if errors.Is(err, pgx.ErrNoRows) {
 			continue
 		}
@@ -190,7 +194,7 @@ func passOn(ctx context.Context, tx sender, finished []DeliveryKey) ([]queue.Bat
 	b := &pgx.Batch{}
 	lockOrder(b, hashes)
 	for _, p := range places {
-		b.Queue("delete from ordered_deliveries where destination_key = $1 and event_id = $2", p.Destination, p.EventID)
+		b.Queue("delete from ordered_deliveries where destination_key = $1 and event_id = $2", p.Destination, p.EventKey)
 	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("take deliveries out of their lines: %w", err)
@@ -215,9 +219,11 @@ func firstInLine(ctx context.Context, tx sender, destination int64, key string) 
 		var it queue.Item
 		var status *string
 		var policy string
-		err := tx.QueryRow(ctx, `select o.event_id, d.status::text, t.on_exhausted from ordered_deliveries o join destinations t on t.key = o.destination_key
+		err := tx.QueryRow(ctx,
+			`select o.event_id, d.status::text, t.on_exhausted from ordered_deliveries o join destinations t on t.key = o.destination_key
 			left join deliveries d on d.event_id = o.event_id and d.destination_key = o.destination_key
-			where o.destination_key = $1 and o.ordering_key = $2 order by o.seq limit 1`, destination, key).Scan(&it.EventID, &status, &policy)
+			where o.destination_key = $1 and o.ordering_key = $2 order by o.seq limit 1`, destination, key).Scan(&it.EventKey, &status,
+			&policy)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return job, false, nil
 		}
@@ -229,17 +235,19 @@ func firstInLine(ctx context.Context, tx sender, destination int64, key string) 
 			var retry *uuid.UUID
 			var actor *string
 			err = tx.QueryRow(ctx, `update deliveries set turn = turn + 1, reason = null where event_id = $1 and destination_key = $2
-				returning turn, retry_id, (select actor from bulk_retries b where b.id = retry_id)`, it.EventID, destination).Scan(&it.Turn, &retry, &actor)
+				returning turn, retry_id, (select actor from bulk_retries b where b.id = retry_id)`, it.EventKey, destination).Scan(&it.Turn,
+				&retry, &actor)
 			job = queue.Batch{Key: queue.Key{Destination: destination}, Items: []queue.Item{it}}
 			if retry != nil && actor != nil {
-				job.Trigger, job.Actor, job.RetryID = TriggerBulk, *actor, *retry
+				job.Trigger, job.Actor, job.BulkKey = TriggerBulk, *actor, *retry
 			}
 			return job, err == nil, err
 		case status != nil && (*status == StatusHeld || *status == StatusDelivering || *status == StatusRetrying),
 			status != nil && *status == StatusFailed && policy == ExhaustedBlock:
 			return job, false, nil // it is seen to elsewhere, or blocks
 		}
-		if _, err := tx.Exec(ctx, "delete from ordered_deliveries where destination_key = $1 and event_id = $2", destination, it.EventID); err != nil {
+		if _, err := tx.Exec(ctx, "delete from ordered_deliveries where destination_key = $1 and event_id = $2", destination,
+			it.EventKey); err != nil {
 			return job, false, err
 		}
 	}
@@ -271,12 +279,13 @@ func (s *Store) unblock(ctx context.Context, tx *Tx, destination int64) error {
 // dropLines takes the deliveries of events that retention has dropped out of their lines, so that those behind them go on.
 func (s *Store) dropLines(ctx context.Context, before time.Time) error {
 	return s.InTx(ctx, func(tx *Tx) error {
-		rows, err := tx.Pgx.Query(ctx, "select destination_key, event_id from ordered_deliveries where event_id < $1 order by seq limit 1000", lowestUUID(before))
+		rows, err := tx.Pgx.Query(ctx,
+			"select destination_key, event_id from ordered_deliveries where event_id < $1 order by seq limit 1000", lowestUUID(before))
 		if err != nil {
 			return err
 		}
 		gone, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (k DeliveryKey, err error) {
-			err = r.Scan(&k.Destination, &k.EventID)
+			err = r.Scan(&k.Destination, &k.EventKey)
 			return k, err
 		})
 		if err != nil {

@@ -50,7 +50,8 @@ func dayOf(id uuid.UUID) int64 {
 func (s *Store) KnowPartitions(ctx context.Context) error {
 	known := map[string]bool{}
 	for _, table := range migrations.Partitioned {
-		rows, err := s.Pool.Query(ctx, "select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::regclass", table)
+		rows, err := s.pool.Query(ctx,
+			"select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::regclass", table)
 		if err != nil {
 			return err
 		}

@@ -48,7 +48,8 @@ func portalLinkID(hash []byte) string {
 }
 
 // CreatePortalLink makes a link that opens the dashboard of one tenant, and its token.
-func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID string, in PortalLinkInput) (l *PortalLink, plain string, err error) {
+func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID string, in PortalLinkInput) (l *PortalLink, plain string,
+	err error) {
 	t, err := s.Tenant(ctx, scope, tenantID)
 	if err != nil {
 		return nil, "", err
@@ -68,11 +69,13 @@ func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID stri
 	err = s.InTx(ctx, func(tx *Tx) error {
 		err := tx.Pgx.QueryRow(ctx, `insert into portal_links (token_hash, tenant_key, theme, single_use, created_by, expires_at)
 			values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
-			returning created_at, expires_at`, hash, t.Key, in.Theme, in.SingleUse, in.Actor, in.For.Seconds()).Scan(&l.CreatedAt, &l.ExpiresAt)
+			returning created_at, expires_at`, hash, t.Key, in.Theme, in.SingleUse, in.Actor, in.For.Seconds()).Scan(&l.CreatedAt,
+			&l.ExpiresAt)
 		if err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "portal_link.create", Object: l.ID, Detail: map[string]any{"expires_at": l.ExpiresAt, "single_use": l.SingleUse}})
+		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "portal_link.create", Object: l.ID,
+			Detail: map[string]any{"expires_at": l.ExpiresAt, "single_use": l.SingleUse}})
 	})
 	return l, plain, err
 }
@@ -86,7 +89,7 @@ func (s *Store) PortalLinks(ctx context.Context, scope Scope, tenantID string) (
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Pool.Query(ctx, `select token_hash, theme, single_use, created_by, created_at, expires_at from portal_links l
+	rows, err := s.pool.Query(ctx, `select token_hash, theme, single_use, created_by, created_at, expires_at from portal_links l
 		where tenant_key = $1 and `+liveLink+" order by created_at desc limit 1000", t.Key)
 	if err != nil {
 		return nil, err
@@ -132,7 +135,7 @@ var errLinkOver = &Error{Kind: KindNotFound, Message: "This link was used alread
 func (s *Store) PortalLink(ctx context.Context, plain string) (tenant *Tenant, theme string, err error) {
 	hash := sha256.Sum256([]byte(plain))
 	var id string
-	err = s.Pool.QueryRow(ctx, `select t.id, l.theme from portal_links l join tenants t on t.key = l.tenant_key
+	err = s.pool.QueryRow(ctx, `select t.id, l.theme from portal_links l join tenants t on t.key = l.tenant_key
 		where l.token_hash = $1 and `+liveLink+" and t.deleted_at is null", hash[:]).Scan(&id, &theme)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, "", errLinkOver
@@ -159,12 +162,14 @@ func (s *Store) UsePortalLink(ctx context.Context, plain string) (session, tenan
 		if err != nil {
 			return err
 		}
-		_, err = tx.Pgx.Exec(ctx, "insert into sessions (token_hash, tenant_key, expires_at) values ($1, $2, $3)", sessionHash, key, time.Now().Add(portalLength))
+		_, err = tx.Pgx.Exec(ctx, "insert into sessions (token_hash, tenant_key, expires_at) values ($1, $2, $3)", sessionHash, key,
+			time.Now().Add(portalLength))
 		if err != nil {
 			return err
 		}
 		actor := portalActor(key, tenantID)
-		return tx.Audit(ctx, AuditEntry{Scope: actor.Scope, Actor: actor.Name, ActorKind: actor.Kind, Action: "session.portal", Object: tenantID})
+		return tx.Audit(ctx, AuditEntry{Scope: actor.Scope, Actor: actor.Name, ActorKind: actor.Kind, Action: "session.portal",
+			Object: tenantID})
 	})
 	return session, tenantID, theme, err
 }

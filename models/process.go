@@ -92,7 +92,8 @@ func (p *Process) connect(ctx context.Context) (*pgx.Conn, error) {
 	host, _ := os.Hostname()
 	tx, err := conn.Begin(ctx)
 	if err == nil {
-		_, err = tx.Exec(ctx, `insert into processes (id, role, host, pid) values ($1, $2, $3, $4) on conflict (id) do update set seen_at = now()`,
+		_, err = tx.Exec(ctx,
+			`insert into processes (id, role, host, pid) values ($1, $2, $3, $4) on conflict (id) do update set seen_at = now()`,
 			p.ID, p.role, host, os.Getpid())
 	}
 	if err == nil {
@@ -203,7 +204,7 @@ func (p *Process) reconnect(ctx context.Context) (*pgx.Conn, error) {
 
 // Unregister takes the process off the list, after its work is done or handed back.
 func (p *Process) Unregister(ctx context.Context) error {
-	_, err := p.s.Pool.Exec(ctx, "delete from processes where id = $1", p.ID)
+	_, err := p.s.pool.Exec(ctx, "delete from processes where id = $1", p.ID)
 	return err
 }
 
@@ -295,7 +296,8 @@ func (p *Process) KeepTakingOver(ctx context.Context) {
 
 // Workers lists the ids of the processes that deliver and are alive.
 func (s *Store) Workers(ctx context.Context) ([]string, error) {
-	rows, err := s.Pool.Query(ctx, "select id from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds' order by id")
+	rows, err := s.pool.Query(ctx,
+		"select id from processes where role in ('serve', 'work') and seen_at > now() - interval '5 seconds' order by id")
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,8 @@ func (in *PublishInput) check(maxPayload int) error {
 		bad.add("data", "must be valid UTF-8")
 	case in.Ours && len(data) <= 2*maxPayload+ownOverhead: // it may hold an event's data, and what was answered
 	case len(data) > maxPayload:
-		return &Error{Kind: KindTooLarge, Message: fmt.Sprintf("The event's data is %d bytes long; at most %d are accepted.", len(data), maxPayload),
+		return &Error{Kind: KindTooLarge, Message: fmt.Sprintf("The event's data is %d bytes long; at most %d are accepted.", len(data),
+			maxPayload),
 			Fields: map[string]string{"data": fmt.Sprintf("must be at most %d bytes long", maxPayload)}}
 	}
 	return bad.err()
@@ -153,9 +154,10 @@ const (
 
 // NewAccepter starts to take events in. recent, which may be nil, remembers payloads for the workers of this process.
 func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
-	a := &Accepter{s: s, log: log, stop: make(chan struct{}), recent: recent, counts: newFilterCounts(s, log), events: newBatcher(batchLimits[*publishing]{
-		Waiting: maxWaiting, Group: maxGroup, Bytes: maxGroupBytes, Size: (*publishing).size,
-	})}
+	a := &Accepter{s: s, log: log, stop: make(chan struct{}), recent: recent, counts: newFilterCounts(s, log),
+		events: newBatcher(batchLimits[*publishing]{
+			Waiting: maxWaiting, Group: maxGroup, Bytes: maxGroupBytes, Size: (*publishing).size,
+		})}
 	a.events.keepOrder()
 	a.events.standBy(a.writer())
 	a.events.start(a.writer())
@@ -251,7 +253,8 @@ func (a *Accepter) publishRound(ctx context.Context, ins []*PublishInput, todo [
 		case errs[i] = <-p.done:
 			res[i] = p.res
 		case <-ctx.Done():
-			errs[i] = &Error{Kind: KindUnavailable, Message: "The event was not accepted in time. Publish it again with the same id: it is never accepted twice.",
+			errs[i] = &Error{Kind: KindUnavailable,
+				Message:    "The event was not accepted in time. Publish it again with the same id: it is never accepted twice.",
 				RetryAfter: time.Second, Err: ctx.Err()}
 		}
 	}
@@ -291,7 +294,8 @@ func (a *Accepter) commit(group []*publishing, w *acceptWriter) {
 	a.meter(group, w, time.Since(began), err)
 	if err != nil {
 		a.log.Error("events were not accepted", "events", len(group), "error", err)
-		err = &Error{Kind: KindUnavailable, Message: "The database did not take the event. Try again; with the same id it is never accepted twice.",
+		err = &Error{Kind: KindUnavailable,
+			Message:    "The database did not take the event. Try again; with the same id it is never accepted twice.",
 			RetryAfter: time.Second, Err: err}
 	}
 	for _, p := range group {

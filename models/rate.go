@@ -17,9 +17,12 @@ const leaseHorizon = 10 * time.Second
 func (s *Store) LeaseRate(ctx context.Context, destination int64, perSecond float64, n int) (time.Duration, error) {
 	span := float64(n) / perSecond
 	var wait float64
-	err := s.Jobs.QueryRow(ctx, `insert into rate_limits as r (destination_key, free_at) values ($1, clock_timestamp() + $2 * interval '1 second')
-		on conflict (destination_key) do update set free_at = case when r.free_at > clock_timestamp() + $3 * interval '1 second' then clock_timestamp()
+	err := s.Jobs.QueryRow(ctx,
+		`insert into rate_limits as r (destination_key, free_at) values ($1, clock_timestamp() + $2 * interval '1 second')
+		on conflict (destination_key) do update set free_at = case when r.free_at > clock_timestamp() + $3 * interval '1 second'
+			then clock_timestamp()
 			else greatest(r.free_at, clock_timestamp()) end + $2 * interval '1 second'
-		returning extract(epoch from free_at - clock_timestamp())::float8 - $2::float8`, destination, span, leaseHorizon.Seconds()+100*span).Scan(&wait)
+		returning extract(epoch from free_at - clock_timestamp())::float8 - $2::float8`, destination, span,
+		leaseHorizon.Seconds()+100*span).Scan(&wait)
 	return max(0, time.Duration(wait*float64(time.Second))), err
 }

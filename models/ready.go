@@ -44,14 +44,16 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 func (s *Store) tryAccepting(ctx context.Context) error {
-	if err := migrations.CheckRunning(ctx, s.Pool); err != nil {
+	if err := migrations.CheckRunning(ctx, s.pool); err != nil {
 		return fmt.Errorf("the schema: %w", err)
 	}
 	if err := s.inHotTx(ctx, func(tx *hotTx) error { return tryHot(ctx, tx) }); err != nil {
 		return fmt.Errorf("the connections that events are accepted on: %w", err)
 	}
 	var async string
-	if err := s.Jobs.QueryRow(ctx, "select current_setting('synchronous_commit') from "+migrations.RiverSchema+".river_job limit 1").Scan(&async); err != nil && err != pgx.ErrNoRows {
+	if err := s.Jobs.QueryRow(ctx,
+		"select current_setting('synchronous_commit') from "+migrations.RiverSchema+".river_job limit 1").Scan(&async); err != nil &&
+		err != pgx.ErrNoRows {
 		return fmt.Errorf("the connections of the job queue: %w", err)
 	}
 	return nil
@@ -83,7 +85,8 @@ func tryHot(ctx context.Context, tx *hotTx) error {
 		return fmt.Errorf("the database takes no writes: it is a standby, or read-only")
 	case plans != hotSettings["plan_cache_mode"]:
 		br.Close()
-		return fmt.Errorf("a session's settings do not hold (plan_cache_mode is %q): is there a connection pooler in transaction mode?", plans)
+		return fmt.Errorf("a session's settings do not hold (plan_cache_mode is %q): is there a connection pooler in transaction mode?",
+			plans)
 	}
 	return br.Close()
 }

@@ -29,7 +29,7 @@ type Outcome struct {
 	Next      time.Time // when it is due again, with StatusRetrying and StatusPending
 	Trigger   string    // of the job it goes on with
 	Actor     string
-	RetryID   uuid.UUID // of the bulk retry that the job belongs to; zero for none
+	BulkKey   uuid.UUID // of the bulk retry that the job belongs to; zero for none
 	Previous  time.Time // when the delivery's attempt before this one was started; zero when there was none
 	Passes    bool      // with its status the next delivery with its ordering key may go
 	Own       bool      // its event is one of the server's own
@@ -120,6 +120,8 @@ type recordWriter struct {
 	done     map[string]*deliveredRows // by their table
 	requeue  map[requeueKey][]queue.Item
 	health   healthDeltas
+	traffic  trafficDeltas
+	rows     pgcopy.Rows   // of traffic
 	finished []DeliveryKey // those behind which others may wait
 	recorded []*Outcome    // what is written
 	noted    pgcopy.Rows   // changes for the feed; empty while nobody follows outcomes
@@ -218,13 +220,14 @@ func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w
 		}
 		jobs = append(jobs, next...)
 	}
-	copies := make([]pgcopy.Copy, 0, len(w.attempts)+2)
+	copies := make([]pgcopy.Copy, 0, len(w.attempts)+3)
 	for table, rows := range w.attempts {
 		copies = append(copies, pgcopy.Copy{SQL: "copy " + table + " (" + attemptColumns + ") from stdin binary", Rows: rows})
 	}
 	if !w.noted.Empty() {
 		copies = append(copies, pgcopy.Copy{SQL: copyOutcomes, Rows: &w.noted})
 	}
+	copies = w.traffic.copyTo(copies, &w.rows)
 	var wake func()
 	if len(jobs) > 0 {
 		var c pgcopy.Copy
@@ -246,7 +249,8 @@ func (w *recordWriter) checkHeld(group []*recording) (any bool) {
 				continue
 			}
 			any = true
-			w.updates.Queue("select disabled_at, deleted_at from destinations where key = $1 for share", o.DeliveryKey.Destination).QueryRow(func(row pgx.Row) error {
+			w.updates.Queue("select disabled_at, deleted_at from destinations where key = $1 for share",
+				o.DeliveryKey.Destination).QueryRow(func(row pgx.Row) error {
 				var disabled, deleted *time.Time
 				err := row.Scan(&disabled, &deleted)
 				if err == nil && (disabled == nil || deleted != nil) {
@@ -279,6 +283,7 @@ func (w *recordWriter) reset() {
 	w.updates = &pgx.Batch{}
 	w.requeue = map[requeueKey][]queue.Item{}
 	clear(w.health)
+	clear(w.traffic)
 	w.finished = w.finished[:0]
 	w.recorded = w.recorded[:0]
 	w.noted.Reset()
@@ -290,9 +295,10 @@ const requeueGrain = 50 * time.Millisecond
 
 func (w *recordWriter) add(s *Store, o *Outcome) {
 	w.recorded = append(w.recorded, o)
+	w.traffic.outcome(o, time.Now())
 	s.followed.note(&w.noted, o)
 	if o.Attempt != nil {
-		table := s.partitions.of("attempts", o.EventID)
+		table := s.partitions.of("attempts", o.EventKey)
 		rows := w.attempts[table]
 		if rows == nil {
 			rows = &pgcopy.Rows{}
@@ -302,18 +308,19 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 		o.Attempt.write(rows)
 		w.health.attempt(o)
 	}
-	w.update(s.partitions.of("deliveries", o.EventID), o)
+	w.update(s.partitions.of("deliveries", o.EventKey), o)
 	if o.Passes {
 		w.finished = append(w.finished, o.DeliveryKey)
 	}
 	if o.Status != StatusRetrying && o.Status != StatusPending {
 		return
 	}
-	q := requeueKey{Key: queue.Key{Destination: o.DeliveryKey.Destination, Later: true, Trigger: o.Trigger, Actor: o.Actor, RetryID: o.RetryID}}
+	q := requeueKey{Key: queue.Key{Destination: o.DeliveryKey.Destination, Later: true, Trigger: o.Trigger, Actor: o.Actor,
+		BulkKey: o.BulkKey}}
 	if !o.Next.IsZero() {
 		q.at = o.Next.Add(requeueGrain - 1).Truncate(requeueGrain).UnixMilli()
 	}
-	w.requeue[q] = append(w.requeue[q], queue.Item{EventID: o.EventID, Turn: o.Turn + 1})
+	w.requeue[q] = append(w.requeue[q], queue.Item{EventKey: o.EventKey, Turn: o.Turn + 1})
 }
 
 // One statement for each delivery that is not delivered yet, all sent at once. Statements with lists of ids would leave the
@@ -326,7 +333,8 @@ const (
 			next_attempt_at = case when turn = $3 then $12 else next_attempt_at end,
 			turn = case when turn = $3 and $10 = 'retrying' then turn + 1 else turn end
 		where event_id = $1 and destination_key = $2`
-	updateUntried = ` set status = $4::delivery_status, reason = $5, next_attempt_at = $6, turn = case when $4 in ('pending', 'retrying') then turn + 1 else turn end
+	updateUntried = ` set status = $4::delivery_status, reason = $5, next_attempt_at = $6, turn = case when $4 in ('pending',
+		'retrying') then turn + 1 else turn end
 		where event_id = $1 and destination_key = $2 and turn = $3`
 )
 
@@ -342,10 +350,12 @@ func (w *recordWriter) update(table string, o *Outcome) {
 		}
 		d.add(o)
 	case a != nil:
-		w.updates.Queue("update "+table+updateTried, o.EventID, o.DeliveryKey.Destination, o.Turn, int32(a.Number), a.StartedAt, int32(a.Code),
+		w.updates.Queue("update "+table+updateTried, o.EventKey, o.DeliveryKey.Destination, o.Turn, int32(a.Number), a.StartedAt,
+			int32(a.Code),
 			textOrNil(a.ErrorClass), textOrNil(a.Error), textOrNil(a.Advice), o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
 	default:
-		w.updates.Queue("update "+table+updateUntried, o.EventID, o.DeliveryKey.Destination, o.Turn, o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
+		w.updates.Queue("update "+table+updateUntried, o.EventKey, o.DeliveryKey.Destination, o.Turn, o.Status, textOrNil(o.Reason),
+			timeOrNil(o.Next))
 	}
 }
 

@@ -21,7 +21,7 @@ type deliveredRows struct {
 }
 
 func (d *deliveredRows) add(o *Outcome) {
-	d.ids = append(d.ids, o.EventID)
+	d.ids = append(d.ids, o.EventKey)
 	d.dest = append(d.dest, o.DeliveryKey.Destination)
 	d.number = append(d.number, int32(o.Attempt.Number))
 	d.started = append(d.started, o.Attempt.StartedAt)
@@ -29,15 +29,19 @@ func (d *deliveredRows) add(o *Outcome) {
 }
 
 // When the destination has acknowledged an event, the delivery is delivered, whatever somebody did to it meanwhile.
-const setDelivered = ` d set status = 'delivered', attempts = greatest(d.attempts, x.number), last_attempt_at = x.started, last_code = x.code,
+const setDelivered = ` d set status = 'delivered', attempts = greatest(d.attempts, x.number), last_attempt_at = x.started,
+	last_code = x.code,
 		error_class = null, error = null, advice = null, reason = null, next_attempt_at = null from `
 
 // updateDelivered writes many rows of a partition. The planner has one way only to go about it, whatever it believes of
 // the table: each row's place is looked up by its whole key, and the table is entered by that place. The comparison of
 // the keys is one that no index serves and no join can be ordered by; it makes sure of a row that moved meanwhile.
 func updateDelivered(partition string) string {
-	return "update " + partition + setDelivered + `(select u.event_id, u.destination_key, u.number, u.started, u.code, (select i.ctid from ` + partition + ` i where i.event_id = u.event_id and i.destination_key = u.destination_key) place
-			from unnest($1::uuid[], $2::bigint[], $3::int[], $4::timestamptz[], $5::int[]) u(event_id, destination_key, number, started, code)) x
+	return "update " + partition + setDelivered +
+		`(select u.event_id, u.destination_key, u.number, u.started, u.code, (select i.ctid from ` + partition +
+		` i where i.event_id = u.event_id and i.destination_key = u.destination_key) place
+			from unnest($1::uuid[], $2::bigint[], $3::int[], $4::timestamptz[], $5::int[]) u(event_id, destination_key, number, started,
+				code)) x
 		where d.ctid = x.place and not ((d.event_id, d.destination_key) is distinct from (x.event_id, x.destination_key))`
 }
 

@@ -20,8 +20,10 @@ func newDeliveries(t *testing.T, s *Store, n int) *deliveredRows {
 	}
 	d := &deliveredRows{}
 	for range n {
-		o := &Outcome{DeliveryKey: DeliveryKey{EventID: uuid.Must(uuid.NewV7()), Destination: 7}, Attempt: &Attempt{Number: 1, StartedAt: time.Now(), Code: 200}}
-		if _, err := s.Pool.Exec(t.Context(), "insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, 7, 1, 'pending')", o.EventID); err != nil {
+		o := &Outcome{DeliveryKey: DeliveryKey{EventKey: uuid.Must(uuid.NewV7()), Destination: 7},
+			Attempt: &Attempt{Number: 1, StartedAt: time.Now(), Code: 200}}
+		if _, err := s.pool.Exec(t.Context(),
+			"insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, 7, 1, 'pending')", o.EventKey); err != nil {
 			t.Fatal(err)
 		}
 		d.add(o)
@@ -41,7 +43,8 @@ func run(ctx context.Context, s *Store, queue func(b *pgx.Batch)) error {
 
 func delivered(t *testing.T, s *Store) (n int) {
 	t.Helper()
-	if err := s.Pool.QueryRow(t.Context(), "select count(*) from deliveries where status = 'delivered' and attempts = 1 and last_code = 200").Scan(&n); err != nil {
+	if err := s.pool.QueryRow(t.Context(),
+		"select count(*) from deliveries where status = 'delivered' and attempts = 1 and last_code = 200").Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -53,11 +56,15 @@ func TestUpdateDeliveredPlan(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
 	table := migrations.PartitionName("deliveries", time.Now())
-	for _, believed := range []string{"", "vacuum analyze " + table, "insert into deliveries (event_id, destination_key, tenant_key, status) select ('" +
-		uuid.Must(uuid.NewV7()).String()[:24] + "' || to_char(i, 'FM000000000000'))::uuid, 7, 1, 'pending' from generate_series(1, 20000) i", "analyze " + table} {
+	for _, believed := range []string{"", "vacuum analyze " + table,
+		"insert into deliveries (event_id, destination_key, tenant_key, status) select ('" +
+			uuid.Must(uuid.NewV7()).String()[:24] +
+			"' || to_char(i, 'FM000000000000'))::uuid, 7, 1, 'pending' from generate_series(1, 20000) i", "analyze " + table} {
 		plan := explainHot(t, s, believed, updateDelivered(table))
-		for _, want := range []string{"Nested Loop", "Function Scan on u", "Tid Scan on " + table + " d", "Index Scan using", "(event_id = u.event_id) AND (destination_key = u.destination_key)"} {
-			if !strings.Contains(strings.ReplaceAll(plan, "(destination_key = u.destination_key) AND (event_id = u.event_id)", "(event_id = u.event_id) AND (destination_key = u.destination_key)"), want) {
+		for _, want := range []string{"Nested Loop", "Function Scan on u", "Tid Scan on " + table + " d", "Index Scan using",
+			"(event_id = u.event_id) AND (destination_key = u.destination_key)"} {
+			if !strings.Contains(strings.ReplaceAll(plan, "(destination_key = u.destination_key) AND (event_id = u.event_id)",
+				"(event_id = u.event_id) AND (destination_key = u.destination_key)"), want) {
 				t.Errorf("after %q the plan has no %q:\n%s", believed, want, plan)
 			}
 		}
@@ -96,7 +103,7 @@ func TestUpdateDelivered(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
 	d := newDeliveries(t, s, 5)
-	tx, err := s.Pool.Begin(t.Context())
+	tx, err := s.pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +114,8 @@ func TestUpdateDelivered(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- run(t.Context(), s, d.queue) }()
 	for waits := false; !waits; {
-		if err := s.Pool.QueryRow(t.Context(), "select exists (select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')").Scan(&waits); err != nil {
+		if err := s.pool.QueryRow(t.Context(),
+			"select exists (select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')").Scan(&waits); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -17,7 +17,8 @@ var (
 
 // used counts the manual retries within the last hour.
 func (h hourOf) used(ctx context.Context, db querier, key int64) (int, error) {
-	rows, err := db.Query(ctx, "select coalesce(sum(retries), 0) from "+h.table+" where "+h.key+" = $1 and minute > now() - interval '1 hour'", key)
+	rows, err := db.Query(ctx,
+		"select coalesce(sum(retries), 0) from "+h.table+" where "+h.key+" = $1 and minute > now() - interval '1 hour'", key)
 	if err != nil {
 		return 0, err
 	}
@@ -37,13 +38,15 @@ func (h hourOf) left(ctx context.Context, tx pgx.Tx, key int64, most int) (int, 
 
 // take counts n more.
 func (h hourOf) take(ctx context.Context, tx pgx.Tx, key int64, n int) error {
-	_, err := tx.Exec(ctx, "update "+h.table+" set retries = retries + $2 where "+h.key+" = $1 and minute = (select max(minute) from "+h.table+" where "+h.key+" = $1)", key, n)
+	_, err := tx.Exec(ctx,
+		"update "+h.table+" set retries = retries + $2 where "+h.key+" = $1 and minute = (select max(minute) from "+h.table+" where "+h.key+" = $1)", key, n)
 	return err
 }
 
 // takeHourly takes as many of a tenant's deliveries, from the first on, as the limits of an hour allow: the tenant's and those of
 // the destinations. It returns how many these are, and the limit that stopped it.
-func (s *Store) takeHourly(ctx context.Context, tx pgx.Tx, tenant int64, limit Limit, list []DeliveryKey) (n int, stoppedBy Limit, err error) {
+func (s *Store) takeHourly(ctx context.Context, tx pgx.Tx, tenant int64, limit Limit, list []DeliveryKey) (n int, stoppedBy Limit,
+	err error) {
 	if n = len(list); n == 0 {
 		return 0, limit, nil
 	}
@@ -102,7 +105,8 @@ func hourlyOfDestinations(ctx context.Context, tx pgx.Tx, list []DeliveryKey) ([
 		keys[i] = k.Destination
 	}
 	slices.Sort(keys)
-	rows, err := tx.Query(ctx, "select key, id, manual_retries_per_hour from destinations where key = any($1) and manual_retries_per_hour is not null order by key", slices.Compact(keys))
+	rows, err := tx.Query(ctx,
+		"select key, id, manual_retries_per_hour from destinations where key = any($1) and manual_retries_per_hour is not null order by key", slices.Compact(keys))
 	if err != nil {
 		return nil, err
 	}

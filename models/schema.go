@@ -173,7 +173,8 @@ func (t *topicSchemas) check(in *PublishInput) ([]string, error) {
 			fields[path] = text
 		}
 	}
-	return nil, &Error{Kind: KindInvalid, Fields: fields, Message: fmt.Sprintf("The payload is not as the schema of %q asks: %s", in.Topic, strings.Join(why, "; "))}
+	return nil, &Error{Kind: KindInvalid, Fields: fields, Message: fmt.Sprintf("The payload is not as the schema of %q asks: %s", in.Topic,
+		strings.Join(why, "; "))}
 }
 
 func (t *topicSchemas) count(topic, enforce, why string) {
@@ -220,7 +221,7 @@ func (t *topicSchemas) follow(s *Store, log *slog.Logger, stop <-chan struct{}) 
 
 // read takes the schemas of the catalogue over. What has not changed is not compiled anew.
 func (t *topicSchemas) read(ctx context.Context, s *Store) error {
-	rows, err := s.Pool.Query(ctx, "select name, schema::text, enforce from topics where schema is not null and enforce <> 'off'")
+	rows, err := s.pool.Query(ctx, "select name, schema::text, enforce from topics where schema is not null and enforce <> 'off'")
 	if err != nil {
 		return err
 	}
@@ -255,7 +256,7 @@ func (t *topicSchemas) write(ctx context.Context, s *Store) error {
 	t.counted = nil
 	t.mu.Unlock()
 	for topic, m := range counted {
-		if _, err := s.Pool.Exec(ctx, `insert into topic_mismatches as t (topic, warned, refused, last_at, last_why)
+		if _, err := s.pool.Exec(ctx, `insert into topic_mismatches as t (topic, warned, refused, last_at, last_why)
 			select $1, $2, $3, $4, $5 where exists (select 1 from topics where name = $1)
 			on conflict (topic) do update set warned = t.warned + excluded.warned, refused = t.refused + excluded.refused,
 				last_at = excluded.last_at, last_why = excluded.last_why`,

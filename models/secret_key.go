@@ -35,7 +35,7 @@ func (s *Store) CheckKey(ctx context.Context) error {
 		return s.opensCheck(check)
 	}
 	// A database from before there was a check value: what is sealed in it serves instead.
-	rows, err := s.Pool.Query(ctx, `select distinct substring(credentials for $1) from destinations
+	rows, err := s.pool.Query(ctx, `select distinct substring(credentials for $1) from destinations
 			where deleted_at is null and credentials is not null
 		union select distinct substring(secrets for $1) from channels where deleted_at is null and secrets is not null`, seal.PrefixLength)
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *Store) KeepKey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Pool.Exec(ctx, "insert into settings (key, value) values ($1, $2) on conflict do nothing", keyCheck, raw); err != nil {
+	if _, err := s.pool.Exec(ctx, "insert into settings (key, value) values ($1, $2) on conflict do nothing", keyCheck, raw); err != nil {
 		return err
 	}
 	return s.CheckKey(ctx) // another process may have been first, with another key

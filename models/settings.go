@@ -19,7 +19,7 @@ func (s *Store) SetupCode(ctx context.Context) (string, error) {
 	var b [10]byte
 	rand.Read(b[:])
 	var code string
-	err := s.Pool.QueryRow(ctx, `insert into settings (key, value) values ('setup_code', to_jsonb($1::text))
+	err := s.pool.QueryRow(ctx, `insert into settings (key, value) values ('setup_code', to_jsonb($1::text))
 		on conflict (key) do update set value = settings.value returning value #>> '{}'`, lowerBase32.EncodeToString(b[:])).Scan(&code)
 	return code, err
 }
@@ -36,7 +36,7 @@ func (s *Store) CheckSetupCode(ctx context.Context, code string) (bool, error) {
 // Setting reads a fact the server keeps about itself into v. It reports whether there is one.
 func (s *Store) Setting(ctx context.Context, key string, v any) (bool, error) {
 	var raw []byte
-	err := s.Pool.QueryRow(ctx, "select value from settings where key = $1", key).Scan(&raw)
+	err := s.pool.QueryRow(ctx, "select value from settings where key = $1", key).Scan(&raw)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
@@ -52,6 +52,7 @@ func (s *Store) SetSetting(ctx context.Context, key string, v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.Pool.Exec(ctx, "insert into settings (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value", key, raw)
+	_, err = s.pool.Exec(ctx, "insert into settings (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value",
+		key, raw)
 	return err
 }

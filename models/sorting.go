@@ -29,7 +29,8 @@ var EventSorts = []string{SortReceived, SortTime, SortTopic, SortStatus, SortDes
 var DeliverySorts = []string{SortCreated, SortReceived, SortTime, SortTopic, SortStatus, SortDestination, SortAttempts, SortLastAttempt}
 
 // sortedStatuses are the states of deliveries in ascending order: what needs somebody comes first.
-var sortedStatuses = []string{StatusFailed, StatusRetrying, StatusHeld, StatusPending, StatusDelivering, StatusDelivered, StatusCancelled, StatusFilteredOut}
+var sortedStatuses = []string{StatusFailed, StatusRetrying, StatusHeld, StatusPending, StatusDelivering, StatusDelivered, StatusCancelled,
+	StatusFilteredOut}
 
 // statusRank is a status as a number in that order.
 func statusRank(column string) string {
@@ -93,7 +94,8 @@ type sortedPortion struct {
 // sortedPage finds the keys of a page's rows. match writes the SQL of the rows that match, as they were received: event_id,
 // destination_key and what the sorting's value is made of, from a place on and in the order that tail says. Portions are found
 // by an index, so that a page takes bounded time; who pages on sees the same ones, because a cursor says where its own begins.
-func (s *Store) sortedPage(ctx context.Context, k *keyset, o sorting, match func(q *query, op string, from *DeliveryKey, tail string) string) (*Page[DeliveryKey], error) {
+func (s *Store) sortedPage(ctx context.Context, k *keyset, o sorting, match func(q *query, op string, from *DeliveryKey,
+	tail string) string) (*Page[DeliveryKey], error) {
 	at := sortPosition{}
 	has := k.decode(&at)
 	op, dir := "<=", "desc"
@@ -109,27 +111,32 @@ func (s *Store) sortedPage(ctx context.Context, k *keyset, o sorting, match func
 	}
 	q := newQuery()
 	keys := " order by event_id " + dir + ", destination_key " + dir
-	sql := "with s as materialized (select row_number() over (" + keys + ") n, r.* from (" + match(q, op, from, keys+q.limit(o.window+1)) + ") r), " +
-		"w as (select a.event_id, a.destination_key, (" + o.value + ")::" + o.typ + " v from s a where a.n <= " + q.bind("?", o.window) + ")"
+	sql := "with s as materialized (select row_number() over (" + keys + ") n, r.* from (" + match(q, op, from,
+		keys+q.limit(o.window+1)) + ") r), " +
+		"w as (select a.event_id, a.destination_key, (" + o.value + ")::" + o.typ + " v from s a where a.n <= " + q.bind("?",
+		o.window) + ")"
 	cond := ""
 	if has && !at.Edge {
-		cond = q.bind(" where (v, event_id, destination_key) "+k.op()+" (?::text::"+o.typ+", ?, ?)", at.Value, at.Key.EventID, at.Key.Destination)
+		cond = q.bind(" where (v, event_id, destination_key) "+k.op()+" (?::text::"+o.typ+", ?, ?)", at.Value, at.Key.EventKey,
+			at.Key.Destination)
 	}
 	values := func(table string) string {
 		d := k.order()
 		return " order by " + table + ".v " + d + ", " + table + ".event_id " + d + ", " + table + ".destination_key " + d
 	}
 	sql += " select f.event_id, f.destination_key, l.event_id, l.destination_key, m.event_id, m.destination_key, x.event_id, x.destination_key, x.v::text from (select 1) one" +
-		" left join s f on f.n = 1 left join s l on l.n = least((select count(*) from s), " + q.bind("?", o.window) + ") left join s m on m.n = " + q.bind("?", o.window+1) +
+		" left join s f on f.n = 1 left join s l on l.n = least((select count(*) from s), " + q.bind("?",
+		o.window) + ") left join s m on m.n = " + q.bind("?", o.window+1) +
 		" left join lateral (select * from w" + cond + values("w") + q.limit(k.limit+1) + ") x on true" + values("x")
-	rows, err := s.Pool.Query(ctx, sql, q.args...)
+	rows, err := s.pool.Query(ctx, sql, q.args...)
 	if err != nil {
 		return nil, err
 	}
 	var p sortedPortion
 	ids, destinations := [4]*uuid.UUID{}, [4]*int64{}
 	var value *string
-	if _, err := pgx.ForEachRow(rows, []any{&ids[0], &destinations[0], &ids[1], &destinations[1], &ids[2], &destinations[2], &ids[3], &destinations[3], &value}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&ids[0], &destinations[0], &ids[1], &destinations[1], &ids[2], &destinations[2], &ids[3],
+		&destinations[3], &value}, func() error {
 		key := func(i int) *DeliveryKey {
 			if ids[i] == nil {
 				return nil

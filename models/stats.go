@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // MeasureQuery asks for numbers of events or attempts over a span of time.
@@ -47,7 +45,8 @@ const measureTimeout = 10 * time.Second
 var (
 	EventMeasures   = []string{"count", "rate"}
 	EventDimensions = []string{"tenant_id", "topic", "destination_id"}
-	AttemptMeasures = []string{"count", "successful_count", "failed_count", "error_rate", "first_attempt_count", "retry_count", "manual_retry_count", "avg_attempt_number", "rate", "successful_rate", "failed_rate",
+	AttemptMeasures = []string{"count", "successful_count", "failed_count", "error_rate", "first_attempt_count", "retry_count",
+		"manual_retry_count", "avg_attempt_number", "rate", "successful_rate", "failed_rate",
 		"avg_latency", "p50_latency", "p95_latency", "p99_latency"}
 	AttemptDimensions = []string{"tenant_id", "destination_id", "destination_type", "topic", "status", "code", "manual", "attempt_number"}
 )
@@ -127,7 +126,8 @@ func (mq *MeasureQuery) check(measures, dimensions []string) (starts []time.Time
 	}
 	starts, ok := g.buckets(mq.Start, mq.End, MaxMeasured)
 	if !ok {
-		return nil, Invalid("granularity", fmt.Sprintf("cuts this span into more than %d buckets: choose a coarser one, or a shorter span", MaxMeasured))
+		return nil, Invalid("granularity", fmt.Sprintf("cuts this span into more than %d buckets: choose a coarser one, or a shorter span",
+			MaxMeasured))
 	}
 	return starts, nil
 }
@@ -183,8 +183,9 @@ func (s *Store) MeasureEvents(ctx context.Context, scope Scope, mq MeasureQuery)
 	for i, t := range starts {
 		ids[i] = lowestUUID(t)
 	}
-	return s.measure(ctx, mq, q, starts, measuring{from: from, bucket: "width_bucket(e.id, ?::uuid[])", bounds: ids, dimensions: eventDimensions,
-		sums: "count(*) n, 0::bigint n_ok, 0::bigint n_first, 0::bigint n_manual, 0::bigint n_numbers"})
+	return s.measure(ctx, mq, q, starts, measuring{from: from, bucket: "width_bucket(e.id, ?::uuid[])", bounds: ids,
+		dimensions: eventDimensions,
+		sums:       "count(*) n, 0::bigint n_ok, 0::bigint n_first, 0::bigint n_manual, 0::bigint n_numbers"})
 }
 
 // MeasureAttempts counts attempts by the time they were started.
@@ -226,10 +227,13 @@ func (s *Store) MeasureAttempts(ctx context.Context, scope Scope, mq MeasureQuer
 	if len(f["attempt_number"]) > 0 {
 		q.and("a.number::text = any(?)", f["attempt_number"])
 	}
-	return s.measure(ctx, mq, q, starts, measuring{from: from, bucket: "width_bucket(a.started_at, ?::timestamptz[])", bounds: starts, dimensions: attemptDimensions,
-		sums: "count(*) n, count(*) filter (where a.ok) n_ok, count(*) filter (where a.number = 1) n_first, count(*) filter (where " + attemptByHand +
+	return s.measure(ctx, mq, q, starts, measuring{from: from, bucket: "width_bucket(a.started_at, ?::timestamptz[])", bounds: starts,
+		dimensions: attemptDimensions,
+		sums: "count(*) n, count(*) filter (where a.ok) n_ok, count(*) filter (where a.number = 1) n_first, count(*) filter (where " +
+			attemptByHand +
 			") n_manual, sum(a.number)::bigint n_numbers",
-		rows: "1 n, a.ok::int n_ok, (a.number = 1)::int n_first, " + attemptByHand + "::int n_manual, a.number n_numbers, " + attemptLatency + " us"})
+		rows: "1 n, a.ok::int n_ok, (a.number = 1)::int n_first, " + attemptByHand + "::int n_manual, a.number n_numbers, " +
+			attemptLatency + " us"})
 }
 
 // measureFilters adds the filters on tenants and destinations. They also match what was deleted since.
@@ -276,7 +280,8 @@ func (m measuring) sql(mq MeasureQuery, q *query) string {
 		percentiles = ", avg(us)::float8, percentile_cont(array[0.5, 0.95, 0.99]) within group (order by us)"
 	}
 	return "with g as (" + groups + ") select " + strings.Join(outer, ", ") +
-		", sum(n)::bigint, sum(n_ok)::bigint, sum(n_first)::bigint, sum(n_manual)::bigint, sum(n_numbers)::bigint" + percentiles + " from g" + from +
+		", sum(n)::bigint, sum(n_ok)::bigint, sum(n_first)::bigint, sum(n_manual)::bigint, sum(n_numbers)::bigint" + percentiles +
+		" from g" + from +
 		" group by " + numbers(len(outer)) + " order by " + numbers(len(outer)) + q.limit(MaxMeasured+1)
 }
 
@@ -308,8 +313,7 @@ func (s *Store) measure(ctx context.Context, mq MeasureQuery, q *query, starts [
 		})
 		return err
 	})
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) && pe.Code == "57014" { // query_canceled
+	if isCanceled(err) {
 		return nil, &Error{Kind: KindUnavailable, RetryAfter: time.Minute, Err: err,
 			Message: "There is more to count than this server does in 10 seconds. Ask for a shorter span, or for one tenant or destination."}
 	}

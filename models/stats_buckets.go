@@ -31,7 +31,8 @@ func ParseGranularity(s string) (g Granularity, err error) {
 			return g, nil
 		}
 	}
-	return Granularity{}, fmt.Errorf("must be a number and a unit: 1-60 s or m, 1-24 h, 1-31 d, 1-4 w or 1-12 M, like 5m or 1h, not %q", cut(s, 20))
+	return Granularity{}, fmt.Errorf("must be a number and a unit: 1-60 s or m, 1-24 h, 1-31 d, 1-4 w or 1-12 M, like 5m or 1h, not %q",
+		cut(s, 20))
 }
 
 // fixed is the bucket's width where it is always the same; 0 for months.

@@ -26,7 +26,9 @@ import (
 // Store is the way to the database. One pool of connections serves GORM, pgx and the job queue, so that one
 // transaction can span all three.
 type Store struct {
-	Pool *pgxpool.Pool // resources, pages, lists, the job queue
+	// pool is for what is read, for InTx (which writes what somebody asks for), and for single statements of the server's own
+	// upkeep.
+	pool *pgxpool.Pool
 	Hot  *pgxpool.Pool // the path of events; its planner only follows indexes
 	// Jobs is for the job queue's own statements: as Hot, but its commits do not wait for the disk. What a crash of
 	// PostgreSQL can take back is that a job was begun, and then it is begun again.
@@ -45,6 +47,7 @@ type Store struct {
 	partitions partitionNames
 	followed   followed
 	schemas    topicSchemas
+	waits      remembered[Waiting]
 }
 
 // Rules are the limits and defaults that the operator configured.
@@ -69,7 +72,8 @@ type Rules struct {
 
 // DefaultRules are the rules of a server whose environment says nothing.
 func DefaultRules() Rules {
-	return Rules{Retry: DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, ManualRetryLimit: 10, BulkRetryLimit: 100_000, DisableAfter: 100, DisableLeast: 10 * time.Minute,
+	return Rules{Retry: DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, ManualRetryLimit: 10, BulkRetryLimit: 100_000,
+		DisableAfter: 100, DisableLeast: 10 * time.Minute,
 		MaxPayload: 256 << 10, Retention: 30 * 24 * time.Hour, BaseURL: "http://localhost:3000"}
 }
 
@@ -150,7 +154,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		jobs.Close()
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Store{Pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces, SortWindow: DefaultSortWindow}
+	s := &Store{pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces,
+		SortWindow: DefaultSortWindow}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -160,6 +165,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.watchQueue()
 	return s, nil
 }
+
+// Migrated returns an error that says what to do when the schema is not the one that this program needs.
+func (s *Store) Migrated(ctx context.Context) error { return migrations.Check(ctx, s.pool) }
 
 func newPool(ctx context.Context, url string, conns, dflt int, settings map[string]string) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url)
@@ -184,7 +192,7 @@ func newPool(ctx context.Context, url string, conns, dflt int, settings map[stri
 func (s *Store) Close() {
 	s.Queue.Close()
 	s.SQL.Close()
-	s.Pool.Close()
+	s.pool.Close()
 	s.Hot.Close()
 	s.Jobs.Close()
 }

@@ -141,7 +141,8 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 }
 
 // PutTenantSince is PutTenant for a tenant that, if it is created, has been there since then.
-func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[string]string, since Since) (t *Tenant, created bool, err error) {
+func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[string]string, since Since) (t *Tenant, created bool,
+	err error) {
 	bad := problems{}
 	createdAt, updatedAt := since.times(time.Now(), bad)
 	checkID("tenant_id", id, bad)
@@ -199,7 +200,9 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 	}
 	return s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
 		now := time.Now()
-		rows, err := tx.Pgx.Query(ctx, "update destinations set deleted_at = $2, version = version + 1 where tenant_key = $1 and deleted_at is null returning key", t.Key, now)
+		rows, err := tx.Pgx.Query(ctx,
+			"update destinations set deleted_at = $2, version = version + 1 where tenant_key = $1 and deleted_at is null returning key",
+			t.Key, now)
 		if err != nil {
 			return err
 		}
@@ -246,14 +249,14 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 		q.and("position(lower(?) in lower(concat_ws(' ', t.id, t.settings->>'name'))) > 0", tq.Text)
 	}
 	var count int
-	if err := s.Pool.QueryRow(ctx, "select count(*) from tenants t"+q.sql(), q.args...).Scan(&count); err != nil {
+	if err := s.pool.QueryRow(ctx, "select count(*) from tenants t"+q.sql(), q.args...).Scan(&count); err != nil {
 		return nil, 0, err
 	}
 	var after int64
 	if pg.decode(&after) {
 		q.and(fmt.Sprintf("t.key %s ?", pg.op()), after)
 	}
-	rows, err := s.Pool.Query(ctx, `select t.key, t.id, t.settings->>'name', t.metadata, t.version, t.created_at, t.updated_at,
+	rows, err := s.pool.Query(ctx, `select t.key, t.id, t.settings->>'name', t.metadata, t.version, t.created_at, t.updated_at,
 		(select count(*) from destinations d where d.tenant_key = t.key and d.deleted_at is null),
 		(select coalesce(array_agg(distinct x order by x), '{}') from destinations d, jsonb_array_elements_text(d.topics) x
 			where d.tenant_key = t.key and d.deleted_at is null)
@@ -291,7 +294,8 @@ func (s *Store) changeDestinations(ctx context.Context, t *Tenant, fn func(conte
 		if _, err := tx.Pgx.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockTenant), lockHash(t.ID)); err != nil {
 			return err
 		}
-		tag, err := tx.Pgx.Exec(ctx, "update tenants set version = version + 1, updated_at = now() where key = $1 and deleted_at is null", t.Key)
+		tag, err := tx.Pgx.Exec(ctx, "update tenants set version = version + 1, updated_at = now() where key = $1 and deleted_at is null",
+			t.Key)
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,8 @@ const (
 	limitPerBulk     = "bulk_retry_limit"
 )
 
-var serverLimits = map[string]string{limitPerDelivery: "MANUAL_RETRY_LIMIT", limitPerHour: "MANUAL_RETRIES_PER_HOUR", limitPerBulk: "BULK_RETRY_LIMIT"}
+var serverLimits = map[string]string{limitPerDelivery: "MANUAL_RETRY_LIMIT", limitPerHour: "MANUAL_RETRIES_PER_HOUR",
+	limitPerBulk: "BULK_RETRY_LIMIT"}
 
 // Limit is how many there may be, and whose rule that is.
 type Limit struct {
@@ -52,7 +53,11 @@ type AppliedLimits struct {
 }
 
 // Limits returns the limits of manual retries that are in force for a tenant.
-func (s *Store) Limits(ctx context.Context, db querier, tenant int64) (l AppliedLimits, err error) {
+func (s *Store) Limits(ctx context.Context, tenant int64) (AppliedLimits, error) {
+	return s.limits(ctx, s.pool, tenant)
+}
+
+func (s *Store) limits(ctx context.Context, db querier, tenant int64) (l AppliedLimits, err error) {
 	rows, err := db.Query(ctx, "select id, settings from tenants where key = $1", tenant)
 	if err != nil {
 		return l, err
@@ -62,18 +67,21 @@ func (s *Store) Limits(ctx context.Context, db querier, tenant int64) (l Applied
 	_, err = pgx.ForEachRow(rows, []any{&id, &own}, func() error { return nil })
 	of := func(name string, server int, own *int) Limit {
 		if own != nil {
-			return Limit{*own, name, fmt.Sprintf("%s in the settings of tenant %s, which an operator changes with PATCH /tenants/%s/settings", name, id, id)}
+			return Limit{*own, name,
+				fmt.Sprintf("%s in the settings of tenant %s, which an operator changes with PATCH /tenants/%s/settings", name, id, id)}
 		}
-		return Limit{server, name, serverLimits[name] + " of the server, which an operator changes, for all tenants in its environment or for one in the tenant's settings"}
+		return Limit{server, name,
+			serverLimits[name] + " of the server, which an operator changes, for all tenants in its environment or for one in the tenant's settings"}
 	}
-	l = AppliedLimits{of(limitPerDelivery, s.ManualRetryLimit, own.ManualRetryLimit), of(limitPerHour, s.HourlyRetryLimit, own.ManualRetriesPerHour),
+	l = AppliedLimits{of(limitPerDelivery, s.ManualRetryLimit, own.ManualRetryLimit),
+		of(limitPerHour, s.HourlyRetryLimit, own.ManualRetriesPerHour),
 		of(limitPerBulk, s.BulkRetryLimit, own.BulkRetryLimit)}
 	return l, err
 }
 
 // LimitsOf returns the limits of manual retries that are in force for a destination.
 func (s *Store) LimitsOf(ctx context.Context, d *Destination) (AppliedLimits, error) {
-	l, err := s.Limits(ctx, s.Pool, d.TenantKey)
+	l, err := s.Limits(ctx, d.TenantKey)
 	l.PerDelivery, l.PerHour = l.PerDelivery.Below(d.ManualRetryLimit, d.ID), l.PerHour.Below(d.ManualRetriesPerHour, d.ID)
 	return l, err
 }
@@ -93,7 +101,7 @@ func (s *Store) checkRetryLimits(ctx context.Context, d *Destination, before *De
 	if !perDelivery && !perHour {
 		return nil
 	}
-	limits, err := s.Limits(ctx, s.Pool, d.TenantKey)
+	limits, err := s.Limits(ctx, d.TenantKey)
 	if err != nil {
 		return err
 	}

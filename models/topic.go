@@ -65,13 +65,16 @@ type Mismatches struct {
 // TopicCatalogue lists the topics of the catalogue, those of the environment first. An empty catalogue means that any
 // topic may be published.
 func (s *Store) TopicCatalogue(ctx context.Context) ([]Topic, error) {
-	rows, err := s.Pool.Query(ctx, `select name, description, example, schema, enforce, created_at, coalesce(warned, 0), coalesce(refused, 0), coalesce(last_at, created_at), coalesce(last_why, '')
+	rows, err := s.pool.Query(ctx,
+		`select name, description, example, schema, enforce, created_at, coalesce(warned, 0), coalesce(refused, 0), coalesce(last_at,
+			created_at), coalesce(last_why, '')
 		from topics left join topic_mismatches on topic = name order by name`)
 	if err != nil {
 		return nil, err
 	}
 	stored, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (t Topic, err error) {
-		err = r.Scan(&t.Name, &t.Description, &t.Example, &t.Schema, &t.Enforce, &t.CreatedAt, &t.Mismatches.Warned, &t.Mismatches.Refused, &t.Mismatches.LastAt, &t.Mismatches.LastWhy)
+		err = r.Scan(&t.Name, &t.Description, &t.Example, &t.Schema, &t.Enforce, &t.CreatedAt, &t.Mismatches.Warned, &t.Mismatches.Refused,
+			&t.Mismatches.LastAt, &t.Mismatches.LastWhy)
 		return t, err
 	})
 	if err != nil {
@@ -142,7 +145,8 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) error {
 	}
 	before := &Topic{}
 	err := s.InTx(ctx, func(tx *Tx) error {
-		err := tx.QueryRow(ctx, "select description, example, schema, enforce from topics where name = $1 for update", t.Name).Scan(&before.Description, &before.Example, &before.Schema, &before.Enforce)
+		err := tx.QueryRow(ctx, "select description, example, schema, enforce from topics where name = $1 for update",
+			t.Name).Scan(&before.Description, &before.Example, &before.Schema, &before.Enforce)
 		created, action := errors.Is(err, pgx.ErrNoRows), "topic.update"
 		if err != nil && !created {
 			return err
@@ -151,7 +155,8 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) error {
 			action = "topic.create"
 		}
 		_, err = tx.Exec(ctx, `insert into topics (name, description, example, schema, enforce) values ($1, $2, $3, $4, $5)
-			on conflict (name) do update set description = excluded.description, example = excluded.example, schema = excluded.schema, enforce = excluded.enforce`,
+			on conflict (name) do update set description = excluded.description, example = excluded.example, schema = excluded.schema,
+				enforce = excluded.enforce`,
 			t.Name, t.Description, textOrNil(string(t.Example)), textOrNil(string(t.Schema)), t.Enforce)
 		if err == nil && (string(before.Schema) != string(t.Schema) || before.Enforce != t.Enforce) {
 			_, err = tx.Exec(ctx, "delete from topic_mismatches where topic = $1", t.Name)
@@ -160,7 +165,8 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) error {
 			return err
 		}
 		changes := before.snapshot().changes(t.snapshot())
-		if err := tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Action: action, Object: t.Name, Changes: changes}); err != nil || !created && len(changes) == 0 {
+		if err := tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Action: action, Object: t.Name, Changes: changes}); err != nil ||
+			!created && len(changes) == 0 {
 			return err
 		}
 		return noteTopic(ctx, tx, &t, created, changes)

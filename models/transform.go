@@ -65,7 +65,7 @@ func (d *Destination) computing() (c computing) {
 // Compute makes what the destination computes from an event: the body of the message, which is the payload as it was
 // published unless there is a transform, and the values of the fields that are expressions, by their keys. The error is a
 // sentence for the destination's owner; nothing must be sent then.
-func (e *Endpoint) Compute(ev *Event) (body []byte, computed map[string]string, err error) {
+func (e *Target) Compute(ev *Event) (body []byte, computed map[string]string, err error) {
 	c := &e.computing
 	if c.err != nil {
 		return nil, nil, fmt.Errorf("An expression of the destination cannot be read by this version of the server: %w.", c.err)
@@ -110,7 +110,8 @@ func saveTransform(ctx context.Context, tx *Tx, d *Destination) error {
 	d.TransformKey = nil
 	if d.Transform != "" {
 		var key int64
-		err := tx.Pgx.QueryRow(ctx, "insert into destination_transforms (destination_key, transform) values ($1, $2) returning key", d.Key, d.Transform).Scan(&key)
+		err := tx.Pgx.QueryRow(ctx, "insert into destination_transforms (destination_key, transform) values ($1, $2) returning key", d.Key,
+			d.Transform).Scan(&key)
 		if err != nil {
 			return err
 		}
@@ -127,7 +128,7 @@ func (s *Store) SentBody(ctx context.Context, a *Attempt, e *Event) (body []byte
 		return e.Data, false, nil
 	}
 	var source string
-	err = s.Pool.QueryRow(ctx, "select transform from destination_transforms where key = $1", *a.TransformKey).Scan(&source)
+	err = s.pool.QueryRow(ctx, "select transform from destination_transforms where key = $1", *a.TransformKey).Scan(&source)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, true, fmt.Errorf("transform %d of attempt %s is gone", *a.TransformKey, a.ID())
 	}

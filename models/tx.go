@@ -93,7 +93,7 @@ func (tx *Tx) run(ctx context.Context, s *Store, fn func(tx *Tx) error) (err err
 
 // inSnapshot runs fn in a transaction that sees the database as it is at its first statement. It is for reading.
 func (s *Store) inSnapshot(ctx context.Context, fn func(tx pgx.Tx) error) error {
-	return pgx.BeginTxFunc(ctx, s.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, fn)
+	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, fn)
 }
 
 // txConn gives GORM only the query methods of *sql.Conn. It hides BeginTx, with which GORM would send a second BEGIN

@@ -41,7 +41,8 @@ func addUnsubscribed(db *gorm.DB, channels ...*Channel) error {
 		keys = append(keys, k)
 	}
 	var list []Unsubscribe
-	if err := db.Session(&gorm.Session{NewDB: true}).Where("channel_key in ?", keys).Order("created_at, address").Find(&list).Error; err != nil {
+	if err := db.Session(&gorm.Session{NewDB: true}).Where("channel_key in ?",
+		keys).Order("created_at, address").Find(&list).Error; err != nil {
 		return err
 	}
 	for _, u := range list {
@@ -135,7 +136,7 @@ func (s *Store) Unsubscribing(ctx context.Context, token string) (*Unsubscribing
 	u := &Unsubscribing{Address: address}
 	var owner int64
 	var tenant *string
-	err := s.Pool.QueryRow(ctx, `select c.owner_key, t.id from channels c left join tenants t on t.key = c.owner_key
+	err := s.pool.QueryRow(ctx, `select c.owner_key, t.id from channels c left join tenants t on t.key = c.owner_key
 		where c.id = $1 and c.deleted_at is null and (c.owner_key = 0 or t.deleted_at is null)`, id).Scan(&owner, &tenant)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return u, nil
@@ -163,11 +164,13 @@ func (s *Store) Unsubscribe(ctx context.Context, token string) (*Unsubscribing, 
 		return u, err
 	}
 	err = s.InTx(ctx, func(tx *Tx) error {
-		tag, err := tx.Exec(ctx, "insert into channel_unsubscribes (channel_key, address) values ($1, lower($2)) on conflict do nothing", u.Channel.Key, u.Address)
+		tag, err := tx.Exec(ctx, "insert into channel_unsubscribes (channel_key, address) values ($1, lower($2)) on conflict do nothing",
+			u.Channel.Key, u.Address)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(u.Channel.OwnerKey), Actor: u.Address, ActorKind: ActorRecipient, Action: "channel.unsubscribe",
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(u.Channel.OwnerKey), Actor: u.Address, ActorKind: ActorRecipient,
+			Action: "channel.unsubscribe",
 			Object: u.Channel.ID, Detail: map[string]any{"address": u.Address}})
 	})
 	u.Done = err == nil
@@ -184,10 +187,12 @@ func (s *Store) Subscribe(ctx context.Context, scope Scope, tenantID, channelID,
 		return nil, Invalid("address", fmt.Sprintf("%q is not one of the channel's addresses", cut(address, 80)))
 	}
 	err = s.InTx(ctx, func(tx *Tx) error {
-		if _, err := tx.Exec(ctx, "delete from channel_unsubscribes where channel_key = $1 and address = lower($2)", c.Key, address); err != nil {
+		if _, err := tx.Exec(ctx, "delete from channel_unsubscribes where channel_key = $1 and address = lower($2)", c.Key,
+			address); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(c.OwnerKey), Action: "channel.subscribe", Object: c.ID, Detail: map[string]any{"address": address}})
+		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(c.OwnerKey), Action: "channel.subscribe", Object: c.ID,
+			Detail: map[string]any{"address": address}})
 	})
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ const (
 
 // TellWait writes down why deliveries to a destination wait.
 func (s *Store) TellWait(ctx context.Context, destination int64, w Wait) error {
-	_, err := s.Pool.Exec(ctx, `insert into destination_waits (destination_key, why, until, rate) values ($1, $2, $3, $4)
+	_, err := s.pool.Exec(ctx, `insert into destination_waits (destination_key, why, until, rate) values ($1, $2, $3, $4)
 		on conflict (destination_key) do update set why = excluded.why, until = excluded.until, rate = excluded.rate, seen_at = now()`,
 		destination, w.Why, timeOrNil(w.Until), w.Rate)
 	return err
@@ -48,7 +48,7 @@ func (s *Store) TellWait(ctx context.Context, destination int64, w Wait) error {
 
 // TellWell takes back that deliveries to a destination wait.
 func (s *Store) TellWell(ctx context.Context, destination int64) error {
-	_, err := s.Pool.Exec(ctx, "delete from destination_waits where destination_key = $1", destination)
+	_, err := s.pool.Exec(ctx, "delete from destination_waits where destination_key = $1", destination)
 	return err
 }
 
@@ -57,7 +57,9 @@ func (s *Store) Waits(ctx context.Context, destinations []int64) (map[int64]*Wai
 	if len(destinations) == 0 {
 		return nil, nil
 	}
-	rows, err := s.Pool.Query(ctx, `select w.destination_key, w.why, w.until, coalesce(w.rate, 0) from destination_waits w join destinations d on d.key = w.destination_key
+	rows, err := s.pool.Query(ctx,
+		`select w.destination_key, w.why, w.until, coalesce(w.rate, 0) from destination_waits w join destinations d
+			on d.key = w.destination_key
 		where w.destination_key = any($1) and w.seen_at > now() - $2 * interval '1 second' and (w.until is null or w.until > now())
 			and d.disabled_at is null and d.deleted_at is null`, destinations, waitsFor.Seconds())
 	if err != nil {
@@ -89,9 +91,11 @@ func (s *Store) Waits(ctx context.Context, destinations []int64) (map[int64]*Wai
 // countWaiting counts the deliveries to a destination that are due: retries by their index, first attempts among the last
 // events that went there.
 func (s *Store) countWaiting(ctx context.Context, destination int64, w *Wait, most int) error {
-	err := s.Pool.QueryRow(ctx, `select (select count(*) from (select 1 from deliveries where destination_key = $1 and attention = 'retrying'
+	err := s.pool.QueryRow(ctx,
+		`select (select count(*) from (select 1 from deliveries where destination_key = $1 and attention = 'retrying'
 				and (next_attempt_at is null or next_attempt_at <= now()) limit $2) r)
-			+ (select count(*) from (select status from deliveries where destination_key = $1 order by event_id desc limit $2) p where status in ('pending', 'delivering'))`,
+			+ (select count(*) from (select status from deliveries where destination_key = $1 order by event_id desc limit $2) p
+				where status in ('pending', 'delivering'))`,
 		destination, most).Scan(&w.Waiting)
 	if w.More = w.Waiting >= most; w.More {
 		w.Waiting = most
@@ -115,7 +119,8 @@ func (w *Wait) why() string {
 	case WaitShort:
 		return "Waits: this server lacks ports, files or memory. Nothing is wrong with the destination."
 	case WaitFailing:
-		return fmt.Sprintf("Waits: the destination keeps failing, so that a worker tries it %s a second until it works again; %s.", countOf(int(math.Round(w.Rate)), "time", "times"), w.waiting())
+		return fmt.Sprintf("Waits: the destination keeps failing, so that a worker tries it %s a second until it works again; %s.",
+			countOf(int(math.Round(w.Rate)), "time", "times"), w.waiting())
 	case WaitLimited:
 		return fmt.Sprintf("Waits: the destination's rate limit is %s a second; %s.", strconv.FormatFloat(w.Rate, 'f', -1, 64), w.waiting())
 	}
@@ -162,7 +167,8 @@ func (s *Store) explain(ctx context.Context, list []*Delivery) error {
 	now := time.Now()
 	for _, d := range list {
 		w := waits[d.DeliveryKey.Destination]
-		if w == nil || d.Final() || w.Why == WaitEased && (d.Status != StatusPending || d.Attempts > 0) || w.Why == WaitSlow && d.Status == StatusDelivering {
+		if w == nil || d.Final() || w.Why == WaitEased && (d.Status != StatusPending || d.Attempts > 0) || w.Why == WaitSlow &&
+			d.Status == StatusDelivering {
 			continue
 		}
 		at, own := w.Expected(now), d.NextAttemptAt

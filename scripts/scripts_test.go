@@ -71,7 +71,8 @@ func holdPorts(t *testing.T, n int) (holders []any, first int) {
 				l, err = bind(t, port)
 			} else {
 				var lc net.ListenConfig
-				l, err = lc.Listen(t.Context(), "tcp", net.JoinHostPort([]string{"127.0.0.1", "", "localhost", "127.0.0.2"}[i%4], strconv.Itoa(port)))
+				l, err = lc.Listen(t.Context(), "tcp", net.JoinHostPort([]string{"127.0.0.1", "", "localhost", "127.0.0.2"}[i%4],
+					strconv.Itoa(port)))
 			}
 			if err != nil {
 				break
@@ -155,7 +156,8 @@ func TestBrokersScript(t *testing.T) {
 	} {
 		write(t, filepath.Join(dir, "scripts", name), content)
 	}
-	cmd := exec.CommandContext(t.Context(), "bash", filepath.Join(dir, "scripts/test-brokers.sh"), "--", "sh", "-c", `cat "$WAYBILL_TEST_LOST/pid"`)
+	cmd := exec.CommandContext(t.Context(), "bash", filepath.Join(dir, "scripts/test-brokers.sh"), "--", "sh", "-c",
+		`cat "$WAYBILL_TEST_LOST/pid"`)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

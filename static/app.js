@@ -67,23 +67,205 @@
     });
   });
 
+  // Tables that become rows on phones stay tables for screen readers of browsers in which display changes that.
+  doc.querySelectorAll('table.stack').forEach(function (t) {
+    t.setAttribute('role', 'table');
+    t.querySelectorAll('thead, tbody').forEach(function (e) { e.setAttribute('role', 'rowgroup'); });
+    t.querySelectorAll('tr').forEach(function (e) { e.setAttribute('role', 'row'); });
+    t.querySelectorAll('td').forEach(function (e) { e.setAttribute('role', 'cell'); });
+    t.querySelectorAll('th').forEach(function (e) { e.setAttribute('role', e.scope === 'row' ? 'rowheader' : 'columnheader'); });
+  });
+  var current = doc.querySelector('.nav [aria-current]');
+  if (current) current.closest('.nav').scrollLeft = current.offsetLeft - innerWidth / 2;
+
+  // The dialog of Ctrl K: the server answers with what the words lead to, and the arrow keys choose.
+  var palette = doc.getElementById('palette');
+  var asked = 0;
+  function hits() { return [].slice.call(palette.querySelectorAll('.hitrow')); }
+  function choose(hit) {
+    hits().forEach(function (h) { h.setAttribute('aria-selected', h === hit); });
+    palette.querySelector('input').setAttribute('aria-activedescendant', hit ? hit.id : '');
+    if (hit) hit.scrollIntoView({ block: 'nearest' });
+  }
+  function ask(text) {
+    var n = ++asked;
+    fetch(palette.dataset.from + '?panel=1&q=' + encodeURIComponent(text), { credentials: 'same-origin' }).then(function (r) {
+      return r.ok ? r.text() : Promise.reject();
+    }).then(function (html) {
+      if (n !== asked) return; // a later question was answered meanwhile
+      doc.getElementById('palette-hits').innerHTML = html;
+      choose(hits()[0]);
+      say(hits().length + ' found');
+    }, function () { say('The server could not be asked'); });
+  }
+  function openPalette() {
+    if (!palette || !palette.showModal || palette.open) return false;
+    palette.showModal();
+    var input = palette.querySelector('input');
+    input.value = '';
+    ask('');
+    input.focus();
+    return true;
+  }
+  if (palette) {
+    palette.addEventListener('input', function (e) { ask(e.target.value.trim()); });
+    palette.addEventListener('keydown', function (e) {
+      var all = hits();
+      var at = all.findIndex(function (h) { return h.getAttribute('aria-selected') === 'true'; });
+      if (e.key === 'ArrowDown' || e.key === 'ArrowUp') {
+        e.preventDefault();
+        choose(all[(at + (e.key === 'ArrowDown' ? 1 : all.length - 1)) % all.length]);
+      }
+      if (e.key === 'Enter' && all[at]) location.assign(all[at].href);
+    });
+  }
+  doc.addEventListener('click', function (e) {
+    if (e.target.tagName === 'DIALOG') e.target.close();
+    if (e.ctrlKey || e.metaKey || e.shiftKey) return;
+    if (e.target.closest('[data-palette]') && openPalette()) e.preventDefault();
+    if (e.target.closest('[data-keys]')) {
+      doc.getElementById('keys').showModal();
+      e.preventDefault();
+    }
+  });
+
+  // Rows of a list: j and k move, Enter opens, x selects. A list with an inspector shows the row there.
+  function rows() { return [].slice.call(doc.querySelectorAll('main .tbl[data-rows] tbody tr')); }
+  function chosen() { return doc.querySelector('main .tbl[data-rows] tr[aria-selected="true"]'); }
+  function select(row) {
+    if (!row) return;
+    rows().forEach(function (r) { r.setAttribute('aria-selected', r === row); });
+    row.scrollIntoView({ block: 'nearest' });
+    inspect(row);
+  }
+  function move(by) {
+    var all = rows();
+    var at = all.indexOf(chosen());
+    select(all[at < 0 ? 0 : Math.max(0, Math.min(all.length - 1, at + by))]);
+  }
+  var pending;
+  function inspect(row) {
+    var split = doc.getElementById('split');
+    var link = row.querySelector('[data-panel]');
+    if (!split || !link || innerWidth < 1024) return;
+    clearTimeout(pending);
+    pending = setTimeout(function () {
+      fetch(link.dataset.panel, { credentials: 'same-origin' }).then(function (r) {
+        return r.ok ? r.text() : Promise.reject();
+      }).then(function (html) {
+        if (chosen() !== row) return;
+        split.classList.add('open');
+        var box = doc.getElementById('inspect');
+        box.innerHTML = html;
+        box.hidden = false;
+        box.scrollTop = 0;
+        if (window.htmx) htmx.process(box);
+        var here = new URL(location.href);
+        here.searchParams.set('event', link.dataset.id);
+        history.replaceState(null, '', here);
+        say(box.querySelector('h2') ? box.querySelector('h2').textContent : '');
+      }, function () { location.assign(link.href); });
+    }, 60);
+  }
+  function closeInspector() {
+    var split = doc.getElementById('split');
+    if (!split || !split.classList.contains('open')) return false;
+    split.classList.remove('open');
+    doc.getElementById('inspect').hidden = true;
+    var here = new URL(location.href);
+    here.searchParams.delete('event');
+    history.replaceState(null, '', here);
+    if (chosen()) chosen().querySelector('a').focus();
+    return true;
+  }
+  doc.addEventListener('click', function (e) {
+    if (e.ctrlKey || e.metaKey || e.shiftKey || e.button) return;
+    if (e.target.closest('[data-close]') && closeInspector()) e.preventDefault();
+    var step = e.target.closest('[data-move]');
+    if (step) move(+step.dataset.move);
+    var row = e.target.closest('main .tbl[data-rows] tbody tr');
+    if (row && innerWidth >= 1024 && !e.target.closest('.above') && doc.getElementById('split')) {
+      e.preventDefault();
+      select(row);
+    }
+  });
+  // Within the inspector a destination or an attempt is chosen without leaving the list.
+  doc.addEventListener('click', function (e) {
+    var a = e.target.closest('#inspect a[data-part]');
+    if (!a || e.ctrlKey || e.metaKey || e.shiftKey) return;
+    e.preventDefault();
+    fetch(a.dataset.part, { credentials: 'same-origin' }).then(function (r) { return r.ok ? r.text() : Promise.reject(); }).then(function (html) {
+      doc.getElementById('inspect').innerHTML = html;
+    }, function () { location.assign(a.href); });
+  });
+
+  // Checkboxes: shift selects all between two.
+  var last = null;
+  doc.addEventListener('click', function (e) {
+    var box = e.target;
+    if (box.type !== 'checkbox' || !box.name || !box.closest('.tbl')) return;
+    if (e.shiftKey && last && last.name === box.name) {
+      var all = [].slice.call(doc.querySelectorAll('.tbl input[type=checkbox][name="' + box.name + '"]'));
+      var a = all.indexOf(last), b = all.indexOf(box);
+      all.slice(Math.min(a, b), Math.max(a, b) + 1).forEach(function (x) { x.checked = box.checked; });
+    }
+    last = box;
+  });
+
+  // A chart says the figures of the bar under the pointer or with the focus.
+  ['pointerover', 'focusin'].forEach(function (type) {
+    doc.addEventListener(type, function (e) {
+      var bar = e.target.closest && e.target.closest('.bar');
+      var box = bar && bar.closest('.card').querySelector('[data-chart-say]');
+      if (box) box.textContent = bar.dataset.say;
+    });
+  });
+
+  var goTo = null;
   doc.addEventListener('keydown', function (e) {
     if (e.key === 'Escape') {
       var menu = doc.querySelector('details.menu[open]');
       if (menu) {
         menu.open = false;
         menu.querySelector('summary').focus();
-      }
+      } else if (!doc.querySelector('dialog[open]')) closeInspector();
       return;
     }
-    // "/" goes to the page's search field, or else to the one in the navigation, unless somebody is typing, holds a
-    // modifier or has switched shortcuts off.
-    if (e.key !== '/' || doc.documentElement.dataset.shortcuts === 'off' || e.ctrlKey || e.metaKey || e.altKey || e.target.closest('input, textarea, select, [contenteditable]')) return;
-    var search = doc.querySelector('main input[type=search]') || doc.querySelector('input[type=search]');
-    if (search) {
+    if ((e.ctrlKey || e.metaKey) && e.key === 'k') {
+      if (openPalette()) e.preventDefault();
+      return;
+    }
+    // Single keys work unless somebody is typing, holds a modifier or has switched them off.
+    if (doc.documentElement.dataset.shortcuts === 'off' || e.ctrlKey || e.metaKey || e.altKey || doc.querySelector('dialog[open]') ||
+      e.target.closest('input:not([type=checkbox]), textarea, select, [contenteditable]')) return;
+    if (goTo) {
+      var to = { o: 'overview', e: 'events', d: 'destinations', a: 'alerts' }[e.key];
+      var link = to && doc.querySelector('.nav a[data-section="' + to + '"]');
+      goTo = null;
+      if (link) return location.assign(link.href);
+    }
+    if (e.key === '/') {
+      var search = doc.querySelector('main input[type=search]');
+      if (!search) return openPalette() && e.preventDefault();
       e.preventDefault();
       search.focus();
       search.select();
+    }
+    if (e.key === '?') doc.getElementById('keys').showModal();
+    if (e.key === 'g') {
+      goTo = true;
+      setTimeout(function () { goTo = null; }, 1500);
+    }
+    if (e.key === 'j') move(1);
+    if (e.key === 'k') move(-1);
+    if (e.key === 'x' && chosen()) {
+      var box = chosen().querySelector('input[type=checkbox]');
+      if (box) box.click();
+    }
+    if (e.key === 'Enter' && chosen() && e.target === doc.body) location.assign(chosen().querySelector('[data-panel]').href);
+    if (e.key === 'r') {
+      var retry = doc.querySelector('#inspect [data-retry]');
+      if (retry) retry.click();
     }
   });
 

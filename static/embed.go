@@ -5,23 +5,29 @@ package static
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/andybalholm/brotli"
 )
 
-//go:embed app.css app.js htmx.min.js icons.svg favicon.svg
+//go:embed app.css app.js htmx.min.js icons.svg favicon.svg inter.woff2 inter.LICENSE.txt
 var files embed.FS
 
 // Prefix is the path below which the files are served.
 const Prefix = "/static/"
+
+// font is the typeface of all pages, which the stylesheet names.
+const font = "inter.woff2"
 
 // CacheControl is the header that the files are served with. Their names change with their content.
 const CacheControl = "public, max-age=31536000, immutable"
@@ -39,9 +45,11 @@ type File struct {
 }
 
 var types = map[string]string{
-	".css": "text/css; charset=utf-8",
-	".js":  "text/javascript; charset=utf-8",
-	".svg": "image/svg+xml",
+	".css":   "text/css; charset=utf-8",
+	".js":    "text/javascript; charset=utf-8",
+	".svg":   "image/svg+xml",
+	".txt":   "text/plain; charset=utf-8",
+	".woff2": "font/woff2",
 }
 
 // byName and byURL hold the same files. They are filled once, before main, and not changed after that.
@@ -53,10 +61,17 @@ func load() (byName, byURL map[string]*File) {
 		panic(err) // the files were there when this was compiled
 	}
 	byName, byURL = map[string]*File{}, map[string]*File{}
+	// What others name comes first, for its name is part of their content.
+	slices.SortStableFunc(entries, func(a, b fs.DirEntry) int {
+		return cmp.Compare(path.Ext(b.Name()), path.Ext(a.Name()))
+	})
 	for _, e := range entries {
 		body, err := files.ReadFile(e.Name())
 		if err != nil {
 			panic(err)
+		}
+		if e.Name() == "app.css" {
+			body = bytes.ReplaceAll(body, []byte(font), []byte(strings.TrimPrefix(byName[font].URL, Prefix)))
 		}
 		sum := sha256.Sum256(body)
 		ext := path.Ext(e.Name())

@@ -38,7 +38,8 @@ type Alert struct {
 // alertTabs are the pages about alerts.
 func alertTabs(p Page, current string) []Tab {
 	return []Tab{{"Alerts", AlertsURL(p.Tenant), current == "alerts"}, {"Rules", RulesURL(p.Tenant), current == "rules"},
-		{"Channels", ChannelsURL(p.Tenant), current == "channels"}, {"Notifications", NotificationsURL(p.Tenant), current == "notifications"}}
+		{"Channels", ChannelsURL(p.Tenant), current == "channels"}, {"Notifications", NotificationsURL(p.Tenant),
+			current == "notifications"}}
 }
 
 // alertNote says whose alerts these are.
@@ -55,7 +56,8 @@ func (v Alerts) views() []View {
 	view := func(label, value string, current bool) View {
 		return View{Label: label, URL: with(AlertsURL(v.Tenant), url.Values{"status": {value}}), Current: current}
 	}
-	return []View{view("Open", models.AlertOpen, status == models.AlertOpen), view("Acknowledged", models.AlertAcknowledged, status == models.AlertAcknowledged),
+	return []View{view("Open", models.AlertOpen, status == models.AlertOpen),
+		view("Acknowledged", models.AlertAcknowledged, status == models.AlertAcknowledged),
 		view("Resolved", models.AlertResolved, status == models.AlertResolved), view("All", "", all)}
 }
 
@@ -99,7 +101,8 @@ func mutedText(a *models.Alert, now time.Time) string {
 }
 
 // muteOptions are for how long an alert can be muted with one click.
-var muteOptions = []Option{{Value: "1h", Label: "1 hour"}, {Value: "4h", Label: "4 hours"}, {Value: "24h", Label: "1 day"}, {Value: "168h", Label: "1 week"}}
+var muteOptions = []Option{{Value: "1h", Label: "1 hour"}, {Value: "4h", Label: "4 hours"}, {Value: "24h", Label: "1 day"},
+	{Value: "168h", Label: "1 week"}}
 
 // ruleURL leads those to the alert's rule who may see its form, as long as there is one.
 func (v Alert) ruleURL() string {
@@ -258,7 +261,8 @@ func notificationNote(n *models.Notification) string {
 
 func (v Notification) facts() []Fact {
 	n := v.Notification
-	facts := []Fact{{Label: "Channel", Text: n.ChannelName}, {Label: "Kind", Text: optionLabel(noticeOptions, n.Kind)}, {Label: "Created", Time: n.CreatedAt}}
+	facts := []Fact{{Label: "Channel", Text: n.ChannelName}, {Label: "Kind", Text: optionLabel(noticeOptions, n.Kind)},
+		{Label: "Created", Time: n.CreatedAt}}
 	if v.Channel != nil {
 		facts[0].URL = ChannelURL(v.Tenant, v.Channel.ID)
 	}

@@ -45,7 +45,8 @@ var permissionOptions = []Option{
 	{Value: string(models.MayAdmin), Label: "Admin", Hint: "All of these, and keys, topics and secrets."},
 }
 
-var expiries = []Option{{Value: "2160h", Label: "In 90 days"}, {Value: "720h", Label: "In 30 days"}, {Value: "8760h", Label: "In a year"}, {Value: "0", Label: "Never"}}
+var expiries = []Option{{Value: "2160h", Label: "In 90 days"}, {Value: "720h", Label: "In 30 days"}, {Value: "8760h", Label: "In a year"},
+	{Value: "0", Label: "Never"}}
 
 func permissionWords(scopes []models.Permission) string {
 	words := make([]string, len(scopes))

@@ -24,10 +24,12 @@ type Attempts struct {
 // triggerOptions are why attempts are made, as choices.
 var triggerOptions = []Option{
 	{Value: "", Label: "Any trigger"}, {Value: models.TriggerAutomatic, Label: "Automatic"}, {Value: models.TriggerManual, Label: "Manual"},
-	{Value: models.TriggerBulk, Label: "Bulk retry"}, {Value: models.TriggerProbe, Label: "Probe"}, {Value: models.TriggerTest, Label: "Test"},
+	{Value: models.TriggerBulk, Label: "Bulk retry"}, {Value: models.TriggerProbe, Label: "Probe"},
+	{Value: models.TriggerTest, Label: "Test"},
 }
 
-var attemptOutcomes = []Option{{Value: "", Label: "Any outcome"}, {Value: "success", Label: "Succeeded"}, {Value: "failed", Label: "Failed"}}
+var attemptOutcomes = []Option{{Value: "", Label: "Any outcome"}, {Value: "success", Label: "Succeeded"},
+	{Value: "failed", Label: "Failed"}}
 
 var byHand = []Option{{Value: "true", Label: "By hand"}, {Value: "false", Label: "Not by hand"}}
 
@@ -38,8 +40,10 @@ func (v Attempts) chips() []Chip {
 func (v Attempts) views() []View {
 	base := AttemptsURL(v.Tenant)
 	out := []View{{Label: "All", URL: base, Current: len(firstPage(v.Query)) == 0}}
-	for _, x := range []struct{ label, name, value string }{{"By hand", "manual", "true"}, {"Failed", "status", "failed"}, {"Tests", "trigger", models.TriggerTest}} {
-		out = append(out, View{Label: x.label, URL: with(base, replaced(v.Query, x.name, x.value)), Current: v.Query.Get(x.name) == x.value})
+	for _, x := range []struct{ label, name, value string }{{"By hand", "manual", "true"}, {"Failed", "status", "failed"},
+		{"Tests", "trigger", models.TriggerTest}} {
+		out = append(out, View{Label: x.label, URL: with(base, replaced(v.Query, x.name, x.value)),
+			Current: v.Query.Get(x.name) == x.value})
 	}
 	return out
 }

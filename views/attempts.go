@@ -42,7 +42,7 @@ func (v Attempt) facts() []Fact {
 		{Label: "Took", Text: took(v.Duration)},
 		{Label: "Attempt ID", Text: v.ID(), Mono: true, Copy: true},
 	}
-	if id := models.RetryID(v.RetryKey); id != "" {
+	if id := models.BulkRetryID(v.BulkKey); id != "" {
 		facts[4].Text, facts[4].URL = strings.Replace(facts[4].Text, "Bulk retry", "Bulk retry "+id, 1), RetryURL(v.Tenant, id)
 	}
 	if v.Destination == nil || v.Destination.DeletedAt != nil {

@@ -42,26 +42,42 @@ type Activity struct {
 // auditWords are the words for actions, in the order in which the filter lists them. A value that ends in * stands for all
 // that begin like it.
 var auditWords = []Option{
-	{Value: "destination.*", Label: "Destinations: anything"}, {Value: "destination.create", Label: "Destination created"}, {Value: "destination.update", Label: "Destination changed"},
-	{Value: "destination.delete", Label: "Destination deleted"}, {Value: "destination.disable", Label: "Destination disabled"}, {Value: "destination.enable", Label: "Destination enabled"},
+	{Value: "destination.*", Label: "Destinations: anything"}, {Value: "destination.create", Label: "Destination created"},
+	{Value: "destination.update", Label: "Destination changed"},
+	{Value: "destination.delete", Label: "Destination deleted"}, {Value: "destination.disable", Label: "Destination disabled"},
+	{Value: "destination.enable", Label: "Destination enabled"},
 	{Value: "destination.probe", Label: "Destination probed"}, {Value: "destination.backlog", Label: "Held events released or dropped"},
-	{Value: "destination.rotate_secret", Label: "Secret rotated"}, {Value: "destination.reveal_secret", Label: "Secret revealed"}, {Value: "destination.end_previous_secret", Label: "Previous secret ended"}, {Value: "destination.test", Label: "Test event sent"},
+	{Value: "destination.rotate_secret", Label: "Secret rotated"}, {Value: "destination.reveal_secret", Label: "Secret revealed"},
+	{Value: "destination.end_previous_secret", Label: "Previous secret ended"}, {Value: "destination.test", Label: "Test event sent"},
 	{Value: "destination.send_filtered", Label: "Filtered events sent after all"},
-	{Value: "delivery.*", Label: "Deliveries: anything"}, {Value: "delivery.retry", Label: "Delivery retried"}, {Value: "delivery.cancel", Label: "Delivery cancelled"},
-	{Value: "retry.*", Label: "Bulk retries: anything"}, {Value: "retry.start", Label: "Bulk retry started"}, {Value: "retry.pause", Label: "Bulk retry paused"},
-	{Value: "retry.resume", Label: "Bulk retry resumed"}, {Value: "retry.cancel", Label: "Bulk retry cancelled"}, {Value: "retry.finish", Label: "Bulk retry ended"},
-	{Value: "alert.*", Label: "Alerts: anything"}, {Value: "alert.acknowledge", Label: "Alert acknowledged"}, {Value: "alert.mute", Label: "Alert muted"}, {Value: "alert.resolve", Label: "Alert resolved"},
-	{Value: "alert_rule.*", Label: "Alert rules: anything"}, {Value: "alert_rule.create", Label: "Alert rule created"}, {Value: "alert_rule.update", Label: "Alert rule changed"},
+	{Value: "delivery.*", Label: "Deliveries: anything"}, {Value: "delivery.retry", Label: "Delivery retried"},
+	{Value: "delivery.cancel", Label: "Delivery cancelled"},
+	{Value: "retry.*", Label: "Bulk retries: anything"}, {Value: "retry.start", Label: "Bulk retry started"},
+	{Value: "retry.pause", Label: "Bulk retry paused"},
+	{Value: "retry.resume", Label: "Bulk retry resumed"}, {Value: "retry.cancel", Label: "Bulk retry cancelled"},
+	{Value: "retry.finish", Label: "Bulk retry ended"},
+	{Value: "alert.*", Label: "Alerts: anything"}, {Value: "alert.acknowledge", Label: "Alert acknowledged"},
+	{Value: "alert.mute", Label: "Alert muted"}, {Value: "alert.resolve", Label: "Alert resolved"},
+	{Value: "alert_rule.*", Label: "Alert rules: anything"}, {Value: "alert_rule.create", Label: "Alert rule created"},
+	{Value: "alert_rule.update", Label: "Alert rule changed"},
 	{Value: "alert_rule.delete", Label: "Alert rule deleted"},
-	{Value: "channel.*", Label: "Channels: anything"}, {Value: "channel.create", Label: "Channel created"}, {Value: "channel.update", Label: "Channel changed"},
-	{Value: "channel.delete", Label: "Channel deleted"}, {Value: "channel.test", Label: "Channel tested"}, {Value: "channel.subscribe", Label: "Address subscribed again"},
+	{Value: "channel.*", Label: "Channels: anything"}, {Value: "channel.create", Label: "Channel created"},
+	{Value: "channel.update", Label: "Channel changed"},
+	{Value: "channel.delete", Label: "Channel deleted"}, {Value: "channel.test", Label: "Channel tested"},
+	{Value: "channel.subscribe", Label: "Address subscribed again"},
 	{Value: "channel.unsubscribe", Label: "Address unsubscribed"}, {Value: "notification.resend", Label: "Notification sent again"},
-	{Value: "topic.*", Label: "Topics: anything"}, {Value: "topic.create", Label: "Topic added"}, {Value: "topic.update", Label: "Topic changed"}, {Value: "topic.put", Label: "Topic saved"},
+	{Value: "topic.*", Label: "Topics: anything"}, {Value: "topic.create", Label: "Topic added"},
+	{Value: "topic.update", Label: "Topic changed"}, {Value: "topic.put", Label: "Topic saved"},
 	{Value: "topic.delete", Label: "Topic deleted"},
-	{Value: "tenant.*", Label: "Tenants: anything"}, {Value: "tenant.create", Label: "Tenant created"}, {Value: "tenant.update", Label: "Tenant changed"}, {Value: "tenant.delete", Label: "Tenant deleted"}, {Value: "tenant.settings", Label: "Tenant settings changed"},
-	{Value: "portal_link.*", Label: "Portal links: anything"}, {Value: "portal_link.create", Label: "Portal link created"}, {Value: "portal_link.revoke", Label: "Portal link revoked"},
-	{Value: "api_key.*", Label: "API keys: anything"}, {Value: "api_key.create", Label: "API key created"}, {Value: "api_key.revoke", Label: "API key revoked"},
-	{Value: "session.*", Label: "Logins: anything"}, {Value: "session.login", Label: "Login"}, {Value: "session.portal", Label: "Portal opened"}, {Value: "setup", Label: "Server set up"},
+	{Value: "tenant.*", Label: "Tenants: anything"}, {Value: "tenant.create", Label: "Tenant created"},
+	{Value: "tenant.update", Label: "Tenant changed"}, {Value: "tenant.delete", Label: "Tenant deleted"},
+	{Value: "tenant.settings", Label: "Tenant settings changed"},
+	{Value: "portal_link.*", Label: "Portal links: anything"}, {Value: "portal_link.create", Label: "Portal link created"},
+	{Value: "portal_link.revoke", Label: "Portal link revoked"},
+	{Value: "api_key.*", Label: "API keys: anything"}, {Value: "api_key.create", Label: "API key created"},
+	{Value: "api_key.revoke", Label: "API key revoked"},
+	{Value: "session.*", Label: "Logins: anything"}, {Value: "session.login", Label: "Login"},
+	{Value: "session.portal", Label: "Portal opened"}, {Value: "setup", Label: "Server set up"},
 }
 
 // serverActions are the groups of actions that no tenant has entries of.
@@ -89,8 +105,10 @@ func ActionWord(action string) string {
 }
 
 var actorKindWords = []Option{
-	{Value: models.ActorUser, Label: "Person"}, {Value: models.ActorKey, Label: "API key"}, {Value: models.ActorToken, Label: "Tenant's token"}, {Value: models.ActorPortal, Label: "Portal session"},
-	{Value: models.ActorRecipient, Label: "Recipient of a mail"}, {Value: models.ActorVisitor, Label: "Not logged in"}, {Value: models.ActorServer, Label: "Waybill itself"},
+	{Value: models.ActorUser, Label: "Person"}, {Value: models.ActorKey, Label: "API key"},
+	{Value: models.ActorToken, Label: "Tenant's token"}, {Value: models.ActorPortal, Label: "Portal session"},
+	{Value: models.ActorRecipient, Label: "Recipient of a mail"}, {Value: models.ActorVisitor, Label: "Not logged in"},
+	{Value: models.ActorServer, Label: "Waybill itself"},
 }
 
 var auditOutcomes = []Option{{Value: models.AuditOK, Label: "Done"}, {Value: models.AuditFailed, Label: "Refused or failed"}}
@@ -234,10 +252,12 @@ func (v Audit) chips() []Chip {
 }
 
 func (v Audit) views() []View {
-	quick := []struct{ label, key, value string }{{"Failed", "outcome", models.AuditFailed}, {"By people", "actor_type", models.ActorUser}, {"By Waybill itself", "actor_type", models.ActorServer}}
+	quick := []struct{ label, key, value string }{{"Failed", "outcome", models.AuditFailed}, {"By people", "actor_type", models.ActorUser},
+		{"By Waybill itself", "actor_type", models.ActorServer}}
 	out := []View{{Label: "All", URL: v.base(), Current: len(firstPage(v.Query)) == 0}}
 	for _, x := range quick {
-		out = append(out, View{Label: x.label, URL: with(v.base(), replaced(v.Query, x.key, x.value)), Current: v.Query.Get(x.key) == x.value})
+		out = append(out, View{Label: x.label, URL: with(v.base(), replaced(v.Query, x.key, x.value)),
+			Current: v.Query.Get(x.key) == x.value})
 	}
 	return out
 }
@@ -330,7 +350,8 @@ func (v AuditEntry) facts() []Fact {
 		}
 		facts = append(facts, f, Fact{Label: "What became of it", Text: retryText(a)})
 	}
-	return append(facts, Fact{Label: "Source IP", Text: e.IP, Mono: true, URL: v.more("ip", e.IP)}, Fact{Label: "Request ID", Text: e.RequestID, Mono: true, Copy: e.RequestID != ""},
+	return append(facts, Fact{Label: "Source IP", Text: e.IP, Mono: true, URL: v.more("ip", e.IP)},
+		Fact{Label: "Request ID", Text: e.RequestID, Mono: true, Copy: e.RequestID != ""},
 		Fact{Label: "Entry ID", Text: e.ID(), Mono: true, Copy: true})
 }
 

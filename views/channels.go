@@ -64,7 +64,8 @@ func (v ChannelForm) action() string {
 }
 
 func (v ChannelForm) control(f adapters.Field) Control {
-	c := Control{Name: "config." + f.Key, Label: f.Label, Hint: f.Help, Placeholder: f.Placeholder, Required: f.Required && f.Default == "", Mono: f.Type == adapters.FieldText}
+	c := Control{Name: "config." + f.Key, Label: f.Label, Hint: f.Help, Placeholder: f.Placeholder, Required: f.Required && f.Default == "",
+		Mono: f.Type == adapters.FieldText}
 	for _, o := range f.Options {
 		c.Options = append(c.Options, Option{Value: o.Value, Label: o.Label})
 	}

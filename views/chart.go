@@ -45,7 +45,8 @@ func (c Chart) bars() []chartBar {
 		bad := float64(b.Failed) / float64(most) * chartHeight
 		ok := float64(b.Deliveries-b.Failed) / float64(most) * chartHeight
 		f := func(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) }
-		out = append(out, chartBar{x: strconv.Itoa(i*barStep + 1), okY: f(chartHeight - ok), okHeight: f(ok), badY: f(chartHeight - ok - bad), badHeight: f(bad)})
+		out = append(out, chartBar{x: strconv.Itoa(i*barStep + 1), okY: f(chartHeight - ok), okHeight: f(ok),
+			badY: f(chartHeight - ok - bad), badHeight: f(bad)})
 	}
 	return out
 }

@@ -109,7 +109,8 @@ func (v Comparison) parts() []comparedPart {
 			outcome = append(outcome, r)
 		}
 	}
-	request := slices.Concat([]comparedRow{{"Method", a.Method, b.Method}, {"URL", a.URL, b.URL}}, headerRows(a.RequestHeader, b.RequestHeader))
+	request := slices.Concat([]comparedRow{{"Method", a.Method, b.Method}, {"URL", a.URL, b.URL}},
+		headerRows(a.RequestHeader, b.RequestHeader))
 	return []comparedPart{
 		newPart("Outcome", outcome),
 		newPart("Request", slices.DeleteFunc(request, func(r comparedRow) bool { return r.a == "" && r.b == "" })),
@@ -158,7 +159,8 @@ func bodyPart(title string, a, b []byte) comparedPart {
 	}
 	x, y := bodyLines(a), bodyLines(b)
 	if len(x) > maxCompared || len(y) > maxCompared {
-		return comparedPart{title: title, note: "They differ, and are too long to be compared here: " + size(len(a)) + " and " + size(len(b)) + "."}
+		return comparedPart{title: title, note: "They differ, and are too long to be compared here: " + size(len(a)) + " and " +
+			size(len(b)) + "."}
 	}
 	p := newPart(title, lineRows(x, y))
 	if len(p.differing) == 0 {
@@ -263,7 +265,8 @@ func (v Event) comparable() []Option { return AttemptOptions(v.Attempts, v.desti
 func AttemptOptions(list []*models.Attempt, name func(*models.Attempt) string) []Option {
 	out := make([]Option, len(list))
 	for i, a := range list {
-		out[i] = Option{Value: a.ID(), Label: shorten(name(a), 40) + ", attempt " + count(a.Number) + ": " + strings.ToLower(attemptLook(a).Word)}
+		out[i] = Option{Value: a.ID(), Label: shorten(name(a), 40) + ", attempt " + count(a.Number) + ": " +
+			strings.ToLower(attemptLook(a).Word)}
 	}
 	return out
 }

@@ -166,3 +166,9 @@ func statusViews(base string, q url.Values, statuses ...string) []View {
 
 // codeText is a status code, which is no quantity: it has no thousands.
 func codeText(code int) string { return strconv.Itoa(code) }
+
+// saidAbove reports whether what holds a delivery is that its destination is disabled, which the head of the destination's
+// pages says once, with the way to enable it.
+func saidAbove(d *models.Delivery) bool {
+	return d.Status == models.StatusHeld && d.Destination != nil && d.Destination.DisabledAt != nil
+}

@@ -41,8 +41,10 @@ func (v Enable) options() []Option {
 	n := figure(v.Held, v.More)
 	return []Option{
 		{Value: models.BacklogDeliver, Label: "Deliver " + n + " held", Hint: "They are sent now, oldest first, beside new events."},
-		{Value: models.BacklogKeep, Label: "Keep them held", Hint: "Only new events are delivered. Each held one can still be sent from its event's page."},
-		{Value: models.BacklogDrop, Label: "Drop " + n + " held", Hint: "They become Cancelled. Each can still be retried while its event is kept."},
+		{Value: models.BacklogKeep, Label: "Keep them held",
+			Hint: "Only new events are delivered. Each held one can still be sent from its event's page."},
+		{Value: models.BacklogDrop, Label: "Drop " + n + " held",
+			Hint: "They become Cancelled. Each can still be retried while its event is kept."},
 	}
 }
 
@@ -135,7 +137,8 @@ type Check struct {
 }
 
 // stageNames are the stages of a connection check as people read them.
-var stageNames = map[string]string{"dns": "Name", "connect": "Connection", "tls": "Encryption", "auth": "Credentials", "publish": "Delivery", "config": "Settings"}
+var stageNames = map[string]string{"dns": "Name", "connect": "Connection", "tls": "Encryption", "auth": "Credentials",
+	"publish": "Delivery", "config": "Settings"}
 
 func stageName(s adapters.Stage) string {
 	if n := stageNames[s.Name]; n != "" {

@@ -93,7 +93,8 @@ func (v DestinationForm) labels() []Label {
 		out = append(out, Label{f.Key, f.Label})
 	}
 	add(v.plain(true), every)
-	out = append(out, Label{"retry.initial", "First wait"}, Label{"retry.multiplier", "Multiplier"}, Label{"retry.max_interval", "Longest wait"},
+	out = append(out, Label{"retry.initial", "First wait"}, Label{"retry.multiplier", "Multiplier"},
+		Label{"retry.max_interval", "Longest wait"},
 		Label{"retry.max_attempts", "Attempts"}, Label{"retry.schedule", "Waits"}, Label{"retry.retry_on", "Retry on"})
 	add(all, func(f models.Field) bool { return !f.Main && f.Kind == models.CompoundField })
 	return out

@@ -134,13 +134,15 @@ type partField struct {
 func (v DestinationForm) adjusted() bool {
 	return slices.ContainsFunc(v.advanced(), func(f partField) bool {
 		name := f.part + "." + f.field.Key
-		return v.Form.Value(name) != "" || v.Form.Problem(name) != "" || f.part == "credentials" && v.Destination != nil && v.Destination.Credentials[f.field.Key] != ""
+		return v.Form.Value(name) != "" || v.Form.Problem(name) != "" || f.part == "credentials" && v.Destination != nil &&
+			v.Destination.Credentials[f.field.Key] != ""
 	})
 }
 
 // control is the control that a field of the type is entered with.
 func (v DestinationForm) control(part string, f adapters.Field) Control {
-	c := Control{Name: part + "." + f.Key, Label: f.Label, Hint: f.Help, Placeholder: f.Placeholder, Required: f.Required && f.Default == "",
+	c := Control{Name: part + "." + f.Key, Label: f.Label, Hint: f.Help, Placeholder: f.Placeholder, Required: f.Required &&
+		f.Default == "",
 		Mono: f.Type == adapters.FieldText}
 	if f.Type == adapters.FieldSelect && !f.Required && f.Default == "" {
 		c.Options = append(c.Options, Option{Label: orElse(f.Placeholder, "Default")})
@@ -196,7 +198,8 @@ func (v DestinationForm) topicOptions() []Option {
 		}
 	}
 	if !known[notify.Topic] {
-		out = append(out, Option{Value: notify.Topic, Label: notify.Topic, Hint: "Notices of alerts, from channels of the kind Own destinations"})
+		out = append(out, Option{Value: notify.Topic, Label: notify.Topic,
+			Hint: "Notices of alerts, from channels of the kind Own destinations"})
 	}
 	return v.withChosen(slices.Concat(groups, out, changeTopicOptions()))
 }
@@ -295,7 +298,8 @@ func NewDestinationValues(r *adapters.Registration, config, beside map[string]st
 // DestinationValues are what the form of an existing destination starts with. Sensitive values are left
 // out, or masked where the store takes a masked value for the one that is stored.
 func DestinationValues(d *models.Destination) map[string][]string {
-	values := map[string][]string{"filter": {filterText(d)}, "transform": {string(d.Transform)}, "version": {strconv.FormatInt(d.Version, 10)}}
+	values := map[string][]string{"filter": {filterText(d)}, "transform": {string(d.Transform)},
+		"version": {strconv.FormatInt(d.Version, 10)}}
 	for _, f := range models.DestinationFieldList() {
 		if f.Kind != models.CompoundField {
 			values[f.Name] = f.Entered(d)

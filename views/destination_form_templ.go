@@ -48,7 +48,7 @@ func NewDestinationPage(v NewDestination) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = PageHeader(v.Title, "Step 1 of 2: where should the events go?").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = PageHeader(v.Page, "Step 1 of 2: where should the events go?").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -157,7 +157,7 @@ func DestinationFormPage(v DestinationForm) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = PageHeader(v.Title, "Step 2 of 2: how to reach it, and which events it takes.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var6), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = PageHeader(v.Page, "Step 2 of 2: how to reach it, and which events it takes.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var6), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

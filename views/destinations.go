@@ -29,8 +29,10 @@ type Destinations struct {
 }
 
 // destinationOrders are the orders of the list of destinations, as its sort parameter has them.
-var destinationOrders = []Option{{Value: "", Label: "Oldest first"}, {Value: "-created", Label: "Newest first"}, {Value: "name", Label: "By name"}, {Value: "-name", Label: "By name, Z to A"},
-	{Value: "state", Label: "Failing first"}, {Value: "-state", Label: "Failing last"}, {Value: "-success", Label: "Last success first"}, {Value: "success", Label: "Last success last"}}
+var destinationOrders = []Option{{Value: "", Label: "Oldest first"}, {Value: "-created", Label: "Newest first"},
+	{Value: "name", Label: "By name"}, {Value: "-name", Label: "By name, Z to A"},
+	{Value: "state", Label: "Failing first"}, {Value: "-state", Label: "Failing last"}, {Value: "-success", Label: "Last success first"},
+	{Value: "success", Label: "Last success last"}}
 
 // pager leads through the list, whose cursors are ids: the rows after that of next, or before that of prev.
 func (v Destinations) pager() Pager {
@@ -292,4 +294,10 @@ func (v Destinations) nowhereText() string {
 		return "Alerts, attempts and changes of all tenants are sent nowhere."
 	}
 	return "Events you publish have nowhere to go."
+}
+
+// under is the page with the destination's name for a heading, as all pages of one destination have it.
+func (p Page) under(d *models.Destination) Page {
+	p.Title, p.Crumbs = d.Title(), []Crumb{{Label: "Destinations", URL: DestinationsURL(p.Tenant)}}
+	return p
 }

@@ -130,6 +130,24 @@ func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''
 
 func clock(t time.Time) string     { return t.UTC().Format("2006-01-02 15:04:05") }
 func clockFull(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" }
+
+// clockMillis is a time of today: "18:05:01.418".
+func clockMillis(t time.Time) string { return t.UTC().Format("15:04:05.000") }
+
+// age is how long ago something was, in the greatest unit that fits: "16 s", "3 min", "8 h", "12 d".
+func age(t time.Time) string {
+	d := max(0, time.Since(t))
+	switch {
+	case d < time.Minute:
+		return strconv.Itoa(int(d.Seconds())) + " s"
+	case d < time.Hour:
+		return strconv.Itoa(int(d.Minutes())) + " min"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d.Hours())) + " h"
+	}
+	return count(int(d.Hours()/24)) + " d"
+}
+
 func machineTime(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000Z")
 }
@@ -227,6 +245,15 @@ func shortID(id string) string {
 		return id
 	}
 	return string(r[:8]) + "…" + string(r[len(r)-6:])
+}
+
+// tailID is an ID in a list: how it begins and how it ends. One that a publisher chose is shown as far as it goes.
+func tailID(id string) string {
+	prefix, rest, ok := strings.Cut(id, "_")
+	if !ok || len(prefix) > 4 || len(rest) < 24 {
+		return shortID(id)
+	}
+	return prefix + "_…" + rest[len(rest)-6:]
 }
 
 // shorten cuts a text for a cell of a table.

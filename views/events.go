@@ -21,9 +21,10 @@ type Events struct {
 	Destinations []Option      // of the tenant, by id
 	Topics       []string      // of the catalogue, as suggestions
 	Retention    time.Duration
-	Since        time.Time // where the range in force began; zero without one
-	Notice       string    // about the address: a cursor that fits no more, an unknown parameter
-	Any          bool      // the tenant has events at all
+	Since        time.Time  // where the range in force began; zero without one
+	Notice       string     // about the address: a cursor that fits no more, an unknown parameter
+	Any          bool       // the tenant has events at all
+	Beside       *Inspector // the event that is shown beside the list; nil for none
 }
 
 // Ranges are the spans of time that a list can be limited to.
@@ -65,22 +66,6 @@ func (v Events) sorts() Sorts {
 
 // narrowed reports whether a condition was refused whose control is folded away.
 func (v Events) narrowed() bool { return narrowed[models.EventQuery](v.Err, "q") }
-
-// destinationsText says where an event went: the first destination by name, and how many more.
-func (v Events) destinationsText(e *models.Event) string {
-	if len(e.Matched) == 0 {
-		return "None"
-	}
-	names := make([]string, len(e.Matched))
-	for i, id := range e.Matched {
-		names[i] = optionLabel(v.Destinations, id)
-	}
-	first := slices.MinFunc(names, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	if len(names) == 1 {
-		return first
-	}
-	return first + " +" + count(len(names)-1)
-}
 
 // Event is one event with everything that became of it.
 type Event struct {

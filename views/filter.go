@@ -42,18 +42,21 @@ const (
 )
 
 var filterTypes = []Option{
-	{Value: "", Label: "As it looks"}, {Value: AsText, Label: "Text"}, {Value: AsNumber, Label: "Number"}, {Value: AsBool, Label: "True/false"},
+	{Value: "", Label: "As it looks"}, {Value: AsText, Label: "Text"}, {Value: AsNumber, Label: "Number"},
+	{Value: AsBool, Label: "True/false"},
 	{Value: AsNull, Label: "Nothing (null)"}, {Value: AsField, Label: "Another field"}, {Value: AsJSON, Label: "JSON"},
 }
 
 // How the rows at the top, and those of a group, are joined.
 var (
 	matchOptions = []Option{
-		{Value: string(filter.GroupAll), Label: "all"}, {Value: string(filter.GroupAny), Label: "any"}, {Value: string(filter.GroupNone), Label: "none"},
+		{Value: string(filter.GroupAll), Label: "all"}, {Value: string(filter.GroupAny), Label: "any"},
+		{Value: string(filter.GroupNone), Label: "none"},
 	}
 	groupOptions = []Option{
 		{Value: string(filter.GroupAny), Label: "any of these are true"}, {Value: string(filter.GroupAll), Label: "all of these are true"},
-		{Value: string(filter.GroupNone), Label: "none of these are true"}, {Value: string(filter.GroupOne), Label: "one element of a list meets all of these"},
+		{Value: string(filter.GroupNone), Label: "none of these are true"},
+		{Value: string(filter.GroupOne), Label: "one element of a list meets all of these"},
 	}
 )
 
@@ -381,7 +384,8 @@ func (v FilterBuilder) hints() string {
 
 // filteredURL lists the events that the destination's filter held back within a day.
 func (v FilterBuilder) filteredURL() string {
-	return with(EventsURL(v.Tenant), url.Values{"status": {models.StatusFilteredOut}, "destination_id": {v.Destination.ID}, "range": {"24h"}})
+	return with(EventsURL(v.Tenant), url.Values{"status": {models.StatusFilteredOut}, "destination_id": {v.Destination.ID},
+		"range": {"24h"}})
 }
 
 // FilterURL is the page of a destination's filter, to try it on an event.
@@ -410,7 +414,8 @@ func FilterExamples(fields []models.SuggestedField) []FilterExample {
 		return strings.Contains(f.Path, "email") && strings.Contains(f.Example, "@")
 	})
 	status, one := find("status", "paid", func(f models.SuggestedField) bool {
-		return f.Type == "text" && !f.Numeric && (strings.HasSuffix(f.Path, "status") || strings.HasSuffix(f.Path, "state") || strings.HasSuffix(f.Path, "type"))
+		return f.Type == "text" && !f.Numeric && (strings.HasSuffix(f.Path, "status") || strings.HasSuffix(f.Path, "state") ||
+			strings.HasSuffix(f.Path, "type"))
 	})
 	if i := strings.IndexByte(address, '@'); i >= 0 {
 		address = address[i:]
@@ -441,7 +446,8 @@ type FilterImpact struct {
 }
 
 func (v FilterImpact) question() string {
-	return fmt.Sprintf("Of the %s of its topics in the last 24 hours, this filter would have held back %s (%d%%).", plural(v.Events, "event"), count(v.Dropped), 100*v.Dropped/v.Events)
+	return fmt.Sprintf("Of the %s of its topics in the last 24 hours, this filter would have held back %s (%d%%).",
+		plural(v.Events, "event"), count(v.Dropped), 100*v.Dropped/v.Events)
 }
 
 // SendFiltered asks before events that a filter held back are sent after all.
@@ -458,7 +464,8 @@ func (v SendFiltered) planText() string {
 	if v.All {
 		return held + " that its filters held back would be sent."
 	}
-	return fmt.Sprintf("Of %s that its filters held back, %s would pass the filter as it is now, and be sent.", held, count(v.Plan.Matching))
+	return fmt.Sprintf("Of %s that its filters held back, %s would pass the filter as it is now, and be sent.", held,
+		count(v.Plan.Matching))
 }
 
 // textControl is the control for the filter in a notation.
@@ -466,11 +473,14 @@ func (v FilterBuilder) textControl() Control {
 	c := Control{Name: "filter", Label: "Filter", Hidden: true, Mono: true, Rows: 10}
 	switch v.View {
 	case string(filter.NotationJSON):
-		c.Label, c.Hint, c.Placeholder = "Filter as JSON", "Every key must be true. Empty for no filter.", `{"status": "paid", "total": {"$gte": 10}}`
+		c.Label, c.Hint, c.Placeholder = "Filter as JSON", "Every key must be true. Empty for no filter.",
+			`{"status": "paid", "total": {"$gte": 10}}`
 	case string(filter.NotationSearch):
-		c.Label, c.Hint, c.Placeholder, c.Rows = "Filter as a search", "Terms side by side are all required. Empty for no filter.", "status:paid total:>=10", 4
+		c.Label, c.Hint, c.Placeholder, c.Rows = "Filter as a search", "Terms side by side are all required. Empty for no filter.",
+			"status:paid total:>=10", 4
 	case string(filter.NotationExpression):
-		c.Label, c.Hint, c.Placeholder, c.Rows = "Filter as an expression", "True or false, of id, topic, time, metadata and data. Empty for no filter.", `data.status == "paid" and data.total >= 10`, 6
+		c.Label, c.Hint, c.Placeholder, c.Rows = "Filter as an expression",
+			"True or false, of id, topic, time, metadata and data. Empty for no filter.", `data.status == "paid" and data.total >= 10`, 6
 	}
 	return c
 }

@@ -39,7 +39,8 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("count(%d) = %q, want %q", n, got, want)
 		}
 	}
-	if got := plural(1, "delivery") + " " + plural(2, "delivery") + " " + plural(1200, "event"); got != "1 delivery 2 deliveries 1,200 events" {
+	if got := plural(1, "delivery") + " " + plural(2, "delivery") + " " + plural(1200,
+		"event"); got != "1 delivery 2 deliveries 1,200 events" {
 		t.Error(got)
 	}
 	if got := size(1) + ", " + size(2048) + ", " + size(3<<20); got != "1 byte, 2.0 KiB, 3.0 MiB" {
@@ -77,7 +78,8 @@ func TestCurl(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got := (APICall{Path: "/api/v1/events?q=$(id)&x=1"}).Curl("https://w"); !strings.HasPrefix(got, "curl 'https://w/api/v1/events?q=$(id)&x=1' ") {
+	if got := (APICall{Path: "/api/v1/events?q=$(id)&x=1"}).Curl("https://w"); !strings.HasPrefix(got,
+		"curl 'https://w/api/v1/events?q=$(id)&x=1' ") {
 		t.Error(got)
 	}
 }
@@ -132,7 +134,8 @@ func TestListAddresses(t *testing.T) {
 		t.Error("the query itself was changed")
 	}
 	p := newPager("/e", q, 2, "event", Cursors{Next: "n", Prev: "p", Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)})
-	if p.Older != "/e?next=n&range=24h&since=2026-01-01T00%3A00%3A00Z&status=failed&status=retrying" || !strings.Contains(p.Newer, "prev=p") {
+	if p.Older != "/e?next=n&range=24h&since=2026-01-01T00%3A00%3A00Z&status=failed&status=retrying" ||
+		!strings.Contains(p.Newer, "prev=p") {
 		t.Errorf("%+v", p)
 	}
 	p = newPager("/e", q, 2, "event", Cursors{Next: "n", Asc: true})
@@ -169,7 +172,8 @@ func TestParseJSON(t *testing.T) {
 		}
 	}
 	long := parseJSON([]byte(`{"list":[` + strings.Repeat(`{"a":1},`, 9999) + `{"a":1}],"last":1}`)).members[0].value
-	if got := len(long.members) + long.omitted; got != 10_000 || len(long.members) > maxNodes || len(long.members) < maxNodes/3 || long.holds() != "10,000 items" {
+	if got := len(long.members) + long.omitted; got != 10_000 || len(long.members) > maxNodes || len(long.members) < maxNodes/3 ||
+		long.holds() != "10,000 items" {
 		t.Errorf("of 10,000 objects %d are shown and %d are not: %s", len(long.members), long.omitted, long.holds())
 	}
 	many := parseJSON([]byte(`{"a":{"b":{"c":{"d":[` + strings.Repeat("1,", 300) + `1]}}}}`))

@@ -23,22 +23,27 @@ const galleryHostile = `<script>alert("x")</script> & "quotes" 'and' a_very_long
 func galleryForm(refused bool) Form {
 	f := Form{Values: map[string][]string{
 		"name": {"Billing"}, "config.url": {"https://hooks.example.com/billing"}, "choice": {"webhook"}, "topics": {"order.created"},
-		"mode": {"some"}, "enabled": {"true"}, KeyName("headers"): {"X-Team"}, ValueName("headers"): {"payments"}, "notes": {"First line\nSecond line"},
+		"mode": {"some"}, "enabled": {"true"}, KeyName("headers"): {"X-Team"}, ValueName("headers"): {"payments"},
+		"notes": {"First line\nSecond line"},
 	}}
 	if refused {
 		f.Values["config.url"] = []string{"hooks.example.com"}
 		f.Err = &models.Error{Kind: models.KindInvalid, Message: "validation error", Fields: map[string]string{
-			"name": "is required", "config.url": "must be an https:// URL", "choice": "is required", "topics[0]": `"x" is not in the catalogue: order.created`,
-			"headers": "must have at most 64 keys", "credentials.key": "is required", "mode": "is required", "enabled": "must be true or false",
+			"name": "is required", "config.url": "must be an https:// URL", "choice": "is required",
+			"topics[0]": `"x" is not in the catalogue: order.created`,
+			"headers":   "must have at most 64 keys", "credentials.key": "is required", "mode": "is required",
+			"enabled": "must be true or false",
 		}}
 	}
 	return f
 }
 
-var galleryLabels = []Label{{"name", "Name"}, {"config.url", "URL"}, {"choice", "Type"}, {"topics", "Topics"}, {"mode", "Topics"}, {"headers", "Headers"},
+var galleryLabels = []Label{{"name", "Name"}, {"config.url", "URL"}, {"choice", "Type"}, {"topics", "Topics"}, {"mode", "Topics"},
+	{"headers", "Headers"},
 	{"credentials.key", "Access key"}, {"enabled", "Verify the certificate"}}
 
-var galleryTopics = []Option{{Value: "order.created", Label: "order.created"}, {Value: "order.paid", Label: "order.paid"}, {Value: "invoice.finalized", Label: "invoice.finalized"}}
+var galleryTopics = []Option{{Value: "order.created", Label: "order.created"}, {Value: "order.paid", Label: "order.paid"},
+	{Value: "invoice.finalized", Label: "invoice.finalized"}}
 
 func galleryDestination(disabled bool) *models.Destination {
 	d := &models.Destination{Key: 1, ID: "des_0k3v9m2x7q1p8t5r4w6y0z2abc", Type: "webhook", CreatedAt: galleryTime, UpdatedAt: galleryTime,
@@ -55,14 +60,17 @@ func galleryDeliveries() []*models.Delivery {
 	next := galleryTime.Add(80 * time.Second)
 	out := make([]*models.Delivery, len(models.Statuses))
 	for i, status := range models.Statuses {
-		d := &models.Delivery{DeliveryKey: models.DeliveryKey{EventID: uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f"), Destination: int64(i + 1)},
+		d := &models.Delivery{DeliveryKey: models.DeliveryKey{EventKey: uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f"),
+			Destination: int64(i + 1)},
 			PublicEventID: "evt_0195939e1a2b7c3d8e4f5a6b7c8d9e0f", Topic: "order.created", DestinationID: "des_0k3v9m2x7q1p8t5r4w6y0z2abc",
-			Destination: galleryDestination(status == models.StatusHeld), Status: status, MaxAttempts: 12, CreatedAt: galleryTime, UpdatedAt: galleryTime}
+			Destination: galleryDestination(status == models.StatusHeld), Status: status, MaxAttempts: 12, CreatedAt: galleryTime,
+			UpdatedAt: galleryTime}
 		switch status {
 		case models.StatusRetrying:
 			d.Attempts, d.NextAttemptAt, d.LastAttemptAt, d.LastCode, d.Error = 3, &next, &d.CreatedAt, 503, "The receiver failed: 503."
 		case models.StatusFailed:
-			d.Attempts, d.LastAttemptAt, d.Error, d.Reason = 12, &d.CreatedAt, "Nothing answered on 203.0.113.9:443.", "All 12 attempts failed: nothing answered on 203.0.113.9:443."
+			d.Attempts, d.LastAttemptAt, d.Error, d.Reason = 12, &d.CreatedAt, "Nothing answered on 203.0.113.9:443.",
+				"All 12 attempts failed: nothing answered on 203.0.113.9:443."
 		case models.StatusDelivered:
 			d.Attempts, d.LastAttemptAt, d.LastCode = 1, &d.CreatedAt, 200
 		case models.StatusHeld:

@@ -24,7 +24,8 @@ type Health struct {
 func (v Health) sentence() string {
 	s := "Nothing was sent in the last 24 hours"
 	if v.Day.Deliveries > 0 {
-		s = fmt.Sprintf("%.1f %% of %s in the last 24 hours arrived with the first attempt", v.Day.DeliveredPercent(), plural(v.Day.Deliveries, "delivery"))
+		s = fmt.Sprintf("%.1f %% of %s in the last 24 hours arrived with the first attempt", v.Day.DeliveredPercent(),
+			plural(v.Day.Deliveries, "delivery"))
 	}
 	h := v.Health
 	if h.Failures == 0 {
@@ -33,7 +34,8 @@ func (v Health) sentence() string {
 		}
 		return s + "."
 	}
-	s += fmt.Sprintf("; %s in a row failed (%s) since %s UTC", plural(h.Failures, "delivery"), plural(h.Attempts, "attempt"), clock(*h.Since))
+	s += fmt.Sprintf("; %s in a row failed (%s) since %s UTC", plural(h.Failures, "delivery"), plural(h.Attempts, "attempt"),
+		clock(*h.Since))
 	if v.Limit > 0 && !v.Off {
 		s += fmt.Sprintf(", and it is disabled at %s", count(v.Limit))
 	}
@@ -76,7 +78,8 @@ func certificateText(ends, now time.Time) string {
 
 // chart are the hours of the last day.
 func (v Health) chart() Chart {
-	return Chart{ID: "health", Period: "the last 24 hours", Begin: v.Now.UTC().Truncate(time.Hour).Add(-23 * time.Hour), Bucket: time.Hour, Count: 24, History: v.History}
+	return Chart{ID: "health", Period: "the last 24 hours", Begin: v.Now.UTC().Truncate(time.Hour).Add(-23 * time.Hour), Bucket: time.Hour,
+		Count: 24, History: v.History}
 }
 
 // changeText says what has happened to a destination.

@@ -114,13 +114,14 @@ func (p Page) navigation() []navGroup {
 	if p.Tenant == "" {
 		return []navGroup{{"Server", []navEntry{
 			{SectionTenants, "Tenants", "building-2", TenantsURL()},
-			{SectionAlerts, p.alertsLabel(), "bell", AlertsURL("")},
+			{SectionAlerts, "Alerts", "bell", AlertsURL("")},
 			{SectionDestinations, "Operator events", "waypoints", DestinationsURL(models.OperatorTenant)},
 			{SectionKeys, "API keys", "key-round", KeysURL("")},
 			{SectionAudit, "Audit log", "scroll-text", AuditURL("")},
 		}}}
 	}
-	manage := navGroup{"Manage", []navEntry{{SectionAudit, "Audit log", "scroll-text", AuditURL(p.Tenant)}, {SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
+	manage := navGroup{"Manage", []navEntry{{SectionAudit, "Audit log", "scroll-text", AuditURL(p.Tenant)},
+		{SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
 	if p.Viewer.Admin {
 		manage.entries = append([]navEntry{{SectionKeys, "API keys", "key-round", KeysURL(p.Tenant)}}, manage.entries...)
 	}
@@ -129,7 +130,7 @@ func (p Page) navigation() []navGroup {
 			{SectionOverview, "Overview", "gauge", OverviewURL(p.Tenant)},
 			{SectionEvents, "Events", "activity", EventsURL(p.Tenant)},
 			{SectionRetries, "Retries", "rotate-ccw", RetriesURL(p.Tenant)},
-			{SectionAlerts, p.alertsLabel(), "bell", AlertsURL(p.Tenant)},
+			{SectionAlerts, "Alerts", "bell", AlertsURL(p.Tenant)},
 		}},
 		{"Configure", []navEntry{
 			{SectionDestinations, "Destinations", "waypoints", DestinationsURL(p.Tenant)},
@@ -142,24 +143,40 @@ func (p Page) navigation() []navGroup {
 // MaxAlerts is how far open alerts are counted for the navigation.
 const MaxAlerts = 99
 
-// alertsLabel is the navigation's entry for alerts, with how many are open.
-func (p Page) alertsLabel() string {
-	switch {
-	case p.Alerts > MaxAlerts:
-		return "Alerts (" + count(MaxAlerts) + "+ open)"
-	case p.Alerts > 0:
-		return "Alerts (" + count(p.Alerts) + " open)"
+// alertsText says how many alerts are open.
+func (p Page) alertsText() string {
+	if p.Alerts > MaxAlerts {
+		return count(MaxAlerts) + "+ open"
 	}
-	return "Alerts"
+	return count(p.Alerts) + " open"
 }
 
-// crumbs is the whole way to the page, itself included.
+// place is what the pages are about: a tenant, or the whole server.
+func (p Page) place() string {
+	switch {
+	case p.Tenant == "":
+		return "All tenants"
+	case p.operators():
+		return "Operator events"
+	}
+	return p.tenantName()
+}
+
+// initial is the letter that stands for a name.
+func initial(name string) string {
+	for _, r := range name {
+		return strings.ToUpper(string(r))
+	}
+	return ""
+}
+
+// crumbs is the way to the page, without itself.
 func (p Page) crumbs() []Crumb {
 	var out []Crumb
 	if p.Tenant != "" {
 		out = append(out, Crumb{p.Tenant, OverviewURL(p.Tenant)})
 	}
-	return append(append(out, p.Crumbs...), Crumb{Label: p.Title})
+	return append(out, p.Crumbs...)
 }
 
 // asset is the address of a file of package static.
@@ -208,7 +225,8 @@ func DestinationURL(tenant, id string, tail ...string) string {
 }
 
 // FindURL leads from an id, its parameter q, to the page of what it is the id of.
-func FindURL(tenant string) string { return path("t", tenant, "find") }
+func FindURL(tenant string) string { return under(tenant, "find") }
+func HelpURL(tenant string) string { return under(tenant, "help") }
 
 // EventURL is the page of an event, or with tail an action on it: "retry".
 func EventURL(tenant, id string, tail ...string) string {
@@ -318,8 +336,13 @@ func NotificationURL(tenant, id string, tail ...string) string {
 }
 
 func alertPath(tenant string, parts ...string) string {
+	return under(tenant, append([]string{"alerts"}, parts...)...)
+}
+
+// under is the address of a page of a tenant, or of the same page about the whole server.
+func under(tenant string, parts ...string) string {
 	if tenant == "" {
-		return path(append([]string{"alerts"}, parts...)...)
+		return path(parts...)
 	}
-	return path(append([]string{"t", tenant, "alerts"}, parts...)...)
+	return path(append([]string{"t", tenant}, parts...)...)
 }

@@ -15,7 +15,8 @@ import (
 // "destination", are given by the page.
 func vocabularies() map[string][]Option {
 	return map[string][]Option{
-		"delivery status": statusOptions(), "error class": ErrorClasses, "attempt status": attemptOutcomes, "trigger": triggerOptions, "by hand": byHand,
+		"delivery status": statusOptions(), "error class": ErrorClasses, "attempt status": attemptOutcomes, "trigger": triggerOptions,
+		"by hand":          byHand,
 		"destination type": typeOptions(adapters.All()), "destination state": stateOptions,
 		"audit action": auditWords, "actor type": actorKindWords, "audit outcome": auditOutcomes,
 		"notification status": notificationOptions(), "notification kind": noticeOptions,

@@ -14,8 +14,10 @@ import (
 func TestVocabulariesAreKnown(t *testing.T) {
 	t.Parallel()
 	ofPages := []string{"", "destination", "channel"}
-	for _, list := range [][]models.Filter{models.FiltersOf[models.EventQuery](), models.FiltersOf[models.DeliveryQuery](), models.FiltersOf[models.AttemptQuery](),
-		models.FiltersOf[models.AuditQuery](), models.FiltersOf[models.NotificationQuery](), models.FiltersOf[models.AlertQuery](), models.FiltersOf[models.BulkQuery](),
+	for _, list := range [][]models.Filter{models.FiltersOf[models.EventQuery](), models.FiltersOf[models.DeliveryQuery](),
+		models.FiltersOf[models.AttemptQuery](),
+		models.FiltersOf[models.AuditQuery](), models.FiltersOf[models.NotificationQuery](), models.FiltersOf[models.AlertQuery](),
+		models.FiltersOf[models.BulkQuery](),
 		models.FiltersOf[models.TenantQuery](), models.FiltersOf[models.DestinationQuery]()} {
 		for _, f := range list {
 			if _, ok := vocabularies()[f.Words]; !ok && !slices.Contains(ofPages, f.Words) {

@@ -46,7 +46,8 @@ func (v Overview) breakdownURL(b Breakdown, key string) string {
 func (v Overview) ranges() []View {
 	var out []View
 	for _, o := range Ranges[1:] {
-		out = append(out, View{Label: o.Label, URL: with(OverviewURL(v.Tenant), url.Values{"range": {o.Value}}), Current: o.Value == v.Range})
+		out = append(out, View{Label: o.Label, URL: with(OverviewURL(v.Tenant), url.Values{"range": {o.Value}}),
+			Current: o.Value == v.Range})
 	}
 	return out
 }
@@ -59,7 +60,8 @@ func (v Overview) firstTry() string {
 	}
 	text := fmt.Sprintf("%.1f %% of %s arrived with the first attempt", r.DeliveredPercent(), Deliveries(r.Deliveries))
 	if v.Before.Deliveries > 0 {
-		text += fmt.Sprintf("; it was %.1f %% of %s in the time of the same length before", v.Before.DeliveredPercent(), count(v.Before.Deliveries))
+		text += fmt.Sprintf("; it was %.1f %% of %s in the time of the same length before", v.Before.DeliveredPercent(),
+			count(v.Before.Deliveries))
 	}
 	return text + "."
 }

@@ -26,8 +26,9 @@ const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>' javasc
 
 func hostilePage(title string, crumbs ...Crumb) Page {
 	return Page{Title: title, Context: hostile, Tenant: hostile, Section: SectionEvents, Crumbs: append(crumbs, Crumb{hostile, "/x"}),
-		Viewer: Viewer{Name: hostile, Write: true, Retry: true, Admin: true}, Flash: &Flash{Tone: ToneBad, Text: hostile, LinkText: hostile, LinkURL: "javascript:alert(1)"},
-		API: &APICall{Path: "/api/v1/x?q=" + url.QueryEscape(hostile)}, Here: "/x?q=" + url.QueryEscape(hostile), Refresh: true,
+		Viewer: Viewer{Name: hostile, Write: true, Retry: true, Admin: true},
+		Flash:  &Flash{Tone: ToneBad, Text: hostile, LinkText: hostile, LinkURL: "javascript:alert(1)"},
+		API:    &APICall{Path: "/api/v1/x?q=" + url.QueryEscape(hostile)}, Here: "/x?q=" + url.QueryEscape(hostile), Refresh: true,
 		Chrome: Chrome{BaseURL: "https://waybill.example.com", Version: "1.0.0", Shortcuts: true}}
 }
 
@@ -42,8 +43,10 @@ func hostileDestination(disabled bool) *models.Destination {
 }
 
 func hostileEvent() *models.Event {
-	return &models.Event{Key: uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f"), ID: hostile, TenantID: hostile, Topic: hostile, Received: galleryTime, Time: galleryTime.Add(-time.Hour),
-		Metadata: map[string]string{hostile: hostile}, Data: []byte(`{"` + `<script>alert(4)</script>` + `":"<img src=x onerror=alert(5)>","n":[1,{"d":{}}]}`),
+	return &models.Event{Key: uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f"), ID: hostile, TenantID: hostile, Topic: hostile,
+		Received: galleryTime, Time: galleryTime.Add(-time.Hour),
+		Metadata: map[string]string{hostile: hostile}, Data: []byte(`{"` + `<script>alert(4)</script>` +
+			`":"<img src=x onerror=alert(5)>","n":[1,{"d":{}}]}`),
 		Counts: models.Counts{"failed": 1}, Matched: []string{hostile, "b"}, LastError: hostile, Attempts: 3}
 }
 
@@ -59,20 +62,29 @@ func hostileDeliveries() []*models.Delivery {
 // hostileFilter is the page of a filter in one of its views; reason makes it one for reading.
 func hostileFilter(view, reason string) FilterBuilder {
 	verdict := filter.Verdict{Rule: 1, Path: hostile, Reason: hostile}
-	rows := []FilterRow{{Field: hostile, Condition: "equals", As: hostile, Value: hostile}, {Group: "one", Field: hostile, Rows: []FilterRow{{Field: hostile, Condition: "gte", Value: hostile}}},
+	rows := []FilterRow{{Field: hostile, Condition: "equals", As: hostile, Value: hostile},
+		{Group: "one", Field: hostile, Rows: []FilterRow{{Field: hostile, Condition: "gte", Value: hostile}}},
 		{Group: "any", Rows: []FilterRow{{Condition: hostile}, {Field: hostile, Condition: "exists"}}}}
-	return FilterBuilder{Page: hostilePage("Filter"), Destination: hostileDestination(false), View: view, Match: hostile, Rows: rows, Form: hostileForm("filter", "rules[0].value", "rules[1].rules[0].field"),
-		Keep: `{"a":"` + strings.ReplaceAll(hostile, `"`, `\"`) + `"}`, ReadOnly: reason, Words: []filter.Rule{{Number: 1, Words: hostile}}, SavedRules: []filter.Rule{{Number: 1, Words: hostile}}, Seen: 2,
-		Fields: []models.SuggestedField{{SeenField: filter.SeenField{Path: hostile, Type: "text", Example: hostile, List: true}, Events: 1}}, Counts: &models.FilterCounts{Total: 1, Failed: 1},
-		Trial:  FilterTrial{Notes: []string{hostile}, Total: 2, Compared: true, Stopped: 1, Started: 1, Items: []TrialItem{{Event: hostileEvent(), Label: hostile, Verdict: verdict, Changed: true}, {Label: hostile, Problem: hostile}}},
+	return FilterBuilder{Page: hostilePage("Filter"), Destination: hostileDestination(false), View: view, Match: hostile, Rows: rows,
+		Form: hostileForm("filter", "rules[0].value", "rules[1].rules[0].field"),
+		Keep: `{"a":"` + strings.ReplaceAll(hostile, `"`, `\"`) + `"}`, ReadOnly: reason, Words: []filter.Rule{{Number: 1, Words: hostile}},
+		SavedRules: []filter.Rule{{Number: 1, Words: hostile}}, Seen: 2,
+		Fields: []models.SuggestedField{{SeenField: filter.SeenField{Path: hostile, Type: "text", Example: hostile, List: true},
+			Events: 1}}, Counts: &models.FilterCounts{Total: 1, Failed: 1},
+		Trial: FilterTrial{Notes: []string{hostile}, Total: 2, Compared: true, Stopped: 1, Started: 1,
+			Items: []TrialItem{{Event: hostileEvent(), Label: hostile, Verdict: verdict, Changed: true},
+				{Label: hostile, Problem: hostile}}},
 		Pinned: hostile, Sample: hostile, Version: hostile}
 }
 
 func hostileAttempt(ok bool) *models.Attempt {
-	a := &models.Attempt{PublicEventID: hostile, DestinationID: hostile, Number: 2, StartedAt: galleryTime, OK: ok, Code: 503, Trigger: models.TriggerManual, Actor: hostile,
-		ErrorClass: "server", Error: hostile, Advice: hostile, RawError: hostile, Method: hostile, URL: hostile, RequestHeader: "X-A: " + hostile + "\n" + hostile + ": b",
-		ResponseHeader: "X-B: " + hostile, ResponseBody: []byte(hostile), Truncated: true, Timing: models.AttemptTiming{DNS: time.Millisecond}}
-	a.EventID = uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f")
+	a := &models.Attempt{PublicEventID: hostile, DestinationID: hostile, Number: 2, StartedAt: galleryTime, OK: ok, Code: 503,
+		Trigger: models.TriggerManual, Actor: hostile,
+		ErrorClass: "server", Error: hostile, Advice: hostile, RawError: hostile, Method: hostile, URL: hostile,
+		RequestHeader:  "X-A: " + hostile + "\n" + hostile + ": b",
+		ResponseHeader: "X-B: " + hostile, ResponseBody: []byte(hostile), Truncated: true,
+		Timing: models.AttemptTiming{DNS: time.Millisecond}}
+	a.EventKey = uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f")
 	return a
 }
 
@@ -106,14 +118,18 @@ func pages() map[string]templ.Component {
 	}
 	events := &models.Page[*models.Event]{Items: []*models.Event{hostileEvent()}, Next: hostile, Prev: hostile}
 	deliveries := &models.Page[*models.Delivery]{Items: hostileDeliveries(), Next: hostile}
-	tenants := &models.Page[models.TenantSummary]{Items: []models.TenantSummary{{Tenant: models.Tenant{ID: hostile, CreatedAt: galleryTime}, Topics: []string{hostile}}}, Next: hostile}
-	failed := &models.Error{Kind: models.KindInvalid, Message: hostile, Fields: map[string]string{"code": "must be " + hostile, hostile: hostile}}
-	key := &models.APIKey{ID: uuid.Nil, Name: hostile, Hint: hostile, Scopes: []models.Permission{hostile}, TenantID: hostile, CreatedBy: hostile, CreatedAt: galleryTime}
+	tenants := &models.Page[models.TenantSummary]{Items: []models.TenantSummary{{Tenant: models.Tenant{ID: hostile, CreatedAt: galleryTime},
+		Topics: []string{hostile}}}, Next: hostile}
+	failed := &models.Error{Kind: models.KindInvalid, Message: hostile,
+		Fields: map[string]string{"code": "must be " + hostile, hostile: hostile}}
+	key := &models.APIKey{ID: uuid.Nil, Name: hostile, Hint: hostile, Scopes: []models.Permission{hostile}, TenantID: hostile,
+		CreatedBy: hostile, CreatedAt: galleryTime}
 	server := hostilePage("Tenants")
 	server.Tenant = ""
 	nobody := hostilePage("Log in")
 	nobody.Tenant, nobody.Viewer, nobody.API = "", Viewer{}, nil
-	considered := models.Considered{Event: hostileEvent(), Deliveries: hostileDeliveries(), Skipped: []models.Skipped{{Destination: d, Reason: hostile}}}
+	considered := models.Considered{Event: hostileEvent(), Deliveries: hostileDeliveries(),
+		Skipped: []models.Skipped{{Destination: d, Reason: hostile}}}
 	steps := &Onboarding{Destinations: 1, First: d, Publish: APICall{Method: "POST", Path: "/api/v1/publish", Body: hostile}}
 	sent := &Onboarding{Destinations: 1, EventID: hostile, EventURL: EventURL(hostile, hostile)}
 	audit := &models.Page[*models.AuditEntry]{Items: hostileEntries(), Next: hostile, Prev: hostile}
@@ -127,106 +143,173 @@ func pages() map[string]templ.Component {
 		"no such tenants": TenantsPage(Tenants{Page: server, Query: query("q"), List: &models.Page[models.TenantSummary]{}}),
 		"tenants refused": TenantsPage(Tenants{Page: server, Query: query("q"), Err: failed}),
 		"new tenant":      NewTenantPage(NewTenant{server, hostileForm("tenant_id")}),
-		"overview":        OverviewPage(Overview{Page: hostilePage("Overview"), Attention: []Attention{{Destination: off, Held: 1}, {Destination: d, Failed: 2, LastError: hostile}}, Numbers: []Number{{"Failed", 1000, true, "/x", ToneBad, "x"}}, Failures: hostileDeliveries(), Period: "the last 24 hours"}),
-		"overview, figures": OverviewPage(Overview{Page: hostilePage("Overview"), Period: "the last hour", Range: "1h", More: 3, Chart: &Chart{ID: "deliveries", Period: "the last hour",
-			Begin: hostileHealth().Now, Bucket: time.Hour, Count: 24, History: []models.HealthBucket{{Start: hostileHealth().Now, Rates: models.Rates{Deliveries: 4, Failed: 3}}}},
-			Breakdown: []Breakdown{{Title: "By topic", Param: "topic", Parts: []models.Share{{Key: hostile, Count: 2}, {Count: 1}}, None: "No topic"}}}),
-		"compare": ComparePage(Comparison{Page: hostilePage("Compare attempts"), A: ComparedAttempt{&models.Attempt{Number: 1, Error: hostile, RequestHeader: "A: " + hostile, ResponseBody: []byte(hostile)}, hostile, []byte(`{"a":1}`)},
-			B: ComparedAttempt{&models.Attempt{Number: 2, OK: true}, hostile, []byte(`{"a":2,"b":"` + "x" + `"}`)}, Choices: []Option{{Value: "a", Label: hostile}, {Value: "b", Label: hostile}}}),
-		"overview, first step":    OverviewPage(Overview{Page: hostilePage("Overview"), Steps: &Onboarding{Echo: true}}),
-		"overview, second step":   OverviewPage(Overview{Page: hostilePage("Overview"), Steps: steps}),
-		"overview, third step":    OverviewPage(Overview{Page: hostilePage("Overview"), Steps: sent}),
-		"destinations":            DestinationsPage(Destinations{Page: hostilePage("Destinations"), Query: query("q", "type", "state", "topics", "sort"), List: []*models.Destination{d, off}, Types: adapters.All(), Any: true}),
-		"no destinations":         DestinationsPage(Destinations{Page: hostilePage("Destinations"), Echo: true}),
-		"no such destinations":    DestinationsPage(Destinations{Page: hostilePage("Destinations"), Query: query("q"), Any: true}),
-		"new destination":         NewDestinationPage(NewDestination{hostilePage("Add destination"), hostileForm("type"), adapters.All()}),
-		"destination form":        DestinationFormPage(DestinationForm{Page: hostilePage("Add Webhook"), Type: webhook, Form: Form{Values: NewDestinationValues(webhook, nil, nil)}, Topics: []models.Topic{{Name: hostile}}, Defaults: models.DefaultRules()}),
-		"destination refused":     DestinationFormPage(DestinationForm{Page: hostilePage("Add Webhook"), Type: webhook, Form: badForm, Defaults: models.DefaultRules()}),
-		"destination settings":    DestinationFormPage(DestinationForm{Page: hostilePage("Settings"), Destination: d, Type: webhook, Form: Form{Values: formValues}, Defaults: models.DefaultRules(), Open: true}),
-		"destination":             DestinationPage(Destination{Page: hostilePage(hostile), Destination: d, Policy: models.DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, Recent: hostileDeliveries()}),
-		"destination disabled":    DestinationPage(Destination{Page: hostilePage(hostile), Destination: off, Policy: models.DefaultRetryPolicy(), Held: 3}),
-		"destination failing":     DestinationPage(Destination{Page: hostilePage(hostile), Destination: d, Policy: models.DefaultRetryPolicy(), Health: hostileHealth()}),
-		"alerts":                  AlertsPage(Alerts{Page: hostilePage("Alerts"), Query: query("status"), List: &models.Page[*models.Alert]{Items: []*models.Alert{hostileAlert()}}}),
-		"alert":                   AlertPage(Alert{Page: hostilePage(hostile), Alert: hostileAlert(), Told: []*models.Notification{hostileNotification()}, Form: hostileForm("for")}),
-		"rules":                   RulesPage(Rules{Page: hostilePage("Rules"), List: []*models.AlertRule{{ID: hostile, Name: hostile, Topics: []string{hostile}}}, Channels: []*models.Channel{{ID: hostile, Name: hostile, Target: hostile}}}),
-		"rule":                    RulePage(Rule{Page: hostilePage(hostile), Form: hostileForm("name", "topics", "every", "when.window"), Destinations: []Option{{Value: hostile, Label: hostile}}, Preview: &models.Preview{Count: 2, Note: hostile, Times: []models.PreviewTime{{Name: hostile, TenantID: hostile, DestinationID: hostile}}}}),
-		"channels":                ChannelsPage(Channels{Page: hostilePage("Channels"), List: []*models.Channel{{ID: hostile, Name: hostile, Type: hostile, Target: hostile}}}),
-		"channel test":            ChannelTestPage(ChannelTest{Page: hostilePage("Test"), Channel: &models.Channel{ID: hostile, Name: hostile, Target: hostile}, Answer: hostile, Error: hostile, Advice: hostile}),
-		"notifications":           NotificationsPage(Notifications{Page: hostilePage("Notifications"), Query: query("status", "rule_id"), List: &models.Page[*models.Notification]{Items: []*models.Notification{hostileNotification()}}}),
-		"notification":            NotificationPage(Notification{Page: hostilePage("Notification"), Notification: hostileNotification()}),
-		"destination deliveries":  DestinationDeliveriesPage(DestinationDeliveries{Page: hostilePage("Deliveries"), Destination: d, Query: query("status", "code", "error_class"), List: deliveries}),
-		"no destination delivery": DestinationDeliveriesPage(DestinationDeliveries{Page: hostilePage("Deliveries"), Destination: d, List: &models.Page[*models.Delivery]{}}),
-		"disable":                 DisablePage(Disable{hostilePage("Disable destination"), d, hostileForm("reason")}),
-		"enable":                  EnablePage(Enable{hostilePage("Enable destination"), off, 12, true, hostileForm("action")}),
-		"confirm":                 ConfirmPage(Confirm{Page: hostilePage("Delete destination"), Question: hostile, Effects: []string{hostile}, Action: "/x", Submit: "Delete destination", Back: "/x", Hidden: []Label{{"name", hostile}}, Err: failed}),
-		"secrets":                 SecretsPage(Secrets{Page: hostilePage("Secrets"), Destination: d, Form: hostileForm("overlap")}),
-		"secrets revealed":        SecretsPage(Secrets{Page: hostilePage("Secrets"), Destination: d, Revealed: true}),
-		"test":                    TestPage(Test{hostilePage("Send test event"), d, []string{hostile}, hostileForm("topic", "data")}),
-		"check":                   CheckPage(Check{hostilePage("Connection check"), d, false, []adapters.Stage{{Name: hostile, Message: hostile, Advice: hostile}, {Name: "dns", OK: true, Took: time.Second}}}),
-		"filter":                  FilterPage(hostileFilter("rules", "")),
-		"filter as text":          FilterPage(hostileFilter("json", "")),
-		"filter for reading":      FilterPage(hostileFilter("search", hostile)),
-		"filter without rules":    FilterPage(FilterBuilder{Page: hostilePage("Filter"), Destination: d, View: "rules", Counts: &models.FilterCounts{}}),
-		"filter's impact":         FilterImpactPage(FilterImpact{Page: hostilePage("Save the filter?"), Destination: d, Events: 10, Dropped: 9, Filter: hostile}),
-		"send filtered":           SendFilteredPage(SendFiltered{Page: hostilePage("Send filtered events"), Destination: d, Form: hostileForm("since", "until"), Plan: &models.FilteredPlan{Events: 2, Matching: 1, Sample: []*models.Event{hostileEvent()}}}),
-		"filter help":             FilterHelpPage(hostilePage("Filters")),
-		"events searched":         EventsPage(Events{Page: hostilePage("Events"), Query: query("q"), List: &models.Page[*models.Event]{Next: "x", Searched: &models.Searched{Stopped: true, Note: hostile}}, Any: true}),
-		"events":                  EventsPage(Events{Page: hostilePage("Events"), Query: query("q", "status", "topic", "destination_id", "since"), List: events, Destinations: []Option{{Value: hostile, Label: hostile}}, Topics: []string{hostile}, Notice: hostile, Any: true}),
-		"no events":               EventsPage(Events{Page: hostilePage("Events"), List: &models.Page[*models.Event]{}}),
-		"no such events":          EventsPage(Events{Page: hostilePage("Events"), Query: query("q"), List: &models.Page[*models.Event]{}, Any: true}),
-		"events refused":          EventsPage(Events{Page: hostilePage("Events"), Query: query("code"), Err: failed, Any: true}),
-		"event":                   EventPage(Event{Page: hostilePage("Event"), Considered: considered, Attempts: []*models.Attempt{hostileAttempt(true), hostileAttempt(false)}, Publish: APICall{Method: "POST", Path: "/api/v1/publish", Body: hostile}}),
-		"event raw":               EventPage(Event{Page: hostilePage("Event"), Considered: considered, Raw: true}),
-		"event nobody took":       EventPage(Event{Page: hostilePage("Event"), Considered: models.Considered{Event: hostileEvent()}}),
-		"retries":                 RetriesPage(Retries{Page: hostilePage("Retries"), Query: query("status"), List: &models.Page[*models.BulkRetry]{Items: []*models.BulkRetry{hostileBulk(models.BulkRunning)}, Next: "x"}}),
-		"no retries":              RetriesPage(Retries{Page: hostilePage("Retries"), List: &models.Page[*models.BulkRetry]{}}),
-		"retry plan":              NewRetryPage(hostilePlan()),
-		"retry plan refused":      NewRetryPage(NewRetry{Page: hostilePage("Retry deliveries"), Form: hostileForm("status", "destination_id", "topic", "code", "since", "until", "error_class")}),
-		"retry of selected":       NewRetryPage(NewRetry{Page: hostilePage("Retry deliveries"), Form: Form{Values: map[string][]string{"delivery_ids": {hostile}}}, Plan: &models.BulkPlan{Skipped: []models.Skip{{Reason: models.SkipLimit, Count: 1}}}}),
-		"retry":                   RetryPage(Retry{Page: hostilePage("Bulk retry"), BulkRetry: hostileBulk(models.BulkRunning), Failures: []*models.Attempt{hostileAttempt(false)}, Now: galleryTime.Add(time.Minute)}),
-		"retry paused":            RetryPage(Retry{Page: hostilePage("Bulk retry"), BulkRetry: hostileBulk(models.BulkPaused), Now: galleryTime}),
-		"retry cancelled":         RetryPage(Retry{Page: hostilePage("Bulk retry"), BulkRetry: hostileBulk(models.BulkCancelled), Now: galleryTime}),
-		"attempt failed":          AttemptPage(Attempt{Page: hostilePage("Attempt 2"), Attempt: hostileAttempt(false), Event: hostileEvent(), Destination: d, Delivery: hostileDeliveries()[3], Newer: "/x", Older: "/y"}),
-		"attempt succeeded":       AttemptPage(Attempt{Page: hostilePage("Attempt 2"), Attempt: hostileAttempt(true), Event: hostileEvent()}),
-		"topics":                  TopicsPage(Topics{Page: hostilePage("Topics"), List: []models.Topic{{Name: hostile, Description: hostile, Example: []byte(`"<b>"`)}, {Name: "env", FromEnv: true}}, Form: hostileForm("name", "description", "example")}),
-		"no topics":               TopicsPage(Topics{Page: hostilePage("Topics")}),
-		"keys":                    KeysPage(Keys{Page: hostilePage("API keys"), List: []*models.APIKey{key}, Now: galleryTime.Add(4000 * time.Hour)}),
-		"all keys":                KeysPage(Keys{Page: server, List: []*models.APIKey{key}, Now: galleryTime}),
-		"no keys":                 KeysPage(Keys{Page: server}),
-		"new key":                 NewKeyPage(NewKey{hostilePage("Create API key"), hostileForm("name", "scopes", "tenant_id", "expires_in")}),
-		"new key for all":         NewKeyPage(NewKey{server, hostileForm("tenant_id")}),
-		"key created":             KeyCreatedPage(KeyCreated{Page: hostilePage("API key created"), Key: key, Secret: hostile, Next: "/x", Try: APICall{Path: "/api/v1/topics"}}),
-		"audit log":               AuditPage(Audit{Page: hostilePage("Audit log"), Query: query("q", "action", "actor", "object", "since", "ip"), Actors: []string{hostile}, Export: query("q", "object"), Notice: hostile, List: audit}),
-		"audit log of all":        AuditPage(Audit{Page: server, List: audit}),
-		"empty audit log":         AuditPage(Audit{Page: hostilePage("Audit log"), List: &models.Page[*models.AuditEntry]{}}),
-		"no such entries":         AuditPage(Audit{Page: hostilePage("Audit log"), Query: query("q"), List: &models.Page[*models.AuditEntry]{}}),
-		"audit log refused":       AuditPage(Audit{Page: hostilePage("Audit log"), Query: query("since"), Err: failed}),
-		"audit entry":             AuditEntryPage(AuditEntry{Page: hostilePage(hostile), Entry: audit.Items[0]}),
-		"audit entry failed":      AuditEntryPage(AuditEntry{Page: server, Entry: audit.Items[1]}),
-		"activity":                ActivityPage(Activity{Page: hostilePage("Activity"), Destination: d, Query: query("next"), List: audit}),
-		"no activity":             ActivityPage(Activity{Page: hostilePage("Activity"), Destination: off, List: &models.Page[*models.AuditEntry]{}}),
-		"settings":                SettingsPage(Settings{Page: hostilePage("Settings"), Policy: models.DefaultRetryPolicy(), Settings: []Setting{{"Topics", hostile, "TOPICS", true}}}),
-		"tenant settings":         TenantSettingsPage(TenantSettings{Page: hostilePage("Tenant settings"), Form: Form{Values: map[string][]string{"name": {hostile}}}, Defaults: map[string]string{"name": hostile}}),
-		"problem":                 ProblemPage(Problem{Page: hostilePage("Not found"), Status: 404, Message: hostile, Fields: []string{hostile}, RequestID: hostile, Back: "/x", BackText: "Go to the start"}),
-		"problem for nobody":      ProblemPage(Problem{Page: nobody, Status: 500, Message: hostile, Back: "/", BackText: "Go to the start"}),
+		"overview": OverviewPage(Overview{Page: hostilePage("Overview"),
+			Attention: []Attention{{Destination: off, Held: 1}, {Destination: d, Failed: 2, LastError: hostile}},
+			Numbers:   []Number{{"Failed", 1000, true, "/x", ToneBad, "x"}}, Failures: hostileDeliveries(), Period: "the last 24 hours"}),
+		"overview, figures": OverviewPage(Overview{Page: hostilePage("Overview"), Period: "the last hour", Range: "1h", More: 3,
+			Chart: &Chart{ID: "deliveries", Period: "the last hour",
+				Begin: hostileHealth().Now, Bucket: time.Hour, Count: 24, History: []models.HealthBucket{{Start: hostileHealth().Now,
+					Rates: models.Rates{Deliveries: 4, Failed: 3}}}},
+			Breakdown: []Breakdown{{Title: "By topic", Param: "topic", Parts: []models.Share{{Key: hostile, Count: 2}, {Count: 1}},
+				None: "No topic"}}}),
+		"compare": ComparePage(Comparison{Page: hostilePage("Compare attempts"),
+			A: ComparedAttempt{&models.Attempt{Number: 1, Error: hostile, RequestHeader: "A: " + hostile, ResponseBody: []byte(hostile)},
+				hostile, []byte(`{"a":1}`)},
+			B:       ComparedAttempt{&models.Attempt{Number: 2, OK: true}, hostile, []byte(`{"a":2,"b":"` + "x" + `"}`)},
+			Choices: []Option{{Value: "a", Label: hostile}, {Value: "b", Label: hostile}}}),
+		"overview, first step":  OverviewPage(Overview{Page: hostilePage("Overview"), Steps: &Onboarding{Echo: true}}),
+		"overview, second step": OverviewPage(Overview{Page: hostilePage("Overview"), Steps: steps}),
+		"overview, third step":  OverviewPage(Overview{Page: hostilePage("Overview"), Steps: sent}),
+		"destinations": DestinationsPage(Destinations{Page: hostilePage("Destinations"),
+			Query: query("q", "type", "state", "topics", "sort"), List: []*models.Destination{d, off}, Types: adapters.All(), Any: true}),
+		"no destinations":      DestinationsPage(Destinations{Page: hostilePage("Destinations"), Echo: true}),
+		"no such destinations": DestinationsPage(Destinations{Page: hostilePage("Destinations"), Query: query("q"), Any: true}),
+		"new destination":      NewDestinationPage(NewDestination{hostilePage("Add destination"), hostileForm("type"), adapters.All()}),
+		"destination form": DestinationFormPage(DestinationForm{Page: hostilePage("Add Webhook"), Type: webhook,
+			Form: Form{Values: NewDestinationValues(webhook, nil, nil)}, Topics: []models.Topic{{Name: hostile}},
+			Defaults: models.DefaultRules()}),
+		"destination refused": DestinationFormPage(DestinationForm{Page: hostilePage("Add Webhook"), Type: webhook, Form: badForm,
+			Defaults: models.DefaultRules()}),
+		"destination settings": DestinationFormPage(DestinationForm{Page: hostilePage("Settings"), Destination: d, Type: webhook,
+			Form: Form{Values: formValues}, Defaults: models.DefaultRules(), Open: true}),
+		"destination": DestinationPage(Destination{Page: hostilePage(hostile), Destination: d,
+			Policy: models.DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, Recent: hostileDeliveries()}),
+		"destination disabled": DestinationPage(Destination{Page: hostilePage(hostile), Destination: off,
+			Policy: models.DefaultRetryPolicy(), Held: 3}),
+		"destination failing": DestinationPage(Destination{Page: hostilePage(hostile), Destination: d,
+			Policy: models.DefaultRetryPolicy(), Health: hostileHealth()}),
+		"alerts": AlertsPage(Alerts{Page: hostilePage("Alerts"), Query: query("status"),
+			List: &models.Page[*models.Alert]{Items: []*models.Alert{hostileAlert()}}}),
+		"alert": AlertPage(Alert{Page: hostilePage(hostile), Alert: hostileAlert(),
+			Told: []*models.Notification{hostileNotification()}, Form: hostileForm("for")}),
+		"rules": RulesPage(Rules{Page: hostilePage("Rules"),
+			List:     []*models.AlertRule{{ID: hostile, Name: hostile, Topics: []string{hostile}}},
+			Channels: []*models.Channel{{ID: hostile, Name: hostile, Target: hostile}}}),
+		"rule": RulePage(Rule{Page: hostilePage(hostile), Form: hostileForm("name", "topics", "every", "when.window"),
+			Destinations: []Option{{Value: hostile, Label: hostile}}, Preview: &models.Preview{Count: 2, Note: hostile,
+				Times: []models.PreviewTime{{Name: hostile, TenantID: hostile, DestinationID: hostile}}}}),
+		"channels": ChannelsPage(Channels{Page: hostilePage("Channels"),
+			List: []*models.Channel{{ID: hostile, Name: hostile, Type: hostile, Target: hostile}}}),
+		"channel test": ChannelTestPage(ChannelTest{Page: hostilePage("Test"),
+			Channel: &models.Channel{ID: hostile, Name: hostile, Target: hostile}, Answer: hostile, Error: hostile, Advice: hostile}),
+		"notifications": NotificationsPage(Notifications{Page: hostilePage("Notifications"), Query: query("status", "rule_id"),
+			List: &models.Page[*models.Notification]{Items: []*models.Notification{hostileNotification()}}}),
+		"notification": NotificationPage(Notification{Page: hostilePage("Notification"), Notification: hostileNotification()}),
+		"destination deliveries": DestinationDeliveriesPage(DestinationDeliveries{Page: hostilePage("Deliveries"), Destination: d,
+			Query: query("status", "code", "error_class"), List: deliveries}),
+		"no destination delivery": DestinationDeliveriesPage(DestinationDeliveries{Page: hostilePage("Deliveries"), Destination: d,
+			List: &models.Page[*models.Delivery]{}}),
+		"disable": DisablePage(Disable{hostilePage("Disable destination"), d, hostileForm("reason")}),
+		"enable":  EnablePage(Enable{hostilePage("Enable destination"), off, 12, true, hostileForm("action")}),
+		"confirm": ConfirmPage(Confirm{Page: hostilePage("Delete destination"), Question: hostile,
+			Effects: []string{hostile}, Action: "/x", Submit: "Delete destination", Back: "/x", Hidden: []Label{{"name", hostile}},
+			Err: failed}),
+		"secrets":          SecretsPage(Secrets{Page: hostilePage("Secrets"), Destination: d, Form: hostileForm("overlap")}),
+		"secrets revealed": SecretsPage(Secrets{Page: hostilePage("Secrets"), Destination: d, Revealed: true}),
+		"test":             TestPage(Test{hostilePage("Send test event"), d, []string{hostile}, hostileForm("topic", "data")}),
+		"check": CheckPage(Check{hostilePage("Connection check"), d, false,
+			[]adapters.Stage{{Name: hostile, Message: hostile, Advice: hostile}, {Name: "dns", OK: true, Took: time.Second}}}),
+		"filter":             FilterPage(hostileFilter("rules", "")),
+		"filter as text":     FilterPage(hostileFilter("json", "")),
+		"filter for reading": FilterPage(hostileFilter("search", hostile)),
+		"filter without rules": FilterPage(FilterBuilder{Page: hostilePage("Filter"), Destination: d, View: "rules",
+			Counts: &models.FilterCounts{}}),
+		"filter's impact": FilterImpactPage(FilterImpact{Page: hostilePage("Save the filter?"), Destination: d, Events: 10,
+			Dropped: 9, Filter: hostile}),
+		"send filtered": SendFilteredPage(SendFiltered{Page: hostilePage("Send filtered events"), Destination: d,
+			Form: hostileForm("since", "until"), Plan: &models.FilteredPlan{Events: 2, Matching: 1,
+				Sample: []*models.Event{hostileEvent()}}}),
+		"filter help": FilterHelpPage(hostilePage("Filters")),
+		"events searched": EventsPage(Events{Page: hostilePage("Events"), Query: query("q"),
+			List: &models.Page[*models.Event]{Next: "x", Searched: &models.Searched{Stopped: true, Note: hostile}}, Any: true}),
+		"events": EventsPage(Events{Page: hostilePage("Events"),
+			Query: query("q", "status", "topic", "destination_id", "since"), List: events,
+			Destinations: []Option{{Value: hostile, Label: hostile}}, Topics: []string{hostile}, Notice: hostile, Any: true}),
+		"no events": EventsPage(Events{Page: hostilePage("Events"), List: &models.Page[*models.Event]{}}),
+		"no such events": EventsPage(Events{Page: hostilePage("Events"), Query: query("q"), List: &models.Page[*models.Event]{},
+			Any: true}),
+		"events refused": EventsPage(Events{Page: hostilePage("Events"), Query: query("code"), Err: failed, Any: true}),
+		"event": EventPage(Event{Page: hostilePage("Event"), Considered: considered,
+			Attempts: []*models.Attempt{hostileAttempt(true), hostileAttempt(false)},
+			Publish:  APICall{Method: "POST", Path: "/api/v1/publish", Body: hostile}}),
+		"event raw":         EventPage(Event{Page: hostilePage("Event"), Considered: considered, Raw: true}),
+		"event nobody took": EventPage(Event{Page: hostilePage("Event"), Considered: models.Considered{Event: hostileEvent()}}),
+		"retries": RetriesPage(Retries{Page: hostilePage("Retries"), Query: query("status"),
+			List: &models.Page[*models.BulkRetry]{Items: []*models.BulkRetry{hostileBulk(models.BulkRunning)}, Next: "x"}}),
+		"no retries": RetriesPage(Retries{Page: hostilePage("Retries"), List: &models.Page[*models.BulkRetry]{}}),
+		"retry plan": NewRetryPage(hostilePlan()),
+		"retry plan refused": NewRetryPage(NewRetry{Page: hostilePage("Retry deliveries"),
+			Form: hostileForm("status", "destination_id", "topic", "code", "since", "until", "error_class")}),
+		"retry of selected": NewRetryPage(NewRetry{Page: hostilePage("Retry deliveries"),
+			Form: Form{Values: map[string][]string{"delivery_ids": {hostile}}},
+			Plan: &models.BulkPlan{Skipped: []models.Skip{{Reason: models.SkipLimit, Count: 1}}}}),
+		"retry": RetryPage(Retry{Page: hostilePage("Bulk retry"), BulkRetry: hostileBulk(models.BulkRunning),
+			Failures: []*models.Attempt{hostileAttempt(false)}, Now: galleryTime.Add(time.Minute)}),
+		"retry paused": RetryPage(Retry{Page: hostilePage("Bulk retry"), BulkRetry: hostileBulk(models.BulkPaused),
+			Now: galleryTime}),
+		"retry cancelled": RetryPage(Retry{Page: hostilePage("Bulk retry"), BulkRetry: hostileBulk(models.BulkCancelled),
+			Now: galleryTime}),
+		"attempt failed": AttemptPage(Attempt{Page: hostilePage("Attempt 2"), Attempt: hostileAttempt(false),
+			Event: hostileEvent(), Destination: d, Delivery: hostileDeliveries()[3], Newer: "/x", Older: "/y"}),
+		"attempt succeeded": AttemptPage(Attempt{Page: hostilePage("Attempt 2"), Attempt: hostileAttempt(true),
+			Event: hostileEvent()}),
+		"topics": TopicsPage(Topics{Page: hostilePage("Topics"),
+			List: []models.Topic{{Name: hostile, Description: hostile, Example: []byte(`"<b>"`)}, {Name: "env", FromEnv: true}},
+			Form: hostileForm("name", "description", "example")}),
+		"no topics": TopicsPage(Topics{Page: hostilePage("Topics")}),
+		"keys": KeysPage(Keys{Page: hostilePage("API keys"), List: []*models.APIKey{key},
+			Now: galleryTime.Add(4000 * time.Hour)}),
+		"all keys": KeysPage(Keys{Page: server, List: []*models.APIKey{key}, Now: galleryTime}),
+		"no keys":  KeysPage(Keys{Page: server}),
+		"new key": NewKeyPage(NewKey{hostilePage("Create API key"),
+			hostileForm("name", "scopes", "tenant_id", "expires_in")}),
+		"new key for all": NewKeyPage(NewKey{server, hostileForm("tenant_id")}),
+		"key created": KeyCreatedPage(KeyCreated{Page: hostilePage("API key created"), Key: key, Secret: hostile, Next: "/x",
+			Try: APICall{Path: "/api/v1/topics"}}),
+		"audit log": AuditPage(Audit{Page: hostilePage("Audit log"),
+			Query: query("q", "action", "actor", "object", "since", "ip"), Actors: []string{hostile}, Export: query("q", "object"),
+			Notice: hostile, List: audit}),
+		"audit log of all": AuditPage(Audit{Page: server, List: audit}),
+		"empty audit log":  AuditPage(Audit{Page: hostilePage("Audit log"), List: &models.Page[*models.AuditEntry]{}}),
+		"no such entries": AuditPage(Audit{Page: hostilePage("Audit log"), Query: query("q"),
+			List: &models.Page[*models.AuditEntry]{}}),
+		"audit log refused":  AuditPage(Audit{Page: hostilePage("Audit log"), Query: query("since"), Err: failed}),
+		"audit entry":        AuditEntryPage(AuditEntry{Page: hostilePage(hostile), Entry: audit.Items[0]}),
+		"audit entry failed": AuditEntryPage(AuditEntry{Page: server, Entry: audit.Items[1]}),
+		"activity":           ActivityPage(Activity{Page: hostilePage("Activity"), Destination: d, Query: query("next"), List: audit}),
+		"no activity": ActivityPage(Activity{Page: hostilePage("Activity"), Destination: off,
+			List: &models.Page[*models.AuditEntry]{}}),
+		"settings": SettingsPage(Settings{Page: hostilePage("Settings"), Policy: models.DefaultRetryPolicy(),
+			Settings: []Setting{{"Topics", hostile, "TOPICS", true}}}),
+		"tenant settings": TenantSettingsPage(TenantSettings{Page: hostilePage("Tenant settings"),
+			Form: Form{Values: map[string][]string{"name": {hostile}}}, Defaults: map[string]string{"name": hostile}}),
+		"problem": ProblemPage(Problem{Page: hostilePage("Not found"), Status: 404, Message: hostile,
+			Fields: []string{hostile}, RequestID: hostile, Back: "/x", BackText: "Go to the start"}),
+		"problem for nobody": ProblemPage(Problem{Page: nobody, Status: 500, Message: hostile, Back: "/",
+			BackText: "Go to the start"}),
 	}
 }
 
 func hostileChoice() models.RetryFilter {
-	return models.RetryFilter{Statuses: []string{models.StatusFailed}, Destinations: []string{hostile}, Topics: []string{hostile}, ErrorClasses: []string{hostile}, Codes: []models.Code{"500"},
+	return models.RetryFilter{Statuses: []string{models.StatusFailed}, Destinations: []string{hostile}, Topics: []string{hostile},
+		ErrorClasses: []string{hostile}, Codes: []models.Code{"500"},
 		Events: []string{hostile}, Since: &galleryTime, Until: &galleryTime}
 }
 
 func hostileBulk(status string) *models.BulkRetry {
-	return &models.BulkRetry{TenantID: hostile, Actor: hostile, ChangedBy: hostile, Status: status, Filter: hostileChoice(), Rate: 10, Total: 12, Queued: 8, Delivered: 4, Failed: 2,
+	return &models.BulkRetry{TenantID: hostile, Actor: hostile, ChangedBy: hostile, Status: status, Filter: hostileChoice(), Rate: 10,
+		Total: 12, Queued: 8, Delivered: 4, Failed: 2,
 		Unsent: 1, Left: map[string]int{models.SkipDisabled: 1}, Note: "hourly_limit", CreatedAt: galleryTime, ChangedAt: galleryTime}
 }
 
 func hostilePlan() NewRetry {
 	share := []models.Share{{Key: hostile, Count: 3}, {Count: 1}}
-	return NewRetry{Page: hostilePage("Retry deliveries"), Form: hostileForm("rate"), Key: hostile, Hidden: []Label{{"topic", hostile}}, Topics: []string{hostile},
-		Destinations: []Option{{Value: hostile, Label: hostile}}, Plan: &models.BulkPlan{Filter: hostileChoice(), Count: 4, ByDestination: share, ByErrorClass: share,
-			ByTopic: share, Skipped: []models.Skip{{Reason: models.SkipDeleted, Count: 1}}, Sample: hostileDeliveries(), Limits: models.AppliedLimits{PerDelivery: models.Limit{Most: 10}, PerHour: models.Limit{Most: 10}}, HourlyLeft: 3}}
+	return NewRetry{Page: hostilePage("Retry deliveries"), Form: hostileForm("rate"), Key: hostile, Hidden: []Label{{"topic", hostile}},
+		Topics:       []string{hostile},
+		Destinations: []Option{{Value: hostile, Label: hostile}}, Plan: &models.BulkPlan{Filter: hostileChoice(), Count: 4,
+			ByDestination: share, ByErrorClass: share,
+			ByTopic: share, Skipped: []models.Skip{{Reason: models.SkipDeleted, Count: 1}}, Sample: hostileDeliveries(),
+			Limits: models.AppliedLimits{PerDelivery: models.Limit{Most: 10}, PerHour: models.Limit{Most: 10}}, HourlyLeft: 3}}
 }
 
 func render(t *testing.T, c templ.Component) (string, *goquery.Document) {
@@ -272,7 +355,8 @@ func checkInert(t *testing.T, html string, doc *goquery.Document) {
 			if strings.HasPrefix(a.Key, "on") || strings.HasPrefix(a.Key, "hx-on") {
 				t.Errorf("an inline handler: %s", outer(s))
 			}
-			if v := strings.ToLower(strings.TrimSpace(a.Val)); (a.Key == "href" || a.Key == "action" || a.Key == "src") && strings.HasPrefix(v, "javascript:") {
+			if v := strings.ToLower(strings.TrimSpace(a.Val)); (a.Key == "href" || a.Key == "action" || a.Key == "src") &&
+				strings.HasPrefix(v, "javascript:") {
 				t.Errorf("a script as an address: %s", outer(s))
 			}
 		}
@@ -289,7 +373,8 @@ func checkStructure(t *testing.T, doc *goquery.Document) {
 	if n := doc.Find("h1").Length(); n != 1 {
 		t.Errorf("%d h1", n)
 	}
-	if doc.Find("html[lang]").Length() != 1 || doc.Find("title").Text() == "" || doc.Find("main#main").Length() != 1 || doc.Find(`a.skip[href="#main"]`).Length() != 1 {
+	if doc.Find("html[lang]").Length() != 1 || doc.Find("title").Text() == "" || doc.Find("main#main").Length() != 1 ||
+		doc.Find(`a.skip[href="#main"]`).Length() != 1 {
 		t.Error("language, title, main or the way past the navigation is missing")
 	}
 	ids := map[string]bool{}
@@ -377,7 +462,8 @@ func TestTypeIcons(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if doc.Find("body > svg").Length() != 1 || doc.Find("script, style, [style], image, foreignObject").Length() > 0 || strings.Contains(r.Spec.Icon, "href") {
+		if doc.Find("body > svg").Length() != 1 || doc.Find("script, style, [style], image, foreignObject").Length() > 0 ||
+			strings.Contains(r.Spec.Icon, "href") {
 			t.Errorf("the icon of %s is not a plain SVG", r.Spec.Name)
 		}
 	}
@@ -385,24 +471,32 @@ func TestTypeIcons(t *testing.T) {
 
 func hostileHealth() Health {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	return Health{Health: &models.Health{Failures: 3, Attempts: 9, Since: &at, LastFailure: &at, Error: hostile, Advice: hostile}, Limit: 20, Now: at, Day: models.Rates{Deliveries: 4, Failed: 3},
-		History: []models.HealthBucket{{Start: at, Rates: models.Rates{Deliveries: 4, Failed: 3}, Peak: 3}}, Alerts: []*models.Alert{hostileAlert()},
+	return Health{Health: &models.Health{Failures: 3, Attempts: 9, Since: &at, LastFailure: &at, Error: hostile, Advice: hostile},
+		Limit: 20, Now: at, Day: models.Rates{Deliveries: 4, Failed: 3},
+		History: []models.HealthBucket{{Start: at, Rates: models.Rates{Deliveries: 4, Failed: 3}, Peak: 3}},
+		Alerts:  []*models.Alert{hostileAlert()},
 		Changes: []models.StateChange{{At: at, Disabled: true, Actor: hostile, Reason: hostile, Attempts: []string{hostile}}}}
 }
 
 func hostileAlert() *models.Alert {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	return &models.Alert{Status: models.AlertAcknowledged, Summary: hostile, RuleName: hostile, RuleID: hostile, TenantID: hostile, DestinationID: hostile, DestinationName: hostile,
-		OpenedAt: at, AcknowledgedAt: &at, AcknowledgedBy: hostile, Acknowledged: hostile, Detail: models.AlertDetail{Error: hostile, Advice: hostile, Failures: 3, FirstFailure: &at}}
+	return &models.Alert{Status: models.AlertAcknowledged, Summary: hostile, RuleName: hostile, RuleID: hostile, TenantID: hostile,
+		DestinationID: hostile, DestinationName: hostile,
+		OpenedAt: at, AcknowledgedAt: &at, AcknowledgedBy: hostile, Acknowledged: hostile,
+		Detail: models.AlertDetail{Error: hostile, Advice: hostile, Failures: 3, FirstFailure: &at}}
 }
 
 func hostileEntries() []*models.AuditEntry {
 	key := uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f")
-	detail := map[string]any{"name": hostile, hostile: hostile, "list": []any{hostile, 1.5}, "map": map[string]any{hostile: hostile}, "event": hostile}
-	changes := []models.Change{{Field: hostile, From: hostile, To: []any{hostile}}, {Field: hostile, To: hostile, Secret: true}, {Field: "ordered", From: false, To: true}}
+	detail := map[string]any{"name": hostile, hostile: hostile, "list": []any{hostile, 1.5}, "map": map[string]any{hostile: hostile},
+		"event": hostile}
+	changes := []models.Change{{Field: hostile, From: hostile, To: []any{hostile}}, {Field: hostile, To: hostile, Secret: true},
+		{Field: "ordered", From: false, To: true}}
 	return []*models.AuditEntry{
-		{Key: key, TenantID: hostile, Actor: hostile, ActorKind: hostile, Action: "destination.update", Object: hostile, Detail: detail, Changes: changes, IP: hostile, RequestID: hostile},
-		{Key: key, TenantID: hostile, TenantDeleted: true, Actor: hostile, Action: hostile, Object: hostile, Outcome: hostile, Detail: detail, IP: hostile},
+		{Key: key, TenantID: hostile, Actor: hostile, ActorKind: hostile, Action: "destination.update", Object: hostile, Detail: detail,
+			Changes: changes, IP: hostile, RequestID: hostile},
+		{Key: key, TenantID: hostile, TenantDeleted: true, Actor: hostile, Action: hostile, Object: hostile, Outcome: hostile,
+			Detail: detail, IP: hostile},
 		{Key: key, TenantID: hostile, Actor: hostile, Action: "delivery.retry", Object: hostile, Detail: detail},
 		{Key: key, Actor: hostile, Action: "destination.disable", Object: hostile, Detail: map[string]any{"reason": hostile}},
 		{Key: key, Actor: hostile, Action: "channel.update", Object: hostile, Changes: []models.Change{}},
@@ -410,6 +504,7 @@ func hostileEntries() []*models.AuditEntry {
 }
 
 func hostileNotification() *models.Notification {
-	return &models.Notification{Kind: notify.Opened, Status: models.NotificationFailed, Reason: hostile, Answer: hostile, Error: hostile, Advice: hostile, Actor: hostile,
+	return &models.Notification{Kind: notify.Opened, Status: models.NotificationFailed, Reason: hostile, Answer: hostile, Error: hostile,
+		Advice: hostile, Actor: hostile,
 		ChannelID: hostile, ChannelName: hostile, Notice: notify.Notice{Summary: hostile, DestinationName: hostile, Error: hostile}}
 }

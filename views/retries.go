@@ -113,12 +113,15 @@ type NewRetry struct {
 	Key          string  // tells a form that is sent twice
 }
 
-var newRetryLabels = []Label{{"status", "Status"}, {"destination_id", "Destination"}, {"topic", "Topic"}, {"error_class", "Kind of the last error"},
-	{"code", "Last response code"}, {"since", "Received from"}, {"until", "Received before"}, {"rate", "Deliveries a second"}, {"filter", "The choice"}}
+var newRetryLabels = []Label{{"status", "Status"}, {"destination_id", "Destination"}, {"topic", "Topic"},
+	{"error_class", "Kind of the last error"},
+	{"code", "Last response code"}, {"since", "Received from"}, {"until", "Received before"}, {"rate", "Deliveries a second"},
+	{"filter", "The choice"}}
 
 // rates are the choices of how fast.
 var rateOptions = []Option{
-	{Value: strconv.Itoa(models.DefaultBulkRate), Label: "Normal: up to 1,000 a second", Hint: "A destination's own rate limit and number of attempts at once hold as ever."},
+	{Value: strconv.Itoa(models.DefaultBulkRate), Label: "Normal: up to 1,000 a second",
+		Hint: "A destination's own rate limit and number of attempts at once hold as ever."},
 	{Value: "100", Label: "Slow: up to 100 a second"},
 	{Value: "10", Label: "Very slow: up to 10 a second", Hint: "For a receiver that has just come back."},
 }
@@ -291,13 +294,15 @@ func (v Retry) facts() []Fact {
 	if v.FinishedAt != nil {
 		facts = append(facts, Fact{Label: "Finished", Time: *v.FinishedAt})
 	}
-	facts = append(facts, Fact{Label: "Speed", Text: "Up to " + count(v.Rate) + " a second"}, Fact{Label: "Bulk retry ID", Text: v.ID(), Mono: true, Copy: true})
+	facts = append(facts, Fact{Label: "Speed", Text: "Up to " + count(v.Rate) + " a second"},
+		Fact{Label: "Bulk retry ID", Text: v.ID(), Mono: true, Copy: true})
 	return append(facts, choice(v.Filter, v.Destinations)...)
 }
 
 // again is the plan of retrying what the same choice finds failed by now.
 func (v Retry) again() string {
-	q := url.Values{"status": {models.StatusFailed}, "destination_id": v.Filter.Destinations, "topic": v.Filter.Topics, "event_id": v.Filter.Events}
+	q := url.Values{"status": {models.StatusFailed}, "destination_id": v.Filter.Destinations, "topic": v.Filter.Topics,
+		"event_id": v.Filter.Events}
 	if v.Filter.Since != nil {
 		q.Set("since", v.Filter.Since.Format(time.RFC3339Nano))
 	}

@@ -40,7 +40,8 @@ const (
 
 // ruleLabels names the controls of the form.
 func ruleLabels() []Label {
-	labels := []Label{{"when", "When"}, {"destination_ids", "Destinations"}, {"topics", "Topics"}, {"channel_ids", "Channels"}, {"every", "At most every"}, {"name", "Name"}}
+	labels := []Label{{"when", "When"}, {"destination_ids", "Destinations"}, {"topics", "Topics"}, {"channel_ids", "Channels"},
+		{"every", "At most every"}, {"name", "Name"}}
 	for _, f := range alertrule.Fields() {
 		labels = append(labels, Label{"when." + f.Key, f.Label})
 	}
@@ -64,7 +65,8 @@ func (v Rule) channelOptions() []Option {
 
 // NewRuleValues are what the form of a new rule starts with.
 func NewRuleValues() map[string][]string {
-	values := map[string][]string{"when": {alertrule.Kinds()[0].Name}, "scope_mode": {ScopeAll}, "channels_mode": {ChannelsAll}, "resolve": {"true"}}
+	values := map[string][]string{"when": {alertrule.Kinds()[0].Name}, "scope_mode": {ScopeAll}, "channels_mode": {ChannelsAll},
+		"resolve": {"true"}}
 	for _, k := range alertrule.Kinds() {
 		for _, f := range k.Fields {
 			if f.Initial != "" {

@@ -30,7 +30,8 @@ type Problem struct {
 
 var problemTitles = map[int]string{
 	400: "This request cannot be understood", 403: "Not allowed", 404: "Not found", 409: "Not possible now", 412: "Changed meanwhile",
-	413: "Too large", 421: "Not this server", 422: "Not accepted", 429: "Too many tries", 500: "Something went wrong", 503: "Not available now",
+	413: "Too large", 421: "Not this server", 422: "Not accepted", 429: "Too many tries", 500: "Something went wrong",
+	503: "Not available now",
 }
 
 // ProblemTitle is the heading of the page for a status.

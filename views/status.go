@@ -142,11 +142,14 @@ func triggerText(a *models.Attempt) string {
 
 // ErrorClasses are the error classes as people read them in filters and lists.
 var ErrorClasses = []Option{
-	{Value: "dns", Label: "DNS"}, {Value: "connect", Label: "Connection"}, {Value: "tls", Label: "TLS"}, {Value: "timeout", Label: "Timeout"},
+	{Value: "dns", Label: "DNS"}, {Value: "connect", Label: "Connection"}, {Value: "tls", Label: "TLS"},
+	{Value: "timeout", Label: "Timeout"},
 	{Value: "redirect", Label: "Redirect"}, {Value: "auth", Label: "Credentials refused"}, {Value: "not_found", Label: "Not found"},
 	{Value: "gone", Label: "Gone"}, {Value: "too_large", Label: "Too large"}, {Value: "rejected", Label: "Rejected"},
-	{Value: "throttled", Label: "Throttled"}, {Value: "server", Label: "Server error"}, {Value: "blocked", Label: "Blocked by network rules"},
-	{Value: "config", Label: "Settings"}, {Value: "protocol", Label: "Answer not understood"}, {Value: "aborted", Label: "Ended by receiver"},
+	{Value: "throttled", Label: "Throttled"}, {Value: "server", Label: "Server error"},
+	{Value: "blocked", Label: "Blocked by network rules"},
+	{Value: "config", Label: "Settings"}, {Value: "protocol", Label: "Answer not understood"},
+	{Value: "aborted", Label: "Ended by receiver"},
 	{Value: "internal", Label: "Internal"},
 }
 

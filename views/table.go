@@ -50,9 +50,12 @@ func (s Sorts) link(label, by, first string) SortLink {
 
 // EventSorts and DeliverySorts are what lists can be ordered by, as choices.
 var (
-	EventSorts = []Option{{Value: "", Label: "Received"}, {Value: models.SortTime, Label: "Happened"}, {Value: models.SortTopic, Label: "Topic"}, {Value: models.SortStatus, Label: "Status"},
-		{Value: models.SortDestination, Label: "Destination"}, {Value: models.SortAttempts, Label: "Attempts"}, {Value: models.SortLastAttempt, Label: "Last attempt"}}
-	DeliverySorts = []Option{{Value: "", Label: "Received"}, {Value: models.SortTime, Label: "Happened"}, {Value: models.SortTopic, Label: "Topic"}, {Value: models.SortStatus, Label: "Status"},
+	EventSorts = []Option{{Value: "", Label: "Received"}, {Value: models.SortTime, Label: "Happened"},
+		{Value: models.SortTopic, Label: "Topic"}, {Value: models.SortStatus, Label: "Status"},
+		{Value: models.SortDestination, Label: "Destination"}, {Value: models.SortAttempts, Label: "Attempts"},
+		{Value: models.SortLastAttempt, Label: "Last attempt"}}
+	DeliverySorts = []Option{{Value: "", Label: "Received"}, {Value: models.SortTime, Label: "Happened"},
+		{Value: models.SortTopic, Label: "Topic"}, {Value: models.SortStatus, Label: "Status"},
 		{Value: models.SortAttempts, Label: "Attempts"}, {Value: models.SortLastAttempt, Label: "Last attempt"}}
 	directions = []Option{{Value: "", Label: "Descending"}, {Value: "asc", Label: "Ascending"}}
 )
@@ -76,7 +79,8 @@ func sortedText(s *models.Sorted, what string, q url.Values, sorts []Option) str
 	if q.Get("dir") == "asc" && (q.Get("order_by") == models.SortTime || q.Get("order_by") == models.SortLastAttempt) {
 		which = "oldest"
 	}
-	return "Sorted by " + by + " within the " + which + " " + count(s.Within) + " " + what + " that match; the next " + count(s.Within) + " follow on later pages, sorted by themselves. Narrow the time range to sort all of them together."
+	return "Sorted by " + by + " within the " + which + " " + count(s.Within) + " " + what + " that match; the next " + count(s.Within) +
+		" follow on later pages, sorted by themselves. Narrow the time range to sort all of them together."
 }
 
 // Chip is one condition of a filtered list.

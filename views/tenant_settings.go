@@ -10,8 +10,10 @@ type TenantSettings struct {
 	Defaults map[string]string
 }
 
-var tenantSettingLabels = []Label{{"name", "Name"}, {"manual_retry_limit", "Manual retries of a delivery"}, {"manual_retries_per_hour", "Manual retries in an hour"},
-	{"bulk_retry_limit", "Deliveries of a bulk retry"}, {"signature", "Signature"}, {"header_prefix", "Prefix of headers"}, {"retry_on", "Errors that are retried"}, {"enable_backlog", "When a destination is enabled"}}
+var tenantSettingLabels = []Label{{"name", "Name"}, {"manual_retry_limit", "Manual retries of a delivery"},
+	{"manual_retries_per_hour", "Manual retries in an hour"},
+	{"bulk_retry_limit", "Deliveries of a bulk retry"}, {"signature", "Signature"}, {"header_prefix", "Prefix of headers"},
+	{"retry_on", "Errors that are retried"}, {"enable_backlog", "When a destination is enabled"}}
 
 // hint says what an empty field stands for.
 func (v TenantSettings) hint(name, more string) string {
@@ -24,6 +26,8 @@ func (v TenantSettings) choices(name string, options ...Option) []Option {
 }
 
 var (
-	signatureOptions = []Option{{Value: "standard", Label: "Standard Webhooks"}, {Value: "v1a", Label: "Standard Webhooks, ed25519"}, {Value: "outpost", Label: "Outpost"}}
-	onEnableOptions  = []Option{{Value: models.BacklogDeliver, Label: "Deliver what was held"}, {Value: models.BacklogKeep, Label: "Keep it held"}, {Value: models.BacklogDrop, Label: "Drop it"}}
+	signatureOptions = []Option{{Value: "standard", Label: "Standard Webhooks"}, {Value: "v1a", Label: "Standard Webhooks, ed25519"},
+		{Value: "outpost", Label: "Outpost"}}
+	onEnableOptions = []Option{{Value: models.BacklogDeliver, Label: "Deliver what was held"},
+		{Value: models.BacklogKeep, Label: "Keep it held"}, {Value: models.BacklogDrop, Label: "Drop it"}}
 )

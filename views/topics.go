@@ -10,7 +10,8 @@ type Topics struct {
 	Open bool // the form is unfolded
 }
 
-var topicLabels = []Label{{"name", "Name"}, {"description", "Description"}, {"example", "Example payload"}, {"schema", "JSON Schema"}, {"enforce", "Events that do not match"}}
+var topicLabels = []Label{{"name", "Name"}, {"description", "Description"}, {"example", "Example payload"}, {"schema", "JSON Schema"},
+	{"enforce", "Events that do not match"}}
 
 var enforceOptions = []Option{
 	{Value: models.EnforceWarn, Label: "Accept them, and count them here"},

@@ -226,7 +226,8 @@ func testMetadata(t *testing.T, h Harness) {
 			continue
 		}
 		got := arrived(t, side, m.EventID)
-		if len(got) != 1 || got[0].EventID != m.EventID || got[0].Topic != m.Topic && !side.PayloadOnly || !bytes.Equal(got[0].Data, m.Data) {
+		if len(got) != 1 || got[0].EventID != m.EventID || got[0].Topic != m.Topic && !side.PayloadOnly ||
+			!bytes.Equal(got[0].Data, m.Data) {
 			t.Errorf("metadata changed the message: %+v", got)
 		}
 	}

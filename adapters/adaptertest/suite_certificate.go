@@ -20,7 +20,8 @@ func TellsCertificate(tb testing.TB, typ adapters.Type, set adapters.Settings, e
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	tb.Cleanup(cancel)
 	for i, want := range []time.Time{ends, {}} {
-		r, err := sender.Send(ctx, &adapters.Message{EventID: "evt_1", Topic: "order.created", Time: time.Now(), Data: []byte(`{"order": 1}`), Attempt: 1})
+		r, err := sender.Send(ctx, &adapters.Message{EventID: "evt_1", Topic: "order.created", Time: time.Now(),
+			Data: []byte(`{"order": 1}`), Attempt: 1})
 		if err != nil {
 			tb.Fatalf("message %d: %v", i+1, err)
 		}

@@ -87,7 +87,8 @@ func (b *realBus) received() []arrivedEvent {
 				b.t.Error(err)
 			}
 			b.got = append(b.got, e)
-			if _, err := b.queue.DeleteMessage(context.Background(), &sqs.DeleteMessageInput{QueueUrl: &b.url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+			if _, err := b.queue.DeleteMessage(context.Background(), &sqs.DeleteMessageInput{QueueUrl: &b.url,
+				ReceiptHandle: m.ReceiptHandle}); err != nil {
 				b.t.Error(err)
 			}
 		}
@@ -123,7 +124,8 @@ func TestBrokerArrives(t *testing.T) {
 			t.Error(err)
 		}
 		if e.Source != "com.example.shop" || e.DetailType != "order made" || !strings.HasPrefix(e.Time, "2023-11-14T22:13:20") ||
-			!strings.Contains(all, "event-id="+detail.ID) || !strings.Contains(all, "topic=order.created") || !strings.Contains(all, "tenant=acme") {
+			!strings.Contains(all, "event-id="+detail.ID) || !strings.Contains(all, "topic=order.created") ||
+			!strings.Contains(all, "tenant=acme") {
 			t.Errorf("arrived: %+v", e)
 		}
 	}

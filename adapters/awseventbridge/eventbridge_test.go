@@ -74,7 +74,8 @@ func TestConformance(t *testing.T) {
 			r.JSON(t, &in)
 			for _, e := range in.Entries {
 				a := e.attributes()
-				out = append(out, adaptertest.Delivery{EventID: e.eventID(), Topic: awstest.First(a, "topic", "ce-type"), Data: []byte(e.Detail), Attributes: a})
+				out = append(out, adaptertest.Delivery{EventID: e.eventID(), Topic: awstest.First(a, "topic", "ce-type"),
+					Data: []byte(e.Detail), Attributes: a})
 			}
 			return out
 		})

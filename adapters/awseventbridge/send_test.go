@@ -48,7 +48,8 @@ func TestEntry(t *testing.T) {
 		"too large":        {"a", "", `{"a":"` + strings.Repeat("x", 1<<20) + `"}`, "", adapters.ClassTooLarge},
 	} {
 		snd := awstest.Open(t, Type{}, srv.Settings(awstest.Good, config))
-		m := &adapters.Message{EventID: "evt-" + strings.ReplaceAll(name, " ", "-"), Topic: v.topic, Time: time.Unix(1700000000, 0), Data: []byte(v.data)}
+		m := &adapters.Message{EventID: "evt-" + strings.ReplaceAll(name, " ", "-"), Topic: v.topic, Time: time.Unix(1700000000, 0),
+			Data: []byte(v.data)}
 		if v.computed != "" {
 			m.Computed = map[string]string{detailTemplate: v.computed}
 		}

@@ -54,7 +54,8 @@ func (Type) Spec() adapters.Spec {
 		FieldOrder:   50,
 		Config: append([]adapters.Field{
 			{Key: "stream_name", Label: "Stream", Type: adapters.FieldText, Required: true, MaxLength: 256,
-				Help: "Name of the data stream, or its ARN when it belongs to another account. Kinesis console, Data streams.", Placeholder: "orders",
+				Help:        "Name of the data stream, or its ARN when it belongs to another account. Kinesis console, Data streams.",
+				Placeholder: "orders",
 				Pattern:     `[A-Za-z0-9_.-]+|arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[A-Za-z0-9_.-]+`,
 				PatternHelp: "must be a stream's name, or its ARN like arn:aws:kinesis:eu-west-1:123456789012:stream/orders"},
 			awsconf.Region(true, "The region of the stream, as in the console's address."),
@@ -123,7 +124,8 @@ func (Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, error)
 	snd.look = func(ctx context.Context, in *kinesis.DescribeStreamSummaryInput) (*kinesis.DescribeStreamSummaryOutput, error) {
 		return api.DescribeStreamSummary(ctx, in)
 	}
-	snd.batch = awsconf.NewBatch(c, awsconf.Limits[types.PutRecordsRequestEntry]{Items: maxItems, Bytes: gatheredBytes, Size: size}, snd.call)
+	snd.batch = awsconf.NewBatch(c, awsconf.Limits[types.PutRecordsRequestEntry]{Items: maxItems, Bytes: gatheredBytes, Size: size},
+		snd.call)
 	return snd, nil
 }
 

@@ -19,7 +19,8 @@ import (
 
 func create(t *testing.T, api *kinesis.Client, name string) {
 	t.Helper()
-	if _, err := api.CreateStream(context.Background(), &kinesis.CreateStreamInput{StreamName: aws.String(name), ShardCount: aws.Int32(2)}); err != nil {
+	if _, err := api.CreateStream(context.Background(), &kinesis.CreateStreamInput{StreamName: aws.String(name),
+		ShardCount: aws.Int32(2)}); err != nil {
 		t.Fatal(err)
 	}
 	adaptertest.Eventually(t, "the stream", func() bool {
@@ -70,7 +71,8 @@ func TestBrokerConformance(t *testing.T) {
 		}
 		nobody := to(name)
 		nobody.Config["endpoint"] = "http://" + adaptertest.ClosedPort(t)
-		return adaptertest.Side{Env: adaptertest.Env(), Good: *to(name), Refusing: to(name + "-missing"), Unreachable: nobody, PayloadOnly: true,
+		return adaptertest.Side{Env: adaptertest.Env(), Good: *to(name), Refusing: to(name + "-missing"), Unreachable: nobody,
+			PayloadOnly: true,
 			Received: func() (out []adaptertest.Delivery) {
 				for _, r := range read(t, api, name) {
 					out = append(out, adaptertest.Delivery{EventID: *r.PartitionKey, Data: r.Data})
@@ -102,7 +104,8 @@ func TestBrokerRecreated(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := send()
-	if e := adapters.AsError(err); err == nil || e.Kind != adapters.KindTransient || e.Class != adapters.ClassNotFound || !strings.Contains(e.Message, name) {
+	if e := adapters.AsError(err); err == nil || e.Kind != adapters.KindTransient || e.Class != adapters.ClassNotFound ||
+		!strings.Contains(e.Message, name) {
 		t.Errorf("the stream is gone, and Send says %+v", err)
 	}
 	create(t, api, name)

@@ -36,8 +36,9 @@ func TestTooLargeForStream(t *testing.T) {
 	play := stream(t)
 	srv := awstest.Start(t, "kinesis", func(r *awstest.Request) awstest.Answer {
 		if len(r.Body) > 1<<20 {
-			return awstest.Answer{Error: "ValidationException", Text: "1 validation error detected: Value at 'records.1.member.data' failed to satisfy " +
-				"constraint: Member must have length less than or equal to 1048576"}
+			return awstest.Answer{Error: "ValidationException",
+				Text: "1 validation error detected: Value at 'records.1.member.data' failed to satisfy " +
+					"constraint: Member must have length less than or equal to 1048576"}
 		}
 		return play(r)
 	})
@@ -46,7 +47,8 @@ func TestTooLargeForStream(t *testing.T) {
 	messages[20].Data = []byte(`{"a":"` + strings.Repeat("x", 1<<20) + `"}`)
 	_, errs := awstest.SendAll(t, snd, messages)
 	for i, e := range errs {
-		if i == 20 && (e == nil || e.Kind != adapters.KindPermanent || e.Class != adapters.ClassTooLarge || !strings.Contains(e.Advice, "maximum record size")) || i != 20 && e != nil {
+		if i == 20 && (e == nil || e.Kind != adapters.KindPermanent || e.Class != adapters.ClassTooLarge ||
+			!strings.Contains(e.Advice, "maximum record size")) || i != 20 && e != nil {
 			t.Errorf("evt-%d: %+v", i, e)
 		}
 	}
@@ -56,7 +58,8 @@ func TestKeysAndStreams(t *testing.T) {
 	t.Parallel()
 	const arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders"
 	long := strings.Repeat("ü", 257)
-	for computed, want := range map[string]string{"": "evt-0", "customer 7": "customer 7", long[:512]: long[:512], long: partitionKey(long)} {
+	for computed, want := range map[string]string{"": "evt-0", "customer 7": "customer 7", long[:512]: long[:512],
+		long: partitionKey(long)} {
 		srv := awstest.Start(t, "kinesis", stream(t))
 		snd := awstest.Open(t, Type{}, srv.Settings(awstest.Good, map[string]string{"stream_name": arn}))
 		messages, _ := awstest.Messages(1, "")
@@ -88,13 +91,15 @@ func TestSettings(t *testing.T) {
 		label, _ := Type{}.Target(s)
 		return errs, label
 	}
-	if errs, label := check("arn:aws:kinesis:eu-west-1:123456789012:stream/orders", "eu-west-1", adapters.FormatStructured); len(errs) > 0 || label != "orders (eu-west-1)" {
+	if errs, label := check("arn:aws:kinesis:eu-west-1:123456789012:stream/orders", "eu-west-1",
+		adapters.FormatStructured); len(errs) > 0 || label != "orders (eu-west-1)" {
 		t.Errorf("%+v, %s", errs, label)
 	}
 	if errs, _ := check("orders", "eu-west-1", adapters.FormatBinary); len(errs) != 1 || errs[0].Key != "format" {
 		t.Errorf("the binary format: %+v", errs)
 	}
-	if errs, _ := check("arn:aws:kinesis:eu-west-1:123456789012:stream/orders", "eu-west-2", ""); len(errs) != 1 || errs[0].Key != "config.region" {
+	if errs, _ := check("arn:aws:kinesis:eu-west-1:123456789012:stream/orders", "eu-west-2", ""); len(errs) != 1 ||
+		errs[0].Key != "config.region" {
 		t.Errorf("an ARN of another region: %+v", errs)
 	}
 	if errs, _ := check("my stream", "eu-west-2", ""); len(errs) != 1 || errs[0].Key != "config.stream_name" {

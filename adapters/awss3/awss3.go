@@ -52,15 +52,18 @@ func (Type) Spec() adapters.Spec {
 		Instructions: instructions,
 		FieldOrder:   60,
 		Config: append([]adapters.Field{
-			{Key: "bucket", Label: "Bucket", Type: adapters.FieldText, Required: true, MaxLength: 63, Help: "Name of the bucket. S3 console, Buckets.",
+			{Key: "bucket", Label: "Bucket", Type: adapters.FieldText, Required: true, MaxLength: 63,
+				Help:        "Name of the bucket. S3 console, Buckets.",
 				Placeholder: "example-events",
-				Pattern:     `[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]`, PatternHelp: "must be a bucket's name: 3 to 63 small letters, digits, dots and dashes"},
+				Pattern:     `[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]`,
+				PatternHelp: "must be a bucket's name: 3 to 63 small letters, digits, dots and dashes"},
 			awsconf.Region(true, "The region of the bucket, as in the bucket's properties. Compatible stores often want us-east-1."),
 			{Key: keyTemplate, Label: "Object key", Type: adapters.FieldText, Expression: true,
 				Help: "Expression that gives the object's key. Empty gives date, topic and id of the event, like " +
 					"2026/05/03/order.created/evt_1.json. Keep the event's id in it: an event whose key is taken replaces that object.",
 				Placeholder: `"orders/" + data.customer_id + "/" + id + ".json"`},
-			{Key: "storage_class", Label: "Storage class", Type: adapters.FieldSelect, Help: "Empty leaves it to the bucket, which is STANDARD on S3.",
+			{Key: "storage_class", Label: "Storage class", Type: adapters.FieldSelect,
+				Help:    "Empty leaves it to the bucket, which is STANDARD on S3.",
 				Options: storageClasses()},
 		}, awsconf.Access()...),
 		Credentials: awsconf.Credentials(),
@@ -180,7 +183,8 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 		f := s.Explain(operation, &x, err)
 		return f.Receipt, f.Fault
 	}
-	r := s.Receipt(operation, &x, accepted{key, strings.Trim(aws.ToString(out.ETag), `"`), aws.ToString(out.VersionId), aws.ToString(out.ChecksumSHA256), x.RequestID})
+	r := s.Receipt(operation, &x, accepted{key, strings.Trim(aws.ToString(out.ETag), `"`), aws.ToString(out.VersionId),
+		aws.ToString(out.ChecksumSHA256), x.RequestID})
 	r.URL += "/" + key
 	switch got := aws.ToString(out.ChecksumSHA256); {
 	case got != "" && got != sum:
@@ -219,7 +223,8 @@ func objectKey(m *adapters.Message) (string, error) {
 		}
 	}
 	if bad != "" {
-		return "", awsconf.Unfit("The object's key "+bad+", so the event was not sent.", "Correct the destination's expression for the key.")
+		return "", awsconf.Unfit("The object's key "+bad+", so the event was not sent.",
+			"Correct the destination's expression for the key.")
 	}
 	return key, nil
 }

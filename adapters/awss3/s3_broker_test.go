@@ -104,7 +104,8 @@ func TestBrokerObject(t *testing.T) {
 		t.Fatalf("the bucket holds %q", got)
 	}
 	o, data := b.get(want[0])
-	if string(data) != string(m.Data) || o.StorageClass != types.StorageClassStandardIa || aws.ToString(o.ContentType) != "application/json" ||
+	if string(data) != string(m.Data) || o.StorageClass != types.StorageClassStandardIa ||
+		aws.ToString(o.ContentType) != "application/json" ||
 		o.Metadata["event-id"] != "evt_1" || o.Metadata["team-name"] != "Zo%C3%AB" {
 		t.Errorf("the object is %q with %+v", data, o)
 	}

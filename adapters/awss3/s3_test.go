@@ -24,7 +24,8 @@ func store(t testing.TB) func(*awstest.Request) awstest.Answer {
 		}
 		sum, tag := sha256.Sum256(r.Body), md5.Sum(r.Body)
 		checksum := base64.StdEncoding.EncodeToString(sum[:])
-		if r.Method != http.MethodPut || !strings.HasPrefix(r.Path, "example-events/") || r.Header.Get("X-Amz-Checksum-Sha256") != checksum ||
+		if r.Method != http.MethodPut || !strings.HasPrefix(r.Path, "example-events/") ||
+			r.Header.Get("X-Amz-Checksum-Sha256") != checksum ||
 			r.Header.Get("Content-Encoding") != "" || r.Header.Get("Content-Type") == "" {
 			t.Errorf("%s %s with the header %v", r.Method, r.Path, r.Header)
 		}
@@ -62,7 +63,8 @@ func TestConformance(t *testing.T) {
 				return nil
 			}
 			a := metadataOf(r)
-			return []adaptertest.Delivery{{EventID: awstest.First(a, "event-id", "ce-id"), Topic: awstest.First(a, "topic", "ce-type"), Data: r.Body, Attributes: a}}
+			return []adaptertest.Delivery{{EventID: awstest.First(a, "event-id", "ce-id"), Topic: awstest.First(a, "topic", "ce-type"),
+				Data: r.Body, Attributes: a}}
 		})
 		side.AnswerTo = func(r adapters.Receipt) string {
 			var got accepted

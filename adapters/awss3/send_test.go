@@ -43,7 +43,8 @@ func TestKeys(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	list := []adapters.Attribute{{Name: "event-id", Value: "evt_1"}, {Name: "Event Id", Value: "forged"}, {Name: "Team Name", Value: "Zoë"},
-		{Name: "big", Value: strings.Repeat("x", 2000)}, {Name: "large", Value: strings.Repeat("y", 100)}, {Name: "ok", Value: ""}, {Name: "---", Value: "x"}}
+		{Name: "big", Value: strings.Repeat("x", 2000)}, {Name: "large", Value: strings.Repeat("y", 100)}, {Name: "ok", Value: ""},
+		{Name: "---", Value: "x"}}
 	got := metadata(list)
 	if want := "map[big:" + strings.Repeat("x", 2000) + " event-id:evt_1 ok: team-name:Zo%C3%AB]"; fmt.Sprint(got) != want {
 		t.Errorf("%v", got)
@@ -61,12 +62,14 @@ func TestObject(t *testing.T) {
 		t.Fatal(errs[0])
 	}
 	r := srv.Requests()[0]
-	if r.Path != "example-events/a b/ü+(1)~'*.json" || r.Header.Get("X-Amz-Storage-Class") != "GLACIER_IR" || string(r.Body) != string(messages[0].Data) ||
+	if r.Path != "example-events/a b/ü+(1)~'*.json" || r.Header.Get("X-Amz-Storage-Class") != "GLACIER_IR" ||
+		string(r.Body) != string(messages[0].Data) ||
 		r.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%s %v", r.Path, r.Header)
 	}
 	if got := receipts[0]; got.URL != "s3://example-events/a b/ü+(1)~'*.json" || got.Method != operation || got.Code != 200 ||
-		!strings.Contains(string(got.Body), `"version_id":"v1"`) || !strings.Contains(string(got.Body), `"etag"`) || got.Timing.FirstByte <= 0 || got.Timing.Connect <= 0 {
+		!strings.Contains(string(got.Body), `"version_id":"v1"`) || !strings.Contains(string(got.Body), `"etag"`) ||
+		got.Timing.FirstByte <= 0 || got.Timing.Connect <= 0 {
 		t.Errorf("%+v %s", got, got.Body)
 	}
 }
@@ -78,13 +81,16 @@ func TestRefused(t *testing.T) {
 		class  adapters.Class
 		words  string
 	}{
-		"other region": {awstest.Answer{Status: 301, Error: "PermanentRedirect", Header: map[string]string{"X-Amz-Bucket-Region": "us-west-2"}},
+		"other region": {awstest.Answer{Status: 301, Error: "PermanentRedirect",
+			Header: map[string]string{"X-Amz-Bucket-Region": "us-west-2"}},
 			adapters.ClassConfig, "The bucket example-events is in the region us-west-2."},
-		"no bucket":     {awstest.Answer{Status: 404, Error: "NoSuchBucket"}, adapters.ClassNotFound, "There is no bucket example-events"},
-		"denied":        {awstest.Answer{Status: 403, Error: "AccessDenied"}, adapters.ClassAuth, "s3:PutObject"},
-		"slow down":     {awstest.Answer{Status: 503, Error: "SlowDown", Header: map[string]string{"Retry-After": "3"}}, adapters.ClassThrottled, "slow down"},
-		"no ETag":       {awstest.Answer{}, adapters.ClassProtocol, "no ETag"},
-		"other content": {awstest.Answer{Header: map[string]string{"ETag": `"x"`, "X-Amz-Checksum-Sha256": "AAAA"}}, adapters.ClassProtocol, "checksum"},
+		"no bucket": {awstest.Answer{Status: 404, Error: "NoSuchBucket"}, adapters.ClassNotFound, "There is no bucket example-events"},
+		"denied":    {awstest.Answer{Status: 403, Error: "AccessDenied"}, adapters.ClassAuth, "s3:PutObject"},
+		"slow down": {awstest.Answer{Status: 503, Error: "SlowDown", Header: map[string]string{"Retry-After": "3"}},
+			adapters.ClassThrottled, "slow down"},
+		"no ETag": {awstest.Answer{}, adapters.ClassProtocol, "no ETag"},
+		"other content": {awstest.Answer{Header: map[string]string{"ETag": `"x"`, "X-Amz-Checksum-Sha256": "AAAA"}}, adapters.ClassProtocol,
+			"checksum"},
 	} {
 		srv := awstest.Start(t, "s3", func(*awstest.Request) awstest.Answer { return v.answer })
 		snd := awstest.Open(t, Type{}, srv.Settings(awstest.Good, config))

@@ -116,7 +116,8 @@ func read(s *adapters.Settings) (t target, errs []adapters.FieldError) {
 	case t.Region == "":
 		t.Region = otherRegion
 	case region != "" && t.Region != region && awsconf.AWSHost(e.Host):
-		errs = append(errs, adapters.FieldError{Key: "config.region", Message: "must be empty or " + region + ", which the queue URL names"})
+		errs = append(errs, adapters.FieldError{Key: "config.region", Message: "must be empty or " + region +
+			", which the queue URL names"})
 	}
 	if t.Endpoint != nil {
 		t.at = t.Endpoint.Label()

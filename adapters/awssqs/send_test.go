@@ -25,7 +25,8 @@ func answerEach(t *testing.T, code func(sentEntry) string) func(*awstest.Request
 			if c := code(e); c != "" {
 				failed = append(failed, map[string]any{"Id": e.Id, "Code": c, "Message": "said of " + eventID(e), "SenderFault": true})
 			} else {
-				taken = append([]any{map[string]string{"Id": e.Id, "MessageId": "mid-" + eventID(e), "MD5OfMessageBody": md5Hex(e.MessageBody)}}, taken...)
+				taken = append([]any{map[string]string{"Id": e.Id, "MessageId": "mid-" + eventID(e),
+					"MD5OfMessageBody": md5Hex(e.MessageBody)}}, taken...)
 			}
 		}
 		return awstest.Answer{Body: map[string]any{"Successful": taken, "Failed": failed}}
@@ -47,13 +48,15 @@ func TestEachItsOwn(t *testing.T) {
 	for i, e := range errs {
 		id := fmt.Sprintf("evt-%d", i)
 		switch {
-		case isBad(i) && (e == nil || e.Kind != adapters.KindPermanent || e.Class != adapters.ClassRejected || !strings.HasSuffix(e.Raw, "said of "+id)):
+		case isBad(i) && (e == nil || e.Kind != adapters.KindPermanent || e.Class != adapters.ClassRejected ||
+			!strings.HasSuffix(e.Raw, "said of "+id)):
 			t.Errorf("%s was refused, and Send says %+v", id, e)
 		case isBad(i) && (receipts[i].Code != 0 || !strings.Contains(string(receipts[i].Body), "InvalidMessageContents")):
 			t.Errorf("%s was refused, and the receipt says %+v", id, receipts[i])
 		case !isBad(i) && (e != nil || !strings.Contains(string(receipts[i].Body), `"mid-`+id+`"`)):
 			t.Errorf("%s was taken, and Send says %+v, %s", id, e, receipts[i].Body)
-		case !strings.Contains(receipts[i].ReqHeader, "X-Amz-Target: AmazonSQS.SendMessageBatch\n") || !strings.Contains(receipts[i].ReqHeader, "Authorization: ***\n"):
+		case !strings.Contains(receipts[i].ReqHeader, "X-Amz-Target: AmazonSQS.SendMessageBatch\n") ||
+			!strings.Contains(receipts[i].ReqHeader, "Authorization: ***\n"):
 			t.Errorf("%s: the receipt shows the header %q", id, receipts[i].ReqHeader)
 		}
 	}
@@ -104,15 +107,18 @@ func TestOddAnswers(t *testing.T) {
 		body  any
 		words string
 	}{
-		"empty":         {map[string]any{}, "not for this message"},
-		"another entry": {map[string]any{"Successful": []any{map[string]string{"Id": "7", "MessageId": "m", "MD5OfMessageBody": "x"}}}, "not for this message"},
-		"another body":  {map[string]any{"Successful": []any{map[string]string{"Id": "0", "MessageId": awstest.Secret, "MD5OfMessageBody": md5Hex("other")}}}, "MD5"},
+		"empty": {map[string]any{}, "not for this message"},
+		"another entry": {map[string]any{"Successful": []any{map[string]string{"Id": "7", "MessageId": "m", "MD5OfMessageBody": "x"}}},
+			"not for this message"},
+		"another body": {map[string]any{"Successful": []any{map[string]string{"Id": "0", "MessageId": awstest.Secret,
+			"MD5OfMessageBody": md5Hex("other")}}}, "MD5"},
 	} {
 		srv := awstest.Start(t, "sqs", func(*awstest.Request) awstest.Answer { return awstest.Answer{Body: v.body} })
 		snd := awstest.Open(t, Type{}, srv.Settings(awstest.Good, map[string]string{"queue_url": queueURL}))
 		messages, _ := awstest.Messages(1, "")
 		receipts, errs := awstest.SendAll(t, snd, messages)
-		if e := errs[0]; e == nil || e.Kind != adapters.KindTransient || e.Class != adapters.ClassProtocol || !strings.Contains(e.Message, v.words) {
+		if e := errs[0]; e == nil || e.Kind != adapters.KindTransient || e.Class != adapters.ClassProtocol ||
+			!strings.Contains(e.Message, v.words) {
 			t.Errorf("%s: %+v", name, e)
 		}
 		if strings.Contains(string(receipts[0].Body), awstest.Secret) {
@@ -131,7 +137,8 @@ func TestRefusedBeforeSent(t *testing.T) {
 	messages[2].Data = []byte("\"\uffff\"")
 	_, errs := awstest.SendAll(t, snd, messages)
 	for i, e := range errs {
-		if e == nil || e.Kind != adapters.KindPermanent || (e.Class == adapters.ClassTooLarge) != (i == 0) || !strings.Contains(e.Message, "not sent") {
+		if e == nil || e.Kind != adapters.KindPermanent || (e.Class == adapters.ClassTooLarge) != (i == 0) ||
+			!strings.Contains(e.Message, "not sent") {
 			t.Errorf("%d: %+v", i, e)
 		}
 	}
@@ -148,8 +155,10 @@ func TestRefusedBeforeSent(t *testing.T) {
 func TestRestarted(t *testing.T) {
 	t.Parallel()
 	sink := adaptertest.NewSink(t, adaptertest.Answer{Reset: true}, adaptertest.Answer{Status: 500, Body: `{"__type":"InternalFailure"}`},
-		adaptertest.Answer{Body: `{"Successful":[{"Id":"0","MessageId":"m"}]}`, Header: []string{"Content-Type: application/x-amz-json-1.0"}})
-	set := adapters.Settings{Config: map[string]string{"queue_url": sink.URL("/1/orders")}, Credentials: map[string]string{"key": awstest.Key, "secret": awstest.Secret}}
+		adaptertest.Answer{Body: `{"Successful":[{"Id":"0","MessageId":"m"}]}`,
+			Header: []string{"Content-Type: application/x-amz-json-1.0"}})
+	set := adapters.Settings{Config: map[string]string{"queue_url": sink.URL("/1/orders")},
+		Credentials: map[string]string{"key": awstest.Key, "secret": awstest.Secret}}
 	snd := awstest.Open(t, Type{}, set)
 	messages, _ := awstest.Messages(1, "")
 	for i, want := range []adapters.Class{adapters.ClassConnect, adapters.ClassServer, ""} {
@@ -207,19 +216,23 @@ func TestAttributes(t *testing.T) {
 		kept int
 		rest map[string]string
 	}{
-		"all fit":       {many[:7], 7, nil},
-		"too many":      {many, 6, map[string]string{"k6": "6", "k7": "7", "k8": "8"}},
-		"odd names":     {[]adapters.Attribute{{Name: "a b", Value: "1"}, {Name: "AWS.x", Value: "2"}, {Name: "a..b", Value: "3"}, {Name: "ok.b", Value: "4"}}, 1, map[string]string{"a b": "1", "AWS.x": "2", "a..b": "3"}},
-		"odd values":    {[]adapters.Attribute{{Name: "a", Value: ""}, {Name: "b", Value: "\x01"}, {Name: "c", Value: "😀\ufffe"}}, 0, map[string]string{"a": "", "b": "\x01", "c": "😀\ufffe"}},
-		"name is taken": {[]adapters.Attribute{{Name: "a", Value: ""}, {Name: "metadata", Value: "mine"}}, 0, map[string]string{"a": "", "metadata": "mine"}},
-		"name is free":  {[]adapters.Attribute{{Name: "metadata", Value: "mine"}}, 1, nil},
+		"all fit":  {many[:7], 7, nil},
+		"too many": {many, 6, map[string]string{"k6": "6", "k7": "7", "k8": "8"}},
+		"odd names": {[]adapters.Attribute{{Name: "a b", Value: "1"}, {Name: "AWS.x", Value: "2"}, {Name: "a..b", Value: "3"},
+			{Name: "ok.b", Value: "4"}}, 1, map[string]string{"a b": "1", "AWS.x": "2", "a..b": "3"}},
+		"odd values": {[]adapters.Attribute{{Name: "a", Value: ""}, {Name: "b", Value: "\x01"}, {Name: "c", Value: "😀\ufffe"}}, 0,
+			map[string]string{"a": "", "b": "\x01", "c": "😀\ufffe"}},
+		"name is taken": {[]adapters.Attribute{{Name: "a", Value: ""}, {Name: "metadata", Value: "mine"}}, 0,
+			map[string]string{"a": "", "metadata": "mine"}},
+		"name is free": {[]adapters.Attribute{{Name: "metadata", Value: "mine"}}, 1, nil},
 	} {
 		got, size := attributes(append(append([]adapters.Attribute(nil), ours...), v.more...))
 		want := len(ours) + v.kept
 		if v.rest != nil {
 			want++
 			var rest map[string]string
-			if err := json.Unmarshal([]byte(*got["metadata"].StringValue), &rest); err != nil || fmt.Sprint(rest) != fmt.Sprint(v.rest) || !allowed(*got["metadata"].StringValue) {
+			if err := json.Unmarshal([]byte(*got["metadata"].StringValue), &rest); err != nil || fmt.Sprint(rest) != fmt.Sprint(v.rest) ||
+				!allowed(*got["metadata"].StringValue) {
 				t.Errorf("%s: the rest is %s, %v", name, *got["metadata"].StringValue, err)
 			}
 		}
@@ -232,14 +245,23 @@ func TestAttributes(t *testing.T) {
 func TestQueueURL(t *testing.T) {
 	t.Parallel()
 	for _, v := range []struct{ url, region, wantRegion, at, label, wrong string }{
-		{"https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "", "eu-west-1", "https://sqs.eu-west-1.amazonaws.com", "orders (eu-west-1)", ""},
-		{"https://sqs.us-gov-west-1.amazonaws.com/1/orders.fifo", "", "us-gov-west-1", "https://sqs.us-gov-west-1.amazonaws.com", "orders.fifo (us-gov-west-1)", ""},
-		{"https://sqs.cn-north-1.amazonaws.com.cn/1/orders", "", "cn-north-1", "https://sqs.cn-north-1.amazonaws.com.cn", "orders (cn-north-1)", ""},
-		{"https://eu-west-1.queue.amazonaws.com/1/orders", "", "eu-west-1", "https://sqs.eu-west-1.amazonaws.com", "orders (eu-west-1)", ""},
-		{"https://vpce-0a-1b.sqs.eu-west-1.vpce.amazonaws.com/1/orders", "", "eu-west-1", "https://vpce-0a-1b.sqs.eu-west-1.vpce.amazonaws.com", "orders (eu-west-1)", ""},
-		{"https://sqs-fips.us-east-1.amazonaws.com/1/orders", "", "us-east-1", "https://sqs-fips.us-east-1.amazonaws.com", "orders (us-east-1)", ""},
-		{"http://localhost:4566/000000000000/orders", "", "us-east-1", "http://localhost:4566", "http://localhost:4566/000000000000/orders", ""},
-		{"http://sqs.eu-central-1.localhost.localstack.cloud:4566/0/orders", "", "eu-central-1", "http://sqs.eu-central-1.localhost.localstack.cloud:4566", "http://sqs.eu-central-1.localhost.localstack.cloud:4566/0/orders", ""},
+		{"https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "", "eu-west-1", "https://sqs.eu-west-1.amazonaws.com",
+			"orders (eu-west-1)", ""},
+		{"https://sqs.us-gov-west-1.amazonaws.com/1/orders.fifo", "", "us-gov-west-1", "https://sqs.us-gov-west-1.amazonaws.com",
+			"orders.fifo (us-gov-west-1)", ""},
+		{"https://sqs.cn-north-1.amazonaws.com.cn/1/orders", "", "cn-north-1", "https://sqs.cn-north-1.amazonaws.com.cn",
+			"orders (cn-north-1)", ""},
+		{"https://eu-west-1.queue.amazonaws.com/1/orders", "", "eu-west-1", "https://sqs.eu-west-1.amazonaws.com", "orders (eu-west-1)",
+			""},
+		{"https://vpce-0a-1b.sqs.eu-west-1.vpce.amazonaws.com/1/orders", "", "eu-west-1",
+			"https://vpce-0a-1b.sqs.eu-west-1.vpce.amazonaws.com", "orders (eu-west-1)", ""},
+		{"https://sqs-fips.us-east-1.amazonaws.com/1/orders", "", "us-east-1", "https://sqs-fips.us-east-1.amazonaws.com",
+			"orders (us-east-1)", ""},
+		{"http://localhost:4566/000000000000/orders", "", "us-east-1", "http://localhost:4566", "http://localhost:4566/000000000000/orders",
+			""},
+		{"http://sqs.eu-central-1.localhost.localstack.cloud:4566/0/orders", "", "eu-central-1",
+			"http://sqs.eu-central-1.localhost.localstack.cloud:4566", "http://sqs.eu-central-1.localhost.localstack.cloud:4566/0/orders",
+			""},
 		{"http://localhost:4566/0/orders", "eu-west-3", "eu-west-3", "http://localhost:4566", "http://localhost:4566/0/orders", ""},
 		{"https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "eu-west-2", "", "", "", "config.region"},
 		{"https://queue.amazonaws.com/1/orders", "", "", "", "", "config.region"},
@@ -281,7 +303,8 @@ func TestRotated(t *testing.T) {
 	}
 	srv.Forget(awstest.Key)
 	srv.Know("AKIAWAYBILLTESTKEY02", awstest.Secret, "")
-	if _, errs := awstest.SendAll(t, snd, messages); errs[0] == nil || errs[0].Class != adapters.ClassAuth || errs[0].Kind != adapters.KindTransient {
+	if _, errs := awstest.SendAll(t, snd, messages); errs[0] == nil || errs[0].Class != adapters.ClassAuth ||
+		errs[0].Kind != adapters.KindTransient {
 		t.Errorf("the key is gone, and Send says %+v", errs[0])
 	}
 	set.Credentials = map[string]string{"key": "AKIAWAYBILLTESTKEY02", "secret": awstest.Secret}

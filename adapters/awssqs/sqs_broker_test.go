@@ -65,7 +65,8 @@ func (q *realQueue) received() []types.Message {
 		}
 		for _, m := range out.Messages {
 			q.got = append(q.got, m)
-			if _, err := q.api.DeleteMessage(context.Background(), &sqs.DeleteMessageInput{QueueUrl: &q.url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+			if _, err := q.api.DeleteMessage(context.Background(), &sqs.DeleteMessageInput{QueueUrl: &q.url,
+				ReceiptHandle: m.ReceiptHandle}); err != nil {
 				q.t.Error(err)
 			}
 		}
@@ -84,8 +85,10 @@ func TestBrokerConformance(t *testing.T) {
 			adaptertest.Run(t, adaptertest.Harness{Type: Type{}, Start: func(t *testing.T) adaptertest.Side {
 				q := create(t, suffix)
 				refusing, nobody := q.settings(), q.settings()
-				refusing.Config = map[string]string{"region": awstest.Region, "queue_url": strings.TrimSuffix(q.url, suffix) + "-missing" + suffix}
-				nobody.Config = map[string]string{"region": awstest.Region, "queue_url": "http://" + adaptertest.ClosedPort(t) + "/1/orders" + suffix}
+				refusing.Config = map[string]string{"region": awstest.Region,
+					"queue_url": strings.TrimSuffix(q.url, suffix) + "-missing" + suffix}
+				nobody.Config = map[string]string{"region": awstest.Region,
+					"queue_url": "http://" + adaptertest.ClosedPort(t) + "/1/orders" + suffix}
 				return adaptertest.Side{Env: adaptertest.Env(), Good: q.settings(), Refusing: &refusing, Unreachable: &nobody,
 					Received: func() (out []adaptertest.Delivery) {
 						for _, m := range q.received() {
@@ -93,8 +96,9 @@ func TestBrokerConformance(t *testing.T) {
 							for name, v := range m.MessageAttributes {
 								a[name] = aws.ToString(v.StringValue)
 							}
-							out = append(out, adaptertest.Delivery{EventID: awstest.First(a, "event-id", "ce-id"), Topic: awstest.First(a, "topic", "ce-type"),
-								Data: []byte(*m.Body), Attributes: a})
+							out = append(out, adaptertest.Delivery{EventID: awstest.First(a, "event-id", "ce-id"),
+								Topic: awstest.First(a, "topic", "ce-type"),
+								Data:  []byte(*m.Body), Attributes: a})
 						}
 						return out
 					}}
@@ -156,7 +160,8 @@ func TestBrokerRecreated(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := send("evt-missing")
-	if e := adapters.AsError(err); err == nil || e.Kind != adapters.KindTransient || e.Class != adapters.ClassNotFound || !strings.Contains(e.Message, "orders-") {
+	if e := adapters.AsError(err); err == nil || e.Kind != adapters.KindTransient || e.Class != adapters.ClassNotFound ||
+		!strings.Contains(e.Message, "orders-") {
 		t.Errorf("the queue is gone, and Send says %+v", err)
 	}
 	q.make(q.url[strings.LastIndexByte(q.url, '/')+1:])
@@ -173,7 +178,8 @@ func TestBrokerRole(t *testing.T) {
 	set.Config["endpoint"], _ = awstest.Moto(t)
 	set.Config["role_arn"], set.Config["external_id"] = "arn:aws:iam::123456789012:role/waybill", "tenant-7"
 	snd := awstest.Open(t, Type{}, set)
-	if _, err := snd.Send(context.Background(), &adapters.Message{EventID: "evt-1", Time: time.Now(), Data: []byte(`{}`), Attempt: 1}); err != nil {
+	if _, err := snd.Send(context.Background(), &adapters.Message{EventID: "evt-1", Time: time.Now(), Data: []byte(`{}`),
+		Attempt: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if got := q.received(); len(got) != 1 {

@@ -67,7 +67,8 @@ func queue(t testing.TB) func(*awstest.Request) awstest.Answer {
 					t.Errorf("the attribute %q has the value %q of type %s", name, a.StringValue, a.DataType)
 				}
 			}
-			taken = append(taken, map[string]string{"Id": e.Id, "MessageId": "mid-" + eventID(e), "MD5OfMessageBody": md5Hex(e.MessageBody)})
+			taken = append(taken, map[string]string{"Id": e.Id, "MessageId": "mid-" + eventID(e),
+				"MD5OfMessageBody": md5Hex(e.MessageBody)})
 		}
 		if total > 1<<20 {
 			t.Errorf("a call has %d bytes", total)
@@ -90,7 +91,8 @@ func deliveries(t testing.TB) func(awstest.Request) []adaptertest.Delivery {
 		r.JSON(t, &in)
 		for _, e := range in.Entries {
 			a := e.attributes()
-			out = append(out, adaptertest.Delivery{EventID: eventID(e), Topic: awstest.First(a, "topic", "ce-type"), Data: []byte(e.MessageBody), Attributes: a})
+			out = append(out, adaptertest.Delivery{EventID: eventID(e), Topic: awstest.First(a, "topic", "ce-type"),
+				Data: []byte(e.MessageBody), Attributes: a})
 		}
 		return out
 	}

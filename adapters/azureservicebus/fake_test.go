@@ -62,7 +62,8 @@ func newFake(t testing.TB) *fake {
 
 func problem(code int, detail string) adaptertest.Answer {
 	return adaptertest.Answer{Status: code, Header: []string{"Content-Type: application/xml; charset=utf-8"},
-		Body: fmt.Sprintf("<Error><Code>%d</Code><Detail>%s TrackingId:abc_G1, Timestamp:2026-01-01T00:00:00</Detail></Error>", code, detail)}
+		Body: fmt.Sprintf("<Error><Code>%d</Code><Detail>%s TrackingId:abc_G1, Timestamp:2026-01-01T00:00:00</Detail></Error>", code,
+			detail)}
 }
 
 func (f *fake) answer(r *adaptertest.SinkRequest) adaptertest.Answer {
@@ -157,7 +158,8 @@ func read(r *adaptertest.SinkRequest) (m message, why string) {
 			continue
 		}
 		plain, err := url.PathUnescape(strings.Trim(value, `"`))
-		if len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' || strings.ContainsAny(value[1:len(value)-1], `"\`) || err != nil {
+		if len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' || strings.ContainsAny(value[1:len(value)-1], `"\`) ||
+			err != nil {
 			return m, "The property " + name + " is not a string in quotes."
 		}
 		for have := range m.properties {
@@ -179,7 +181,8 @@ func read(r *adaptertest.SinkRequest) (m message, why string) {
 		return m, "The 'BrokerProperties' is invalid."
 	}
 	for name, value := range m.broker {
-		if !slices.Contains([]string{"MessageId", "Label", "SessionId"}, name) || value == "" || name != "Label" && len([]rune(value)) > 128 {
+		if !slices.Contains([]string{"MessageId", "Label", "SessionId"}, name) || value == "" || name != "Label" &&
+			len([]rune(value)) > 128 {
 			return m, "The 'BrokerProperties' is invalid: " + name + "."
 		}
 	}

@@ -88,7 +88,8 @@ func (Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 	if err != nil {
 		return []adapters.FieldError{{Key: "credentials.connection_string", Message: err.Error()}}
 	}
-	if strings.Contains(s.Config["name"], "//") || strings.Contains("/"+s.Config["name"]+"/", "/../") || strings.Contains("/"+s.Config["name"]+"/", "/./") {
+	if strings.Contains(s.Config["name"], "//") || strings.Contains("/"+s.Config["name"]+"/", "/../") ||
+		strings.Contains("/"+s.Config["name"]+"/", "/./") {
 		errs = append(errs, adapters.FieldError{Key: "config.name", Message: "must not have empty parts or parts of dots alone"})
 	}
 	if c.entity != "" && !strings.EqualFold(c.entity, s.Config["name"]) {

@@ -51,10 +51,12 @@ func TestWire(t *testing.T) {
 	m := adaptertest.Event("evt_1")
 	m.Topic = "order/created"
 	m.Computed = map[string]string{"session_id_template": `Zoë "😀"`}
-	m.Metadata = map[string]string{"region": "eu", "Host": "a", "Team Name": `Zoë "50%" \`, "EVENT-ID": "forged", "x-ms-retrypolicy": "b", "": "none"}
+	m.Metadata = map[string]string{"region": "eu", "Host": "a", "Team Name": `Zoë "50%" \`, "EVENT-ID": "forged", "x-ms-retrypolicy": "b",
+		"": "none"}
 	m.DeliveryMetadata = map[string]string{"Region": "us", "team": ""}
 	s := f.at("area/orders")
-	if r, err := open(t, s).Send(t.Context(), m); err != nil || r.Code != 201 || r.Method != "SendMessage" || !strings.HasSuffix(r.URL, "/area/orders/messages") {
+	if r, err := open(t, s).Send(t.Context(), m); err != nil || r.Code != 201 || r.Method != "SendMessage" ||
+		!strings.HasSuffix(r.URL, "/area/orders/messages") {
 		t.Fatalf("%+v %v", r, err)
 	}
 	want := message{queue: "area/orders", contentType: "application/json", body: m.Data,
@@ -88,7 +90,8 @@ func TestMuchMetadata(t *testing.T) {
 		t.Fatalf("%+v", adapters.AsError(err))
 	}
 	got := f.messages[0].properties
-	if got["event-id"] != "evt_1" || got["topic"] == "" || got["timestamp"] == "" || got["key000"] != strings.Repeat("ü", 10) || len(got) < 100 {
+	if got["event-id"] != "evt_1" || got["topic"] == "" || got["timestamp"] == "" || got["key000"] != strings.Repeat("ü", 10) ||
+		len(got) < 100 {
 		t.Errorf("%d properties: %v", len(got), got)
 	}
 }
@@ -114,10 +117,12 @@ func TestErrors(t *testing.T) {
 		{problem(413, "Too large."), adapters.KindPermanent, adapters.ClassTooLarge, "256 KB", 0},
 		{problem(429, "50009: throttled."), adapters.KindThrottled, adapters.ClassThrottled, "10 s", busyWait},
 		{problem(503, "50002: ServerBusy."), adapters.KindThrottled, adapters.ClassThrottled, "10 s", busyWait},
-		{adaptertest.Answer{Status: 503, Header: []string{"Retry-After: 33"}}, adapters.KindThrottled, adapters.ClassThrottled, "33 s", 33 * time.Second},
+		{adaptertest.Answer{Status: 503, Header: []string{"Retry-After: 33"}}, adapters.KindThrottled, adapters.ClassThrottled, "33 s",
+			33 * time.Second},
 		{problem(500, "Internal."), adapters.KindTransient, adapters.ClassServer, "status page", 0},
 		{adaptertest.Answer{Status: 200, Body: "<html>"}, adapters.KindTransient, adapters.ClassProtocol, "201", 0},
-		{adaptertest.Answer{Status: 302, Header: []string{"Location: https://elsewhere.test/"}}, adapters.KindTransient, adapters.ClassRedirect, "endpoint", 0},
+		{adaptertest.Answer{Status: 302, Header: []string{"Location: https://elsewhere.test/"}}, adapters.KindTransient,
+			adapters.ClassRedirect, "endpoint", 0},
 		{adaptertest.Answer{Close: true}, adapters.KindTransient, adapters.ClassConnect, "closed the connection", 0},
 	} {
 		f.mu.Lock()
@@ -137,7 +142,8 @@ func TestErrors(t *testing.T) {
 	n := len(f.Requests())
 	for what, m := range map[string]*adapters.Message{"too large": {EventID: "e", Data: make([]byte, maxBody+1)},
 		"session": {EventID: "e", Data: []byte("{}"), Computed: map[string]string{sessionField: strings.Repeat("ü", 129)}}} {
-		if r, err := open(t, f.at("orders")).Send(t.Context(), m); err == nil || adapters.AsError(err).Kind != adapters.KindPermanent || r.Method != "" {
+		if r, err := open(t, f.at("orders")).Send(t.Context(), m); err == nil || adapters.AsError(err).Kind != adapters.KindPermanent ||
+			r.Method != "" {
 			t.Errorf("%s: %+v, %v", what, r, err)
 		}
 	}
@@ -187,7 +193,8 @@ func TestConnectionStrings(t *testing.T) {
 	const good = "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=p;SharedAccessKey=k+/="
 	for text, key := range map[string]string{
 		good: "", " " + good + ";\r\n": "", good + ";EntityPath=orders": "", good + ";EntityPath=Orders;TransportType=Amqp": "",
-		strings.ToLower(good[:9]) + good[9:]: "", "Endpoint=sb://ns.servicebus.windows.net;SharedAccessSignature=SharedAccessSignature sr=a&sig=b&se=1&skn=p": "",
+		strings.ToLower(good[:9]) + good[9:]: "",
+		"Endpoint=sb://ns.servicebus.windows.net;SharedAccessSignature=SharedAccessSignature sr=a&sig=b&se=1&skn=p": "",
 		good + ";EntityPath=others": "config.name",
 		"":                          "credentials.connection_string", "sb://ns.servicebus.windows.net/": "credentials.connection_string",
 		"Endpoint=sb://ns.servicebus.windows.net/":                                   "credentials.connection_string",

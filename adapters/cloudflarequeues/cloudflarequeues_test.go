@@ -97,7 +97,8 @@ func (f *fake) answer(r *adaptertest.SinkRequest) adaptertest.Answer {
 		if does == "gone" {
 			return problem(404, 10104, "Queue not found")
 		}
-		return adaptertest.Answer{Body: `{"success":true,"errors":[],"messages":[],"result":{"queue_id":"` + id + `","queue_name":"orders"}}`}
+		return adaptertest.Answer{Body: `{"success":true,"errors":[],"messages":[],"result":{"queue_id":"` + id +
+			`","queue_name":"orders"}}`}
 	}
 	got, err := read(r, method)
 	if err != nil {
@@ -156,7 +157,8 @@ func read(r *adaptertest.SinkRequest, method string) ([]message, error) {
 	default:
 		return nil, fmt.Errorf("no method %s", method)
 	}
-	if n := len(batch.Messages); r.Method != "POST" || r.Header.Get("Content-Type") != "application/json" || n == 0 || n > 100 || len(r.Body) > 256_000 {
+	if n := len(batch.Messages); r.Method != "POST" || r.Header.Get("Content-Type") != "application/json" || n == 0 || n > 100 ||
+		len(r.Body) > 256_000 {
 		return nil, fmt.Errorf("%s %s: %d messages, %d bytes", r.Method, r.Header.Get("Content-Type"), n, len(r.Body))
 	}
 	for _, m := range batch.Messages {
@@ -209,7 +211,8 @@ func TestConformance(t *testing.T) {
 func TestMessage(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	m := &adapters.Message{EventID: "evt_1", Topic: "order.created", Data: []byte(`{"a": 1.0}`), Attempt: 1, Time: time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC),
+	m := &adapters.Message{EventID: "evt_1", Topic: "order.created", Data: []byte(`{"a": 1.0}`), Attempt: 1,
+		Time:     time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC),
 		Metadata: map[string]string{"region": "eu", "event-id": "forged"}}
 	s := f.at("good")
 	if r, err := open(t, s).Send(t.Context(), m); err != nil || r.Code != 200 {
@@ -221,7 +224,8 @@ func TestMessage(t *testing.T) {
 		t.Errorf("%s: %s", r.Target, r.Body)
 	}
 	m.Data = []byte(`"` + strings.Repeat("x", maxMessage) + `"`)
-	if _, err := open(t, s).Send(t.Context(), m); err == nil || adapters.AsError(err).Class != adapters.ClassTooLarge || len(f.Requests()) != 1 {
+	if _, err := open(t, s).Send(t.Context(), m); err == nil || adapters.AsError(err).Class != adapters.ClassTooLarge ||
+		len(f.Requests()) != 1 {
 		t.Errorf("a message that is too large: %v", err)
 	}
 }
@@ -285,7 +289,8 @@ func TestErrors(t *testing.T) {
 	} {
 		_, err := open(t, f.at(does)).Send(t.Context(), adaptertest.Event("evt_1"))
 		e := adapters.AsError(err)
-		if err == nil || e.Kind != want.Kind || e.Class != want.Class || !strings.Contains(e.Advice, want.Advice) || strings.Contains(e.Advice, "URL") {
+		if err == nil || e.Kind != want.Kind || e.Class != want.Class || !strings.Contains(e.Advice, want.Advice) ||
+			strings.Contains(e.Advice, "URL") {
 			t.Errorf("%s: %+v", does, e)
 		}
 		if _, code, ok := strings.Cut(does, " "); ok && !strings.Contains(e.Raw, code+" So it is") {
@@ -299,7 +304,8 @@ func TestCheck(t *testing.T) {
 	f := newFake(t)
 	wrong := f.at("good")
 	wrong.Credentials["api_token"] = "another-token"
-	for s, last := range map[*adapters.Settings]adapters.Stage{f.at("good"): {Name: "publish", OK: true}, wrong: {Name: "auth", Message: "API token"}, f.at("gone"): {Name: "auth", Message: "no queue"}} {
+	for s, last := range map[*adapters.Settings]adapters.Stage{f.at("good"): {Name: "publish", OK: true},
+		wrong: {Name: "auth", Message: "API token"}, f.at("gone"): {Name: "auth", Message: "no queue"}} {
 		stages := open(t, s).(adapters.Checker).Check(context.Background())
 		if got := stages[len(stages)-1]; got.Name != last.Name || got.OK != last.OK || !strings.Contains(got.Message, last.Message) {
 			t.Errorf("%+v", stages)
@@ -313,8 +319,10 @@ func TestCheck(t *testing.T) {
 func TestFields(t *testing.T) {
 	t.Parallel()
 	id := "9d7d4cf8a3a14d9aaeb50c3e74e2f4b1"
-	for value, good := range map[string]bool{id: true, "my-queue": false, strings.ToUpper(id): false, id + "0": false, "x/../../../user": false, "": false} {
-		s := adapters.Settings{Config: map[string]string{"account_id": account, "queue_id": value}, Credentials: map[string]string{"api_token": token}}
+	for value, good := range map[string]bool{id: true, "my-queue": false, strings.ToUpper(id): false, id + "0": false,
+		"x/../../../user": false, "": false} {
+		s := adapters.Settings{Config: map[string]string{"account_id": account, "queue_id": value},
+			Credentials: map[string]string{"api_token": token}}
 		if _, err := (Type{}).Open(adapters.Env{}, s); (err == nil) != good {
 			t.Errorf("queue %q: %v", value, err)
 		}

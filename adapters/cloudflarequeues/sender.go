@@ -165,7 +165,8 @@ func (s *sender) verdict(resp *outbound.Response, a *answer) *adapters.Error {
 			return nil
 		}
 		e = &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassRejected, Raw: fmt.Sprint(resp.Code),
-			Message: fmt.Sprintf("Cloudflare did not take the message (%d).", resp.Code), Advice: "Cloudflare's own words, in the answer, say why. It will be retried."}
+			Message: fmt.Sprintf("Cloudflare did not take the message (%d).", resp.Code),
+			Advice:  "Cloudflare's own words, in the answer, say why. It will be retried."}
 	}
 	if words := a.said(); words != "" {
 		e.Raw += ": " + words

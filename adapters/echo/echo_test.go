@@ -65,14 +65,16 @@ func TestAnswers(t *testing.T) {
 func TestSlowAndNever(t *testing.T) {
 	t.Parallel()
 	begun := time.Now()
-	if _, err := send(t, context.Background(), settings("slow", "40"), adapters.Message{}); err != nil || time.Since(begun) < 40*time.Millisecond {
+	if _, err := send(t, context.Background(), settings("slow", "40"), adapters.Message{}); err != nil ||
+		time.Since(begun) < 40*time.Millisecond {
 		t.Errorf("%v after %v", err, time.Since(begun))
 	}
 	for _, answer := range []string{"slow", "timeout"} {
 		set := settings(answer, "60000")
 		set.Timeout = 30 * time.Millisecond
 		r, err := send(t, context.Background(), set, adapters.Message{})
-		if e := adapters.AsError(err); e.Class != adapters.ClassTimeout || !strings.Contains(e.Message, "No answer within 0.03 s") || r.Code != 0 || r.Method != "POST" {
+		if e := adapters.AsError(err); e.Class != adapters.ClassTimeout || !strings.Contains(e.Message, "No answer within 0.03 s") ||
+			r.Code != 0 || r.Method != "POST" {
 			t.Errorf("%s: %+v %+v", answer, e, r)
 		}
 	}

@@ -134,7 +134,8 @@ func TestBrokerPublish(t *testing.T) {
 		fmt.Sscanf(id, "evt_%d", &i)
 		data, _ := base64.StdEncoding.DecodeString(m.Data)
 		want := map[string]string{"event-id": id, "topic": "order.created", "timestamp": "2023-11-14T22:13:20Z", "region": "eu", "Zoë": "😀"}
-		if string(data) != fmt.Sprintf(`{ "n": %d.0, "text": "\u00fc ü" }`, i) || !maps.Equal(m.Attributes, want) || m.OrderingKey != []string{"", "a", "b"}[i%3] {
+		if string(data) != fmt.Sprintf(`{ "n": %d.0, "text": "\u00fc ü" }`, i) || !maps.Equal(m.Attributes, want) ||
+			m.OrderingKey != []string{"", "a", "b"}[i%3] {
 			t.Errorf("%+v %s", m, data)
 		}
 	}

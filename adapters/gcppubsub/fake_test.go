@@ -101,7 +101,8 @@ func (f *fake) create(topic string) {
 }
 
 func (f *fake) remove(topic string) {
-	if _, err := f.publisher.DeleteTopic(context.Background(), &pb.DeleteTopicRequest{Topic: "projects/my-project/topics/" + topic}); err != nil {
+	if _, err := f.publisher.DeleteTopic(context.Background(), &pb.DeleteTopicRequest{Topic: "projects/my-project/topics/" +
+		topic}); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -216,7 +217,8 @@ func (f *fake) authenticate(header string) error {
 	}
 	claims := jwt.MapClaims{}
 	parsed, err := jwt.ParseWithClaims(text, claims, func(*jwt.Token) (any, error) { return key().Public(), nil },
-		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer(email), jwt.WithSubject(email), jwt.WithExpirationRequired(), jwt.WithIssuedAt())
+		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer(email), jwt.WithSubject(email), jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt())
 	if err != nil {
 		return err
 	}

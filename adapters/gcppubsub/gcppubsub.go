@@ -62,7 +62,8 @@ func (Type) Spec() adapters.Spec {
 			{Key: "project_id", Label: "Project ID", Type: adapters.FieldText, Required: true, MaxLength: 128,
 				Help:        "The id of the Google Cloud project that the topic is in, not its name or number.",
 				Placeholder: "my-project-1234",
-				Pattern:     `([a-z0-9.-]+:)?[a-z][a-z0-9-]*[a-z0-9]`, PatternHelp: "must be a project's id: lower-case letters, digits and dashes"},
+				Pattern:     `([a-z0-9.-]+:)?[a-z][a-z0-9-]*[a-z0-9]`,
+				PatternHelp: "must be a project's id: lower-case letters, digits and dashes"},
 			{Key: "topic", Label: "Topic", Type: adapters.FieldText, Required: true, MaxLength: 400,
 				Help:        "The id of the topic, or its full name (projects/…/topics/…).",
 				Placeholder: "orders",
@@ -157,7 +158,8 @@ func topicName(s adapters.Settings) string {
 
 // Borrows implements adapters.Borrower. What is not encrypted, an emulator, is sent no credentials.
 func (Type) Borrows(s adapters.Settings) string {
-	if s.Credentials["service_account_json"] == "" && (s.Config["endpoint"] == "" || !strings.HasPrefix(address(s.Config["endpoint"]), "http://")) {
+	if s.Credentials["service_account_json"] == "" && (s.Config["endpoint"] == "" ||
+		!strings.HasPrefix(address(s.Config["endpoint"]), "http://")) {
 		return "credentials.service_account_json"
 	}
 	return ""
@@ -242,7 +244,8 @@ func (t Type) tokens(env adapters.Env, s adapters.Settings, e *outbound.Endpoint
 		}
 		a, err := parseAccount(string(text))
 		if err != nil {
-			return nil, nil, adapters.ConfigError("The key file of this server's own service account (GOOGLE_APPLICATION_CREDENTIALS) " + err.Error() + ".")
+			return nil, nil, adapters.ConfigError("The key file of this server's own service account (GOOGLE_APPLICATION_CREDENTIALS) " +
+				err.Error() + ".")
 		}
 		return &signed{account: a, now: now}, []string{string(text), a.PrivateKey}, nil
 	}

@@ -71,7 +71,8 @@ func encode(m *adapters.Message, s *adapters.Settings) (json []byte, key string,
 // fits says whether Pub/Sub takes an attribute. One that it does not take would have the whole message refused. Names
 // that begin with goog are Google's.
 func fits(a adapters.Attribute) bool {
-	return a.Name != "" && len(a.Name) <= maxName && len(a.Value) <= maxValue && utf8.ValidString(a.Name) && !strings.HasPrefix(a.Name, "goog")
+	return a.Name != "" && len(a.Name) <= maxName && len(a.Value) <= maxValue && utf8.ValidString(a.Name) &&
+		!strings.HasPrefix(a.Name, "goog")
 }
 
 func appendString(b []byte, s string) []byte {

@@ -99,7 +99,8 @@ func TestBatches(t *testing.T) {
 		if i != poison && err != nil {
 			t.Errorf("message %d: %+v", i, err)
 		}
-		if i == poison && (err == nil || adapters.AsError(err).Kind != adapters.KindPermanent || !strings.Contains(adapters.AsError(err).Raw, "schema")) {
+		if i == poison && (err == nil || adapters.AsError(err).Kind != adapters.KindPermanent ||
+			!strings.Contains(adapters.AsError(err).Raw, "schema")) {
 			t.Errorf("the message that is refused: %+v", err)
 		}
 	}
@@ -167,7 +168,8 @@ func TestAttributes(t *testing.T) {
 	}
 	got := f.received()[0]
 	if len(got.Attributes) != 100 || got.EventID != "evt_1" || got.Topic != "order.created" || got.Attributes["region"] != "eu" ||
-		got.Attributes["timestamp"] != "2023-11-14T22:13:20Z" || len(got.Attributes["fits"]) != 1024 || got.Attributes["bytes"] != "a\uFFFD" {
+		got.Attributes["timestamp"] != "2023-11-14T22:13:20Z" || len(got.Attributes["fits"]) != 1024 ||
+		got.Attributes["bytes"] != "a\uFFFD" {
 		t.Errorf("%d attributes: %v", len(got.Attributes), got.Attributes)
 	}
 	for _, name := range []string{"googclient", "long", strings.Repeat("n", 257), ""} {
@@ -186,7 +188,8 @@ func TestErrors(t *testing.T) {
 		class  adapters.Class
 		says   string
 	}{
-		{problem(400, "INVALID_ARGUMENT", "You have passed an invalid argument.\nsecond line"), adapters.KindPermanent, adapters.ClassRejected, "invalid argument. second line"},
+		{problem(400, "INVALID_ARGUMENT", "You have passed an invalid argument.\nsecond line"), adapters.KindPermanent,
+			adapters.ClassRejected, "invalid argument. second line"},
 		{problem(400, "FAILED_PRECONDITION", "Billing is off."), adapters.KindTransient, adapters.ClassRejected, "billing"},
 		{problem(401, "UNAUTHENTICATED", "No."), adapters.KindTransient, adapters.ClassAuth, "key has not been deleted"},
 		{problem(403, "PERMISSION_DENIED", "No."), adapters.KindTransient, adapters.ClassAuth, "Pub/Sub Publisher"},
@@ -197,7 +200,8 @@ func TestErrors(t *testing.T) {
 		{problem(500, "INTERNAL", "No."), adapters.KindTransient, adapters.ClassServer, "status page"},
 		{problem(503, "UNAVAILABLE", "No."), adapters.KindThrottled, adapters.ClassServer, "503"},
 		{problem(504, "DEADLINE_EXCEEDED", "No."), adapters.KindTransient, adapters.ClassTimeout, "all the same"},
-		{adaptertest.Answer{Status: 302, Header: []string{"Location: https://elsewhere.test/"}}, adapters.KindTransient, adapters.ClassRedirect, "endpoint"},
+		{adaptertest.Answer{Status: 302, Header: []string{"Location: https://elsewhere.test/"}}, adapters.KindTransient,
+			adapters.ClassRedirect, "endpoint"},
 		{adaptertest.Answer{Body: `{"messageIds":["1","2"]}`}, adapters.KindTransient, adapters.ClassProtocol, "id for each message"},
 		{adaptertest.Answer{Body: `<html>`}, adapters.KindTransient, adapters.ClassProtocol, "id for each message"},
 		{adaptertest.Answer{Close: true}, adapters.KindTransient, adapters.ClassConnect, "closed the connection"},
@@ -209,7 +213,8 @@ func TestErrors(t *testing.T) {
 			continue
 		}
 		e := adapters.AsError(err)
-		if e.Kind != c.kind || e.Class != c.class || !strings.Contains(e.Message+e.Advice+e.Raw, c.says) || strings.Contains(e.Message+e.Advice, "URL") {
+		if e.Kind != c.kind || e.Class != c.class || !strings.Contains(e.Message+e.Advice+e.Raw, c.says) ||
+			strings.Contains(e.Message+e.Advice, "URL") {
 			t.Errorf("%d: %+v", c.answer.Status, e)
 		}
 		if c.answer.Status != 0 && (r.Code != c.answer.Status || r.Method != "Publish") {
@@ -219,7 +224,8 @@ func TestErrors(t *testing.T) {
 	large := adaptertest.Event("evt_large")
 	large.Data = make([]byte, maxData+1)
 	n := len(f.Requests())
-	if r, err := open(t, f.at("orders")).Send(t.Context(), large); adapters.AsError(err).Class != adapters.ClassTooLarge || r.Method != "" || len(f.Requests()) != n {
+	if r, err := open(t, f.at("orders")).Send(t.Context(), large); adapters.AsError(err).Class != adapters.ClassTooLarge ||
+		r.Method != "" || len(f.Requests()) != n {
 		t.Errorf("a message over the limit: %+v, %v", r, err)
 	}
 }

@@ -60,7 +60,8 @@ func (s *sender) publish(ctx context.Context, items [][]byte) ([]adapters.Receip
 		IDs []string `json:"messageIds"`
 	}
 	if json.Unmarshal(resp.Body, &answer) != nil || len(answer.IDs) != len(items) || slices.Contains(answer.IDs, "") {
-		return nil, &outbound.BatchError{Receipt: resp.Receipt, Err: &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassProtocol,
+		return nil, &outbound.BatchError{Receipt: resp.Receipt, Err: &adapters.Error{Kind: adapters.KindTransient,
+			Class:   adapters.ClassProtocol,
 			Message: "Pub/Sub's answer does not name an id for each message, so nothing counts as published.",
 			Advice:  "Check that the destination's endpoint is one of Pub/Sub."}}
 	}

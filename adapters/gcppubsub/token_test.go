@@ -31,11 +31,13 @@ func TestKeyFiles(t *testing.T) {
 		good int
 		want string // what is said where it is used
 	}{
-		"good": {keyFile(), opens, ""}, "spaces around it": {"\n " + keyFile() + "\n", opens, ""}, "not JSON": {"AIza…", 0, "whole JSON key file"},
-		"a list": {"[]", 0, "whole JSON key file"}, "a user's": {edit("type", "authorized_user"), 0, "service_account"},
+		"good": {keyFile(), opens, ""}, "spaces around it": {"\n " + keyFile() + "\n", opens, ""},
+		"not JSON": {"AIza…", 0, "whole JSON key file"},
+		"a list":   {"[]", 0, "whole JSON key file"}, "a user's": {edit("type", "authorized_user"), 0, "service_account"},
 		"federated":  {edit("type", "external_account"), 0, "service_account"},
 		"no address": {edit("client_email", ""), kept, "client_email"}, "no key": {edit("private_key", ""), kept, "private_key"},
-		"broken key": {edit("private_key", privateKey()[:200]), kept, "not an RSA key"}, "its type alone": {`{"type":"service_account"}`, kept, "client_email"},
+		"broken key":     {edit("private_key", privateKey()[:200]), kept, "not an RSA key"},
+		"its type alone": {`{"type":"service_account"}`, kept, "client_email"},
 	} {
 		for _, endpoint := range []string{"", "pubsub.googleapis.com:443", "https://pubsub.example.com"} {
 			s := at(endpoint, "orders")
@@ -49,7 +51,8 @@ func TestKeyFiles(t *testing.T) {
 				t.Errorf("%s at %q: %v", name, endpoint, err)
 			} else if err == nil {
 				snd.Close()
-			} else if e := adapters.AsError(err); e.Class != adapters.ClassConfig || !strings.Contains(e.Message, c.want) || e.Advice == "" {
+			} else if e := adapters.AsError(err); e.Class != adapters.ClassConfig || !strings.Contains(e.Message, c.want) ||
+				e.Advice == "" {
 				t.Errorf("%s at %q: %+v", name, endpoint, e)
 			}
 		}
@@ -60,8 +63,10 @@ func TestKeyFiles(t *testing.T) {
 func TestEndpointIsKept(t *testing.T) {
 	t.Parallel()
 	for endpoint, want := range map[string]string{
-		"pubsub.googleapis.com:443": "https://pubsub.googleapis.com", "europe-west1-pubsub.googleapis.com": "https://europe-west1-pubsub.googleapis.com",
-		"https://pubsub.googleapis.com/": "https://pubsub.googleapis.com", "localhost:8085": "http://localhost:8085", "http://localhost:8085/": "http://localhost:8085",
+		"pubsub.googleapis.com:443":          "https://pubsub.googleapis.com",
+		"europe-west1-pubsub.googleapis.com": "https://europe-west1-pubsub.googleapis.com",
+		"https://pubsub.googleapis.com/":     "https://pubsub.googleapis.com", "localhost:8085": "http://localhost:8085",
+		"http://localhost:8085/": "http://localhost:8085",
 	} {
 		s := at(endpoint, "orders")
 		if errs := typ.Validate(s); len(errs) > 0 || s.Config["endpoint"] != endpoint {
@@ -118,9 +123,11 @@ func TestHostCredentials(t *testing.T) {
 		lent     bool
 		want     string
 	}{
-		"not lent": {"", false, "does not lend"}, "lent": {"", true, ""}, "regional": {"https://europe-west1-pubsub.googleapis.com", true, ""},
-		"elsewhere": {"https://pubsub.example.com", true, "Google's own endpoints"}, "in the name": {"https://pubsub.googleapis.com.example.com", true, "Google's own endpoints"},
-		"emulator": {"http://localhost:8085", false, ""},
+		"not lent": {"", false, "does not lend"}, "lent": {"", true, ""},
+		"regional":    {"https://europe-west1-pubsub.googleapis.com", true, ""},
+		"elsewhere":   {"https://pubsub.example.com", true, "Google's own endpoints"},
+		"in the name": {"https://pubsub.googleapis.com.example.com", true, "Google's own endpoints"},
+		"emulator":    {"http://localhost:8085", false, ""},
 	} {
 		s := at(c.endpoint, "orders")
 		s.Credentials = nil
@@ -146,7 +153,8 @@ func TestKeyFileOfTheHost(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key.json")
 	s := at("", "orders")
 	s.Credentials = nil
-	for text, want := range map[string]string{keyFile(): "", `{"type": "authorized_user"}`: "must be the key file of a service account", "": "must be the whole JSON"} {
+	for text, want := range map[string]string{keyFile(): "", `{"type": "authorized_user"}`: "must be the key file of a service account",
+		"": "must be the whole JSON"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +173,8 @@ func TestKeyFileOfTheHost(t *testing.T) {
 		}
 		snd.Close()
 	}
-	if _, err := (Type{}).Open(adapters.Env{HostCredentials: true, GoogleKeyFile: path + ".gone"}, *s); err == nil || !strings.Contains(err.Error(), "GOOGLE_APPLICATION_CREDENTIALS") || strings.Contains(err.Error(), path) {
+	if _, err := (Type{}).Open(adapters.Env{HostCredentials: true, GoogleKeyFile: path + ".gone"}, *s); err == nil ||
+		!strings.Contains(err.Error(), "GOOGLE_APPLICATION_CREDENTIALS") || strings.Contains(err.Error(), path) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	if _, err := (Type{}).Open(adapters.Env{GoogleKeyFile: path}, *s); err == nil || !strings.Contains(err.Error(), "does not lend") {

@@ -93,7 +93,8 @@ func wrong(r *adaptertest.SinkRequest) (status int, why string) {
 		return 401, "the signature is not the body's"
 	case contentType != "application/json" && contentType != adapters.ContentType(adapters.FormatStructured):
 		return 415, "the content type is " + contentType
-	case len(r.Header.Values("X-Outpost-Event-Id")) != 1 || len(r.Header.Values("X-Outpost-Timestamp")) != 1 || len(r.Header.Values("X-Outpost-Topic")) > 1:
+	case len(r.Header.Values("X-Outpost-Event-Id")) != 1 || len(r.Header.Values("X-Outpost-Timestamp")) != 1 ||
+		len(r.Header.Values("X-Outpost-Topic")) > 1:
 		return 400, "the event's id, topic or time is missing, or there twice"
 	case err != nil || time.Since(time.Unix(at, 0)).Abs() > time.Minute:
 		return 400, "the time is not that of this attempt"

@@ -19,7 +19,10 @@ func TestConformance(t *testing.T) {
 		t.Run(mechanism, func(t *testing.T) {
 			t.Parallel()
 			cert := adaptertest.Certificate{ClientAuth: true}.Issue(t)
-			adaptertest.Run(t, adaptertest.Harness{Type: Type{}, Start: func(t *testing.T) adaptertest.Side { return side(t, mechanism, cert) }})
+			adaptertest.Run(t, adaptertest.Harness{Type: Type{}, Start: func(t *testing.T) adaptertest.Side {
+				return side(t, mechanism,
+					cert)
+			}})
 		})
 	}
 }
@@ -46,7 +49,8 @@ func side(t *testing.T, mechanism string, cert adaptertest.Issued) adaptertest.S
 	to := func(brokers, topic string) *adapters.Settings {
 		set := settings(brokers, topic)
 		set.Config["sasl_mechanism"], set.Config["tls"], set.Config["ca_certificate"] = mechanism, "true", cert.Authority
-		set.Credentials = map[string]string{"username": user, "password": password, "client_certificate": cert.Chain, "client_key": cert.Key}
+		set.Credentials = map[string]string{"username": user, "password": password, "client_certificate": cert.Chain,
+			"client_key": cert.Key}
 		return set
 	}
 	at := f.ListenAddrs()[0]

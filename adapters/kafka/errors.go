@@ -47,7 +47,8 @@ func (c *cluster) ended(err error, when string) *adapters.Error {
 
 // throttledError is the error of an attempt that a throttled broker kept waiting until its time was over.
 func (c *cluster) throttledError() *adapters.Error {
-	return &adapters.Error{Kind: adapters.KindThrottled, Class: adapters.ClassThrottled, After: max(0, time.Until(time.Unix(0, c.throttled.Load()))),
+	return &adapters.Error{Kind: adapters.KindThrottled, Class: adapters.ClassThrottled,
+		After:   max(0, time.Until(time.Unix(0, c.throttled.Load()))),
 		Message: "The cluster's quota for this user is used up, and it asked to wait for longer than this attempt may take.",
 		Advice:  "Raise the quota (producer_byte_rate or request_percentage), or lower the destination's rate limit."}
 }
@@ -81,20 +82,33 @@ var meanings = map[*kerr.Error]meaning{
 	kerr.InvalidTopicException: {0, adapters.ClassNotFound, "The name of the topic %s is not valid.", "Correct the destination's topic."},
 	kerr.TopicAuthorizationFailed: {0, adapters.ClassAuth, "The user may not write to the topic %s.",
 		"Allow the operations Write and Describe on the topic to this user (kafka-acls --add --producer)."},
-	kerr.ClusterAuthorizationFailed:         {0, adapters.ClassAuth, "The cluster does not let the user produce to %s.", "Allow the operation Write on the topic to this user."},
-	kerr.SaslAuthenticationFailed:           {0, adapters.ClassAuth, "The cluster refused the user name or the password.", adviceAuth},
-	kerr.IllegalSaslState:                   {0, adapters.ClassAuth, "The cluster asks for no user name on this port, or for another mechanism.", adviceAuth},
-	kerr.UnsupportedSaslMechanism:           {0, adapters.ClassAuth, "The cluster does not know the SASL mechanism.", "Choose a mechanism that the cluster has enabled."},
-	kerr.SecurityDisabled:                   {0, adapters.ClassAuth, "The cluster has no access control, which this request needs.", adviceRetried},
-	kerr.InvalidRecord:                      {0, adapters.ClassRejected, "The topic %s refused the record.", "A compacted topic takes only records with a key: set the destination's partition key."},
-	kerr.PolicyViolation:                    {adapters.KindPermanent, adapters.ClassRejected, "A policy of the cluster refused the record for %s.", "The brokers' logs say which policy it was."},
-	kerr.UnsupportedForMessageFormat:        {0, adapters.ClassRejected, "The topic %s has a message format that is too old for headers.", "Raise log.message.format.version to 0.11 or newer."},
-	kerr.ThrottlingQuotaExceeded:            {adapters.KindThrottled, adapters.ClassThrottled, "The cluster's quota for this user is used up.", "Raise the quota, or lower the destination's rate limit."},
-	kerr.NotEnoughReplicas:                  {0, adapters.ClassServer, "The topic %s has fewer replicas in sync than it asks for (min.insync.replicas).", "Bring the missing brokers back."},
-	kerr.NotEnoughReplicasAfterAppend:       {0, adapters.ClassServer, "The topic %s has fewer replicas in sync than it asks for (min.insync.replicas).", "Bring the missing brokers back."},
-	kerr.LeaderNotAvailable:                 {0, adapters.ClassServer, "No partition of the topic %s has a leader at present.", "Check that the brokers are up."},
-	kerr.RequestTimedOut:                    {0, adapters.ClassTimeout, "The brokers did not replicate the record in time.", "Check the load of the brokers and whether all replicas are in sync."},
-	kerr.TransactionalIDAuthorizationFailed: {0, adapters.ClassAuth, "The cluster does not let the user produce to %s.", "Allow the operation Write on the topic to this user."},
+	kerr.ClusterAuthorizationFailed: {0, adapters.ClassAuth, "The cluster does not let the user produce to %s.",
+		"Allow the operation Write on the topic to this user."},
+	kerr.SaslAuthenticationFailed: {0, adapters.ClassAuth, "The cluster refused the user name or the password.", adviceAuth},
+	kerr.IllegalSaslState: {0, adapters.ClassAuth,
+		"The cluster asks for no user name on this port, or for another mechanism.", adviceAuth},
+	kerr.UnsupportedSaslMechanism: {0, adapters.ClassAuth, "The cluster does not know the SASL mechanism.",
+		"Choose a mechanism that the cluster has enabled."},
+	kerr.SecurityDisabled: {0, adapters.ClassAuth, "The cluster has no access control, which this request needs.",
+		adviceRetried},
+	kerr.InvalidRecord: {0, adapters.ClassRejected, "The topic %s refused the record.",
+		"A compacted topic takes only records with a key: set the destination's partition key."},
+	kerr.PolicyViolation: {adapters.KindPermanent, adapters.ClassRejected,
+		"A policy of the cluster refused the record for %s.", "The brokers' logs say which policy it was."},
+	kerr.UnsupportedForMessageFormat: {0, adapters.ClassRejected, "The topic %s has a message format that is too old for headers.",
+		"Raise log.message.format.version to 0.11 or newer."},
+	kerr.ThrottlingQuotaExceeded: {adapters.KindThrottled, adapters.ClassThrottled,
+		"The cluster's quota for this user is used up.", "Raise the quota, or lower the destination's rate limit."},
+	kerr.NotEnoughReplicas: {0, adapters.ClassServer,
+		"The topic %s has fewer replicas in sync than it asks for (min.insync.replicas).", "Bring the missing brokers back."},
+	kerr.NotEnoughReplicasAfterAppend: {0, adapters.ClassServer,
+		"The topic %s has fewer replicas in sync than it asks for (min.insync.replicas).", "Bring the missing brokers back."},
+	kerr.LeaderNotAvailable: {0, adapters.ClassServer, "No partition of the topic %s has a leader at present.",
+		"Check that the brokers are up."},
+	kerr.RequestTimedOut: {0, adapters.ClassTimeout, "The brokers did not replicate the record in time.",
+		"Check the load of the brokers and whether all replicas are in sync."},
+	kerr.TransactionalIDAuthorizationFailed: {0, adapters.ClassAuth, "The cluster does not let the user produce to %s.",
+		"Allow the operation Write on the topic to this user."},
 }
 
 // explain says what an error of the client means.
@@ -121,7 +135,8 @@ func (c *cluster) explain(err error) *adapters.Error {
 		Message: "The connection to the cluster was lost before it answered.", Advice: adviceRetried}
 	var first *kgo.ErrFirstReadEOF
 	switch {
-	case c.tls == nil && (errors.As(err, &first) && strings.Contains(first.Error(), "api versions") || strings.Contains(err.Error(), "tls alert")):
+	case c.tls == nil && (errors.As(err, &first) && strings.Contains(first.Error(), "api versions") ||
+		strings.Contains(err.Error(), "tls alert")):
 		e.Class, e.Message = adapters.ClassTLS, "The broker closed the connection at once, as brokers do that speak TLS."
 		e.Advice = "Switch TLS on, or use the port without TLS."
 	case errors.As(err, &first) && strings.Contains(first.Error(), "SASL") && c.sasl == nil:
@@ -129,7 +144,8 @@ func (c *cluster) explain(err error) *adapters.Error {
 		e.Advice = "Choose the SASL mechanism of this port, and enter a user name and a password."
 	case c.sasl != nil && (errors.Is(err, io.EOF) || strings.Contains(strings.ToLower(err.Error()), "sasl") ||
 		strings.Contains(strings.ToLower(err.Error()), "scram")):
-		e.Class, e.Message = adapters.ClassAuth, fmt.Sprintf("The cluster did not let %s in: it closed the connection, as brokers do that refuse a password.", c.user)
+		e.Class, e.Message = adapters.ClassAuth,
+			fmt.Sprintf("The cluster did not let %s in: it closed the connection, as brokers do that refuse a password.", c.user)
 		e.Advice = adviceAuth
 	case strings.Contains(err.Error(), "response size"):
 		e.Class, e.Message = adapters.ClassProtocol, "The broker answered, but not with Kafka's protocol."

@@ -98,7 +98,8 @@ func TestAdvertisedAddresses(t *testing.T) {
 		class adapters.Class
 		text  string
 	}{
-		{advertise("10.1.2.3", 9092), adapters.ClassBlocked, "The cluster's broker 10.1.2.3:9092: Blocked by this server's network rules (private address)."},
+		{advertise("10.1.2.3", 9092), adapters.ClassBlocked,
+			"The cluster's broker 10.1.2.3:9092: Blocked by this server's network rules (private address)."},
 		{advertise("169.254.169.254", 80), adapters.ClassBlocked, "link-local address"},
 		{closedAt(t), adapters.ClassConnect, "The cluster's broker 127.0.0.1:"},
 		{advertise("kafka-1.invalid", 9092), adapters.ClassDNS, "The cluster's broker kafka-1.invalid:9092"},

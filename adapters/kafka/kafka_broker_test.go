@@ -32,7 +32,8 @@ func TestBrokerConformance(t *testing.T) {
 		to := func(topic string) *adapters.Settings {
 			set := settings(n.tls, topic)
 			set.Config["sasl_mechanism"], set.Config["tls"], set.Config["ca_certificate"] = saslPlain, "true", n.ca
-			set.Credentials = map[string]string{"username": "admin", "password": "admin-secret", "client_certificate": n.cert, "client_key": n.key}
+			set.Credentials = map[string]string{"username": "admin", "password": "admin-secret", "client_certificate": n.cert,
+				"client_key": n.key}
 			return set
 		}
 		unreachable := to(good)

@@ -98,7 +98,8 @@ func TestWhatIsSent(t *testing.T) {
 	// Structured and binary CloudEvents, as the binding for Kafka has them.
 	set.Format = adapters.FormatBinary
 	mustSend(t, open(t, set), m)
-	if got := f.received()[3]; got.header("ce_id") != "evt_3" || got.header("ce_team") != "billing" || got.header("content-type") != "application/json" {
+	if got := f.received()[3]; got.header("ce_id") != "evt_3" || got.header("ce_team") != "billing" ||
+		got.header("content-type") != "application/json" {
 		t.Errorf("%+v", got)
 	}
 	set.Format = adapters.FormatStructured
@@ -148,7 +149,8 @@ func TestEachMessageGetsItsOwnAnswer(t *testing.T) {
 func TestWhoMayWhat(t *testing.T) {
 	t.Parallel()
 	allowed := func(op kmsg.ACLOperation) kfake.ACL {
-		return kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: "events", Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: op, Allow: true}
+		return kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: "events", Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: op,
+			Allow: true}
 	}
 	f := newFake(t, []string{"events"}, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "admin", "admin-secret"),
 		kfake.User("PLAIN", "reader", password, allowed(kmsg.ACLOperationDescribe)),
@@ -180,7 +182,8 @@ func TestWhoMayWhat(t *testing.T) {
 		}
 		return strings.Join(out, "\n")
 	}
-	if got := check(as("writer", password)); !strings.Contains(got, "auth true The cluster lets writer in.") || !strings.Contains(got, "publish true Nothing was produced: the topic events has 3 partitions") {
+	if got := check(as("writer", password)); !strings.Contains(got, "auth true The cluster lets writer in.") ||
+		!strings.Contains(got, "publish true Nothing was produced: the topic events has 3 partitions") {
 		t.Errorf("a writer:\n%s", got)
 	}
 	if got := check(as("reader", password)); !strings.HasSuffix(got, "publish false The user may not write to the topic events.") {
@@ -203,25 +206,29 @@ func TestValidate(t *testing.T) {
 		change func(*adapters.Settings)
 		key    string
 	}{
-		"good":           {func(*adapters.Settings) {}, ""},
-		"several":        {func(s *adapters.Settings) { s.Config["brokers"] = " a:1 , [2001:db8::1]:9093" }, ""},
-		"no port":        {func(s *adapters.Settings) { s.Config["brokers"] = "a:1,b" }, "config.brokers"},
-		"URL":            {func(s *adapters.Settings) { s.Config["brokers"] = "kafka://a:1" }, "config.brokers"},
-		"dots":           {func(s *adapters.Settings) { s.Config["topic"] = ".." }, "config.topic"},
-		"slash":          {func(s *adapters.Settings) { s.Config["topic"] = "a/b" }, "config.topic"},
-		"no name":        {func(s *adapters.Settings) { s.Config["sasl_mechanism"] = saslPlain }, "credentials.username"},
-		"no password":    {func(s *adapters.Settings) { s.Config["sasl_mechanism"] = saslPlain; s.Credentials["username"] = "u" }, "credentials.password"},
-		"no mechanism":   {func(s *adapters.Settings) { s.Credentials["username"] = "u"; s.Credentials["password"] = "p" }, "config.sasl_mechanism"},
+		"good":    {func(*adapters.Settings) {}, ""},
+		"several": {func(s *adapters.Settings) { s.Config["brokers"] = " a:1 , [2001:db8::1]:9093" }, ""},
+		"no port": {func(s *adapters.Settings) { s.Config["brokers"] = "a:1,b" }, "config.brokers"},
+		"URL":     {func(s *adapters.Settings) { s.Config["brokers"] = "kafka://a:1" }, "config.brokers"},
+		"dots":    {func(s *adapters.Settings) { s.Config["topic"] = ".." }, "config.topic"},
+		"slash":   {func(s *adapters.Settings) { s.Config["topic"] = "a/b" }, "config.topic"},
+		"no name": {func(s *adapters.Settings) { s.Config["sasl_mechanism"] = saslPlain }, "credentials.username"},
+		"no password": {func(s *adapters.Settings) { s.Config["sasl_mechanism"] = saslPlain; s.Credentials["username"] = "u" },
+			"credentials.password"},
+		"no mechanism": {func(s *adapters.Settings) { s.Credentials["username"] = "u"; s.Credentials["password"] = "p" },
+			"config.sasl_mechanism"},
 		"CA without TLS": {func(s *adapters.Settings) { s.Config["ca_certificate"] = cert.Authority }, "config.ca_certificate"},
 		"CA":             {func(s *adapters.Settings) { s.Config["tls"] = "true"; s.Config["ca_certificate"] = cert.Authority }, ""},
-		"no CA":          {func(s *adapters.Settings) { s.Config["tls"] = "true"; s.Config["ca_certificate"] = "x" }, "config.ca_certificate"},
+		"no CA": {func(s *adapters.Settings) { s.Config["tls"] = "true"; s.Config["ca_certificate"] = "x" },
+			"config.ca_certificate"},
 		"pair": {func(s *adapters.Settings) {
 			s.Config["tls"], s.Credentials["client_certificate"], s.Credentials["client_key"] = "true", cert.Chain, cert.Key
 		}, ""},
 		"no pair": {func(s *adapters.Settings) {
 			s.Config["tls"], s.Credentials["client_certificate"], s.Credentials["client_key"] = "true", cert.Chain, other.Key
 		}, "credentials.client_key"},
-		"half a pair": {func(s *adapters.Settings) { s.Config["tls"], s.Credentials["client_certificate"] = "true", cert.Chain }, "credentials.client_key"},
+		"half a pair": {func(s *adapters.Settings) { s.Config["tls"], s.Credentials["client_certificate"] = "true", cert.Chain },
+			"credentials.client_key"},
 	} {
 		set := settings("kafka.example.com:9092", "events")
 		c.change(set)

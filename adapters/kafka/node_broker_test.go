@@ -100,7 +100,8 @@ func (n testNode) create(tb testing.TB, topic string, config map[string]string) 
 		t.Topic = kmsg.StringPtr(topic)
 		req.Topics = append(req.Topics, t)
 		resp, err := req.RequestWith(deadline(tb), n.admin)
-		return err == nil && resp.Topics[0].ErrorCode == 0 && len(resp.Topics[0].Partitions) == 3 && resp.Topics[0].Partitions[0].Leader >= 0
+		return err == nil && resp.Topics[0].ErrorCode == 0 && len(resp.Topics[0].Partitions) == 3 &&
+			resp.Topics[0].Partitions[0].Leader >= 0
 	})
 	return topic
 }

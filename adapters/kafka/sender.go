@@ -35,7 +35,8 @@ func newSender(c *cluster, s adapters.Settings) *sender {
 	snd.batch.Store(maxBatch)
 	snd.turn <- struct{}{}
 	always := func(*session) bool { return true }
-	snd.sessions = outbound.NewShared(dialLimit, func(ctx context.Context) (*session, error) { return c.open(ctx, snd.batch.Load()) }, always)
+	snd.sessions = outbound.NewShared(dialLimit, func(ctx context.Context) (*session, error) { return c.open(ctx, snd.batch.Load()) },
+		always)
 	snd.alone = outbound.NewShared(dialLimit, func(ctx context.Context) (*session, error) { return c.open(ctx, maxRecord) }, always)
 	return snd
 }
@@ -78,7 +79,8 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 }
 
 // produce sends rec with a session of from. refused is the cluster's error behind err, or nil.
-func (s *sender) produce(ctx context.Context, from *outbound.Shared[*session], rec *kgo.Record, head string) (r adapters.Receipt, err, refused error) {
+func (s *sender) produce(ctx context.Context, from *outbound.Shared[*session], rec *kgo.Record, head string) (r adapters.Receipt, err,
+	refused error) {
 	defer func() { r.CertificateEnds = s.cluster.certificates.Take() }()
 	r.Method, r.URL, r.ReqHeader, r.NotSent = "Produce", "kafka://"+s.cluster.seeds[0]+"/"+s.cluster.topic, head, true
 	var sess *session
@@ -130,7 +132,8 @@ func (s *sender) produce(ctx context.Context, from *outbound.Shared[*session], r
 		}{s.cluster.topic, answer.Message, answer.Code, answer.Description})
 	}
 	var e *adapters.Error
-	timeOver := !errors.Is(ctx.Err(), context.Canceled) && (errors.Is(said, context.DeadlineExceeded) || errors.Is(said, kgo.ErrRecordTimeout))
+	timeOver := !errors.Is(ctx.Err(), context.Canceled) && (errors.Is(said, context.DeadlineExceeded) ||
+		errors.Is(said, kgo.ErrRecordTimeout))
 	switch {
 	case timeOver && s.cluster.throttledSince(begun):
 		e = s.cluster.throttledError()

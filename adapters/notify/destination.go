@@ -13,7 +13,8 @@ func init() {
 		Name: "destination", Label: "Own destinations",
 		Description: "Publishes each notice as an event, so that it goes to queues, streams or wherever events can go.",
 		Instructions: "1. Choose the tenant whose destinations shall get the notices. A tenant's own channel always publishes for that tenant.\n" +
-			"2. Give that tenant a destination that subscribes to the topic `" + Topic + "`. Destinations that subscribe to all topics get the notices as well. The topic needs no entry in the catalogue, and nobody else can publish on it.\n\n" +
+			"2. Give that tenant a destination that subscribes to the topic `" + Topic +
+			"`. Destinations that subscribe to all topics get the notices as well. The topic needs no entry in the catalogue, and nobody else can publish on it.\n\n" +
 			"The event's id is the notice's, so it is published once however often it is tried. What it holds is the same JSON that " +
 			"webhook channels post. Do not rely on it alone to hear of the failures of these same destinations.",
 		Config: []adapters.Field{{Key: tenantKey, Label: "Tenant", Type: adapters.FieldText, MaxLength: 255,

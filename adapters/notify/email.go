@@ -44,7 +44,8 @@ func init() {
 		Open: func(env Env, config, _ map[string]string) (Channel, error) {
 			list, err := recipients(config["to"])
 			if err != nil {
-				return nil, configError("The channel's addresses cannot be used: the field "+err.Error()+".", "Correct the channel's addresses.")
+				return nil, configError("The channel's addresses cannot be used: the field "+err.Error()+".",
+					"Correct the channel's addresses.")
 			}
 			if env.RenderMail == nil {
 				return nil, configError("This process cannot write mails.", "This is a defect of this server; please report it.")
@@ -121,7 +122,8 @@ func (m *email) Send(ctx context.Context, n *Notice) (Result, error) {
 		}
 		if err := mail.Send(c, msg); err != nil && c.failed == nil { // what go-mail itself finds wrong with the message
 			fault = &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassInternal,
-				Message: "The mail could not be put together.", Advice: "This is a defect of this server; please report it.", Raw: c.redact(err.Error())}
+				Message: "The mail could not be put together.", Advice: "This is a defect of this server; please report it.",
+				Raw: c.redact(err.Error())}
 		}
 	}
 	if fault == nil {

@@ -95,12 +95,14 @@ func TestMailGolden(t *testing.T) {
 			n.ID = "ntf_0"
 		}
 		m := startMail(t, conf, false, nil)
-		r := mustSend(t, open(t, trusting(m.env("smtp", mailUser)), "email", map[string]string{"to": "oncall@example.com, ann@example.com"}, nil), n)
+		r := mustSend(t, open(t, trusting(m.env("smtp", mailUser)), "email", map[string]string{"to": "oncall@example.com, ann@example.com"},
+			nil), n)
 		if r.Code != 250 || !strings.HasPrefix(r.Answer, "250 ") || strings.Join(r.Reached, " ") != "oncall@example.com ann@example.com" {
 			t.Errorf("%s: %+v", name, r)
 		}
 		mails := m.received()
-		if len(mails) != 2 || m.secure != 2 || m.logins != 1 || mails[0].from != "alerts@waybill.example.com" || mails[1].to[0] != "ann@example.com" {
+		if len(mails) != 2 || m.secure != 2 || m.logins != 1 || mails[0].from != "alerts@waybill.example.com" ||
+			mails[1].to[0] != "ann@example.com" {
 			t.Fatalf("%s: %d mails, %d with TLS, %d logins: %+v", name, len(mails), m.secure, m.logins, mails)
 		}
 		p := parse(t, mails[0].raw)
@@ -188,12 +190,14 @@ func TestMailTransports(t *testing.T) {
 		t.Parallel()
 		m := startMail(t, conf, false, func(m *mailServer) { m.mechanisms = []string{"CRAM-MD5"} })
 		mustSend(t, open(t, trusting(m.env("smtp", mailUser)), "email", oncall, nil), failing())
-		refusedAs(t, open(t, trusting(m.env("smtp", "someone-else")), "email", oncall, nil), failing(), adapters.KindTransient, adapters.ClassAuth, "refused the login")
+		refusedAs(t, open(t, trusting(m.env("smtp", "someone-else")), "email", oncall, nil), failing(), adapters.KindTransient,
+			adapters.ClassAuth, "refused the login")
 	})
 	t.Run("no login that is known", func(t *testing.T) {
 		t.Parallel()
 		m := startMail(t, conf, false, func(m *mailServer) { m.mechanisms = []string{"XOAUTH2"} })
-		refusedAs(t, open(t, trusting(m.env("smtp", mailUser)), "email", oncall, nil), failing(), adapters.KindTransient, adapters.ClassAuth, "PLAIN, LOGIN")
+		refusedAs(t, open(t, trusting(m.env("smtp", mailUser)), "email", oncall, nil), failing(), adapters.KindTransient,
+			adapters.ClassAuth, "PLAIN, LOGIN")
 	})
 	t.Run("without TLS on this machine", func(t *testing.T) {
 		t.Parallel()
@@ -208,7 +212,8 @@ func TestMailTransports(t *testing.T) {
 	t.Run("no STARTTLS", func(t *testing.T) {
 		t.Parallel()
 		m := startMail(t, nil, false, nil)
-		r, e := refusedAs(t, open(t, m.env("smtp", mailUser), "email", oncall, nil), failing(), adapters.KindTransient, adapters.ClassTLS, "STARTTLS")
+		r, e := refusedAs(t, open(t, m.env("smtp", mailUser), "email", oncall, nil), failing(), adapters.KindTransient, adapters.ClassTLS,
+			"STARTTLS")
 		hides(t, r, e, mailPassword, mailUser)
 		if m.logins != 0 || m.froms != 0 {
 			t.Error("something was sent in clear text")
@@ -243,7 +248,8 @@ func TestMailRefusals(t *testing.T) {
 		code  int
 		parts []string
 	}{
-		{"wrong password", nil, "someone-else", adapters.KindTransient, adapters.ClassAuth, 535, []string{"refused the login", "535", "SMTP_URL"}},
+		{"wrong password", nil, "someone-else", adapters.KindTransient, adapters.ClassAuth, 535,
+			[]string{"refused the login", "535", "SMTP_URL"}},
 		{"sender", func(m *mailServer) { m.mail = func(string) error { return reply(553, "not yours") } }, mailUser,
 			adapters.KindTransient, adapters.ClassRejected, 553, []string{"sender", "not yours", "MAIL_FROM"}},
 		{"no such mailbox", func(m *mailServer) { m.rcpt = func(string, int) error { return reply(550, "No such user") } }, mailUser,
@@ -284,7 +290,8 @@ func TestMailSeveral(t *testing.T) {
 			return nil
 		}
 	})
-	c := open(t, trusting(m.env("smtp", mailUser)), "email", map[string]string{"to": "gone@example.com, grey@example.com; ann@example.com"}, nil)
+	c := open(t, trusting(m.env("smtp", mailUser)), "email", map[string]string{"to": "gone@example.com, grey@example.com; ann@example.com"},
+		nil)
 	n := failing()
 	r, _ := refusedAs(t, c, n, adapters.KindTransient, adapters.ClassThrottled)
 	if strings.Join(r.Reached, " ") != "ann@example.com" {
@@ -304,7 +311,8 @@ func TestMailSeveral(t *testing.T) {
 // TestMailSilence: a server that says nothing holds nobody up beyond the deadline, wherever it falls silent.
 func TestMailSilence(t *testing.T) {
 	t.Parallel()
-	for name, talk := range map[string]string{"no greeting": "", "after the greeting": "220 mail.test\r\n", "broken off": "220 mail.test\r\n!"} {
+	for name, talk := range map[string]string{"no greeting": "", "after the greeting": "220 mail.test\r\n",
+		"broken off": "220 mail.test\r\n!"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ln, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -405,7 +413,8 @@ func TestMailTenant(t *testing.T) {
 
 func TestMailWithoutServer(t *testing.T) {
 	t.Parallel()
-	refusedAs(t, open(t, testEnv(), "email", oncall, nil), failing(), adapters.KindPermanent, adapters.ClassConfig, "notifications log only", "SMTP_URL")
+	refusedAs(t, open(t, testEnv(), "email", oncall, nil), failing(), adapters.KindPermanent, adapters.ClassConfig,
+		"notifications log only", "SMTP_URL")
 }
 
 func TestRecipients(t *testing.T) {
@@ -460,7 +469,8 @@ func TestMailUnsubscribe(t *testing.T) {
 	for i, p := range send("https://waybill.example.com") {
 		to := []string{"oncall@example.com", "ann@example.com"}[i]
 		want := "https://waybill.example.com/unsubscribe/" + long + "." + to
-		if h := p.header; h.Get("To") != to || h.Get("List-Unsubscribe") != "<"+want+">" || h.Get("List-Unsubscribe-Post") != "List-Unsubscribe=One-Click" {
+		if h := p.header; h.Get("To") != to || h.Get("List-Unsubscribe") != "<"+want+">" ||
+			h.Get("List-Unsubscribe-Post") != "List-Unsubscribe=One-Click" {
 			t.Errorf("%v", h)
 		}
 		if !strings.Contains(p.text, "Stop these mails: "+want) || !strings.Contains(p.html, `href="`+want+`"`) {
@@ -473,7 +483,8 @@ func TestMailUnsubscribe(t *testing.T) {
 		}
 	}
 	for _, p := range send("") {
-		if h := p.header; h.Get("List-Unsubscribe") != "" || h.Get("List-Unsubscribe-Post") != "" || strings.Contains(p.text, "Stop these mails") {
+		if h := p.header; h.Get("List-Unsubscribe") != "" || h.Get("List-Unsubscribe-Post") != "" ||
+			strings.Contains(p.text, "Stop these mails") {
 			t.Errorf("%v", h)
 		}
 	}

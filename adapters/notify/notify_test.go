@@ -100,7 +100,8 @@ func TestDestinationOfTenant(t *testing.T) {
 	c := open(t, env, "destination", nil, nil)
 	fault = errors.New("no connection")
 	refusedAs(t, c, failing(), adapters.KindTransient, adapters.ClassInternal)
-	fault = &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassNotFound, Message: "There is no such tenant.", Advice: "Correct it."}
+	fault = &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassNotFound, Message: "There is no such tenant.",
+		Advice: "Correct it."}
 	refusedAs(t, c, failing(), adapters.KindPermanent, adapters.ClassNotFound, "no such tenant")
 }
 
@@ -119,7 +120,8 @@ func TestCheck(t *testing.T) {
 		{"pagerduty", nil, map[string]string{"routing_key": pagerKey}, ""},
 		{"pagerduty", map[string]string{"region": "mars"}, map[string]string{"routing_key": "short"}, "config.region config.routing_key"},
 		{"sms", sid, map[string]string{"auth_token": twilioToken}, ""},
-		{"sms", map[string]string{"account_sid": "x", "from": "!", "to": "0555"}, nil, "config.account_sid config.from config.to config.auth_token"},
+		{"sms", map[string]string{"account_sid": "x", "from": "!", "to": "0555"}, nil,
+			"config.account_sid config.from config.to config.auth_token"},
 		{"webhook", map[string]string{"url": "https://example.com#x"}, nil, "config.url"},
 		{"webhook", map[string]string{"url": "https://example.com"}, map[string]string{"secret": "whsec_short"}, "config.secret"},
 		{"pigeon", nil, nil, "type"},
@@ -160,7 +162,8 @@ func TestTypes(t *testing.T) {
 			continue
 		}
 		for _, f := range append(append([]adapters.Field(nil), k.Config...), k.Secrets...) {
-			if f.Label == "" || !strings.HasSuffix(f.Help, ".") || f.Type != adapters.FieldSelect && f.Placeholder == "" || (f.Pattern == "") != (f.PatternHelp == "") {
+			if f.Label == "" || !strings.HasSuffix(f.Help, ".") || f.Type != adapters.FieldSelect && f.Placeholder == "" ||
+				(f.Pattern == "") != (f.PatternHelp == "") {
 				t.Errorf("%s.%s is not described", k.Name, f.Key)
 			}
 			if row := fmt.Sprintf("| `%s` | %s | %s |", f.Key, f.Label, f.Help); !strings.Contains(string(section[1]), row) {
@@ -172,7 +175,8 @@ func TestTypes(t *testing.T) {
 				t.Errorf("%s.%s is a secret, and would be shown", k.Name, f.Key)
 			}
 		}
-		if got := Target(k.Name, map[string]string{"to": "a", "tenant_id": "b", "url": "https://example.com/x?key=pl4nted"}); got == "" || strings.Contains(got, "pl4nted") {
+		if got := Target(k.Name, map[string]string{"to": "a", "tenant_id": "b", "url": "https://example.com/x?key=pl4nted"}); got == "" ||
+			strings.Contains(got, "pl4nted") {
 			t.Errorf("%s has the target %q", k.Name, got)
 		}
 	}
@@ -192,13 +196,15 @@ func TestText(t *testing.T) {
 	if got := clip("äöüß", 3); got != "äö…" {
 		t.Errorf("%q", got)
 	}
-	for in, want := range map[string]string{"javascript:alert(1)": "", "//x": "", "https://a/b?c=<\"'|>": "https://a/b?c=%3C%22%27%7C%3E", "": "",
+	for in, want := range map[string]string{"javascript:alert(1)": "", "//x": "", "https://a/b?c=<\"'|>": "https://a/b?c=%3C%22%27%7C%3E",
+		"":             "",
 		"https://a/\n": ""} {
 		if got := link(in); got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
 		}
 	}
-	for d, want := range map[time.Duration]string{0: "1 s", 59 * time.Second: "59 s", 61 * time.Minute: "1 h 1 min", 49 * time.Hour: "2 d 1 h", 90 * time.Second: "1 min"} {
+	for d, want := range map[time.Duration]string{0: "1 s", 59 * time.Second: "59 s", 61 * time.Minute: "1 h 1 min",
+		49 * time.Hour: "2 d 1 h", 90 * time.Second: "1 min"} {
 		if got := lasted(d); got != want {
 			t.Errorf("%v is %q, want %q", d, got, want)
 		}

@@ -65,7 +65,8 @@ func TestBrokerTwilio(t *testing.T) {
 	env := trust(testEnv(), d.Server)
 	env.TwilioURL = d.URL
 	for _, from := range []string{"+15017122661", "MG0123456789abcdef0123456789abcdef", "Waybill"} {
-		channel := open(t, env, "sms", map[string]string{"account_sid": twilioSID, "from": from, "to": "+15558675310"}, map[string]string{"auth_token": twilioToken})
+		channel := open(t, env, "sms", map[string]string{"account_sid": twilioSID, "from": from, "to": "+15558675310"},
+			map[string]string{"auth_token": twilioToken})
 		for name, n := range notices() {
 			r, err := channel.Send(within(t, postTimeout), n)
 			if wrong := d.wrong(); err != nil || r.Code != 201 || !strings.HasPrefix(r.Answer, "queued, SM") || wrong != "" {
@@ -112,7 +113,8 @@ func TestBrokerPagerDuty(t *testing.T) {
 	}
 	channel := open(t, env, "pagerduty", map[string]string{"region": "us"}, map[string]string{"routing_key": pagerKey})
 	channel.(*pagerDuty).key = "short"
-	if _, err := channel.Send(within(t, postTimeout), failing()); err == nil || d.wrong() == "" || adapters.AsError(err).Class != adapters.ClassRejected {
+	if _, err := channel.Send(within(t, postTimeout), failing()); err == nil || d.wrong() == "" ||
+		adapters.AsError(err).Class != adapters.ClassRejected {
 		t.Errorf("a key that is none is taken: %v", err)
 	}
 }
@@ -147,7 +149,8 @@ func TestBrokerSlackTypes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		out, err := exec.CommandContext(t.Context(), "node", filepath.Join(types, "node_modules/typescript/bin/tsc"), "--project", dir).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "node", filepath.Join(types, "node_modules/typescript/bin/tsc"), "--project",
+			dir).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := compile("messages.ts", ts.String()); err != nil {
@@ -158,7 +161,8 @@ func TestBrokerSlackTypes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := compile("wrong.ts", strings.Replace(ts.String(), "];\n", string(wrong)+",\n];\n", 1)); err == nil || !strings.Contains(out, "headline") {
+	if out, err := compile("wrong.ts", strings.Replace(ts.String(), "];\n", string(wrong)+",\n];\n", 1)); err == nil ||
+		!strings.Contains(out, "headline") {
 		t.Errorf("a block that does not exist is taken: %v\n%s", err, out)
 	}
 }

@@ -16,7 +16,8 @@ import (
 // checkPagerDuty is the schema of https://developer.pagerduty.com/docs/send-alert-event, and the limits named there.
 func checkPagerDuty(r *http.Request, body []byte) error {
 	var m map[string]any
-	if r.Method != http.MethodPost || r.URL.Path != "/v2/enqueue" || r.Header.Get("Content-Type") != "application/json" || len(body) > 512<<10 {
+	if r.Method != http.MethodPost || r.URL.Path != "/v2/enqueue" || r.Header.Get("Content-Type") != "application/json" ||
+		len(body) > 512<<10 {
 		return fmt.Errorf("%s %s %s, %d bytes", r.Method, r.URL, r.Header.Get("Content-Type"), len(body))
 	}
 	if err := json.Unmarshal(body, &m); err != nil {
@@ -137,9 +138,12 @@ func TestPagerDutyTest(t *testing.T) {
 // TestPagerDutyLinks leaves out the links that PagerDuty's schema refuses, and tells them as text.
 func TestPagerDutyLinks(t *testing.T) {
 	t.Parallel()
-	for address, taken := range map[string]bool{"https://waybill.example.com/a": true, "http://waybill.example.com:8080/a?b=c": true, "http://8.8.8.8/a": true,
-		"http://localhost:3000/a": false, "https://waybill/a": false, "http://127.0.0.1/a": false, "http://10.1.2.3/a": false, "https://192.168.0.2/a": false,
-		"http://[::1]/a": false, "https://[2001:db8::1]/a": false, "https://a_b.example.com/a": false, "https://waybill.2/a": false, "": false} {
+	for address, taken := range map[string]bool{"https://waybill.example.com/a": true, "http://waybill.example.com:8080/a?b=c": true,
+		"http://8.8.8.8/a":        true,
+		"http://localhost:3000/a": false, "https://waybill/a": false, "http://127.0.0.1/a": false, "http://10.1.2.3/a": false,
+		"https://192.168.0.2/a": false,
+		"http://[::1]/a":        false, "https://[2001:db8::1]/a": false, "https://a_b.example.com/a": false, "https://waybill.2/a": false,
+		"": false} {
 		if publicAddress(address) != taken {
 			t.Errorf("%s is taken: %v", address, !taken)
 		}
@@ -151,7 +155,8 @@ func TestPagerDutyLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if e.ClientURL != "" || e.Links != nil || e.Payload.Custom["open_the_alert"] != "http://localhost:3000/alerts/alr_01hzy2" ||
-		!strings.Contains(e.Payload.Custom["failed_events"], "order-17") || !strings.Contains(e.Payload.Custom["failed_events"], "trace 4bf92f3577b34da6a3ce929d0e0e4736") {
+		!strings.Contains(e.Payload.Custom["failed_events"], "order-17") ||
+		!strings.Contains(e.Payload.Custom["failed_events"], "trace 4bf92f3577b34da6a3ce929d0e0e4736") {
 		t.Errorf("%+v %+v", e, e.Payload)
 	}
 }

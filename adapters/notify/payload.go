@@ -86,11 +86,13 @@ func encode(n *Notice, now time.Time) ([]byte, error) {
 		FirstFailure: when(n.FirstFailure), LastFailure: when(n.LastFailure), OpenedAt: when(n.OpenedAt), ResolvedAt: when(n.ResolvedAt),
 		Certificate: when(n.CertificateEnds), AlertURL: n.AlertURL, DeliveriesURL: n.DeliveriesURL, Others: n.Others,
 	}
-	if dest := (payloadDestination{n.DestinationID, n.DestinationName, n.DestinationType, n.Target, n.DestinationURL}); dest != (payloadDestination{}) {
+	if dest := (payloadDestination{n.DestinationID, n.DestinationName, n.DestinationType, n.Target,
+		n.DestinationURL}); dest != (payloadDestination{}) {
 		d.Destination = &dest
 	}
 	for _, f := range n.Failed {
-		d.Failed = append(d.Failed, payloadFailed{f.EventID, f.Topic, f.AttemptID, when(f.At), f.Code, f.ErrorClass, f.Error, f.TraceID, f.URL})
+		d.Failed = append(d.Failed, payloadFailed{f.EventID, f.Topic, f.AttemptID, when(f.At), f.Code, f.ErrorClass, f.Error, f.TraceID,
+			f.URL})
 	}
 	if e := (payloadError{n.ErrorClass, n.Error, n.Advice, n.ResponseExcerpt}); e != (payloadError{}) {
 		d.Error = &e

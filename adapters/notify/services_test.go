@@ -95,10 +95,12 @@ func TestServiceRefusals(t *testing.T) {
 	}
 	twilio := func(t *testing.T, s *adaptertest.Sink, env Env) Channel {
 		env.TwilioURL = s.URL("")
-		return open(t, env, "sms", map[string]string{"account_sid": twilioSID, "from": "+15017122661", "to": "+15558675310"}, map[string]string{"auth_token": twilioToken})
+		return open(t, env, "sms", map[string]string{"account_sid": twilioSID, "from": "+15017122661", "to": "+15558675310"},
+			map[string]string{"auth_token": twilioToken})
 	}
 	type opener = func(*testing.T, *adaptertest.Sink, Env) Channel
-	secrets := []string{slackPath, "pl4ntedSlack", pagerKey, twilioToken, base64.StdEncoding.EncodeToString([]byte(twilioSID + ":" + twilioToken))}
+	secrets := []string{slackPath, "pl4ntedSlack", pagerKey, twilioToken,
+		base64.StdEncoding.EncodeToString([]byte(twilioSID + ":" + twilioToken))}
 	for _, c := range []struct {
 		name   string
 		open   opener
@@ -107,33 +109,52 @@ func TestServiceRefusals(t *testing.T) {
 		class  adapters.Class
 		parts  []string
 	}{
-		{"Slack has no such webhook", slackURL, adaptertest.Answer{Status: 404, Body: "no_service"}, adapters.KindGone, adapters.ClassGone, []string{"no_service", "enter its URL"}},
-		{"Slack's channel is archived", slackURL, adaptertest.Answer{Status: 410, Body: "channel_is_archived"}, adapters.KindGone, adapters.ClassGone, []string{"archived"}},
-		{"Slack does not understand", slackURL, adaptertest.Answer{Status: 400, Body: "invalid_blocks"}, adapters.KindPermanent, adapters.ClassRejected, []string{"invalid_blocks"}},
-		{"Slack forbids", slackURL, adaptertest.Answer{Status: 403, Body: "action_prohibited"}, adapters.KindTransient, adapters.ClassAuth, []string{"administrator"}},
-		{"Slack slows down", slackURL, adaptertest.Answer{Status: 429, Header: []string{"Retry-After: 30"}, Body: "rate_limited"}, adapters.KindThrottled, adapters.ClassThrottled, []string{"slow down"}},
-		{"Slack fails", slackURL, adaptertest.Answer{Status: 500, Body: "invalid_server_error"}, adapters.KindTransient, adapters.ClassServer, []string{"Slack failed (500"}},
-		{"Slack redirects", slackURL, adaptertest.Answer{Status: 302, Header: []string{"Location: https://elsewhere.example" + slackPath}}, adapters.KindTransient, adapters.ClassRedirect, []string{"redirect"}},
+		{"Slack has no such webhook", slackURL, adaptertest.Answer{Status: 404, Body: "no_service"}, adapters.KindGone, adapters.ClassGone,
+			[]string{"no_service", "enter its URL"}},
+		{"Slack's channel is archived", slackURL, adaptertest.Answer{Status: 410, Body: "channel_is_archived"}, adapters.KindGone,
+			adapters.ClassGone, []string{"archived"}},
+		{"Slack does not understand", slackURL, adaptertest.Answer{Status: 400, Body: "invalid_blocks"}, adapters.KindPermanent,
+			adapters.ClassRejected, []string{"invalid_blocks"}},
+		{"Slack forbids", slackURL, adaptertest.Answer{Status: 403, Body: "action_prohibited"}, adapters.KindTransient, adapters.ClassAuth,
+			[]string{"administrator"}},
+		{"Slack slows down", slackURL, adaptertest.Answer{Status: 429, Header: []string{"Retry-After: 30"}, Body: "rate_limited"},
+			adapters.KindThrottled, adapters.ClassThrottled, []string{"slow down"}},
+		{"Slack fails", slackURL, adaptertest.Answer{Status: 500, Body: "invalid_server_error"}, adapters.KindTransient,
+			adapters.ClassServer, []string{"Slack failed (500"}},
+		{"Slack redirects", slackURL, adaptertest.Answer{Status: 302, Header: []string{"Location: https://elsewhere.example" + slackPath}},
+			adapters.KindTransient, adapters.ClassRedirect, []string{"redirect"}},
 		{"Slack repeats", slackURL, adaptertest.Answer{Status: 418, Repeat: true}, adapters.KindTransient, adapters.ClassRejected, nil},
-		{"PagerDuty knows no such key", pager, adaptertest.Answer{Status: 400, Body: `{"status":"invalid event","message":"Event object is invalid","errors":["Length of 'routing_key' is incorrect: ` + pagerKey + `"]}`},
+		{"PagerDuty knows no such key", pager, adaptertest.Answer{Status: 400,
+			Body: `{"status":"invalid event","message":"Event object is invalid","errors":["Length of 'routing_key' is incorrect: ` +
+				pagerKey + `"]}`},
 			adapters.KindTransient, adapters.ClassAuth, []string{"routing_key", "integration key"}},
-		{"PagerDuty refuses", pager, adaptertest.Answer{Status: 400, Body: `{"status":"invalid event","message":"Event object is invalid","errors":["'payload.severity' is invalid"]}`},
+		{"PagerDuty refuses", pager,
+			adaptertest.Answer{Status: 400,
+				Body: `{"status":"invalid event","message":"Event object is invalid","errors":["'payload.severity' is invalid"]}`},
 			adapters.KindPermanent, adapters.ClassRejected, []string{"payload.severity"}},
-		{"PagerDuty writes the key otherwise", pager, adaptertest.Answer{Status: 400, Body: `{"message":"no \u0070l4nted0pagerduty0routing0key001"}`},
+		{"PagerDuty writes the key otherwise", pager, adaptertest.Answer{Status: 400,
+			Body: `{"message":"no \u0070l4nted0pagerduty0routing0key001"}`},
 			adapters.KindPermanent, adapters.ClassRejected, []string{"no ***"}},
-		{"a secret where the answer is cut", slackURL, adaptertest.Answer{Status: 400, Body: strings.Repeat("x", maxAnswer-15) + "pl4ntedSlackSecret and more"},
+		{"a secret where the answer is cut", slackURL, adaptertest.Answer{Status: 400,
+			Body: strings.Repeat("x", maxAnswer-15) + "pl4ntedSlackSecret and more"},
 			adapters.KindPermanent, adapters.ClassRejected, nil},
-		{"PagerDuty slows down", pager, adaptertest.Answer{Status: 429, Header: []string{"Retry-After: 30"}}, adapters.KindThrottled, adapters.ClassThrottled, nil},
-		{"PagerDuty is away", pager, adaptertest.Answer{Status: 503}, adapters.KindThrottled, adapters.ClassServer, []string{"PagerDuty failed (503)"}},
+		{"PagerDuty slows down", pager, adaptertest.Answer{Status: 429, Header: []string{"Retry-After: 30"}}, adapters.KindThrottled,
+			adapters.ClassThrottled, nil},
+		{"PagerDuty is away", pager, adaptertest.Answer{Status: 503}, adapters.KindThrottled, adapters.ClassServer,
+			[]string{"PagerDuty failed (503)"}},
 		{"PagerDuty repeats", pager, adaptertest.Answer{Status: 500, Repeat: true}, adapters.KindTransient, adapters.ClassServer, nil},
-		{"Twilio knows no such token", twilio, adaptertest.Answer{Status: 401, Body: `{"code":20003,"message":"Authenticate","more_info":"https://www.twilio.com/docs/errors/20003","status":401}`},
+		{"Twilio knows no such token", twilio, adaptertest.Answer{Status: 401,
+			Body: `{"code":20003,"message":"Authenticate","more_info":"https://www.twilio.com/docs/errors/20003","status":401}`},
 			adapters.KindTransient, adapters.ClassAuth, []string{"error 20003: Authenticate", "auth token"}},
-		{"Twilio knows no such phone", twilio, adaptertest.Answer{Status: 400, Body: `{"code":21211,"message":"Invalid 'To' Phone Number: +15558675310","status":400}`},
+		{"Twilio knows no such phone", twilio, adaptertest.Answer{Status: 400,
+			Body: `{"code":21211,"message":"Invalid 'To' Phone Number: +15558675310","status":400}`},
 			adapters.KindPermanent, adapters.ClassRejected, []string{"Invalid 'To'", "Correct the number"}},
-		{"Twilio slows down", twilio, adaptertest.Answer{Status: 429, Header: []string{"Retry-After: 30"}, Body: `{"code":20429,"message":"Too Many Requests","status":429}`},
+		{"Twilio slows down", twilio, adaptertest.Answer{Status: 429, Header: []string{"Retry-After: 30"},
+			Body: `{"code":20429,"message":"Too Many Requests","status":429}`},
 			adapters.KindThrottled, adapters.ClassThrottled, []string{"Too Many Requests"}},
 		{"Twilio repeats", twilio, adaptertest.Answer{Status: 500, Repeat: true}, adapters.KindTransient, adapters.ClassServer, nil},
-		{"the answer breaks off", twilio, adaptertest.Answer{Raw: "HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{", Close: true}, adapters.KindTransient, adapters.ClassProtocol, nil},
+		{"the answer breaks off", twilio, adaptertest.Answer{Raw: "HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{", Close: true},
+			adapters.KindTransient, adapters.ClassProtocol, nil},
 		{"no answer", pager, adaptertest.Answer{Close: true}, adapters.KindTransient, adapters.ClassConnect, []string{"127.0.0.1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -15,7 +15,8 @@ func init() {
 		Instructions: "1. In Slack, open **Apps**, create or choose an app of your workspace and switch on **Incoming Webhooks**.\n" +
 			"2. Choose **Add New Webhook to Workspace**, pick the channel that notices shall go to, and copy the **Webhook URL**.\n" +
 			"3. Enter it as **Webhook URL**. Whoever has it can post into that channel, so it is kept as a secret.",
-		Secrets: []adapters.Field{{Key: "url", Label: "Webhook URL", Type: adapters.FieldText, Required: true, Sensitive: true, MaxLength: 2048,
+		Secrets: []adapters.Field{{Key: "url", Label: "Webhook URL", Type: adapters.FieldText, Required: true, Sensitive: true,
+			MaxLength:   2048,
 			Help:        "The address that Slack shows under Incoming Webhooks of your app.",
 			Placeholder: "https://hooks.slack.com/services/T000/B000/XXXX",
 			Pattern:     `https://[^\s/]+/\S+`, PatternHelp: "must be an address like https://hooks.slack.com/services/T000/B000/XXXX"}},
@@ -37,15 +38,22 @@ func init() {
 
 // The refusals that Slack documents for incoming webhooks (https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks).
 var slackRefusals = []refusal{
-	{"no_service", adapters.KindGone, adapters.ClassGone, "The webhook was removed or switched off in Slack; make a new one and enter its URL."},
-	{"no_team", adapters.KindGone, adapters.ClassGone, "The workspace does not exist any more; make a webhook in another one and enter its URL."},
-	{"channel_not_found", adapters.KindGone, adapters.ClassGone, "The channel was deleted in Slack; make a webhook for another one and enter its URL."},
-	{"channel_is_archived", adapters.KindGone, adapters.ClassGone, "The channel is archived in Slack; unarchive it, or make a webhook for another one."},
+	{"no_service", adapters.KindGone, adapters.ClassGone,
+		"The webhook was removed or switched off in Slack; make a new one and enter its URL."},
+	{"no_team", adapters.KindGone, adapters.ClassGone,
+		"The workspace does not exist any more; make a webhook in another one and enter its URL."},
+	{"channel_not_found", adapters.KindGone, adapters.ClassGone,
+		"The channel was deleted in Slack; make a webhook for another one and enter its URL."},
+	{"channel_is_archived", adapters.KindGone, adapters.ClassGone,
+		"The channel is archived in Slack; unarchive it, or make a webhook for another one."},
 	{"invalid_token", adapters.KindTransient, adapters.ClassAuth, "Copy the webhook URL from Slack again; a part of it is wrong."},
-	{"action_prohibited", adapters.KindTransient, adapters.ClassAuth, "An administrator of the workspace restricts who may post; ask them to allow this app."},
-	{"posting_to_general_channel_denied", adapters.KindTransient, adapters.ClassAuth, "The workspace does not let apps post into its general channel; make a webhook for another one."},
+	{"action_prohibited", adapters.KindTransient, adapters.ClassAuth,
+		"An administrator of the workspace restricts who may post; ask them to allow this app."},
+	{"posting_to_general_channel_denied", adapters.KindTransient, adapters.ClassAuth,
+		"The workspace does not let apps post into its general channel; make a webhook for another one."},
 	{"too_many_attachments", adapters.KindPermanent, adapters.ClassRejected, "This is a defect of this server; please report it."},
-	{"invalid_", adapters.KindPermanent, adapters.ClassRejected, "Slack did not understand the message; please report it as a defect of this server."},
+	{"invalid_", adapters.KindPermanent, adapters.ClassRejected,
+		"Slack did not understand the message; please report it as a defect of this server."},
 }
 
 type slack struct{ *service }
@@ -123,7 +131,8 @@ func slackMessage(n *Notice) slackPost {
 		if l.url != "" {
 			name = fmt.Sprintf("<%s|%s>", slackEscaper.Replace(l.url), slackEscape(l.event, 200))
 		}
-		if line := "• " + name + ": " + slackEscape(l.about, 400); len([]rune(strings.Join(append(failed, line), "\n"))) < slackSection-100 {
+		if line := "• " + name + ": " + slackEscape(l.about, 400); len([]rune(strings.Join(append(failed, line),
+			"\n"))) < slackSection-100 {
 			failed = append(failed, line)
 		}
 	}

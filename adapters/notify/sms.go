@@ -35,8 +35,9 @@ func init() {
 				Help: "The phone to alert, in international form.", Placeholder: "+15558675310",
 				Pattern: `\+[1-9][0-9]{6,14}`, PatternHelp: "must be a number like +15558675310"},
 		},
-		Secrets: []adapters.Field{{Key: "auth_token", Label: "Auth token", Type: adapters.FieldText, Required: true, Sensitive: true, MaxLength: 256,
-			Help: "Beside the Account SID in the Twilio console.", Placeholder: "32 hexadecimal digits",
+		Secrets: []adapters.Field{{Key: "auth_token", Label: "Auth token", Type: adapters.FieldText, Required: true, Sensitive: true,
+			MaxLength: 256,
+			Help:      "Beside the Account SID in the Twilio console.", Placeholder: "32 hexadecimal digits",
 			Pattern: `[!-~]{16,}`, PatternHelp: "must be the token of the Twilio console, without spaces"}},
 		Order:  40,
 		Target: func(config map[string]string) string { return config["to"] },
@@ -62,10 +63,13 @@ var twilioRefusals = []refusal{
 	{"error 20003:", adapters.KindTransient, adapters.ClassAuth, "Copy the Account SID and the auth token from the Twilio console again."},
 	{"error 20404:", adapters.KindTransient, adapters.ClassNotFound, "Check the Account SID."},
 	{"error 21211:", adapters.KindPermanent, adapters.ClassRejected, "Correct the number in To."},
-	{"error 21408:", adapters.KindPermanent, adapters.ClassRejected, "Allow messages to that country in the Twilio console, under Geo permissions."},
+	{"error 21408:", adapters.KindPermanent, adapters.ClassRejected,
+		"Allow messages to that country in the Twilio console, under Geo permissions."},
 	{"error 21606:", adapters.KindPermanent, adapters.ClassRejected, "Choose a number in From that can send SMS to that country."},
-	{"error 21608:", adapters.KindPermanent, adapters.ClassRejected, "Verify the number in To in the Twilio console; trial accounts send to verified numbers only."},
-	{"error 21610:", adapters.KindPermanent, adapters.ClassRejected, "The phone's owner answered STOP; they must answer START to get messages again."},
+	{"error 21608:", adapters.KindPermanent, adapters.ClassRejected,
+		"Verify the number in To in the Twilio console; trial accounts send to verified numbers only."},
+	{"error 21610:", adapters.KindPermanent, adapters.ClassRejected,
+		"The phone's owner answered STOP; they must answer START to get messages again."},
 	{"error 21659:", adapters.KindPermanent, adapters.ClassRejected, "Enter a number in From that belongs to this Twilio account."},
 }
 
@@ -108,7 +112,8 @@ func smsText(n *Notice) string {
 			text = longer
 		}
 	}
-	if failure := oneLine(n.Error, smsMost); failure != "" && n.Kind != Resolved && !strings.Contains(n.headline(), strings.TrimRight(failure, ".")) {
+	if failure := oneLine(n.Error, smsMost); failure != "" && n.Kind != Resolved &&
+		!strings.Contains(n.headline(), strings.TrimRight(failure, ".")) {
 		add(failure)
 	}
 	if n.Kind != Resolved && len(n.Failed) > 0 && n.Failed[0].EventID != "" {

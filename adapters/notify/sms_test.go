@@ -37,7 +37,8 @@ func checkTwilio(r *http.Request, body []byte) error {
 	}
 	from := form.Get("From") + form.Get("MessagingServiceSid")
 	text := form.Get("Body")
-	if len(form) != 3 || form.Get("To") != "+15558675310" || from == "" || text == "" || utf8.RuneCountInString(text) > smsMost || strings.ContainsAny(text, "\n\r\x00") {
+	if len(form) != 3 || form.Get("To") != "+15558675310" || from == "" || text == "" || utf8.RuneCountInString(text) > smsMost ||
+		strings.ContainsAny(text, "\n\r\x00") {
 		return fmt.Errorf("form %v, %d characters", form, utf8.RuneCountInString(text))
 	}
 	return nil
@@ -46,7 +47,8 @@ func checkTwilio(r *http.Request, body []byte) error {
 func openTwilio(t *testing.T, srv *httptest.Server, from string) Channel {
 	env := trust(testEnv(), srv)
 	env.TwilioURL = srv.URL
-	return open(t, env, "sms", map[string]string{"account_sid": twilioSID, "from": from, "to": "+15558675310"}, map[string]string{"auth_token": twilioToken})
+	return open(t, env, "sms", map[string]string{"account_sid": twilioSID, "from": from, "to": "+15558675310"},
+		map[string]string{"auth_token": twilioToken})
 }
 
 func TestSMS(t *testing.T) {
@@ -55,7 +57,8 @@ func TestSMS(t *testing.T) {
 	every := notices()
 	for _, name := range slices.Sorted(maps.Keys(every)) {
 		f := twilioFake(t)
-		if r := mustSend(t, openTwilio(t, f.Server, "+15017122661"), every[name]); r.Code != 201 || r.Answer != "queued, SM0123456789abcdef0123456789abcdef" {
+		if r := mustSend(t, openTwilio(t, f.Server, "+15017122661"), every[name]); r.Code != 201 ||
+			r.Answer != "queued, SM0123456789abcdef0123456789abcdef" {
 			t.Errorf("%s: %+v", name, r)
 		}
 		form, _ := url.ParseQuery(string(f.got()[0]))

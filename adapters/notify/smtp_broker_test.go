@@ -72,7 +72,8 @@ func TestBrokerMail(t *testing.T) {
 					n.ID = "ntf_0"
 				}
 				to := map[string]string{"to": "oncall@example.com, ann@example.com"}
-				if r := mustSend(t, open(t, env, "email", to, nil), n); r.Code != 250 || strings.Join(r.Reached, " ") != "oncall@example.com ann@example.com" {
+				if r := mustSend(t, open(t, env, "email", to, nil), n); r.Code != 250 ||
+					strings.Join(r.Reached, " ") != "oncall@example.com ann@example.com" {
 					t.Errorf("%s: %+v", name, r)
 				}
 				var recipients []string
@@ -82,19 +83,23 @@ func TestBrokerMail(t *testing.T) {
 						t.Fatal(err)
 					}
 					recipients = append(recipients, m.Header.Get("To"))
-					if got, want := m.Header.Get("X-MailFrom"), "alerts@waybill.example.com"; got != want || m.Header.Get("X-RcptTo") != m.Header.Get("To") {
+					if got, want := m.Header.Get("X-MailFrom"), "alerts@waybill.example.com"; got != want ||
+						m.Header.Get("X-RcptTo") != m.Header.Get("To") {
 						t.Errorf("%s: handed in from %s for %s, To is %s", name, got, m.Header.Get("X-RcptTo"), m.Header.Get("To"))
 					}
-					if from, err := m.Header.AddressList("From"); err != nil || from[0].String() != `"Waybill" <alerts@waybill.example.com>` {
+					if from, err := m.Header.AddressList("From"); err != nil ||
+						from[0].String() != `"Waybill" <alerts@waybill.example.com>` {
 						t.Errorf("%s: From %v, %v", name, from, err)
 					}
-					if _, err := m.Header.Date(); err != nil || m.Header.Get("Message-ID") != "<"+idToken(n.ID)+"@waybill.example.com>" || m.Header.Get("Auto-Submitted") != "auto-generated" ||
+					if _, err := m.Header.Date(); err != nil || m.Header.Get("Message-ID") != "<"+idToken(n.ID)+"@waybill.example.com>" ||
+						m.Header.Get("Auto-Submitted") != "auto-generated" ||
 						!strings.HasPrefix(m.Header.Get("List-Unsubscribe"), "<https://") || len(m.Header["Bcc"]) > 0 {
 						t.Errorf("%s: %v, %v", name, m.Header, err)
 					}
 					p := parse(t, strings.ReplaceAll(raw, "\n", "\r\n"))
 					want, err := os.ReadFile(filepath.Join("testdata", name+".mail.html"))
-					if err != nil || p.html != strings.ReplaceAll(string(want), "unsubscribe/oncall@", "unsubscribe/"+strings.TrimSuffix(m.Header.Get("To"), "example.com")) {
+					if err != nil || p.html != strings.ReplaceAll(string(want), "unsubscribe/oncall@",
+						"unsubscribe/"+strings.TrimSuffix(m.Header.Get("To"), "example.com")) {
 						t.Errorf("%s: other HTML than expected, %v", name, err)
 					}
 				}
@@ -106,13 +111,16 @@ func TestBrokerMail(t *testing.T) {
 	}
 	t.Run("refused", func(t *testing.T) {
 		env := realMail(t, "WAYBILL_TEST_SMTP", "smtp", "alerts:alerts-secret")
-		r, err := open(t, env, "email", map[string]string{"to": "nobody@example.com, oncall@example.com"}, nil).Send(within(t, smtpTimeout), failing())
+		r, err := open(t, env, "email", map[string]string{"to": "nobody@example.com, oncall@example.com"}, nil).Send(within(t, smtpTimeout),
+			failing())
 		wantError(t, err, adapters.KindPermanent, adapters.ClassNotFound, "nobody@example.com", "550", "No such user here")
 		if len(r.Reached) != 1 || len(arrived(t)) != 1 {
 			t.Errorf("%+v", r)
 		}
-		refusedAs(t, open(t, realMail(t, "WAYBILL_TEST_SMTP", "smtp", "alerts:wrong-secret"), "email", oncall, nil), failing(), adapters.KindTransient, adapters.ClassAuth, "refused the login (535")
-		refusedAs(t, open(t, realMail(t, "WAYBILL_TEST_SMTPS", "smtps", "alerts:wrong-secret"), "email", oncall, nil), failing(), adapters.KindTransient, adapters.ClassAuth, "refused the login (535")
+		refusedAs(t, open(t, realMail(t, "WAYBILL_TEST_SMTP", "smtp", "alerts:wrong-secret"), "email", oncall, nil), failing(),
+			adapters.KindTransient, adapters.ClassAuth, "refused the login (535")
+		refusedAs(t, open(t, realMail(t, "WAYBILL_TEST_SMTPS", "smtps", "alerts:wrong-secret"), "email", oncall, nil), failing(),
+			adapters.KindTransient, adapters.ClassAuth, "refused the login (535")
 		if got := arrived(t); len(got) != 0 {
 			t.Errorf("%d mails arrived", len(got))
 		}

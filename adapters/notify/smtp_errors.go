@@ -67,7 +67,8 @@ func (c *conversation) refused(err error, step string) *adapters.Error {
 func (c *conversation) broken(err error, when string) *adapters.Error {
 	if c.ctx.Err() != nil && errors.Is(c.ctx.Err(), context.Canceled) {
 		return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassInternal,
-			Message: "This server stopped the attempt before the mail server had answered.", Advice: "It will be retried; nothing needs to be done."}
+			Message: "This server stopped the attempt before the mail server had answered.",
+			Advice:  "It will be retried; nothing needs to be done."}
 	}
 	e := outbound.Explain(err, c.env.SMTP.host)
 	if e != nil && e.Kind == adapters.KindShortage {

@@ -128,7 +128,8 @@ func (s *mailSession) Auth(mech string) (sasl.Server, error) {
 	check := func(user, password string) error {
 		if user != mailUser || password != mailPassword {
 			// Some servers do repeat what they got.
-			return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: "No login for " + user + " with " + password}
+			return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8},
+				Message: "No login for " + user + " with " + password}
 		}
 		s.in = true
 		return nil

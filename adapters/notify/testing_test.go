@@ -36,10 +36,12 @@ func failing() *Notice {
 		ErrorClass: "server", Error: "The receiver failed: 502.", Advice: "Check the receiver's logs near this time, with the event id.",
 		ResponseExcerpt: "<html>\n<h1>502 Bad Gateway</h1>\n</html>",
 		Failed: []FailedEvent{
-			{EventID: "order-17", Topic: "order.paid", AttemptID: "atm_2", At: noon.Add(-5 * time.Second), Code: 502, ErrorClass: "server", Error: "The receiver failed: 502.",
+			{EventID: "order-17", Topic: "order.paid", AttemptID: "atm_2", At: noon.Add(-5 * time.Second), Code: 502, ErrorClass: "server",
+				Error:   "The receiver failed: 502.",
 				TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", URL: "https://waybill.example.com/t/acme/attempts/atm_2"},
-			{EventID: "evt_16", Topic: "order.created", AttemptID: "atm_1", At: noon.Add(-9 * time.Second), ErrorClass: "timeout", Error: "No answer within 15s.",
-				URL: "https://waybill.example.com/t/acme/attempts/atm_1"}},
+			{EventID: "evt_16", Topic: "order.created", AttemptID: "atm_1", At: noon.Add(-9 * time.Second), ErrorClass: "timeout",
+				Error: "No answer within 15s.",
+				URL:   "https://waybill.example.com/t/acme/attempts/atm_1"}},
 		DestinationURL: "https://waybill.example.com/t/acme/destinations/des_1",
 		DeliveriesURL:  "https://waybill.example.com/t/acme/destinations/des_1/deliveries?status=failed&status=retrying&status=held",
 		AlertURL:       "https://waybill.example.com/alerts/alr_01hzy2",
@@ -56,7 +58,8 @@ func resolved() *Notice {
 
 // digest says the least that a notice can, and stands for others.
 func digest() *Notice {
-	return &Notice{ID: "ntf_3", Kind: Repeated, Severity: Warning, AlertID: "alr_3", Summary: "3 destinations are failing.", At: noon, Others: 2}
+	return &Notice{ID: "ntf_3", Kind: Repeated, Severity: Warning, AlertID: "alr_3", Summary: "3 destinations are failing.", At: noon,
+		Others: 2}
 }
 
 // hostile holds what must stay text everywhere.
@@ -78,7 +81,8 @@ func long() *Notice {
 	n.RuleName, n.Condition, n.Summary, n.DestinationName, n.Target = much, much, much, much, much
 	n.Error, n.Advice, n.ResponseExcerpt, n.TenantID, n.DestinationID = much, much, much, much, much
 	n.AlertID, n.ErrorClass, n.DestinationType = much, much, much
-	n.Failed = slices.Repeat([]FailedEvent{{EventID: much, Topic: much, AttemptID: much, At: noon, Error: much, TraceID: much, URL: "https://waybill.example.com/" + strings.Repeat("x", 1900)}}, 5)
+	n.Failed = slices.Repeat([]FailedEvent{{EventID: much, Topic: much, AttemptID: much, At: noon, Error: much, TraceID: much,
+		URL: "https://waybill.example.com/" + strings.Repeat("x", 1900)}}, 5)
 	return n
 }
 
@@ -93,7 +97,8 @@ func local() *Notice {
 }
 
 func notices() map[string]*Notice {
-	return map[string]*Notice{"opened": failing(), "local": local(), "resolved": resolved(), "digest": digest(), "hostile": hostile(), "long": long(), "empty": {}}
+	return map[string]*Notice{"opened": failing(), "local": local(), "resolved": resolved(), "digest": digest(), "hostile": hostile(),
+		"long": long(), "empty": {}}
 }
 
 // RenderMailForTests draws mails; see render_test.go.

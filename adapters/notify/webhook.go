@@ -85,7 +85,8 @@ func (w *webhook) Send(ctx context.Context, n *Notice) (Result, error) {
 		return Result{}, adapters.AsError(err)
 	}
 	defer sender.Close() //nolint:errcheck // closing idle connections tells nothing about the notice
-	receipt, err := sender.Send(ctx, &adapters.Message{EventID: n.ID, Topic: Topic, Time: n.made(w.env.Now()), Data: body, Attempt: max(n.Try, 1)})
+	receipt, err := sender.Send(ctx, &adapters.Message{EventID: n.ID, Topic: Topic, Time: n.made(w.env.Now()), Data: body,
+		Attempt: max(n.Try, 1)})
 	redact := redactor(w.secrets["secret"])
 	result := Result{Code: receipt.Code, Answer: answerLine(redact(string(receipt.Body)))}
 	if err != nil {

@@ -17,7 +17,8 @@ func (o *opening) certificateEnds() time.Time {
 		return o.tls.PeerCertificates[0].NotAfter
 	}
 	var invalid x509.CertificateInvalidError
-	if o.cause != nil && errors.As(o.cause, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil && time.Now().After(invalid.Cert.NotAfter) {
+	if o.cause != nil && errors.As(o.cause, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil &&
+		time.Now().After(invalid.Cert.NotAfter) {
 		return invalid.Cert.NotAfter
 	}
 	return time.Time{}

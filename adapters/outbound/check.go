@@ -39,7 +39,8 @@ func (o *opening) stages(host string, withTLS bool, err *adapters.Error) []adapt
 		all[0].Message = host + " is an address; there is no name to look up."
 	}
 	if withTLS {
-		all = append(all, adapters.Stage{Name: "tls", Took: o.timing.TLS, Message: describeTLS(o.tls), CertificateEnds: o.certificateEnds()})
+		all = append(all, adapters.Stage{Name: "tls", Took: o.timing.TLS, Message: describeTLS(o.tls),
+			CertificateEnds: o.certificateEnds()})
 	}
 	for i := range all {
 		if err != nil && all[i].Name == o.stage {

@@ -62,7 +62,8 @@ type Client struct {
 
 // New makes a client for the host of e. It does not touch the network.
 func New(e *Endpoint, opt Options) *Client {
-	c := &Client{Dialer: NewDialer(opt.Egress), endpoint: e, tls: newTLSConfig(e, opt), redact: NewRedactor(slices.Concat(opt.Redact, e.secrets)),
+	c := &Client{Dialer: NewDialer(opt.Egress), endpoint: e, tls: newTLSConfig(e, opt),
+		redact:      NewRedactor(slices.Concat(opt.Redact, e.secrets)),
 		idleTimeout: opt.IdleTimeout, maxIdle: opt.MaxIdle, hostLine: "Host: " + e.hostPort(), certificate: opt.Certificate}
 	if opt.Resolver != nil {
 		c.resolver = opt.Resolver
@@ -154,8 +155,9 @@ func (x *exchange) do(r Request) (Response, *adapters.Error) {
 	x.encode(r)
 	for {
 		if err := x.connect(); err != nil {
-			return Response{Receipt: adapters.Receipt{Method: r.Method, URL: x.shownURL(r), ReqHeader: x.c.redact.Text(string(x.shown)), NotSent: true,
-				Timing: x.opening.timing, CertificateEnds: x.certificateEnds()}}, err
+			return Response{Receipt: adapters.Receipt{Method: r.Method, URL: x.shownURL(r), ReqHeader: x.c.redact.Text(string(x.shown)),
+				NotSent: true,
+				Timing:  x.opening.timing, CertificateEnds: x.certificateEnds()}}, err
 		}
 		resp, again, err := x.roundTrip(r)
 		if !again {

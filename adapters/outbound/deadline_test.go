@@ -184,7 +184,8 @@ func TestAnswerBeforeBodyIsRead(t *testing.T) {
 
 func TestLargeBody(t *testing.T) {
 	t.Parallel()
-	for name, s := range map[string]*adaptertest.Sink{"plain": adaptertest.NewSink(t), "tls": adaptertest.NewTLSSink(t, adaptertest.Certificate{})} {
+	for name, s := range map[string]*adaptertest.Sink{"plain": adaptertest.NewSink(t),
+		"tls": adaptertest.NewTLSSink(t, adaptertest.Certificate{})} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := client(t, s, Options{})

@@ -113,14 +113,16 @@ func (c *Client) dial(ctx context.Context, o *opening) (*conn, *adapters.Error) 
 
 // open looks the host up, connects, and with a config for TLS makes its handshake. nc is what is read and written. An error
 // has the steps in its log.
-func (d *Dialer) open(ctx context.Context, host string, port uint16, cfg *tls.Config, o *opening) (tcp *net.TCPConn, nc net.Conn, err *adapters.Error) {
+func (d *Dialer) open(ctx context.Context, host string, port uint16, cfg *tls.Config, o *opening) (tcp *net.TCPConn, nc net.Conn,
+	err *adapters.Error) {
 	if tcp, nc, err = d.stages(ctx, host, port, cfg, o); err != nil {
 		err.Log = o.log(host, err)
 	}
 	return tcp, nc, err
 }
 
-func (d *Dialer) stages(ctx context.Context, host string, port uint16, cfg *tls.Config, o *opening) (tcp *net.TCPConn, nc net.Conn, err *adapters.Error) {
+func (d *Dialer) stages(ctx context.Context, host string, port uint16, cfg *tls.Config, o *opening) (tcp *net.TCPConn, nc net.Conn,
+	err *adapters.Error) {
 	o.stage = "dns"
 	addrs, took, err := d.resolve(ctx, host)
 	o.timing.DNS, o.addrs = took, addrs

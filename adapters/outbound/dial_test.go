@@ -24,7 +24,8 @@ import (
 // forbidden are addresses of every range that must not be reached from here.
 var forbidden = map[string]string{
 	"127.0.0.1": "loopback", "127.255.255.254": "loopback", "::1": "loopback",
-	"10.0.0.1": "private", "172.16.0.1": "private", "172.31.255.255": "private", "192.168.1.1": "private", "fd00::1": "private", "fc00::1": "private",
+	"10.0.0.1": "private", "172.16.0.1": "private", "172.31.255.255": "private", "192.168.1.1": "private", "fd00::1": "private",
+	"fc00::1":         "private",
 	"169.254.169.254": "link-local", "169.254.170.2": "link-local", "fe80::1": "link-local", "fd00:ec2::254": "private",
 	"100.64.0.1": "shared", "100.100.100.200": "shared",
 	"0.0.0.0": "unspecified", "::": "unspecified", "0.1.2.3": "reserved",
@@ -71,7 +72,8 @@ func TestForbiddenAddresses(t *testing.T) {
 		c = clientFor(t, "http://rebind.test/", Options{Egress: []netip.Prefix{}, Resolver: names{"rebind.test": addrs(text)}}, nil)
 		dials = dialCounter(c)
 		_, err = post(t, c, "x")
-		e = wantError(t, err, adapters.ClassDNS, "The name rebind.test could not be found, or leads to no address that this server may connect to.")
+		e = wantError(t, err, adapters.ClassDNS,
+			"The name rebind.test could not be found, or leads to no address that this server may connect to.")
 		if dials.Load() != 0 || strings.Contains(fmt.Sprintf("%+v", e), text) && text != "::" {
 			t.Errorf("a name for %s: %+v, %d dialled", text, e, dials.Load())
 		}
@@ -84,7 +86,8 @@ func TestPublicAddressesAreDialled(t *testing.T) {
 		c := clientFor(t, "http://ok.test/", Options{Egress: []netip.Prefix{}, Resolver: names{"ok.test": addrs(text)}}, nil)
 		dials := dialCounter(c)
 		_, err := post(t, c, "x")
-		wantError(t, err, adapters.ClassConnect, "Nothing answered on "+netip.AddrPortFrom(netip.MustParseAddr(text), 80).String()+" (connection refused).")
+		wantError(t, err, adapters.ClassConnect, "Nothing answered on "+netip.AddrPortFrom(netip.MustParseAddr(text),
+			80).String()+" (connection refused).")
 		if dials.Load() != 1 {
 			t.Errorf("%s was dialled %d times", text, dials.Load())
 		}
@@ -117,7 +120,8 @@ func TestEgressOpensRanges(t *testing.T) {
 // Of a name with public and forbidden addresses only the public ones are dialled, whatever their order.
 func TestForbiddenAddressesAreLeftOut(t *testing.T) {
 	t.Parallel()
-	c := clientFor(t, "http://mix.test/", Options{Egress: []netip.Prefix{}, Resolver: names{"mix.test": addrs("127.0.0.1", "8.8.8.8", "::1")}}, nil)
+	c := clientFor(t, "http://mix.test/", Options{Egress: []netip.Prefix{},
+		Resolver: names{"mix.test": addrs("127.0.0.1", "8.8.8.8", "::1")}}, nil)
 	var dialled []string
 	c.dialTCP = func(_ context.Context, to netip.AddrPort) (*net.TCPConn, error) {
 		dialled = append(dialled, to.String())
@@ -215,11 +219,14 @@ func TestDNSErrors(t *testing.T) {
 		err     error
 		message string
 	}{
-		"unknown": {&net.DNSError{Err: "no such host", Name: "h.test", Server: "10.9.8.7:53", IsNotFound: true}, "The name h.test could not be found, or leads to no address"},
-		"none":    {nil, "The name h.test could not be found, or leads to no address"},
-		"broken":  {&net.DNSError{Err: "server misbehaving", Name: "h.test", Server: "10.9.8.7:53"}, "The name h.test could not be looked up."},
-		"slow":    {&net.DNSError{Err: "i/o timeout", Name: "h.test", Server: "10.9.8.7:53", IsTimeout: true}, "The name h.test could not be looked up within"},
-		"other":   {errors.New("read 10.9.8.7:53: oops"), "The name h.test could not be looked up."},
+		"unknown": {&net.DNSError{Err: "no such host", Name: "h.test", Server: "10.9.8.7:53", IsNotFound: true},
+			"The name h.test could not be found, or leads to no address"},
+		"none": {nil, "The name h.test could not be found, or leads to no address"},
+		"broken": {&net.DNSError{Err: "server misbehaving", Name: "h.test", Server: "10.9.8.7:53"},
+			"The name h.test could not be looked up."},
+		"slow": {&net.DNSError{Err: "i/o timeout", Name: "h.test", Server: "10.9.8.7:53", IsTimeout: true},
+			"The name h.test could not be looked up within"},
+		"other": {errors.New("read 10.9.8.7:53: oops"), "The name h.test could not be looked up."},
 	} {
 		c := clientFor(t, "http://h.test/", Options{Resolver: lookup(func() ([]netip.Addr, error) { return nil, tt.err })}, nil)
 		r, err := post(t, c, "x")
@@ -285,7 +292,8 @@ var took = regexp.MustCompile(`(Total|Duration|Took|StartedAt):[^ }]+`)
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	s := adaptertest.NewTLSSink(t, adaptertest.Certificate{Names: []string{"hooks.test"}})
-	c := clientFor(t, fmt.Sprintf("https://hooks.test:%d/x", s.Addr().Port()), Options{Resolver: names{"hooks.test": addrs("127.0.0.1")}}, s)
+	c := clientFor(t, fmt.Sprintf("https://hooks.test:%d/x", s.Addr().Port()), Options{Resolver: names{"hooks.test": addrs("127.0.0.1")}},
+		s)
 	if r := mustPost(t, c, "x"); r.Timing.TLS <= 0 || r.Timing.Connect <= 0 || r.Timing.DNS <= 0 {
 		t.Errorf("%+v", r.Timing)
 	}
@@ -303,9 +311,12 @@ func TestTLSErrors(t *testing.T) {
 		distrust bool
 		message  string
 	}{
-		"expired":     {cert: adaptertest.Certificate{NotBefore: may.Add(-90 * day), NotAfter: may}, message: "The certificate expired on 3 May 2026."},
-		"not yet":     {cert: adaptertest.Certificate{NotBefore: time.Now().Add(day), NotAfter: time.Now().Add(2 * day)}, message: "The certificate is not valid before"},
-		"other name":  {cert: adaptertest.Certificate{Names: []string{"a.test", "b.test"}}, message: "The certificate is not for 127.0.0.1"},
+		"expired": {cert: adaptertest.Certificate{NotBefore: may.Add(-90 * day), NotAfter: may},
+			message: "The certificate expired on 3 May 2026."},
+		"not yet": {cert: adaptertest.Certificate{NotBefore: time.Now().Add(day), NotAfter: time.Now().Add(2 * day)},
+			message: "The certificate is not valid before"},
+		"other name": {cert: adaptertest.Certificate{Names: []string{"a.test", "b.test"}},
+			message: "The certificate is not for 127.0.0.1"},
 		"untrusted":   {distrust: true, message: "signed by an authority that this server does not trust"},
 		"self-signed": {cert: adaptertest.Certificate{SelfSigned: true}, message: "The certificate is self-signed."},
 		"old":         {cert: adaptertest.Certificate{MaxVersion: tls.VersionTLS11}, message: "protocol version"},

@@ -26,7 +26,8 @@ func TestRequestAsSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := s.Addr().String()
-	want := "POST /hook?a=b HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 8\r\nwebhook-id: evt_1\r\nAuthorization: Bearer abc\r\n\r\n{\"a\": 1}"
+	want := "POST /hook?a=b HTTP/1.1\r\nHost: " + host +
+		"\r\nContent-Length: 8\r\nwebhook-id: evt_1\r\nAuthorization: Bearer abc\r\n\r\n{\"a\": 1}"
 	if got := string(s.Requests()[0].Raw); got != want {
 		t.Errorf("sent %q", got)
 	}
@@ -46,7 +47,8 @@ func TestRequestAsSent(t *testing.T) {
 
 func TestOtherMethodsAndTargets(t *testing.T) {
 	t.Parallel()
-	s := adaptertest.NewSink(t, adaptertest.Answer{Body: "x"}, adaptertest.Answer{Raw: "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"}, adaptertest.Answer{})
+	s := adaptertest.NewSink(t, adaptertest.Answer{Body: "x"}, adaptertest.Answer{Raw: "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"},
+		adaptertest.Answer{})
 	c := client(t, s, Options{})
 	r, err := c.Do(deadline(t, time.Minute), Request{Method: "GET", Target: "/status?key=hush"})
 	if err != nil || r.URL != s.URL("/status?key=***") || strings.Contains(r.ReqHeader, "Content-Length") {
@@ -60,7 +62,8 @@ func TestOtherMethodsAndTargets(t *testing.T) {
 	if got := s.Requests(); got[2].Header.Get("Content-Length") != "0" || s.Accepted() != 1 {
 		t.Errorf("%v on %d connections", got[2].Lines, s.Accepted())
 	}
-	for _, bad := range []Request{{Target: "/a b"}, {Target: "/\r\nX: y"}, {Target: "x"}, {Method: "A B"}, {Method: "GET /x HTTP/1.1\r\n"}} {
+	for _, bad := range []Request{{Target: "/a b"}, {Target: "/\r\nX: y"}, {Target: "x"}, {Method: "A B"},
+		{Method: "GET /x HTTP/1.1\r\n"}} {
 		if _, err := c.Do(context.Background(), bad); adapters.AsError(err).Kind != adapters.KindPermanent {
 			t.Errorf("%+v: %v", bad, err)
 		}
@@ -78,7 +81,8 @@ func TestOtherMethodsAndTargets(t *testing.T) {
 func TestConnectionsAreReused(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]adaptertest.Answer{
-		"length": {Body: "abc"}, "chunked": {Body: strings.Repeat("x", 5000), Chunked: true}, "empty": {}, "no content": {Raw: "HTTP/1.1 204 No Content\r\n\r\n"},
+		"length": {Body: "abc"}, "chunked": {Body: strings.Repeat("x", 5000), Chunked: true}, "empty": {},
+		"no content":   {Raw: "HTTP/1.1 204 No Content\r\n\r\n"},
 		"not modified": {Raw: "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"}, "failing": {Status: 500, Body: "oh"},
 		"long": {Body: strings.Repeat("y", 300<<10)},
 	} {
@@ -126,7 +130,8 @@ func TestConnectionsThatMustNotBeReused(t *testing.T) {
 // A receiver may close an idle connection at any time. The next post must neither fail for that nor arrive twice.
 func TestIdleConnectionClosedByReceiver(t *testing.T) {
 	t.Parallel()
-	for name, sink := range map[string]*adaptertest.Sink{"plain": adaptertest.NewSink(t), "tls": adaptertest.NewTLSSink(t, adaptertest.Certificate{})} {
+	for name, sink := range map[string]*adaptertest.Sink{"plain": adaptertest.NewSink(t),
+		"tls": adaptertest.NewTLSSink(t, adaptertest.Certificate{})} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := client(t, sink, Options{})
@@ -217,7 +222,8 @@ func TestKeepAliveHeaderLimitsIdleTime(t *testing.T) {
 	if c.take(cn.idleSince.Add(4*time.Second)) != nil {
 		t.Error("the connection was taken when the receiver was about to close it")
 	}
-	for in, want := range map[string]time.Duration{"timeout=1": 500 * time.Millisecond, "max=3": 0, `Timeout="20"`: 19 * time.Second, "timeout=x": 0, "": 0} {
+	for in, want := range map[string]time.Duration{"timeout=1": 500 * time.Millisecond, "max=3": 0, `Timeout="20"`: 19 * time.Second,
+		"timeout=x": 0, "": 0} {
 		if got := parseKeepAlive([]byte(in)); got != want {
 			t.Errorf("%q: %v", in, got)
 		}
@@ -286,7 +292,8 @@ func TestConcurrentPosts(t *testing.T) {
 				h.AddPublic("N", n)
 				r, err := c.Do(deadline(t, time.Minute), Request{Header: h, Body: []byte(n)})
 				ReleaseHeader(h)
-				if err != nil || string(r.Body) != n || !strings.HasPrefix(r.RespHeader, "N: "+n+"\n") || !strings.Contains(r.ReqHeader, "N: "+n+"\n") {
+				if err != nil || string(r.Body) != n || !strings.HasPrefix(r.RespHeader, "N: "+n+"\n") ||
+					!strings.Contains(r.ReqHeader, "N: "+n+"\n") {
 					t.Errorf("%s: %+v %v", n, r, err)
 				}
 			}

@@ -51,7 +51,8 @@ func TestSensitive(t *testing.T) {
 			t.Errorf("%s is not masked", name)
 		}
 	}
-	for _, name := range []string{"Author", "Content-Type", "X-Request-Id", "Date", "WWW-Authenticate", "webhook-id", "Location", "X-Passenger"} {
+	for _, name := range []string{"Author", "Content-Type", "X-Request-Id", "Date", "WWW-Authenticate", "webhook-id", "Location",
+		"X-Passenger"} {
 		if Sensitive(name) {
 			t.Errorf("%s is masked", name)
 		}

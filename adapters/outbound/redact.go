@@ -89,5 +89,6 @@ func (r Redactor) answer(resp *Response) {
 	if len(r.values) == 0 {
 		return
 	}
-	resp.RespHeader, resp.Location, resp.Body, resp.Log = r.Text(resp.RespHeader), r.Text(resp.Location), r.bytes(resp.Body), r.lines(resp.Log)
+	resp.RespHeader, resp.Location, resp.Body, resp.Log = r.Text(resp.RespHeader), r.Text(resp.Location), r.bytes(resp.Body),
+		r.lines(resp.Log)
 }

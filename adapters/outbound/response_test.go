@@ -42,13 +42,18 @@ func TestAnswersThatAreUnderstood(t *testing.T) {
 		{"no length", "HTTP/1.1 500 Oh\r\nA: b\r\n\r\nuntil the end", 500, "until the end", "A: b\n"},
 		{"continue", "HTTP/1.1 100 Continue\r\nX: 1\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 201 Made\r\nContent-Length: 1\r\n\r\n1", 201, "1", "Content-Length: 1\n"},
 		{"chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\nA ; x=\"y\"\r\n0123456789\r\n000\r\nTrailer: x\r\n\r\n", 200, "abc0123456789", "Transfer-Encoding: Chunked\n"},
-		{"same length twice", "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", "Content-Length: 2, 2\nContent-Length: 2\n"},
+		{"same length twice", "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\nContent-Length: 2\r\n\r\nhi", 200, "hi",
+			"Content-Length: 2, 2\nContent-Length: 2\n"},
 		{"folded line", "HTTP/1.1 200 OK\r\nA: b\r\n  c\r\nContent-Length: 0\r\n\r\n", 200, "", "A: b ***\nContent-Length: 0\n"},
-		{"odd bytes", "HTTP/1.1 200 OK\r\nA: \x00\x1b[31m\xff é\r\nContent-Length: 0\r\n\r\n", 200, "", "A: ??[31m? é\nContent-Length: 0\n"},
-		{"secrets", "HTTP/1.1 200 OK\r\nset-cookie: a\r\nX-Api-Key: b\r\nContent-Length: 0\r\n\r\n", 200, "", "set-cookie: ***\nX-Api-Key: ***\nContent-Length: 0\n"},
-		{"long line", "HTTP/1.1 200 OK\r\nA: " + strings.Repeat("x", 10000) + "\r\nContent-Length: 0\r\n\r\n", 200, "", "A: " + strings.Repeat("x", 10000) + "\nContent-Length: 0\n"},
+		{"odd bytes", "HTTP/1.1 200 OK\r\nA: \x00\x1b[31m\xff é\r\nContent-Length: 0\r\n\r\n", 200, "",
+			"A: ??[31m? é\nContent-Length: 0\n"},
+		{"secrets", "HTTP/1.1 200 OK\r\nset-cookie: a\r\nX-Api-Key: b\r\nContent-Length: 0\r\n\r\n", 200, "",
+			"set-cookie: ***\nX-Api-Key: ***\nContent-Length: 0\n"},
+		{"long line", "HTTP/1.1 200 OK\r\nA: " + strings.Repeat("x", 10000) + "\r\nContent-Length: 0\r\n\r\n", 200, "",
+			"A: " + strings.Repeat("x", 10000) + "\nContent-Length: 0\n"},
 		{"unknown status", "HTTP/1.1 799 Odd\r\nContent-Length: 0\r\n\r\n", 799, "", "Content-Length: 0\n"},
-		{"unknown coding", "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n\x01\x02", 200, "\x01\x02", "Content-Encoding: br\nContent-Length: 2\n"},
+		{"unknown coding", "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n\x01\x02", 200, "\x01\x02",
+			"Content-Encoding: br\nContent-Length: 2\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -89,7 +94,8 @@ func TestAnswersThatAreNot(t *testing.T) {
 		{"unknown transfer", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", adapters.ClassProtocol, "Transfer-Encoding"},
 		{"bad chunk size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", adapters.ClassProtocol, "chunk"},
 		{"bad chunk end", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", adapters.ClassProtocol, "chunk"},
-		{"huge chunk size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nabc", adapters.ClassProtocol, "chunk"},
+		{"huge chunk size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nabc", adapters.ClassProtocol,
+			"chunk"},
 		{"unasked switch", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", adapters.ClassProtocol, "another protocol"},
 		{"cut in header", "HTTP/1.1 200 OK\r\nContent-", adapters.ClassProtocol, "broke off"},
 		{"cut in body", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", adapters.ClassProtocol, "status 200"},
@@ -142,7 +148,8 @@ func TestCompressedAnswers(t *testing.T) {
 	body := []byte(strings.Repeat("all is well ", 1000))
 	for _, tt := range [][2]string{{"gzip", "gzip"}, {"x-gzip", "gzip"}, {"deflate", "zlib"}, {"Deflate", "flate"}} {
 		for _, chunked := range []bool{false, true} {
-			s := adaptertest.NewSink(t, adaptertest.Answer{Header: []string{"Content-Encoding: " + tt[0]}, Body: packed(t, tt[1], body), Chunked: chunked})
+			s := adaptertest.NewSink(t, adaptertest.Answer{Header: []string{"Content-Encoding: " + tt[0]}, Body: packed(t, tt[1], body),
+				Chunked: chunked})
 			c := client(t, s, Options{})
 			for range 2 {
 				if r := mustPost(t, c, "x"); !bytes.Equal(r.Body, body) || r.Truncated {
@@ -177,7 +184,8 @@ func TestLongAnswers(t *testing.T) {
 		"chunked":    {Body: strings.Repeat("x", MaxRead/2), Chunked: true},
 		"too long":   {Body: strings.Repeat("x", MaxRead+1)},
 		"much":       {Body: strings.Repeat("x", 8*MaxRead), Status: 400},
-		"many small": {Raw: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1;"+strings.Repeat("e", 100)+"\r\nx\r\n", 20000)},
+		"many small": {Raw: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1;"+strings.Repeat("e",
+			100)+"\r\nx\r\n", 20000)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -186,11 +194,13 @@ func TestLongAnswers(t *testing.T) {
 			for range 2 {
 				r := mustPost(t, c, "x")
 				whole := len(answer.Body) <= adapters.MaxBodyKept && answer.Raw == ""
-				if r.Truncated == whole || len(r.Body) > adapters.MaxBodyKept || whole && len(r.Body) != len(answer.Body) || answer.Status != 0 && r.Code != answer.Status {
+				if r.Truncated == whole || len(r.Body) > adapters.MaxBodyKept || whole && len(r.Body) != len(answer.Body) ||
+					answer.Status != 0 && r.Code != answer.Status {
 					t.Errorf("status %d, %d bytes, truncated %v", r.Code, len(r.Body), r.Truncated)
 				}
 			}
-			if want := map[bool]int{true: 1, false: 2}[name == "kept whole" || name == "one more" || name == "just read" || name == "chunked"]; s.Accepted() != want {
+			if want := map[bool]int{true: 1, false: 2}[name == "kept whole" || name == "one more" || name == "just read" ||
+				name == "chunked"]; s.Accepted() != want {
 				t.Errorf("%d connections, want %d", s.Accepted(), want)
 			}
 		})
@@ -223,7 +233,8 @@ func TestCompressionBomb(t *testing.T) {
 func TestRepeatedSecretsAreCutOut(t *testing.T) {
 	t.Parallel()
 	const secret = `s3cr"t/and more`
-	s := adaptertest.NewSink(t, adaptertest.Answer{Repeat: true, Status: 302, Header: []string{"Location: https://h.example/?" + secret, "X: " + secret}})
+	s := adaptertest.NewSink(t, adaptertest.Answer{Repeat: true, Status: 302,
+		Header: []string{"Location: https://h.example/?" + secret, "X: " + secret}})
 	c := client(t, s, Options{Redact: []string{"Bearer " + secret, "short"}})
 	h := new(Header)
 	h.Add("X-Odd", "Bearer "+secret)
@@ -255,7 +266,8 @@ func TestControlHeaders(t *testing.T) {
 // The parser must agree with net/http's about every answer that both take, and never fail in another way.
 func FuzzAnswer(f *testing.F) {
 	for _, s := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "HTTP/1.0 500 X\r\n\r\nabc",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n", "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 204 N\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n",
+		"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 204 N\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"} {
 		f.Add([]byte(s))
 	}

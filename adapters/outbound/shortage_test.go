@@ -25,7 +25,8 @@ func TestOwnShortage(t *testing.T) {
 		check := func(who string, err error) {
 			t.Helper()
 			e := adapters.AsError(err)
-			if err == nil || e.Kind != adapters.KindShortage || e.Class != adapters.ClassInternal || e.Lack != lack || !strings.Contains(e.Message, "This server") || e.Advice == "" {
+			if err == nil || e.Kind != adapters.KindShortage || e.Class != adapters.ClassInternal || e.Lack != lack ||
+				!strings.Contains(e.Message, "This server") || e.Advice == "" {
 				t.Errorf("%s, %v: %+v", who, errno, e)
 			}
 		}
@@ -38,7 +39,8 @@ func TestOwnShortage(t *testing.T) {
 		check("Explain", Explain(fmt.Errorf("of a library: %w", err), "localhost"))
 		_, _, err = c.Open(ctx, Service{Host: "127.0.0.1", Port: 9})
 		check("Open", err)
-		check("a lookup", dnsError(ctx, &net.DNSError{Err: "dial udp 127.0.0.1:53: socket: " + errno.Error(), Name: "a.example"}, "a.example", 0))
+		check("a lookup", dnsError(ctx, &net.DNSError{Err: "dial udp 127.0.0.1:53: socket: " + errno.Error(), Name: "a.example"},
+			"a.example", 0))
 		// One of several addresses was refused, the other could not be tried.
 		c.dialTCP = func(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
 			if to.Addr() == netip.MustParseAddr("127.0.0.1") {

@@ -48,10 +48,12 @@ func TestVerdict(t *testing.T) {
 		}
 	}
 	for _, code := range []int{302, 400, 404, 429, 503} {
-		if e := Verdict(&Response{Receipt: adapters.Receipt{Code: code}, Control: ControlDisable}); e.Kind != gone || e.Class != adapters.ClassGone {
+		if e := Verdict(&Response{Receipt: adapters.Receipt{Code: code}, Control: ControlDisable}); e.Kind != gone ||
+			e.Class != adapters.ClassGone {
 			t.Errorf("%d with disable: %+v", code, e)
 		}
-		if e := Verdict(&Response{Receipt: adapters.Receipt{Code: code}, Control: ControlAbort}); e.Kind != adapters.KindAbort || e.Class != adapters.ClassAborted {
+		if e := Verdict(&Response{Receipt: adapters.Receipt{Code: code}, Control: ControlAbort}); e.Kind != adapters.KindAbort ||
+			e.Class != adapters.ClassAborted {
 			t.Errorf("%d with abort-message: %+v", code, e)
 		}
 	}

@@ -40,7 +40,8 @@ func BenchmarkSend(b *testing.B) {
 			for range at {
 				all.Go(func() {
 					for i := left.Add(-1); i >= 0; i = left.Add(-1) {
-						m := &adapters.Message{EventID: fmt.Sprintf("evt_%08d", i), Topic: "order.created", Time: time.Now(), Attempt: 1, Data: data,
+						m := &adapters.Message{EventID: fmt.Sprintf("evt_%08d", i), Topic: "order.created", Time: time.Now(), Attempt: 1,
+							Data:     data,
 							Computed: map[string]string{"routing_key_template": queue}}
 						if _, err := snd.Send(context.Background(), m); err != nil {
 							b.Error(err)

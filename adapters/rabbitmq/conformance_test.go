@@ -48,8 +48,9 @@ func TestConformance(t *testing.T) {
 			}
 		}
 		to := func(exchange string) *adapters.Settings { return settings(f.ln.Addr().String(), exchange) }
-		return adaptertest.Side{Env: adaptertest.Env(), Good: *to("events"), Refusing: to("refuse"), Hanging: to("hang"), Repeating: to("repeat"),
-			Late: to("late"), Unreachable: settings(closedPort(t), "events"), Open: f.open, AnswerTo: answerTo,
+		return adaptertest.Side{Env: adaptertest.Env(), Good: *to("events"), Refusing: to("refuse"), Hanging: to("hang"),
+			Repeating: to("repeat"),
+			Late:      to("late"), Unreachable: settings(closedPort(t), "events"), Open: f.open, AnswerTo: answerTo,
 			Release: func() {
 				mu.Lock()
 				defer mu.Unlock()

@@ -31,7 +31,8 @@ func (b *broker) ended(err error, l *link, when string) *adapters.Error {
 	}
 	if l != nil {
 		if reason := l.blocked.Load(); reason != nil {
-			return b.clean(&adapters.Error{Kind: adapters.KindThrottled, Class: adapters.ClassThrottled, Raw: "connection.blocked: " + *reason,
+			return b.clean(&adapters.Error{Kind: adapters.KindThrottled, Class: adapters.ClassThrottled,
+				Raw:     "connection.blocked: " + *reason,
 				Message: "The broker accepts no messages at present, because it is short of memory or disk space.",
 				Advice:  "Let consumers empty its queues, or give the broker more memory or disk space."})
 		}
@@ -70,7 +71,8 @@ func (b *broker) handshakeError(ctx context.Context, err, cause error) *adapters
 			Advice:  "Correct the destination's user name and password; \"guest\" is let in only from the broker's own machine."})
 	case a == amqp.ErrSASL:
 		return b.clean(&adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassConfig, Raw: a.Reason,
-			Message: "The broker does not let anybody in with a user name and a password.", Advice: "Enable PLAIN among the broker's auth_mechanisms."})
+			Message: "The broker does not let anybody in with a user name and a password.",
+			Advice:  "Enable PLAIN among the broker's auth_mechanisms."})
 	case a.Server:
 		return b.explain(a, nil, nil)
 	}
@@ -141,7 +143,8 @@ func (b *broker) explain(err error, l *link, p *publication) *adapters.Error {
 	case a.Code == amqp.NotAllowed:
 		e.Class = adapters.ClassAuth
 		e.Message = fmt.Sprintf("The user %q may not use the virtual host %q.", b.user, b.vhost)
-		e.Advice = fmt.Sprintf("Give the user permissions there: rabbitmqctl set_permissions -p '%s' '%s' '^$' '^%s$' '^$'", b.vhost, b.user, b.exchange)
+		e.Advice = fmt.Sprintf("Give the user permissions there: rabbitmqctl set_permissions -p '%s' '%s' '^$' '^%s$' '^$'", b.vhost,
+			b.user, b.exchange)
 	case a.Code == amqp.AccessRefused && p != nil && strings.Contains(text, "topic '") && !strings.Contains(a.Reason, "topic '"+p.key+"'"):
 		e.Message = "The broker closed the channel because it refused the routing key of another message."
 	case a.Code == amqp.AccessRefused:

@@ -76,7 +76,8 @@ func (b *broker) dial(ctx context.Context) (*link, outbound.Opened, error) {
 		nc.Close()
 		return nil, opened, b.handshakeError(ctx, err, st.err())
 	}
-	l := &link{broker: b, conn: conn, stream: st, timing: opened.Timing, jobs: make(chan *publication), done: make(chan struct{}), changed: make(chan struct{}, 1)}
+	l := &link{broker: b, conn: conn, stream: st, timing: opened.Timing, jobs: make(chan *publication), done: make(chan struct{}),
+		changed: make(chan struct{}, 1)}
 	go l.watch(conn.NotifyBlocked(make(chan amqp.Blocking)), conn.NotifyClose(make(chan *amqp.Error, 1)))
 	go l.write()
 	return l, opened, nil

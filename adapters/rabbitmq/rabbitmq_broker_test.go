@@ -70,7 +70,8 @@ func TestBrokerConformance(t *testing.T) {
 		ch := n.admin(t)
 		var mu sync.Mutex
 		var got []adaptertest.Delivery
-		return adaptertest.Side{Env: adaptertest.Env(), Good: *to(exchange), Refusing: to(full), Unreachable: unreachable, AnswerTo: answerTo,
+		return adaptertest.Side{Env: adaptertest.Env(), Good: *to(exchange), Refusing: to(full), Unreachable: unreachable,
+			AnswerTo: answerTo,
 			Received: func() []adaptertest.Delivery {
 				mu.Lock()
 				defer mu.Unlock()

@@ -68,10 +68,12 @@ func TestWhatIsSent(t *testing.T) {
 		t.Errorf("headers %v, want %v", got.headers, want)
 	}
 	var body map[string]any
-	if err := json.Unmarshal(r.Body, &body); err != nil || body["confirm"] != "ack" || body["delivery_tag"] != 1. || body["routing_key"] != "orders.nl" {
+	if err := json.Unmarshal(r.Body, &body); err != nil || body["confirm"] != "ack" || body["delivery_tag"] != 1. ||
+		body["routing_key"] != "orders.nl" {
 		t.Errorf("the receipt says %s", r.Body)
 	}
-	if r.Method != "basic.publish" || r.URL != "amqp://"+f.ln.Addr().String()+"/%2F" || !strings.Contains(r.ReqHeader, "routing-key: orders.nl\n") ||
+	if r.Method != "basic.publish" || r.URL != "amqp://"+f.ln.Addr().String()+"/%2F" ||
+		!strings.Contains(r.ReqHeader, "routing-key: orders.nl\n") ||
 		r.Timing.FirstByte == 0 {
 		t.Errorf("the receipt is %+v", r)
 	}
@@ -147,7 +149,8 @@ func TestEachMessageGetsItsOwnAnswer(t *testing.T) {
 				}
 				switch m.Topic {
 				case "lost":
-					wantError(t, err, adapters.KindTransient, adapters.ClassNotFound, `No queue takes messages with the routing key "lost" from the exchange "events".`)
+					wantError(t, err, adapters.KindTransient, adapters.ClassNotFound,
+						`No queue takes messages with the routing key "lost" from the exchange "events".`)
 					if !strings.Contains(string(r.Body), `"text":"NO_ROUTE"`) {
 						t.Errorf("the receipt says %s", r.Body)
 					}
@@ -208,7 +211,8 @@ func TestCheck(t *testing.T) {
 		return strings.Join(names, "\n")
 	}
 	set := settings(f.ln.Addr().String(), "none")
-	if got := check(set); !strings.Contains(got, "auth true guest may use") || !strings.HasSuffix(got, `publish false There is no exchange "none" in the virtual host "/".`) {
+	if got := check(set); !strings.Contains(got, "auth true guest may use") ||
+		!strings.HasSuffix(got, `publish false There is no exchange "none" in the virtual host "/".`) {
 		t.Errorf("a missing exchange:\n%s", got)
 	}
 	set.Config["exchange"] = ""
@@ -226,13 +230,15 @@ func TestValidate(t *testing.T) {
 	t.Parallel()
 	reg := adapters.Lookup("rabbitmq")
 	for value, want := range map[string]string{
-		"rabbit.example.com:5672": "", "[2001:db8::1]:5671": "", "Rabbit.Example.COM:5672": "", "rabbit.example.com": "must be a host and a port",
+		"rabbit.example.com:5672": "", "[2001:db8::1]:5671": "", "Rabbit.Example.COM:5672": "",
+		"rabbit.example.com":             "must be a host and a port",
 		"amqp://rabbit.example.com:5672": "must be a host and a port", "guest:guest@rabbit:5672": "must be a host and a port",
 		"rabbit:0": "has a port", "rabbit:amqp": "has a port", "0x7f.1:5672": "neither a name nor an address",
 	} {
 		set := settings(value, "events")
 		errs := reg.Check(set)
-		if want == "" && len(errs) > 0 || want != "" && (len(errs) != 1 || errs[0].Key != "config.server_url" || !strings.Contains(errs[0].Message, want)) {
+		if want == "" && len(errs) > 0 || want != "" && (len(errs) != 1 || errs[0].Key != "config.server_url" ||
+			!strings.Contains(errs[0].Message, want)) {
 			t.Errorf("%s: %+v", value, errs)
 		}
 		if want == "" && set.Config["server_url"] != strings.ToLower(value) {

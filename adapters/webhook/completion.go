@@ -93,7 +93,8 @@ func (s *sender) complete(ctx context.Context, posted *outbound.Response, target
 		if err != nil {
 			continue // The event was posted and must not be posted again for an answer that got lost on its way.
 		}
-		posted.Code, posted.RespHeader, posted.Body, posted.Truncated, posted.Retry = resp.Code, resp.RespHeader, resp.Body, resp.Truncated, resp.Retry
+		posted.Code, posted.RespHeader, posted.Body, posted.Truncated, posted.Retry = resp.Code, resp.RespHeader, resp.Body, resp.Truncated,
+			resp.Retry
 		switch {
 		case resp.Code == http.StatusAccepted || resp.Code < 300 && resp.After > 0:
 			wait = resp.After

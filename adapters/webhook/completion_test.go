@@ -24,16 +24,17 @@ func TestAwaitCompletion(t *testing.T) {
 		code     int
 		off      bool
 	}{
-		"at once":               {looks: []string{"200"}, code: 200},
-		"after a while":         {looks: []string{"202", "200 1", "204"}, code: 204},
-		"see other":             {looks: []string{"303"}, code: 303},
-		"relative":              {location: "status?id=1", looks: []string{"200"}, code: 200},
-		"failed":                {looks: []string{"202", "500"}, class: adapters.ClassServer, kind: adapters.KindTransient, code: 500},
-		"refused":               {looks: []string{"422"}, class: adapters.ClassRejected, kind: adapters.KindTransient, code: 422},
-		"gone":                  {looks: []string{"410"}, class: adapters.ClassGone, kind: adapters.KindTransient, code: 410},
-		"moved":                 {looks: []string{"302"}, class: adapters.ClassRedirect, kind: adapters.KindTransient, code: 302},
-		"never":                 {looks: []string{"202 60"}, class: adapters.ClassTimeout, kind: adapters.KindTransient, code: 202},
-		"somebody else's":       {location: "http://127.0.0.1:1/status", class: adapters.ClassProtocol, kind: adapters.KindTransient, code: 202},
+		"at once":       {looks: []string{"200"}, code: 200},
+		"after a while": {looks: []string{"202", "200 1", "204"}, code: 204},
+		"see other":     {looks: []string{"303"}, code: 303},
+		"relative":      {location: "status?id=1", looks: []string{"200"}, code: 200},
+		"failed":        {looks: []string{"202", "500"}, class: adapters.ClassServer, kind: adapters.KindTransient, code: 500},
+		"refused":       {looks: []string{"422"}, class: adapters.ClassRejected, kind: adapters.KindTransient, code: 422},
+		"gone":          {looks: []string{"410"}, class: adapters.ClassGone, kind: adapters.KindTransient, code: 410},
+		"moved":         {looks: []string{"302"}, class: adapters.ClassRedirect, kind: adapters.KindTransient, code: 302},
+		"never":         {looks: []string{"202 60"}, class: adapters.ClassTimeout, kind: adapters.KindTransient, code: 202},
+		"somebody else's": {location: "http://127.0.0.1:1/status", class: adapters.ClassProtocol, kind: adapters.KindTransient,
+			code: 202},
 		"without a resource":    {location: "-", code: 202},
 		"where it is not asked": {off: true, code: 202},
 	} {
@@ -70,8 +71,10 @@ func TestAwaitCompletion(t *testing.T) {
 			}))
 			defer srv.Close()
 			set := adapters.Settings{ID: "des_1", Timeout: 20 * time.Second, Credentials: map[string]string{"secret": vectorSecret},
-				Config: map[string]string{"url": srv.URL + "/jobs/new", awaitField: strconv.FormatBool(!c.off), "custom_headers": `{"X-Team":"billing"}`}}
-			receipt, err := open(t, Type{}, set).Send(context.Background(), &adapters.Message{EventID: "evt_1", Attempt: 1, Data: []byte("{}")})
+				Config: map[string]string{"url": srv.URL + "/jobs/new", awaitField: strconv.FormatBool(!c.off),
+					"custom_headers": `{"X-Team":"billing"}`}}
+			receipt, err := open(t, Type{}, set).Send(context.Background(),
+				&adapters.Message{EventID: "evt_1", Attempt: 1, Data: []byte("{}")})
 			if (err != nil) != (c.class != "") {
 				t.Errorf("%v", err)
 			} else if err != nil {

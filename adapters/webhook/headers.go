@@ -62,6 +62,7 @@ func parseCustomHeaders(text string) ([]customHeader, error) {
 // reserved says whether a header, by its lower-case name, is this server's own: what frames the message or routes it,
 // and what receivers rely on to know where it comes from. User-Agent and Content-Type may be replaced.
 func reserved(lower string) bool {
-	return httpevent.Framing(lower) || strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "waybill-") || strings.HasPrefix(lower, httpevent.OutpostPrefix) ||
+	return httpevent.Framing(lower) || strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "waybill-") ||
+		strings.HasPrefix(lower, httpevent.OutpostPrefix) ||
 		strings.HasPrefix(lower, httpevent.CloudEventsPrefix)
 }

@@ -35,7 +35,8 @@ const (
 )
 
 // customFields are those that only a signature made to measure uses.
-var customFields = []string{headerField, algorithmField, encodingField, contentField, valueField, secretFormField, eventIDField, timestampField, topicField}
+var customFields = []string{headerField, algorithmField, encodingField, contentField, valueField, secretFormField, eventIDField,
+	timestampField, topicField}
 
 const (
 	noHeader       = "none" // in place of a header's name
@@ -46,34 +47,49 @@ const (
 
 var algorithms = map[string]func() hash.Hash{"": sha256.New, "hmac-sha256": sha256.New, "hmac-sha512": sha512.New, "hmac-sha1": sha1.New}
 
-var encodings = map[string]func(dst, src []byte) []byte{"": hex.AppendEncode, "hex": hex.AppendEncode, "base64": base64.StdEncoding.AppendEncode,
+var encodings = map[string]func(dst, src []byte) []byte{"": hex.AppendEncode, "hex": hex.AppendEncode,
+	"base64":    base64.StdEncoding.AppendEncode,
 	"base64url": base64.RawURLEncoding.AppendEncode}
 
 // schemeFields describes the fields to people and programs.
 func schemeFields() []adapters.Field {
 	text := func(key, label, help, placeholder string) adapters.Field {
-		return adapters.Field{Key: key, Label: label, Type: adapters.FieldText, Help: help, Placeholder: placeholder, MaxLength: 500, Advanced: true}
+		return adapters.Field{Key: key, Label: label, Type: adapters.FieldText, Help: help, Placeholder: placeholder, MaxLength: 500,
+			Advanced: true}
 	}
 	// none is what a choice says when nothing is chosen.
 	choice := func(key, label, none, help string, options ...adapters.Option) adapters.Field {
-		return adapters.Field{Key: key, Label: label, Type: adapters.FieldSelect, Help: help, Placeholder: none, Options: options, Advanced: true}
+		return adapters.Field{Key: key, Label: label, Type: adapters.FieldSelect, Help: help, Placeholder: none, Options: options,
+			Advanced: true}
 	}
 	header := func(key, label, what string) adapters.Field {
 		return text(key, label, "For the signature Custom. The whole name of the header that holds "+what+". Empty leaves it out.", "")
 	}
-	second := choice(secondField, "Second signature", "None", "In another scheme, on the same request: for receivers that change over one by one.", adapters.Option{Value: schemeStandard, Label: "Standard Webhooks"},
-		adapters.Option{Value: schemeEd25519, Label: "Standard Webhooks, asymmetric (v1a)"}, adapters.Option{Value: schemeOutpost, Label: "Outpost"}, adapters.Option{Value: schemeCustom, Label: "Custom"})
+	second := choice(secondField, "Second signature", "None",
+		"In another scheme, on the same request: for receivers that change over one by one.",
+		adapters.Option{Value: schemeStandard, Label: "Standard Webhooks"},
+		adapters.Option{Value: schemeEd25519, Label: "Standard Webhooks, asymmetric (v1a)"},
+		adapters.Option{Value: schemeOutpost, Label: "Outpost"}, adapters.Option{Value: schemeCustom, Label: "Custom"})
 	return []adapters.Field{
-		text(prefixField, "Header prefix", "What names of headers begin with. Empty for waybill-, and x-outpost- with the signature Outpost.", "x-acme-"),
-		text(headerField, "Signature header", "For the signature Custom. The whole name of its header. Empty for the prefix followed by signature.", "X-Acme-Signature"),
-		choice(algorithmField, "Algorithm", "HMAC-SHA256 (default)", "For the signature Custom.", adapters.Option{Value: "hmac-sha256", Label: "HMAC-SHA256"},
+		text(prefixField, "Header prefix",
+			"What names of headers begin with. Empty for waybill-, and x-outpost- with the signature Outpost.", "x-acme-"),
+		text(headerField, "Signature header",
+			"For the signature Custom. The whole name of its header. Empty for the prefix followed by signature.", "X-Acme-Signature"),
+		choice(algorithmField, "Algorithm", "HMAC-SHA256 (default)", "For the signature Custom.",
+			adapters.Option{Value: "hmac-sha256", Label: "HMAC-SHA256"},
 			adapters.Option{Value: "hmac-sha512", Label: "HMAC-SHA512"}, adapters.Option{Value: "hmac-sha1", Label: "HMAC-SHA1"}),
-		choice(encodingField, "Encoding", "Hex (default)", "For the signature Custom. How the bytes of the signature are written.", adapters.Option{Value: "hex", Label: "Hex"},
-			adapters.Option{Value: "base64", Label: "Base64"}, adapters.Option{Value: "base64url", Label: "Base64 for URLs, without padding"}),
-		text(contentField, "Signed content", "For the signature Custom. A template with {{.Body}}, {{.EventID}}, {{.Topic}}, {{.Timestamp.Unix}}.", defaultContent),
-		text(valueField, "Value of the header", "For the signature Custom. A template with {{.Signatures}} and the same fields, except the body.", defaultValue),
-		choice(secretFormField, "Form of the secret", "Text as it is (default)", "For the signature Custom. How the key is read from the secret.",
-			adapters.Option{Value: "text", Label: "Text as it is"}, adapters.Option{Value: "hex", Label: "Hex"}, adapters.Option{Value: "base64", Label: "Base64"},
+		choice(encodingField, "Encoding", "Hex (default)", "For the signature Custom. How the bytes of the signature are written.",
+			adapters.Option{Value: "hex", Label: "Hex"},
+			adapters.Option{Value: "base64", Label: "Base64"}, adapters.Option{Value: "base64url",
+				Label: "Base64 for URLs, without padding"}),
+		text(contentField, "Signed content",
+			"For the signature Custom. A template with {{.Body}}, {{.EventID}}, {{.Topic}}, {{.Timestamp.Unix}}.", defaultContent),
+		text(valueField, "Value of the header",
+			"For the signature Custom. A template with {{.Signatures}} and the same fields, except the body.", defaultValue),
+		choice(secretFormField, "Form of the secret", "Text as it is (default)",
+			"For the signature Custom. How the key is read from the secret.",
+			adapters.Option{Value: "text", Label: "Text as it is"}, adapters.Option{Value: "hex", Label: "Hex"},
+			adapters.Option{Value: "base64", Label: "Base64"},
 			adapters.Option{Value: "whsec", Label: "whsec_ and base64"}),
 		header(eventIDField, "Event ID header", "the event's id"),
 		header(timestampField, "Timestamp header", "the time of the attempt, in Unix seconds"),
@@ -156,8 +172,10 @@ func newPrefixed(s *adapters.Settings) (*prefixed, []adapters.FieldError) {
 		p.header = prefix + "signature"
 	}
 	if slices.Contains(all, schemeCustom) {
-		p.custom = &custom{header: prefix + "signature", hash: algorithms[s.Config[algorithmField]], encode: encodings[s.Config[encodingField]]}
-		for key, name := range map[string]*string{headerField: &p.custom.header, eventIDField: &p.names.EventID, timestampField: &p.names.Timestamp, topicField: &p.names.Topic} {
+		p.custom = &custom{header: prefix + "signature", hash: algorithms[s.Config[algorithmField]],
+			encode: encodings[s.Config[encodingField]]}
+		for key, name := range map[string]*string{headerField: &p.custom.header, eventIDField: &p.names.EventID,
+			timestampField: &p.names.Timestamp, topicField: &p.names.Topic} {
 			switch given := s.Config[key]; {
 			case given == noHeader && key != headerField:
 				*name = ""
@@ -169,10 +187,12 @@ func newPrefixed(s *adapters.Settings) (*prefixed, []adapters.FieldError) {
 			}
 		}
 		var err error
-		if p.custom.content, err = compileTemplate(or(s.Config[contentField], defaultContent), partEventID, partTopic, partUnix, partUnixMilli, partTime, partBody); err != nil {
+		if p.custom.content, err = compileTemplate(or(s.Config[contentField], defaultContent), partEventID, partTopic, partUnix,
+			partUnixMilli, partTime, partBody); err != nil {
 			bad(contentField, "%s", err)
 		}
-		if p.custom.value, err = compileTemplate(or(s.Config[valueField], defaultValue), partEventID, partTopic, partUnix, partUnixMilli, partTime, partSignatures); err != nil {
+		if p.custom.value, err = compileTemplate(or(s.Config[valueField], defaultValue), partEventID, partTopic, partUnix, partUnixMilli,
+			partTime, partSignatures); err != nil {
 			bad(valueField, "%s", err)
 		}
 	}
@@ -221,7 +241,8 @@ func (p *prefixed) twice(all []string) string {
 		seen["webhook-id"], seen["webhook-timestamp"], seen["webhook-signature"] = true, true, true
 	}
 	type named struct{ field, name string }
-	list := []named{{prefixField, p.header}, {eventIDField, p.shown.EventID}, {timestampField, p.shown.Timestamp}, {topicField, p.shown.Topic}}
+	list := []named{{prefixField, p.header}, {eventIDField, p.shown.EventID}, {timestampField, p.shown.Timestamp},
+		{topicField, p.shown.Topic}}
 	if p.custom != nil {
 		list = append(list, named{headerField, p.custom.header})
 	}

@@ -38,20 +38,24 @@ func (t Type) Signatures(s adapters.Settings) []adapters.Signature {
 // sampleScheme is how requests are signed in one of the schemes of a destination.
 func sampleScheme(scheme string, s *adapters.Settings, named *prefixed) samples.Scheme {
 	dot := samples.Part{Kind: samples.Text, Text: "."}
-	out := samples.Scheme{Header: "webhook-signature", ID: "webhook-id", Time: "webhook-timestamp", Algorithm: "hmac-sha256", Encoding: "base64", Secret: formWhsec,
+	out := samples.Scheme{Header: "webhook-signature", ID: "webhook-id", Time: "webhook-timestamp", Algorithm: "hmac-sha256",
+		Encoding: "base64", Secret: formWhsec,
 		Content: []samples.Part{{Kind: samples.EventID}, dot, {Kind: samples.Unix}, dot, {Kind: samples.Body}}, VersionedEntries: "v1,"}
 	switch scheme {
 	case schemeEd25519:
 		out.Algorithm, out.Secret, out.VersionedEntries = "ed25519", "whpk", "v1a,"
 	case schemeOutpost:
-		out = samples.Scheme{Header: named.header, Algorithm: "hmac-sha256", Encoding: "hex", Secret: formText, Content: []samples.Part{{Kind: samples.Body}},
-			Value: []samples.Part{{Kind: samples.Text, Text: "v0="}, {Kind: samples.Signatures, Text: ","}}}
+		out = samples.Scheme{Header: named.header, Algorithm: "hmac-sha256", Encoding: "hex", Secret: formText,
+			Content: []samples.Part{{Kind: samples.Body}},
+			Value:   []samples.Part{{Kind: samples.Text, Text: "v0="}, {Kind: samples.Signatures, Text: ","}}}
 	case schemeCustom:
-		out = samples.Scheme{Header: named.custom.header, Algorithm: or(s.Config[algorithmField], "hmac-sha256"), Encoding: or(s.Config[encodingField], formHex),
-			Secret: secretForm(scheme, s.Config), Content: sampleParts(named.custom.content), Value: sampleParts(named.custom.value)}
+		out = samples.Scheme{Header: named.custom.header, Algorithm: or(s.Config[algorithmField], "hmac-sha256"),
+			Encoding: or(s.Config[encodingField], formHex),
+			Secret:   secretForm(scheme, s.Config), Content: sampleParts(named.custom.content), Value: sampleParts(named.custom.value)}
 	}
 	if scheme == schemeOutpost || scheme == schemeCustom {
-		out.ID, out.Time, out.Topic = strings.ToLower(named.names.EventID), strings.ToLower(named.names.Timestamp), strings.ToLower(named.names.Topic)
+		lower, names := strings.ToLower, named.names
+		out.ID, out.Time, out.Topic = lower(names.EventID), lower(names.Timestamp), lower(names.Topic)
 	}
 	out.Header = strings.ToLower(out.Header)
 	return out

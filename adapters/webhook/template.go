@@ -33,8 +33,9 @@ type part struct {
 	text string // the text, the layout, or the separator
 }
 
-var templateFields = map[string]int{"EventID": partEventID, "Topic": partTopic, "Timestamp.Unix": partUnix, "Timestamp.UnixMilli": partUnixMilli,
-	"Timestamp": partTime, "Body": partBody, "Signatures": partSignatures}
+var templateFields = map[string]int{"EventID": partEventID, "Topic": partTopic, "Timestamp.Unix": partUnix,
+	"Timestamp.UnixMilli": partUnixMilli,
+	"Timestamp":           partTime, "Body": partBody, "Signatures": partSignatures}
 
 // compileTemplate reads a template that may have these fields only, and must have the last of them. Error texts follow the
 // field's name.

@@ -21,7 +21,8 @@ func check(typ Type, s *adapters.Settings) map[string]string {
 }
 
 func valid() *adapters.Settings {
-	return &adapters.Settings{Config: map[string]string{"url": "https://h.example/x"}, Credentials: map[string]string{"secret": vectorSecret}}
+	return &adapters.Settings{Config: map[string]string{"url": "https://h.example/x"},
+		Credentials: map[string]string{"secret": vectorSecret}}
 }
 
 func TestNewSecret(t *testing.T) {
@@ -100,7 +101,8 @@ func TestValidateSecrets(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ secret, scheme, want string }{
 		{vectorSecret, "", ""}, {vectorSecret, "standard", ""}, {strings.TrimPrefix(vectorSecret, "whsec_"), "", ""},
-		{"whsec_short", "", "base64"}, {"whsec_aGVsbG8=", "", "24 to 64 bytes"}, {"whsec_" + strings.Repeat("AAAA", 22), "", "24 to 64 bytes"},
+		{"whsec_short", "", "base64"}, {"whsec_aGVsbG8=", "", "24 to 64 bytes"},
+		{"whsec_" + strings.Repeat("AAAA", 22), "", "24 to 64 bytes"},
 		{"whsec_-_-_" + strings.Repeat("A", 40), "", "base64"}, {"anything goes", "outpost", ""}, {"short", "outpost", "8 and 256"},
 	} {
 		s := valid()
@@ -131,21 +133,29 @@ func TestRotation(t *testing.T) {
 		{name: "plain", in: map[string]string{"secret": other}, want: map[string]string{"secret": other}},
 		{name: "rotate", in: map[string]string{"secret": other, "rotate_secret": "true"},
 			want: map[string]string{"secret": fresh, "previous_secret": other, "previous_secret_invalid_at": "2026-05-04T12:00:00Z"}},
-		{name: "rotate with an end", in: map[string]string{"secret": other, "rotate_secret": "true", "previous_secret_invalid_at": "2026-05-03T15:00:00+02:00"},
+		{name: "rotate with an end", in: map[string]string{"secret": other, "rotate_secret": "true",
+			"previous_secret_invalid_at": "2026-05-03T15:00:00+02:00"},
 			want: map[string]string{"secret": fresh, "previous_secret": other, "previous_secret_invalid_at": "2026-05-03T13:00:00Z"}},
-		{name: "rotate again", in: map[string]string{"secret": other, "rotate_secret": "true", "previous_secret": vectorSecret, "previous_secret_invalid_at": "2026-04-01T00:00:00Z"},
+		{name: "rotate again", in: map[string]string{"secret": other, "rotate_secret": "true", "previous_secret": vectorSecret,
+			"previous_secret_invalid_at": "2026-04-01T00:00:00Z"},
 			want: map[string]string{"secret": fresh, "previous_secret": other, "previous_secret_invalid_at": "2026-05-04T12:00:00Z"}},
-		{name: "rotate without overlap", in: map[string]string{"secret": other, "rotate_secret": "true", "previous_secret_invalid_at": "2026-05-03T12:00:00Z"},
+		{name: "rotate without overlap", in: map[string]string{"secret": other, "rotate_secret": "true",
+			"previous_secret_invalid_at": "2026-05-03T12:00:00Z"},
 			want: map[string]string{"secret": fresh}},
 		{name: "do not rotate", in: map[string]string{"secret": other, "rotate_secret": "false"}, want: map[string]string{"secret": other}},
 		{name: "nothing to rotate", in: map[string]string{"rotate_secret": "true"}, want: map[string]string{"secret": fresh}},
 		{name: "own pair", in: map[string]string{"secret": other, "previous_secret": vectorSecret},
-			want: map[string]string{"secret": other, "previous_secret": vectorSecret, "previous_secret_invalid_at": "2026-05-04T12:00:00Z"}},
-		{name: "overlap is over", in: map[string]string{"secret": other, "previous_secret": vectorSecret, "previous_secret_invalid_at": "2026-05-03T11:59:59Z"},
+			want: map[string]string{"secret": other, "previous_secret": vectorSecret,
+				"previous_secret_invalid_at": "2026-05-04T12:00:00Z"}},
+		{name: "overlap is over", in: map[string]string{"secret": other, "previous_secret": vectorSecret,
+			"previous_secret_invalid_at": "2026-05-03T11:59:59Z"},
 			want: map[string]string{"secret": other}},
-		{name: "end of nothing", in: map[string]string{"secret": other, "previous_secret_invalid_at": "2026-06-03T11:59:59Z"}, want: map[string]string{"secret": other}},
-		{name: "no time", in: map[string]string{"secret": other, "previous_secret_invalid_at": "tomorrow"}, refused: "credentials.previous_secret_invalid_at"},
-		{name: "bad previous", in: map[string]string{"secret": other, "previous_secret": "whsec_x"}, refused: "credentials.previous_secret"},
+		{name: "end of nothing", in: map[string]string{"secret": other, "previous_secret_invalid_at": "2026-06-03T11:59:59Z"},
+			want: map[string]string{"secret": other}},
+		{name: "no time", in: map[string]string{"secret": other, "previous_secret_invalid_at": "tomorrow"},
+			refused: "credentials.previous_secret_invalid_at"},
+		{name: "bad previous", in: map[string]string{"secret": other, "previous_secret": "whsec_x"},
+			refused: "credentials.previous_secret"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -94,7 +94,8 @@ func (Type) Spec() adapters.Spec {
 				Hidden: true, Help: "When the previous secret stops signing: a time like 2026-05-03T12:00:00Z."},
 			{Key: publicKeyField, Label: "Public key", Type: adapters.FieldText, Hidden: true, Shared: true, MaxLength: 256,
 				Help: "With the signature v1a: verifies signatures of the current secret. It is derived from the secret; what is given here is not taken."},
-			{Key: secondSecret, Label: "Secret of the second signature", Type: adapters.FieldText, Sensitive: true, Shared: true, MaxLength: 256, Advanced: true,
+			{Key: secondSecret, Label: "Secret of the second signature", Type: adapters.FieldText, Sensitive: true, Shared: true,
+				MaxLength: 256, Advanced: true,
 				Help: "When it is another than the first's. It does not take part in rotations."},
 			{Key: adapters.RotateField, Label: "Rotate the secret", Type: adapters.FieldCheckbox, Hidden: true,
 				Help: "Makes a new signing secret; the present one becomes the previous one."},
@@ -121,7 +122,8 @@ func (t Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 		custom, _ := parseCustomHeaders(s.Config["custom_headers"])
 		for _, h := range custom {
 			if named.sends(h.name) {
-				errs = append(errs, adapters.FieldError{Key: "config.custom_headers", Message: fmt.Sprintf("must not set %.60q, which this server sets itself", h.name)})
+				errs = append(errs, adapters.FieldError{Key: "config.custom_headers",
+					Message: fmt.Sprintf("must not set %.60q, which this server sets itself", h.name)})
 			}
 		}
 	}
@@ -156,7 +158,8 @@ func (t Type) Open(env adapters.Env, s adapters.Settings) (adapters.Sender, erro
 	}
 	named, wrong := newPrefixed(&s)
 	if len(wrong) > 0 {
-		return nil, adapters.ConfigError("The destination's field " + strings.TrimPrefix(wrong[0].Key, "config.") + " " + wrong[0].Message + ".")
+		return nil, adapters.ConfigError("The destination's field " + strings.TrimPrefix(wrong[0].Key,
+			"config.") + " " + wrong[0].Message + ".")
 	}
 	snd := &sender{endpoint: endpoint, settings: s, named: named, await: s.Config[awaitField] == "true", timeout: s.Limit(), now: t.clock()}
 	own := prefixOr(&s, ownPrefix)

@@ -168,7 +168,8 @@ func TestAsymmetricSignature(t *testing.T) {
 		}
 	}
 	seed := settings(s)
-	seed.Beside, seed.Credentials = signed(schemeEd25519), map[string]string{"secret": "whsk_" + base64.StdEncoding.EncodeToString(make([]byte, 32))}
+	seed.Beside, seed.Credentials = signed(schemeEd25519), map[string]string{"secret": "whsk_" +
+		base64.StdEncoding.EncodeToString(make([]byte, 32))}
 	if errs := check(Type{}, &seed); len(errs) > 0 || seed.Credentials[publicKeyField] == "" {
 		t.Errorf("a seed alone: %v", errs)
 	}
@@ -214,7 +215,8 @@ func TestPreviousSecretExpiresInOpenSender(t *testing.T) {
 		now++
 	}
 	got := s.Requests()
-	if a, b := strings.Count(got[0].Header.Get("webhook-signature"), "v1,"), strings.Count(got[1].Header.Get("webhook-signature"), "v1,"); a != 2 || b != 1 {
+	if a, b := strings.Count(got[0].Header.Get("webhook-signature"), "v1,"), strings.Count(got[1].Header.Get("webhook-signature"),
+		"v1,"); a != 2 || b != 1 {
 		t.Errorf("%d signatures before the end, %d at it", a, b)
 	}
 }
@@ -227,7 +229,8 @@ func TestOutpostScheme(t *testing.T) {
 	set.Credentials = map[string]string{"secret": "not base64 at all!", "previous_secret": "key-of-old",
 		"previous_secret_invalid_at": time.Unix(1700000100, 0).UTC().Format(time.RFC3339)}
 	mustSend(t, open(t, at(1700000000), set), adapters.Message{EventID: "evt_1", Topic: "user.created", Attempt: 2, Data: []byte(`{"a":1}`),
-		Metadata: map[string]string{"user_id": "ü\n1", "Signature": "v0=forged", "TOPIC": "forged", "event-id": "forged", "timestamp": "0"}})
+		Metadata: map[string]string{"user_id": "ü\n1", "Signature": "v0=forged", "TOPIC": "forged", "event-id": "forged",
+			"timestamp": "0"}})
 	got := s.Requests()[0].Lines[4:]
 	want := []string{"x-outpost-event-id: evt_1", "x-outpost-timestamp: 1700000000", "x-outpost-topic: user.created",
 		// printf '{"a":1}' | openssl dgst -sha256 -hmac 'not base64 at all!', and 'key-of-old'
@@ -242,8 +245,9 @@ func TestMetadataHeaders(t *testing.T) {
 	t.Parallel()
 	s := adaptertest.NewSink(t)
 	mustSend(t, open(t, at(1), settings(s)), adapters.Message{EventID: "evt_1", Topic: "t", Attempt: 1, Data: []byte("{}"),
-		Metadata: map[string]string{"Region": "eu", "user_id": "7", "user-id": "8", "name": "Zoë 50%", "x\r\ny: z": "a\r\nwebhook-id: evt_2",
-			"": "nothing", "empty": "", "spaces": " a ", "api_key": "hush"},
+		Metadata: map[string]string{"Region": "eu", "user_id": "7", "user-id": "8", "name": "Zoë 50%",
+			"x\r\ny: z": "a\r\nwebhook-id: evt_2",
+			"":          "nothing", "empty": "", "spaces": " a ", "api_key": "hush"},
 		DeliveryMetadata: map[string]string{"region": "us", "team": "billing"}})
 	r := s.Requests()[0]
 	var got []string
@@ -271,8 +275,10 @@ func TestTraceparent(t *testing.T) {
 		for _, signature := range []string{"", "outpost"} {
 			set := settings(sink)
 			set.Config["custom_headers"], set.Beside = custom, signed(signature)
-			receipt := mustSend(t, open(t, Type{}, set), adapters.Message{EventID: "evt_1", Data: []byte(`{}`), TraceParent: sent, TraceState: "rojo=1"})
-			if n := strings.Count(strings.ToLower(receipt.ReqHeader), "traceparent:"); n != 1 || !strings.Contains(receipt.ReqHeader, ": "+want) ||
+			receipt := mustSend(t, open(t, Type{}, set), adapters.Message{EventID: "evt_1", Data: []byte(`{}`), TraceParent: sent,
+				TraceState: "rojo=1"})
+			if n := strings.Count(strings.ToLower(receipt.ReqHeader), "traceparent:"); n != 1 ||
+				!strings.Contains(receipt.ReqHeader, ": "+want) ||
 				strings.Contains(strings.ToLower(receipt.ReqHeader), "tracestate: rojo=1") != (custom == "") {
 				t.Errorf("custom headers %q: %s", custom, receipt.ReqHeader)
 			}
@@ -320,12 +326,16 @@ func TestOutcomes(t *testing.T) {
 		{answer: adaptertest.Answer{Status: 400}, kind: adapters.KindPermanent, class: adapters.ClassRejected},
 		{answer: adaptertest.Answer{Status: 413}, kind: adapters.KindPermanent, class: adapters.ClassTooLarge},
 		{answer: adaptertest.Answer{Status: 410}, kind: adapters.KindGone, class: adapters.ClassGone},
-		{answer: adaptertest.Answer{Status: 429, Header: []string{"Retry-After: 9"}}, kind: adapters.KindThrottled, class: adapters.ClassThrottled, retry: 9 * time.Second},
+		{answer: adaptertest.Answer{Status: 429, Header: []string{"Retry-After: 9"}}, kind: adapters.KindThrottled,
+			class: adapters.ClassThrottled, retry: 9 * time.Second},
 		{answer: adaptertest.Answer{Status: 500, Header: []string{"Retry-After: 9"}}, class: adapters.ClassServer, retry: 9 * time.Second},
-		{answer: adaptertest.Answer{Status: 404, Header: []string{"WebHook-Delivery: Disable"}}, kind: adapters.KindGone, class: adapters.ClassGone},
-		{answer: adaptertest.Answer{Status: 500, Header: []string{"webhook-delivery: abort-message"}}, kind: adapters.KindAbort, class: adapters.ClassAborted},
+		{answer: adaptertest.Answer{Status: 404, Header: []string{"WebHook-Delivery: Disable"}}, kind: adapters.KindGone,
+			class: adapters.ClassGone},
+		{answer: adaptertest.Answer{Status: 500, Header: []string{"webhook-delivery: abort-message"}}, kind: adapters.KindAbort,
+			class: adapters.ClassAborted},
 		// The status is known, and says more than that the body is missing.
-		{answer: adaptertest.Answer{Raw: "HTTP/1.1 410 Gone\r\nContent-Length: 9\r\n\r\nab", Close: true}, kind: adapters.KindGone, class: adapters.ClassGone},
+		{answer: adaptertest.Answer{Raw: "HTTP/1.1 410 Gone\r\nContent-Length: 9\r\n\r\nab", Close: true}, kind: adapters.KindGone,
+			class: adapters.ClassGone},
 		// An acknowledgement that broke off is none.
 		{answer: adaptertest.Answer{Raw: "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", Close: true}, class: adapters.ClassProtocol},
 	} {
@@ -381,10 +391,12 @@ func TestOpenRefusesBrokenSettings(t *testing.T) {
 		func(s *adapters.Settings) { s.Credentials["secret"] = "whsec_hush!" },
 		func(s *adapters.Settings) { s.Credentials = nil },
 	} {
-		set := adapters.Settings{Config: map[string]string{"url": "https://h.example"}, Credentials: map[string]string{"secret": vectorSecret}}
+		set := adapters.Settings{Config: map[string]string{"url": "https://h.example"},
+			Credentials: map[string]string{"secret": vectorSecret}}
 		change(&set)
 		_, err := Type{}.Open(adaptertest.Env(), set)
-		if e := adapters.AsError(err); err == nil || e.Kind != adapters.KindTransient || e.Class != adapters.ClassConfig || strings.Contains(e.Error(), "hush") {
+		if e := adapters.AsError(err); err == nil || e.Kind != adapters.KindTransient || e.Class != adapters.ClassConfig ||
+			strings.Contains(e.Error(), "hush") {
 			t.Errorf("%+v", err)
 		}
 	}
@@ -395,12 +407,14 @@ func TestCheckSendsNothing(t *testing.T) {
 	s := adaptertest.NewSink(t)
 	stages := open(t, Type{}, settings(s)).(adapters.Checker).Check(context.Background())
 	last := stages[len(stages)-1]
-	if len(stages) != 3 || last.Name != "publish" || !last.OK || !strings.Contains(last.Message, "Nothing was posted") || len(s.Requests()) != 0 {
+	if len(stages) != 3 || last.Name != "publish" || !last.OK || !strings.Contains(last.Message, "Nothing was posted") ||
+		len(s.Requests()) != 0 {
 		t.Errorf("%+v", stages)
 	}
 	gone := settings(s)
 	gone.Config["url"] = "http://10.0.0.1/"
-	if stages = open(t, Type{}, gone).(adapters.Checker).Check(context.Background()); stages[len(stages)-1].Name != "connect" || stages[len(stages)-1].OK {
+	if stages = open(t, Type{}, gone).(adapters.Checker).Check(context.Background()); stages[len(stages)-1].Name != "connect" ||
+		stages[len(stages)-1].OK {
 		t.Errorf("%+v", stages)
 	}
 }
@@ -438,7 +452,8 @@ func TestCertificateIsTold(t *testing.T) {
 	t.Parallel()
 	ends := time.Now().Add(-time.Hour).Truncate(time.Second)
 	sink := adaptertest.NewTLSSink(t, adaptertest.Certificate{NotAfter: ends})
-	sender, err := Type{}.Open(adaptertest.Env(), adapters.Settings{ID: "des_1", Version: 1, Config: map[string]string{"url": sink.URL("/")},
+	sender, err := Type{}.Open(adaptertest.Env(), adapters.Settings{ID: "des_1", Version: 1,
+		Config:      map[string]string{"url": sink.URL("/")},
 		Credentials: map[string]string{"secret": NewSecret()}, Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)

@@ -73,8 +73,10 @@ func alertDetailToJSON(d models.AlertDetail) alertDetailJSON {
 }
 
 func alertToJSON(x *models.Alert) alertJSON {
-	j := alertJSON{ID: x.ID(), RuleID: x.RuleID, RuleName: x.RuleName, TenantID: x.TenantID, DestinationID: x.DestinationID, Status: x.Status, Severity: x.Severity,
-		Summary: x.Summary, Detail: alertDetailToJSON(x.Detail), OpenedAt: x.OpenedAt, UpdatedAt: x.UpdatedAt, AcknowledgedAt: x.AcknowledgedAt, AcknowledgedBy: x.AcknowledgedBy, Acknowledged: x.Acknowledged,
+	j := alertJSON{ID: x.ID(), RuleID: x.RuleID, RuleName: x.RuleName, TenantID: x.TenantID, DestinationID: x.DestinationID,
+		Status: x.Status, Severity: x.Severity,
+		Summary: x.Summary, Detail: alertDetailToJSON(x.Detail), OpenedAt: x.OpenedAt, UpdatedAt: x.UpdatedAt,
+		AcknowledgedAt: x.AcknowledgedAt, AcknowledgedBy: x.AcknowledgedBy, Acknowledged: x.Acknowledged,
 		MutedUntil: x.MutedUntil, MutedBy: x.MutedBy, ResolvedAt: x.ResolvedAt, Resolution: x.Resolution, ResolvedBy: x.ResolvedBy}
 	if x.Step > 0 {
 		j.Step = &x.Step
@@ -219,8 +221,10 @@ type ruleJSON struct {
 }
 
 func ruleToJSON(tenant string, r *models.AlertRule) ruleJSON {
-	return ruleJSON{ID: r.ID, TenantID: tenant, Name: r.Name, When: r.Condition, Sentence: "When " + r.Condition.Sentence(), DestinationIDs: r.DestinationIDs, Topics: r.Topics,
-		ChannelIDs: r.ChannelIDs, Every: models.Duration(r.Every()), Resolve: r.Resolve, Disabled: r.Disabled, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
+	return ruleJSON{ID: r.ID, TenantID: tenant, Name: r.Name, When: r.Condition, Sentence: "When " + r.Condition.Sentence(),
+		DestinationIDs: r.DestinationIDs, Topics: r.Topics,
+		ChannelIDs: r.ChannelIDs, Every: models.Duration(r.Every()), Resolve: r.Resolve, Disabled: r.Disabled, CreatedAt: r.CreatedAt,
+		UpdatedAt: r.UpdatedAt}
 }
 
 type ownerRequest struct {

@@ -23,7 +23,8 @@ type apiKeyJSON struct {
 }
 
 func apiKeyToJSON(k *models.APIKey) apiKeyJSON {
-	return apiKeyJSON{ID: k.ID.String(), Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, TenantID: k.TenantID, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt,
+	return apiKeyJSON{ID: k.ID.String(), Name: k.Name, Hint: k.Hint, Scopes: k.Scopes, TenantID: k.TenantID, CreatedBy: k.CreatedBy,
+		CreatedAt: k.CreatedAt,
 		ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt, RevokedAt: k.RevokedAt}
 }
 

@@ -98,11 +98,16 @@ func latency(at *models.Attempt) *int64 {
 }
 
 func (a *API) attemptToJSON(at *models.Attempt, in includes) AttemptJSON {
-	j := AttemptJSON{ID: at.ID(), TenantID: at.TenantID, EventID: at.PublicEventID, DestinationID: at.DestinationID, DestinationType: at.DestinationType,
-		DeliveryID: at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, Code: string(at.ShownCode()), LatencyMS: latency(at), AttemptNumber: at.Number,
-		Manual: at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor, RetryID: models.RetryID(at.RetryKey), StartedAt: at.StartedAt,
-		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS), ms(at.Timing.FirstByte)},
-		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader), Sent: at.Method != "" && !at.NotSent}, Log: at.Log, Links: attemptLinks(at).under(a.Base)}
+	j := AttemptJSON{ID: at.ID(), TenantID: at.TenantID, EventID: at.PublicEventID, DestinationID: at.DestinationID,
+		DestinationType: at.DestinationType,
+		DeliveryID:      at.DeliveryID(), Status: at.Status(), Time: at.StartedAt, Code: string(at.ShownCode()), LatencyMS: latency(at),
+		AttemptNumber: at.Number,
+		Manual:        at.Trigger == models.TriggerManual || at.Trigger == models.TriggerBulk, Trigger: at.Trigger, Actor: at.Actor,
+		RetryID: models.BulkRetryID(at.BulkKey), StartedAt: at.StartedAt,
+		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS),
+			ms(at.Timing.FirstByte)},
+		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader), Sent: at.Method != "" && !at.NotSent},
+		Log:     at.Log, Links: attemptLinks(at).under(a.Base)}
 	body := strings.ToValidUTF8(string(at.ResponseBody), "\uFFFD")
 	if at.Code != 0 || len(at.ResponseBody) > 0 {
 		j.Response = &responseJSON{at.Code, headerMap(at.ResponseHeader), body, at.Truncated}
@@ -261,7 +266,7 @@ func (a *API) LinksOf(ctx context.Context, actor *models.Actor, at *models.Attem
 	if actor.TenantID != "" || a.Cfg.LogsURL == "" && a.Cfg.TracesURL == "" {
 		return "", "", nil
 	}
-	parent, err := a.Store.TraceParent(ctx, at.EventID)
+	parent, err := a.Store.TraceParent(ctx, at.EventKey)
 	if err != nil {
 		return "", "", err
 	}

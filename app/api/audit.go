@@ -44,7 +44,8 @@ type auditAttempt struct {
 }
 
 func auditToJSON(e *models.AuditEntry) AuditJSON {
-	j := AuditJSON{ID: e.ID(), Time: e.At(), Actor: e.Actor, ActorKind: e.ActorKind, Action: e.Action, Object: e.Object, Outcome: models.AuditOK, Changes: e.Changes, Detail: e.Detail,
+	j := AuditJSON{ID: e.ID(), Time: e.At(), Actor: e.Actor, ActorKind: e.ActorKind, Action: e.Action, Object: e.Object,
+		Outcome: models.AuditOK, Changes: e.Changes, Detail: e.Detail,
 		IP: e.IP, RequestID: e.RequestID}
 	if e.Outcome != "" {
 		j.Outcome, j.Error = models.AuditFailed, e.Outcome
@@ -71,7 +72,8 @@ type auditTenant struct {
 func (a *API) AuditScope(ctx context.Context, c *Call, tenant string) (models.Scope, error) {
 	scope, err := a.Store.Of(ctx, c.Scope(), tenant)
 	if err == nil && scope.All() && !c.Actor.Can(models.MayAdmin) {
-		err = &models.Error{Kind: models.KindForbidden, Message: "The audit log of the whole server needs the permission admin, which " + c.Actor.Name +
+		err = &models.Error{Kind: models.KindForbidden, Message: "The audit log of the whole server needs the permission admin, which " +
+			c.Actor.Name +
 			" does not have. Give tenant_id for the log of one tenant."}
 	}
 	return scope, err
@@ -166,7 +168,8 @@ func (a *API) SendAudit(ctx context.Context, c *fiber.Ctx, call *Call, req *Expo
 	if err != nil {
 		return err
 	}
-	c.Set(fiber.HeaderContentType, map[string]string{exportCSV: "text/csv; charset=utf-8; header=present", exportLines: "application/x-ndjson"}[req.Format])
+	c.Set(fiber.HeaderContentType, map[string]string{exportCSV: "text/csv; charset=utf-8; header=present",
+		exportLines: "application/x-ndjson"}[req.Format])
 	c.Set(fiber.HeaderContentDisposition, `attachment; filename="audit-`+time.Now().UTC().Format("2006-01-02-150405")+"."+req.Format+`"`)
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	if c.Method() == http.MethodHead {
@@ -187,7 +190,8 @@ func (a *API) SendAudit(ctx context.Context, c *fiber.Ctx, call *Call, req *Expo
 	return nil
 }
 
-func (a *API) writeExport(ctx context.Context, w io.Writer, call *Call, list *ListAuditRequest, page *models.Page[*models.AuditEntry], format string) (err error) {
+func (a *API) writeExport(ctx context.Context, w io.Writer, call *Call, list *ListAuditRequest, page *models.Page[*models.AuditEntry],
+	format string) (err error) {
 	buffered := bufio.NewWriterSize(w, 32<<10)
 	write := lineWriter(buffered)
 	if format == exportCSV {
@@ -224,7 +228,8 @@ func lineWriter(w io.Writer) func(AuditJSON) error {
 }
 
 // AuditColumns are the columns of an export as CSV (RFC 4180).
-var AuditColumns = []string{"time", "id", "tenant_id", "actor", "actor_type", "action", "object", "outcome", "error", "ip", "request_id", "changes", "detail", "attempt", "attempt_outcome"}
+var AuditColumns = []string{"time", "id", "tenant_id", "actor", "actor_type", "action", "object", "outcome", "error", "ip", "request_id",
+	"changes", "detail", "attempt", "attempt_outcome"}
 
 func csvWriter(w io.Writer) (func(AuditJSON) error, error) {
 	out := csv.NewWriter(w)
@@ -265,7 +270,8 @@ func csvWriter(w io.Writer) (func(AuditJSON) error, error) {
 		if j.Attempt != nil {
 			attempt, outcome = j.Attempt.ID, j.Attempt.Outcome
 		}
-		return row([]string{j.Time.Format("2006-01-02T15:04:05.000Z"), j.ID, tenant, j.Actor, j.ActorKind, j.Action, j.Object, j.Outcome, j.Error, j.IP, j.RequestID, changes, detail, attempt, outcome})
+		return row([]string{j.Time.Format("2006-01-02T15:04:05.000Z"), j.ID, tenant, j.Actor, j.ActorKind, j.Action, j.Object, j.Outcome,
+			j.Error, j.IP, j.RequestID, changes, detail, attempt, outcome})
 	}, row(append([]string(nil), AuditColumns...))
 }
 

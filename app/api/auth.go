@@ -30,8 +30,9 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 		return call, nil // found out before its Idempotency-Key was looked at
 	}
 	client := a.Client(c)
-	call := &Call{RequestID: RequestID(c), IP: client.String(), Prefer: parsePrefer(headers(c, "Prefer")...), IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
-		Trace: traces.Context(c.Get("traceparent")), IfNoneMatch: c.Get(fiber.HeaderIfNoneMatch)}
+	call := &Call{RequestID: RequestID(c), IP: client.String(), Prefer: parsePrefer(headers(c, "Prefer")...),
+		IfMatch: strings.Trim(c.Get(fiber.HeaderIfMatch), `" `),
+		Trace:   traces.Context(c.Get("traceparent")), IfNoneMatch: c.Get(fiber.HeaderIfNoneMatch)}
 	if call.Prefer.wait > 0 {
 		call.gone = callerGone(c)
 	}
@@ -43,7 +44,8 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 	}
 	scheme, key, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
 	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "Bearer") || key == "" {
-		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "Give an API key or a tenant's token: Authorization: Bearer <key>."}
+		return nil, &models.Error{Kind: models.KindUnauthorized,
+			Message: "Give an API key or a tenant's token: Authorization: Bearer <key>."}
 	}
 	ctx, cancel := context.WithTimeout(ctx, authTimeout)
 	defer cancel()
@@ -68,7 +70,8 @@ func Allow(actor *models.Actor, perm models.Permission) error {
 	if actor.Can(perm) {
 		return nil
 	}
-	return &models.Error{Kind: models.KindForbidden, Message: "This needs the permission " + string(perm) + ", which " + actor.Name + " does not have."}
+	return &models.Error{Kind: models.KindForbidden, Message: "This needs the permission " + string(perm) + ", which " + actor.Name +
+		" does not have."}
 }
 
 // identify is whoIs for a caller that may be guessing.
@@ -118,7 +121,8 @@ func keyID(key []byte) string {
 
 // tenantToken makes a token with which a tenant's developers see and change that tenant only (JWT, HS256).
 func (a *API) tenantToken(tenantID string, now time.Time) (string, error) {
-	claims := jwt.RegisteredClaims{Issuer: "waybill", Subject: tenantID, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(tokenLength))}
+	claims := jwt.RegisteredClaims{Issuer: "waybill", Subject: tenantID, IssuedAt: jwt.NewNumericDate(now),
+		ExpiresAt: jwt.NewNumericDate(now.Add(tokenLength))}
 	key := a.Store.Keys.Derive(tokenPurpose)
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
 	t.Header["kid"] = keyID(key)
@@ -160,13 +164,15 @@ func (a *API) tokenActor(ctx context.Context, token string) (*models.Actor, erro
 	if err != nil {
 		return nil, err
 	}
-	return &models.Actor{Name: "token of " + t.ID, Kind: models.ActorToken, Scope: t.Scope(), TenantID: t.ID, May: []models.Permission{models.MayRead, models.MayWrite, models.MayRetry}}, nil
+	return &models.Actor{Name: "token of " + t.ID, Kind: models.ActorToken, Scope: t.Scope(), TenantID: t.ID,
+		May: []models.Permission{models.MayRead, models.MayWrite, models.MayRetry}}, nil
 }
 
 // sinceByOperators refuses those who see one tenant only where they say since when there is something.
 func sinceByOperators(c *Call, s models.Since) error {
 	if c.Actor.TenantID != "" && (s.CreatedAt != nil || s.UpdatedAt != nil) {
-		return &models.Error{Kind: models.KindForbidden, Message: "created_at and updated_at are for operators' keys; " + c.Actor.Name + " sees one tenant only. Leave them out."}
+		return &models.Error{Kind: models.KindForbidden, Message: "created_at and updated_at are for operators' keys; " + c.Actor.Name +
+			" sees one tenant only. Leave them out."}
 	}
 	return nil
 }
@@ -174,7 +180,8 @@ func sinceByOperators(c *Call, s models.Since) error {
 // OperatorsOnly refuses callers that see one tenant only, where a request concerns the whole server.
 func OperatorsOnly(c *Call) error {
 	if c.Actor.TenantID != "" {
-		return &models.Error{Kind: models.KindForbidden, Message: "This concerns the whole server; " + c.Actor.Name + " sees one tenant only."}
+		return &models.Error{Kind: models.KindForbidden, Message: "This concerns the whole server; " + c.Actor.Name +
+			" sees one tenant only."}
 	}
 	return nil
 }

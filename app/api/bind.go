@@ -289,11 +289,13 @@ func JSONProblem(b []byte, err error) error {
 	case errors.As(err, &se):
 		offset = se.Offset
 	case errors.As(err, &te):
-		return &models.Error{Kind: models.KindMalformed, Message: "The body must be " + typeName(te.Type) + ", not " + withArticle(te.Value) + "."}
+		return &models.Error{Kind: models.KindMalformed, Message: "The body must be " + typeName(te.Type) + ", not " +
+			withArticle(te.Value) + "."}
 	}
 	upTo := b[:max(0, min(offset, int64(len(b))))]
 	line := 1 + bytes.Count(upTo, []byte("\n"))
 	column := len(upTo) - (bytes.LastIndexByte(upTo, '\n') + 1)
 	return &models.Error{Kind: models.KindMalformed, Position: &models.Position{Line: line, Column: max(column, 1)},
-		Message: fmt.Sprintf("The body is not valid JSON at line %d, column %d: %s.", line, max(column, 1), strings.TrimPrefix(err.Error(), "json: "))}
+		Message: fmt.Sprintf("The body is not valid JSON at line %d, column %d: %s.", line, max(column, 1),
+			strings.TrimPrefix(err.Error(), "json: "))}
 }

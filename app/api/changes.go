@@ -123,7 +123,8 @@ type changeStream struct {
 func (a *API) streamChanges(c *fiber.Ctx, call *Call, scope models.Scope, query models.FeedQuery, page *models.FeedPage) error {
 	sub := a.Follower.Follow(models.FollowFeed(scope))
 	if sub == nil {
-		return &models.Error{Kind: models.KindUnavailable, Message: "As many callers wait for changes as this server has room for. Try again.", RetryAfter: reconnectAfter}
+		return &models.Error{Kind: models.KindUnavailable,
+			Message: "As many callers wait for changes as this server has room for. Try again.", RetryAfter: reconnectAfter}
 	}
 	if call.gone == nil {
 		call.gone = callerGone(c)

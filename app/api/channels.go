@@ -31,7 +31,8 @@ type unsubscribedJSON struct {
 }
 
 func (a *API) channelToJSON(c *models.Channel, secrets bool) ChannelJSON {
-	j := ChannelJSON{ID: c.ID, TenantID: c.OwnerID, Name: c.Name, Type: c.Type, Config: c.Shown(secrets), Target: c.Target, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
+	j := ChannelJSON{ID: c.ID, TenantID: c.OwnerID, Name: c.Name, Type: c.Type, Config: c.Shown(secrets), Target: c.Target,
+		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
 	for _, u := range c.Unsubscribed {
 		j.Unsubscribed = append(j.Unsubscribed, unsubscribedJSON{u.Address, u.CreatedAt})
 	}
@@ -69,7 +70,8 @@ func (a *API) CreateChannel(ctx context.Context, c *Call, req *NewChannelRequest
 		return nil, err
 	}
 	// Whoever creates a channel sees the secret that was made for it, this once.
-	return &Reply{Status: http.StatusCreated, Body: a.channelToJSON(x, true), Location: OwnerPath(req.Tenant, "channels", x.ID), NoStore: x.HasSharedSecret()}, nil
+	return &Reply{Status: http.StatusCreated, Body: a.channelToJSON(x, true), Location: OwnerPath(req.Tenant, "channels", x.ID),
+		NoStore: x.HasSharedSecret()}, nil
 }
 
 type ChannelRequest struct {
@@ -233,8 +235,11 @@ type NotificationJSON struct {
 }
 
 func notificationToJSON(n *models.Notification) NotificationJSON {
-	j := NotificationJSON{ID: n.ID(), ChannelID: n.ChannelID, ChannelType: n.ChannelType, RuleID: n.RuleID, TenantID: n.Notice.TenantID, DestinationID: n.Notice.DestinationID,
-		Kind: n.Kind, Status: n.Status, Reason: n.Reason, Others: n.Notice.Others, Summary: n.Notice.Summary, Tries: n.Tries, Code: n.Code, Answer: n.Answer, Error: n.Error,
+	j := NotificationJSON{ID: n.ID(), ChannelID: n.ChannelID, ChannelType: n.ChannelType, RuleID: n.RuleID, TenantID: n.Notice.TenantID,
+		DestinationID: n.Notice.DestinationID,
+		Kind:          n.Kind, Status: n.Status, Reason: n.Reason, Others: n.Notice.Others,
+		Summary: n.Notice.Summary, Tries: n.Tries, Code: n.Code,
+		Answer: n.Answer, Error: n.Error,
 		Advice: n.Advice, Actor: n.Actor, CreatedAt: n.CreatedAt, DueAt: n.DueAt, SentAt: n.SentAt, Notice: n.Notice}
 	if n.AlertKey != nil {
 		j.AlertID = (&models.Alert{Key: *n.AlertKey}).ID()
@@ -251,7 +256,8 @@ type ListNotificationsRequest struct {
 	pageParams
 }
 
-func (a *API) FindNotifications(ctx context.Context, c *Call, req *ListNotificationsRequest, limit, most int) (*models.Page[*models.Notification], error) {
+func (a *API) FindNotifications(ctx context.Context, c *Call, req *ListNotificationsRequest, limit,
+	most int) (*models.Page[*models.Notification], error) {
 	scope, err := ownedBy(ctx, a, c, req.Tenant)
 	if err != nil {
 		return nil, err

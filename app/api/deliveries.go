@@ -37,7 +37,8 @@ type errorJSON struct {
 }
 
 func (a *API) deliveryToJSON(d *models.Delivery) deliveryJSON {
-	j := deliveryJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Topic: d.Topic, Status: d.Status,
+	j := deliveryJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Topic: d.Topic,
+		Status: d.Status,
 		Reason: d.Reason, Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, NextAttemptAt: d.NextAttemptAt, LastAttemptAt: d.LastAttemptAt,
 		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt, Links: deliveryLinks(d).under(a.Base)}
 	if d.LastCode != 0 {
@@ -56,7 +57,8 @@ type ListDeliveriesRequest struct {
 	cursorParams
 }
 
-func (a *API) FindDeliveries(ctx context.Context, c *Call, req *ListDeliveriesRequest, limit, most int) (*models.Page[*models.Delivery], error) {
+func (a *API) FindDeliveries(ctx context.Context, c *Call, req *ListDeliveriesRequest, limit, most int) (*models.Page[*models.Delivery],
+	error) {
 	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {
 		return nil, err
@@ -96,7 +98,8 @@ func (a *API) getDelivery(ctx context.Context, c *Call, req *DeliveryRequest) (*
 		}
 		final := d.Final()
 		body := a.deliveryToJSON(d)
-		return &Reply{Body: body, Final: &final, Links: body.Links.header("event"), ETag: fmt.Sprintf("%d-%d-%s", d.Turn, d.Attempts, d.Status)}, following(d), nil
+		return &Reply{Body: body, Final: &final, Links: body.Links.header("event"),
+			ETag: fmt.Sprintf("%d-%d-%s", d.Turn, d.Attempts, d.Status)}, following(d), nil
 	})
 }
 
@@ -138,7 +141,8 @@ func (a *API) Retry(ctx context.Context, c *Call, req *RetryRequest) (*Reply, er
 	}
 	links := deliveryLinks(d).under(a.Base)
 	links.Monitor, links.Self = links.Self, ""
-	r := &Reply{Body: retriedJSON{Success: true, Status: workAccepted, Links: links}, Monitor: links.Monitor, Links: links.header(""), Applied: c.Prefer.waitApplied()}
+	r := &Reply{Body: retriedJSON{Success: true, Status: workAccepted, Links: links}, Monitor: links.Monitor, Links: links.header(""),
+		Applied: c.Prefer.waitApplied()}
 	if c.Prefer.wait == 0 {
 		return r, nil
 	}
@@ -151,7 +155,8 @@ func (a *API) Retry(ctx context.Context, c *Call, req *RetryRequest) (*Reply, er
 }
 
 // waitForAttempt waits until a delivery has more attempts than it had.
-func (a *API) waitForAttempt(ctx context.Context, c *Call, before *models.Delivery, wait time.Duration) (after *models.Delivery, settled bool, err error) {
+func (a *API) waitForAttempt(ctx context.Context, c *Call, before *models.Delivery, wait time.Duration) (after *models.Delivery,
+	settled bool, err error) {
 	settled, err = a.wait(ctx, c, following(before), wait, func() (bool, error) {
 		after, err = a.Store.Delivery(ctx, c.Scope(), before.ID())
 		return err == nil && after.Attempts > before.Attempts, err
@@ -160,5 +165,5 @@ func (a *API) waitForAttempt(ctx context.Context, c *Call, before *models.Delive
 }
 
 func following(d *models.Delivery) models.Following {
-	return models.Following{Event: d.EventID, Destination: d.DeliveryKey.Destination}
+	return models.Following{Event: d.EventKey, Destination: d.DeliveryKey.Destination}
 }

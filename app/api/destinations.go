@@ -51,12 +51,14 @@ type destinationStatus struct {
 
 func destinationToJSON(d *models.Destination, secrets bool) DestinationJSON {
 	target, targetURL := d.Target()
-	j := DestinationJSON{ID: d.ID, TenantID: d.TenantID, Type: d.Type, DestinationFields: d.DestinationFields, Target: target, Version: d.Version,
+	j := DestinationJSON{ID: d.ID, TenantID: d.TenantID, Type: d.Type, DestinationFields: d.DestinationFields, Target: target,
+		Version:    d.Version,
 		DisabledAt: d.DisabledAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 		Status: destinationStatus{State: d.State(), Reason: d.DisabledReason, Since: d.CreatedAt, Actor: d.DisabledBy}}
 	j.Config, j.Credentials = d.ShownConfig(), d.Masked(secrets)
 	if h := d.Health; h != nil {
-		j.Status.Failures, j.Status.Attempts, j.Status.FailingSince, j.Status.CertificateEnds = h.Failures, h.Attempts, h.Since, h.CertificateEnds
+		j.Status.Failures, j.Status.Attempts, j.Status.FailingSince, j.Status.CertificateEnds = h.Failures, h.Attempts, h.Since,
+			h.CertificateEnds
 		if h.Failures > 0 && h.ErrorClass != "" {
 			j.Status.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
 		}
@@ -76,7 +78,8 @@ const versionEnd = "-"
 
 func destinationReply(c *Call, d *models.Destination) *Reply {
 	secrets := c.Actor.SeesSecrets()
-	return &Reply{Body: c.Schema.destination(destinationToJSON(d, secrets)), ETag: strconv.FormatInt(d.Version, 10), NoStore: secrets && d.HasSharedSecret()}
+	return &Reply{Body: c.Schema.destination(destinationToJSON(d, secrets)), ETag: strconv.FormatInt(d.Version, 10), NoStore: secrets &&
+		d.HasSharedSecret()}
 }
 
 // version reads the version that the caller of a change has seen.
@@ -87,7 +90,8 @@ func (c *Call) version() (int64, error) {
 	read, _, _ := strings.Cut(c.IfMatch, versionEnd)
 	v, err := strconv.ParseInt(read, 10, 64)
 	if err != nil || v <= 0 {
-		return 0, &models.Error{Kind: models.KindStale, Message: "If-Match does not name a version of this destination. Read it again and give its ETag."}
+		return 0, &models.Error{Kind: models.KindStale,
+			Message: "If-Match does not name a version of this destination. Read it again and give its ETag."}
 	}
 	return v, nil
 }
@@ -102,7 +106,8 @@ func (a *API) CreateDestination(ctx context.Context, c *Call, req *CreateDestina
 	if err := sinceByOperators(c, req.Body.Since()); err != nil {
 		return nil, err
 	}
-	d, err := a.Store.CreateDestination(ctx, c.Scope(), req.Tenant, models.DestinationInput{Patch: req.Body, Actor: c.Actor.Name, Disabled: req.Disabled})
+	d, err := a.Store.CreateDestination(ctx, c.Scope(), req.Tenant, models.DestinationInput{Patch: req.Body, Actor: c.Actor.Name,
+		Disabled: req.Disabled})
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +187,8 @@ func (a *API) UpdateDestination(ctx context.Context, c *Call, req *UpdateDestina
 	if err := a.answerable(ctx, c, req.Tenant, req.Destination); err != nil {
 		return nil, err
 	}
-	d, err := a.Store.UpdateDestination(ctx, c.Scope(), req.Tenant, req.Destination, version, models.DestinationInput{Patch: req.Body, Actor: c.Actor.Name})
+	d, err := a.Store.UpdateDestination(ctx, c.Scope(), req.Tenant, req.Destination, version,
+		models.DestinationInput{Patch: req.Body, Actor: c.Actor.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +299,8 @@ func (a *API) actOnBacklog(ctx context.Context, c *Call, req *backlogRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	links := linksJSON{Monitor: destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusHeld), Destination: destinationPath(req.Tenant, req.Destination)}.under(a.Base)
+	links := linksJSON{Monitor: destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusHeld),
+		Destination: destinationPath(req.Tenant, req.Destination)}.under(a.Base)
 	return &Reply{Body: countJSON{n, workAccepted, links}, Monitor: links.Monitor, Links: links.header("")}, nil
 }
 
@@ -380,7 +387,8 @@ func (a *API) Check(ctx context.Context, c *Call, req *DestinationRequest) (ok b
 	defer func() { _ = sender.Close() }() // there is nothing to be done about it
 	checker, can := sender.(adapters.Checker)
 	if !can {
-		return true, []adapters.Stage{{Name: "publish", OK: true, Message: "There is nothing to connect to. Send a test event to see an answer."}}, nil
+		return true, []adapters.Stage{{Name: "publish", OK: true,
+			Message: "There is nothing to connect to. Send a test event to see an answer."}}, nil
 	}
 	began := time.Now()
 	stages = checker.Check(ctx)
@@ -432,14 +440,16 @@ type fieldJSON struct {
 func fieldsToJSON(list []adapters.Field) []fieldJSON {
 	out := make([]fieldJSON, 0, len(list))
 	for _, f := range list {
-		out = append(out, fieldJSON{f.Key, string(f.Type), f.Label, f.Help, f.Required, f.Default, f.Sensitive, f.Pattern, f.MinLength, f.MaxLength, f.Expression, f.Options})
+		out = append(out, fieldJSON{f.Key, string(f.Type), f.Label, f.Help, f.Required, f.Default, f.Sensitive, f.Pattern, f.MinLength,
+			f.MaxLength, f.Expression, f.Options})
 	}
 	return out
 }
 
 func typeToJSON(r *adapters.Registration) typeJSON {
 	s := r.Spec
-	out := typeJSON{Type: s.Name, Label: s.Label, Description: s.Description, Icon: s.Icon, Instructions: s.Instructions, ConfigFields: fieldsToJSON(s.Config), CredentialFields: fieldsToJSON(s.Credentials)}
+	out := typeJSON{Type: s.Name, Label: s.Label, Description: s.Description, Icon: s.Icon, Instructions: s.Instructions,
+		ConfigFields: fieldsToJSON(s.Config), CredentialFields: fieldsToJSON(s.Credentials)}
 	if s.SetupURL != "" {
 		out.SetupLink = &setupLinkJSON{s.SetupURL, s.SetupLabel}
 	}

@@ -74,7 +74,8 @@ func (a *API) getEvent(ctx context.Context, c *Call, req *eventRequest) (*Reply,
 		h := fnv.New64a()
 		_ = json.NewEncoder(h).Encode([]any{e.ID, e.Counts, e.Attempts, e.LastError})
 		body := a.eventToJSON(e)
-		return &Reply{Body: body, Final: &final, Links: body.Links.header(""), ETag: strconv.FormatUint(h.Sum64(), 36)}, models.Following{Event: e.Key}, nil
+		return &Reply{Body: body, Final: &final, Links: body.Links.header(""), ETag: strconv.FormatUint(h.Sum64(), 36)},
+			models.Following{Event: e.Key}, nil
 	})
 }
 

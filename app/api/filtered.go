@@ -55,7 +55,8 @@ func (a *API) getDestinationFilter(ctx context.Context, c *Call, req *destinatio
 	for _, r := range f.Rules() {
 		rules = append(rules, filterRuleJSON{r, counts.Rules[r.Number]})
 	}
-	return &Reply{Body: destinationFilterJSON{destinationToJSON(d, false).Filter, f.Notation(), rules, counts.Since, counts.Total, counts.Failed}}, nil
+	return &Reply{Body: destinationFilterJSON{destinationToJSON(d, false).Filter, f.Notation(), rules, counts.Since, counts.Total,
+		counts.Failed}}, nil
 }
 
 type FilteredRequest struct {
@@ -116,6 +117,7 @@ func (a *API) SendFiltered(ctx context.Context, c *Call, req *FilteredRequest) (
 		return &Reply{Body: body}, nil
 	}
 	// What is sent after all leaves this list.
-	body.Links.Monitor, body.Status = WithBase(a.Base, destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusFilteredOut)), workAccepted
+	body.Links.Monitor, body.Status = WithBase(a.Base, destinationDeliveriesPath(req.Tenant, req.Destination, models.StatusFilteredOut)),
+		workAccepted
 	return &Reply{Body: body, Monitor: body.Links.Monitor, Links: body.Links.header("")}, nil
 }

@@ -16,7 +16,8 @@ import (
 const maxIdempotencyKey = 255
 
 // keptHeaders are the headers of an answer that are given again with it.
-var keptHeaders = []string{fiber.HeaderContentType, fiber.HeaderLocation, fiber.HeaderContentLocation, fiber.HeaderLink, fiber.HeaderETag, fiber.HeaderVary, headerApplied}
+var keptHeaders = []string{fiber.HeaderContentType, fiber.HeaderLocation, fiber.HeaderContentLocation, fiber.HeaderLink, fiber.HeaderETag,
+	fiber.HeaderVary, headerApplied}
 
 // Where a request with an Idempotency-Key keeps its call for its handler, and its handler the whole of an answer of which
 // the caller prefers a part.
@@ -124,7 +125,8 @@ func idempotencyKey(header string) (string, error) {
 	default:
 		return key, nil
 	}
-	return "", &models.Error{Kind: models.KindMalformed, Message: "The Idempotency-Key " + problem + ". Send a text that is unique to this request, such as a UUID.",
+	return "", &models.Error{Kind: models.KindMalformed, Message: "The Idempotency-Key " + problem +
+		". Send a text that is unique to this request, such as a UUID.",
 		Fields: map[string]string{"Idempotency-Key": problem}}
 }
 

@@ -45,7 +45,8 @@ const (
 func (l *linksJSON) header(up string) string {
 	var b strings.Builder
 	for _, k := range [...]struct{ title, to string }{
-		{"monitor", l.Monitor}, {"event", l.Event}, {"delivery", l.Delivery}, {"deliveries", l.Deliveries}, {"attempts", l.Attempts}, {"destination", l.Destination},
+		{"monitor", l.Monitor}, {"event", l.Event}, {"delivery", l.Delivery}, {"deliveries", l.Deliveries}, {"attempts", l.Attempts},
+		{"destination", l.Destination},
 	} {
 		if k.to == "" {
 			continue
@@ -118,7 +119,8 @@ func deliveryLinks(d *models.Delivery) linksJSON {
 }
 
 func attemptLinks(at *models.Attempt) linksJSON {
-	return linksJSON{Self: APIPrefix + "/attempts/" + at.ID(), Delivery: deliveryPath(at.DeliveryID()), Event: eventPath(at.PublicEventID, at.TenantID),
+	return linksJSON{Self: APIPrefix + "/attempts/" + at.ID(), Delivery: deliveryPath(at.DeliveryID()),
+		Event:       eventPath(at.PublicEventID, at.TenantID),
 		Destination: destinationPath(at.TenantID, at.DestinationID)}
 }
 

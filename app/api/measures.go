@@ -58,7 +58,8 @@ func (a *API) measureEvents(ctx context.Context, c *Call, req *measureEventsRequ
 }
 
 func (a *API) measureAttempts(ctx context.Context, c *Call, req *measureAttemptsRequest) (*Reply, error) {
-	return a.measure(ctx, c, req.measureParams, map[string][]string{"destination_type": req.Types, "status": req.Statuses, "code": req.Codes,
+	return a.measure(ctx, c, req.measureParams, map[string][]string{"destination_type": req.Types, "status": req.Statuses,
+		"code":   req.Codes,
 		"manual": req.Manual, "attempt_number": req.Numbers}, a.Store.MeasureAttempts)
 }
 
@@ -100,6 +101,7 @@ func (a *API) measure(ctx context.Context, c *Call, p measureParams, filters map
 }
 
 func notForTenants(field string) error {
-	return &models.Error{Kind: models.KindForbidden, Message: "Only operators may split or filter by tenant_id; the numbers are of your own tenant anyway.",
-		Fields: map[string]string{field: "must not name tenant_id"}}
+	return &models.Error{Kind: models.KindForbidden,
+		Message: "Only operators may split or filter by tenant_id; the numbers are of your own tenant anyway.",
+		Fields:  map[string]string{field: "must not name tenant_id"}}
 }

@@ -75,8 +75,9 @@ func PrintAPI(getenv func(string) string, stdout io.Writer) error {
 func describeAPI(base string, routes []route) *openapi.Document {
 	b := &describer{reflector: newReflector()}
 	doc := &openapi.Document{OpenAPI: openapi.Version, Servers: []openapi.Server{{URL: base}}, Security: bearers,
-		Info: openapi.Info{Title: "Waybill", Version: "1", Summary: "Event destinations for API platforms.", Description: strings.ReplaceAll(apiIntroduction, "~", "`"),
-			License: &openapi.License{Name: "Apache License 2.0", Identifier: "Apache-2.0"}}}
+		Info: openapi.Info{Title: "Waybill", Version: "1", Summary: "Event destinations for API platforms.",
+			Description: strings.ReplaceAll(apiIntroduction, "~", "`"),
+			License:     &openapi.License{Name: "Apache License 2.0", Identifier: "Apache-2.0"}}}
 	for _, t := range APITags {
 		doc.Tags = append(doc.Tags, openapi.Tag{Name: t[0], Description: t[1]})
 	}
@@ -97,7 +98,8 @@ func describeAPI(base string, routes []route) *openapi.Document {
 	}
 	b.reflector.Of(reflect.TypeFor[Problem](), openapi.Answer, "")
 	b.destinationTypes()
-	doc.Components = openapi.Components{Schemas: b.reflector.Schemas, Responses: errorResponses(), Parameters: commonParameters(), Headers: commonHeaders(), SecuritySchemes: securitySchemes}
+	doc.Components = openapi.Components{Schemas: b.reflector.Schemas, Responses: errorResponses(), Parameters: commonParameters(),
+		Headers: commonHeaders(), SecuritySchemes: securitySchemes}
 	return doc
 }
 
@@ -129,7 +131,8 @@ func (b *describer) operation(r route) *openapi.Operation {
 		status := strconv.Itoa(an.status)
 		resp := op.Responses.Get(status)
 		if resp == nil {
-			resp = &openapi.Response{Description: an.note, Headers: b.headers(d, r.Method, an.status), Content: &openapi.Map[*openapi.Media]{}}
+			resp = &openapi.Response{Description: an.note, Headers: b.headers(d, r.Method, an.status),
+				Content: &openapi.Map[*openapi.Media]{}}
 			if resp.Description == "" {
 				resp.Description = http.StatusText(an.status) + "."
 			}
@@ -292,7 +295,8 @@ func (b *describer) fields(op *openapi.Operation, d *description, t reflect.Type
 func (b *describer) queryParameter(d *description, f reflect.StructField, name string) *openapi.Parameter {
 	tag := openapi.ParseTag(f.Tag.Get("api"))
 	s := tag.Apply(b.reflector.Of(f.Type, openapi.Request, ""))
-	p := &openapi.Parameter{Name: name, In: "query", Description: openapi.Described(s, f.Tag.Get("doc")).Description, Required: tag.Has("required"), Schema: s}
+	p := &openapi.Parameter{Name: name, In: "query", Description: openapi.Described(s, f.Tag.Get("doc")).Description,
+		Required: tag.Has("required"), Schema: s}
 	if name == "limit" && d.most > 0 {
 		least, most := 1.0, float64(d.most)
 		s.Minimum, s.Maximum, s.Default = &least, &most, d.limit
@@ -328,7 +332,8 @@ func (b *describer) body(op *openapi.Operation, d *description, f reflect.Struct
 	}
 	body.Content.Set(fiber.MIMEApplicationJSON, &openapi.Media{Schema: s, Example: d.Example})
 	if d.lines > 0 {
-		body.Content.Set("application/x-ndjson", &openapi.Media{Schema: &openapi.Schema{Type: "string", Description: "One object a line, at most " + strconv.Itoa(d.lines) + "."}})
+		body.Content.Set("application/x-ndjson", &openapi.Media{Schema: &openapi.Schema{Type: "string",
+			Description: "One object a line, at most " + strconv.Itoa(d.lines) + "."}})
 	}
 	op.RequestBody = body
 }
@@ -336,7 +341,8 @@ func (b *describer) body(op *openapi.Operation, d *description, f reflect.Struct
 // destinationTypes describes what each type of destinations takes, from the same fields that its form is drawn from.
 func (b *describer) destinationTypes() {
 	input := openapi.RefTo("DestinationInput")
-	create := &openapi.Schema{Description: "A destination of one of the types of this server.", Discriminator: &openapi.Discriminator{Property: "type", Mapping: map[string]string{}}}
+	create := &openapi.Schema{Description: "A destination of one of the types of this server.",
+		Discriminator: &openapi.Discriminator{Property: "type", Mapping: map[string]string{}}}
 	for _, r := range adapters.All() {
 		name := camel(r.Spec.Name)
 		part := &openapi.Schema{Type: "object", Required: []string{"type", "topics"}, Properties: &openapi.Map[*openapi.Schema]{}}
@@ -370,7 +376,8 @@ func settingsSchema(fields []adapters.Field) *openapi.Schema {
 		case adapters.FieldCheckbox:
 			s.Type, s.Enum = []string{"string", "boolean"}, []any{"true", "false", true, false}
 		case adapters.FieldMap:
-			s = &openapi.Schema{Description: s.Description, OneOf: []*openapi.Schema{{Type: "object", Additional: &openapi.Schema{Type: "string"}}, {Type: "string", Description: "The object as a text."}}}
+			s = &openapi.Schema{Description: s.Description, OneOf: []*openapi.Schema{{Type: "object",
+				Additional: &openapi.Schema{Type: "string"}}, {Type: "string", Description: "The object as a text."}}}
 		case adapters.FieldSelect:
 			for _, o := range f.Options {
 				s.Enum = append(s.Enum, o.Value)

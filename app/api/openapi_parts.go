@@ -47,8 +47,10 @@ var APITags = [][2]string{
 var bearers = []openapi.Security{{"apiKey": {}}, {"tenantToken": {}}}
 
 var securitySchemes = map[string]*openapi.SecurityScheme{
-	"apiKey":      {Type: "http", Scheme: "bearer", Description: "An API key (`wb_…`). It may do what its scopes say: `publish`, `read`, `write`, `retry`, or with `admin` everything; for all tenants or one."},
-	"tenantToken": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A tenant's token from `GET /tenants/{tenant}/token`. It may `read`, `write` and `retry`, of that tenant."},
+	"apiKey": {Type: "http", Scheme: "bearer",
+		Description: "An API key (`wb_…`). It may do what its scopes say: `publish`, `read`, `write`, `retry`, or with `admin` everything; for all tenants or one."},
+	"tenantToken": {Type: "http", Scheme: "bearer", BearerFormat: "JWT",
+		Description: "A tenant's token from `GET /tenants/{tenant}/token`. It may `read`, `write` and `retry`, of that tenant."},
 }
 
 // newReflector knows the types of the API that print themselves, and the words that the API uses.
@@ -86,31 +88,40 @@ func newReflector() *openapi.Reflector {
 		reflect.TypeFor[models.Position]():      "TextPosition",
 	}}
 	r.Schemas = map[string]*openapi.Schema{
-		"DestinationState":   enum("active", "disabled"),
-		"DeliveryStatus":     enum(models.Statuses...),
-		"Enforcement":        openapi.Described(enum(models.Enforcements...), "What happens to an event that is not as its topic's schema asks: nothing, a warning and a count, or a refusal (422)."),
-		"BacklogAction":      enum(models.BacklogDeliver, models.BacklogDrop, models.BacklogKeep),
-		"AttemptInclude":     enum(knownIncludes...),
-		"BulkRetryStatus":    enum(models.BulkRunning, models.BulkPaused, models.BulkDone, models.BulkCancelled),
-		"SkipReason":         enum(models.SkipDisabled, models.SkipDeleted, models.SkipLimit, models.SkipChanged, models.SkipUnsent),
-		"RetryOutcome":       openapi.Described(enum(models.RetryOutcomes...), "What became of an attempt that was asked for: `not_made` when the delivery was held, called off or delivered before its turn, `forgotten` past its retention."),
-		"Trigger":            enum(models.TriggerAutomatic, models.TriggerManual, models.TriggerBulk, models.TriggerTest, models.TriggerProbe),
-		"ActorType":          enum(models.ActorUser, models.ActorKey, models.ActorToken, models.ActorPortal, models.ActorRecipient, models.ActorVisitor, models.ActorServer),
-		"ChangeType":         enum(models.FeedTypes...),
-		"EntryActorType":     {Description: "Empty in entries of before it was kept.", AnyOf: []*openapi.Schema{openapi.RefTo("ActorType"), {Type: "string", Const: ""}}},
-		"AlertStatus":        enum(models.AlertOpen, models.AlertAcknowledged, models.AlertResolved),
-		"Severity":           enum(models.SeverityCritical, models.SeverityError, models.SeverityWarning, models.SeverityInfo),
-		"NotificationKind":   enum(notify.Opened, notify.Repeated, notify.Resolved, notify.Acknowledged, notify.Test),
-		"NotificationStatus": enum(models.NotificationWaiting, models.NotificationQueued, models.NotificationSent, models.NotificationFailed, models.NotificationSuppressed),
-		"ErrorClass":         openapi.Described(enum(texts(adapters.Classes)...), "Why an attempt failed, the same words everywhere."),
-		"ErrorCode":          openapi.Described(enum(models.Codes()...), "Why a request failed, for programs."),
-		"Format":             openapi.Described(enum(adapters.Formats...), "How messages look; empty for the payload as it was published."),
-		"WorkStatus":         openapi.Described(enum(workAccepted, workDone), "Of what was asked for: `accepted`, it is committed and goes on; `done`, its outcome is known."),
-		"OnExhausted":        enum(models.ExhaustedSkip, models.ExhaustedBlock),
-		"Code": {Type: []string{"string", "integer"}, Description: "A status such as `503`, or where there was no answer the class of the error, such as `connect`.",
-			Examples: []any{503, "connect"}},
+		"DestinationState": enum("active", "disabled"),
+		"DeliveryStatus":   enum(models.Statuses...),
+		"Enforcement": openapi.Described(enum(models.Enforcements...),
+			"What happens to an event that is not as its topic's schema asks: nothing, a warning and a count, or a refusal (422)."),
+		"BacklogAction":   enum(models.BacklogDeliver, models.BacklogDrop, models.BacklogKeep),
+		"AttemptInclude":  enum(knownIncludes...),
+		"BulkRetryStatus": enum(models.BulkRunning, models.BulkPaused, models.BulkDone, models.BulkCancelled),
+		"SkipReason":      enum(models.SkipDisabled, models.SkipDeleted, models.SkipLimit, models.SkipChanged, models.SkipUnsent),
+		"RetryOutcome": openapi.Described(enum(models.RetryOutcomes...),
+			"What became of an attempt that was asked for: `not_made` when the delivery was held, called off or delivered before its turn, `forgotten` past its retention."),
+		"Trigger": enum(models.TriggerAutomatic, models.TriggerManual, models.TriggerBulk, models.TriggerTest,
+			models.TriggerProbe),
+		"ActorType": enum(models.ActorUser, models.ActorKey, models.ActorToken, models.ActorPortal, models.ActorRecipient,
+			models.ActorVisitor, models.ActorServer),
+		"ChangeType": enum(models.FeedTypes...),
+		"EntryActorType": {Description: "Empty in entries of before it was kept.",
+			AnyOf: []*openapi.Schema{openapi.RefTo("ActorType"), {Type: "string", Const: ""}}},
+		"AlertStatus":      enum(models.AlertOpen, models.AlertAcknowledged, models.AlertResolved),
+		"Severity":         enum(models.SeverityCritical, models.SeverityError, models.SeverityWarning, models.SeverityInfo),
+		"NotificationKind": enum(notify.Opened, notify.Repeated, notify.Resolved, notify.Acknowledged, notify.Test),
+		"NotificationStatus": enum(models.NotificationWaiting, models.NotificationQueued, models.NotificationSent,
+			models.NotificationFailed, models.NotificationSuppressed),
+		"ErrorClass": openapi.Described(enum(texts(adapters.Classes)...), "Why an attempt failed, the same words everywhere."),
+		"ErrorCode":  openapi.Described(enum(models.Codes()...), "Why a request failed, for programs."),
+		"Format":     openapi.Described(enum(adapters.Formats...), "How messages look; empty for the payload as it was published."),
+		"WorkStatus": openapi.Described(enum(workAccepted, workDone),
+			"Of what was asked for: `accepted`, it is committed and goes on; `done`, its outcome is known."),
+		"OnExhausted": enum(models.ExhaustedSkip, models.ExhaustedBlock),
+		"Code": {Type: []string{"string", "integer"},
+			Description: "A status such as `503`, or where there was no answer the class of the error, such as `connect`.",
+			Examples:    []any{503, "connect"}},
 		"StringList": {Type: []string{"array", "null"}, Items: &openapi.Schema{Type: "string"}},
-		"Payload":    {Type: "object", Description: "The event itself: any JSON object, kept and delivered byte for byte.", Additional: true},
+		"Payload": {Type: "object", Description: "The event itself: any JSON object, kept and delivered byte for byte.",
+			Additional: true},
 		"Filter": {Type: []string{"object", "string", "null"}, Additional: true,
 			Description: "On the payload: an object in JSON notation, a string in search notation, or `{\"$expr\": \"…\"}`; `{\"$search\": \"…\"}` is the search notation, too; nothing lets everything through.",
 			Examples:    []any{map[string]any{"total": map[string]any{"$gte": 10}}, "total:>=10 AND currency:EUR"}},
@@ -145,24 +156,29 @@ func newReflector() *openapi.Reflector {
 	}
 	r.Types[reflect.TypeFor[models.Code]()] = func(openapi.Side) *openapi.Schema { return openapi.RefTo("Code") }
 	named(reflect.TypeFor[models.Permission](), "Permission", enum(texts(models.Permissions)...))
-	named(reflect.TypeFor[filter.Notation](), "FilterNotation", enum(texts([]filter.Notation{filter.NotationJSON, filter.NotationSearch, filter.NotationExpression, filter.NotationRules})...))
-	named(reflect.TypeFor[filter.Group](), "FilterGroup", enum(texts([]filter.Group{filter.GroupAll, filter.GroupAny, filter.GroupNone, filter.GroupOne})...))
+	named(reflect.TypeFor[filter.Notation](), "FilterNotation", enum(texts([]filter.Notation{filter.NotationJSON, filter.NotationSearch,
+		filter.NotationExpression, filter.NotationRules})...))
+	named(reflect.TypeFor[filter.Group](), "FilterGroup", enum(texts([]filter.Group{filter.GroupAll, filter.GroupAny, filter.GroupNone,
+		filter.GroupOne})...))
 	var conditions []string
 	for _, c := range filter.Conditions() {
 		conditions = append(conditions, string(c.Name))
 	}
 	named(reflect.TypeFor[filter.Condition](), "FilterCondition", enum(conditions...))
 	r.Types[reflect.TypeFor[filter.Value]()] = func(openapi.Side) *openapi.Schema { return &openapi.Schema{} }
-	named(reflect.TypeFor[models.Counts](), "DeliveryCounts", &openapi.Schema{Type: "object", Description: "By state of a delivery; states with none are absent.", Additional: &openapi.Schema{Type: "integer"}})
+	named(reflect.TypeFor[models.Counts](), "DeliveryCounts", &openapi.Schema{Type: "object",
+		Description: "By state of a delivery; states with none are absent.", Additional: &openapi.Schema{Type: "integer"}})
 	duration := &openapi.Schema{Type: "string", Description: "A duration, such as `10s`, `5m` or `6h`.", Examples: []any{"10s"}}
-	either := &openapi.Schema{Type: []string{"string", "number"}, Description: "A duration, such as `10s`, `5m`, `6h` or `2d`, or a number of seconds.", Examples: []any{"10s"}}
+	either := &openapi.Schema{Type: []string{"string", "number"},
+		Description: "A duration, such as `10s`, `5m`, `6h` or `2d`, or a number of seconds.", Examples: []any{"10s"}}
 	sided(reflect.TypeFor[models.Duration](), "Duration", duration, either)
 	r.Types[reflect.TypeFor[models.Days]()] = r.Types[reflect.TypeFor[models.Duration]()]
 	sided(reflect.TypeFor[models.Condition](), "AlertCondition", conditionSchema(r, openapi.Answer), conditionSchema(r, openapi.Request))
 	list, all := &openapi.Schema{Type: "array", Items: &openapi.Schema{Type: "string"}}, &openapi.Schema{Type: "string", Const: "*"}
 	sided(reflect.TypeFor[models.Topics](), "Topics",
 		&openapi.Schema{Description: "`*` for all, or topics and patterns (`order.*`).", OneOf: []*openapi.Schema{all, list}},
-		&openapi.Schema{Description: "`*` for all, one topic or pattern (`order.*`), or a list of them.", OneOf: []*openapi.Schema{{Type: "string"}, list}})
+		&openapi.Schema{Description: "`*` for all, one topic or pattern (`order.*`), or a list of them.",
+			OneOf: []*openapi.Schema{{Type: "string"}, list}})
 	shape := models.DestinationShape(reflect.TypeFor[DestinationJSON]())
 	r.Types[reflect.TypeFor[DestinationJSON]()] = func(openapi.Side) *openapi.Schema { return r.Of(shape, openapi.Answer, "Destination") }
 	r.Types[reflect.TypeFor[models.DestinationPatch]()] = func(openapi.Side) *openapi.Schema {
@@ -185,7 +201,8 @@ func newReflector() *openapi.Reflector {
 		return &openapi.Schema{Type: []string{"object", "null"}, Additional: &openapi.Schema{Type: text}}
 	}
 	r.Types[reflect.TypeFor[models.Texts]()] = r.Types[reflect.TypeFor[models.StringPatch]()]
-	named(reflect.TypeFor[models.Values](), "Settings", &openapi.Schema{Type: "object", Additional: &openapi.Schema{Type: []string{"string", "boolean", "number", "array", "object", "null"}},
+	named(reflect.TypeFor[models.Values](), "Settings", &openapi.Schema{Type: "object",
+		Additional:  &openapi.Schema{Type: []string{"string", "boolean", "number", "array", "object", "null"}},
 		Description: "By key, as the type's fields say: strings; JSON's own booleans, numbers, lists and objects are taken where they are meant."})
 	return r
 }
@@ -244,23 +261,32 @@ func pathParameter(name string) *openapi.Parameter {
 	if p[0] == "" {
 		panic("a part of an address that is not described: " + name)
 	}
-	return &openapi.Parameter{Name: name, In: "path", Description: p[0], Required: true, Schema: &openapi.Schema{Type: "string"}, Example: p[1]}
+	return &openapi.Parameter{Name: name, In: "path", Description: p[0], Required: true, Schema: &openapi.Schema{Type: "string"},
+		Example: p[1]}
 }
 
 func commonParameters() map[string]*openapi.Parameter {
 	header := func(name, description, example string) *openapi.Parameter {
-		return &openapi.Parameter{Name: name, In: "header", Description: description, Schema: &openapi.Schema{Type: "string"}, Example: example}
+		return &openapi.Parameter{Name: name, In: "header", Description: description, Schema: &openapi.Schema{Type: "string"},
+			Example: example}
 	}
 	return map[string]*openapi.Parameter{
-		"IfNoneMatch":    header("If-None-Match", "The ETag of an answer that the caller has: 304 while it still holds.", `"1"`),
-		"IfMatch":        header("If-Match", "The ETag of what the caller has read: 412 when it was changed meanwhile.", `"1"`),
-		"IdempotencyKey": header("Idempotency-Key", "A text that is unique to this request, such as a UUID. Sent again within 24 hours, the request does nothing and is answered as it was the first time; another request with the same key is 422, and 409 while the first one is being answered.", "0b5d0c5e-9d5c-4a57-9d2a-6f0a6b1c7c11"),
-		"Prefer":         header("Prefer", "RFC 7240. `return=minimal`: no body, and 204 instead of 200. `handling=strict`: unknown fields of the body are errors.", "return=minimal"),
-		"PreferWait": header("Prefer", "RFC 7240. `wait=10` (seconds, at most 60) holds the answer until the outcome is known; `respond-async` answers at once. "+
-			"`return=minimal`: no body. `handling=strict`: unknown fields of the body are errors.", "wait=10"),
-		"PreferMore":   header("Prefer", "RFC 7240. `wait=30` (seconds, at most 60) holds the answer until there is a change, or the time is up.", "wait=30"),
-		"LastEventID":  header("Last-Event-ID", "With `Accept: text/event-stream`: the id of the last event that was received, instead of `since`. Clients send it by themselves.", "4711"),
-		"PreferChange": header("Prefer", "RFC 7240. `wait=10` (seconds, at most 60), together with `If-None-Match`, holds the answer until what is shown is no longer as the caller knows it, or the time is up (304).", "wait=10"),
+		"IfNoneMatch": header("If-None-Match", "The ETag of an answer that the caller has: 304 while it still holds.", `"1"`),
+		"IfMatch":     header("If-Match", "The ETag of what the caller has read: 412 when it was changed meanwhile.", `"1"`),
+		"IdempotencyKey": header("Idempotency-Key",
+			"A text that is unique to this request, such as a UUID. Sent again within 24 hours, the request does nothing and is answered as it was the first time; another request with the same key is 422, and 409 while the first one is being answered.", "0b5d0c5e-9d5c-4a57-9d2a-6f0a6b1c7c11"),
+		"Prefer": header("Prefer",
+			"RFC 7240. `return=minimal`: no body, and 204 instead of 200. `handling=strict`: unknown fields of the body are errors.",
+			"return=minimal"),
+		"PreferWait": header("Prefer",
+			"RFC 7240. `wait=10` (seconds, at most 60) holds the answer until the outcome is known; `respond-async` answers at once. "+
+				"`return=minimal`: no body. `handling=strict`: unknown fields of the body are errors.", "wait=10"),
+		"PreferMore": header("Prefer",
+			"RFC 7240. `wait=30` (seconds, at most 60) holds the answer until there is a change, or the time is up.", "wait=30"),
+		"LastEventID": header("Last-Event-ID",
+			"With `Accept: text/event-stream`: the id of the last event that was received, instead of `since`. Clients send it by themselves.", "4711"),
+		"PreferChange": header("Prefer",
+			"RFC 7240. `wait=10` (seconds, at most 60), together with `If-None-Match`, holds the answer until what is shown is no longer as the caller knows it, or the time is up (304).", "wait=10"),
 	}
 }
 
@@ -303,8 +329,14 @@ func responseName(status int) string { return APIErrors[status][0] }
 func errorResponses() map[string]*openapi.Response {
 	id := map[string]*openapi.Header{"X-Request-Id": {Ref: "#/components/headers/X-Request-Id"}}
 	out := map[string]*openapi.Response{
-		"Minimal":     {Description: "Done; the caller preferred no body.", Headers: map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"], "Preference-Applied": {Ref: "#/components/headers/Preference-Applied"}}},
-		"NotModified": {Description: "What the caller has still holds.", Headers: map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"], "ETag": {Ref: "#/components/headers/ETag"}, "Cache-Control": {Ref: "#/components/headers/Cache-Control"}, "Vary": {Ref: "#/components/headers/Vary"}, "Link": {Ref: "#/components/headers/Link"}, "Retry-After": {Ref: "#/components/headers/Retry-After"}, "Preference-Applied": {Ref: "#/components/headers/Preference-Applied"}}},
+		"Minimal": {Description: "Done; the caller preferred no body.",
+			Headers: map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"],
+				"Preference-Applied": {Ref: "#/components/headers/Preference-Applied"}}},
+		"NotModified": {Description: "What the caller has still holds.",
+			Headers: map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"], "ETag": {Ref: "#/components/headers/ETag"},
+				"Cache-Control": {Ref: "#/components/headers/Cache-Control"}, "Vary": {Ref: "#/components/headers/Vary"},
+				"Link": {Ref: "#/components/headers/Link"}, "Retry-After": {Ref: "#/components/headers/Retry-After"},
+				"Preference-Applied": {Ref: "#/components/headers/Preference-Applied"}}},
 	}
 	problem := func(description string, headers map[string]*openapi.Header) *openapi.Response {
 		r := &openapi.Response{Description: description, Headers: headers, Content: &openapi.Map[*openapi.Media]{}}
@@ -315,7 +347,8 @@ func errorResponses() map[string]*openapi.Response {
 	for status, e := range APIErrors {
 		headers := id
 		if status == http.StatusConflict || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
-			headers = map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"], "Retry-After": {Ref: "#/components/headers/Retry-After"}}
+			headers = map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"],
+				"Retry-After": {Ref: "#/components/headers/Retry-After"}}
 		}
 		out[e[0]] = problem(e[1], headers)
 	}

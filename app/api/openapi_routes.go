@@ -48,7 +48,8 @@ type fact func(*description)
 // on mounts a use case in the API. id is how clients call it (operationId), summary says in a sentence what it does, and
 // facts say what it answers and which headers matter.
 func on[Req any](a *API, method, path string, perm models.Permission, run UseCase[Req], id, summary string, facts ...fact) route {
-	return by[Req](method, path, perm, asJSON(a, perm, run), id, summary, append([]fact{func(d *description) { d.cached = method == http.MethodGet }}, facts...)...)
+	return by[Req](method, path, perm, asJSON(a, perm, run), id, summary,
+		append([]fact{func(d *description) { d.cached = method == http.MethodGet }}, facts...)...)
 }
 
 // by is on for a handler of its own, which reads what Req describes.
@@ -90,7 +91,8 @@ func waits[T any]() fact {
 // exported says that rows come as lines of JSON or as CSV.
 func exported[T any]() fact {
 	return func(d *description) {
-		d.answers = append(d.answers, described{http.StatusOK, reflect.TypeFor[T](), "All that match, one a line.", []string{"application/x-ndjson", "text/csv"}})
+		d.answers = append(d.answers, described{http.StatusOK, reflect.TypeFor[T](), "All that match, one a line.",
+			[]string{"application/x-ndjson", "text/csv"}})
 	}
 }
 

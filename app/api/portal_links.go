@@ -44,7 +44,8 @@ func (a *API) portalURL(token string) string {
 }
 
 func (a *API) createPortalLink(ctx context.Context, c *Call, req *portalLinkRequest) (*Reply, error) {
-	in := models.PortalLinkInput{Theme: req.Body.Theme, SingleUse: req.Body.SingleUse == nil || *req.Body.SingleUse, Actor: c.Actor.Name, For: models.PortalLinkLength}
+	in := models.PortalLinkInput{Theme: req.Body.Theme, SingleUse: req.Body.SingleUse == nil || *req.Body.SingleUse, Actor: c.Actor.Name,
+		For: models.PortalLinkLength}
 	if req.Body.ExpiresIn != nil {
 		in.For = time.Duration(*req.Body.ExpiresIn)
 	}
@@ -52,7 +53,8 @@ func (a *API) createPortalLink(ctx context.Context, c *Call, req *portalLinkRequ
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Status: http.StatusCreated, Secret: true, Body: newPortalLinkJSON{portalLinkToJSON(req.Tenant, l), a.portalURL(token)}}, nil
+	return &Reply{Status: http.StatusCreated, Secret: true, Body: newPortalLinkJSON{portalLinkToJSON(req.Tenant, l), a.portalURL(token)}},
+		nil
 }
 
 func (a *API) listPortalLinks(ctx context.Context, c *Call, req *tenantRequest) (*Reply, error) {

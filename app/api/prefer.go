@@ -93,7 +93,8 @@ func cutPair(s string) (name, value, rest string, ok bool) {
 
 func cutToken(s string) (token, rest string) {
 	i := 0
-	for i < len(s) && (s[i] >= '0' && s[i] <= '9' || s[i] >= 'A' && s[i] <= 'Z' || s[i] >= 'a' && s[i] <= 'z' || strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) >= 0) {
+	for i < len(s) && (s[i] >= '0' && s[i] <= '9' || s[i] >= 'A' && s[i] <= 'Z' || s[i] >= 'a' && s[i] <= 'z' ||
+		strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) >= 0) {
 		i++
 	}
 	return s[:i], s[i:]

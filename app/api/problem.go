@@ -25,7 +25,8 @@ type Problem struct {
 }
 
 func problemOf(e *models.Error, requestID string) Problem {
-	return Problem{Status: e.Status(), Message: e.Message, Data: e.Problems(), Code: e.Code(), Fields: e.Fields, Position: e.Position, RequestID: requestID}
+	return Problem{Status: e.Status(), Message: e.Message, Data: e.Problems(), Code: e.Code(), Fields: e.Fields, Position: e.Position,
+		RequestID: requestID}
 }
 
 // OnError answers every error, once: as JSON under the API, as a page elsewhere. What is not known in advance is
@@ -42,7 +43,8 @@ func (a *API) OnError(c *fiber.Ctx, err error) error {
 		id = a.Identify(c)
 	}
 	if e.Kind == models.KindInternal || e.Kind == models.KindUnavailable && e.Err != nil { // back-pressure is counted, not told
-		a.Log.Error("request failed", slog.String("request_id", id), slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Any("error", err))
+		a.Log.Error("request failed", slog.String("request_id", id), slog.String("method", c.Method()), slog.String("path", c.Path()),
+			slog.Any("error", err))
 	}
 	SayWhen(c, e)
 	if e.Kind == models.KindUnauthorized {
@@ -68,7 +70,8 @@ func FromFiber(fe *fiber.Error) error {
 	case fiber.StatusNotFound:
 		return &models.Error{Kind: models.KindNotFound, Message: "There is nothing at this address."}
 	case fiber.StatusMethodNotAllowed:
-		return &models.Error{Kind: models.KindMethod, Message: "This address does not answer to this method. The header Allow lists those that it does answer to."}
+		return &models.Error{Kind: models.KindMethod,
+			Message: "This address does not answer to this method. The header Allow lists those that it does answer to."}
 	case fiber.StatusNotImplemented:
 		return &models.Error{Kind: models.KindMalformed, Message: "There is no such method. Use GET, HEAD, POST, PUT, PATCH or DELETE."}
 	case fiber.StatusRequestEntityTooLarge:

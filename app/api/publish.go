@@ -112,7 +112,8 @@ func (a *API) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 
 func (a *API) publishReply(call *Call, tenantID string, res *models.PublishResult) *Reply {
 	links := publishedLinks(res.ID, tenantID).under(a.Base)
-	return &Reply{Body: PublishJSON{PublishResult: *res, Status: workAccepted, Links: links}, Applied: call.Prefer.waitApplied(), Monitor: links.Monitor}
+	return &Reply{Body: PublishJSON{PublishResult: *res, Status: workAccepted, Links: links}, Applied: call.Prefer.waitApplied(),
+		Monitor: links.Monitor}
 }
 
 // acceptTraced accepts an event within a span, to which its attempts will belong.
@@ -138,7 +139,8 @@ func scopePublish(call *Call, in *models.PublishInput) error {
 			in.TenantID = t
 		}
 		if in.TenantID != t {
-			return &models.Error{Kind: models.KindNotFound, Message: "There is no tenant of this id.", Fields: map[string]string{"tenant_id": "is unknown"}}
+			return &models.Error{Kind: models.KindNotFound, Message: "There is no tenant of this id.",
+				Fields: map[string]string{"tenant_id": "is unknown"}}
 		}
 	}
 	return nil
@@ -146,7 +148,8 @@ func scopePublish(call *Call, in *models.PublishInput) error {
 
 // waitForOutcomes waits until every delivery of an event has its first outcome; settled is false when the time is up
 // first.
-func (a *API) waitForOutcomes(ctx context.Context, call *Call, scope models.Scope, eventID string, wait time.Duration) (c *models.Considered, settled bool, err error) {
+func (a *API) waitForOutcomes(ctx context.Context, call *Call, scope models.Scope, eventID string,
+	wait time.Duration) (c *models.Considered, settled bool, err error) {
 	key, err := a.Store.EventKey(ctx, scope, eventID)
 	if err != nil {
 		return nil, false, err
@@ -223,7 +226,8 @@ func (a *API) publishBatch(c *fiber.Ctx) error {
 			refuse(i, errs[k])
 			continue
 		}
-		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate, DestinationIDs: res[k].DestinationIDs, SchemaErrors: res[k].Mismatches,
+		results[i] = batchResult{Status: http.StatusAccepted, ID: res[k].ID, Duplicate: &res[k].Duplicate,
+			DestinationIDs: res[k].DestinationIDs, SchemaErrors: res[k].Mismatches,
 			Links: &linksJSON{Monitor: WithBase(a.Base, eventPath(res[k].ID, ins[k].TenantID))}}
 	}
 	r := &Reply{Status: http.StatusAccepted, Body: batchJSON{workAccepted, results}, Applied: call.Prefer.waitApplied()}
@@ -247,7 +251,8 @@ const batchWaiters = 16
 
 // waitForBatch waits until every delivery of the accepted events has its first outcome, and adds them to the results; settled
 // is false when the time is up first.
-func (a *API) waitForBatch(ctx context.Context, call *Call, ins []*models.PublishInput, places []int, results []batchResult) (settled bool, err error) {
+func (a *API) waitForBatch(ctx context.Context, call *Call, ins []*models.PublishInput, places []int, results []batchResult) (settled bool,
+	err error) {
 	deadline := time.Now().Add(call.Prefer.wait)
 	var late atomic.Bool
 	g, ctx := errgroup.WithContext(ctx)
@@ -325,12 +330,14 @@ func (a *API) SendTest(ctx context.Context, c *Call, req *TestRequest) (*Reply, 
 		return nil, err
 	}
 	if d.DisabledAt != nil {
-		return nil, &models.Error{Kind: models.KindConflict, Message: "The destination is disabled, so that the event would be held. Enable it, then test."}
+		return nil, &models.Error{Kind: models.KindConflict,
+			Message: "The destination is disabled, so that the event would be held. Enable it, then test."}
 	}
 	in := &models.PublishInput{TenantID: req.Tenant, Topic: req.Body.Topic, DestinationID: req.Destination, Data: req.Body.Data,
 		Trigger: models.TriggerTest, Actor: c.Actor.Name}
 	if len(in.Data) == 0 {
-		in.Data = json.RawMessage(fmt.Sprintf(`{"test":true,"message":"A test event from Waybill","sent_at":%q}`, time.Now().UTC().Format(time.RFC3339)))
+		in.Data = json.RawMessage(fmt.Sprintf(`{"test":true,"message":"A test event from Waybill","sent_at":%q}`,
+			time.Now().UTC().Format(time.RFC3339)))
 	}
 	never := false
 	in.EligibleForRetry = &never
@@ -338,7 +345,8 @@ func (a *API) SendTest(ctx context.Context, c *Call, req *TestRequest) (*Reply, 
 	if err != nil {
 		return nil, err
 	}
-	a.audit(ctx, c, models.AuditEntry{Scope: d.TenantScope(), Action: "destination.test", Object: d.ID, Detail: map[string]any{"event": res.ID}})
+	a.audit(ctx, c, models.AuditEntry{Scope: d.TenantScope(), Action: "destination.test", Object: d.ID,
+		Detail: map[string]any{"event": res.ID}})
 	r := a.publishReply(c, req.Tenant, res)
 	wait := c.Prefer.wait
 	if wait == 0 && c.Prefer.async {

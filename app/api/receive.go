@@ -42,7 +42,8 @@ type bodyBudget struct{ held atomic.Int64 }
 func (b *bodyBudget) take(n int) error {
 	if b.held.Add(int64(n)) > maxBodies {
 		b.held.Add(-int64(n))
-		return &models.Error{Kind: models.KindUnavailable, Message: "The server holds as many requests as it has room for. Try again.", RetryAfter: time.Second}
+		return &models.Error{Kind: models.KindUnavailable, Message: "The server holds as many requests as it has room for. Try again.",
+			RetryAfter: time.Second}
 	}
 	return nil
 }
@@ -158,7 +159,8 @@ func (a *API) Receive(c *fiber.Ctx, limit int) (r Received, err error) {
 			c.Context().SetConnectionClose() // and Discard need not wait for more
 			return r, pace.late()
 		case err != nil:
-			return r, &models.Error{Kind: models.KindMalformed, Message: "The body ends before it is complete, or its chunks cannot be read."}
+			return r, &models.Error{Kind: models.KindMalformed,
+				Message: "The body ends before it is complete, or its chunks cannot be read."}
 		}
 	}
 }
@@ -195,7 +197,8 @@ func (a *API) ReceiveFor(r route) fiber.Handler {
 }
 
 func tooLarge(limit int) error {
-	return &models.Error{Kind: models.KindTooLarge, Message: fmt.Sprintf("The body is too large: this address takes at most %d KiB.", limit>>10)}
+	return &models.Error{Kind: models.KindTooLarge, Message: fmt.Sprintf("The body is too large: this address takes at most %d KiB.",
+		limit>>10)}
 }
 
 // pace says until when the next bytes of a body must have come: neither may it pause for long, nor trickle for ever.
@@ -220,8 +223,9 @@ func (p pace) next(got int) error {
 }
 
 func (p pace) late() error {
-	return &models.Error{Kind: models.KindTimeout, Message: fmt.Sprintf("The body did not come in time: within %s and a second for every %d KiB of it, without a pause of %s.",
-		models.Duration(p.timeout), leastRate>>10, models.Duration(p.timeout/2))}
+	return &models.Error{Kind: models.KindTimeout,
+		Message: fmt.Sprintf("The body did not come in time: within %s and a second for every %d KiB of it, without a pause of %s.",
+			models.Duration(p.timeout), leastRate>>10, models.Duration(p.timeout/2))}
 }
 
 // What is read of a body that nobody wants, so that whoever sends it gets to read the answer. Nothing of it is kept.

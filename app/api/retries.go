@@ -48,9 +48,12 @@ func skipsToJSON(list []models.Skip) []skipJSON {
 }
 
 func (a *API) bulkRetryToJSON(b *models.BulkRetry) BulkRetryJSON {
-	return BulkRetryJSON{ID: b.ID(), TenantID: b.TenantID, Status: b.Status, Total: b.Total, Queued: b.Queued, Delivered: b.Delivered, Failed: b.Failed, Skipped: b.Skipped(),
-		Waiting: b.Waiting(), Remaining: b.Remaining(), SkippedBy: skipsToJSON(b.Skips()), Note: b.Note, Rate: b.Rate, Actor: b.Actor, Filter: b.Filter,
-		CreatedAt: b.CreatedAt.UTC(), ChangedAt: b.ChangedAt.UTC(), ChangedBy: b.ChangedBy, FinishedAt: b.FinishedAt, Links: linksJSON{Self: bulkRetryPath(b)}.under(a.Base)}
+	return BulkRetryJSON{ID: b.ID(), TenantID: b.TenantID, Status: b.Status, Total: b.Total, Queued: b.Queued, Delivered: b.Delivered,
+		Failed: b.Failed, Skipped: b.Skipped(),
+		Waiting: b.Waiting(), Remaining: b.Remaining(), SkippedBy: skipsToJSON(b.Skips()), Note: b.Note, Rate: b.Rate, Actor: b.Actor,
+		Filter:    b.Filter,
+		CreatedAt: b.CreatedAt.UTC(), ChangedAt: b.ChangedAt.UTC(), ChangedBy: b.ChangedBy, FinishedAt: b.FinishedAt,
+		Links: linksJSON{Self: bulkRetryPath(b)}.under(a.Base)}
 }
 
 func bulkRetryPath(b *models.BulkRetry) string { return APIPrefix + "/retries/" + b.ID() }
@@ -113,8 +116,9 @@ func (a *API) planRetry(ctx context.Context, c *Call, req *BulkRequest) (*Reply,
 	if err != nil {
 		return nil, err
 	}
-	j := planJSON{Count: p.Count, More: p.More, Filter: p.Filter, ByDestination: sharesToJSON(p.ByDestination), ByErrorClass: sharesToJSON(p.ByErrorClass),
-		ByTopic: sharesToJSON(p.ByTopic), Skipped: skipsToJSON(p.Skipped), Sample: []deliveryJSON{},
+	j := planJSON{Count: p.Count, More: p.More, Filter: p.Filter, ByDestination: sharesToJSON(p.ByDestination),
+		ByErrorClass: sharesToJSON(p.ByErrorClass),
+		ByTopic:      sharesToJSON(p.ByTopic), Skipped: skipsToJSON(p.Skipped), Sample: []deliveryJSON{},
 		Limits: planLimitsJSON{PerRetry: p.Limits.PerBulk.Most, PerDelivery: p.Limits.PerDelivery.Most, PerHour: p.Limits.PerHour.Most}}
 	if p.Limits.PerHour.Most > 0 {
 		j.Limits.HourLeft = &p.HourlyLeft
@@ -131,7 +135,8 @@ func (a *API) StartRetry(ctx context.Context, c *Call, req *BulkRequest) (*Reply
 	if err != nil {
 		return nil, err
 	}
-	b, _, err := a.Store.StartBulkRetry(ctx, scope, models.BulkInput{Filter: req.filter(), Rate: req.Body.Rate, IdempotencyKey: c.IdempotencyKey, Actor: c.Actor.Name})
+	b, _, err := a.Store.StartBulkRetry(ctx, scope, models.BulkInput{Filter: req.filter(), Rate: req.Body.Rate,
+		IdempotencyKey: c.IdempotencyKey, Actor: c.Actor.Name})
 	if err != nil {
 		a.AuditFailure(ctx, c, scope, "retry.start", "", err)
 		return nil, err
@@ -204,11 +209,13 @@ func (a *API) getRetry(ctx context.Context, c *Call, req *OneRetryRequest) (*Rep
 
 func (a *API) retryReply(b *models.BulkRetry) *Reply {
 	final := b.Final()
-	return &Reply{Body: a.bulkRetryToJSON(b), Final: &final, ETag: fmt.Sprintf("%s-%t-%d-%d-%d-%d-%d-%d-%s", b.Status, final, b.ChangedAt.UnixMilli(), b.Total, b.Queued, b.Delivered, b.Failed, b.Skipped(), b.Note)}
+	return &Reply{Body: a.bulkRetryToJSON(b), Final: &final, ETag: fmt.Sprintf("%s-%t-%d-%d-%d-%d-%d-%d-%s", b.Status, final,
+		b.ChangedAt.UnixMilli(), b.Total, b.Queued, b.Delivered, b.Failed, b.Skipped(), b.Note)}
 }
 
 // changeRetry carries an action on a bulk retry out that changes its status.
-func (a *API) changeRetry(ctx context.Context, c *Call, id string, change func(context.Context, models.Scope, string, string) (*models.BulkRetry, error)) (*Reply, error) {
+func (a *API) changeRetry(ctx context.Context, c *Call, id string, change func(context.Context, models.Scope, string,
+	string) (*models.BulkRetry, error)) (*Reply, error) {
 	b, err := change(ctx, c.Scope(), id, c.Actor.Name)
 	if err != nil {
 		return nil, err

@@ -76,7 +76,8 @@ var (
 		"gcp_pubsub":        {config: []string{"project_id", "topic"}, credentials: []string{"service_account_json"}},
 		"azure_servicebus":  {config: []string{"name"}, credentials: []string{"connection_string"}},
 		"cloudflare_queues": {since: 1_007, config: []string{"account_id", "queue_id"}, credentials: []string{"api_token"}},
-		"rabbitmq":          {config: []string{"server_url", "exchange"}, credentials: []string{"username", "password"}, choices: map[string][]string{"tls": truth}},
+		"rabbitmq": {config: []string{"server_url", "exchange"}, credentials: []string{"username", "password"},
+			choices: map[string][]string{"tls": truth}},
 		"kafka": {since: 1_003, config: []string{"brokers", "topic"}, credentials: []string{"username", "password"},
 			choices: map[string][]string{"tls": truth, "sasl_mechanism": {"plain", "scram-sha-256", "scram-sha-512"}}},
 	}
@@ -119,8 +120,9 @@ func (s schema) refuse(d *models.Destination) error {
 	if s.reads(d) {
 		return nil
 	}
-	return &models.Error{Kind: models.KindUnreadable, Message: fmt.Sprintf("The client that asks %s, which cannot read this destination of type %s. "+
-		"Use the dashboard, this API without that client, or a newer version of it.", s.name, d.Type)}
+	return &models.Error{Kind: models.KindUnreadable,
+		Message: fmt.Sprintf("The client that asks %s, which cannot read this destination of type %s. "+
+			"Use the dashboard, this API without that client, or a newer version of it.", s.name, d.Type)}
 }
 
 // answerable refuses a change before it is made whose answer the client could not read.

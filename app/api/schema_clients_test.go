@@ -20,7 +20,8 @@ func TestClientsAreKnown(t *testing.T) {
 	}{
 		{npmClient, "", 1_006}, {pythonClient, "", 1_007},
 		{"speakeasy-sdk/go 1.5.0 2.938.0 0.0.1 github.com/hookdeck/outpost/sdks/outpost-go", "", 1_005},
-		{"speakeasy-sdk/python 2.0.0 3.0.0 0.0.1 outpost_sdk", "", 2_000}, {"speakeasy-sdk/python next 2.9.0 0.0.1 outpost_sdk", "", newest},
+		{"speakeasy-sdk/python 2.0.0 3.0.0 0.0.1 outpost_sdk", "", 2_000},
+		{"speakeasy-sdk/python next 2.9.0 0.0.1 outpost_sdk", "", newest},
 		{"curl/8.5.0", "outpost", newest}, {"curl/8.5.0", "outpost/1.6", 1_006}, {npmClient, "outpost/1.7", 1_007},
 		{"curl/8.5.0", "", 0}, {"", "", 0}, {"", "waybill", 0}, {"speakeasy-sdk/", "", 0}, {"speakeasy-sdk/outpost", "", 0},
 		{"speakeasy-sdk/typescript 1.6.0 2.9.0 0.0.1 @acme/petstore", "", 0}, {"Mozilla/5.0 outpost-sdk", "", 0},

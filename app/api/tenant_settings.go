@@ -48,9 +48,11 @@ func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
 	}
 	t := &models.Tenant{Settings: *s}
 	webhooks := a.Store.WebhookDefaults(t)
-	return settingsJSON{TenantID: tenant, Settings: *s, Effective: effectiveJSON{Name: name, ManualRetryLimit: or(s.ManualRetryLimit, a.Cfg.ManualLimit),
+	return settingsJSON{TenantID: tenant, Settings: *s, Effective: effectiveJSON{Name: name,
+		ManualRetryLimit:     or(s.ManualRetryLimit, a.Cfg.ManualLimit),
 		ManualRetriesPerHour: or(s.ManualRetriesPerHour, a.Cfg.HourlyLimit), BulkRetryLimit: or(s.BulkRetryLimit, a.Cfg.BulkLimit),
-		Signature: cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"], RetryOn: append([]string{}, retryOn...),
+		Signature: cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
+		RetryOn:       append([]string{}, retryOn...),
 		EnableBacklog: a.Store.EnableAction(t)}}
 }
 

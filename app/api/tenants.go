@@ -137,7 +137,8 @@ type ListTenantsRequest struct {
 }
 
 // FindTenants also counts all that match.
-func (a *API) FindTenants(ctx context.Context, c *Call, req *ListTenantsRequest, limit, most int) (_ *models.Page[models.TenantSummary], count int, err error) {
+func (a *API) FindTenants(ctx context.Context, c *Call, req *ListTenantsRequest, limit, most int) (_ *models.Page[models.TenantSummary],
+	count int, err error) {
 	if req.Page, err = req.part(limit, most); err != nil {
 		return nil, 0, err
 	}
@@ -197,7 +198,8 @@ type portalJSON struct {
 
 func (a *API) getPortal(ctx context.Context, c *Call, req *portalRequest) (*Reply, error) {
 	// Platforms ask for one with each visit; the audit log tells when it is used.
-	_, token, err := a.Store.CreatePortalLink(models.WithoutAudit(ctx), c.Scope(), req.Tenant, models.PortalLinkInput{Theme: req.Theme, SingleUse: true, For: models.PortalLinkLength, Actor: c.Actor.Name})
+	_, token, err := a.Store.CreatePortalLink(models.WithoutAudit(ctx), c.Scope(), req.Tenant,
+		models.PortalLinkInput{Theme: req.Theme, SingleUse: true, For: models.PortalLinkLength, Actor: c.Actor.Name})
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,8 @@ type mismatchesJSON struct {
 }
 
 func topicToJSON(t *models.Topic) topicJSON {
-	out := topicJSON{Name: t.Name, Description: t.Description, Example: t.Example, Schema: t.Schema, Enforce: cmp.Or(t.Enforce, models.EnforceWarn),
+	out := topicJSON{Name: t.Name, Description: t.Description, Example: t.Example, Schema: t.Schema,
+		Enforce:    cmp.Or(t.Enforce, models.EnforceWarn),
 		Mismatches: mismatchesJSON{Warned: t.Mismatches.Warned, Refused: t.Mismatches.Refused, LastWhy: t.Mismatches.LastWhy}}
 	if t.Mismatches.Warned+t.Mismatches.Refused > 0 {
 		out.Mismatches.LastAt = &t.Mismatches.LastAt
@@ -75,7 +76,8 @@ func (a *API) PutTopic(ctx context.Context, c *Call, req *PutTopicRequest) (*Rep
 	if err := OperatorsOnly(c); err != nil {
 		return nil, err
 	}
-	t := models.Topic{Name: req.Topic, Description: req.Body.Description, Example: req.Body.Example, Schema: req.Body.Schema, Enforce: req.Body.Enforce}
+	t := models.Topic{Name: req.Topic, Description: req.Body.Description, Example: req.Body.Example, Schema: req.Body.Schema,
+		Enforce: req.Body.Enforce}
 	if err := a.Store.PutTopic(ctx, t); err != nil {
 		return nil, err
 	}

@@ -37,15 +37,22 @@ var benchCases = []benchCase{
 	{name: "steady", about: "200 events a second", publishers: 64, events: 4_000, rate: 200, fanOut: 1},
 	{name: "few", about: "16 publishers", publishers: 16, events: 20_000, fanOut: 1},
 	{name: "many", about: "256 publishers", publishers: 256, events: 60_000, fanOut: 1},
-	{name: "filters", about: "200 destinations with a filter of five rules each, of which ten match", publishers: 64, events: 4_000, fanOut: 10, filtered: 190},
+	{name: "filters", about: "200 destinations with a filter of five rules each, of which ten match", publishers: 64, events: 4_000,
+		fanOut: 10, filtered: 190},
 	{name: "batch", about: "100 events in a request", publishers: 16, events: 60_000, fanOut: 1, batch: 100},
-	{name: "retry", about: "how late the second attempt starts, 20 events a second", publishers: 1, events: 400, rate: 20, run: measureRetries},
-	{name: "fair", about: "50 events a second, while one tenant's endpoint hangs with 2,000 queued and another's fails with 100,000", publishers: 16, events: 1_500, rate: 50, fanOut: 1, run: measureFairness},
-	{name: "backlog", about: "as one, with 1,000,000 deliveries held or waiting for a retry", publishers: 64, events: 40_000, fanOut: 1, run: measureWithBacklog},
+	{name: "retry", about: "how late the second attempt starts, 20 events a second", publishers: 1, events: 400, rate: 20,
+		run: measureRetries},
+	{name: "fair", about: "50 events a second, while one tenant's endpoint hangs with 2,000 queued and another's fails with 100,000",
+		publishers: 16, events: 1_500, rate: 50, fanOut: 1, run: measureFairness},
+	{name: "backlog", about: "as one, with 1,000,000 deliveries held or waiting for a retry", publishers: 64, events: 40_000, fanOut: 1,
+		run: measureWithBacklog},
 	{name: "spread", about: "10,000 destinations of 1,000 tenants", publishers: 64, events: 40_000, fanOut: 1, run: measureSpread},
-	{name: "idle", about: "64 destinations of 64 tenants, after a rest in which PostgreSQL has vacuumed and analyzed all tables", publishers: 64, events: 40_000, fanOut: 1, run: measureAfterRest},
-	{name: "slowbodies", about: "200 events a second, while 2,000 connections without a key announce 8 MiB each and send 5 bytes", publishers: 64, events: 4_000, rate: 200, fanOut: 1, run: measureSlowBodies},
-	{name: "rabbitmq", about: "64 publishers, one RabbitMQ exchange", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true},
+	{name: "idle", about: "64 destinations of 64 tenants, after a rest in which PostgreSQL has vacuumed and analyzed all tables",
+		publishers: 64, events: 40_000, fanOut: 1, run: measureAfterRest},
+	{name: "slowbodies", about: "200 events a second, while 2,000 connections without a key announce 8 MiB each and send 5 bytes",
+		publishers: 64, events: 4_000, rate: 200, fanOut: 1, run: measureSlowBodies},
+	{name: "rabbitmq", about: "64 publishers, one RabbitMQ exchange", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker,
+		broker: true},
 	{name: "kafka", about: "64 publishers, one Kafka topic", publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true},
 }
 
@@ -65,11 +72,13 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	limits := fs.Bool("limits", false, "first measure what this machine can do: commits, jobs and posts that carry nothing")
 	soak := soakFlags(fs)
 	brokers := map[string]string{}
-	fs.Func("destination", "measure a destination of your own, of any type, as `NAME=JSON`: NAME is a case then, and JSON what POST …/destinations takes", func(text string) error {
-		name, body, err := parseBenchDestination(text)
-		brokers[name] = body
-		return err
-	})
+	fs.Func("destination",
+		"measure a destination of your own, of any type, as `NAME=JSON`: NAME is a case then, and JSON what POST …/destinations takes",
+		func(text string) error {
+			name, body, err := parseBenchDestination(text)
+			brokers[name] = body
+			return err
+		})
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
@@ -98,7 +107,8 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 			return err
 		}
 	}
-	fmt.Fprintf(stdout, "\n%-10s %10s %11s %12s %27s %17s %9s %8s\n", "case", "publishers", "accepted/s", "delivered/s", "end to end p50/p95/p99/max", "publish p50/p99", "CPU/event", "memory")
+	fmt.Fprintf(stdout, "\n%-10s %10s %11s %12s %27s %17s %9s %8s\n", "case", "publishers", "accepted/s", "delivered/s",
+		"end to end p50/p95/p99/max", "publish p50/p99", "CPU/event", "memory")
 	for _, c := range cases {
 		if c.broker && c.to == "" {
 			fmt.Fprintf(stdout, "%-10s not measured, for it needs a broker: make bench starts one, or name yours with -destination '%s={\"type\": \"%s\", …}'\n", c.name, c.name, c.name)
@@ -131,7 +141,8 @@ func chosenCases(names string, brokers map[string]string) ([]benchCase, error) {
 		i := slices.IndexFunc(known, func(c benchCase) bool { return c.name == name })
 		switch {
 		case i < 0:
-			known = append(known, benchCase{name: name, publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true, to: body})
+			known = append(known, benchCase{name: name, publishers: 64, events: 40_000, fanOut: 1, run: measureBroker, broker: true,
+				to: body})
 		case known[i].broker:
 			known[i].to = body
 		default:
@@ -171,7 +182,8 @@ type benchResult struct {
 
 func (r benchResult) line(name string, publishers int) string {
 	return fmt.Sprintf("%-10s %10d %11.0f %12.0f %27s %17s %6.3f ms %4.0f MiB", name, publishers, r.accepted, r.delivered,
-		fmt.Sprintf("%.1f/%.1f/%.1f/%.1f ms", r.e2e[0], r.e2e[1], r.e2e[2], r.e2e[3]), fmt.Sprintf("%.1f/%.1f ms", r.publish[0], r.publish[1]), r.cpu, r.memory)
+		fmt.Sprintf("%.1f/%.1f/%.1f/%.1f ms", r.e2e[0], r.e2e[1], r.e2e[2], r.e2e[3]),
+		fmt.Sprintf("%.1f/%.1f ms", r.publish[0], r.publish[1]), r.cpu, r.memory)
 }
 
 func medianResult(all []benchResult) (m benchResult) {

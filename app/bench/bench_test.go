@@ -12,7 +12,8 @@ import (
 
 func TestBenchCases(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{"mine": "must be a name", `mine={"config":{}}`: "with a type", "={}": "must be a name", `mine={"type":"kafka"}`: ""} {
+	for text, want := range map[string]string{"mine": "must be a name", `mine={"config":{}}`: "with a type", "={}": "must be a name",
+		`mine={"type":"kafka"}`: ""} {
 		name, body, err := parseBenchDestination(text)
 		switch {
 		case want == "" && (err != nil || name != "mine" || body != `{"topics":"*","type":"kafka"}`):
@@ -23,7 +24,8 @@ func TestBenchCases(t *testing.T) {
 	}
 	mine := map[string]string{"kafka": `{"type":"kafka"}`, "mine": `{"type":"aws_sqs"}`}
 	cases, err := chosenCases("one,kafka,mine,rabbitmq", mine)
-	if err != nil || len(cases) != 4 || cases[0].broker || cases[1].to != mine["kafka"] || cases[2].to != mine["mine"] || cases[3].to != "" || !cases[3].broker {
+	if err != nil || len(cases) != 4 || cases[0].broker || cases[1].to != mine["kafka"] || cases[2].to != mine["mine"] ||
+		cases[3].to != "" || !cases[3].broker {
 		t.Errorf("%+v %v", cases, err)
 	}
 	for names, destinations := range map[string]map[string]string{"two": nil, "one": {"one": `{"type":"kafka"}`}} {
@@ -42,7 +44,8 @@ func TestSoakFlags(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"-case soak": "", "-case soak -for 1m -rate 200 -out x.csv": "", "-case one": "",
-		"-case one -for 1m": "-for is for -case soak only", "-case soak -runs 3": "-runs is not for -case soak", "-case one,soak": "measured alone",
+		"-case one -for 1m": "-for is for -case soak only", "-case soak -runs 3": "-runs is not for -case soak",
+		"-case one,soak":     "measured alone",
 		"-case soak -for 5s": "-for must be at least 10s", "-case soak -rate 0": "-rate must be from 64",
 	} {
 		fs := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -58,7 +61,8 @@ func TestSoakFlags(t *testing.T) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
-	if cases, err := chosenCases("all", nil); err != nil || slices.ContainsFunc(cases, func(c benchCase) bool { return c.name == soakName }) {
+	if cases, err := chosenCases("all", nil); err != nil || slices.ContainsFunc(cases,
+		func(c benchCase) bool { return c.name == soakName }) {
 		t.Errorf("all: %v %v", cases, err)
 	}
 }
@@ -71,7 +75,8 @@ func TestSoakTopics(t *testing.T) {
 	for k := range int64(60 * s.rate) {
 		got[s.topic(k)]++
 	}
-	if got["order.refused"] != 6*soakRefused || len(got) != soakDestinations+1 || got[soakTopic(0)] < 5900 || got[soakTopic(soakDestinations-1)] < 5900 {
+	if got["order.refused"] != 6*soakRefused || len(got) != soakDestinations+1 || got[soakTopic(0)] < 5900 ||
+		got[soakTopic(soakDestinations-1)] < 5900 {
 		t.Errorf("%v", got)
 	}
 	// A worker makes only so many attempts at a destination that keeps failing; with more, its backlog would never end.
@@ -84,7 +89,8 @@ func TestSoakRows(t *testing.T) {
 	t.Parallel()
 	rows := make([]soakRow, 180)
 	for i := range rows {
-		rows[i] = soakRow{seconds: float64(10 * (i + 1)), accepted: 4000, p50: 5, p99: 20, longest: float64(i), refused: 1, server: 200, postgres: 300, jobBytes: 20 << 20}
+		rows[i] = soakRow{seconds: float64(10 * (i + 1)), accepted: 4000, p50: 5, p99: 20, longest: float64(i), refused: 1, server: 200,
+			postgres: 300, jobBytes: 20 << 20}
 	}
 	rows[3].p99, rows[170].p99, rows[90].server = 900, 900, 5000 // single ones do not count
 	if got := soakVerdict(rows); !strings.HasSuffix(got, "; all flat") || !strings.Contains(got, "the first and the last 5m0s") {
@@ -103,7 +109,8 @@ func TestSoakRows(t *testing.T) {
 	if m := soakSummary(rows[:6]); m.seconds != 60 || m.accepted != 4000 || m.longest != 5 || m.refused != 6 || m.p99 != 20 {
 		t.Errorf("%+v", m)
 	}
-	if got, want := strings.Count(rows[0].csv(), ","), strings.Count(soakHeader(), ","); got != want || !strings.HasPrefix(rows[0].csv(), "10,4000,1,0.0,") {
+	if got, want := strings.Count(rows[0].csv(), ","), strings.Count(soakHeader(), ","); got != want ||
+		!strings.HasPrefix(rows[0].csv(), "10,4000,1,0.0,") {
 		t.Errorf("%s for %s", rows[0].csv(), soakHeader())
 	}
 	script, err := os.ReadFile("../../scripts/soak-graph.mjs")

@@ -59,7 +59,8 @@ func measureBroker(ctx context.Context, b *bencher, c benchCase) (r benchResult,
 	r.accepted = float64(c.events) / accepted.Seconds()
 	r.delivered = float64(c.events) / delivered.Seconds()
 	r.publish = [2]float64{percentile(took, .5), percentile(took, .99)}
-	rows, err := conn.Query(ctx, `select extract(epoch from a.started_at) * 1e3 + a.duration_us / 1e3 - (e.data::json ->> 'sent_at_ns')::numeric / 1e6
+	rows, err := conn.Query(ctx,
+		`select extract(epoch from a.started_at) * 1e3 + a.duration_us / 1e3 - (e.data::json ->> 'sent_at_ns')::numeric / 1e6
 		from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key where t.id = $1 and a.ok`, tenant)
 	if err != nil {
 		return r, err

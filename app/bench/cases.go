@@ -48,8 +48,9 @@ const benchGroups = 20
 
 // benchFilter has five rules, of which the last tells the groups apart.
 func benchFilter(group int) map[string]any {
-	return map[string]any{"seq": map[string]any{"$gte": 0}, "currency": map[string]any{"$in": []string{"EUR", "USD"}}, "customer": map[string]any{"email": map[string]any{"$endsWith": "@example.com"}},
-		"total": map[string]any{"$lt": 1e9}, "zone": group}
+	return map[string]any{"seq": map[string]any{"$gte": 0}, "currency": map[string]any{"$in": []string{"EUR", "USD"}},
+		"customer": map[string]any{"email": map[string]any{"$endsWith": "@example.com"}},
+		"total":    map[string]any{"$lt": 1e9}, "zone": group}
 }
 
 // measure publishes a case's events to a new tenant and waits until all have arrived.
@@ -294,7 +295,8 @@ func measureWithBacklog(ctx context.Context, b *bencher, c benchCase) (r benchRe
 		return r, err
 	}
 	// A destination that fails all the time would be tried a few times a second only.
-	if err := b.destination(waiting, "/mostly", map[string]any{"disable_after": 0, "retry": map[string]any{"schedule": []string{"6h"}}}); err != nil {
+	if err := b.destination(waiting, "/mostly", map[string]any{"disable_after": 0,
+		"retry": map[string]any{"schedule": []string{"6h"}}}); err != nil {
 		return r, err
 	}
 	n := c.events * 25 / 2

@@ -46,7 +46,8 @@ type bencher struct {
 }
 
 func startBench(ctx context.Context) (b *bencher, err error) {
-	b = &bencher{key: "wb_bench_key_0123456789abcdef", client: &fasthttp.Client{MaxConnsPerHost: 2000, ReadTimeout: time.Minute}, closing: make(chan struct{})}
+	b = &bencher{key: "wb_bench_key_0123456789abcdef", client: &fasthttp.Client{MaxConnsPerHost: 2000, ReadTimeout: time.Minute},
+		closing: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			b.stop()
@@ -89,7 +90,8 @@ func (b *bencher) serve(ctx context.Context) error {
 	defer log.Close()
 	b.server = exec.CommandContext(ctx, exe, "serve")
 	b.server.Cancel = func() error { return b.server.Process.Signal(os.Interrupt) }
-	b.server.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL="+b.pg.URL, "API_KEY="+b.key,
+	b.server.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL="+b.pg.URL,
+		"API_KEY="+b.key,
 		"LOG_LEVEL=warn", "BASE_URL=", "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0")
 	b.server.Stdout, b.server.Stderr = log, log
 	if err := b.server.Start(); err != nil {

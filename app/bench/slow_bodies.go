@@ -62,7 +62,8 @@ func holdSlowBody(ctx context.Context, address string, open *atomic.Int64) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	open.Add(1)
 	defer open.Add(-1)
-	if _, err := io.WriteString(conn, "POST /api/v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8388608\r\n\r\n{\"a\":"); err == nil {
+	if _, err := io.WriteString(conn,
+		"POST /api/v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8388608\r\n\r\n{\"a\":"); err == nil {
 		_, _ = io.Copy(io.Discard, conn)
 	}
 }

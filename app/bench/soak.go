@@ -112,8 +112,10 @@ func (s *soakRun) run(ctx context.Context, stdout io.Writer) (err error) {
 	if err := s.prepare(b); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%d events of 1 KiB a second for %s, default durability, everything recorded; load and sink on the same %s cores\n", s.rate, s.time, cpus())
-	fmt.Fprintf(stdout, "%d destinations, one for each event, and one that refuses %d events every %s; memory at rest: %d MiB\n", soakDestinations, soakRefused, soakBurstEvery, b.memory()>>20)
+	fmt.Fprintf(stdout, "%d events of 1 KiB a second for %s, default durability, everything recorded; load and sink on the same %s cores\n",
+		s.rate, s.time, cpus())
+	fmt.Fprintf(stdout, "%d destinations, one for each event, and one that refuses %d events every %s; memory at rest: %d MiB\n",
+		soakDestinations, soakRefused, soakBurstEvery, b.memory()>>20)
 	fmt.Fprintf(stdout, "\n%s\n", soakTitle())
 	if _, err := fmt.Fprintln(file, soakHeader()); err != nil {
 		return fmt.Errorf("write %s: %w", s.out, err)
@@ -124,7 +126,8 @@ func (s *soakRun) run(ctx context.Context, stdout io.Writer) (err error) {
 	finished := make(chan error, 1)
 	start := time.Now()
 	go func() {
-		_, err := b.publish(loading, benchCase{publishers: soakPublishers, events: math.MaxInt, rate: s.rate, topic: s.topic, published: func(k int64, ms float64, ok bool) { s.published(loading, k, ms, ok) }},
+		_, err := b.publish(loading, benchCase{publishers: soakPublishers, events: math.MaxInt, rate: s.rate, topic: s.topic,
+			published: func(k int64, ms float64, ok bool) { s.published(loading, k, ms, ok) }},
 			func(int64) string { return s.tenant })
 		finished <- err
 	}()
@@ -136,7 +139,8 @@ func (s *soakRun) run(ctx context.Context, stdout io.Writer) (err error) {
 	for deadline := time.Now().Add(soakDrain); b.received.Load() < s.healthy.Load() && time.Now().Before(deadline) && ctx.Err() == nil; {
 		time.Sleep(20 * time.Millisecond)
 	}
-	fmt.Fprintf(stdout, "\naccepted %d events, not accepted %d; of %d for destinations that work, %d deliveries arrived\n", s.accepted.Load(), s.refused.Load(), s.healthy.Load(), b.received.Load())
+	fmt.Fprintf(stdout, "\naccepted %d events, not accepted %d; of %d for destinations that work, %d deliveries arrived\n",
+		s.accepted.Load(), s.refused.Load(), s.healthy.Load(), b.received.Load())
 	fmt.Fprintln(stdout, soakVerdict(rows))
 	return ctx.Err()
 }
@@ -151,7 +155,8 @@ func (s *soakRun) prepare(b *bencher) (err error) {
 			return err
 		}
 	}
-	return b.destination(s.tenant, "/fail", map[string]any{"id": "refuses", "topics": []string{"order.refused"}, "disable_after": 0, "retry": map[string]any{"schedule": soakSchedule}})
+	return b.destination(s.tenant, "/fail", map[string]any{"id": "refuses", "topics": []string{"order.refused"}, "disable_after": 0,
+		"retry": map[string]any{"schedule": soakSchedule}})
 }
 
 func soakTopic(destination int) string { return fmt.Sprintf("order.%d", destination) }
@@ -243,7 +248,8 @@ func (s *soakRun) row(ctx context.Context, b *bencher, start time.Time, before, 
 	seconds, events := now.at.Sub(before.at).Seconds(), now.accepted-before.accepted
 	elapsed := now.at.Sub(start).Seconds()
 	r = soakRow{
-		seconds: elapsed, accepted: float64(events) / seconds, refused: float64(now.refused - before.refused), delivered: float64(now.received-before.received) / seconds,
+		seconds: elapsed, accepted: float64(events) / seconds, refused: float64(now.refused - before.refused),
+		delivered: float64(now.received-before.received) / seconds,
 		// The events under way are not late yet.
 		behind: max(0, elapsed-float64(now.accepted+now.refused+soakPublishers)/float64(s.rate)),
 		p50:    percentile(latency, .5), p99: percentile(latency, .99), longest: percentile(latency, 1), publish: percentile(took, .99),
@@ -253,14 +259,16 @@ func (s *soakRun) row(ctx context.Context, b *bencher, start time.Time, before, 
 	// What waits for the destination that refuses is counted in the database, by an index. What is on its way to the
 	// others is the difference to what has arrived, for counting it would read every delivery.
 	var waiting int64
-	err = s.conn.QueryRow(ctx, `select j.n_live_tup, j.n_dead_tup, pg_total_relation_size(j.relid), size.events, size.deliveries, size.attempts,
+	err = s.conn.QueryRow(ctx,
+		`select j.n_live_tup, j.n_dead_tup, pg_total_relation_size(j.relid), size.events, size.deliveries, size.attempts,
 			(select count(*) from deliveries where destination_key = d.key and status in ('pending', 'delivering', 'retrying', 'held'))
 		from pg_stat_all_tables j, destinations d join tenants t on t.key = d.tenant_key, (select
 			sum(pg_total_relation_size(inhrelid)) filter (where inhparent = 'events'::regclass)::float8 as events,
 			sum(pg_total_relation_size(inhrelid)) filter (where inhparent = 'deliveries'::regclass)::float8 as deliveries,
 			sum(pg_total_relation_size(inhrelid)) filter (where inhparent = 'attempts'::regclass)::float8 as attempts
 			from pg_inherits) size
-		where j.relid = 'river.river_job'::regclass and d.id = 'refuses' and t.id = $1`, s.tenant).Scan(&r.jobs, &r.dead, &r.jobBytes, &r.events, &r.deliveries, &r.attempts, &waiting)
+		where j.relid = 'river.river_job'::regclass and d.id = 'refuses' and t.id = $1`, s.tenant).Scan(&r.jobs, &r.dead, &r.jobBytes,
+		&r.events, &r.deliveries, &r.attempts, &waiting)
 	r.unfinished = float64(waiting + max(0, s.healthy.Load()-b.received.Load()))
 	return r, err
 }

@@ -158,5 +158,6 @@ func soakVerdict(rows []soakRow) string {
 	if grown != nil {
 		verdict = "grown: " + strings.Join(grown, ", ")
 	}
-	return fmt.Sprintf("verdict: medians of the first and the last %s: %s; %s", time.Duration(n)*soakWindow, strings.Join(told, ", "), verdict)
+	return fmt.Sprintf("verdict: medians of the first and the last %s: %s; %s", time.Duration(n)*soakWindow, strings.Join(told, ", "),
+		verdict)
 }

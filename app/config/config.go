@@ -105,7 +105,8 @@ type reader struct {
 func variables() []variable {
 	return slices.Concat([]variable{
 		{"PORT", "3000", "where web listens", func(r *reader, v string) error { return intIn(&r.Port, v, 1, 65535) }},
-		{"HOST", "", "address to listen on; 127.0.0.1 for serve without DATABASE_URL, else 0.0.0.0", func(r *reader, v string) error { r.Host = v; return nil }},
+		{"HOST", "", "address to listen on; 127.0.0.1 for serve without DATABASE_URL, else 0.0.0.0",
+			func(r *reader, v string) error { r.Host = v; return nil }},
 		{"DATABASE_URL", "", "PostgreSQL 14 or newer; serve without it starts a private one in DATA_DIR", func(r *reader, v string) error {
 			if v == "" {
 				return nil
@@ -125,13 +126,14 @@ func variables() []variable {
 			r.APIKey = v
 			return nil
 		}},
-		{"SECRET_KEY", "", "encrypts credentials, signs sessions and tokens; serve makes one up, web and work need it", func(r *reader, v string) error {
-			if v != "" && len(v) < seal.MinSecret {
-				return fmt.Errorf("must be at least %d characters long", seal.MinSecret)
-			}
-			r.SecretKey = v
-			return nil
-		}},
+		{"SECRET_KEY", "", "encrypts credentials, signs sessions and tokens; serve makes one up, web and work need it",
+			func(r *reader, v string) error {
+				if v != "" && len(v) < seal.MinSecret {
+					return fmt.Errorf("must be at least %d characters long", seal.MinSecret)
+				}
+				r.SecretKey = v
+				return nil
+			}},
 		{"SECRET_KEY_PREVIOUS", "", "older keys, comma-separated, that still open what they sealed", func(r *reader, v string) error {
 			r.OlderKeys = List(v)
 			for _, k := range r.OlderKeys {
@@ -141,13 +143,14 @@ func variables() []variable {
 			}
 			return nil
 		}},
-		{"ADMIN_EMAIL", "", "first user; without it the setup page asks, protected by a one-time code in the log", func(r *reader, v string) error {
-			if _, err := mail.ParseAddress(v); v != "" && err != nil {
-				return errors.New("must be an e-mail address")
-			}
-			r.AdminEmail = v
-			return nil
-		}},
+		{"ADMIN_EMAIL", "", "first user; without it the setup page asks, protected by a one-time code in the log",
+			func(r *reader, v string) error {
+				if _, err := mail.ParseAddress(v); v != "" && err != nil {
+					return errors.New("must be an e-mail address")
+				}
+				r.AdminEmail = v
+				return nil
+			}},
 		{"ADMIN_PASSWORD", "", "password of the first user", func(r *reader, v string) error {
 			if v != "" && len(v) < models.MinPassword {
 				return fmt.Errorf("must be at least %d characters long", models.MinPassword)
@@ -172,13 +175,18 @@ func variables() []variable {
 			}
 			return nil
 		}},
-		{"ALLOWED_HOSTS", "", "further names that requests may ask for beside that of BASE_URL, comma-separated: waybill.internal, *.example.com; * for any", func(r *reader, v string) error { return r.setHosts(v) }},
-		{"HSTS_MAX_AGE", "8760h", "how long browsers that have seen an https BASE_URL use nothing but TLS for its host; 0s to say nothing", func(r *reader, v string) error {
-			return timeIn(&r.HSTS, v, 0, 2*8760*time.Hour)
-		}},
-		{"WRITE_TIMEOUT", "30s", "a reader that takes less than 64 KiB of an answer, export or stream that waits for it in this time is cut off; 0s for never", func(r *reader, v string) error {
-			return timeIn(&r.WriteTimeout, v, 0, 10*time.Minute)
-		}},
+		{"ALLOWED_HOSTS", "",
+			"further names that requests may ask for beside that of BASE_URL, comma-separated: waybill.internal, *.example.com; * for any",
+			func(r *reader, v string) error { return r.setHosts(v) }},
+		{"HSTS_MAX_AGE", "8760h", "how long browsers that have seen an https BASE_URL use nothing but TLS for its host; 0s to say nothing",
+			func(r *reader, v string) error {
+				return timeIn(&r.HSTS, v, 0, 2*8760*time.Hour)
+			}},
+		{"WRITE_TIMEOUT", "30s",
+			"a reader that takes less than 64 KiB of an answer, export or stream that waits for it in this time is cut off; 0s for never",
+			func(r *reader, v string) error {
+				return timeIn(&r.WriteTimeout, v, 0, 10*time.Minute)
+			}},
 		{"TRUSTED_PROXIES", "", "addresses or CIDRs, comma-separated, whose PROXY_HEADER is believed", func(r *reader, v string) error {
 			for _, s := range List(v) {
 				p, err := parsePrefix(s)
@@ -189,24 +197,31 @@ func variables() []variable {
 			}
 			return nil
 		}},
-		{"PROXY_HEADER", clientip.XForwardedFor, "header in which they name the caller: X-Forwarded-For or Forwarded (RFC 7239); the right-most address that is not a proxy's counts", func(r *reader, v string) error {
-			if v != clientip.XForwardedFor && v != clientip.Forwarded {
-				return errors.New("must be X-Forwarded-For or Forwarded")
-			}
-			r.Proxies.Header = v
-			return nil
-		}},
-		{"MAX_CONNECTIONS", "4096", "connections that web has at once; 0 for any number", func(r *reader, v string) error { return intIn(&r.MaxConns, v, 0, 1_000_000) }},
-		{"MAX_CONNECTIONS_PER_ADDRESS", "512", "of those, from one address (of IPv6, one /64) that is not in TRUSTED_PROXIES; 0 for any number", func(r *reader, v string) error {
-			return intIn(&r.MaxConnsFrom, v, 0, 1_000_000)
-		}},
-		{"READ_TIMEOUT", "20s", "how long a request may take to arrive; large bodies have a second more for every 16 KiB, and must not pause for half as long", func(r *reader, v string) error {
-			return timeIn(&r.ReadTimeout, v, 100*time.Millisecond, 5*time.Minute)
-		}},
-		{"TOPICS", "", "catalogue of topics, comma-separated, also managed in the dashboard; empty: any topic", func(r *reader, v string) error {
-			r.Topics = List(v)
-			return models.CheckCatalogue(r.Topics)
-		}},
+		{"PROXY_HEADER", clientip.XForwardedFor,
+			"header in which they name the caller: X-Forwarded-For or Forwarded (RFC 7239); the right-most address that is not a proxy's counts", func(r *reader, v string) error {
+				if v != clientip.XForwardedFor && v != clientip.Forwarded {
+					return errors.New("must be X-Forwarded-For or Forwarded")
+				}
+				r.Proxies.Header = v
+				return nil
+			}},
+		{"MAX_CONNECTIONS", "4096", "connections that web has at once; 0 for any number",
+			func(r *reader, v string) error { return intIn(&r.MaxConns, v, 0, 1_000_000) }},
+		{"MAX_CONNECTIONS_PER_ADDRESS", "512",
+			"of those, from one address (of IPv6, one /64) that is not in TRUSTED_PROXIES; 0 for any number",
+			func(r *reader, v string) error {
+				return intIn(&r.MaxConnsFrom, v, 0, 1_000_000)
+			}},
+		{"READ_TIMEOUT", "20s",
+			"how long a request may take to arrive; large bodies have a second more for every 16 KiB, and must not pause for half as long",
+			func(r *reader, v string) error {
+				return timeIn(&r.ReadTimeout, v, 100*time.Millisecond, 5*time.Minute)
+			}},
+		{"TOPICS", "", "catalogue of topics, comma-separated, also managed in the dashboard; empty: any topic",
+			func(r *reader, v string) error {
+				r.Topics = List(v)
+				return models.CheckCatalogue(r.Topics)
+			}},
 		{"EGRESS_ALLOW", "", "CIDRs, comma-separated, that destinations may reach although private; serve with its private PostgreSQL allows loopback", func(r *reader, v string) error {
 			for _, s := range List(v) {
 				p, err := parsePrefix(s)
@@ -217,17 +232,20 @@ func variables() []variable {
 			}
 			return nil
 		}},
-		{"HOST_CREDENTIALS", "false", "true lets destinations without credentials use those of this machine (an instance's role, a service account)", func(r *reader, v string) (err error) {
-			r.HostCreds, err = strconv.ParseBool(v)
-			if err != nil {
-				return errors.New("must be true or false")
-			}
-			return nil
-		}},
-		{"GOOGLE_APPLICATION_CREDENTIALS", "", "with HOST_CREDENTIALS: key file of the service account that Pub/Sub destinations use; without it, that of the Google Cloud machine", func(r *reader, v string) error {
-			r.GoogleKeyFile = v
-			return nil
-		}},
+		{"HOST_CREDENTIALS", "false",
+			"true lets destinations without credentials use those of this machine (an instance's role, a service account)",
+			func(r *reader, v string) (err error) {
+				r.HostCreds, err = strconv.ParseBool(v)
+				if err != nil {
+					return errors.New("must be true or false")
+				}
+				return nil
+			}},
+		{"GOOGLE_APPLICATION_CREDENTIALS", "",
+			"with HOST_CREDENTIALS: key file of the service account that Pub/Sub destinations use; without it, that of the Google Cloud machine", func(r *reader, v string) error {
+				r.GoogleKeyFile = v
+				return nil
+			}},
 		{"RETRY_INITIAL", "10s", "wait before the second attempt", func(r *reader, v string) error {
 			return durationIn(&r.Retry.Initial, v, time.Millisecond, 168*time.Hour)
 		}},
@@ -242,59 +260,76 @@ func variables() []variable {
 		{"RETRY_MAX_INTERVAL", "6h", "no wait is longer, also one that the receiver asks for", func(r *reader, v string) error {
 			return durationIn(&r.Retry.MaxInterval, v, time.Millisecond, 168*time.Hour)
 		}},
-		{"RETRY_MAX_ATTEMPTS", "12", "attempts, the first included", func(r *reader, v string) error { return intIn(&r.Retry.MaxAttempts, v, 1, 100) }},
-		{"RETRY_SCHEDULE", "", "explicit waits, comma-separated, instead of the exponential ones: 10s,1m,1h", func(r *reader, v string) error {
-			for _, s := range List(v) {
-				var d models.Duration
-				if err := durationIn(&d, s, 0, 168*time.Hour); err != nil {
-					return err
+		{"RETRY_MAX_ATTEMPTS", "12", "attempts, the first included", func(r *reader,
+			v string) error {
+			return intIn(&r.Retry.MaxAttempts, v, 1, 100)
+		}},
+		{"RETRY_SCHEDULE", "", "explicit waits, comma-separated, instead of the exponential ones: 10s,1m,1h",
+			func(r *reader, v string) error {
+				for _, s := range List(v) {
+					var d models.Duration
+					if err := durationIn(&d, s, 0, 168*time.Hour); err != nil {
+						return err
+					}
+					r.Retry.Schedule = append(r.Retry.Schedule, d)
 				}
-				r.Retry.Schedule = append(r.Retry.Schedule, d)
-			}
-			return nil
-		}},
-		{"RETRY_ON", "", "statuses and error classes that are retried, comma-separated; usual stands for the usual ones: usual,400", func(r *reader, v string) error {
-			r.Retry.RetryOn = List(v)
-			return r.Retry.CheckRetryOn()
-		}},
-		{"MANUAL_RETRY_LIMIT", "10", "manual retries of one delivery; 0 for no limit", func(r *reader, v string) error { return intIn(&r.ManualLimit, v, 0, 30000) }},
-		{"BULK_RETRY_LIMIT", "100000", "deliveries of one bulk retry", func(r *reader, v string) error { return intIn(&r.BulkLimit, v, 1, 1_000_000) }},
-		{"MANUAL_RETRIES_PER_HOUR", "0", "manual retries of one tenant in an hour, single and in bulk; 0 for no limit", func(r *reader, v string) error { return intIn(&r.HourlyLimit, v, 0, 100_000_000) }},
-		{"DISABLE_AFTER_FAILURES", "100", "a destination is disabled after so many failing deliveries in a row; 0 for never", func(r *reader, v string) error {
-			return intIn(&r.DisableN, v, 0, models.MaxDisableAfter)
-		}},
+				return nil
+			}},
+		{"RETRY_ON", "", "statuses and error classes that are retried, comma-separated; usual stands for the usual ones: usual,400",
+			func(r *reader, v string) error {
+				r.Retry.RetryOn = List(v)
+				return r.Retry.CheckRetryOn()
+			}},
+		{"MANUAL_RETRY_LIMIT", "10", "manual retries of one delivery; 0 for no limit",
+			func(r *reader, v string) error { return intIn(&r.ManualLimit, v, 0, 30000) }},
+		{"BULK_RETRY_LIMIT", "100000", "deliveries of one bulk retry",
+			func(r *reader, v string) error { return intIn(&r.BulkLimit, v, 1, 1_000_000) }},
+		{"MANUAL_RETRIES_PER_HOUR", "0", "manual retries of one tenant in an hour, single and in bulk; 0 for no limit",
+			func(r *reader, v string) error { return intIn(&r.HourlyLimit, v, 0, 100_000_000) }},
+		{"DISABLE_AFTER_FAILURES", "100", "a destination is disabled after so many failing deliveries in a row; 0 for never",
+			func(r *reader, v string) error {
+				return intIn(&r.DisableN, v, 0, models.MaxDisableAfter)
+			}},
 		{"DISABLE_MIN_DURATION", "10m", "and only when they lasted so long", func(r *reader, v string) error {
 			return timeIn(&r.DisableMin, v, 0, 168*time.Hour)
 		}},
-		{"PROBE_AFTER", "0s", "wait before a destination that was disabled by itself is probed with one held event, doubling up to 6h; 0s for never", func(r *reader, v string) error {
-			return timeIn(&r.ProbeAfter, v, 0, 6*time.Hour)
-		}},
-		{"ENABLE_BACKLOG", "deliver", "what enabling a destination does with the events held, when the caller does not say so: deliver, keep or drop", func(r *reader, v string) error {
-			if !slices.Contains([]string{models.BacklogDeliver, models.BacklogKeep, models.BacklogDrop}, v) {
-				return errors.New("must be deliver, keep or drop")
-			}
-			r.EnableBacklog = v
-			return nil
-		}},
-		{"WEBHOOK_SIGNATURE", "standard", "signature of webhooks that are created without one: standard, v1a, outpost or custom", func(r *reader, v string) error {
-			if r.Webhook.Signature = v; v == "standard" {
-				r.Webhook.Signature = ""
-			}
-			return r.webhookProblem()
-		}},
-		{"WEBHOOK_HEADER_PREFIX", "", "what headers begin with, of webhooks that are created without a signature: x-acme-", func(r *reader, v string) error {
-			return r.webhookConfig(map[string]string{"header_prefix": v})
-		}},
-		{"WEBHOOK_CONFIG", "", `further config of webhooks that are created without a signature, in JSON: {"signature_header":"X-Acme-Signature"}`, func(r *reader, v string) error {
-			if v == "" {
+		{"PROBE_AFTER", "0s",
+			"wait before a destination that was disabled by itself is probed with one held event, doubling up to 6h; 0s for never",
+			func(r *reader, v string) error {
+				return timeIn(&r.ProbeAfter, v, 0, 6*time.Hour)
+			}},
+		{"ENABLE_BACKLOG", "deliver",
+			"what enabling a destination does with the events held, when the caller does not say so: deliver, keep or drop",
+			func(r *reader, v string) error {
+				if !slices.Contains([]string{models.BacklogDeliver, models.BacklogKeep, models.BacklogDrop}, v) {
+					return errors.New("must be deliver, keep or drop")
+				}
+				r.EnableBacklog = v
 				return nil
-			}
-			var m map[string]string
-			if json.Unmarshal([]byte(v), &m) != nil {
-				return errors.New(`must be a JSON object of strings, like {"signature_header":"X-Acme-Signature"}`)
-			}
-			return r.webhookConfig(m)
-		}},
+			}},
+		{"WEBHOOK_SIGNATURE", "standard", "signature of webhooks that are created without one: standard, v1a, outpost or custom",
+			func(r *reader, v string) error {
+				if r.Webhook.Signature = v; v == "standard" {
+					r.Webhook.Signature = ""
+				}
+				return r.webhookProblem()
+			}},
+		{"WEBHOOK_HEADER_PREFIX", "", "what headers begin with, of webhooks that are created without a signature: x-acme-",
+			func(r *reader, v string) error {
+				return r.webhookConfig(map[string]string{"header_prefix": v})
+			}},
+		{"WEBHOOK_CONFIG", "",
+			`further config of webhooks that are created without a signature, in JSON: {"signature_header":"X-Acme-Signature"}`,
+			func(r *reader, v string) error {
+				if v == "" {
+					return nil
+				}
+				var m map[string]string
+				if json.Unmarshal([]byte(v), &m) != nil {
+					return errors.New(`must be a JSON object of strings, like {"signature_header":"X-Acme-Signature"}`)
+				}
+				return r.webhookConfig(m)
+			}},
 		{"RETENTION_DAYS", "30", "how long events, deliveries and attempts are kept", func(r *reader, v string) error {
 			var days int
 			err := intIn(&days, v, 1, 3650)
@@ -304,9 +339,15 @@ func variables() []variable {
 		{"DELIVERY_TIMEOUT", "15s", "deadline of one attempt", func(r *reader, v string) error {
 			return timeIn(&r.Timeout, v, 100*time.Millisecond, 2*time.Minute)
 		}},
-		{"MAX_IN_FLIGHT", "1000", "attempts under way at once in one worker process", func(r *reader, v string) error { return intIn(&r.MaxInFlight, v, 1, 100000) }},
-		{"MAX_IN_FLIGHT_PER_DESTINATION", "20", "of those, to one destination; five times as many to RabbitMQ, which confirms many messages together", func(r *reader, v string) error { return intIn(&r.PerDest, v, 1, 1000) }},
-		{"MAX_PAYLOAD", "262144", "bytes of an event's data", func(r *reader, v string) error { return intIn(&r.MaxPayload, v, 1024, 16<<20) }},
+		{"MAX_IN_FLIGHT", "1000", "attempts under way at once in one worker process",
+			func(r *reader, v string) error { return intIn(&r.MaxInFlight, v, 1, 100000) }},
+		{"MAX_IN_FLIGHT_PER_DESTINATION", "20",
+			"of those, to one destination; five times as many to RabbitMQ, which confirms many messages together",
+			func(r *reader, v string) error { return intIn(&r.PerDest, v, 1, 1000) }},
+		{"MAX_PAYLOAD", "262144", "bytes of an event's data", func(r *reader,
+			v string) error {
+			return intIn(&r.MaxPayload, v, 1024, 16<<20)
+		}},
 		{"SMTP_URL", "", "where alert mails are handed in: smtp://user:password@host:587 (STARTTLS) or smtps://…; without it they are written to the notifications log only", func(r *reader, v string) (err error) {
 			r.SMTP, err = notify.ParseSMTP(v)
 			return err
@@ -495,9 +536,11 @@ func writeNew(path string, b []byte) error {
 
 // Rules are the limits and defaults for the models.
 func (c *Config) Rules() models.Rules {
-	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit, BulkRetryLimit: c.BulkLimit, HourlyRetryLimit: c.HourlyLimit, DisableAfter: c.DisableN,
+	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit,
+		BulkRetryLimit: c.BulkLimit, HourlyRetryLimit: c.HourlyLimit, DisableAfter: c.DisableN,
 		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
-		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds, Webhook: c.Webhook, EnableBacklog: c.EnableBacklog}
+		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds, Webhook: c.Webhook,
+		EnableBacklog: c.EnableBacklog}
 }
 
 // EnvExample is the text of .env.example.

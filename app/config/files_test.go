@@ -29,17 +29,21 @@ func TestConfigFiles(t *testing.T) {
 		t.Fatalf("SECRET_KEY_FILE and a credential: %+v, %v", c, err)
 	}
 	other := file("other", "postgres://other@db/waybill")
-	if c, err = read(map[string]string{"SECRET_KEY": key, "DATABASE_URL_FILE": other, "CREDENTIALS_DIRECTORY": dir}); err != nil || c.DatabaseURL != "postgres://other@db/waybill" {
+	if c, err = read(map[string]string{"SECRET_KEY": key, "DATABASE_URL_FILE": other, "CREDENTIALS_DIRECTORY": dir}); err != nil ||
+		c.DatabaseURL != "postgres://other@db/waybill" {
 		t.Errorf("DATABASE_URL_FILE beside a credential: %v, %v", c, err)
 	}
-	if c, err = read(map[string]string{"SECRET_KEY": key, "DATABASE_URL": "postgres://env@db/waybill", "CREDENTIALS_DIRECTORY": dir}); err != nil || c.DatabaseURL != "postgres://env@db/waybill" {
+	if c, err = read(map[string]string{"SECRET_KEY": key, "DATABASE_URL": "postgres://env@db/waybill",
+		"CREDENTIALS_DIRECTORY": dir}); err != nil || c.DatabaseURL != "postgres://env@db/waybill" {
 		t.Errorf("DATABASE_URL beside a credential: %v, %v", c, err)
 	}
-	if c, err = read(map[string]string{"SECRET_KEY": key, "DATABASE_URL": url, "PORT_FILE": file("port", "4711")}); err != nil || c.Port != 4711 {
+	if c, err = read(map[string]string{"SECRET_KEY": key, "DATABASE_URL": url, "PORT_FILE": file("port", "4711")}); err != nil ||
+		c.Port != 4711 {
 		t.Errorf("PORT_FILE: %v, %v", c, err)
 	}
 	headers := file("headers", "authorization=Bearer%20x")
-	if c, err = read(map[string]string{"SECRET_KEY": key, "DATABASE_URL": url, "OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE": headers}); err != nil || c.OTLP.Headers["authorization"] != "Bearer x" {
+	if c, err = read(map[string]string{"SECRET_KEY": key, "DATABASE_URL": url,
+		"OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE": headers}); err != nil || c.OTLP.Headers["authorization"] != "Bearer x" {
 		t.Errorf("OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE: %v, %v", c, err)
 	}
 
@@ -47,8 +51,10 @@ func TestConfigFiles(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		{map[string]string{"SECRET_KEY": key, "SECRET_KEY_FILE": secret}, "SECRET_KEY: give either SECRET_KEY or SECRET_KEY_FILE, not both"},
-		{map[string]string{"SECRET_KEY_FILE": filepath.Join(dir, "none")}, "SECRET_KEY: SECRET_KEY_FILE: stat " + filepath.Join(dir, "none")},
+		{map[string]string{"SECRET_KEY": key, "SECRET_KEY_FILE": secret},
+			"SECRET_KEY: give either SECRET_KEY or SECRET_KEY_FILE, not both"},
+		{map[string]string{"SECRET_KEY_FILE": filepath.Join(dir, "none")},
+			"SECRET_KEY: SECRET_KEY_FILE: stat " + filepath.Join(dir, "none")},
 		{map[string]string{"SECRET_KEY_FILE": file("empty", " \n")}, "empty is empty"},
 		{map[string]string{"SECRET_KEY_FILE": dir}, "is a directory; name the file in it"},
 		{map[string]string{"SECRET_KEY_FILE": file("large", strings.Repeat("x", 70_000))}, "is larger than 64 KiB"},
@@ -58,7 +64,8 @@ func TestConfigFiles(t *testing.T) {
 	} {
 		wrong.env["DATABASE_URL_FILE"] = database
 		_, err := read(wrong.env)
-		if err == nil || !strings.Contains(err.Error(), wrong.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
+		if err == nil || !strings.Contains(err.Error(), wrong.want) || strings.Contains(err.Error(), "\n") ||
+			strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v gives %v, not one line with %q", wrong.env, err, wrong.want)
 		}
 	}

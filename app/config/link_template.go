@@ -56,7 +56,8 @@ func parseLinkTemplate(v string) (linkTemplate, error) {
 	}
 	plain := placeholder.ReplaceAllString(v, "x")
 	u, err := url.Parse(plain)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.ContainsAny(plain, "{}\"<> ") || strings.ContainsAny(strings.SplitN(v, "/", 4)[2], "{}") {
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.ContainsAny(plain, "{}\"<> ") ||
+		strings.ContainsAny(strings.SplitN(v, "/", 4)[2], "{}") {
 		return "", fmt.Errorf("must be an address like https://logs.example.com/?q={attempt_id}&from={from}&to={to}, with braces around placeholders only, and none in the host")
 	}
 	return linkTemplate(v), nil

@@ -31,15 +31,19 @@ func operatorVariables() []variable {
 		}}
 	}
 	return []variable{
-		{"OPERATOR_EVENTS_TOPICS", "", "topics of a destination of the operators, comma-separated, or * (docs/operator-events.md); further ones by API and page", func(r *reader, v string) error {
-			r.Operator.Topics = List(v)
-			return nil
-		}},
+		{"OPERATOR_EVENTS_TOPICS", "",
+			"topics of a destination of the operators, comma-separated, or * (docs/operator-events.md); further ones by API and page",
+			func(r *reader, v string) error {
+				r.Operator.Topics = List(v)
+				return nil
+			}},
 		value("HTTP_URL", "where they are posted to, or else one of the following"),
 		value("HTTP_SIGNING_SECRET", "signs them, as Outpost does"),
 		value("AWS_SQS_QUEUE_URL", "a queue of Amazon SQS"), value("AWS_SQS_REGION", "its region, where its address does not tell"),
-		value("AWS_SQS_ACCESS_KEY_ID", "access key"), value("AWS_SQS_SECRET_ACCESS_KEY", "its secret"), value("AWS_SQS_ENDPOINT", "for what speaks SQS elsewhere"),
-		value("GCP_PUBSUB_PROJECT_ID", "project of a topic of Google Pub/Sub"), value("GCP_PUBSUB_TOPIC_ID", "the topic"), value("GCP_PUBSUB_CREDENTIALS", "service account key, JSON"),
+		value("AWS_SQS_ACCESS_KEY_ID", "access key"), value("AWS_SQS_SECRET_ACCESS_KEY", "its secret"),
+		value("AWS_SQS_ENDPOINT", "for what speaks SQS elsewhere"),
+		value("GCP_PUBSUB_PROJECT_ID", "project of a topic of Google Pub/Sub"), value("GCP_PUBSUB_TOPIC_ID", "the topic"),
+		value("GCP_PUBSUB_CREDENTIALS", "service account key, JSON"),
 		value("RABBITMQ_SERVER_URL", "amqp://user:password@host:5672"), value("RABBITMQ_EXCHANGE", "the exchange"),
 	}
 }
@@ -59,7 +63,8 @@ func (o *operatorEnv) Input() (models.DestinationPatch, error) {
 		return nil, fmt.Errorf("OPERATOR_EVENTS_TOPICS: give exactly one of OPERATOR_EVENTS_HTTP_URL, …_AWS_SQS_QUEUE_URL, …_GCP_PUBSUB_PROJECT_ID and …_RABBITMQ_SERVER_URL, not %d", len(sinks))
 	}
 	config, credentials := map[string]string{}, map[string]string{}
-	patch := models.DestinationPatch{"id": OperatorDestination, "name": "From the environment", "topics": o.Topics, "config": config, "credentials": credentials}
+	patch := models.DestinationPatch{"id": OperatorDestination, "name": "From the environment", "topics": o.Topics, "config": config,
+		"credentials": credentials}
 	put := func(to map[string]string, key, variable string) {
 		if v := o.values[variable]; v != "" {
 			to[key] = v

@@ -23,16 +23,18 @@ const otlp = "OTEL_EXPORTER_OTLP_"
 // traceVariables are those that say where traces go. They are OpenTelemetry's own.
 func traceVariables() []variable {
 	return []variable{
-		{otlp + "ENDPOINT", "", "OpenTelemetry collector for traces: http://collector:4318, or http://collector:4317 for grpc; https for TLS. " +
-			"This and the following are read as OTEL_EXPORTER_OTLP_TRACES_… too; OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES work as well",
+		{otlp + "ENDPOINT", "",
+			"OpenTelemetry collector for traces: http://collector:4318, or http://collector:4317 for grpc; https for TLS. " +
+				"This and the following are read as OTEL_EXPORTER_OTLP_TRACES_… too; OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES work as well",
 			func(r *reader, v string) (err error) {
 				r.OTLP.Endpoint, err = collectorURL(v)
 				return err
 			}},
-		{otlp + "TRACES_ENDPOINT", "", "its whole address, to which no /v1/traces is added: http://collector:4318/v1/traces", func(r *reader, v string) (err error) {
-			r.OTLP.TracesEndpoint, err = collectorURL(v)
-			return err
-		}},
+		{otlp + "TRACES_ENDPOINT", "", "its whole address, to which no /v1/traces is added: http://collector:4318/v1/traces",
+			func(r *reader, v string) (err error) {
+				r.OTLP.TracesEndpoint, err = collectorURL(v)
+				return err
+			}},
 		{otlp + "PROTOCOL", traces.ProtocolHTTP, strings.Join(traces.Protocols, ", "), func(r *reader, v string) error {
 			if !slices.Contains(traces.Protocols, v) {
 				return fmt.Errorf("must be one of %s", strings.Join(traces.Protocols, ", "))
@@ -40,20 +42,22 @@ func traceVariables() []variable {
 			r.OTLP.Protocol = v
 			return nil
 		}},
-		{otlp + "HEADERS", "", "headers for the collector, comma-separated, values URL-encoded: authorization=Bearer%20…", func(r *reader, v string) error {
-			for _, h := range List(v) {
-				name, value, ok := strings.Cut(h, "=")
-				value, err := url.QueryUnescape(value)
-				if !ok || err != nil || !httpguts.ValidHeaderFieldName(strings.TrimSpace(name)) || !httpguts.ValidHeaderFieldValue(value) {
-					return errors.New("must be names and values like name=value,other=value")
+		{otlp + "HEADERS", "", "headers for the collector, comma-separated, values URL-encoded: authorization=Bearer%20…",
+			func(r *reader, v string) error {
+				for _, h := range List(v) {
+					name, value, ok := strings.Cut(h, "=")
+					value, err := url.QueryUnescape(value)
+					if !ok || err != nil || !httpguts.ValidHeaderFieldName(strings.TrimSpace(name)) ||
+						!httpguts.ValidHeaderFieldValue(value) {
+						return errors.New("must be names and values like name=value,other=value")
+					}
+					if r.OTLP.Headers == nil {
+						r.OTLP.Headers = map[string]string{}
+					}
+					r.OTLP.Headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
 				}
-				if r.OTLP.Headers == nil {
-					r.OTLP.Headers = map[string]string{}
-				}
-				r.OTLP.Headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
-			}
-			return nil
-		}},
+				return nil
+			}},
 		{otlp + "TIMEOUT", "10000", "milliseconds that the collector may take for a request", func(r *reader, v string) error {
 			var ms int
 			err := intIn(&ms, v, 1, 60_000)
@@ -67,39 +71,42 @@ func traceVariables() []variable {
 			r.OTLP.Uncompressed = v == "none"
 			return nil
 		}},
-		{otlp + "CERTIFICATE", "", "file with the authority of the collector's certificate, PEM; the system's when empty", func(r *reader, v string) error {
-			if v == "" {
+		{otlp + "CERTIFICATE", "", "file with the authority of the collector's certificate, PEM; the system's when empty",
+			func(r *reader, v string) error {
+				if v == "" {
+					return nil
+				}
+				b, err := os.ReadFile(v)
+				if err != nil {
+					return err
+				}
+				pool := x509.NewCertPool()
+				if !pool.AppendCertsFromPEM(b) {
+					return fmt.Errorf("%s holds no certificate in PEM", v)
+				}
+				r.collectorTLS().RootCAs = pool
 				return nil
-			}
-			b, err := os.ReadFile(v)
-			if err != nil {
-				return err
-			}
-			pool := x509.NewCertPool()
-			if !pool.AppendCertsFromPEM(b) {
-				return fmt.Errorf("%s holds no certificate in PEM", v)
-			}
-			r.collectorTLS().RootCAs = pool
-			return nil
-		}},
-		{otlp + "CLIENT_CERTIFICATE", "", "file with the certificate that is shown to the collector, PEM; with OTEL_EXPORTER_OTLP_CLIENT_KEY", func(r *reader, v string) error {
-			key := r.env(otlp + "TRACES_CLIENT_KEY")
-			if key == "" {
-				key = r.env(otlp + "CLIENT_KEY")
-			}
-			if v == "" && key == "" {
+			}},
+		{otlp + "CLIENT_CERTIFICATE", "",
+			"file with the certificate that is shown to the collector, PEM; with OTEL_EXPORTER_OTLP_CLIENT_KEY",
+			func(r *reader, v string) error {
+				key := r.env(otlp + "TRACES_CLIENT_KEY")
+				if key == "" {
+					key = r.env(otlp + "CLIENT_KEY")
+				}
+				if v == "" && key == "" {
+					return nil
+				}
+				pair, err := tls.LoadX509KeyPair(v, key)
+				if v == "" || key == "" {
+					err = errors.New("give the key's file too, in OTEL_EXPORTER_OTLP_CLIENT_KEY, or neither")
+				}
+				if err != nil {
+					return err
+				}
+				r.collectorTLS().Certificates = []tls.Certificate{pair}
 				return nil
-			}
-			pair, err := tls.LoadX509KeyPair(v, key)
-			if v == "" || key == "" {
-				err = errors.New("give the key's file too, in OTEL_EXPORTER_OTLP_CLIENT_KEY, or neither")
-			}
-			if err != nil {
-				return err
-			}
-			r.collectorTLS().Certificates = []tls.Certificate{pair}
-			return nil
-		}},
+			}},
 		{otlp + "CLIENT_KEY", "", "file with its key, PEM", func(*reader, string) error { return nil }},
 	}
 }

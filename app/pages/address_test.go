@@ -21,7 +21,8 @@ func TestLoginLeadsNowhereElse(t *testing.T) {
 // TestErrorPageLeadsOn: from the page of an error somebody gets on, to the same page when that may work in a moment.
 func TestErrorPageLeadsOn(t *testing.T) {
 	t.Parallel()
-	if to, text := wayOn(models.KindUnavailable, "GET", "/t/acme/events?status=failed", nil); to != "/t/acme/events?status=failed" || text != "Try again" {
+	if to, text := wayOn(models.KindUnavailable, "GET", "/t/acme/events?status=failed", nil); to != "/t/acme/events?status=failed" ||
+		text != "Try again" {
 		t.Errorf("without a database: %s, %s", to, text)
 	}
 	if to, _ := wayOn(models.KindUnavailable, "POST", "/t/acme/topics", nil); to != "/" {

@@ -68,7 +68,8 @@ func (a *Pages) showAlert(ctx context.Context, p *pageCtx, form views.Form) erro
 	v.Crumbs = []views.Crumb{{Label: "Alerts", URL: views.AlertsURL(p.tenantID())}}
 	v.API = p.ownerCall("GET", "", "", "alerts", x.ID())
 	v.Invalid = form.Err != nil
-	told, err := a.Store.Notifications(ctx, p.ownerScope(), p.tenantID(), models.NotificationQuery{AlertID: x.ID(), Page: models.PageQuery{Limit: 100}})
+	told, err := a.Store.Notifications(ctx, p.ownerScope(), p.tenantID(),
+		models.NotificationQuery{AlertID: x.ID(), Page: models.PageQuery{Limit: 100}})
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,8 @@ func (a *Pages) resolvePage(ctx context.Context, p *pageCtx) error {
 		}
 		return a.showAlert(ctx, p, form)
 	}
-	return p.done(views.AlertURL(p.tenantID(), req.Alert), said("Resolved. No other alert begins in its place before the condition was over once, unless it becomes worse."))
+	return p.done(views.AlertURL(p.tenantID(), req.Alert),
+		said("Resolved. No other alert begins in its place before the condition was over once, unless it becomes worse."))
 }
 
 func (a *Pages) mutePage(ctx context.Context, p *pageCtx) error {
@@ -154,7 +156,8 @@ func (a *Pages) notificationPageOne(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return err
 	}
-	v := views.Notification{Page: p.alertFrame("Notification", views.Crumb{Label: "Notifications", URL: views.NotificationsURL(p.tenantID())}), Notification: n}
+	v := views.Notification{Page: p.alertFrame("Notification", views.Crumb{Label: "Notifications",
+		URL: views.NotificationsURL(p.tenantID())}), Notification: n}
 	v.API = p.ownerCall("GET", "", "", "notifications", n.ID())
 	v.Channel, err = a.Store.Channel(ctx, p.ownerScope(), p.tenantID(), n.ChannelID)
 	if err != nil && !models.IsKind(err, models.KindNotFound) {

@@ -26,7 +26,8 @@ const browserIssuer = "waybill browser"
 // rememberBrowser makes this browser known for an account, under a new id.
 func (p *pageCtx) rememberBrowser(email string) error {
 	now := time.Now()
-	claims := jwt.RegisteredClaims{Issuer: browserIssuer, Subject: strings.ToLower(email), ID: rand.Text(), IssuedAt: jwt.NewNumericDate(now),
+	claims := jwt.RegisteredClaims{Issuer: browserIssuer, Subject: strings.ToLower(email), ID: rand.Text(),
+		IssuedAt:  jwt.NewNumericDate(now),
 		ExpiresAt: jwt.NewNumericDate(now.Add(browserMemory))}
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(p.app.Store.Keys.Derive(browserIssuer))
 	if err != nil {

@@ -23,7 +23,8 @@ func (a *Pages) channelsPage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	for _, c := range v.List {
-		last, err := a.Store.Notifications(ctx, p.ownerScope(), p.tenantID(), models.NotificationQuery{Channels: []string{c.ID}, Page: models.PageQuery{Limit: 1}})
+		last, err := a.Store.Notifications(ctx, p.ownerScope(), p.tenantID(),
+			models.NotificationQuery{Channels: []string{c.ID}, Page: models.PageQuery{Limit: 1}})
 		if err != nil {
 			return err
 		}
@@ -36,7 +37,8 @@ func (a *Pages) channelsPage(ctx context.Context, p *pageCtx) error {
 
 // channelType describes a kind of channel to a page.
 func channelType(t *notify.Type) views.ChannelType {
-	return views.ChannelType{Name: t.Name, Label: t.Label, Description: t.Description, Instructions: t.Instructions, Config: t.Config, Secrets: t.Secrets}
+	return views.ChannelType{Name: t.Name, Label: t.Label, Description: t.Description, Instructions: t.Instructions, Config: t.Config,
+		Secrets: t.Secrets}
 }
 
 func lookupChannelType(name string) (views.ChannelType, bool) {
@@ -75,7 +77,8 @@ func (a *Pages) newChannelPage(ctx context.Context, p *pageCtx) error {
 
 // showChannel is the form for a channel; c is nil for a new one.
 func (a *Pages) showChannel(ctx context.Context, p *pageCtx, t views.ChannelType, c *models.Channel, form views.Form) error {
-	v := views.ChannelForm{Page: p.alertFrame("Add "+t.Label+" channel", views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}), Type: t, Form: form}
+	v := views.ChannelForm{Page: p.alertFrame("Add "+t.Label+" channel",
+		views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}), Type: t, Form: form}
 	config := map[string]string{}
 	for _, f := range append(append([]adapters.Field(nil), t.Config...), t.Secrets...) {
 		if f.Required {
@@ -146,7 +149,8 @@ func (a *Pages) showNewSecret(ctx context.Context, p *pageCtx, t views.ChannelTy
 	if err != nil {
 		return err
 	}
-	v := views.ChannelForm{Page: p.alertFrame(c.Name, views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}), Type: t, Channel: c, Shown: c.Shown(false),
+	v := views.ChannelForm{Page: p.alertFrame(c.Name, views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}), Type: t,
+		Channel: c, Shown: c.Shown(false),
 		Form: views.Form{Values: channelValues(c)}, Signing: secret}
 	v.Here = views.ChannelURL(p.tenantID(), c.ID)
 	p.Set("Cache-Control", "no-store")
@@ -218,8 +222,10 @@ func (a *Pages) showChannelTest(ctx context.Context, p *pageCtx, id string) erro
 		return err
 	}
 	r := reply.Body.(api.ChannelTestJSON)
-	v := views.ChannelTest{Page: p.alertFrame("Test of "+c.Name, views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}), Channel: c, OK: r.OK, Code: r.Code,
-		Answer: r.Answer, Error: r.Error, Advice: r.Advice, NotificationID: r.NotificationID, Note: r.Note, Took: (time.Duration(r.MS) * time.Millisecond).String()}
+	v := views.ChannelTest{Page: p.alertFrame("Test of "+c.Name, views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}),
+		Channel: c, OK: r.OK, Code: r.Code,
+		Answer: r.Answer, Error: r.Error, Advice: r.Advice, NotificationID: r.NotificationID, Note: r.Note,
+		Took: (time.Duration(r.MS) * time.Millisecond).String()}
 	v.Here = views.ChannelsURL(p.tenantID())
 	v.API = p.ownerCall("POST", "", "", "channels", c.ID, "test")
 	p.Set("Cache-Control", "no-store")
@@ -231,9 +237,11 @@ func (a *Pages) deleteChannelPage(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return err
 	}
-	v := views.Confirm{Page: p.alertFrame("Delete channel", views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}), Question: "Delete the channel " + c.Name + "?",
-		Effects: []string{"Nothing is sent to it any more, also not what waits.", "Rules that name it tell one channel less.", "What it was told stays in the log."},
-		Action:  views.ChannelURL(p.tenantID(), c.ID, "delete"), Submit: "Delete channel", Back: views.ChannelURL(p.tenantID(), c.ID)}
+	v := views.Confirm{Page: p.alertFrame("Delete channel", views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}),
+		Question: "Delete the channel " + c.Name + "?",
+		Effects: []string{"Nothing is sent to it any more, also not what waits.", "Rules that name it tell one channel less.",
+			"What it was told stays in the log."},
+		Action: views.ChannelURL(p.tenantID(), c.ID, "delete"), Submit: "Delete channel", Back: views.ChannelURL(p.tenantID(), c.ID)}
 	v.API = p.ownerCall("DELETE", "", "", "channels", c.ID)
 	return p.render(ctx, http.StatusOK, views.ConfirmPage(v))
 }

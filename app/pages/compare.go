@@ -46,13 +46,14 @@ func (a *Pages) comparePage(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return err
 	}
-	if v.A.EventID != v.B.EventID {
+	if v.A.EventKey != v.B.EventKey {
 		attempts = append(attempts, v.B.Attempt)
 	}
 	v.Choices = views.AttemptOptions(attempts, names)
 	v.Page = p.frame("Compare attempts", views.SectionEvents)
 	v.Context = first.ID
-	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)}, {Label: first.ID, URL: views.EventURL(p.tenant.ID, first.ID)}}
+	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)},
+		{Label: first.ID, URL: views.EventURL(p.tenant.ID, first.ID)}}
 	v.API = apiCallOf("GET", "", "/attempts/", url.PathEscape(v.A.ID()), "?include=event&include=response_data")
 	return p.render(ctx, http.StatusOK, views.ComparePage(v))
 }

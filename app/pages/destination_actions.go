@@ -93,10 +93,12 @@ func (a *Pages) doEnable(ctx context.Context, p *pageCtx) error {
 		return a.showEnable(ctx, p, form)
 	}
 	if req.Body.Probe && n > 0 {
-		return p.done(views.DestinationURL(p.tenant.ID, d.ID), said("One held delivery is being tried. The destination is enabled once it has arrived."))
+		return p.done(views.DestinationURL(p.tenant.ID, d.ID),
+			said("One held delivery is being tried. The destination is enabled once it has arrived."))
 	}
 	flash := said(enabledText(req.Body.Backlog, n, more))
-	failed, err := a.Store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Destinations: []string{d.ID}, Statuses: []string{models.StatusFailed}, Page: models.PageQuery{Limit: 1}})
+	failed, err := a.Store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Destinations: []string{d.ID},
+		Statuses: []string{models.StatusFailed}, Page: models.PageQuery{Limit: 1}})
 	if err == nil && len(failed.Items) > 0 && p.call.Actor.Can(models.MayRetry) {
 		flash.LinkText, flash.LinkURL = "Retry what failed before", views.NewRetryURL(p.tenant.ID, url.Values{"destination_id": {d.ID}})
 	}
@@ -137,8 +139,10 @@ func (a *Pages) deleteDestinationPage(ctx context.Context, p *pageCtx) error {
 		}
 		effects = slices.Insert(effects, 1, count+" held deliveries are cancelled.")
 	}
-	v := views.Confirm{Page: p.destinationFrame(d, "Delete destination"), Question: "Delete the destination " + d.Title() + "?", Effects: effects,
-		Action: views.DestinationURL(p.tenant.ID, d.ID, "delete"), Submit: "Delete destination", Back: views.DestinationURL(p.tenant.ID, d.ID)}
+	v := views.Confirm{Page: p.destinationFrame(d, "Delete destination"), Question: "Delete the destination " + d.Title() + "?",
+		Effects: effects,
+		Action:  views.DestinationURL(p.tenant.ID, d.ID, "delete"), Submit: "Delete destination",
+		Back: views.DestinationURL(p.tenant.ID, d.ID)}
 	v.API = apiCallOf("DELETE", "", destinationTail(d))
 	return p.render(ctx, http.StatusOK, views.ConfirmPage(v))
 }
@@ -176,7 +180,8 @@ func (a *Pages) secretsPage(ctx context.Context, p *pageCtx) error {
 
 // revealSecretPage is the answer to a form and not a page of its own, so that a secret has no address.
 func (a *Pages) revealSecretPage(ctx context.Context, p *pageCtx) error {
-	if _, err := a.RevealSecret(ctx, p.call, &api.DestinationRequest{Tenant: p.tenant.ID, Destination: p.Params("destination")}); err != nil {
+	if _, err := a.RevealSecret(ctx, p.call, &api.DestinationRequest{Tenant: p.tenant.ID,
+		Destination: p.Params("destination")}); err != nil {
 		return err
 	}
 	return a.showSecrets(ctx, p, true, views.Form{})
@@ -304,7 +309,8 @@ func (a *Pages) sendTestPage(ctx context.Context, p *pageCtx) error {
 	case api.AttemptJSON:
 		return p.done(views.AttemptURL(p.tenant.ID, body.ID), nil)
 	case api.PublishJSON:
-		return p.done(views.EventURL(p.tenant.ID, body.ID), &views.Flash{Tone: views.ToneInfo, Text: "The test event was accepted and is on its way."})
+		return p.done(views.EventURL(p.tenant.ID, body.ID), &views.Flash{Tone: views.ToneInfo,
+			Text: "The test event was accepted and is on its way."})
 	}
 	return p.done(views.EventsURL(p.tenant.ID), said("The test event was accepted."))
 }

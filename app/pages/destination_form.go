@@ -42,13 +42,14 @@ func (a *Pages) newDestinationPage(ctx context.Context, p *pageCtx) error {
 
 func (a *Pages) newForm(ctx context.Context, p *pageCtx, r *adapters.Registration, form views.Form) (views.DestinationForm, error) {
 	f := p.frame("Add "+r.Spec.Label, views.SectionDestinations)
-	f.Crumbs = []views.Crumb{{Label: "Destinations", URL: views.DestinationsURL(p.tenant.ID)}, {Label: "Add destination", URL: views.NewDestinationURL(p.tenant.ID)}}
+	f.Crumbs = []views.Crumb{{Label: "Destinations", URL: views.DestinationsURL(p.tenant.ID)},
+		{Label: "Add destination", URL: views.NewDestinationURL(p.tenant.ID)}}
 	f.API = apiCallOf("POST", indented(exampleDestination(r)), "/tenants/", url.PathEscape(p.tenant.ID), "/destinations")
 	topics, err := a.Store.TopicCatalogue(ctx)
 	if err != nil {
 		return views.DestinationForm{}, err
 	}
-	limits, err := a.Store.Limits(ctx, a.Store.Pool, p.tenant.Key)
+	limits, err := a.Store.Limits(ctx, p.tenant.Key)
 	return views.DestinationForm{Page: f, Type: r, Form: form, Topics: topics, Defaults: a.Store.Rules, Limits: limits}, err
 }
 
@@ -103,7 +104,8 @@ func (a *Pages) createDestinationPage(ctx context.Context, p *pageCtx) error {
 	var reply *api.Reply
 	if err == nil {
 		in["type"] = r.Spec.Name
-		reply, err = a.CreateDestination(ctx, p.call, &api.CreateDestinationRequest{Tenant: p.tenant.ID, Body: in, Disabled: then == views.ThenDisabled})
+		reply, err = a.CreateDestination(ctx, p.call, &api.CreateDestinationRequest{Tenant: p.tenant.ID, Body: in,
+			Disabled: then == views.ThenDisabled})
 	}
 	if err != nil {
 		if e := api.Refusal(err); e != nil {
@@ -123,7 +125,8 @@ func (a *Pages) createDestinationPage(ctx context.Context, p *pageCtx) error {
 }
 
 // showTransform makes what the form's transform makes of the newest event of the form's topics.
-func (a *Pages) showTransform(ctx context.Context, p *pageCtx, form views.Form, in models.DestinationPatch) (*views.Transformed, error) {
+func (a *Pages) showTransform(ctx context.Context, p *pageCtx, form views.Form, in models.DestinationPatch) (*views.Transformed,
+	error) {
 	source := strings.TrimSpace(form.Value("transform"))
 	if source == "" {
 		return nil, models.Invalid("transform", "is empty, so that the payload is sent as it is")
@@ -148,13 +151,14 @@ func policyOf(in models.DestinationPatch) *models.RetryPolicy {
 }
 
 func (a *Pages) settingsForm(ctx context.Context, p *pageCtx, d *models.Destination, form views.Form) (views.DestinationForm, error) {
-	v := views.DestinationForm{Page: p.destinationFrame(d, "Settings"), Destination: d, Type: d.Registration(), Form: form, Defaults: a.Store.Rules}
+	v := views.DestinationForm{Page: p.destinationFrame(d, "Settings"), Destination: d, Type: d.Registration(), Form: form,
+		Defaults: a.Store.Rules}
 	if v.Type == nil {
 		return v, &models.Error{Kind: models.KindConflict, Message: "This build of Waybill lacks the destination type " + d.Type + "."}
 	}
 	v.API = apiCallOf("PATCH", indented(map[string]any{"name": d.Title(), "topics": d.Topics}), destinationTail(d))
 	var err error
-	if v.Limits, err = a.Store.Limits(ctx, a.Store.Pool, p.tenant.Key); err != nil {
+	if v.Limits, err = a.Store.Limits(ctx, p.tenant.Key); err != nil {
 		return v, err
 	}
 	v.Topics, err = a.Store.TopicCatalogue(ctx)
@@ -218,11 +222,13 @@ func (a *Pages) saveDestination(ctx context.Context, p *pageCtx) error {
 		if e.Kind == models.KindStale {
 			// What was typed stays, and may be saved over what somebody else has saved meanwhile.
 			form.Values["version"] = []string{strconv.FormatInt(d.Version, 10)}
-			e = &models.Error{Kind: e.Kind, Message: "Somebody has changed the destination since you opened this form. Compare with its overview; saving again replaces what they changed."}
+			e = &models.Error{Kind: e.Kind,
+				Message: "Somebody has changed the destination since you opened this form. Compare with its overview; saving again replaces what they changed."}
 		}
 		return again(e.Status(), e, nil)
 	}
-	return p.done(views.DestinationURL(p.tenant.ID, d.ID), warned(said("The changes are saved, and in force for the next event."), reply))
+	return p.done(views.DestinationURL(p.tenant.ID, d.ID), warned(said("The changes are saved, and in force for the next event."),
+		reply))
 }
 
 // readDestination turns the form into the body of the API's request and lets the API's parser read it, so that both find

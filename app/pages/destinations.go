@@ -127,7 +127,8 @@ func (a *Pages) destinationPage(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return err
 	}
-	v := views.Destination{Page: p.destinationFrame(d, ""), Destination: d, Policy: a.Store.Retry, Timeout: a.Store.Timeout, MaxInFlight: a.Store.InFlight(d)}
+	v := views.Destination{Page: p.destinationFrame(d, ""), Destination: d, Policy: a.Store.Retry, Timeout: a.Store.Timeout,
+		MaxInFlight: a.Store.InFlight(d)}
 	v.API = apiCallOf("GET", "", destinationTail(d))
 	if d.Retry != nil {
 		v.Policy = d.Retry.Or(a.Store.Retry)
@@ -144,7 +145,8 @@ func (a *Pages) destinationPage(ctx context.Context, p *pageCtx) error {
 	if v.Health, err = a.healthView(ctx, p, d); err != nil {
 		return err
 	}
-	recent, err := a.Store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Destinations: []string{d.ID}, Page: models.PageQuery{Limit: 5}})
+	recent, err := a.Store.Deliveries(ctx, p.call.Scope(), models.DeliveryQuery{Destinations: []string{d.ID},
+		Page: models.PageQuery{Limit: 5}})
 	if err != nil {
 		return err
 	}
@@ -171,7 +173,8 @@ func (a *Pages) healthView(ctx context.Context, p *pageCtx, d *models.Destinatio
 		return v, err
 	}
 	v.Wait = waits[d.Key]
-	open, err := a.Store.Alerts(ctx, p.call.Scope(), p.tenant.ID, models.AlertQuery{Statuses: []string{models.AlertOpen, models.AlertAcknowledged}, Destinations: []string{d.ID},
+	open, err := a.Store.Alerts(ctx, p.call.Scope(), p.tenant.ID, models.AlertQuery{Statuses: []string{models.AlertOpen,
+		models.AlertAcknowledged}, Destinations: []string{d.ID},
 		Page: models.PageQuery{Limit: 20}})
 	if err == nil {
 		v.Alerts = open.Items

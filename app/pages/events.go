@@ -39,7 +39,52 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 		}
 		v.Any = len(any.Items) > 0
 	}
+	if id := p.Query("event"); id != "" && err == nil {
+		if v.Beside, err = a.inspector(ctx, p, id, v.ListURL()); models.IsKind(err, models.KindNotFound) {
+			err = nil // it is gone; the list is there
+		}
+	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.EventsPage(v)) })
+}
+
+// inspector reads an event for its place beside a list. The delivery and the attempt that are shown are those of the address,
+// else the worst delivery and its last attempt.
+func (a *Pages) inspector(ctx context.Context, p *pageCtx, id, list string) (*views.Inspector, error) {
+	considered, err := a.Store.EventDeliveries(ctx, p.call.Scope(), id)
+	if err != nil {
+		return nil, err
+	}
+	v := &views.Inspector{Event: views.Event{Page: p.frame("Event", views.SectionEvents), Considered: *considered}, List: list}
+	if v.Attempts, err = a.Store.EventAttempts(ctx, p.call.Scope(), considered.Event.Key); err != nil {
+		return nil, err
+	}
+	v.Delivery = views.Worst(v.Deliveries)
+	var chosen *models.Attempt
+	for _, at := range v.Attempts {
+		if at.ID() == p.Query("attempt") {
+			chosen = at
+		}
+	}
+	for _, d := range v.Deliveries {
+		if d.ID() == p.Query("delivery") || chosen != nil && chosen.DeliveryKey == d.DeliveryKey {
+			v.Delivery = d
+		}
+	}
+	for _, at := range v.Attempts { // the last one comes first
+		if chosen == nil && v.Delivery != nil && at.DeliveryKey == v.Delivery.DeliveryKey {
+			chosen = at
+		}
+	}
+	if chosen == nil {
+		return v, nil
+	}
+	whole, err := a.Store.Attempt(ctx, p.call.Scope(), chosen.ID())
+	if err != nil {
+		return nil, err
+	}
+	v.Attempt = &views.Attempt{Page: v.Page, Attempt: whole, Event: considered.Event, Delivery: v.Delivery}
+	v.Attempt.Sent, v.Attempt.Transformed, err = a.Store.SentBody(ctx, whole, considered.Event)
+	return v, err
 }
 
 func (a *Pages) eventPage(ctx context.Context, p *pageCtx) error {
@@ -48,6 +93,13 @@ func (a *Pages) eventPage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	e := considered.Event
+	if p.Query("panel") != "" {
+		v, err := a.inspector(ctx, p, e.ID, localPath(p.Query("list")))
+		if err != nil {
+			return err
+		}
+		return p.render(ctx, http.StatusOK, views.InspectorView(*v))
+	}
 	title := "Event"
 	if e.Topic != "" {
 		title = "Event " + e.Topic
@@ -104,7 +156,8 @@ func (a *Pages) attemptPage(ctx context.Context, p *pageCtx) error {
 	}
 	v.Page = p.frame(attemptTitle(at), views.SectionEvents)
 	v.Context = at.PublicEventID
-	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)}, {Label: at.PublicEventID, URL: views.EventURL(p.tenant.ID, at.PublicEventID)}}
+	v.Crumbs = []views.Crumb{{Label: "Events", URL: views.EventsURL(p.tenant.ID)},
+		{Label: at.PublicEventID, URL: views.EventURL(p.tenant.ID, at.PublicEventID)}}
 	v.API = apiCallOf("GET", "", "/attempts/", url.PathEscape(at.ID()), "?include=event&include=response_data")
 	return p.render(ctx, http.StatusOK, views.AttemptPage(v))
 }
@@ -147,7 +200,8 @@ func (a *Pages) retryEvent(ctx context.Context, p *pageCtx) error {
 	back := views.EventURL(p.tenant.ID, considered.Event.ID)
 	failed := views.FailedOf(considered.Deliveries)
 	if len(failed) == 0 {
-		return p.done(back, &views.Flash{Tone: views.ToneInfo, Text: "No delivery of this event is left that has failed and can be retried."})
+		return p.done(back, &views.Flash{Tone: views.ToneInfo,
+			Text: "No delivery of this event is left that has failed and can be retried."})
 	}
 	var refused *models.Error
 	queued := 0

@@ -124,9 +124,11 @@ func (a *Pages) showFilter(ctx context.Context, p *pageCtx, d *models.Destinatio
 			return err
 		}
 	}
-	v := views.FilterBuilder{Page: p.destinationFrame(d, "Filter"), Destination: d, View: string(st.view), Match: st.match, Rows: st.rows, ReadOnly: fv.reason,
-		Fields: models.SuggestFields(fv.events), Seen: len(fv.events), Pinned: st.pinned, Sample: st.sample, Version: st.version, Focus: fv.focus,
-		Form: views.Form{Values: map[string][]string{"filter": {st.text}}, Err: fv.err}}
+	v := views.FilterBuilder{Page: p.destinationFrame(d, "Filter"), Destination: d, View: string(st.view), Match: st.match, Rows: st.rows,
+		ReadOnly: fv.reason,
+		Fields:   models.SuggestFields(fv.events), Seen: len(fv.events), Pinned: st.pinned, Sample: st.sample, Version: st.version,
+		Focus: fv.focus,
+		Form:  views.Form{Values: map[string][]string{"filter": {st.text}}, Err: fv.err}}
 	v.API = apiCallOf("GET", "", destinationTail(d, "/filter"))
 	v.Refresh = true
 	v.Invalid = fv.err != nil
@@ -151,7 +153,8 @@ func (a *Pages) showFilter(ctx context.Context, p *pageCtx, d *models.Destinatio
 
 // tryFilter evaluates the filter in the builder on recent events, on the one that the builder was opened for, and on
 // somebody's own.
-func (a *Pages) tryFilter(ctx context.Context, p *pageCtx, st *filterState, now parsed, saved *filter.Filter, recent []*models.Event) (views.FilterTrial, error) {
+func (a *Pages) tryFilter(ctx context.Context, p *pageCtx, st *filterState, now parsed, saved *filter.Filter,
+	recent []*models.Event) (views.FilterTrial, error) {
 	t := views.FilterTrial{Notes: now.notes}
 	if now.err != nil {
 		t.Problem = strings.Join(now.err.Problems(), "; ")
@@ -251,11 +254,13 @@ func (a *Pages) saveFilter(ctx context.Context, p *pageCtx, d *models.Destinatio
 		}
 	}
 	p.call.IfMatch = st.version
-	reply, err := a.UpdateDestination(ctx, p.call, &api.UpdateDestinationRequest{Tenant: p.tenant.ID, Destination: d.ID, Body: models.DestinationPatch{"filter": now.stored}})
+	reply, err := a.UpdateDestination(ctx, p.call, &api.UpdateDestinationRequest{Tenant: p.tenant.ID, Destination: d.ID,
+		Body: models.DestinationPatch{"filter": now.stored}})
 	if e := api.Refusal(err); err != nil && e != nil {
 		if e.Kind == models.KindStale {
 			st.version = strconv.FormatInt(d.Version, 10)
-			e = &models.Error{Kind: e.Kind, Message: "Somebody has changed the destination since you opened this page. The rules of its filter are listed below; saving again replaces them."}
+			e = &models.Error{Kind: e.Kind,
+				Message: "Somebody has changed the destination since you opened this page. The rules of its filter are listed below; saving again replaces them."}
 		}
 		return a.showFilter(ctx, p, d, st, filterView{err: e, events: events, reason: st.readOnlyReason()})
 	}

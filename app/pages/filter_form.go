@@ -29,7 +29,8 @@ type filterState struct {
 const maxRows = filter.MaxConditions
 
 func readFilterState(form views.Form) *filterState {
-	st := &filterState{view: filter.Notation(form.Value("view")), match: orElse(form.Value("match"), string(filter.GroupAll)), text: form.Value("filter"),
+	st := &filterState{view: filter.Notation(form.Value("view")), match: orElse(form.Value("match"), string(filter.GroupAll)),
+		text:   form.Value("filter"),
 		pinned: form.Value("event"), sample: form.Value("sample"), version: form.Value("version")}
 	if !isView(st.view) {
 		st.view = filter.NotationRules
@@ -42,7 +43,8 @@ func readFilterState(form views.Form) *filterState {
 }
 
 func isView(n filter.Notation) bool {
-	return slices.Contains([]filter.Notation{filter.NotationRules, filter.NotationJSON, filter.NotationSearch, filter.NotationExpression}, n)
+	return slices.Contains([]filter.Notation{filter.NotationRules, filter.NotationJSON, filter.NotationSearch, filter.NotationExpression},
+		n)
 }
 
 func readRows(form views.Form, parent string, depth int) []views.FilterRow {

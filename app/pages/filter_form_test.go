@@ -35,9 +35,12 @@ func TestFiltersSurviveTheBuilder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	sources := []string{`{"a":""}`, `{"a":" x "}`, `{"a":"1"}`, `{"a":1}`, `{"a":"true"}`, `{"a":null}`, `{"a":{"$in":["1",1,null]}}`, `{"a":{"$in":["a b","c,d"]}}`, `{"a":"x\ny"}`,
-		`{"a":{"$contains":["x","y"]}}`, `{"a":{"$contains":"10"}}`, `{"a":{"$eq":[1,2]}}`, `{"a":{"$eq":{"b":1}}}`, `{"a":{"$ref":"b"}}`, `{"a":{"$gte":"2026-01-01T00:00:00Z"}}`,
-		`{"a":["x","y"]}`, `{"a":{"$regex":"^\\d+$"}}`, `{"lines":{"sku":{"$neq":"x"},"qty":{"$gt":{"$ref":"lines[$index].min"}}}}`, `{"$or":[{"a":1},{"b":{"$exist":false}}]}`,
+	sources := []string{`{"a":""}`, `{"a":" x "}`, `{"a":"1"}`, `{"a":1}`, `{"a":"true"}`, `{"a":null}`, `{"a":{"$in":["1",1,null]}}`,
+		`{"a":{"$in":["a b","c,d"]}}`, `{"a":"x\ny"}`,
+		`{"a":{"$contains":["x","y"]}}`, `{"a":{"$contains":"10"}}`, `{"a":{"$eq":[1,2]}}`, `{"a":{"$eq":{"b":1}}}`, `{"a":{"$ref":"b"}}`,
+		`{"a":{"$gte":"2026-01-01T00:00:00Z"}}`,
+		`{"a":["x","y"]}`, `{"a":{"$regex":"^\\d+$"}}`, `{"lines":{"sku":{"$neq":"x"},"qty":{"$gt":{"$ref":"lines[$index].min"}}}}`,
+		`{"$or":[{"a":1},{"b":{"$exist":false}}]}`,
 		`{"a":1,"$or":[{"b":1},{"c":{"$in":["x","y"]}}],"$not":{"$or":[{"d":1},{"e":2}]}}`, `"a:10 b:*"`}
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
@@ -53,7 +56,8 @@ func TestFiltersSurviveTheBuilder(t *testing.T) {
 		if err != nil || f.IsEmpty() {
 			continue
 		}
-		for _, view := range []filter.Notation{filter.NotationRules, filter.NotationJSON, filter.NotationSearch, filter.NotationExpression} {
+		for _, view := range []filter.Notation{filter.NotationRules, filter.NotationJSON, filter.NotationSearch,
+			filter.NotationExpression} {
 			st := &filterState{}
 			form := map[string][]string{"view": {string(view)}}
 			if reason := st.show(parsed{filter: f, stored: json.RawMessage(source)}, view); reason != "" {
@@ -91,8 +95,10 @@ func TestFiltersSurviveTheBuilder(t *testing.T) {
 // What somebody types as a value becomes of the type that the field has, or that they chose.
 func TestTypedValues(t *testing.T) {
 	t.Parallel()
-	fields := []models.SuggestedField{{SeenField: filter.SeenField{Path: "total", Type: "number"}}, {SeenField: filter.SeenField{Path: "zip", Type: "text"}},
-		{SeenField: filter.SeenField{Path: "vip", Type: "true or false"}}, {SeenField: filter.SeenField{Path: "lines.sku", Type: "text", List: true}}}
+	fields := []models.SuggestedField{{SeenField: filter.SeenField{Path: "total", Type: "number"}},
+		{SeenField: filter.SeenField{Path: "zip", Type: "text"}},
+		{SeenField: filter.SeenField{Path: "vip", Type: "true or false"}},
+		{SeenField: filter.SeenField{Path: "lines.sku", Type: "text", List: true}}}
 	for _, c := range []struct {
 		row  views.FilterRow
 		want string // the filter, or what is wrong
@@ -112,7 +118,8 @@ func TestTypedValues(t *testing.T) {
 		{views.FilterRow{Field: "a", Condition: "equals", As: "json", Value: `{"b": [1]}`}, `{"a":{"$eq":{"b":[1]}}}`},
 		{views.FilterRow{Field: "a", Condition: "equals", As: "field", Value: "b"}, `{"a":{"$eq":{"$ref":"b"}}}`},
 		{views.FilterRow{Field: "a", Condition: "equals", As: "null"}, `{"a":null}`},
-		{views.FilterRow{Group: "one", Field: "lines", Rows: []views.FilterRow{{Field: "sku", Condition: "equals", Value: "10"}}}, `{"lines":{"sku":"10"}}`},
+		{views.FilterRow{Group: "one", Field: "lines", Rows: []views.FilterRow{{Field: "sku", Condition: "equals", Value: "10"}}},
+			`{"lines":{"sku":"10"}}`},
 		{views.FilterRow{Field: "a", Condition: "equals"}, "rules[0].value is required"},
 		{views.FilterRow{Field: "a", Condition: "equals", As: "number", Value: "x"}, "rules[0].value must be a number"},
 		{views.FilterRow{Field: "a", Condition: "equals", As: "bool", Value: "x"}, "rules[0].value must be true or false"},
@@ -124,7 +131,8 @@ func TestTypedValues(t *testing.T) {
 		{views.FilterRow{}, "rules[0].condition choose a condition; rules[0].field choose a field"},
 		{views.FilterRow{Group: "any"}, "rules[0].group the group has no rules"},
 		{views.FilterRow{Group: "one", Rows: []views.FilterRow{{Field: "sku", Condition: "exists"}}}, "rules[0].field choose the list"},
-		{views.FilterRow{Group: "any", Rows: []views.FilterRow{{Field: "a", Condition: "exists"}, {Field: "b"}}}, "rules[0].rules[1].condition choose"},
+		{views.FilterRow{Group: "any", Rows: []views.FilterRow{{Field: "a", Condition: "exists"}, {Field: "b"}}},
+			"rules[0].rules[1].condition choose"},
 	} {
 		st := &filterState{view: filter.NotationRules, match: "all", rows: []views.FilterRow{c.row}}
 		p := st.parse(fields, false)

@@ -156,7 +156,8 @@ func (a *Pages) confirmRevoke(ctx context.Context, p *pageCtx, problem *models.E
 		}
 		v := views.Confirm{Page: keyFrame(p, "Revoke API key"), Question: "Revoke the key " + k.Name + " (" + k.Hint + ")?",
 			Effects: []string{used, "Whoever uses it is refused within seconds.", "It cannot be undone; a new key can be created."},
-			Action:  views.KeyURL(p.tenantID(), k.ID.String(), "revoke"), Submit: "Revoke key", Back: views.KeysURL(p.tenantID()), Err: problem}
+			Action:  views.KeyURL(p.tenantID(), k.ID.String(), "revoke"), Submit: "Revoke key", Back: views.KeysURL(p.tenantID()),
+			Err: problem}
 		v.API = apiCallOf("DELETE", "", "/api-keys/", k.ID.String())
 		return p.render(ctx, listStatus(problem), views.ConfirmPage(v))
 	}

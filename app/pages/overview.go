@@ -37,7 +37,8 @@ func (a *Pages) overviewPage(ctx context.Context, p *pageCtx) error {
 	}
 	v := views.Overview{Page: p.frame("Overview", views.SectionOverview), Period: views.RangeName(span), Range: span}
 	since := time.Now().UTC().Add(-ranges[span])
-	v.API = apiCallOf("GET", "", "/deliveries", queryOf[api.ListDeliveriesRequest](url.Values{"tenant_id": {p.tenant.ID}, "status": {models.StatusFailed}, "since": {since.Format(time.RFC3339)}}))
+	v.API = apiCallOf("GET", "", "/deliveries", queryOf[api.ListDeliveriesRequest](url.Values{"tenant_id": {p.tenant.ID},
+		"status": {models.StatusFailed}, "since": {since.Format(time.RFC3339)}}))
 	list, err := a.Store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
 	if err != nil {
 		return err
@@ -97,13 +98,15 @@ func (a *Pages) chart(ctx context.Context, tenant string, list []*models.Destina
 	v.Before = models.Sum(history[:now])
 	v.Chart = &views.Chart{ID: "deliveries", Period: v.Period, Begin: begin, Bucket: b.length, Count: b.count, History: history[now:],
 		URL: func(from, until time.Time) string {
-			return views.EventsURL(tenant) + "?" + url.Values{"since": {from.UTC().Format(time.RFC3339)}, "until": {until.UTC().Format(time.RFC3339)}}.Encode()
+			return views.EventsURL(tenant) + "?" + url.Values{"since": {from.UTC().Format(time.RFC3339)},
+				"until": {until.UTC().Format(time.RFC3339)}}.Encode()
 		}}
 	return nil
 }
 
 // numbers counts the deliveries by their status and returns those that have failed.
-func (a *Pages) numbers(ctx context.Context, p *pageCtx, since time.Time, v *views.Overview) (failed *models.Page[*models.Delivery], err error) {
+func (a *Pages) numbers(ctx context.Context, p *pageCtx, since time.Time, v *views.Overview) (failed *models.Page[*models.Delivery],
+	err error) {
 	for _, n := range []struct {
 		status string
 		limit  int
@@ -156,9 +159,11 @@ func breakdown(failed []*models.Delivery, list []*models.Destination) []views.Br
 		names = append(names, views.Option{Value: d.ID, Label: d.Title()})
 	}
 	return []views.Breakdown{
-		{Title: "By destination", Param: "destination_id", Parts: shares(func(d *models.Delivery) string { return d.DestinationID }), Names: names},
+		{Title: "By destination", Param: "destination_id", Parts: shares(func(d *models.Delivery) string { return d.DestinationID }),
+			Names: names},
 		{Title: "By topic", Param: "topic", Parts: shares(func(d *models.Delivery) string { return d.Topic }), None: "No topic"},
-		{Title: "By last error", Param: "error_class", Parts: shares(func(d *models.Delivery) string { return d.ErrorClass }), Names: views.ErrorClasses, None: "No error"},
+		{Title: "By last error", Param: "error_class", Parts: shares(func(d *models.Delivery) string { return d.ErrorClass }),
+			Names: views.ErrorClasses, None: "No error"},
 	}
 }
 
@@ -181,7 +186,8 @@ const attentionShown = 10
 
 // attention finds the destinations that somebody should look at: the disabled ones, then those with failures, the most
 // first.
-func (a *Pages) attention(ctx context.Context, scope models.Scope, tenantID string, list []*models.Destination, failed *models.Page[*models.Delivery], v *views.Overview) error {
+func (a *Pages) attention(ctx context.Context, scope models.Scope, tenantID string, list []*models.Destination,
+	failed *models.Page[*models.Delivery], v *views.Overview) error {
 	var all []views.Attention
 	for _, d := range list {
 		if d.DisabledAt != nil {
@@ -221,7 +227,8 @@ func (a *Pages) attention(ctx context.Context, scope models.Scope, tenantID stri
 			return err
 		}
 	}
-	open, err := a.Store.Alerts(ctx, scope, tenantID, models.AlertQuery{Statuses: []string{models.AlertOpen}, Page: models.PageQuery{Limit: overviewCount}})
+	open, err := a.Store.Alerts(ctx, scope, tenantID, models.AlertQuery{Statuses: []string{models.AlertOpen},
+		Page: models.PageQuery{Limit: overviewCount}})
 	if err != nil {
 		return err
 	}
@@ -247,7 +254,8 @@ func (a *Pages) firstSteps(ctx context.Context, p *pageCtx, list []*models.Desti
 	if err != nil || len(delivered.Items) > 0 {
 		return nil, err
 	}
-	o := &views.Onboarding{Destinations: len(list), Echo: adapters.Lookup("echo") != nil, Publish: publishCall(p.tenant.ID, "order.created", []byte(`{"hello": "world"}`))}
+	o := &views.Onboarding{Destinations: len(list), Echo: adapters.Lookup("echo") != nil,
+		Publish: publishCall(p.tenant.ID, "order.created", []byte(`{"hello": "world"}`))}
 	if len(list) > 0 && p.call.Actor.Can(models.MayWrite) {
 		o.First = list[0]
 	}

@@ -109,7 +109,8 @@ func (a *Pages) guardPage(c *fiber.Ctx) error {
 	if reads(c) || sameOrigin(c) {
 		return c.Next()
 	}
-	return &models.Error{Kind: models.KindForbidden, Message: "This request came from another site and was not carried out. Go back and try again from the dashboard itself."}
+	return &models.Error{Kind: models.KindForbidden,
+		Message: "This request came from another site and was not carried out. Go back and try again from the dashboard itself."}
 }
 
 // crossOrigin refuses what another site makes a browser send: by Sec-Fetch-Site, which every current browser sends, else
@@ -178,8 +179,10 @@ func (a *Pages) showPage(r pageRoute) func(ctx context.Context, c *fiber.Ctx) er
 // receive reads a form, of at most limit bytes.
 func (a *Pages) receive(c *fiber.Ctx, limit int) (api.Received, error) {
 	body, err := a.Receive(c, limit)
-	if err == nil && bytes.HasPrefix(c.Request().Header.ContentType(), []byte(fiber.MIMEApplicationForm)) && !api.Readable(api.Unescaped(c.Request().Body())) {
-		err = &models.Error{Kind: models.KindMalformed, Message: "The form holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
+	if err == nil && bytes.HasPrefix(c.Request().Header.ContentType(), []byte(fiber.MIMEApplicationForm)) &&
+		!api.Readable(api.Unescaped(c.Request().Body())) {
+		err = &models.Error{Kind: models.KindMalformed,
+			Message: "The form holds a NUL character or is not valid UTF-8. Escape text as UTF-8, without %00."}
 	}
 	return body, err
 }
@@ -222,7 +225,8 @@ func (a *Pages) toLogin(ctx context.Context, c *fiber.Ctx) error {
 // localPath makes sure that an address given in a request stays on this server.
 func localPath(s string) string {
 	u, err := url.Parse(s)
-	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") || strings.ContainsAny(s, "\\\r\n") {
+	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") ||
+		strings.ContainsAny(s, "\\\r\n") {
 		return "/"
 	}
 	return s
@@ -231,9 +235,11 @@ func localPath(s string) string {
 // frame is what a page's frame shows. It takes the flash message, which is shown once.
 func (p *pageCtx) frame(title string, section views.Section) views.Page {
 	actor := p.call.Actor
-	f := views.Page{Alerts: p.alerts, Title: title, Section: section, Here: p.OriginalURL(), Flash: p.takeFlash(), Chrome: p.app.chrome(p.Ctx)}
+	f := views.Page{Alerts: p.alerts, Title: title, Section: section, Here: p.OriginalURL(), Flash: p.takeFlash(),
+		Chrome: p.app.chrome(p.Ctx)}
 	if actor != nil && actor.Name != "" {
-		f.Viewer = views.Viewer{Name: actor.Name, OneTenant: actor.TenantID != "", Write: actor.Can(models.MayWrite), Retry: actor.Can(models.MayRetry), Admin: actor.Can(models.MayAdmin)}
+		f.Viewer = views.Viewer{Name: actor.Name, OneTenant: actor.TenantID != "", Write: actor.Can(models.MayWrite),
+			Retry: actor.Can(models.MayRetry), Admin: actor.Can(models.MayAdmin)}
 	}
 	if p.tenant != nil {
 		f.Tenant, f.TenantName = p.tenant.ID, p.tenant.Name()

@@ -48,9 +48,11 @@ func retryFilter(q url.Values) (f models.RetryFilter, rate int, err error) {
 		return f, 0, err
 	}
 	if c.Chosen != "" && len(c.Events)+len(c.Deliveries) == 0 {
-		return f, 0, &models.Error{Kind: models.KindInvalid, Message: "No row was selected. Go back and select some, or choose by conditions here."}
+		return f, 0, &models.Error{Kind: models.KindInvalid,
+			Message: "No row was selected. Go back and select some, or choose by conditions here."}
 	}
-	f = models.RetryFilter{Statuses: c.Statuses, Destinations: c.Destinations, Topics: c.Topics, ErrorClasses: c.ErrorClasses, Codes: c.Codes, Events: c.Events, Deliveries: c.Deliveries}
+	f = models.RetryFilter{Statuses: c.Statuses, Destinations: c.Destinations, Topics: c.Topics, ErrorClasses: c.ErrorClasses,
+		Codes: c.Codes, Events: c.Events, Deliveries: c.Deliveries}
 	if !c.Since.IsZero() {
 		f.Since = &c.Since
 	}
@@ -62,7 +64,8 @@ func retryFilter(q url.Values) (f models.RetryFilter, rate int, err error) {
 
 // conditionsOf are a frozen filter as the fields of a form.
 func conditionsOf(f models.RetryFilter) url.Values {
-	q := url.Values{"status": f.Statuses, "destination_id": f.Destinations, "topic": f.Topics, "error_class": f.ErrorClasses, "event_id": f.Events, "delivery_ids": f.Deliveries}
+	q := url.Values{"status": f.Statuses, "destination_id": f.Destinations, "topic": f.Topics, "error_class": f.ErrorClasses,
+		"event_id": f.Events, "delivery_ids": f.Deliveries}
 	for _, c := range f.Codes {
 		q.Add("code", string(c))
 	}
@@ -127,7 +130,8 @@ func (a *Pages) showNewRetry(ctx context.Context, p *pageCtx, q url.Values, refu
 		}
 	}
 	frozen := form.Values
-	for _, name := range []string{"status", "destination_id", "topic", "error_class", "code", "event_id", "delivery_ids", "since", "until"} {
+	for _, name := range []string{"status", "destination_id", "topic", "error_class", "code", "event_id", "delivery_ids", "since",
+		"until"} {
 		for _, value := range frozen[name] {
 			v.Hidden = append(v.Hidden, views.Label{Name: name, Text: value})
 		}

@@ -64,14 +64,19 @@ func (a *Pages) PageRoutes() []pageRoute {
 
 		{get, tenant, read, twin("GET "+apiTenant, "GET /deliveries"), a.overviewPage},
 
-		{get, tenant + "/find", read, twin("GET /events/:event", "GET /attempts/:attempt", "GET /deliveries/:delivery", "GET /retries/:retry", "GET "+apiDestination), a.find},
+		{get, tenant + "/find", read, twin("GET /events/:event", "GET /attempts/:attempt", "GET /deliveries/:delivery",
+			"GET /retries/:retry", "GET "+apiDestination), a.find},
+		{get, "/find", read, twin("GET /tenants"), a.find},
+		{get, tenant + "/help", read, nil, a.helpPage},
+		{get, "/help", read, nil, a.helpPage},
 
 		{get, tenant + "/destinations", read, twin("GET " + apiTenant + "/destinations"), a.destinationsPage},
 		{get, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.newDestinationPage},
 		{post, tenant + "/destinations/new", write, twin("POST " + apiTenant + "/destinations"), a.createDestinationPage},
 		{get, destination, read, twin("GET "+apiDestination, "GET "+apiDestination+"/health"), a.destinationPage},
 		{get, destination + "/deliveries", read, twin("GET /deliveries"), a.destinationDeliveriesPage},
-		{get, destination + "/filter", read, twin("GET "+apiDestination+"/filter", "POST /filters/test", "POST /filters/convert"), a.filterPage},
+		{get, destination + "/filter", read, twin("GET "+apiDestination+"/filter", "POST /filters/test", "POST /filters/convert"),
+			a.filterPage},
 		{post, destination + "/filter", write, twin("PATCH " + apiDestination), a.filterAction},
 		{get, destination + "/filter/send", retry, twin("POST " + apiDestination + "/filtered"), a.sendFilteredPage},
 		{post, destination + "/filter/send", retry, twin("POST " + apiDestination + "/filtered"), a.doSendFiltered},

@@ -31,7 +31,8 @@ func (a *Pages) showRule(ctx context.Context, p *pageCtx, r *models.AlertRule, f
 	if r != nil {
 		title, method, tail = r.Name, "PATCH", []string{"alert-rules", r.ID}
 	}
-	v := views.Rule{Page: p.alertFrame(title, views.Crumb{Label: "Rules", URL: views.RulesURL(p.tenantID())}), Rule: r, Form: form, Preview: preview}
+	v := views.Rule{Page: p.alertFrame(title, views.Crumb{Label: "Rules", URL: views.RulesURL(p.tenantID())}), Rule: r, Form: form,
+		Preview: preview}
 	body, _ := ruleBody(form) // what is wrong with it is shown by the form
 	v.API = p.ownerCall(method, indented(body), "", tail...)
 	v.Invalid = form.Err != nil
@@ -133,8 +134,10 @@ func ruleBody(form views.Form) (map[string]any, error) {
 	case views.ChannelsNone:
 		body["channel_ids"] = []string{}
 	}
-	for _, part := range []struct{ control, mode, name, message string }{{"scope_mode", views.ScopeDestinations, "destination_ids", "must name at least one destination"},
-		{"scope_mode", views.ScopeTopics, "topics", "must name at least one topic"}, {"channels_mode", views.ChannelsSome, "channel_ids", "must name at least one channel"}} {
+	for _, part := range []struct{ control, mode, name, message string }{{"scope_mode", views.ScopeDestinations, "destination_ids",
+		"must name at least one destination"},
+		{"scope_mode", views.ScopeTopics, "topics", "must name at least one topic"},
+		{"channels_mode", views.ChannelsSome, "channel_ids", "must name at least one channel"}} {
 		if list, ok := body[part.name].([]string); form.Value(part.control) == part.mode && ok && len(list) == 0 {
 			return body, models.Invalid(part.name, part.message)
 		}
@@ -177,9 +180,11 @@ func (a *Pages) deleteRulePage(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return err
 	}
-	v := views.Confirm{Page: p.alertFrame("Delete rule", views.Crumb{Label: "Rules", URL: views.RulesURL(p.tenantID())}), Question: "Delete the rule " + r.Name + "?",
-		Effects: []string{"Its open alerts end. Channels that were told of them are told that.", "What it has found in the past stays in the lists."},
-		Action:  views.RuleURL(p.tenantID(), r.ID, "delete"), Submit: "Delete rule", Back: views.RuleURL(p.tenantID(), r.ID)}
+	v := views.Confirm{Page: p.alertFrame("Delete rule", views.Crumb{Label: "Rules", URL: views.RulesURL(p.tenantID())}),
+		Question: "Delete the rule " + r.Name + "?",
+		Effects: []string{"Its open alerts end. Channels that were told of them are told that.",
+			"What it has found in the past stays in the lists."},
+		Action: views.RuleURL(p.tenantID(), r.ID, "delete"), Submit: "Delete rule", Back: views.RuleURL(p.tenantID(), r.ID)}
 	v.API = p.ownerCall("DELETE", "", "", "alert-rules", r.ID)
 	return p.render(ctx, http.StatusOK, views.ConfirmPage(v))
 }

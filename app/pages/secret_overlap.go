@@ -17,5 +17,6 @@ func (a *Pages) endOverlap(ctx context.Context, p *pageCtx) error {
 		}
 		return a.showSecrets(ctx, p, false, views.Form{Err: e})
 	}
-	return p.done(views.DestinationURL(p.tenant.ID, req.Destination, "secrets"), said("The previous secret has ended. Requests carry the signature of the one in force."))
+	return p.done(views.DestinationURL(p.tenant.ID, req.Destination, "secrets"),
+		said("The previous secret has ended. Requests carry the signature of the one in force."))
 }

@@ -58,7 +58,8 @@ func (a *Pages) doSetup(ctx context.Context, p *pageCtx) error {
 	if err := a.Store.LoginSucceeded(ctx, try); err != nil {
 		return err
 	}
-	u, token, err := a.Store.SetUp(ctx, models.UserInput{Name: form.Value("name"), Email: form.Value("email"), Password: form.Value("password")})
+	u, token, err := a.Store.SetUp(ctx, models.UserInput{Name: form.Value("name"), Email: form.Value("email"),
+		Password: form.Value("password")})
 	if err != nil {
 		return again(err)
 	}
@@ -66,9 +67,11 @@ func (a *Pages) doSetup(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	p.setCookie(SessionCookie, token, models.SessionLength)
-	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser, Scope: models.AllTenants(), May: []models.Permission{models.MayAdmin}, UserID: u.ID}
+	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser, Scope: models.AllTenants(),
+		May: []models.Permission{models.MayAdmin}, UserID: u.ID}
 	ctx = models.WithAsker(ctx, p.call.Asker())
-	in := models.APIKeyInput{Name: "First key", Scopes: []models.Permission{models.MayPublish, models.MayRead, models.MayWrite, models.MayRetry}}
+	in := models.APIKeyInput{Name: "First key", Scopes: []models.Permission{models.MayPublish, models.MayRead, models.MayWrite,
+		models.MayRetry}}
 	return p.createdKey(ctx, in, "Your first API key", views.HomeURL())
 }
 

@@ -46,8 +46,10 @@ func (a *Pages) serverSettings() []views.Setting {
 		add("Waits between attempts", "RETRY_SCHEDULE", strings.Join(waits, ", "), true, false)
 	} else {
 		add("First wait", "RETRY_INITIAL", c.Retry.Initial.String(), c.Retry.Initial, plain.Retry.Initial)
-		add("Each wait is so many times the one before", "RETRY_MULTIPLIER", strconv.FormatFloat(c.Retry.Multiplier, 'g', -1, 64), c.Retry.Multiplier, plain.Retry.Multiplier)
-		add("Attempts, the first included", "RETRY_MAX_ATTEMPTS", strconv.Itoa(c.Retry.MaxAttempts), c.Retry.MaxAttempts, plain.Retry.MaxAttempts)
+		add("Each wait is so many times the one before", "RETRY_MULTIPLIER", strconv.FormatFloat(c.Retry.Multiplier, 'g', -1, 64),
+			c.Retry.Multiplier, plain.Retry.Multiplier)
+		add("Attempts, the first included", "RETRY_MAX_ATTEMPTS", strconv.Itoa(c.Retry.MaxAttempts), c.Retry.MaxAttempts,
+			plain.Retry.MaxAttempts)
 	}
 	add("Longest wait", "RETRY_MAX_INTERVAL", c.Retry.MaxInterval.String(), c.Retry.MaxInterval, plain.Retry.MaxInterval)
 	limit := strconv.Itoa(c.ManualLimit)

@@ -17,12 +17,14 @@ func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	form := views.Form{Values: map[string][]string{}}
-	for name, v := range map[string]*string{"name": s.Name, "signature": s.Signature, "header_prefix": s.HeaderPrefix, "enable_backlog": s.EnableBacklog} {
+	for name, v := range map[string]*string{"name": s.Name, "signature": s.Signature, "header_prefix": s.HeaderPrefix,
+		"enable_backlog": s.EnableBacklog} {
 		if v != nil {
 			form.Values[name] = []string{*v}
 		}
 	}
-	for name, n := range map[string]*int{"manual_retry_limit": s.ManualRetryLimit, "manual_retries_per_hour": s.ManualRetriesPerHour, "bulk_retry_limit": s.BulkRetryLimit} {
+	for name, n := range map[string]*int{"manual_retry_limit": s.ManualRetryLimit, "manual_retries_per_hour": s.ManualRetriesPerHour,
+		"bulk_retry_limit": s.BulkRetryLimit} {
 		if n != nil {
 			form.Values[name] = []string{strconv.Itoa(*n)}
 		}
@@ -47,8 +49,10 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 	}
 	f.Crumbs = []views.Crumb{{Label: "Settings", URL: views.SettingsURL(p.tenant.ID)}}
 	f.API = apiCallOf("PATCH", `{"manual_retry_limit": 3, "enable_backlog": "keep"}`, "/tenants/", p.tenant.ID, "/settings")
-	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID", "manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
-		"bulk_retry_limit": number(d.BulkRetryLimit), "signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn, "enable_backlog": "deliver what was held"}}
+	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID",
+		"manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
+		"bulk_retry_limit": number(d.BulkRetryLimit), "signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn,
+		"enable_backlog": "deliver what was held"}}
 	return p.render(ctx, listStatus(form.Err), views.TenantSettingsPage(v))
 }
 

@@ -18,7 +18,8 @@ func (a *Pages) topicsPage(ctx context.Context, p *pageCtx) error {
 		if err != nil {
 			return err
 		}
-		form.Values = map[string][]string{"name": {t.Name}, "description": {t.Description}, "example": {indentedJSON(t.Example)}, "schema": {indentedJSON(t.Schema)}, "enforce": {t.Enforce}}
+		form.Values = map[string][]string{"name": {t.Name}, "description": {t.Description}, "example": {indentedJSON(t.Example)},
+			"schema": {indentedJSON(t.Schema)}, "enforce": {t.Enforce}}
 	}
 	return a.showTopics(ctx, p, p.frame("Topics", views.SectionTopics), form)
 }
@@ -55,8 +56,9 @@ func (a *Pages) deleteTopicPage(ctx context.Context, p *pageCtx) error {
 
 func (a *Pages) confirmDeleteTopic(ctx context.Context, p *pageCtx, name string, problem *models.Error) error {
 	v := views.Confirm{Page: p.frame("Delete topic", views.SectionTopics), Question: "Delete the topic " + name + " from the catalogue?",
-		Effects: []string{"Events of it are refused while the catalogue has other topics.", "Destinations that take it keep it; their forms show it as before."},
-		Action:  views.TopicURL(p.tenantID(), name, "delete"), Submit: "Delete topic", Back: views.TopicsURL(p.tenantID()),
+		Effects: []string{"Events of it are refused while the catalogue has other topics.",
+			"Destinations that take it keep it; their forms show it as before."},
+		Action: views.TopicURL(p.tenantID(), name, "delete"), Submit: "Delete topic", Back: views.TopicsURL(p.tenantID()),
 		Hidden: []views.Label{{Name: "name", Text: name}}, Err: problem}
 	v.Crumbs = []views.Crumb{{Label: "Topics", URL: v.Back}}
 	v.API = apiCallOf("DELETE", "", "/topics/", url.PathEscape(name))

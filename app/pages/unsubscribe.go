@@ -33,7 +33,8 @@ func (a *Pages) doUnsubscribe(ctx context.Context, p *pageCtx) error {
 func (a *Pages) showUnsubscribe(ctx context.Context, p *pageCtx, u *models.Unsubscribing) error {
 	p.Set("Referrer-Policy", "no-referrer")
 	p.Set("Cache-Control", "no-store")
-	return p.render(ctx, http.StatusOK, views.UnsubscribePage(views.Unsubscribe{Page: p.frame("Unsubscribe", ""), Unsubscribing: u, Action: views.UnsubscribeURL(p.Params("token"))}))
+	return p.render(ctx, http.StatusOK, views.UnsubscribePage(views.Unsubscribe{Page: p.frame("Unsubscribe", ""), Unsubscribing: u,
+		Action: views.UnsubscribeURL(p.Params("token"))}))
 }
 
 // subscribePage sends a channel's notices again to an address that had unsubscribed.

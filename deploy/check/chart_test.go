@@ -34,7 +34,8 @@ func full() map[string]any {
 		"image":  map[string]any{"repository": "images.example.com/waybill", "tag": "v1.2.3"},
 		"config": map[string]any{"BASE_URL": "https://waybill.example.com", "RETENTION_DAYS": 14, "HOST_CREDENTIALS": true},
 		"worker": map[string]any{"autoscaling": map[string]any{"enabled": true}, "nodeSelector": map[string]any{"pool": "work"}},
-		"web":    map[string]any{"podAnnotations": map[string]any{"team": "events"}, "tolerations": []any{map[string]any{"key": "x", "operator": "Exists"}}},
+		"web": map[string]any{"podAnnotations": map[string]any{"team": "events"},
+			"tolerations": []any{map[string]any{"key": "x", "operator": "Exists"}}},
 		"ingress": map[string]any{"enabled": true, "className": "nginx", "tlsSecret": "waybill-tls",
 			"annotations": map[string]any{"nginx.ingress.kubernetes.io/proxy-read-timeout": "90"}},
 		"serviceAccount": map[string]any{"annotations": map[string]any{"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/waybill"}},
@@ -69,7 +70,8 @@ func render(values map[string]any) (string, error) {
 func objects(t *testing.T, manifests string) map[string]runtime.Object {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, autoscalingv2.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme,
+		autoscalingv2.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -106,15 +108,18 @@ func TestChart(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := objects(t, manifests)
-	want := []string{"Deployment events-waybill-web", "Deployment events-waybill-worker", "HorizontalPodAutoscaler events-waybill-worker", "Ingress events-waybill",
-		"Job events-waybill-migrate", "NetworkPolicy events-waybill", "PodDisruptionBudget events-waybill-web", "PodDisruptionBudget events-waybill-worker",
+	want := []string{"Deployment events-waybill-web", "Deployment events-waybill-worker", "HorizontalPodAutoscaler events-waybill-worker",
+		"Ingress events-waybill",
+		"Job events-waybill-migrate", "NetworkPolicy events-waybill", "PodDisruptionBudget events-waybill-web",
+		"PodDisruptionBudget events-waybill-worker",
 		"Service events-waybill", "ServiceAccount events-waybill"}
 	if got := slices.Sorted(maps.Keys(all)); !slices.Equal(got, want) {
 		t.Fatalf("objects are %q", got)
 	}
 	web, worker := all["Deployment events-waybill-web"].(*appsv1.Deployment), all["Deployment events-waybill-worker"].(*appsv1.Deployment)
 	migrate := all["Job events-waybill-migrate"].(*batchv1.Job)
-	for command, pod := range map[string]corev1.PodTemplateSpec{"web": web.Spec.Template, "work": worker.Spec.Template, "migrate": migrate.Spec.Template} {
+	for command, pod := range map[string]corev1.PodTemplateSpec{"web": web.Spec.Template, "work": worker.Spec.Template,
+		"migrate": migrate.Spec.Template} {
 		c := pod.Spec.Containers[0]
 		var names []string
 		env := map[string]string{}
@@ -125,10 +130,12 @@ func TestChart(t *testing.T) {
 		if wrong := unknown(t, names); len(wrong) > 0 {
 			t.Errorf("%s: Waybill does not read %v", command, wrong)
 		}
-		if env["RETENTION_DAYS"] != "14" || env["HOST_CREDENTIALS"] != "true" || env["SECRET_KEY_FILE"] != "/run/secrets/waybill/SECRET_KEY" {
+		if env["RETENTION_DAYS"] != "14" || env["HOST_CREDENTIALS"] != "true" ||
+			env["SECRET_KEY_FILE"] != "/run/secrets/waybill/SECRET_KEY" {
 			t.Errorf("%s: the environment is %v", command, env)
 		}
-		if !slices.Equal(c.Args, []string{command}) || c.Image != "images.example.com/waybill:v1.2.3" || pod.Spec.Volumes[0].Secret.SecretName != "waybill" {
+		if !slices.Equal(c.Args, []string{command}) || c.Image != "images.example.com/waybill:v1.2.3" ||
+			pod.Spec.Volumes[0].Secret.SecretName != "waybill" {
 			t.Errorf("%s: %v of %s with %v", command, c.Args, c.Image, pod.Spec.Volumes)
 		}
 		if !*c.SecurityContext.ReadOnlyRootFilesystem || !*pod.Spec.SecurityContext.RunAsNonRoot {
@@ -145,7 +152,8 @@ func TestChart(t *testing.T) {
 		t.Errorf("migrations run %q", a)
 	}
 	hpa := all["HorizontalPodAutoscaler events-waybill-worker"].(*autoscalingv2.HorizontalPodAutoscaler)
-	if metric := hpa.Spec.Metrics[0].External.Metric.Name; hpa.Spec.ScaleTargetRef.Name != worker.Name || !strings.Contains(read(t, "docs/monitoring.md"), "`"+metric+"{queue}`") {
+	if metric := hpa.Spec.Metrics[0].External.Metric.Name; hpa.Spec.ScaleTargetRef.Name != worker.Name ||
+		!strings.Contains(read(t, "docs/monitoring.md"), "`"+metric+"{queue}`") {
 		t.Errorf("%s is scaled by %s", hpa.Spec.ScaleTargetRef.Name, metric)
 	}
 	service := all["Service events-waybill"].(*corev1.Service)
@@ -172,7 +180,8 @@ func TestChartDefaults(t *testing.T) {
 	if n := all["Deployment events-waybill-worker"].(*appsv1.Deployment).Spec.Replicas; n == nil || *n != 2 {
 		t.Errorf("%v workers", n)
 	}
-	if _, err := render(map[string]any{"config": map[string]any{"SECRET_KEY": "x"}}); err == nil || !strings.Contains(err.Error(), "SECRET_KEY is in config and in secretKeys") {
+	if _, err := render(map[string]any{"config": map[string]any{"SECRET_KEY": "x"}}); err == nil ||
+		!strings.Contains(err.Error(), "SECRET_KEY is in config and in secretKeys") {
 		t.Errorf("a secret among the settings: %v", err)
 	}
 }
@@ -188,7 +197,8 @@ func TestChartCheckers(t *testing.T) {
 		}
 		path := write(t, t.TempDir(), "manifests.yaml", manifests)
 		if validate != "" {
-			if out, err := exec.CommandContext(t.Context(), validate, "--strict", "--kubernetes-version", "1.34", path).CombinedOutput(); err != nil {
+			if out, err := exec.CommandContext(t.Context(), validate, "--strict", "--kubernetes-version", "1.34",
+				path).CombinedOutput(); err != nil {
 				t.Errorf("%s: %v: %s", name, err, out)
 			}
 		}
@@ -196,7 +206,8 @@ func TestChartCheckers(t *testing.T) {
 			// CPU is not limited: a limit slows a process down while the machine has time. The image is pulled anew where
 			// its tag says so. The account of the image is 65532, which is above what machines give to people.
 			cmd := exec.CommandContext(t.Context(), score, "score", "--output-format", "ci", "--kubernetes-version", "v1.34",
-				"--ignore-container-cpu-limit", "--ignore-test", "container-image-pull-policy,container-ephemeral-storage-request-and-limit", path)
+				"--ignore-container-cpu-limit", "--ignore-test",
+				"container-image-pull-policy,container-ephemeral-storage-request-and-limit", path)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Errorf("%s: %v: %s", name, err, regexp.MustCompile(`(?m)^\[(OK|SKIPPED)\].*\n`).ReplaceAll(out, nil))

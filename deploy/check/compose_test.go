@@ -19,7 +19,8 @@ func load(t *testing.T, env []string, files ...string) (*types.Project, error) {
 	for _, f := range files {
 		paths = append(paths, filepath.Join(root, f))
 	}
-	opts, err := cli.NewProjectOptions(paths, cli.WithWorkingDirectory(root), cli.WithEnv(env), cli.WithInterpolation(true), cli.WithConsistency(true))
+	opts, err := cli.NewProjectOptions(paths, cli.WithWorkingDirectory(root), cli.WithEnv(env), cli.WithInterpolation(true),
+		cli.WithConsistency(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,8 @@ func TestCompose(t *testing.T) {
 			t.Errorf("%s runs %v", name, s.Command)
 		}
 		for variable, path := range s.Environment {
-			if secret, ok := strings.CutPrefix(*path, "/run/secrets/"); ok && !slices.ContainsFunc(s.Secrets, func(m types.ServiceSecretConfig) bool { return m.Source == secret }) {
+			if secret, ok := strings.CutPrefix(*path, "/run/secrets/"); ok &&
+				!slices.ContainsFunc(s.Secrets, func(m types.ServiceSecretConfig) bool { return m.Source == secret }) {
 				t.Errorf("%s: %s is not mounted for %s", name, secret, variable)
 			}
 		}

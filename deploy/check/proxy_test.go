@@ -45,17 +45,21 @@ func TestProxies(t *testing.T) {
 				config = replace(t, config, "listen 443", "listen "+address)
 				config = replace(t, config, "/etc/nginx/example.com.pem", cert)
 				config = replace(t, config, "/etc/nginx/example.com.key", key)
-				write(t, home, "nginx.conf", "daemon off; pid nginx.pid; error_log stderr;\nevents {}\nhttp { access_log off;\n"+config+"}\n")
+				write(t, home, "nginx.conf",
+					"daemon off; pid nginx.pid; error_log stderr;\nevents {}\nhttp { access_log off;\n"+config+"}\n")
 				start(t, home, nil, "nginx", "-p", home, "-c", "nginx.conf", "-e", "stderr")
 			} else {
-				config = replace(t, config, "example.com {", fmt.Sprintf("https://example.com:%d {\n\tbind 127.0.0.1\n\ttls %s %s", port, cert, key))
+				config = replace(t, config, "example.com {", fmt.Sprintf("https://example.com:%d {\n\tbind 127.0.0.1\n\ttls %s %s", port,
+					cert, key))
 				write(t, home, "Caddyfile", "{\n\tadmin off\n\tauto_https off\n}\n"+config)
 				start(t, home, []string{"HOME=" + home}, "caddy", "run", "--config", "Caddyfile")
 			}
-			transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "example.com", MinVersion: tls.VersionTLS12}}
+			transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "example.com",
+				MinVersion: tls.VersionTLS12}}
 			transport.DialContext = dialTo(address)
 			t.Cleanup(transport.CloseIdleConnections)
-			p := proxied{t: t, client: &http.Client{Transport: transport, Timeout: 30 * time.Second}, base: fmt.Sprintf("https://example.com:%d/waybill", port),
+			p := proxied{t: t, client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
+				base:   fmt.Sprintf("https://example.com:%d/waybill", port),
 				tenant: regexp.MustCompile(`[^a-z]+`).ReplaceAllString(strings.ToLower(name), "-")}
 			await(t, name, func() bool { return answers(p.client, p.base+"/readyz") })
 			p.pages()
@@ -144,7 +148,8 @@ func (p proxied) longPoll() {
 	answer := make(chan string, 1)
 	began := time.Now()
 	go func() {
-		r, _ := http.NewRequestWithContext(p.t.Context(), "GET", p.base+"/api/v1/changes?types=tenant&tenant_id="+p.tenant+"&since="+now.Next, nil)
+		r, _ := http.NewRequestWithContext(p.t.Context(), "GET",
+			p.base+"/api/v1/changes?types=tenant&tenant_id="+p.tenant+"&since="+now.Next, nil)
 		r.Header.Set("Authorization", "Bearer "+apiKey)
 		r.Header.Set("Prefer", "wait=25")
 		resp, err := p.client.Do(r)
@@ -198,7 +203,8 @@ func (p proxied) callersAddress() {
 	p.t.Helper()
 	id := "made-up-" + p.tenant
 	p.call("PUT", "/api/v1/tenants/"+id, "{}", "X-Forwarded-For", "203.0.113.66")
-	if said := p.call("GET", "/api/v1/audit?tenant_id="+id, ""); !strings.Contains(said, `"ip":"127.0.0.1"`) || strings.Contains(said, "203.0.113.66") {
+	if said := p.call("GET", "/api/v1/audit?tenant_id="+id, ""); !strings.Contains(said, `"ip":"127.0.0.1"`) ||
+		strings.Contains(said, "203.0.113.66") {
 		p.t.Errorf("the audit log says %s", said)
 	}
 }

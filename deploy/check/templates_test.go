@@ -128,7 +128,8 @@ func TestTerraform(t *testing.T) {
 			if parts[0] == "data" {
 				n1 = 3
 			}
-			if len(parts) >= n1 && (slices.Contains([]string{"var", "local", "data"}, parts[0]) || regexp.MustCompile(`^(aws|random)_`).MatchString(parts[0])) {
+			if len(parts) >= n1 && (slices.Contains([]string{"var", "local", "data"}, parts[0]) ||
+				regexp.MustCompile(`^(aws|random)_`).MatchString(parts[0])) {
 				used[strings.Join(parts[:n1], ".")] = e.Range()
 			}
 			return nil
@@ -148,7 +149,9 @@ func TestTerraform(t *testing.T) {
 		t.Errorf("only %d references were found", len(used))
 	}
 	text := read(t, "deploy/terraform/aws/containers.tf") + read(t, "deploy/terraform/aws/database.tf")
-	if wrong := unknown(t, regexp.MustCompile(`\b(DATABASE_URL|SECRET_KEY|API_KEY|BASE_URL|TRUSTED_PROXIES|LOG_FORMAT)\b`).FindAllString(text, -1)); len(wrong) > 0 {
+	if wrong := unknown(t,
+		regexp.MustCompile(`\b(DATABASE_URL|SECRET_KEY|API_KEY|BASE_URL|TRUSTED_PROXIES|LOG_FORMAT)\b`).FindAllString(text,
+			-1)); len(wrong) > 0 {
 		t.Errorf("Waybill does not read %v", wrong)
 	}
 }

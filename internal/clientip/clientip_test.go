@@ -28,8 +28,10 @@ func TestClient(t *testing.T) {
 		{"IPv4 in IPv6", XForwardedFor, "::ffff:10.0.0.1", []string{"::ffff:198.51.100.1"}, "198.51.100.1"},
 		{"Forwarded is not read unless it is chosen", XForwardedFor, "10.0.0.1", nil, "10.0.0.1"},
 		{"Forwarded", Forwarded, "10.0.0.1", []string{`for=192.0.2.66, For="[2001:db8::7]:4711";proto=https;by=10.0.0.1`}, "2001:db8::7"},
-		{"Forwarded with separators in quotes", Forwarded, "10.0.0.1", []string{`for="a,b;for=192.0.2.66", for=198.51.100.1;host="x,for=192.0.2.66"`}, "198.51.100.1"},
-		{"Forwarded with an escaped quotation mark", Forwarded, "10.0.0.1", []string{`host="\",for=192.0.2.66"; for=198.51.100.1`}, "198.51.100.1"},
+		{"Forwarded with separators in quotes", Forwarded, "10.0.0.1",
+			[]string{`for="a,b;for=192.0.2.66", for=198.51.100.1;host="x,for=192.0.2.66"`}, "198.51.100.1"},
+		{"Forwarded with an escaped quotation mark", Forwarded, "10.0.0.1", []string{`host="\",for=192.0.2.66"; for=198.51.100.1`},
+			"198.51.100.1"},
 		{"Forwarded with a hidden client", Forwarded, "10.0.0.1", []string{"for=192.0.2.66, for=_hidden"}, "10.0.0.1"},
 		{"Forwarded without for", Forwarded, "10.0.0.1", []string{"for=192.0.2.66, proto=https"}, "10.0.0.1"},
 	} {
@@ -42,7 +44,8 @@ func TestClient(t *testing.T) {
 
 func TestNetwork(t *testing.T) {
 	t.Parallel()
-	for addr, want := range map[string]string{"192.0.2.77": "192.0.2.0/24", "::ffff:192.0.2.77": "192.0.2.0/24", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64"} {
+	for addr, want := range map[string]string{"192.0.2.77": "192.0.2.0/24", "::ffff:192.0.2.77": "192.0.2.0/24",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64"} {
 		if got := Network(netip.MustParseAddr(addr)).String(); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}

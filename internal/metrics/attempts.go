@@ -31,6 +31,7 @@ type attemptKey struct {
 // counting.
 type attemptSeries struct {
 	count         prometheus.Counter
+	firsts        prometheus.Counter // first attempts
 	took, latency prometheus.Observer
 	first, later  prometheus.Observer // queue wait
 }
@@ -57,6 +58,7 @@ func (m *Metrics) Recorded(outcomes []Outcome) {
 			m.retries.WithLabelValues(o.Type, o.Trigger).Inc()
 			s.later.Observe(o.Wait.Seconds())
 		} else {
+			s.firsts.Inc()
 			s.first.Observe(o.Wait.Seconds())
 		}
 		if o.OK && o.Latency > 0 {
@@ -82,8 +84,11 @@ func (m *Metrics) series(k attemptKey) *attemptSeries {
 		if k.ok {
 			outcome = "success"
 		}
-		s = &attemptSeries{count: m.attempts.WithLabelValues(k.destination, outcome, k.class), took: m.took.WithLabelValues(k.destination, outcome),
-			latency: m.latency.WithLabelValues(k.destination), first: m.wait.WithLabelValues("deliver"), later: m.wait.WithLabelValues("retry")}
+		s = &attemptSeries{count: m.attempts.WithLabelValues(k.destination, outcome, k.class),
+			firsts:  m.firsts.WithLabelValues(k.destination, outcome),
+			took:    m.took.WithLabelValues(k.destination, outcome),
+			latency: m.latency.WithLabelValues(k.destination), first: m.wait.WithLabelValues("deliver"),
+			later: m.wait.WithLabelValues("retry")}
 		m.known[k] = s
 	}
 	return s

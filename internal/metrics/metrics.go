@@ -28,6 +28,7 @@ type Metrics struct {
 	finished            *prometheus.CounterVec   // type, status
 	attempts            *prometheus.CounterVec   // type, outcome, error_class
 	retries             *prometheus.CounterVec   // type, trigger
+	firsts              *prometheus.CounterVec   // type, outcome
 	took                *prometheus.HistogramVec // type, outcome
 	wait                *prometheus.HistogramVec // queue
 	latency             *prometheus.HistogramVec // type
@@ -69,26 +70,42 @@ func New(version string) *Metrics {
 	}
 	m.accepted = counter("waybill_events_accepted_total", "Events accepted: committed together with the jobs that deliver them.")
 	m.duplicate = counter("waybill_events_duplicate_total", "Events published again with an id that was accepted before.")
-	m.refused = counters("waybill_events_refused_total", "Events not accepted, by the kind of error; unavailable is back-pressure or the database.", "reason")
-	m.routed = counters("waybill_deliveries_routed_total", "Deliveries that accepted events were given, by the status with which they began.", "status")
+	m.refused = counters("waybill_events_refused_total",
+		"Events not accepted, by the kind of error; unavailable is back-pressure or the database.", "reason")
+	m.routed = counters("waybill_deliveries_routed_total",
+		"Deliveries that accepted events were given, by the status with which they began.", "status")
 	m.filtered = counter("waybill_deliveries_filtered_total", "Events that a destination's filter held back, once per destination.")
-	m.finished = counters("waybill_deliveries_finished_total", "Deliveries that workers brought to an end (delivered, failed, cancelled) or put on hold (held).", "type", "status")
-	m.attempts = counters("waybill_attempts_total", "Attempts recorded, by destination type, outcome (success, failed) and kind of error.", "type", "outcome", "error_class")
-	m.retries = counters("waybill_attempt_retries_total", "Attempts recorded that were not a delivery's first, by who asked for them (automatic, manual, bulk).", "type", "trigger")
-	m.putOff = counter("waybill_deliveries_put_off_total", "Deliveries given back to the queue because their destination was slow or asked to wait.")
+	m.finished = counters("waybill_deliveries_finished_total",
+		"Deliveries that workers brought to an end (delivered, failed, cancelled) or put on hold (held).", "type", "status")
+	m.attempts = counters("waybill_attempts_total", "Attempts recorded, by destination type, outcome (success, failed) and kind of error.",
+		"type", "outcome", "error_class")
+	m.retries = counters("waybill_attempt_retries_total",
+		"Attempts recorded that were not a delivery's first, by who asked for them (automatic, manual, bulk).", "type", "trigger")
+	m.firsts = counters("waybill_first_attempts_total", "First attempts of deliveries, by destination type and outcome (success, failed).",
+		"type", "outcome")
+	m.putOff = counter("waybill_deliveries_put_off_total",
+		"Deliveries given back to the queue because their destination was slow or asked to wait.")
 	m.takenOver = counter("waybill_jobs_taken_over_total", "Jobs of dead processes that this process made available again.")
-	m.shortages = counters("waybill_shortages_total", "Attempts and notices that could not be made because this process or machine lacked something (ports, files, memory). They do not count, and are made later.", "resource")
+	m.shortages = counters("waybill_shortages_total",
+		"Attempts and notices that could not be made because this process or machine lacked something (ports, files, memory). They do not count, and are made later.", "resource")
 	for _, resource := range []string{"ports", "files", "memory"} {
 		m.shortages.WithLabelValues(resource) // zeros, for an alert cannot see the first of what was not there
 	}
-	m.took = histograms("waybill_attempt_duration_seconds", "How long attempts took, from the first byte out to the answer.", shortTimes, "type", "outcome")
-	m.wait = histograms("waybill_queue_wait_seconds", "How long deliveries that were due waited until their attempt began.", longTimes, "queue")
-	m.latency = histograms("waybill_delivery_latency_seconds", "From the receipt of an event until a destination acknowledged it, retries included; without those by hand.", longTimes, "type")
-	m.batch = histograms("waybill_commit_batch_size", "Events in one accepting transaction, and outcomes in one recording transaction.", batchSizes, "of")
-	m.commit = histograms("waybill_commit_duration_seconds", "How long accepting (events) and recording (outcomes) transactions took.", shortTimes, "of", "result")
-	m.requests = histograms("waybill_http_request_duration_seconds", "How long HTTP requests took to be answered, by part of the server and class of status.", shortTimes, "part", "code")
+	m.took = histograms("waybill_attempt_duration_seconds", "How long attempts took, from the first byte out to the answer.", shortTimes,
+		"type", "outcome")
+	m.wait = histograms("waybill_queue_wait_seconds", "How long deliveries that were due waited until their attempt began.", longTimes,
+		"queue")
+	m.latency = histograms("waybill_delivery_latency_seconds",
+		"From the receipt of an event until a destination acknowledged it, retries included; without those by hand.", longTimes, "type")
+	m.batch = histograms("waybill_commit_batch_size", "Events in one accepting transaction, and outcomes in one recording transaction.",
+		batchSizes, "of")
+	m.commit = histograms("waybill_commit_duration_seconds", "How long accepting (events) and recording (outcomes) transactions took.",
+		shortTimes, "of", "result")
+	m.requests = histograms("waybill_http_request_duration_seconds",
+		"How long HTTP requests took to be answered, by part of the server and class of status.", shortTimes, "part", "code")
 
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "waybill_build_info", Help: "The version that runs; the value is always 1.", ConstLabels: prometheus.Labels{"version": version}})
+	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "waybill_build_info", Help: "The version that runs; the value is always 1.",
+		ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
 	m.registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

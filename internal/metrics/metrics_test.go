@@ -47,7 +47,8 @@ func TestWatchSlow(t *testing.T) {
 		return []Sample{{"waybill_test_jobs", 7, []string{"deliver"}}}, nil
 	})
 	for range 3 {
-		if text := scraped(t, m); !strings.Contains(text, `waybill_test_jobs{queue="deliver"} 7`) || !strings.Contains(text, `waybill_read_success{source="test"} 1`) {
+		if text := scraped(t, m); !strings.Contains(text, `waybill_test_jobs{queue="deliver"} 7`) ||
+			!strings.Contains(text, `waybill_read_success{source="test"} 1`) {
 			t.Errorf("%s", text)
 		}
 	}
@@ -79,7 +80,8 @@ func TestCountedAtOnce(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			for range 100 {
-				m.Recorded([]Outcome{{Type: "webhook", Status: "delivered", Final: true, Attempted: true, OK: true, Number: 1, Latency: time.Second},
+				m.Recorded([]Outcome{{Type: "webhook", Status: "delivered", Final: true, Attempted: true, OK: true, Number: 1,
+					Latency: time.Second},
 					{Type: "webhook", Status: "retrying", Attempted: true, Class: "timeout", Number: 2, Trigger: "automatic"}})
 			}
 		}()
@@ -87,8 +89,10 @@ func TestCountedAtOnce(t *testing.T) {
 	scraped(t, m)
 	wg.Wait()
 	text := scraped(t, m)
-	for _, want := range []string{`waybill_attempts_total{error_class="",outcome="success",type="webhook"} 800`, `waybill_attempts_total{error_class="timeout",outcome="failed",type="webhook"} 800`,
-		`waybill_deliveries_finished_total{status="delivered",type="webhook"} 800`, `waybill_attempt_retries_total{trigger="automatic",type="webhook"} 800`,
+	for _, want := range []string{`waybill_attempts_total{error_class="",outcome="success",type="webhook"} 800`,
+		`waybill_attempts_total{error_class="timeout",outcome="failed",type="webhook"} 800`,
+		`waybill_deliveries_finished_total{status="delivered",type="webhook"} 800`,
+		`waybill_attempt_retries_total{trigger="automatic",type="webhook"} 800`,
 		`waybill_delivery_latency_seconds_sum{type="webhook"} 800`, `waybill_queue_wait_seconds_count{queue="retry"} 800`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s", want)
@@ -101,7 +105,8 @@ func BenchmarkRecorded(b *testing.B) {
 	m := New("bench")
 	out := make([]Outcome, 50)
 	for i := range out {
-		out[i] = Outcome{Type: "webhook", Status: "delivered", Final: true, Attempted: true, OK: true, Number: 1, Took: time.Millisecond, Wait: time.Millisecond, Latency: time.Millisecond}
+		out[i] = Outcome{Type: "webhook", Status: "delivered", Final: true, Attempted: true, OK: true, Number: 1, Took: time.Millisecond,
+			Wait: time.Millisecond, Latency: time.Millisecond}
 	}
 	for b.Loop() {
 		m.Recorded(out)

@@ -30,7 +30,8 @@ var (
 
 func answer(status int, code, message string) []byte {
 	body := fmt.Sprintf(`{"status":%d,"message":%q,"code":%q}`+"\n", status, message, code)
-	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nConnection: close\r\nRetry-After: 5\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+	return fmt.Appendf(nil,
+		"HTTP/1.1 %d %s\r\nConnection: close\r\nRetry-After: 5\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		status, http.StatusText(status), len(body), body)
 }
 

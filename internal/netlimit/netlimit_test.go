@@ -66,7 +66,8 @@ func TestLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			body, err := io.ReadAll(resp.Body)
-			if err != nil || resp.StatusCode != c.status || resp.Header.Get("Retry-After") == "" || !strings.HasSuffix(string(body), "\"}\n") {
+			if err != nil || resp.StatusCode != c.status || resp.Header.Get("Retry-After") == "" ||
+				!strings.HasSuffix(string(body), "\"}\n") {
 				t.Errorf("%d %q %v", resp.StatusCode, body, err)
 			}
 			if all := <-refused; all != c.all {

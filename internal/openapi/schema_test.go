@@ -35,12 +35,15 @@ func TestSchemas(t *testing.T) {
 	refs := []string{r.Of(reflect.TypeFor[pageJSON[thingJSON]](), Answer, "").Ref, r.Of(reflect.TypeFor[thingJSON](), Request, "").Ref}
 	for name, want := range map[string]string{
 		"ThingPage": `{"type":"object","properties":{"models":{"type":"array","items":{"$ref":"#/components/schemas/Thing"}}},"required":["models"]}`,
-		"Thing": `{"type":"object","properties":{"count":{"type":"integer"},"word":{"type":["string","null"],"description":"Or ` + "`none`" + `, of the tenant's own."},` +
+		"Thing": `{"type":"object","properties":{"count":{"type":"integer"},"word":{"type":["string","null"],"description":"Or ` +
+			"`none`" + `, of the tenant's own."},` +
 			`"at":{"type":"string","format":"date-time"},"any":{},"limit":{"type":"integer","default":5,"minimum":1,"maximum":9},` +
 			`"kinds":{"type":"array","items":{"type":"string","enum":["a","b"]}},"labels":{"type":["object","null"],"additionalProperties":{"type":"string"}},` +
 			`"again":{"type":"array","items":{"$ref":"#/components/schemas/Thing"}}},"required":["count","word","kinds","labels"]}`,
-		"ThingInput": `{"type":"object","properties":{"count":{"type":"integer"},"word":{"type":"string","description":"Or ` + "`none`" + `, of the tenant's own."},` +
-			`"at":{"type":"string","format":"date-time"},"any":{},"limit":{"type":"integer","description":"Default: ` + "`5`" + `.","minimum":1,"maximum":9},` +
+		"ThingInput": `{"type":"object","properties":{"count":{"type":"integer"},"word":{"type":"string","description":"Or ` + "`none`" +
+			`, of the tenant's own."},` +
+			`"at":{"type":"string","format":"date-time"},"any":{},"limit":{"type":"integer","description":"Default: ` + "`5`" +
+			`.","minimum":1,"maximum":9},` +
 			`"kinds":{"type":"array","items":{"type":"string","enum":["a","b"]}},"labels":{"type":["object","null"],"additionalProperties":{"type":"string"}},` +
 			`"again":{"type":"array","items":{"$ref":"#/components/schemas/ThingInput"}}},"required":["kinds"]}`,
 	} {

@@ -83,8 +83,9 @@ func choose(ctx context.Context, dir string, binDirs []string) (Binaries, accoun
 			tried = append(tried, fmt.Sprintf("  %s, %s: %v", b.Dir, acc, err))
 		}
 	}
-	return Binaries{}, account{}, fmt.Errorf("PostgreSQL refuses to run as root, and no other account can use both its programs and %s: run as an ordinary user, use directories that others may pass through, or set DATABASE_URL. Tried:\n%s",
-		dir, strings.Join(tried, "\n"))
+	return Binaries{}, account{},
+		fmt.Errorf("PostgreSQL refuses to run as root, and no other account can use both its programs and %s: run as an ordinary user, use directories that others may pass through, or set DATABASE_URL. Tried:\n%s",
+			dir, strings.Join(tried, "\n"))
 }
 
 func isDir(path string) bool {

@@ -258,7 +258,8 @@ func TestSecondStart(t *testing.T) {
 	s := serve(t, o)
 	before := time.Now()
 	_, err := Start(deadline(t, time.Minute), o)
-	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", s.Pid())) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", os.Getpid())) {
+	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", s.Pid())) ||
+		!strings.Contains(err.Error(), fmt.Sprintf("pid %d", os.Getpid())) {
 		t.Errorf("got %v, want ErrInUse naming pid %d and %d", err, s.Pid(), os.Getpid())
 	}
 	if took := time.Since(before); took > 30*time.Second {
@@ -532,7 +533,8 @@ func TestWrongVersion(t *testing.T) {
 	if !errors.Is(err, ErrNoBinaries) {
 		t.Fatalf("got %v, want ErrNoBinaries", err)
 	}
-	for _, want := range []string{"which need version 9999", installations(t)[0].Dir + ": is version", "npm ci ", "apt-get install postgresql ", "brew install postgresql@17 ", "DATABASE_URL"} {
+	for _, want := range []string{"which need version 9999", installations(t)[0].Dir + ": is version", "npm ci ",
+		"apt-get install postgresql ", "brew install postgresql@17 ", "DATABASE_URL"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q:\n%v", want, err)
 		}
@@ -674,7 +676,8 @@ func TestAccount(t *testing.T) {
 		if err := ns.try(t.Context(), dir, bin); err != nil {
 			// A system that forbids namespaces. Then others are used, or it is said why not.
 			t.Log(err)
-			if _, err := Find(t.Context(), o.Dir, []string{bin}); err != nil && !strings.Contains(err.Error(), "PostgreSQL refuses to run as root") {
+			if _, err := Find(t.Context(), o.Dir, []string{bin}); err != nil &&
+				!strings.Contains(err.Error(), "PostgreSQL refuses to run as root") {
 				t.Error(err)
 			}
 			return

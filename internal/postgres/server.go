@@ -236,7 +236,8 @@ func (c *cluster) launch(ctx context.Context, lock *os.File) (*Server, error) {
 			err = createDatabase(ctx, connURL(password, c.socketDir(), port, "postgres"))
 		}
 		if err == nil {
-			s := &Server{URL: connURL(password, c.socketDir(), port, database), Binaries: c.bin, process: process, lock: lock, remove: c.remove, done: make(chan struct{})}
+			s := &Server{URL: connURL(password, c.socketDir(), port, database), Binaries: c.bin, process: process, lock: lock,
+				remove: c.remove, done: make(chan struct{})}
 			go s.await()
 			return s, nil
 		}
@@ -355,7 +356,8 @@ func (c *cluster) awaitReady(ctx context.Context, process *child) error {
 			c.options.Logf("PostgreSQL (pid %d) is recovering from a crash", pid)
 		}
 		if since > readyTimeout {
-			return fmt.Errorf("PostgreSQL (pid %d) did not become ready within %s; see %s", pid, readyTimeout, filepath.Join(c.dir, "postgres.log"))
+			return fmt.Errorf("PostgreSQL (pid %d) did not become ready within %s; see %s", pid, readyTimeout,
+				filepath.Join(c.dir, "postgres.log"))
 		}
 	}
 }
@@ -461,7 +463,8 @@ func (c *child) stop() error {
 		select {
 		case <-c.done:
 			if try.signal != syscall.SIGINT {
-				return fmt.Errorf("PostgreSQL (pid %d) did not shut down within %s and was ended by the signal %q", c.pid(), stopTimeout, try.signal)
+				return fmt.Errorf("PostgreSQL (pid %d) did not shut down within %s and was ended by the signal %q", c.pid(), stopTimeout,
+					try.signal)
 			}
 			return nil
 		case <-time.After(try.timeout):

@@ -38,7 +38,8 @@ func TestBrokerCollector(t *testing.T) {
 	} {
 		t.Run(to.Protocol, func(t *testing.T) {
 			to.Timeout = time.Minute
-			tracer, err := Start(t.Context(), Options{Collector: to, Version: "test", Role: "work", OnError: func(err error) { t.Error(err) }})
+			tracer, err := Start(t.Context(), Options{Collector: to, Version: "test", Role: "work",
+				OnError: func(err error) { t.Error(err) }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -46,7 +47,8 @@ func TestBrokerCollector(t *testing.T) {
 			callers := "00-0af7651916cd43dd8448eb211c80310" + string('0'+rune(i)) + "-b7ad6b7169203331-01"
 			publish := tracer.Publish(callers, "rojo=00f067aa0ba902b7", "acme", 1)
 			publish.Event("evt_1")
-			attempt := tracer.Attempt(publish.Parent, publish.State, Attempt{Tenant: "acme", Destination: "hook", Type: "webhook", Event: "evt_1", Topic: "order.created", Number: 1, Started: time.Now()})
+			attempt := tracer.Attempt(publish.Parent, publish.State, Attempt{Tenant: "acme", Destination: "hook", Type: "webhook",
+				Event: "evt_1", Topic: "order.created", Number: 1, Started: time.Now()})
 			attempt.Failed("timeout", "it took too long")
 			attempt.End(0, "retrying")
 			publish.End(202, "")
@@ -59,7 +61,8 @@ func TestBrokerCollector(t *testing.T) {
 				{"deliver webhook", attempt.Parent[36:52], publish.Parent[36:52], "waybill.destination: Str(hook)"},
 			} {
 				s := spans[want.name]
-				if field(s, "ID") != want.id || field(s, "Parent ID") != want.parent || !strings.Contains(s, want.text) || field(s, "Trace State") != "" && field(s, "Trace State") != "rojo=00f067aa0ba902b7" {
+				if field(s, "ID") != want.id || field(s, "Parent ID") != want.parent || !strings.Contains(s, want.text) ||
+					field(s, "Trace State") != "" && field(s, "Trace State") != "rojo=00f067aa0ba902b7" {
 					t.Errorf("%s should be %+v:\n%s", want.name, want, s)
 				}
 				if failed := field(s, "Status code") == "Error"; failed != (want.name != "publish") {

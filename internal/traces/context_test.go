@@ -46,7 +46,8 @@ func TestState(t *testing.T) {
 		in     []string
 		want   string
 	}{
-		{parent, []string{"congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"}, "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"}, // the example of section 3.3.1
+		// the example of section 3.3.1
+		{parent, []string{"congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"}, "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"},
 		{parent, []string{"congo=1, rojo=2 ", "fw529a3039@dt=3"}, "congo=1,rojo=2,fw529a3039@dt=3"},
 		{parent, []string{"a=1,,b=2"}, "a=1,b=2"}, // empty members are allowed
 		{"", []string{"a=1"}, ""}, // it means nothing without a traceparent
@@ -57,8 +58,10 @@ func TestState(t *testing.T) {
 		{parent, []string{"a=1,a=2"}, ""},
 		{parent, []string{"a=1\r\nx-evil: 1"}, ""},
 		{parent, []string{strings.Join(many, ",")}, ""}, // at most 32 members
-		{parent, []string{long("a", 100), long("b", 200), long("c", 128), long("d", 128), long("e", 20)}, strings.Join([]string{long("a", 100), long("c", 128), long("d", 128), long("e", 20)}, ",")},
-		{parent, []string{long("a", 128), long("b", 128), long("c", 128), long("d", 128)}, strings.Join([]string{long("a", 128), long("b", 128), long("c", 128)}, ",")},
+		{parent, []string{long("a", 100), long("b", 200), long("c", 128), long("d", 128), long("e", 20)},
+			strings.Join([]string{long("a", 100), long("c", 128), long("d", 128), long("e", 20)}, ",")},
+		{parent, []string{long("a", 128), long("b", 128), long("c", 128), long("d", 128)},
+			strings.Join([]string{long("a", 128), long("b", 128), long("c", 128)}, ",")},
 	} {
 		if got := State(c.parent, c.in...); got != c.want {
 			t.Errorf("%q: %q, want %q", c.in, got, c.want)
@@ -74,7 +77,8 @@ func TestWithout(t *testing.T) {
 	s.Event("evt")
 	s.Failed("timeout", "it took too long")
 	s.End(200, "delivered")
-	if s.Parent != "00-a-b-01" || s.State != "a=1" || none.Attempt("p", "a=1", Attempt{Started: time.Now()}) != (Span{Parent: "p", State: "a=1"}) || none.Stop(context.Background()) != nil {
+	if s.Parent != "00-a-b-01" || s.State != "a=1" || none.Attempt("p", "a=1",
+		Attempt{Started: time.Now()}) != (Span{Parent: "p", State: "a=1"}) || none.Stop(context.Background()) != nil {
 		t.Errorf("%+v", s)
 	}
 }
@@ -86,7 +90,8 @@ func TestWithoutCosts(t *testing.T) {
 		s := none.Publish("00-a-b-01", "a=1", "acme", 1)
 		s.Event("evt")
 		s.End(202, "")
-		s = none.Attempt(s.Parent, s.State, Attempt{Tenant: "acme", Destination: "hook", Type: "webhook", Event: "evt", Topic: "order.created", Number: 1})
+		s = none.Attempt(s.Parent, s.State, Attempt{Tenant: "acme", Destination: "hook", Type: "webhook", Event: "evt",
+			Topic: "order.created", Number: 1})
 		s.Failed("timeout", "it took too long")
 		s.End(0, "retrying")
 	}); n != 0 {

@@ -59,8 +59,10 @@ func (c *Collector) exporter(ctx context.Context) (sdktrace.SpanExporter, error)
 	secure := strings.HasPrefix(strings.ToLower(c.url()), "https:")
 	switch c.Protocol {
 	case ProtocolGRPC:
-		o := []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL(c.url()), otlptracegrpc.WithHeaders(c.Headers), otlptracegrpc.WithTimeout(c.Timeout),
-			otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: true, InitialInterval: waitFirst, MaxInterval: waitMost, MaxElapsedTime: waitInAll})}
+		o := []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL(c.url()), otlptracegrpc.WithHeaders(c.Headers),
+			otlptracegrpc.WithTimeout(c.Timeout),
+			otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: true, InitialInterval: waitFirst, MaxInterval: waitMost,
+				MaxElapsedTime: waitInAll})}
 		if !c.Uncompressed {
 			o = append(o, otlptracegrpc.WithCompressor("gzip"))
 		}
@@ -76,9 +78,11 @@ func (c *Collector) exporter(ctx context.Context) (sdktrace.SpanExporter, error)
 		if c.Protocol == ProtocolJSON {
 			encoding = otlptracehttp.EncodingJSON
 		}
-		o := []otlptracehttp.Option{otlptracehttp.WithEndpointURL(c.url()), otlptracehttp.WithHeaders(c.Headers), otlptracehttp.WithTimeout(c.Timeout),
+		o := []otlptracehttp.Option{otlptracehttp.WithEndpointURL(c.url()), otlptracehttp.WithHeaders(c.Headers),
+			otlptracehttp.WithTimeout(c.Timeout),
 			otlptracehttp.WithCompression(compression), otlptracehttp.WithEncoding(encoding),
-			otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: waitFirst, MaxInterval: waitMost, MaxElapsedTime: waitInAll})}
+			otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: waitFirst, MaxInterval: waitMost,
+				MaxElapsedTime: waitInAll})}
 		if secure && c.TLS != nil {
 			o = append(o, otlptracehttp.WithTLSClientConfig(c.TLS))
 		}

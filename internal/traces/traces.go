@@ -45,14 +45,16 @@ func Start(ctx context.Context, o Options) (*Tracer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up traces: %w", err)
 	}
-	res, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "waybill"), attribute.String("service.version", o.Version),
+	res, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "waybill"),
+		attribute.String("service.version", o.Version),
 		attribute.String("waybill.role", o.Role)), resource.WithHost(), resource.WithFromEnv())
 	if err != nil {
 		return nil, fmt.Errorf("set up traces: %w", err)
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(o.OnError))
 	p := sdktrace.NewTracerProvider(sdktrace.WithResource(res),
-		sdktrace.WithBatcher(to, sdktrace.WithMaxQueueSize(maxWaiting), sdktrace.WithMaxExportBatchSize(maxBatch), sdktrace.WithBatchTimeout(batchedFor)))
+		sdktrace.WithBatcher(to, sdktrace.WithMaxQueueSize(maxWaiting), sdktrace.WithMaxExportBatchSize(maxBatch),
+			sdktrace.WithBatchTimeout(batchedFor)))
 	return &Tracer{provider: p, tracer: p.Tracer("github.com/waybill-dev/waybill")}, nil
 }
 
@@ -78,7 +80,8 @@ func (t *Tracer) Publish(parent, state, tenant string, events int) Span {
 	if t == nil {
 		return Span{Parent: parent, State: state}
 	}
-	return t.begin(parent, state, "publish", trace.SpanKindServer, time.Now(), attribute.String("waybill.tenant", tenant), attribute.Int("messaging.batch.message_count", events))
+	return t.begin(parent, state, "publish", trace.SpanKindServer, time.Now(), attribute.String("waybill.tenant", tenant),
+		attribute.Int("messaging.batch.message_count", events))
 }
 
 // Attempt is what the span of an attempt says of it.
@@ -94,8 +97,10 @@ func (t *Tracer) Attempt(parent, state string, a Attempt) Span {
 		return Span{Parent: parent, State: state}
 	}
 	return t.begin(parent, state, "deliver "+a.Type, trace.SpanKindProducer, a.Started,
-		attribute.String("waybill.tenant", a.Tenant), attribute.String("waybill.destination", a.Destination), attribute.String("waybill.destination_type", a.Type),
-		attribute.String("messaging.message.id", a.Event), attribute.String("waybill.topic", a.Topic), attribute.Int("waybill.attempt", a.Number))
+		attribute.String("waybill.tenant", a.Tenant), attribute.String("waybill.destination", a.Destination),
+		attribute.String("waybill.destination_type", a.Type),
+		attribute.String("messaging.message.id", a.Event), attribute.String("waybill.topic", a.Topic),
+		attribute.Int("waybill.attempt", a.Number))
 }
 
 func (t *Tracer) begin(parent, state, name string, kind trace.SpanKind, at time.Time, attributes ...attribute.KeyValue) Span {

@@ -177,7 +177,8 @@ func TestPhrasesShowEachField(t *testing.T) {
 	t.Parallel()
 	for _, k := range alertrule.Kinds() {
 		for _, f := range k.Fields {
-			if f.Type != alertrule.Switch && (!strings.Contains(k.Phrase, "{"+f.Key+"}") || f.Label == "" || f.Initial == "" || f.Problem == "") {
+			if f.Type != alertrule.Switch && (!strings.Contains(k.Phrase, "{"+f.Key+"}") || f.Label == "" || f.Initial == "" ||
+				f.Problem == "") {
 				t.Errorf("%s: %+v", k.Name, f)
 			}
 			if f.Doc == "" {

@@ -28,7 +28,8 @@ func init() {
 				return Finding{}, false
 			}
 			left := ends.Sub(d.Now)
-			return Finding{Severity: certificateSeverity(left), Summary: certificateSummary(*ends, left)}, left <= c.duration(certificateExpires)
+			return Finding{Severity: certificateSeverity(left), Summary: certificateSummary(*ends, left)},
+				left <= c.duration(certificateExpires)
 		},
 		Over: func(c Condition, d *Subject, _ time.Time) (string, bool) {
 			ends := d.Health.CertificateEnds
@@ -76,6 +77,7 @@ func certificateSummary(ends time.Time, left time.Duration) string {
 	case days == 0:
 		return "Its TLS certificate ends on " + at + ", in less than a day. New connections fail from then on."
 	default:
-		return fmt.Sprintf("Its TLS certificate ends on %s, in %s. New connections fail from then on.", at, units.Count(days, "day", "days"))
+		return fmt.Sprintf("Its TLS certificate ends on %s, in %s. New connections fail from then on.", at,
+			units.Count(days, "day", "days"))
 	}
 }

@@ -12,7 +12,8 @@ func init() {
 		Name: consecutiveFailures, Position: 10, Label: "Failures in a row",
 		Phrase: "{consecutive_failures} {count} in a row failed",
 		Fields: []Field{
-			{Key: consecutiveFailures, Type: Int, Label: "Failures in a row", Input: "How many in a row", Min: 1, Max: 1_000_000, Initial: "10",
+			{Key: consecutiveFailures, Type: Int, Label: "Failures in a row", Input: "How many in a row", Min: 1, Max: 1_000_000,
+				Initial: "10",
 				Problem: "must be between 1 and 1000000", Doc: "Failing deliveries in a row; with count 'attempts', attempts."},
 			countField("What is counted in a row"),
 		},
@@ -30,7 +31,8 @@ func init() {
 		Met: func(c Condition, d *Subject) (Finding, bool) {
 			h, least := d.Health, c.int(consecutiveFailures)
 			if c.Counted() == CountAttempts {
-				return Finding{Severity: SeverityError, Summary: attempts(h.Attempts) + " in a row failed" + lastError(h)}, h.Attempts >= least
+				return Finding{Severity: SeverityError, Summary: attempts(h.Attempts) + " in a row failed" + lastError(h)},
+					h.Attempts >= least
 			}
 			n := max(h.Peak, h.Failures)
 			return Finding{Severity: SeverityError, Summary: streak(h, n)}, n >= least

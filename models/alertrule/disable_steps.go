@@ -20,7 +20,8 @@ func init() {
 			Doc:     "Failing deliveries in a row, in percent of the limit at which the destination is disabled."}},
 		Data: Failures,
 		Sentence: func(c Condition) string {
-			return Find(disableSteps).Fields[0].Text(steps(c)) + " % of the deliveries in a row have failed at which the destination is disabled"
+			return Find(disableSteps).Fields[0].Text(steps(c)) +
+				" % of the deliveries in a row have failed at which the destination is disabled"
 		},
 		Met: func(c Condition, d *Subject) (Finding, bool) {
 			peak := max(d.Health.Peak, d.Health.Failures)

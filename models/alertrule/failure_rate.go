@@ -57,7 +57,8 @@ func rateMet(c Condition, r TriedSince) (Finding, bool) {
 		return Finding{}, false
 	}
 	percent := 100 * float64(failed) / float64(all)
-	summary := fmt.Sprintf("%d of %d %s (%.3g %%) failed within %s.", failed, all, c.Counted(), percent, units.Duration(c.duration("window")))
+	summary := fmt.Sprintf("%d of %d %s (%.3g %%) failed within %s.", failed, all, c.Counted(), percent,
+		units.Duration(c.duration("window")))
 	return Finding{Severity: SeverityWarning, Summary: summary}, all >= c.int("min_attempts") && percent >= c.number(failureRate)
 }
 

@@ -77,8 +77,9 @@ func scalarFilters(t testing.TB) []*Filter {
 	t.Helper()
 	var filters []*Filter
 	for i := range 50 {
-		filters = append(filters, mustParse(t, fmt.Sprintf(`{"status":"paid","currency":{"$in":["EUR","USD","GBP"]},"total":{"$gte":%d},"customer":{"vip":true},"source":%q}`,
-			i, []string{"checkout", "import"}[i%2])))
+		filters = append(filters,
+			mustParse(t, fmt.Sprintf(`{"status":"paid","currency":{"$in":["EUR","USD","GBP"]},"total":{"$gte":%d},"customer":{"vip":true},"source":%q}`,
+				i, []string{"checkout", "import"}[i%2])))
 	}
 	return filters
 }

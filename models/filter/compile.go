@@ -85,7 +85,8 @@ const (
 	codeFilled
 )
 
-var opcodes = map[Op]opcode{OpEq: codeEq, OpSame: codeSame, OpGt: codeGt, OpGte: codeGte, OpLt: codeLt, OpLte: codeLte, OpIn: codeIn, OpContains: codeContains,
+var opcodes = map[Op]opcode{OpEq: codeEq, OpSame: codeSame, OpGt: codeGt, OpGte: codeGte, OpLt: codeLt, OpLte: codeLte, OpIn: codeIn,
+	OpContains:   codeContains,
 	OpStartsWith: codeStartsWith, OpEndsWith: codeEndsWith, OpRegex: codeRegex, OpExist: codeExist, OpFilled: codeFilled}
 
 // reference is a field to compare with.

@@ -50,7 +50,8 @@ func (f *Filter) Convert(to Notation) (out json.RawMessage, lossless bool, reaso
 	}
 	if lossless {
 		if _, err := Parse(out); err != nil {
-			return out, false, "written like this it would be refused: " + err.Error(), nil //nolint:nilerr // the reason is the answer, not a failure
+			//nolint:nilerr // the reason is the answer, not a failure
+			return out, false, "written like this it would be refused: " + err.Error(), nil
 		}
 	}
 	return out, lossless, reason, nil

@@ -28,7 +28,8 @@ func TestDocumentation(t *testing.T) {
 			continue
 		case within && line == "```":
 			within = false
-			doc = NewDoc("evt_1", "order.created", time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC), map[string]string{"source": "shop", "attempt": "3"}, []byte(payload))
+			doc = NewDoc("evt_1", "order.created", time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC),
+				map[string]string{"source": "shop", "attempt": "3"}, []byte(payload))
 			if doc.root(atData) < 0 {
 				t.Fatalf("no JSON: %s", payload)
 			}
@@ -93,7 +94,9 @@ func TestDocumentation(t *testing.T) {
 		}
 		tried[heading]++
 	}
-	for _, heading := range []string{"## Fields", "## Operators", "### How values are compared", "### Missing fields", "## Lists", "## JSON notation", "## Search notation", "## Expressions", "## Another body, and keys", "## Examples from real payloads", "## What a refusal says", "## Why an event was not sent"} {
+	for _, heading := range []string{"## Fields", "## Operators", "### How values are compared", "### Missing fields", "## Lists",
+		"## JSON notation", "## Search notation", "## Expressions", "## Another body, and keys", "## Examples from real payloads",
+		"## What a refusal says", "## Why an event was not sent"} {
 		if tried[heading] < 5 {
 			t.Errorf("%d examples below %q", tried[heading], heading)
 		}

@@ -20,7 +20,8 @@ var looksLikeTime = regexp.MustCompile(`^([0-9]+(?:-[0-9]+-[0-9]+[Tt][0-9]+)?(?:
 // alike are characters that look like those of the notation and are others, with what is meant.
 var alike = map[rune]string{
 	'\u2212': "-", '\u2010': "-", '\u2011': "-", '\u2012': "-", '\u2013': "-", '\u2014': "-", '\uff0d': "-",
-	'\u2264': "<=", '\u2265': ">=", '\uff1c': "<", '\uff1e': ">", '\u201c': `"`, '\u201d': `"`, '\u201e': `"`, '\uff02': `"`, '\u2018': "'", '\u2019': "'", '\u201a': "'",
+	'\u2264': "<=", '\u2265': ">=", '\uff1c': "<", '\uff1e': ">", '\u201c': `"`, '\u201d': `"`, '\u201e': `"`, '\uff02': `"`, '\u2018': "'",
+	'\u2019': "'", '\u201a': "'",
 }
 
 // hardlyMeant says what is wrong with a value without quotes that begins with a character which only looks like a sign or a
@@ -41,7 +42,8 @@ func hardlyMeant(text string) string {
 	case sign != "" && sign != "-":
 		return "`" + string(r) + "` only looks like `" + sign + "`; write that, or the whole value in quotes"
 	case r >= '\uff10' && r <= '\uff19' && (number || rest == ""):
-		return "`" + shorten(text) + "` has digits of another kind; write `" + string(r-'\uff10'+'0') + shorten(rest) + "`, or the text in quotes"
+		return "`" + shorten(text) + "` has digits of another kind; write `" + string(r-'\uff10'+'0') + shorten(rest) +
+			"`, or the text in quotes"
 	}
 	return ""
 }

@@ -120,7 +120,8 @@ func (f *Filter) Expression() string {
 func parseStoredExpression(t *tape, root, source at) (*Filter, error) {
 	switch {
 	case t.items[root].bits > 1:
-		return nil, &Error{Message: "an expression cannot be mixed with other rules; it is the whole filter: {\"$expr\": \"...\"}", Path: "$expr"}
+		return nil, &Error{Message: "an expression cannot be mixed with other rules; it is the whole filter: {\"$expr\": \"...\"}",
+			Path: "$expr"}
 	case t.items[source].kind != kindText:
 		return nil, &Error{Message: "an expression is a text, as in {\"$expr\": \"data.total >= 10\"}", Path: "$expr"}
 	}
@@ -231,7 +232,8 @@ func runError(err error) error {
 	switch {
 	case strings.Contains(message, "memory budget exceeded"):
 		return errTooMuchWork
-	case strings.HasPrefix(message, "reflect") || strings.HasPrefix(message, "runtime error") || strings.HasPrefix(message, "interface conversion"):
+	case strings.HasPrefix(message, "reflect") || strings.HasPrefix(message, "runtime error") ||
+		strings.HasPrefix(message, "interface conversion"):
 		message = "a value has a type that the expression cannot work with here"
 	case strings.HasPrefix(message, "invalid operation: bool("):
 		return errors.New("the expression gave something else than true or false")

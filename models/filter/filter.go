@@ -148,7 +148,8 @@ func New(tree Node) (*Filter, error) { return build(tree, NotationJSON) }
 
 func checkText(text string) error {
 	if len(text) > MaxBytes {
-		return &Error{Message: "the filter is " + strconv.Itoa(len(text)) + " bytes long; at most " + strconv.Itoa(MaxBytes) + " are allowed"}
+		return &Error{Message: "the filter is " + strconv.Itoa(len(text)) + " bytes long; at most " + strconv.Itoa(MaxBytes) +
+			" are allowed"}
 	}
 	if !utf8.ValidString(text) {
 		offset := 0

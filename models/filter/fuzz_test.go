@@ -136,7 +136,8 @@ func FuzzExpression(f *testing.F) {
 }
 
 func FuzzReference(f *testing.F) {
-	for _, text := range []string{"a", "data.a", "a.b[0].c", "lines[$index].min", `a\.b.c\[`, "a[", "a]", "[0]", ".", "a.", `\`, "topic", "a[00]", "a[-1]", "data", "data[0]", "data[0].topic"} {
+	for _, text := range []string{"a", "data.a", "a.b[0].c", "lines[$index].min", `a\.b.c\[`, "a[", "a]", "[0]", ".", "a.", `\`, "topic",
+		"a[00]", "a[-1]", "data", "data[0]", "data[0].topic"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

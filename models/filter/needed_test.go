@@ -38,7 +38,8 @@ func TestNeeded(t *testing.T) {
 
 func TestNeededIn(t *testing.T) {
 	t.Parallel()
-	doc := NewDoc("evt_1", "order.created", time.Now(), map[string]string{"plan": "pro"}, []byte(`{"customer": {"vip": null}, "lines": [{"sku": "x"}], "a.b": 1}`))
+	doc := NewDoc("evt_1", "order.created", time.Now(), map[string]string{"plan": "pro"},
+		[]byte(`{"customer": {"vip": null}, "lines": [{"sku": "x"}], "a.b": 1}`))
 	for filter, want := range map[string]bool{
 		`{"customer": {"vip": true}}`: true, `{"customer.vip": true}`: false, `{"lines": {"sku": "y"}}`: true, `{"lines": {"price": 1}}`: false,
 		`{"a.b": 2}`: true, `{"a": {"b": 1}}`: false, `{"metadata": {"plan": "free"}}`: true, `{"metadata": {"team": "x"}}`: false,
@@ -79,8 +80,10 @@ func TestResembles(t *testing.T) {
 		field, seen string
 		want        bool
 	}{
-		{"customerEmail", "customer_email", true}, {"Total", "total", true}, {"email", "customer.email", true}, {"currency", "curency", true}, {"amuont", "amount", true},
-		{"total", "totals", true}, {"a", "b", false}, {"vip", "zip", false}, {"total", "currency", false}, {"status", "state", false}, {"order", "order.id", false},
+		{"customerEmail", "customer_email", true}, {"Total", "total", true}, {"email", "customer.email", true}, {"currency", "curency",
+			true}, {"amuont", "amount", true},
+		{"total", "totals", true}, {"a", "b", false}, {"vip", "zip", false}, {"total", "currency", false}, {"status", "state",
+			false}, {"order", "order.id", false},
 	} {
 		n, _ := neededAt([]string{"data", c.field})
 		if got := n.Resembles(c.seen); got != c.want {

@@ -60,7 +60,8 @@ func (p *jsonParser) pattern(i at) Node {
 	case kindObject:
 		return p.object(i, false)
 	case kindList:
-		return List(p.list(i, "an empty list matches nothing in particular; write {\"$eq\": []} for an empty list, or {\"$exist\": true}", p.pattern))
+		return List(p.list(i, "an empty list matches nothing in particular; write {\"$eq\": []} for an empty list, or {\"$exist\": true}",
+			p.pattern))
 	}
 	return Test{Op: OpEq, Value: p.value(i)}
 }
@@ -184,7 +185,8 @@ func (p *jsonParser) operand(key string, op Op, i at) Node {
 		}
 	}
 	if dollar := p.dollarKey(i); dollar != "" {
-		return p.fail("`" + dollar + "` cannot stand inside the value of `" + key + "`; only {\"$ref\": \"other_field\"} can, as the whole value")
+		return p.fail("`" + dollar + "` cannot stand inside the value of `" + key +
+			"`; only {\"$ref\": \"other_field\"} can, as the whole value")
 	}
 	test := Test{Op: op, Value: p.value(i)}
 	if message := checkTest(test); message != "" {

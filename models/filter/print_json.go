@@ -143,7 +143,8 @@ func (p *jsonPrinter) nested(path []string, n Node) pair {
 	value := p.pattern(n)
 	for i := len(path) - 1; i >= 0; i-- {
 		if strings.HasPrefix(path[i], "$") {
-			p.reason = "the JSON notation cannot name the field `" + formatPath(path) + "`, since `" + path[i] + "` would be read as an operator"
+			p.reason = "the JSON notation cannot name the field `" + formatPath(path) + "`, since `" + path[i] +
+				"` would be read as an operator"
 		}
 		if i > 0 {
 			value = writeObject([]pair{{path[i], value}})

@@ -114,7 +114,8 @@ func (p *searchPrinter) pattern(path []string, n Node) searchText {
 	case Test:
 		return p.test(path, n)
 	case Not:
-		p.roughly("in search notation NOT speaks of all elements: if " + name + " is reached through a list, one element without the value is not enough")
+		p.roughly("in search notation NOT speaks of all elements: if " + name +
+			" is reached through a list, one element without the value is not enough")
 		return searchText{join: "NOT", parts: []searchText{p.pattern(path, n.Node)}}
 	case Field:
 		return p.pattern(joinPath(path, n.Path), n.Node)
@@ -123,7 +124,8 @@ func (p *searchPrinter) pattern(path []string, n Node) searchText {
 	case List:
 		p.roughly("search notation cannot ask for a list: these terms also match if " + name + " is a single value")
 	case And:
-		p.roughly("search notation tests each condition on its own: if " + name + " is or stands in a list, different elements may meet them")
+		p.roughly("search notation tests each condition on its own: if " + name +
+			" is or stands in a list, different elements may meet them")
 	}
 	var parts []Node
 	if list, ok := n.(List); ok {

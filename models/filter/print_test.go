@@ -50,11 +50,13 @@ var printed = []struct {
 	{`{"a":true,"b":null}`, `{"a":true,"b":null}`, `a:true AND b:null`, true, ``},
 	{`{"a":{"$startsWith":"x y*"}}`, `{"a":{"$startsWith":"x y*"}}`, `a:x\ y\**`, true, ``},
 	{`{"a":{"$gt":"x"},"b":{"$lte":"10"}}`, `{"a":{"$gt":"x"},"b":{"$lte":"10"}}`, `a:>"x" AND b:<="10"`, true, ``},
-	{`"NOT (a:x OR b:y) AND (c:z OR (d:1 e:2))"`, `{"$not":{"$or":[{"a":"x"},{"b":"y"}]},"$or":[{"c":"z"},{"d":{"$gte":1,"$lte":1},"e":{"$gte":2,"$lte":2}}]}`,
+	{`"NOT (a:x OR b:y) AND (c:z OR (d:1 e:2))"`,
+		`{"$not":{"$or":[{"a":"x"},{"b":"y"}]},"$or":[{"c":"z"},{"d":{"$gte":1,"$lte":1},"e":{"$gte":2,"$lte":2}}]}`,
 		`NOT (a:x OR b:y) AND (c:z OR (d:1 AND e:2))`, true, ``},
 	{`{"$or":[{"a":1},{"b":1}],"$and":[{"$or":[{"c":1},{"d":1}]}]}`, `{"$and":[{"$or":[{"a":1},{"b":1}]},{"$or":[{"c":1},{"d":1}]}]}`,
 		`(a:1 OR b:1) AND (c:1 OR d:1)`, false, "also matches a text"},
-	{`{"a":{"b":{"$and":[["x"],{"$neq":"y"}]}}}`, `{"a":{"b":{"$and":[["x"],{"$neq":"y"}]}}}`, `a.b:x AND NOT a.b:y`, false, "different elements"},
+	{`{"a":{"b":{"$and":[["x"],{"$neq":"y"}]}}}`, `{"a":{"b":{"$and":[["x"],{"$neq":"y"}]}}}`, `a.b:x AND NOT a.b:y`, false,
+		"different elements"},
 }
 
 func TestPrint(t *testing.T) {
@@ -238,7 +240,8 @@ func TestFromRulesErrors(t *testing.T) {
 	}
 	// Every condition that is offered can be used with a value of the type that it says it takes.
 	samples := map[string]Value{
-		"": {}, "value": String("x"), "number": {"10"}, "text": String("x"), "number or text": {"10"}, "text or list": String("x"), "list": Values(String("x")),
+		"": {}, "value": String("x"), "number": {"10"}, "text": String("x"), "number or text": {"10"}, "text or list": String("x"),
+		"list": Values(String("x")),
 	}
 	for _, c := range Conditions() {
 		value, known := samples[c.Takes]
@@ -261,7 +264,8 @@ func TestFields(t *testing.T) {
 			t.Errorf("%s: numeric %v", f.Path, f.Numeric)
 		}
 	}
-	for _, want := range []string{"total number 129.5", `lines.sku text "a"`, `lines.qty text "2"`, "empty list []", "n null null", "flags object {}",
+	for _, want := range []string{"total number 129.5", `lines.sku text "a"`, `lines.qty text "2"`, "empty list []", "n null null",
+		"flags object {}",
 		"vip true or false true", `data.topic text "x"`, `a\.b number 1`, `topic text "order.created"`, `metadata.env text "prod"`} {
 		if !strings.Contains(strings.Join(got, "\n")+"\n", want+"\n") {
 			t.Errorf("no %q in %q", want, got)

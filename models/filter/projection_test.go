@@ -18,12 +18,15 @@ func projected(t *testing.T, source string) *Projection {
 
 func TestProjectionTexts(t *testing.T) {
 	t.Parallel()
-	doc := NewDoc("evt_1", "order.created", time.Date(2026, 3, 1, 12, 0, 0, 0, time.FixedZone("", 3600)), map[string]string{"b": "2", "a": "1"},
+	doc := NewDoc("evt_1", "order.created", time.Date(2026, 3, 1, 12, 0, 0, 0, time.FixedZone("", 3600)),
+		map[string]string{"b": "2", "a": "1"},
 		[]byte(`{"id":820982911946154508,"big":12345678901234567890,"price":129.50,"name":"Ann \"A\"","vip":true,"tags":["x","y"],"gone":null,"o":{"z":1,"y":2,"x":3}}`))
 	for source, want := range map[string]string{
-		`data.id`: "820982911946154508", `data.big`: "12345678901234567890", `data.price`: "129.5", `data.price * 2`: "259", `data.name`: `Ann "A"`,
-		`data.vip`: "true", `data.gone`: "", `data?.none?.deeper`: "", `topic + "/" + string(data.id)`: "order.created/820982911946154508",
-		`time`: "2026-03-01T11:00:00Z", `time.Format("2006/01/02")`: "2026/03/01", `keys(data.o)[0]`: "x", `string(values(data.o)[0])`: "3", `keys(metadata)[1]`: "b",
+		`data.id`: "820982911946154508", `data.big`: "12345678901234567890", `data.price`: "129.5", `data.price * 2`: "259",
+		`data.name`: `Ann "A"`,
+		`data.vip`:  "true", `data.gone`: "", `data?.none?.deeper`: "", `topic + "/" + string(data.id)`: "order.created/820982911946154508",
+		`time`: "2026-03-01T11:00:00Z", `time.Format("2006/01/02")`: "2026/03/01", `keys(data.o)[0]`: "x", `string(values(data.o)[0])`: "3",
+		`keys(metadata)[1]`:           "b",
 		`data.vip ? "gold" : "plain"`: "gold", `len(data.tags)`: "2", `duration("90s")`: "1m30s", `metadata.none`: "", `time.Month()`: "3",
 	} {
 		if got, err := projected(t, source).Text(doc); err != nil || got != want {
@@ -68,7 +71,8 @@ func TestProjectionBodies(t *testing.T) {
 func TestProjectionIsBounded(t *testing.T) {
 	t.Parallel()
 	doc := eventDoc(`{"long":"` + strings.Repeat("x", 100_000) + `","deep":` + strings.Repeat("[", 9999) + strings.Repeat("]", 9999) + `}`)
-	for _, source := range []string{`map(1..1000, data)`, `map(1..1000, map(1..90, data.long))`, `let a = [data]; let b = [a,a,a,a,a,a]; let c = [b,b,b,b,b,b,b]; [c,c,c,c,c]`,
+	for _, source := range []string{`map(1..1000, data)`, `map(1..1000, map(1..90, data.long))`,
+		`let a = [data]; let b = [a,a,a,a,a,a]; let c = [b,b,b,b,b,b,b]; [c,c,c,c,c]`,
 		`[[[[data.deep]]]]`} {
 		started := time.Now()
 		if got, err := projected(t, source).Body(doc); err == nil {
@@ -83,8 +87,10 @@ func TestProjectionIsBounded(t *testing.T) {
 func TestProjectionsRefused(t *testing.T) {
 	t.Parallel()
 	for source, want := range map[string]string{
-		``: "is empty", `data.`: "line 1, column", `name`: "line 1, column 1: unknown name name", `now()`: "line 1, column 1: an expression cannot call `now`",
-		"{\n \"a\": toJSON(data)}": "line 2, column 7", `map(data.a, {"b": .c})`: "two pairs of braces", `time.Format(data.layout)`: "the layout of `Format`", `$env`: "and no `$env`",
+		``: "is empty", `data.`: "line 1, column", `name`: "line 1, column 1: unknown name name",
+		`now()`:                    "line 1, column 1: an expression cannot call `now`",
+		"{\n \"a\": toJSON(data)}": "line 2, column 7", `map(data.a, {"b": .c})`: "two pairs of braces",
+		`time.Format(data.layout)`: "the layout of `Format`", `$env`: "and no `$env`",
 	} {
 		if _, err := ParseProjection(source); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", source, err, want)

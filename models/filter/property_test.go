@@ -72,9 +72,11 @@ var keys = []string{"x", "y", "z", "list", "topic", "k k", "d.o"}
 func (g generator) test() Test {
 	if g.IntN(10) == 0 {
 		op := pick(g, OpEq, OpGt, OpGte, OpLt, OpLte, OpIn, OpContains, OpStartsWith, OpEndsWith)
-		return Test{Op: op, Ref: pick(g, "data.x", "data.list", "data.y.x", "topic", "data.list.x", "data.list[$index].x", "data.list[0]", "data.z[$index]")}
+		return Test{Op: op, Ref: pick(g, "data.x", "data.list", "data.y.x", "topic", "data.list.x", "data.list[$index].x", "data.list[0]",
+			"data.z[$index]")}
 	}
-	switch op := pick(g, OpEq, OpEq, OpEq, OpGt, OpGte, OpLt, OpLte, OpIn, OpContains, OpStartsWith, OpEndsWith, OpRegex, OpExist, OpFilled, OpSame); op {
+	switch op := pick(g, OpEq, OpEq, OpEq, OpGt, OpGte, OpLt, OpLte, OpIn, OpContains, OpStartsWith, OpEndsWith, OpRegex, OpExist, OpFilled,
+		OpSame); op {
 	case OpEq:
 		return Test{Op: op, Value: g.value(2)}
 	case OpGt, OpGte, OpLt, OpLte:
@@ -238,7 +240,8 @@ func TestPropertyNormalizeKeepsTheMeaning(t *testing.T) {
 			data := g.data(3)
 			doc := g.doc(data)
 			if a, b := raw.match(doc), f.Match(doc); a.Match != b.Match {
-				t.Fatalf("%v before and %v after normalizing\ntree: %s\nthen: %s\ndata: %s", a.Match, b.Match, show(tree), show(f.Tree()), data)
+				t.Fatalf("%v before and %v after normalizing\ntree: %s\nthen: %s\ndata: %s", a.Match, b.Match, show(tree), show(f.Tree()),
+					data)
 			}
 		}
 	}
@@ -403,7 +406,8 @@ func TestPropertyDecidesLikeTheDescription(t *testing.T) {
 		for range 3 {
 			data := g.data(3)
 			doc := g.doc(data)
-			document := map[string]any{"id": doc.id, "topic": doc.topic, "metadata": map[string]any{"k": doc.metadata["k"]}, "data": naiveDecode(data)}
+			document := map[string]any{"id": doc.id, "topic": doc.topic, "metadata": map[string]any{"k": doc.metadata["k"]},
+				"data": naiveDecode(data)}
 			want := naiveMatch(naiveDecode(text), document)
 			tried++
 			if want {

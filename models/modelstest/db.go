@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/migrations"
@@ -42,6 +43,22 @@ const timeout = 2 * time.Minute
 func DB(tb testing.TB) string {
 	tb.Helper()
 	return clone(tb, func(ctx context.Context, s *server) (string, error) { return s.template(ctx) })
+}
+
+// Connect returns connections to a database of DB for the test's own statements. They are closed when the test ends.
+func Connect(tb testing.TB, url string) *pgxpool.Pool {
+	tb.Helper()
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cfg.MaxConns = 2
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg) // connects when it is used
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(pool.Close)
+	return pool
 }
 
 // Empty is like DB, but without any schema, for tests of the migrations themselves.

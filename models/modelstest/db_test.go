@@ -97,7 +97,8 @@ func TestDB(t *testing.T) {
 
 func TestEmpty(t *testing.T) {
 	t.Parallel()
-	if n := query[int](t, Empty(t), "select count(*) from pg_class where relnamespace not in (select oid from pg_namespace where nspname in ('pg_catalog', 'information_schema', 'pg_toast'))"); n != 0 {
+	if n := query[int](t, Empty(t),
+		"select count(*) from pg_class where relnamespace not in (select oid from pg_namespace where nspname in ('pg_catalog', 'information_schema', 'pg_toast'))"); n != 0 {
 		t.Errorf("there are %d things in the empty database", n)
 	}
 }

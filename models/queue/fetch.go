@@ -36,7 +36,8 @@ const fetch = `with due as materialized (
 		where state = 'available' and queue = $2 and priority = 1 and scheduled_at <= now()
 		order by scheduled_at, id limit $3 for update skip locked)
 	update ` + Schema + `.river_job j set state = 'running', attempt = j.attempt + 1, attempted_at = now(),
-		attempted_by = array_append(case when array_length(j.attempted_by, 1) >= $4 then j.attempted_by[array_length(j.attempted_by, 1) + 2 - $4:]
+		attempted_by = array_append(case when array_length(j.attempted_by, 1) >= $4 then j.attempted_by[array_length(j.attempted_by,
+			1) + 2 - $4:]
 			else j.attempted_by end, $1::text)
 	from due where j.ctid = due.ctid
 	returning j.id, j.args, j.attempt, j.attempted_at, j.attempted_by, j.created_at, j.errors, j.kind, j.max_attempts, j.metadata,
@@ -50,7 +51,8 @@ func Fetch(ctx context.Context, pool *pgxpool.Pool, worker, name string, limit, 
 	}
 	var out []Fetched
 	var f Fetched
-	_, err = pgx.ForEachRow(rows, []any{&f.ID, &f.Args, &f.Attempt, &f.AttemptedAt, &f.AttemptedBy, &f.CreatedAt, &f.Errors, &f.Kind, &f.MaxAttempts,
+	_, err = pgx.ForEachRow(rows, []any{&f.ID, &f.Args, &f.Attempt, &f.AttemptedAt, &f.AttemptedBy, &f.CreatedAt, &f.Errors, &f.Kind,
+		&f.MaxAttempts,
 		&f.Metadata, &f.Priority, &f.Queue, &f.ScheduledAt, &f.State, &f.Tags}, func() error {
 		out = append(out, f)
 		f = Fetched{} // what it points to is the caller's
@@ -78,7 +80,8 @@ func (q *Queue) watchSize(ctx context.Context) {
 		case <-tick.C:
 		}
 		var known, jobs float64
-		err := q.pools.Jobs.QueryRow(ctx, "select reltuples, pg_stat_get_live_tuples(oid) from pg_class where oid = '"+Schema+".river_job'::regclass").Scan(&known, &jobs)
+		err := q.pools.Jobs.QueryRow(ctx,
+			"select reltuples, pg_stat_get_live_tuples(oid) from pg_class where oid = '"+Schema+".river_job'::regclass").Scan(&known, &jobs)
 		if err != nil || jobs < manyJobs || jobs < 4*known {
 			continue // without the database nothing is slow but the database
 		}

@@ -9,8 +9,8 @@ import (
 )
 
 // Settle adds statements to b that check which of a worker's jobs still belong to it, lock those and delete the ones that are
-// done. Once b was sent they are in owned; a job that another worker has taken over is not. A job that is done is deleted rather than kept as completed: the attempts are the
-// log, and each version of a row in River's table costs several index entries.
+// done. Once b was sent they are in owned; a job that another worker has taken over is not. A job that is done is deleted rather
+// than kept as completed: the attempts are the log, and each version of a row in River's table costs several index entries.
 func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned map[int64]bool) {
 	// A job that is available under this id is the worker's too: that it was taken was undone by a crash of PostgreSQL
 	// (fetching does not wait for the disk).
@@ -27,7 +27,8 @@ func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned
 		b.Queue("delete from "+Schema+".river_job where "+ours+" returning id", done, worker).Query(collect)
 	}
 	if len(partial) > 0 {
-		b.Queue("update "+Schema+`.river_job set metadata = metadata || '{"`+Begun+`": true}', state = 'running', attempted_at = coalesce(attempted_at, now()),
+		b.Queue("update "+Schema+`.river_job set metadata = metadata || '{"`+Begun+`": true}', state = 'running',
+			attempted_at = coalesce(attempted_at, now()),
 			attempted_by = case when state::text = 'running' then attempted_by else array_append(attempted_by, $2) end
 			where `+ours+" returning id", partial, worker).Query(collect)
 	}
@@ -52,7 +53,8 @@ var (
 	postpone      = again("greatest(attempt - 1, 0)", `metadata || '{"`+putOff+`": true}'`, mine)
 	makeAvailable = again("attempt", "metadata", mine)
 	// takeover takes the jobs of processes that nobody knows of, or not any more.
-	takeover = again("attempt", "metadata", "state = 'running' and not exists (select 1 from processes p where p.id = attempted_by[array_upper(attempted_by, 1)])")
+	takeover = again("attempt", "metadata",
+		"state = 'running' and not exists (select 1 from processes p where p.id = attempted_by[array_upper(attempted_by, 1)])")
 )
 
 // Postpone gives a running job of a worker back, to be taken up after a while under a new id, as if it had never been taken.
@@ -84,7 +86,8 @@ func (q *Queue) Recall(ctx context.Context, destination int64, limit int) (int, 
 
 // Running lists the jobs that a worker has been working on for longer than a while, as far as the database knows.
 func (q *Queue) Running(ctx context.Context, worker string, longer time.Duration) ([]int64, error) {
-	rows, err := q.pools.Any.Query(ctx, "select id from "+Schema+`.river_job where state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $1
+	rows, err := q.pools.Any.Query(ctx,
+		"select id from "+Schema+`.river_job where state = 'running' and attempted_by[array_upper(attempted_by, 1)] = $1
 		and attempted_at < now() - $2 * interval '1 second'`, worker, longer.Seconds())
 	if err != nil {
 		return nil, err
@@ -111,7 +114,8 @@ func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx) (int, error) {
 	}
 	// All jobs have River's default priority; saying so lets the index find the last ones.
 	if _, err := tx.Exec(ctx, "update "+Schema+`.river_job set scheduled_at = now()
-		where state = 'available' and queue = $1 and priority = 1 and scheduled_at > now() + $2::interval`, Deliver, longestPutOff); err != nil {
+		where state = 'available' and queue = $1 and priority = 1 and scheduled_at > now() + $2::interval`, Deliver,
+		longestPutOff); err != nil {
 		return 0, err
 	}
 	if tag.RowsAffected() > 0 {
@@ -123,7 +127,8 @@ func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx) (int, error) {
 }
 
 // withoutJob finds the bulk retries that no job sees to. One that is paused needs none once its outcomes are known.
-const withoutJob = `select b.id from bulk_retries b where b.finished_at is null and (b.status <> 'paused' or b.queued > b.delivered + b.failed + b.unsent)
+const withoutJob = `select b.id from bulk_retries b where b.finished_at is null and (b.status <> 'paused'
+	or b.queued > b.delivered + b.failed + b.unsent)
 	and not exists (select 1 from ` + Schema + `.river_job j where j.kind = 'bulk_retry' and ` + Open + ` and (j.args->>'id')::uuid = b.id and (j.args->>'run')::int = b.run)`
 
 // WithoutJob lists the bulk retries that somebody has to see to and no job does. With lock they stay as they are until tx

@@ -26,14 +26,16 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := models.Open(ctx, models.Options{URL: modelstest.DB(t), Keys: keys, Rules: models.DefaultRules(), MaxConns: 2, HotConns: 1, JobConns: 1})
+	url := modelstest.DB(t)
+	s, err := models.Open(ctx, models.Options{URL: url, Keys: keys, Rules: models.DefaultRules(), MaxConns: 2, HotConns: 1, JobConns: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
+	db := modelstest.Connect(t, url)
 	exec := func(query string, args ...any) {
 		t.Helper()
-		if _, err := s.Pool.Exec(ctx, query, args...); err != nil {
+		if _, err := db.Exec(ctx, query, args...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,7 +66,7 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 	exec("update river.river_job set state = 'running', attempted_by = array[$1::text] where id % 1000 = 7", worker)
 	ids := `(select array_agg(id) from (select id from river.river_job where state = 'running' order by id limit 5) r)`
 	var running string
-	if err := s.Pool.QueryRow(ctx, "select "+ids+"::text").Scan(&running); err != nil {
+	if err := db.QueryRow(ctx, "select "+ids+"::text").Scan(&running); err != nil {
 		t.Fatal(err)
 	}
 	// Fetching has one plan. The others get a new one soon, because the table has grown.
@@ -99,7 +101,9 @@ func planOf(ctx context.Context, t *testing.T, pool *pgxpool.Pool, like, args st
 	}
 	defer conn.Release()
 	var name string
-	if err := conn.QueryRow(ctx, "select name from pg_prepared_statements where regexp_replace(statement, '\\s+', ' ', 'g') like $1 limit 1", like).Scan(&name); err != nil {
+	if err := conn.QueryRow(ctx,
+		"select name from pg_prepared_statements where regexp_replace(statement, '\\s+', ' ', 'g') like $1 limit 1",
+		like).Scan(&name); err != nil {
 		t.Fatal(like, err)
 	}
 	tx, err := conn.Begin(ctx)

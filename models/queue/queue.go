@@ -48,7 +48,7 @@ const maxAttempts = 10_000
 
 // Item is one delivery on its way through the queue.
 type Item struct {
-	EventID uuid.UUID
+	EventKey uuid.UUID
 	// Turn is the delivery's when it was queued. It rises each time the delivery is queued anew, so a job of an earlier turn
 	// does nothing. Later attempts claim their row first; first attempts need not, because nobody queues a pending delivery
 	// a second time.
@@ -61,7 +61,7 @@ type Key struct {
 	Later       bool      `json:"r,omitempty"` // not the first attempts: they go through the queue of retries
 	Trigger     string    `json:"t,omitempty"` // of the attempts; "" for automatic
 	Actor       string    `json:"a,omitempty"` // who asked, with a trigger other than automatic
-	RetryID     uuid.UUID `json:"b,omitzero"`  // of the bulk retry that they belong to; zero for none
+	BulkKey     uuid.UUID `json:"b,omitzero"`  // of the bulk retry that they belong to; zero for none
 }
 
 // Batch is a job that delivers: it is the job's arguments.
@@ -128,7 +128,7 @@ const PackedSize = 16 + 4
 func (p Items) MarshalJSON() ([]byte, error) {
 	b := make([]byte, 0, len(p)*PackedSize)
 	for _, it := range p {
-		b = append(b, it.EventID[:]...)
+		b = append(b, it.EventKey[:]...)
 		b = binary.BigEndian.AppendUint32(b, uint32(it.Turn))
 	}
 	out := make([]byte, 0, base64.StdEncoding.EncodedLen(len(b))+2)
@@ -148,7 +148,7 @@ func (p *Items) UnmarshalJSON(d []byte) error {
 	}
 	*p = make(Items, 0, len(b)/PackedSize)
 	for ; len(b) > 0; b = b[PackedSize:] {
-		*p = append(*p, Item{EventID: uuid.UUID(b[:16]), Turn: int32(binary.BigEndian.Uint32(b[16:]))})
+		*p = append(*p, Item{EventKey: uuid.UUID(b[:16]), Turn: int32(binary.BigEndian.Uint32(b[16:]))})
 	}
 	return nil
 }

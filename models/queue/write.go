@@ -105,7 +105,8 @@ func enqueueEach[T interface{ Kind() string }](ctx context.Context, tx pgx.Tx, q
 		}
 		args[i] = string(b)
 	}
-	_, err := tx.Exec(ctx, "insert into "+Schema+".river_job (args, kind, max_attempts, queue) select a::jsonb, $2, $3, $4 from unnest($1::text[]) a",
+	_, err := tx.Exec(ctx,
+		"insert into "+Schema+".river_job (args, kind, max_attempts, queue) select a::jsonb, $2, $3, $4 from unnest($1::text[]) a",
 		args, kind.Kind(), maxAttempts, queue)
 	if err != nil {
 		return fmt.Errorf("write jobs: %w", err)

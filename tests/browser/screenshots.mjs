@@ -67,6 +67,7 @@ const alert = await eventually(async () => (await api('GET', `/tenants/${tenant}
 
 const pages = {
   overview: t,
+  'events-inspector': `${t}/events?event=${failed}`,
   destinations: `${t}/destinations`,
   destination: `${t}/destinations/billing`,
   'destination-disabled': `${t}/destinations/crm`,

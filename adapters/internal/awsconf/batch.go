@@ -39,7 +39,8 @@ const (
 // NewBatch makes a Batch that sends with call, which returns an outcome for each entry in their order; an error is that
 // of the whole call, a *CallError.
 func NewBatch[E any](c *Client, l Limits[E], call func(context.Context, []E) ([]Outcome, error)) *Batch[E] {
-	cfg := gather.Config[E, Outcome]{Items: l.Items, Bytes: l.Bytes, Size: l.Size, Calls: parallel, Eager: eager, Call: call, Divide: mayBeOne}
+	cfg := gather.Config[E, Outcome]{Items: l.Items, Bytes: l.Bytes, Size: l.Size, Calls: parallel, Eager: eager, Call: call,
+		Divide: mayBeOne}
 	if l.Ordered {
 		cfg.Calls, cfg.Eager = 1, 1
 	}

@@ -120,7 +120,8 @@ func (c *Client) Receipt(operation string, x *Exchange, said any) adapters.Recei
 	if err != nil {
 		body = nil
 	}
-	return adapters.Receipt{Method: operation, URL: c.Resource.URL, ReqHeader: c.clean(x.Header), Code: x.Status, Body: []byte(c.clean(string(body))), Retry: x.RetryAfter,
+	return adapters.Receipt{Method: operation, URL: c.Resource.URL, ReqHeader: c.clean(x.Header), Code: x.Status,
+		Body: []byte(c.clean(string(body))), Retry: x.RetryAfter,
 		Timing: x.Timing}
 }
 

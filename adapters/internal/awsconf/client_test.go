@@ -22,7 +22,8 @@ import (
 func look(c *Client) func(context.Context) error {
 	api := sqs.NewFromConfig(c.Config)
 	return func(ctx context.Context) error {
-		_, err := api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: aws.String("https://sqs.eu-west-1.amazonaws.com/1/orders")})
+		_, err := api.GetQueueAttributes(ctx,
+			&sqs.GetQueueAttributesInput{QueueUrl: aws.String("https://sqs.eu-west-1.amazonaws.com/1/orders")})
 		return err
 	}
 }
@@ -73,7 +74,8 @@ func TestRole(t *testing.T) {
 	expires := time.Now().Add(time.Hour)
 	srv, c := withRole(t, func(r *awstest.Request) awstest.Answer {
 		if r.Service == "sqs" {
-			return awstest.Answer{Error: "InternalFailure", Status: 500, Text: "it had " + roleSecret + " and " + roleToken + " and " + roleKey}
+			return awstest.Answer{Error: "InternalFailure", Status: 500,
+				Text: "it had " + roleSecret + " and " + roleToken + " and " + roleKey}
 		}
 		form, err := url.ParseQuery(string(r.Body))
 		if err != nil || form.Get("Action") != "AssumeRole" || form.Get("RoleArn") != roleARN || form.Get("ExternalId") != "tenant/7" ||
@@ -120,10 +122,12 @@ func TestRole(t *testing.T) {
 
 func TestRoleRefused(t *testing.T) {
 	t.Parallel()
-	for code, words := range map[string]string{"AccessDenied": "denied assuming the role " + roleARN, "ExpiredToken": "session token has expired",
+	for code, words := range map[string]string{"AccessDenied": "denied assuming the role " + roleARN,
+		"ExpiredToken":            "session token has expired",
 		"RegionDisabledException": "could not be assumed", "Throttling": "could not hand out"} {
 		srv, c := withRole(t, func(r *awstest.Request) awstest.Answer {
-			return awstest.Answer{Status: 403, Error: code, Text: "User is not authorized to perform: sts:AssumeRole; key " + awstest.Secret}
+			return awstest.Answer{Status: 403, Error: code, Text: "User is not authorized to perform: sts:AssumeRole; key " +
+				awstest.Secret}
 		})
 		f := fail(c)
 		if f == nil || f.Receipt.Method != "" {
@@ -223,7 +227,8 @@ func TestAnswers(t *testing.T) {
 		answer adaptertest.Answer
 		class  adapters.Class
 	}{
-		"page":        {adaptertest.Answer{Status: 404, Body: "<html>nothing here</html>", Header: []string{"Content-Type: text/html"}}, adapters.ClassProtocol},
+		"page": {adaptertest.Answer{Status: 404, Body: "<html>nothing here</html>", Header: []string{"Content-Type: text/html"}},
+			adapters.ClassProtocol},
 		"page of 200": {adaptertest.Answer{Body: "<html>hello</html>"}, adapters.ClassProtocol},
 		"redirect":    {adaptertest.Answer{Status: 307, Header: []string{"Location: " + elsewhere.URL("/")}}, adapters.ClassConfig},
 		"too long":    {adaptertest.Answer{Body: `{"a":"` + strings.Repeat("x", 2<<20) + `"}`, Chunked: true}, adapters.ClassProtocol},
@@ -285,8 +290,10 @@ func TestShownHeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range map[string]string{"X-Amz-Target": "AmazonSQS.SendMessageBatch", "X-Amz-Date": "20260131T120000Z", "Content-Type": "application/x-amz-json-1.0",
-		"Authorization": "AWS4-HMAC-SHA256 Credential=AKIA/…, Signature=abc", "X-Amz-Security-Token": "tok", "Amz-Sdk-Invocation-Id": "0123"} {
+	for name, value := range map[string]string{"X-Amz-Target": "AmazonSQS.SendMessageBatch", "X-Amz-Date": "20260131T120000Z",
+		"Content-Type":  "application/x-amz-json-1.0",
+		"Authorization": "AWS4-HMAC-SHA256 Credential=AKIA/…, Signature=abc", "X-Amz-Security-Token": "tok",
+		"Amz-Sdk-Invocation-Id": "0123"} {
 		req.Header.Set(name, value)
 	}
 	const want = "Host: sqs.eu-west-1.amazonaws.com\nContent-Length: 2\nAuthorization: ***\nContent-Type: application/x-amz-json-1.0\nX-Amz-Date: 20260131T120000Z\n" +

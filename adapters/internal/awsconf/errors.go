@@ -137,7 +137,8 @@ func (c *Client) Refused(code, text string, x Exchange) *adapters.Error {
 	switch m := meaningOf(code, text, x.Status); m {
 	case denied:
 		set(adapters.ClassAuth, fmt.Sprintf("AWS denied %s on %s.", res.Action, where), fmt.Sprintf(
-			"Allow %s on it for these credentials, in their IAM policy and, across accounts, in the policy of the %s too.", res.Action, res.Kind))
+			"Allow %s on it for these credentials, in their IAM policy and, across accounts, in the policy of the %s too.", res.Action,
+			res.Kind))
 	case badKey, badSignature, expired, incomplete, badTime:
 		c.unauthenticated(m, e)
 	case noSuch:
@@ -167,7 +168,8 @@ func (c *Client) Refused(code, text string, x Exchange) *adapters.Error {
 		set(adapters.ClassConfig, fmt.Sprintf("%s cannot do this with %s (%s).", res.Service, where, c.clean(plain(code))),
 			"The answer says why; correct the destination's settings or those of the "+res.Kind+" in AWS.")
 	case failing:
-		set(adapters.ClassServer, fmt.Sprintf("%s failed (%s).", res.Service, c.clean(plain(code))), "It will be retried; see the AWS Health Dashboard if it stays.")
+		set(adapters.ClassServer, fmt.Sprintf("%s failed (%s).", res.Service, c.clean(plain(code))),
+			"It will be retried; see the AWS Health Dashboard if it stays.")
 	default:
 		set(adapters.ClassRejected, fmt.Sprintf("%s refused the request (%s).", res.Service, c.clean(plain(code))),
 			"The answer may say why; check the destination's settings.")
@@ -282,7 +284,8 @@ func (c *Client) explain(x *Exchange, err error) *adapters.Error {
 	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
 		return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassTLS, Raw: c.raw("", err.Error()),
-			Message: fmt.Sprintf("%s answered, but not with TLS.", c.endpoint.Host), Advice: "Use http:// in the endpoint if the server does not offer TLS."}
+			Message: fmt.Sprintf("%s answered, but not with TLS.", c.endpoint.Host),
+			Advice:  "Use http:// in the endpoint if the server does not offer TLS."}
 	}
 	if e := outbound.Explain(err, c.endpoint.Host); e != nil {
 		known := *e

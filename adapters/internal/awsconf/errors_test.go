@@ -93,7 +93,8 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	for _, hidden := range []string{awstest.Key, awstest.Secret, awstest.Session} {
-		if e := c.Refused("Odd"+hidden, "it is "+hidden+"\x00\n", Exchange{Status: 400}); strings.Contains(e.Raw+e.Message, hidden) || strings.ContainsAny(e.Raw, "\x00\n") {
+		if e := c.Refused("Odd"+hidden, "it is "+hidden+"\x00\n", Exchange{Status: 400}); strings.Contains(e.Raw+e.Message, hidden) ||
+			strings.ContainsAny(e.Raw, "\x00\n") {
 			t.Errorf("the error shows a secret, or cannot be stored: %+v", e)
 		}
 	}
@@ -124,7 +125,8 @@ func TestRead(t *testing.T) {
 		s := adapters.Settings{Config: v.config, Credentials: v.credentials}
 		set, errs := Read(&s)
 		if name == "all" {
-			if len(errs) > 0 || set.RoleARN == "" || set.key != "AKIA1" || s.Credentials["key"] != "AKIA1" || s.Credentials["secret"] != "s/+" {
+			if len(errs) > 0 || set.RoleARN == "" || set.key != "AKIA1" || s.Credentials["key"] != "AKIA1" ||
+				s.Credentials["secret"] != "s/+" {
 				t.Errorf("all: %+v, %+v from %+v", errs, set, s)
 			}
 			continue

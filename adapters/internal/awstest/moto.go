@@ -22,7 +22,8 @@ func Moto(tb testing.TB) (string, aws.Config) {
 	if url == "" {
 		tb.Fatal("WAYBILL_TEST_MOTO is not set; run scripts/test-brokers.sh moto")
 	}
-	return url, aws.Config{Region: Region, BaseEndpoint: aws.String(url), Credentials: credentials.NewStaticCredentialsProvider(Key, Secret, "")}
+	return url, aws.Config{Region: Region, BaseEndpoint: aws.String(url),
+		Credentials: credentials.NewStaticCredentialsProvider(Key, Secret, "")}
 }
 
 var names atomic.Int64

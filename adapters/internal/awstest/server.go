@@ -91,8 +91,9 @@ type Server struct {
 // them.
 func Start(tb testing.TB, service string, answer func(*Request) Answer) *Server {
 	tb.Helper()
-	s := &Server{service: strings.Split(service, ","), answer: answer, open: map[net.Conn]bool{}, first: true, released: make(chan struct{}),
-		secrets: map[string][2]string{Key: {Secret, Session}}}
+	s := &Server{service: strings.Split(service, ","), answer: answer, open: map[net.Conn]bool{}, first: true,
+		released: make(chan struct{}),
+		secrets:  map[string][2]string{Key: {Secret, Session}}}
 	s.release = sync.OnceFunc(func() { close(s.released) })
 	h := httptest.NewUnstartedServer(s)
 	h.Config.ConnState = func(nc net.Conn, state http.ConnState) {
@@ -308,7 +309,8 @@ func (s *Server) verify(hr *http.Request, body []byte, r *Request) (code, text s
 	}
 	canonical = append(canonical, "", parts["SignedHeaders"], hash)
 	sum = sha256.Sum256([]byte(strings.Join(canonical, "\n")))
-	toSign := strings.Join([]string{"AWS4-HMAC-SHA256", hr.Header.Get("X-Amz-Date"), strings.Join(scope[1:], "/"), hex.EncodeToString(sum[:])}, "\n")
+	toSign := strings.Join([]string{"AWS4-HMAC-SHA256", hr.Header.Get("X-Amz-Date"), strings.Join(scope[1:], "/"),
+		hex.EncodeToString(sum[:])}, "\n")
 	key := []byte("AWS4" + known[0])
 	for _, part := range append(scope[1:], toSign) {
 		mac := hmac.New(sha256.New, key)
@@ -357,7 +359,8 @@ func Messages(n int, bad string) (messages []*adapters.Message, isBad func(i int
 		if isBad(i) {
 			data = fmt.Sprintf(`{"n":%d,"is":%q}`, i, bad)
 		}
-		messages = append(messages, &adapters.Message{EventID: fmt.Sprintf("evt-%d", i), Topic: "order.created", Time: time.Unix(1700000000, 0),
+		messages = append(messages, &adapters.Message{EventID: fmt.Sprintf("evt-%d", i), Topic: "order.created",
+			Time: time.Unix(1700000000, 0),
 			Data: []byte(data), Attempt: 1})
 	}
 	return messages, isBad

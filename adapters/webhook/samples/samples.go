@@ -70,20 +70,23 @@ func double(escaped string) func(string) string {
 
 var languages = []*language{
 	{name: "node", label: "Node.js", file: "verify.mjs", join: " + ", quote: double(`\"`), ed25519: true, needs: nothing},
-	{name: "python", label: "Python", file: "verify.py", join: " + ", quote: double(`\"`), ed25519: true, needs: func(s *Scheme) string {
-		if s.Algorithm == "ed25519" {
-			return "pip install cryptography"
-		}
-		return ""
-	}},
+	{name: "python", label: "Python", file: "verify.py", join: " + ", quote: double(`\"`), ed25519: true,
+		needs: func(s *Scheme) string {
+			if s.Algorithm == "ed25519" {
+				return "pip install cryptography"
+			}
+			return ""
+		}},
 	{name: "go", label: "Go", file: "verify.go", join: " + ", quote: double(`\"`), ed25519: true, needs: nothing},
 	{name: "ruby", label: "Ruby", file: "verify.rb", join: " + ", quote: double(`\"#`), ed25519: true, needs: nothing},
-	{name: "php", label: "PHP", file: "verify.php", join: " . ", variable: "$", ed25519: true, needs: nothing, quote: func(s string) string {
-		return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
-	}},
+	{name: "php", label: "PHP", file: "verify.php", join: " . ", variable: "$", ed25519: true, needs: nothing,
+		quote: func(s string) string {
+			return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+		}},
 	{name: "java", label: "Java", file: "Webhooks.java", join: " + ", quote: double(`\"`), ed25519: true, needs: nothing},
 	{name: "csharp", label: "C#", file: "Webhooks.cs", join: " + ", quote: double(`\"`), needs: nothing},
-	{name: "rust", label: "Rust", file: "verify.rs", join: " + ", quote: double(`\"`), ed25519: true, needs: func(s *Scheme) string { return "cargo add " + strings.Join(crates(s), " ") }},
+	{name: "rust", label: "Rust", file: "verify.rs", join: " + ", quote: double(`\"`), ed25519: true,
+		needs: func(s *Scheme) string { return "cargo add " + strings.Join(crates(s), " ") }},
 }
 
 func init() {

@@ -48,10 +48,13 @@ func newView(s *Scheme) (v *view, missing string) {
 			return nil, missing
 		}
 	}
-	names := map[int]string{EventID: "the event's id", Topic: "the topic", Unix: "the time in seconds", UnixMilli: "the time in milliseconds", Formatted: "the time in a form of its own"}
+	names := map[int]string{EventID: "the event's id", Topic: "the topic", Unix: "the time in seconds",
+		UnixMilli: "the time in milliseconds", Formatted: "the time in a form of its own"}
 	for _, p := range s.Content {
 		if p.Kind != Text && p.Kind != Body && !have[p.Kind] {
-			return nil, "The signed content has " + names[p.Kind] + ", which no header shows to the receiver in that form, so a receiver cannot verify the signature. Send it in a header, or leave it out of signature_content."
+			return nil, "The signed content has " + names[p.Kind] +
+				", which no header shows to the receiver in that form, so a receiver cannot verify the signature. " +
+				"Send it in a header, or leave it out of signature_content."
 		}
 	}
 	return v, ""
@@ -59,7 +62,8 @@ func newView(s *Scheme) (v *view, missing string) {
 
 // readValue works out how the header's value is taken apart. It marks what it shows in have.
 func (v *view) readValue(have map[int]bool) (missing string) {
-	const unclear = "The value of the signature's header cannot be taken apart again: write {{.Signatures}} once, and text between the fields of signature_value."
+	const unclear = "The value of the signature's header cannot be taken apart again: " +
+		"write {{.Signatures}} once, and text between the fields of signature_value."
 	signatures := 0
 	for i, p := range v.Value {
 		switch {
@@ -229,7 +233,8 @@ func (v *view) notes() (list []string) {
 		list = append(list, w)
 	}
 	if !v.signs(EventID) {
-		list = append(list, "The event's id is not signed, so whoever sends an old request again can give it another id. Where that matters, choose Standard Webhooks.")
+		list = append(list, "The event's id is not signed, so whoever sends an old request again can give it another id. "+
+			"Where that matters, choose Standard Webhooks.")
 	}
 	if v.Algorithm == "hmac-sha1" {
 		list = append(list, "HMAC-SHA1 is for receivers that exist already. Choose HMAC-SHA256 for new ones.")

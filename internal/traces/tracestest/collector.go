@@ -167,9 +167,11 @@ func (c *Collector) keep(req *collector.ExportTraceServiceRequest) {
 		service := attributes(of.GetResource().GetAttributes())["service.name"]
 		for _, scope := range of.GetScopeSpans() {
 			for _, s := range scope.GetSpans() {
-				c.got = append(c.got, Span{TraceID: hex.EncodeToString(s.GetTraceId()), ID: hex.EncodeToString(s.GetSpanId()), Parent: hex.EncodeToString(s.GetParentSpanId()),
-					State: s.GetTraceState(), Name: s.GetName(), Failed: s.GetStatus().GetCode() == trace.Status_STATUS_CODE_ERROR,
-					Start: s.GetStartTimeUnixNano(), End: s.GetEndTimeUnixNano(), Attributes: attributes(s.GetAttributes()), Service: service})
+				c.got = append(c.got, Span{TraceID: hex.EncodeToString(s.GetTraceId()), ID: hex.EncodeToString(s.GetSpanId()),
+					Parent: hex.EncodeToString(s.GetParentSpanId()),
+					State:  s.GetTraceState(), Name: s.GetName(), Failed: s.GetStatus().GetCode() == trace.Status_STATUS_CODE_ERROR,
+					Start: s.GetStartTimeUnixNano(), End: s.GetEndTimeUnixNano(), Attributes: attributes(s.GetAttributes()),
+					Service: service})
 			}
 		}
 	}
