@@ -269,6 +269,26 @@
     }
   });
 
+  // What has data-refresh is read anew every so many seconds, while the page is in sight and nobody is at work in it.
+  function refresh() {
+    var part = doc.querySelector('[data-refresh]');
+    if (!part || doc.hidden || part.contains(doc.activeElement) || part.querySelector('details[open]') || part.matches(':hover')) return;
+    fetch(location.href, { credentials: 'same-origin', headers: { Accept: 'text/html' } }).then(function (r) {
+      return r.ok && !r.redirected ? r.text() : Promise.reject();
+    }).then(function (html) {
+      var fresh = new DOMParser().parseFromString(html, 'text/html').getElementById(part.id);
+      if (fresh && part.isConnected) part.replaceWith(fresh);
+    }, function () { /* the next time may work */ });
+  }
+  var refreshed = doc.querySelector('[data-refresh]');
+  if (refreshed) setInterval(refresh, refreshed.dataset.refresh * 1000);
+
+  // Times say the viewer's own zone too, when they are pointed at.
+  doc.querySelectorAll('time[datetime]').forEach(function (t) {
+    var at = new Date(t.dateTime);
+    if (!isNaN(at)) t.title = (t.title || t.dateTime) + '\n' + at.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'long' });
+  });
+
   // A form with data-guard asks before it is left with changes that were not saved.
   var guarded = null;
   doc.addEventListener('input', function (e) {

@@ -216,6 +216,14 @@ func count(n int) string {
 	return s
 }
 
+// figure is a number that may not have been counted to the end.
+func figure(n int, more bool) string {
+	if more {
+		return count(n) + "+"
+	}
+	return count(n)
+}
+
 // plural is a number with its noun: "1 attempt", "3 attempts".
 func plural(n int, noun string) string {
 	if n == 1 {

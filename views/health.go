@@ -78,8 +78,16 @@ func certificateText(ends, now time.Time) string {
 
 // chart are the hours of the last day.
 func (v Health) chart() Chart {
-	return Chart{ID: "health", Period: "the last 24 hours", Begin: v.Now.UTC().Truncate(time.Hour).Add(-23 * time.Hour), Bucket: time.Hour,
-		Count: 24, History: v.History}
+	const hours = 24
+	c := Chart{ID: "health", Caption: "Deliveries of the last 24 hours", Begin: v.Now.UTC().Truncate(time.Hour).Add(-(hours - 1) * time.Hour),
+		Bucket: time.Hour, Height: 120, Series: []Series{{Name: "First attempt succeeded", Class: "b-ok", Values: make([]int, hours)},
+			{Name: "First attempt failed", Class: "b-bad", Hatch: true, Values: make([]int, hours)}}}
+	for _, b := range v.History {
+		if i := int(b.Start.Sub(c.Begin) / c.Bucket); i >= 0 && i < hours {
+			c.Series[0].Values[i], c.Series[1].Values[i] = b.Deliveries-b.Failed, b.Failed
+		}
+	}
+	return c
 }
 
 // changeText says what has happened to a destination.

@@ -143,15 +143,16 @@ func pages() map[string]templ.Component {
 		"no such tenants": TenantsPage(Tenants{Page: server, Query: query("q"), List: &models.Page[models.TenantSummary]{}}),
 		"tenants refused": TenantsPage(Tenants{Page: server, Query: query("q"), Err: failed}),
 		"new tenant":      NewTenantPage(NewTenant{server, hostileForm("tenant_id")}),
-		"overview": OverviewPage(Overview{Page: hostilePage("Overview"),
-			Attention: []Attention{{Destination: off, Held: 1}, {Destination: d, Failed: 2, LastError: hostile}},
-			Numbers:   []Number{{"Failed", 1000, true, "/x", ToneBad, "x"}}, Failures: hostileDeliveries(), Period: "the last 24 hours"}),
-		"overview, figures": OverviewPage(Overview{Page: hostilePage("Overview"), Period: "the last hour", Range: "1h", More: 3,
-			Chart: &Chart{ID: "deliveries", Period: "the last hour",
-				Begin: hostileHealth().Now, Bucket: time.Hour, Count: 24, History: []models.HealthBucket{{Start: hostileHealth().Now,
-					Rates: models.Rates{Deliveries: 4, Failed: 3}}}},
-			Breakdown: []Breakdown{{Title: "By topic", Param: "topic", Parts: []models.Share{{Key: hostile, Count: 2}, {Count: 1}},
-				None: "No topic"}}}),
+		"overview":        OverviewPage(hostileOverview(d, off)),
+		"overview, well": OverviewPage(Overview{Page: hostilePage("Overview"), Now: &models.Overview{Range: "1h"},
+			Incidents: &models.Incidents{}}),
+		"find": FindPage(Find{Page: hostilePage("Find"), Query: hostile,
+			Groups: []HitGroup{{hostile, []Hit{{hostile, hostile, "x", "/x", true}}}}}),
+		"find, nothing": FindPage(Find{Page: server, Query: hostile}),
+		"help":          HelpPage(Help{hostilePage("Help")}),
+		"events, beside": EventsPage(Events{Page: hostilePage("Events"), Query: query("q"),
+			List:   &models.Page[*models.Event]{Items: []*models.Event{considered.Event}},
+			Beside: hostileInspector(considered)}),
 		"compare": ComparePage(Comparison{Page: hostilePage("Compare attempts"),
 			A: ComparedAttempt{&models.Attempt{Number: 1, Error: hostile, RequestHeader: "A: " + hostile, ResponseBody: []byte(hostile)},
 				hostile, []byte(`{"a":1}`)},
@@ -438,7 +439,7 @@ func checkIcons(t *testing.T, doc *goquery.Document) {
 		}
 	})
 	doc.Find("main svg").Each(func(_ int, s *goquery.Selection) {
-		if s.Closest(`[aria-hidden="true"]`).Length() == 0 {
+		if s.Closest(`[aria-hidden="true"]`).Length() == 0 && (s.AttrOr("role", "") != "group" || s.AttrOr("aria-label", "") == "") {
 			t.Errorf("an icon that screen readers see: %s", outer(s))
 		}
 	})
@@ -507,4 +508,30 @@ func hostileNotification() *models.Notification {
 	return &models.Notification{Kind: notify.Opened, Status: models.NotificationFailed, Reason: hostile, Answer: hostile, Error: hostile,
 		Advice: hostile, Actor: hostile,
 		ChannelID: hostile, ChannelName: hostile, Notice: notify.Notice{Summary: hostile, DestinationName: hostile, Error: hostile}}
+}
+
+func hostileOverview(d, off *models.Destination) Overview {
+	n := 7
+	start := hostileHealth().Now
+	x := models.TrafficBucket{Start: start, Traffic: models.Traffic{Received: 9, Delivered: 1200, Failed: 3, Retrying: 2, First: 9,
+		FirstFailed: 3}}
+	return Overview{Page: hostilePage("Overview"), At: start, Destinations: 3,
+		Now: &models.Overview{Range: "24h", Since: start, Bucket: 30 * time.Minute, Buckets: []models.TrafficBucket{x, x},
+			Points: []models.TrafficBucket{x, x}, Sum: x.Traffic, Before: &models.Traffic{Received: 3, First: 3}, Retrying: &n, Failing: 1},
+		Incidents: &models.Incidents{Total: 8, States: map[string]int{models.IncidentFailing: 1}, Items: []*models.Incident{
+			{Destination: d, State: models.IncidentFailing, Cause: hostile, Since: start, Failures: 4, Limit: 100},
+			{Destination: off, State: models.IncidentDisabled, Cause: hostile, Since: start, Waiting: models.Waiting{Held: 4811}}}},
+		Busy: []*models.Busy{{Destination: d, Rates: models.Rates{Deliveries: 4, Failed: 1}, Delivered: 3}},
+		Failures: &models.Failures{Groups: []models.FailureGroup{{Destination: d, ErrorClass: "server", Error: hostile, Example: hostile,
+			Failed: 2, Last: start}}}}
+}
+
+func hostileInspector(c models.Considered) *Inspector {
+	v := &Inspector{Event: Event{Page: hostilePage("Event"), Considered: c}, Delivery: c.Deliveries[0],
+		List: "/t/x/events?q=" + url.QueryEscape(hostile)}
+	a := &models.Attempt{DeliveryKey: c.Deliveries[0].DeliveryKey, Number: 1, Code: 500, Error: hostile, Method: "POST", URL: hostile,
+		RequestHeader: "A: " + hostile, ResponseHeader: "B: " + hostile, ResponseBody: []byte(`{"error": "` + "<b>" + `"}`)}
+	v.Attempts = []*models.Attempt{a}
+	v.Attempt = &Attempt{Page: v.Page, Attempt: a, Event: c.Event, Delivery: c.Deliveries[0], Sent: []byte(`{"a": [1, "<script>", null]}`)}
+	return v
 }

@@ -60,7 +60,7 @@ func attemptLook(a *models.Attempt) Look {
 // destinationLook is how a destination's state is shown.
 func destinationLook(d *models.Destination) Look {
 	if d.DisabledAt == nil && d.Health != nil && d.Health.Failures > 0 {
-		return Look{ToneWarn, "triangle-alert", "Failing"}
+		return Look{ToneBad, "triangle-alert", "Failing"}
 	}
 	if d.DisabledAt == nil {
 		return Look{ToneOK, "check", "Active"}

@@ -208,3 +208,17 @@ func (a *Pages) destinationDeliveriesPage(ctx context.Context, p *pageCtx) error
 	}
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.DestinationDeliveriesPage(v)) })
 }
+
+// heldCount is how far held deliveries are counted for a page.
+const heldCount = 1000
+
+// name gives deliveries their destinations. Those of deleted ones stay without.
+func name(list []*models.Destination, deliveries []*models.Delivery) {
+	byKey := map[int64]*models.Destination{}
+	for _, d := range list {
+		byKey[d.Key] = d
+	}
+	for _, d := range deliveries {
+		d.Destination = byKey[d.DeliveryKey.Destination]
+	}
+}

@@ -192,6 +192,9 @@ func (a *Pages) setPreferences(_ context.Context, p *pageCtx) error {
 	case "system":
 		p.setCookie(themeCookie, "", -time.Hour)
 	}
+	if tenant, hide := strings.CutPrefix(form.Value("steps"), "hide:"); hide && tenant != "" {
+		p.hideSteps(tenant)
+	}
 	if form.Value("all") == "" {
 		return p.Redirect(localPath(form.Value("return")), http.StatusSeeOther)
 	}
