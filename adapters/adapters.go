@@ -59,6 +59,31 @@ type Borrower interface {
 	Borrows(Settings) string
 }
 
+// Signer is implemented by types that sign what they send, so that receivers can verify where it comes from.
+type Signer interface {
+	// Signatures says how requests of a destination are signed, and shows code that verifies it. It is given no secret,
+	// and makes nothing of those that it finds.
+	Signatures(Settings) []Signature
+}
+
+// Signature is one of the signatures of a request.
+type Signature struct {
+	Scheme  string   // the type's own name of how it is made
+	Header  string   // the header that holds it
+	Samples []Sample // code that verifies it, a language each
+	Notes   []string // what the scheme does not protect from, and what else to know, in sentences
+	Missing string   // why there are no samples, and what to do; empty when there are
+}
+
+// Sample is a function that verifies a signature.
+type Sample struct {
+	Language string // in lower case: node, python, go, ruby, php, java, csharp, rust
+	Label    string // the language's name
+	File     string // a name for its file
+	Needs    string // a command that brings what it needs besides the language; empty for nothing
+	Code     string
+}
+
 // Stage is one step of a connection check.
 type Stage struct {
 	Name    string        // dns, connect, tls, auth or publish

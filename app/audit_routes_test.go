@@ -118,8 +118,12 @@ func (w *walker) id(name, path string) string {
 		if strings.HasSuffix(path, "/test") {
 			return "inbox"
 		}
-		return made("/tenants/acme/destinations",
+		id := made("/tenants/acme/destinations",
 			`{"type":"webhook","topics":"*","filter":{"never":true},"config":{"url":"https://example.com/"}}`)
+		if strings.Contains(path, "/secrets/previous") {
+			w.want(200, "POST", "/tenants/acme/destinations/"+id+"/secrets/rotate", nil)
+		}
+		return id
 	case "topic":
 		return "walk"
 	case "view":

@@ -39,12 +39,14 @@ func (a *App) routes() *fiber.App {
 	f.Get("/readyz", a.Readyz)
 	f.Get(static.Prefix+"*", a.pages.ServeStatic)
 	for _, r := range a.APIRoutes() {
-		f.Add(r.Method, api.APIPrefix+r.Path, a.ReceiveFor(r), a.Once(r))
-		if r.Method == http.MethodGet {
-			f.Add(http.MethodHead, api.APIPrefix+r.Path, r.Handler) // RFC 9110, section 9.3.2
+		if r.Method != http.MethodGet {
+			f.Add(r.Method, api.APIPrefix+r.Path, a.ReceiveFor(r), a.Once(r))
+			continue
 		}
+		f.Add(r.Method, api.APIPrefix+r.Path, a.Compress, a.ReceiveFor(r), a.Once(r))
+		f.Add(http.MethodHead, api.APIPrefix+r.Path, a.Compress, r.Handler) // RFC 9110, section 9.3.2
 	}
-	f.Get("/openapi.json", a.OpenAPI)
+	f.Get("/openapi.json", a.Compress, a.OpenAPI)
 	a.pages.Mount(f)
 	a.answerAll(f)
 	handler := underPath(a.Cfg.BasePath(), f.Server().Handler)

@@ -22,6 +22,7 @@ func TestEventSearch(t *testing.T) {
 		`number 3`: "order-3", `order-2`: "order-2", `total:>=40`: "order-5 order-4", `{"price":{"$lt":1}}`: "order-0",
 		`{"$expr":"data.total == 20 or id == \"order-1\""}`: "order-2 order-1",
 		`topic:order.created total:50`:                      "order-5", `NOT total:>0`: "order-0", `nothing like it`: "",
+		`data.total = 50`: "order-5", `total >= 40 AND note = "Number 4"`: "order-4",
 	} {
 		out := search(q)
 		var ids []string
@@ -36,6 +37,10 @@ func TestEventSearch(t *testing.T) {
 		out.str("searched", "complete") != "true" {
 		t.Errorf("%s", out.raw)
 	}
+	if out := search(`total = 40`); out.str("searched", "as") != "filter" ||
+		!strings.Contains(out.str("searched", "note"), "`total:40`") {
+		t.Errorf("%s", out.raw)
+	}
 	if out := search(`total:>=40 OR a:1 b:2`); out.str("searched", "as") != "text" ||
 		!strings.Contains(out.str("searched", "note"), "line 1, column") {
 		t.Errorf("%s", out.raw)
@@ -47,6 +52,7 @@ func TestEventSearch(t *testing.T) {
 	v := a.visitor()
 	v.get("/t/acme/events?q=" + url.QueryEscape("total:>=40") + "&range=24h").says("Searched 6 events of the last 24 hours.")
 	p := v.get("/t/acme/events?limit=1&q=" + url.QueryEscape("total:>=40"))
+	v.get("/t/acme/events?q=" + url.QueryEscape("total = 40")).says("This was taken for total:40.")
 	p.says("There are more matches on the next page; searched newest first.")
 	v.get("/t/acme/events?q=" +
 		url.QueryEscape("total:> 40 x")).says("This was looked for as a text, since as a filter it cannot be understood")

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/adapters/outbound"
@@ -214,20 +213,4 @@ func (s *Store) RevealSecret(ctx context.Context, scope Scope, tenantID, id stri
 	}
 	d.audit("destination.reveal_secret", nil)
 	return d, s.InTx(ctx, func(tx *Tx) error { return tx.auditDestination(ctx, d) })
-}
-
-// RotateSecret gives the destination a new secret; the one in force stays valid beside it for the overlap. Types whose
-// secret the server makes have a field for it, which their validation acts upon.
-func (s *Store) RotateSecret(ctx context.Context, scope Scope, tenantID, id string, overlap time.Duration) (*Destination, error) {
-	if overlap < 0 || overlap > 30*24*time.Hour {
-		return nil, Invalid("overlap", "must be between 0s and 720h")
-	}
-	return s.change(ctx, scope, tenantID, id, 0, func(ctx context.Context, _ *Tx, d *Destination) error {
-		if !d.Registration().Rotates() {
-			return conflict("Destinations of type %s have no secret of ours to rotate. Change their credentials instead.", d.Type)
-		}
-		d.audit("destination.rotate_secret", map[string]any{"overlap": Duration(overlap).String()})
-		yes, until := "true", time.Now().Add(overlap).UTC().Format(time.RFC3339)
-		return s.merge(ctx, d, DestinationPatch{"credentials": Values{adapters.RotateField: &yes, "previous_secret_invalid_at": &until}})
-	})
 }

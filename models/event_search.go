@@ -19,7 +19,7 @@ type Searched struct {
 	Complete bool   // all events of the time were looked at; false when the page was full before, too
 	Stopped  bool   // it took too long, or there are too many events; the next page goes on
 	As       string // what the text was taken for: SearchText or SearchFilter
-	Note     string // why it was taken for a text although it looks like a filter
+	Note     string // for a text, why it was taken for one although it looks like a filter; for a filter, how it was read
 }
 
 // What a search was taken for.
@@ -68,11 +68,19 @@ func parseSearch(text string) (*search, error) {
 	if looksLikeAddress.MatchString(text) {
 		return &search{text: text}, nil
 	}
-	f, err := filter.ParseNewSearch(text)
+	as, compared := comparedAsSearch(text)
+	if !compared {
+		as = text
+	}
+	f, err := filter.ParseNewSearch(as)
 	switch {
 	case err == nil && !f.IsEmpty():
-		return filterSearch(f), nil
-	case err != nil && looksLikeFilter.MatchString(text):
+		found := filterSearch(f)
+		if compared {
+			found.note = "This was taken for `" + as + "`. In double quotes it is looked for as the text that it is."
+		}
+		return found, nil
+	case err != nil && (compared || looksLikeFilter.MatchString(text)):
 		return &search{text: text, note: "as a filter it " + filterMessage(err)}, nil
 	}
 	return &search{text: text}, nil

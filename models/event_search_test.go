@@ -17,6 +17,28 @@ import (
 
 func TestMain(m *testing.M) { modelstest.Main(m) }
 
+// TestComparedAsSearch writes comparisons of other languages in search notation.
+func TestComparedAsSearch(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`data.customer.email = a@example.com`: `data.customer.email:a@example.com`, `status="paid in full"`: `status:"paid in full"`, `total == 10`: `total:10`,
+		`total >= 10 AND (status = paid OR status = 'open') NOT test:true`: `total:>=10 AND (status:paid OR status:'open') NOT test:true`, `a != b`: `NOT a:b`,
+		`at = 2026-01-31T12:00:00Z`: `at:"2026-01-31T12:00:00Z"`, `note = say:"x"`: `note:"say:\\"x\\""`, `path = a\b*`: `path:"a\\b*"`, `a:1 b = 2`: `a:1 b:2`,
+		`paid`: ``, `status:paid`: ``, `a=b&c=d`: ``, `a =`: ``, `= b`: ``,
+	} {
+		got, ok := comparedAsSearch(text)
+		if !ok {
+			got = ""
+		}
+		if got != want {
+			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+		if _, err := filter.ParseNewSearch(got); err != nil {
+			t.Errorf("%s: %v", got, err)
+		}
+	}
+}
+
 func newStore(t *testing.T) *Store {
 	t.Helper()
 	keys, err := seal.New("a secret for tests that is long enough")
@@ -40,6 +62,8 @@ func TestParseSearch(t *testing.T) {
 		`{"$expr": "data.total > 10"}`: "filter", `(a:1 OR b:2) c:3`: "filter",
 		`status:paid OR total:>10 topic:x`: "note", `total:>`: "note", `status:paid and more`: "note",
 		`{"total": {"$nope": 10}}`: "error", `{"total": `: "error",
+		`data.customer.email = a@example.com`: "filter", `total>=10`: "filter", `a = 1 or b = 2`: "note", `utm_source=x&utm_medium=y`: "text utm_source=x&utm_medium=y",
+		`YWJjZA==`: "text YWJjZA==", `a < b < c`: "note", `1 = 1`: "text 1 = 1",
 	} {
 		what, err := parseSearch(text)
 		var got string

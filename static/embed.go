@@ -15,6 +15,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/andybalholm/brotli"
 )
 
 //go:embed app.css app.js htmx.min.js icons.svg favicon.svg inter.woff2 inter.LICENSE.txt
@@ -35,6 +38,10 @@ type File struct {
 	Type string // of the content, for the Content-Type header
 	Body []byte
 	Gzip []byte // Body compressed, for clients that accept gzip
+
+	// Brotli is Body compressed for clients that accept br. It is made when the first one asks: most runs of the program
+	// serve nobody, and it takes a while.
+	Brotli func() []byte
 }
 
 var types = map[string]string{
@@ -73,6 +80,8 @@ func load() (byName, byURL map[string]*File) {
 			Type: types[ext],
 			Body: body,
 			Gzip: compress(body),
+
+			Brotli: sync.OnceValue(func() []byte { return compressMore(body) }),
 		}
 		byName[e.Name()], byURL[f.URL] = f, f
 	}
@@ -85,6 +94,14 @@ func compress(body []byte) []byte {
 	if err != nil {
 		panic(err) // the level is a constant of the package
 	}
+	_, _ = w.Write(body) // a bytes.Buffer takes everything
+	_ = w.Close()
+	return b.Bytes()
+}
+
+func compressMore(body []byte) []byte {
+	var b bytes.Buffer
+	w := brotli.NewWriterLevel(&b, brotli.BestCompression)
 	_, _ = w.Write(body) // a bytes.Buffer takes everything
 	_ = w.Close()
 	return b.Bytes()

@@ -7,6 +7,8 @@ import (
 	"os"
 	"regexp"
 	"testing"
+
+	"github.com/andybalholm/brotli"
 )
 
 func TestURL(t *testing.T) {
@@ -35,6 +37,10 @@ func TestURL(t *testing.T) {
 		plain, err := io.ReadAll(r)
 		if err != nil || !bytes.Equal(plain, f.Body) {
 			t.Errorf("%s: the compressed form is another file: %v", name, err)
+		}
+		plain, err = io.ReadAll(brotli.NewReader(bytes.NewReader(f.Brotli())))
+		if err != nil || !bytes.Equal(plain, f.Body) || len(f.Brotli()) >= len(f.Gzip) {
+			t.Errorf("%s: with brotli it is another file, or not smaller than with gzip: %v", name, err)
 		}
 	}
 	for _, path := range []string{"/static/app.css", "/static/app.0000000000.css", "/static/", "/static/embed.go", "/static/../go.mod"} {

@@ -48,7 +48,7 @@ var auditWords = []Option{
 	{Value: "destination.enable", Label: "Destination enabled"},
 	{Value: "destination.probe", Label: "Destination probed"}, {Value: "destination.backlog", Label: "Held events released or dropped"},
 	{Value: "destination.rotate_secret", Label: "Secret rotated"}, {Value: "destination.reveal_secret", Label: "Secret revealed"},
-	{Value: "destination.test", Label: "Test event sent"},
+	{Value: "destination.end_previous_secret", Label: "Previous secret ended"}, {Value: "destination.test", Label: "Test event sent"},
 	{Value: "destination.send_filtered", Label: "Filtered events sent after all"},
 	{Value: "delivery.*", Label: "Deliveries: anything"}, {Value: "delivery.retry", Label: "Delivery retried"},
 	{Value: "delivery.cancel", Label: "Delivery cancelled"},
@@ -300,7 +300,7 @@ func activityTone(e *models.AuditEntry) (Tone, string) {
 		return ToneInfo, "plus"
 	case "delete":
 		return ToneBad, "trash-2"
-	case "rotate_secret", "reveal_secret":
+	case "rotate_secret", "reveal_secret", "end_previous_secret":
 		return ToneWarn, "key-round"
 	case "test", "probe", "send_filtered", "backlog":
 		return ToneInfo, "send"

@@ -202,7 +202,9 @@ func (v Events) searchedText() string {
 	case v.Query.Get("next") != "" || v.Query.Get("prev") != "":
 		text = "Searched the last " + plural(s.Events, "event") + which + "."
 	}
-	if s.Note != "" {
+	if s.Note != "" && s.As == models.SearchFilter {
+		text += " " + s.Note
+	} else if s.Note != "" {
 		text += " This was looked for as a text, since " + ended(s.Note)
 	}
 	return text

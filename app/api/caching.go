@@ -77,7 +77,7 @@ func etagMatches(header, tag string) bool {
 	}
 	for _, t := range strings.Split(header, ",") {
 		t = strings.TrimPrefix(strings.TrimSpace(t), "W/")
-		if t == tag || t == "*" {
+		if t == tag || t == "*" || t == encoded(tag) {
 			return true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/filter"
 )
 
 // DestinationJSON is a destination as the API shows it, its fields as models.DestinationFields says.
@@ -25,6 +26,7 @@ type DestinationJSON struct {
 	DisabledAt *time.Time        `json:"disabled_at" doc:"null while it is enabled."`
 	CreatedAt  time.Time         `json:"created_at"`
 	UpdatedAt  time.Time         `json:"updated_at"`
+	Warnings   []models.Warning  `json:"warnings,omitempty" doc:"In the answer to a change: what was done as asked and is hardly what is wanted."`
 }
 
 // MarshalJSON prints it with the fields that types have beside config.
@@ -112,8 +114,26 @@ func (a *API) CreateDestination(ctx context.Context, c *Call, req *CreateDestina
 	r := destinationReply(c, d)
 	r.Status, r.Location, r.Secret = http.StatusCreated, destinationPath(d.TenantID, d.ID), true
 	// Whoever creates a destination sees the secret that was made for it, this once.
-	r.Body = c.Schema.destination(destinationToJSON(d, true))
+	j := destinationToJSON(d, true)
+	j.Warnings = a.doubts(ctx, c, req.Body, d)
+	r.Body = c.Schema.destination(j)
 	return r, nil
+}
+
+// doubts says what is odd about a filter that was just given, in the light of recent events.
+func (a *API) doubts(ctx context.Context, c *Call, patch models.DestinationPatch, d *models.Destination) []models.Warning {
+	if _, given := patch["filter"]; !given || len(d.Filter) == 0 {
+		return nil
+	}
+	f, err := filter.Parse(d.Filter)
+	if err != nil {
+		return nil // it was checked before it was stored
+	}
+	scope, err := a.Store.Of(ctx, c.Scope(), d.TenantID)
+	if err != nil {
+		return nil // the change is made, whatever became of the tenant since
+	}
+	return a.Store.Doubts(ctx, scope, "filter", f, d.Topics)
 }
 
 type DestinationRequest struct {
@@ -172,7 +192,13 @@ func (a *API) UpdateDestination(ctx context.Context, c *Call, req *UpdateDestina
 	if err != nil {
 		return nil, err
 	}
-	return destinationReply(c, d), nil
+	r := destinationReply(c, d)
+	if list := a.doubts(ctx, c, req.Body, d); list != nil {
+		j := destinationToJSON(d, c.Actor.SeesSecrets())
+		j.Warnings = list
+		r.Body = c.Schema.destination(j)
+	}
+	return r, nil
 }
 
 func (a *API) DeleteDestination(ctx context.Context, c *Call, req *DestinationRequest) (*Reply, error) {
@@ -283,6 +309,7 @@ type RotateRequest struct {
 	Destination string `path:"destination"`
 	Body        struct {
 		Overlap *models.Duration `json:"overlap" api:"default=24h" doc:"How long the old secret stays valid."`
+		Force   bool             `json:"force" doc:"Also when that ends a previous secret that is still valid, which is 409 otherwise."`
 	} `body:"json"`
 }
 
@@ -291,13 +318,21 @@ func (a *API) RotateSecret(ctx context.Context, c *Call, req *RotateRequest) (*R
 	if req.Body.Overlap != nil {
 		overlap = time.Duration(*req.Body.Overlap)
 	}
-	d, err := a.Store.RotateSecret(ctx, c.Scope(), req.Tenant, req.Destination, overlap)
+	d, err := a.Store.RotateSecret(ctx, c.Scope(), req.Tenant, req.Destination, models.Rotation{Overlap: overlap, Force: req.Body.Force})
 	if err != nil {
 		return nil, err
 	}
 	r := destinationReply(c, d)
 	r.Body, r.Secret = destinationToJSON(d, true), true
 	return r, nil
+}
+
+func (a *API) EndOverlap(ctx context.Context, c *Call, req *DestinationRequest) (*Reply, error) {
+	d, err := a.Store.EndOverlap(ctx, c.Scope(), req.Tenant, req.Destination)
+	if err != nil {
+		return nil, err
+	}
+	return destinationReply(c, d), nil
 }
 
 type credentialsJSON struct {

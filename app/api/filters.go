@@ -57,12 +57,16 @@ type verdictJSON struct {
 	Rule    int    `json:"rule,omitempty" doc:"Number of the rule that decided against the event, from 1."`
 	Path    string `json:"path,omitempty" doc:"Of the field that decided."`
 	Failed  bool   `json:"failed,omitempty" doc:"The filter could not be evaluated."`
+
+	Warnings []models.Warning `json:"warnings,omitempty" doc:"Fields that the filter needs and the event of the request does not have."`
 }
 
 type filterTrialJSON struct {
 	Matched int           `json:"matched"`
 	Total   int           `json:"total" doc:"Events that it was tried on."`
 	Results []verdictJSON `json:"results"`
+
+	Warnings []models.Warning `json:"warnings,omitempty" doc:"Fields that the filter needs and none of the events has."`
 }
 
 // testFilter tells what a filter would do: to an event in the request, or to recent events.
@@ -79,15 +83,17 @@ func (a *API) testFilter(ctx context.Context, c *Call, req *testFilterRequest) (
 	results, matched := make([]verdictJSON, len(list)), 0
 	for i, e := range list {
 		v := e.Try(f)
-		results[i] = verdictJSON{e.ID, v.Match, v.Reason, v.Rule, v.Path, v.Failed}
+		results[i] = verdictJSON{EventID: e.ID, Match: v.Match, Reason: v.Reason, Rule: v.Rule, Path: v.Path, Failed: v.Failed}
 		if v.Match {
 			matched++
 		}
 	}
+	doubts := models.DoubtsOf("filter", f, list)
 	if given {
+		results[0].Warnings = doubts
 		return &Reply{Body: results[0]}, nil
 	}
-	return &Reply{Body: filterTrialJSON{matched, len(list), results}}, nil
+	return &Reply{Body: filterTrialJSON{matched, len(list), results, doubts}}, nil
 }
 
 type convertFilterRequest struct {

@@ -149,7 +149,7 @@ func (b *describer) operation(r route) *openapi.Operation {
 			if old := resp.Content.Get(m); old != nil {
 				schema = &openapi.Schema{AnyOf: []*openapi.Schema{old.Schema, schema}}
 			}
-			resp.Content.Set(m, &openapi.Media{Schema: schema})
+			resp.Content.Set(m, &openapi.Media{Schema: schema, Example: exampleAnswer(d.ID, an.status, m)})
 		}
 	}
 	if !get && op.Responses.Get("200") != nil {

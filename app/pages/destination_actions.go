@@ -25,13 +25,13 @@ func (a *Pages) showDisable(ctx context.Context, p *pageCtx, form views.Form) er
 		return err
 	}
 	v := views.Disable{Page: p.destinationFrame(d, "Disable destination"), Destination: d, Form: form}
-	v.API = apiCallOf("PUT", `{"reason": "Maintenance"}`, destinationTail(d, "/disable"))
+	v.API = apiCallOf("PUT", `{"reason": "The receiver moves to another address"}`, destinationTail(d, "/disable"))
 	v.Invalid = form.Err != nil
 	return p.render(ctx, listStatus(form.Err), views.DisablePage(v))
 }
 
 func (a *Pages) disablePage(ctx context.Context, p *pageCtx) error {
-	return a.showDisable(ctx, p, views.Form{Values: map[string][]string{"reason_kind": {"Maintenance"}}})
+	return a.showDisable(ctx, p, views.Form{})
 }
 
 func (a *Pages) doDisable(ctx context.Context, p *pageCtx) error {
@@ -194,7 +194,7 @@ func (a *Pages) rotateSecretPage(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		err = models.Invalid("overlap", err.Error())
 	} else {
-		req.Body.Overlap = &overlap
+		req.Body.Overlap, req.Body.Force = &overlap, form.Value("force") == "true"
 		_, err = a.RotateSecret(ctx, p.call, req)
 	}
 	if err != nil {

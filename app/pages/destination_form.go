@@ -114,7 +114,7 @@ func (a *Pages) createDestinationPage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	id := reply.Body.(api.DestinationJSON).ID
-	flash := said("The destination was created.")
+	flash := warned(said("The destination was created."), reply)
 	if r.Rotates() {
 		flash.LinkText, flash.LinkURL = "Get its signing secret", views.DestinationURL(p.tenant.ID, id, "secrets")
 	}
@@ -125,7 +125,8 @@ func (a *Pages) createDestinationPage(ctx context.Context, p *pageCtx) error {
 }
 
 // showTransform makes what the form's transform makes of the newest event of the form's topics.
-func (a *Pages) showTransform(ctx context.Context, p *pageCtx, form views.Form, in models.DestinationPatch) (*views.Transformed, error) {
+func (a *Pages) showTransform(ctx context.Context, p *pageCtx, form views.Form, in models.DestinationPatch) (*views.Transformed,
+	error) {
 	source := strings.TrimSpace(form.Value("transform"))
 	if source == "" {
 		return nil, models.Invalid("transform", "is empty, so that the payload is sent as it is")
@@ -208,9 +209,10 @@ func (a *Pages) saveDestination(ctx context.Context, p *pageCtx) error {
 			return again(http.StatusOK, nil, nil)
 		}
 	}
+	var reply *api.Reply
 	if err == nil {
 		p.call.IfMatch = form.Value("version")
-		_, err = a.UpdateDestination(ctx, p.call, &api.UpdateDestinationRequest{Tenant: p.tenant.ID, Destination: d.ID, Body: in})
+		reply, err = a.UpdateDestination(ctx, p.call, &api.UpdateDestinationRequest{Tenant: p.tenant.ID, Destination: d.ID, Body: in})
 	}
 	if err != nil {
 		e := api.Refusal(err)
@@ -225,7 +227,8 @@ func (a *Pages) saveDestination(ctx context.Context, p *pageCtx) error {
 		}
 		return again(e.Status(), e, nil)
 	}
-	return p.done(views.DestinationURL(p.tenant.ID, d.ID), said("The changes are saved, and in force for the next event."))
+	return p.done(views.DestinationURL(p.tenant.ID, d.ID), warned(said("The changes are saved, and in force for the next event."),
+		reply))
 }
 
 // readDestination turns the form into the body of the API's request and lets the API's parser read it, so that both find

@@ -254,7 +254,7 @@ func (a *Pages) saveFilter(ctx context.Context, p *pageCtx, d *models.Destinatio
 		}
 	}
 	p.call.IfMatch = st.version
-	_, err = a.UpdateDestination(ctx, p.call, &api.UpdateDestinationRequest{Tenant: p.tenant.ID, Destination: d.ID,
+	reply, err := a.UpdateDestination(ctx, p.call, &api.UpdateDestinationRequest{Tenant: p.tenant.ID, Destination: d.ID,
 		Body: models.DestinationPatch{"filter": now.stored}})
 	if e := api.Refusal(err); err != nil && e != nil {
 		if e.Kind == models.KindStale {
@@ -267,7 +267,7 @@ func (a *Pages) saveFilter(ctx context.Context, p *pageCtx, d *models.Destinatio
 	if err != nil {
 		return err
 	}
-	flash := said("The filter is saved, and in force for the next event.")
+	flash := warned(said("The filter is saved, and in force for the next event."), reply)
 	if now.filter.IsEmpty() {
 		flash = said("The filter is gone: every event of the destination's topics is delivered.")
 	}

@@ -69,7 +69,7 @@ func New(a *api.API) *Pages {
 // Mount adds the dashboard's addresses to those of the server.
 func (a *Pages) Mount(f *fiber.App) {
 	for _, r := range a.publicPages() {
-		f.Add(r.Method, r.Path, a.guardPage, func(c *fiber.Ctx) error {
+		f.Add(r.Method, r.Path, a.guardPage, a.Compress, func(c *fiber.Ctx) error {
 			ctx, cancel := api.CallContext()
 			defer cancel()
 			body, err := a.receive(c, api.MaxForm)
@@ -84,7 +84,7 @@ func (a *Pages) Mount(f *fiber.App) {
 		})
 	}
 	for _, r := range a.PageRoutes() {
-		f.Add(r.Method, r.Path, a.guardPage, a.asPage(r))
+		f.Add(r.Method, r.Path, a.guardPage, a.Compress, a.asPage(r))
 	}
 }
 
@@ -303,7 +303,12 @@ func (a *Pages) ServeStatic(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderContentType, f.Type)
 	c.Set(fiber.HeaderCacheControl, static.CacheControl)
 	c.Set(fiber.HeaderVary, fiber.HeaderAcceptEncoding)
-	if strings.Contains(c.Get(fiber.HeaderAcceptEncoding), "gzip") && len(f.Gzip) < len(f.Body) {
+	accept := &c.Request().Header
+	if accept.HasAcceptEncoding("br") && len(f.Brotli()) < len(f.Body) {
+		c.Set(fiber.HeaderContentEncoding, "br")
+		return c.Send(f.Brotli())
+	}
+	if accept.HasAcceptEncoding("gzip") && len(f.Gzip) < len(f.Body) {
 		c.Set(fiber.HeaderContentEncoding, "gzip")
 		return c.Send(f.Gzip)
 	}

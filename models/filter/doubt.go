@@ -47,3 +47,6 @@ func hardlyMeant(text string) string {
 	}
 	return ""
 }
+
+// comparedLike recognizes a comparison as most other languages write it: total >= 10, status = "paid".
+var comparedLike = regexp.MustCompile(`^([A-Za-z_][\w.-]*)\s*(==|=|!=|>=|<=|>|<)\s*("[^"]*"|'[^']*'|[^\s()"'=<>!][^\s()]*)`)

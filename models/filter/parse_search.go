@@ -301,6 +301,14 @@ func (p *searchParser) noField(start int) {
 		p.fail(start, "write OR instead of `"+word+"`")
 		return
 	}
+	if m := comparedLike.FindStringSubmatch(p.s[start:]); m != nil {
+		right := m[1] + ":" + strings.TrimLeft(m[2], "=") + m[3]
+		if m[2] == "!=" {
+			right = "NOT " + m[1] + ":" + m[3]
+		}
+		p.fail(start, "a comparison is written `"+shorten(right)+"`, with a colon and without spaces")
+		return
+	}
 	p.fail(start, "`"+shorten(word)+"` has no field: each term needs one, such as `status:"+shorten(word)+"`; a value with spaces is written in quotes")
 }
 
