@@ -277,12 +277,31 @@ func (m *deliveryMatch) lastAttempted(ctx context.Context, k *keyset, part []att
 	q := newQuery()
 	join := q.bind(" join unnest(?::timestamptz[], ?::uuid[], ?::bigint[]) a (at, event, destination) on d.event_id = a.event and "+
 		"d.destination_key = a.destination and d.last_attempt_at = a.at", at, events, destinations)
-	q.and("d.event_id = any(?)", events)
-	q.and("e.id = any(?)", events)
 	stretch{lo: lo, hi: next(hi)}.where(q, "d.event_id")
 	m.conditions(q)
 	o := k.order()
-	return m.read(ctx, join, q, " order by a.at "+o+", a.event "+o+", a.destination "+o+q.limit(most))
+	tail := " order by a.at " + o + ", a.event " + o + ", a.destination " + o + q.limit(most)
+	return m.s.readByKeys(ctx, deliverySelect+join+q.sql()+tail, q.args...)
+}
+
+// followIndexes keeps the planner of a transaction on the indexes, for statements that find rows by their keys. Over many partitions it
+// takes reading all of them for cheaper, because it counts each partition that a key might be in.
+const followIndexes = "select set_config(name, 'off', true) from unnest(array['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) name"
+
+// readByKeys reads deliveries with a statement that finds them by their keys.
+func (s *Store) readByKeys(ctx context.Context, sql string, args ...any) (list []*Delivery, err error) {
+	err = s.inSnapshot(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, followIndexes); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, s.scanDelivery)
+		return err
+	})
+	return list, err
 }
 
 func (m *deliveryMatch) read(ctx context.Context, join string, q *query, tail string) ([]*Delivery, error) {
@@ -379,13 +398,8 @@ func (s *Store) deliveriesOf(ctx context.Context, scope Scope, keys []DeliveryKe
 	for i, k := range keys {
 		events[i], destinations[i], place[k] = k.EventKey, k.Destination, i
 	}
-	rows, err := s.pool.Query(ctx,
-		deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events,
-		destinations)
-	if err != nil {
-		return nil, err
-	}
-	list, err := pgx.CollectRows(rows, s.scanDelivery)
+	list, err := s.readByKeys(ctx, deliverySelect+
+		" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events, destinations)
 	if err != nil {
 		return nil, err
 	}
