@@ -103,27 +103,25 @@ func (m *deliveryMatch) byReceipt(ctx context.Context, k *keyset) (*Page[*Delive
 	var list []*Delivery
 	var after DeliveryKey
 	from := k.decode(&after)
-	read := func(ctx context.Context, p *stretch) (int, error) {
+	w := m.portions(k, from, after)
+	var err error
+	if w != nil {
+		var keys []DeliveryKey
+		if err = w.run(ctx, func(ctx context.Context, p stretch) (int, error) {
+			more, err := m.keysIn(ctx, k, p, k.limit+1-len(keys))
+			keys = append(keys, more...)
+			return len(keys), err
+		}); err == nil && len(keys) > 0 {
+			list, err = m.s.deliveriesOf(ctx, m.scope, keys)
+		}
+	} else {
+		w = &portions{}
 		q := newQuery()
 		if from {
 			q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventKey, after.Destination)
 		}
-		if p != nil {
-			p.where(q, "d.event_id")
-			p.where(q, "e.id")
-		}
 		m.conditions(q)
-		more, err := m.read(ctx, "", q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1-len(list)))
-		list = append(list, more...)
-		return len(list), err
-	}
-	w := m.portions(k, from, after)
-	var err error
-	if w != nil {
-		err = w.run(ctx, func(ctx context.Context, p stretch) (int, error) { return read(ctx, &p) })
-	} else {
-		w = &portions{}
-		_, err = read(ctx, nil)
+		list, err = m.read(ctx, "", q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1))
 	}
 	if err == nil && m.filteredToo() {
 		list, err = m.withFiltered(ctx, k, list)
@@ -136,6 +134,59 @@ func (m *deliveryMatch) byReceipt(ctx context.Context, k *keyset) (*Page[*Delive
 		here.Destination = math.MaxInt64
 	}
 	return stopped(newPage(k, m.dq.Sort, list, func(d *Delivery) any { return d.DeliveryKey }), k, w.looked, here), nil
+}
+
+// keysIn finds the first deliveries of a portion that belong to the list. It reads one table at a time, by the keys that it knows:
+// over many partitions the planner makes joins of the whole tables else.
+func (m *deliveryMatch) keysIn(ctx context.Context, k *keyset, p stretch, most int) ([]DeliveryKey, error) {
+	dq := m.dq
+	if !m.scope.all && p.ids == nil || len(dq.Topics) > 0 || dq.HappenedSpan != (HappenedSpan{}) {
+		q := newQuery()
+		p.where(q, "e.id")
+		m.scope.where(q, "e.tenant_key")
+		if len(dq.Topics) > 0 {
+			q.and("e.topic = any(?)", dq.Topics)
+		}
+		dq.happened(q)
+		rows, err := m.s.pool.Query(ctx, "select e.id from events e"+q.sql(), q.args...)
+		if err != nil {
+			return nil, err
+		}
+		if p.ids, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil || len(p.ids) == 0 {
+			return nil, err
+		}
+	}
+	q := newQuery()
+	var after DeliveryKey
+	if k.decode(&after) {
+		q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventKey, after.Destination)
+	}
+	if len(p.ids) > 0 {
+		lo, hi := p.ids[0], p.ids[0]
+		for _, id := range p.ids {
+			lo, hi = minUUID(lo, id), maxUUID(hi, id)
+		}
+		p.lo, p.hi = lo, next(hi)
+	}
+	p.where(q, "d.event_id")
+	m.scope.where(q, "d.tenant_key")
+	statusConditions(q, m.scope, dq.Statuses)
+	if len(m.keys) > 0 {
+		q.and("d.destination_key = any(?)", m.keys)
+	}
+	codesAre(q, dq.Codes, "d.last_code", "d.error_class")
+	if dq.ErrorClass != "" {
+		q.and("d.error_class = ?", dq.ErrorClass)
+	}
+	o := k.order()
+	rows, err := m.s.pool.Query(ctx, "select d.event_id, d.destination_key from deliveries d"+q.sql()+" order by d.event_id "+o+
+		", d.destination_key "+o+q.limit(most), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (key DeliveryKey, err error) {
+		return key, row.Scan(&key.EventKey, &key.Destination)
+	})
 }
 
 // portions says how to look for deliveries that no index finds in their order; nil when one does. What filters held back has no rows
@@ -226,12 +277,31 @@ func (m *deliveryMatch) lastAttempted(ctx context.Context, k *keyset, part []att
 	q := newQuery()
 	join := q.bind(" join unnest(?::timestamptz[], ?::uuid[], ?::bigint[]) a (at, event, destination) on d.event_id = a.event and "+
 		"d.destination_key = a.destination and d.last_attempt_at = a.at", at, events, destinations)
-	q.and("d.event_id = any(?)", events)
-	q.and("e.id = any(?)", events)
 	stretch{lo: lo, hi: next(hi)}.where(q, "d.event_id")
 	m.conditions(q)
 	o := k.order()
-	return m.read(ctx, join, q, " order by a.at "+o+", a.event "+o+", a.destination "+o+q.limit(most))
+	tail := " order by a.at " + o + ", a.event " + o + ", a.destination " + o + q.limit(most)
+	return m.s.readByKeys(ctx, deliverySelect+join+q.sql()+tail, q.args...)
+}
+
+// followIndexes keeps the planner of a transaction on the indexes, for statements that find rows by their keys. Over many partitions it
+// takes reading all of them for cheaper, because it counts each partition that a key might be in.
+const followIndexes = "select set_config(name, 'off', true) from unnest(array['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) name"
+
+// readByKeys reads deliveries with a statement that finds them by their keys.
+func (s *Store) readByKeys(ctx context.Context, sql string, args ...any) (list []*Delivery, err error) {
+	err = s.inSnapshot(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, followIndexes); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, s.scanDelivery)
+		return err
+	})
+	return list, err
 }
 
 func (m *deliveryMatch) read(ctx context.Context, join string, q *query, tail string) ([]*Delivery, error) {
@@ -328,13 +398,8 @@ func (s *Store) deliveriesOf(ctx context.Context, scope Scope, keys []DeliveryKe
 	for i, k := range keys {
 		events[i], destinations[i], place[k] = k.EventKey, k.Destination, i
 	}
-	rows, err := s.pool.Query(ctx,
-		deliverySelect+" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events,
-		destinations)
-	if err != nil {
-		return nil, err
-	}
-	list, err := pgx.CollectRows(rows, s.scanDelivery)
+	list, err := s.readByKeys(ctx, deliverySelect+
+		" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events, destinations)
 	if err != nil {
 		return nil, err
 	}

@@ -20,9 +20,9 @@ const pagesName = "pages"
 
 const (
 	pagesRate   = 200 // events a second while it is measured
-	pagesRounds = 40  // requests of each address; fewer, but pagesLeast, of one that has taken pagesTime in all
+	pagesRounds = 20  // requests of each address; fewer, but pagesLeast, of one that has taken pagesTime in all
 	pagesLeast  = 5
-	pagesTime   = 1500 * time.Millisecond
+	pagesTime   = 1000 * time.Millisecond
 )
 
 // pagesRun fills a database and measures.

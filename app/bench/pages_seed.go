@@ -108,7 +108,7 @@ func (p *pagesDB) history(ctx context.Context) error {
 	for _, sql := range []string{
 		"set synchronous_commit = off",
 		"set work_mem = '64MB'",
-		`create temp table seed_tenants as select row_number() over (order by key) - 1 n, key from tenants where id like 'page-%'`,
+		`create temp table seed_tenants as select split_part(id, '-', 2)::int n, key from tenants where id like 'page-%'`,
 		`create temp table seed_destinations as select t.n, d.key, t.key tenant, split_part(d.id, '-', 3)::int k from destinations d
 			join seed_tenants t on t.key = d.tenant_key`,
 		"create index on seed_destinations (n, k)",
