@@ -30,6 +30,9 @@ func TestEveryReadIsCacheable(t *testing.T) {
 		if r.About.ID == "listChanges" {
 			path += "?since=start"
 		}
+		if r.About.ID == "exportAttempts" {
+			path += "?tenant_id=acme"
+		}
 		if r.About.ID == "find" {
 			path += "?q=acme"
 		}

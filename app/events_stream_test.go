@@ -181,7 +181,7 @@ func TestEventsStream(t *testing.T) {
 	}
 	for _, m := range own.until(delivered("vip")) {
 		if m.TenantID != "acme" || m.ID == "theirs" {
-			t.Errorf("a tenant's token is tailTold of %+v", m)
+			t.Errorf("a tenant's token is told of %+v", m)
 		}
 	}
 	for _, m := range vip.until(delivered("vip")) {

@@ -26,7 +26,7 @@ func (a *testApp) largeEvents(events, bytes int) {
 		migrations.LowestID(time.Now().Add(-time.Hour))[:24], bytes, events)
 	a.exec(`insert into deliveries (event_id, destination_key, tenant_key, status, attempts, last_attempt_at, reason) select e.id, d.key, e.tenant_key, 'delivered', 1, now(), '@reason'
 		from events e, destinations d where d.id = 'inbox' and d.tenant_key = e.tenant_key`)
-	a.exec(`insert into attempts (event_id, destination_key, tenant_key, started_at, number, duration_us, ok, trigger, response_body) select event_id, destination_key, tenant_key, now(), 1, 1500, true, 'automatic', '-1+1'
+	a.exec(`insert into attempts (event_id, destination_key, tenant_key, started_at, number, duration_us, ok, trigger, response_body) select event_id, destination_key, tenant_key, now() - row_number() over () * interval '1 ms', 1, 1500, true, 'automatic', '-1+1'
 		from deliveries`)
 }
 
@@ -78,12 +78,12 @@ func TestExports(t *testing.T) {
 			`{"n":1,"text":"xx`) || cells["delivered"] != "1" || cells["failed"] != "0") {
 			t.Errorf("%s: %q", list, rows[1])
 		}
-		if out := a.want(200, "GET", "/"+list+"/export?destination_id=nothing&format=csv", nil); strings.Count(out.raw, "\r\n") != 1 {
+		if out := a.want(200, "GET", "/"+list+"/export?tenant_id=acme&destination_id=nothing&format=csv", nil); strings.Count(out.raw, "\r\n") != 1 {
 			t.Errorf("%s: nothing is %q", list, out.raw)
 		}
 		for query, field := range map[string]string{"format=xls": "format", "since=x": "since", "limit=0": "limit", "status=x": "status",
 			"next=x": "next"} {
-			if out := a.do("GET", "/"+list+"/export?"+query, nil); out.status < 400 || out.status > 422 || out.str("fields", field) == "" {
+			if out := a.do("GET", "/"+list+"/export?tenant_id=acme&"+query, nil); out.status < 400 || out.status > 422 || out.str("fields", field) == "" {
 				t.Errorf("%s: %d %s", query, out.status, out.raw)
 			}
 		}
@@ -92,6 +92,9 @@ func TestExports(t *testing.T) {
 		if rows, err := csv.NewReader(strings.NewReader(p.Text())).ReadAll(); p.status != 200 || err != nil || len(rows) != n+1 {
 			t.Errorf("%s: the page's export: %d, %d rows, %v", list, p.status, len(rows), err)
 		}
+	}
+	if out := a.want(422, "GET", "/attempts/export", nil); !strings.Contains(out.str("fields", "tenant_id"), "one tenant") {
+		t.Errorf("%s", out.raw)
 	}
 	if p := portal.send("GET", "/events/export", nil); p.status != 403 {
 		t.Errorf("a portal visitor exports all tenants' events: %d", p.status)

@@ -83,8 +83,12 @@ func (a *API) ExportDeliveries(ctx context.Context, c *fiber.Ctx, call *Call, re
 	}, still)
 }
 
-// ExportAttempts streams the attempts that match.
+// ExportAttempts streams the attempts that match, of one tenant: no index has those of several in the order of their times, so
+// that each page would be sorted anew.
 func (a *API) ExportAttempts(ctx context.Context, c *fiber.Ctx, call *Call, req *ExportAttemptsRequest, still func() bool) error {
+	if call.Actor.TenantID == "" && call.Scope().All() && len(req.Tenants) != 1 && len(req.EventIDs) == 0 {
+		return models.Invalid("tenant_id", "must name one tenant: attempts are exported of one at a time, or of some events (event_id)")
+	}
 	list := &ListAttemptsRequest{tenantParams: req.tenantParams, AttemptQuery: req.AttemptQuery, cursorParams: cursorParams{Dir: req.Dir}}
 	return export(ctx, a, c, call, req.exportParams, rows[*models.Attempt]{
 		name: "attempts", most: 200,

@@ -174,7 +174,7 @@ func (a *API) APIRoutes() []route {
 			on(a, get, "/attempts", read, a.listAttempts, "listAttempts", "Lists attempts.", ok[pageJSON[AttemptJSON]](), limits(100, 1000)),
 			by[ExportAttemptsRequest](get, "/attempts/export", read, exporting(a, a.ExportAttempts), "exportAttempts",
 				"Exports all attempts that match.", exportedOrBroken[AttemptJSON](),
-				says("As the export of events.")),
+				says("As the export of events, of one tenant or of some events.")),
 			on(a, get, "/attempts/:attempt", read, a.getAttempt, "getAttempt", "Shows an attempt.", ok[AttemptJSON](), related),
 			on(a, get, destination+"/attempts", read, a.listAttempts, "listDestinationAttempts", "Lists a destination's attempts.",
 				ok[pageJSON[AttemptJSON]](), limits(100, 1000)),
