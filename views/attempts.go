@@ -3,7 +3,7 @@ package views
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
+	"time"
 
 	"github.com/waybill-dev/waybill/models"
 )
@@ -66,35 +66,42 @@ func headerLines(text string) []headerLine {
 	return out
 }
 
-// timingRow is one stage of an attempt.
-type timingRow struct{ stage, took, note string }
+// timingRow is one stage of an attempt: how long it took, and where it lies within the whole, in thousandths.
+type timingRow struct{ stage, took, note, from, width string }
 
 func (v Attempt) timing() []timingRow {
 	t := v.Timing
-	stage := func(name string, duration string, zero bool) timingRow {
-		if zero {
-			return timingRow{name, "", "connection was open already"}
-		}
-		return timingRow{name, duration, ""}
+	whole := max(v.Duration, time.Microsecond)
+	begun := time.Duration(0)
+	per := func(d time.Duration) string { return decimal(1000 * float64(d) / float64(whole)) }
+	stage := func(name string, d time.Duration) timingRow {
+		r := timingRow{stage: name, took: took(d), from: per(begun), width: per(d)}
+		begun += d
+		return r
 	}
 	reused := t.DNS+t.Connect+t.TLS == 0
-	rows := []timingRow{stage("DNS", took(t.DNS), reused), stage("Connect", took(t.Connect), reused), stage("TLS", took(t.TLS), t.TLS == 0)}
-	if !reused && t.TLS == 0 {
+	rows := []timingRow{stage("DNS", t.DNS), stage("Connect", t.Connect), stage("TLS", t.TLS)}
+	if reused {
+		rows = []timingRow{{stage: "Connection", note: "reused", from: "0", width: "0"}}
+	} else if t.TLS == 0 {
 		rows[2].note = "not used"
 	}
 	if t.FirstByte > 0 {
-		rows = append(rows, timingRow{"First byte of the answer", took(t.FirstByte), ""})
+		rows = append(rows, stage("Waiting for response", t.FirstByte))
 	}
-	return append(rows, timingRow{"Whole attempt", took(v.Duration), ""})
+	return append(rows, timingRow{stage: "Total", took: took(v.Duration), from: "0", width: "1000"})
+}
+
+// sentURL is where the body is that was sent, when it is the event's payload; empty otherwise.
+func (v Attempt) sentURL() string {
+	if v.Transformed {
+		return ""
+	}
+	return EventURL(v.TenantID, v.PublicEventID, "data")
 }
 
 // hasTiming reports whether stages were measured: not for systems without connections, nor when nothing was sent.
 func (v Attempt) hasTiming() bool { return v.Timing != models.AttemptTiming{} }
-
-// body is the kept part of an answer as text; ok is false when it is none.
-func (v Attempt) body() (text string, ok bool) {
-	return string(v.ResponseBody), utf8.Valid(v.ResponseBody)
-}
 
 // happened is what went wrong, also when the record has no words for it.
 func (v Attempt) happened() string {

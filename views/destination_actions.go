@@ -64,8 +64,9 @@ type Confirm struct {
 type Secrets struct {
 	Page
 	Destination *models.Destination
-	Revealed    bool      // the secrets are shown in full
-	Now         time.Time // to tell which are still valid
+	Revealed    bool                 // the secrets are shown in full
+	Now         time.Time            // to tell which are still valid
+	Signatures  []adapters.Signature // how receivers verify; none where nothing is signed
 	Form        Form
 }
 

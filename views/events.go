@@ -21,9 +21,9 @@ type Events struct {
 	Destinations []Option      // of the tenant, by id
 	Topics       []string      // of the catalogue, as suggestions
 	Retention    time.Duration
-	Since        time.Time  // where the range in force began; zero without one
-	Notice       string     // about the address: a cursor that fits no more, an unknown parameter
-	Any          bool       // the tenant has events at all
+	Since        time.Time              // where the range in force began; zero without one
+	Notice       string                 // about the address: a cursor that fits no more, an unknown parameter
+	Any          bool                   // the tenant has events at all
 	Histogram    *models.EventHistogram // nil where there is none for these conditions
 	Views        []*models.SavedView
 	Beside       *Inspector // the event that is shown beside the list; nil for none
@@ -229,4 +229,9 @@ func (v Events) noneText() string {
 		return "The server writes one when something happens that a destination takes. Or send a test event to a destination."
 	}
 	return "Publish one with POST /api/v1/publish, or send a test event to a destination."
+}
+
+// lookedText says how far the list was looked for, where few events meet the conditions.
+func (v Events) lookedText() string {
+	return "Looked at " + plural(v.List.Looked.Events, "event") + ", back to " + clock(v.List.Looked.Until) + " UTC. The next page goes on from there."
 }

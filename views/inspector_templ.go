@@ -472,7 +472,7 @@ func InspectorView(v Inspector) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = BodyView(Body{ID: "inspect-data", Label: "Payload", Data: v.Considered.Event.Data, URL: v.self() + "#payload"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = BodyView(Body{ID: "inspect-data", Label: "Payload", Data: v.Considered.Event.Data, URL: EventURL(v.Tenant, v.Considered.Event.ID, "data")}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -714,7 +714,7 @@ func inspectorExchange(v Attempt) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = HeaderFold("of the response", v.ResponseHeader).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = HeaderFold("of the response", v.ResponseHeader, false).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -748,11 +748,11 @@ func inspectorExchange(v Attempt) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = BodyView(Body{ID: "inspect-request-body", Label: "Request body", Data: v.Sent, URL: EventURL(v.TenantID, v.PublicEventID) + "#payload"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = BodyView(Body{ID: "inspect-request-body", Label: "Request body", Data: v.Sent, URL: v.sentURL()}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = HeaderFold("of the request", v.RequestHeader).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = HeaderFold("of the request", v.RequestHeader, false).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // MaxInline is the greatest payload that a page shows, in bytes. Greater ones can be downloaded.
-const MaxInline = 256 << 10
+const MaxInline = maxFolded
 
 // jsonNode is one value of a payload, with its members in the order in which they came and numbers as they were written.
 type jsonNode struct {

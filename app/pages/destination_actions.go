@@ -170,6 +170,9 @@ func (a *Pages) showSecrets(ctx context.Context, p *pageCtx, revealed bool, form
 	v.Here = views.DestinationURL(p.tenant.ID, d.ID, "secrets")
 	v.API = apiCallOf("POST", "", destinationTail(d, "/secrets/reveal"))
 	v.Invalid = form.Err != nil
+	if v.Signatures, err = a.Signatures(ctx, p.call, &api.DestinationRequest{Tenant: p.tenant.ID, Destination: d.ID}); err != nil {
+		return err
+	}
 	p.Set("Cache-Control", "no-store")
 	return p.render(ctx, listStatus(form.Err), views.SecretsPage(v))
 }
