@@ -47,13 +47,21 @@ func addBase(base string, r *fasthttp.Response) {
 	for _, v := range all {
 		r.Header.Add(fasthttp.HeaderLink, v)
 	}
+	if len(r.Header.ContentEncoding()) == 0 { // else it was done before
+		pageUnder(base, r)
+	}
+}
+
+// pageUnder puts base before the links of an answer, if it is a page.
+func pageUnder(base string, r *fasthttp.Response) {
 	if !r.IsBodyStream() && bytes.HasPrefix(r.Header.ContentType(), []byte("text/html")) {
 		r.SetBodyRaw(linksUnder(base, r.Body()))
 	}
 }
 
 // linkAttributes are the attributes of our pages that hold addresses. Scripts that need one take it from data-url.
-var linkAttributes = []string{"href", "src", "action", "formaction", "hx-get", "hx-post", "data-url"}
+var linkAttributes = []string{"href", "src", "action", "formaction", "hx-get", "hx-post", "data-url", "data-from", "data-panel", "data-part",
+	"data-live", "data-new", "data-counts"}
 
 // linksUnder puts base before every address of this server in a page. What needs no change is copied as it is.
 func linksUnder(base string, page []byte) []byte {

@@ -49,6 +49,9 @@ func (a *App) routes() *fiber.App {
 	f.Get("/openapi.json", a.Compress, a.OpenAPI)
 	a.pages.Mount(f)
 	a.answerAll(f)
+	if base := a.Cfg.BasePath(); base != "" {
+		a.BeforeCompress = func(r *fasthttp.Response) { pageUnder(base, r) }
+	}
 	handler := underPath(a.Cfg.BasePath(), f.Server().Handler)
 	f.Server().HeaderReceived = a.HeaderReceived
 	f.Server().Handler = func(fc *fasthttp.RequestCtx) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/app/config"
@@ -40,6 +41,9 @@ type API struct {
 	badKeys     badKeys
 	exports     exportPlaces
 	hsts        string // value of Strict-Transport-Security; empty for none
+
+	// BeforeCompress is called with an answer that is about to be compressed; nil for nothing to do.
+	BeforeCompress func(*fasthttp.Response)
 }
 
 // New makes an API under a configuration.

@@ -41,6 +41,9 @@ func (a *API) Compress(c *fiber.Ctx) error {
 			c.Set(fiber.HeaderETag, encoded(tag))
 		}
 	case r.StatusCode() == http.StatusOK && !r.IsBodyStream() && len(r.Body()) >= minCompressed && !keptSecret(r) && a.ownRequest(c):
+		if a.BeforeCompress != nil {
+			a.BeforeCompress(r)
+		}
 		gzipped(c.Context())
 		if tag != "" && len(r.Header.ContentEncoding()) > 0 {
 			c.Set(fiber.HeaderETag, encoded(tag))

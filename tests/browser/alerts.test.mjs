@@ -65,11 +65,11 @@ journey(site, 'a rule is refused, previewed and saved, and finds what fails', as
   await v.sees('When 3 deliveries in a row failed');
   await eventually(async () => (await site.api('GET', `/tenants/${tenant}/alerts`)).models.length === 1, 'the alert');
   await v.open(`/t/${tenant}`);
-  await v.sees('1 open alert');
+  await v.sees('Needs attention');
   await v.open(`/t/${tenant}/destinations/dead`);
   await v.sees(/4 deliveries in a row failed/);
   await v.open(`/t/${tenant}/alerts`);
-  await v.sees('Alerts (1 open)', v.page.getByRole('navigation', { name: 'Main' }));
+  await v.sees('1 open', v.page.getByRole('navigation', { name: 'Main' }));
   await v.follow(/4 deliveries in a row failed/);
   await v.field('Message').fill('calling them');
   await v.press('Acknowledge');

@@ -75,7 +75,7 @@ journey(site, 'two attempts are compared', async (v) => {
   assert.equal(await same.getAttribute('open'), null, 'what is the same is folded');
 
   await v.follow('Attempt 4, succeeded');
-  await v.follow('Compare with the one before');
+  await v.follow('Compare with attempt 3');
   assert.equal(await v.heading.innerText(), 'Compare attempts');
   await v.open(`/t/${tenant}/attempts/compare?a=${id}`, { status: 404 });
 });

@@ -45,7 +45,7 @@ journey(site, 'two hundred destinations come in pages', async (v) => {
   await v.open(`/t/${tenant}/destinations`);
   await v.follow('State');
   assert.deepEqual((await names(v)).slice(0, 2), ['Customer 009', 'Customer 007'], 'what needs attention comes first');
-  assert.match(await v.row('Customer 007').innerText(), /1 failed at first/);
+  assert.match(await v.row('Customer 007').innerText(), /1 first attempt failed/);
   await v.row('Customer 009').locator('summary', { hasText: 'Actions for Customer 009' }).press('Enter');
   await v.follow('Enable …');
   assert.equal(v.path, `/t/${tenant}/destinations/d-9/enable`);
@@ -76,19 +76,19 @@ for (const size of [undefined, phone]) {
   journey(site, `the overview says what failed, of any time${size ? ', on a phone' : ''}`, size ? { size, js: true } : {}, async (v) => {
     const { tenant, id } = await manyDestinations();
     await v.open(`/t/${tenant}`);
-    await v.follow('Last 7 days');
+    await v.follow('7d');
     assert.equal(v.path, `/t/${tenant}?range=7d`);
-    await v.sees('In the last 7 days');
-    const failed = v.main.getByRole('region', { name: 'What failed' });
-    assert.match(await failed.innerText(), /Customer 007\s*1\s[\s\S]*order\.created\s*1/);
-    await v.follow('Customer 007', { within: failed });
-    assert.equal(v.path, `/t/${tenant}/events?destination_id=d-7&range=7d&status=failed`);
+    const failed = v.main.getByRole('region', { name: 'Recent errors' });
+    assert.match(await failed.innerText(), /500[\s\S]*Customer 007\s*(Times:\s*)?1\s/);
+    await v.follow(/500/, { within: failed });
+    assert.equal(v.path, `/t/${tenant}/events?destination_id=d-7&error_class=server&range=7d&status=failed&status=retrying`);
     await v.sees(id.slice(-6));
 
     await v.open(`/t/${tenant}?range=1h`);
-    await v.sees('0.0 % of 1 delivery arrived with the first attempt.');
-    await v.main.locator('summary', { hasText: 'Figures' }).click();
-    await v.arrives(() => v.main.getByRole('region', { name: /^Figures of/ }).getByRole('link').first().click());
+    assert.match(await v.main.getByRole('link', { name: /^First-attempt success/ }).innerText(), /%/);
+    await v.main.locator('summary', { hasText: 'Show as table' }).click();
+    const failing = v.main.getByRole('region', { name: /as a table$/ }).locator('tbody tr', { has: v.page.locator('td:last-child', { hasText: /^1$/ }) });
+    await v.arrives(() => failing.getByRole('link').click());
     await v.sees(id.slice(-6));
     assert.match(v.path, /since=.*until=/);
   });
@@ -100,11 +100,20 @@ journey(site, 'an id leads straight to what it is the id of', async (v) => {
   const [delivery] = (await site.api('GET', `/deliveries?tenant_id=${tenant}&destination_id=d-7`)).models;
   const find = async (text) => {
     await v.open(`/t/${tenant}/topics`);
-    if (v.js) await v.page.keyboard.press('/');
-    const box = v.page.getByRole('search', { name: 'Find' }).getByRole('searchbox');
-    if (v.js) await v.hasFocus(box);
-    await box.fill(text);
-    await v.arrives(() => box.press('Enter'));
+    if (v.js) {
+      await v.page.keyboard.press('Control+k');
+      const box = v.page.getByRole('combobox', { name: 'Name, ID or text' });
+      await v.hasFocus(box);
+      await box.fill(text);
+      await v.page.getByRole('option').filter({ hasText: text.trim().slice(-6) }).first().waitFor();
+      await v.arrives(() => box.press('Enter'));
+    } else {
+      await v.follow('Find or jump to', { within: v.page });
+      const box = v.main.getByRole('searchbox');
+      await box.fill(text);
+      await v.arrives(() => box.press('Enter'));
+      if (v.path.startsWith(`/t/${tenant}/find`)) await v.follow(/^Search events for/);
+    }
     return v.path.slice(`/t/${tenant}`.length);
   };
   assert.equal(await find(` ${id} `), `/events/${id}`);

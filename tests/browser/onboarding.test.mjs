@@ -42,8 +42,15 @@ journey(site, 'a tenant, an Echo inbox, a test event, delivered', async (v, { js
   await v.arrives(() => v.fact('Event').getByRole('link').click());
   await v.sees('Delivered');
   await v.open(`/t/${tenant}`);
-  assert.equal(await v.main.getByText('First steps').count(), 0, 'the first steps are over');
-  assert.match(await v.main.getByRole('listitem').filter({ hasText: 'Delivered' }).textContent(), /1/);
+  await v.sees('3 of 4 done');
+  await v.sees('Your first event has arrived.');
+  await v.sees('Add your own endpoint');
+  await v.press('Hide');
+  assert.equal(await v.main.getByText('First steps').count(), 0, 'nobody is shown what they have hidden');
+  assert.match(await v.main.getByRole('link', { name: /^Delivered/ }).first().innerText(), /1/);
+  await v.open(`/t/${tenant}/help`);
+  await v.follow('First steps');
+  await v.sees('3 of 4 done');
 });
 
 journey(site, 'the first event by curl is seen on the way', async (v) => {
