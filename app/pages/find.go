@@ -43,7 +43,7 @@ func (a *Pages) find(ctx context.Context, p *pageCtx) error {
 			Icon: "search", URL: views.EventsURL(p.tenant.ID) + "?" + url.Values{"q": {text}}.Encode()}}})
 	}
 	if panel {
-		return p.render(ctx, http.StatusOK, views.FindHits(v))
+		return p.render(ctx, http.StatusOK, views.FindHits(v, true))
 	}
 	return p.render(ctx, http.StatusOK, views.FindPage(v))
 }

@@ -59,7 +59,7 @@ journey(site, 'the first event by curl is seen on the way', async (v) => {
   const { id } = await site.api('POST', '/publish', { tenant_id: tenant, topic: 'order.created', data: { n: 1 } });
   await v.open(`/t/${tenant}/events/${id}`);
   await v.sees('The first attempt is under way');
-  const state = v.heading.locator('xpath=../..').locator('.badge');
+  const state = v.heading.locator('xpath=../..').locator('.pill');
   assert.equal((await state.innerText()).trim(), 'Pending');
   await v.settles();
   assert.equal((await state.innerText()).trim(), 'Delivered', 'beside the heading, too');
