@@ -41,7 +41,7 @@ func TestLongPoll(t *testing.T) {
 		now := a.want(200, "GET", path, nil)
 		etag := now.header.Get("ETag")
 		if now.header.Get("Cache-Control") != "private, max-age=60" || now.header.Get("Retry-After") != "" ||
-			now.header.Get("Vary") != "Authorization, Prefer" {
+			now.header.Get("Vary") != "Authorization, Prefer, Accept-Encoding" {
 			t.Errorf("%s: %v", path, now.header)
 		}
 		if out := a.want(200, "GET", path, nil, "If-None-Match", `"other"`, "Prefer",

@@ -23,7 +23,7 @@ func TestComparedAsSearch(t *testing.T) {
 	for text, want := range map[string]string{
 		`data.customer.email = a@example.com`: `data.customer.email:a@example.com`, `status="paid in full"`: `status:"paid in full"`, `total == 10`: `total:10`,
 		`total >= 10 AND (status = paid OR status = 'open') NOT test:true`: `total:>=10 AND (status:paid OR status:'open') NOT test:true`, `a != b`: `NOT a:b`,
-		`at = 2026-01-31T12:00:00Z`: `at:"2026-01-31T12:00:00Z"`, `note = say:"x"`: `note:"say:\\"x\\""`, `path = a\b*`: `path:"a\\b*"`, `a:1 b = 2`: `a:1 b:2`,
+		`at = 2026-01-31T12:00:00Z`: `at:"2026-01-31T12:00:00Z"`, `note = say:"x"`: `note:"say:\"x\""`, `path = a\b*`: `path:"a\\b*"`, `a:1 b = 2`: `a:1 b:2`,
 		`paid`: ``, `status:paid`: ``, `a=b&c=d`: ``, `a =`: ``, `= b`: ``,
 	} {
 		got, ok := comparedAsSearch(text)
