@@ -110,7 +110,7 @@ func crawl(t *testing.T, v *visitor, base, before string) {
 			}
 		}
 		p.Find("[href], [src], [action], [formaction], [hx-get], [hx-post], [data-url]").Each(func(_ int, s *goquery.Selection) {
-			post := strings.EqualFold(s.AttrOr("method", s.Closest("form").AttrOr("method", "get")), "post")
+			post := strings.EqualFold(s.AttrOr("formmethod", s.AttrOr("method", s.Closest("form").AttrOr("method", "get"))), "post")
 			for _, name := range linkAttributes {
 				address, has := s.Attr(name)
 				what := name

@@ -2,7 +2,6 @@ package views
 
 import (
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
@@ -50,9 +49,6 @@ func (v Events) chart() Chart {
 	}
 	return c
 }
-
-// unixMilli is a time for the page's script.
-func unixMilli(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
 
 // histogramNote says where the numbers are no exact ones.
 func (v Events) histogramNote() string {

@@ -173,6 +173,8 @@ journey(site, 'the secret is revealed and rotated', async (v) => {
 
   await v.follow('Hide again');
   await v.main.getByRole('radio', { name: /^At once/ }).check();
+  await v.press('Rotate secret', { status: 409 });
+  await v.main.getByRole('checkbox', { name: /^End the previous secret now/ }).check();
   await v.press('Rotate secret');
   await v.sees('The old one has ended.');
   receiver.requests.length = 0;
@@ -202,7 +204,7 @@ journey(site, 'disabled with a reason, held, enabled and delivered', async (v) =
   await v.open(`/t/${tenant}/events/${id}`);
   await v.sees('Held');
   await v.open(`/t/${tenant}`);
-  await v.sees('1 delivery is held.');
+  await v.sees('1 held');
   await v.follow(/^Enable/);
   await v.sees('What should happen to the 1 held deliveries?');
   await v.main.getByRole('radio', { name: /^Deliver 1 held/ }).check();
