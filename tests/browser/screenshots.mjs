@@ -2,7 +2,7 @@
 //
 //   node tests/browser/screenshots.mjs <directory>
 //
-// event.png is the one that the README shows (docs/screenshot.png).
+// events-inspector.png is the one that the README shows (docs/screenshot.png).
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { startReceiver } from '../lib/receiver.mjs';
