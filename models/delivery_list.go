@@ -241,7 +241,8 @@ func (m *deliveryMatch) byLastAttempt(ctx context.Context, k *keyset) (*Page[*De
 	if !k.descending() {
 		here.Destination = math.MinInt64
 	}
-	return stopped(newPage(k, SortLastAttempt, list, func(d *Delivery) any { return attemptedPosition{*d.LastAttemptAt, d.DeliveryKey} }), k,
+	return stopped(newPage(k, SortLastAttempt, list, func(d *Delivery) any { return attemptedPosition{*d.LastAttemptAt, d.DeliveryKey} }),
+		k,
 		w.looked, here), nil
 }
 

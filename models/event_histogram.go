@@ -65,7 +65,8 @@ func (s *Store) EventHistogram(ctx context.Context, scope Scope, eq EventQuery, 
 		return nil, err
 	}
 	eq.ReceivedSpan = eq.ends()
-	h := &histogramRun{s: s, scope: scope, eq: eq, keys: keys, out: &EventHistogram{Since: eq.Since, Until: eq.Until, Complete: true, Share: 1}}
+	h := &histogramRun{s: s, scope: scope, eq: eq, keys: keys, out: &EventHistogram{Since: eq.Since, Until: eq.Until, Complete: true,
+		Share: 1}}
 	if h.out.Until.IsZero() {
 		h.out.Until = ceil(now.UTC())
 	}

@@ -99,7 +99,8 @@ func (s *Store) Events(ctx context.Context, scope Scope, eq EventQuery) (*Page[*
 }
 
 // eventPage lists the events from lo until before hi. Where no index finds them it looks through portions.
-func (s *Store) eventPage(ctx context.Context, scope Scope, eq EventQuery, k *keyset, keys []int64, lo, hi uuid.UUID) (*Page[*Event], error) {
+func (s *Store) eventPage(ctx context.Context, scope Scope, eq EventQuery, k *keyset, keys []int64, lo, hi uuid.UUID) (*Page[*Event],
+	error) {
 	var list []*Event
 	read := func(ctx context.Context, p stretch) (int, error) {
 		q := newQuery()

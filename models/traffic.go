@@ -211,7 +211,8 @@ func foldTraffic(ctx context.Context, tx pgx.Tx) error {
 		took[i] = t.took.pack()
 	}
 	_, err = tx.Exec(ctx, `insert into traffic (tenant_key, grain, start, `+trafficNumbers+`)
-		select t, g, s, r, d, f, y, n, nf, l from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::bigint[],
+		select t, g, s, r, d, f, y, n, nf, l from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::bigint[], $5::bigint[],
+			$6::bigint[],
 			$7::bigint[], $8::bigint[], $9::bigint[], $10::bytea[]) u (t, g, s, r, d, f, y, n, nf, l)
 		on conflict (tenant_key, grain, start) do update set received = traffic.received + excluded.received,
 			delivered = traffic.delivered + excluded.delivered, failed = traffic.failed + excluded.failed,

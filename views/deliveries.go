@@ -40,13 +40,6 @@ func heldText(n int, more bool) string {
 	return figure(n, more) + " deliveries are held."
 }
 
-func failedText(n int, more bool) string {
-	if n == 1 && !more {
-		return "1 delivery failed."
-	}
-	return figure(n, more) + " deliveries failed."
-}
-
 // deliveryNote says why a delivery is in its state, or what comes next, in one sentence; empty when the state says all.
 func deliveryNote(d *models.Delivery) string {
 	switch {

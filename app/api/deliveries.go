@@ -40,8 +40,9 @@ type errorJSON struct {
 func (a *API) deliveryToJSON(d *models.Delivery) deliveryJSON {
 	j := deliveryJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Topic: d.Topic,
 		Status: d.Status,
-		Reason: d.Reason, WaitingFor: d.WaitsFor, Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, NextAttemptAt: d.NextAttemptAt, LastAttemptAt: d.LastAttemptAt,
-		CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt, Links: deliveryLinks(d).under(a.Base)}
+		Reason: d.Reason, WaitingFor: d.WaitsFor, Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, NextAttemptAt: d.NextAttemptAt,
+		LastAttemptAt: d.LastAttemptAt,
+		CreatedAt:     d.CreatedAt, UpdatedAt: d.UpdatedAt, Links: deliveryLinks(d).under(a.Base)}
 	if d.LastCode != 0 {
 		j.LastCode = &d.LastCode
 	}

@@ -61,7 +61,8 @@ func (a *API) ExportEvents(ctx context.Context, c *fiber.Ctx, call *Call, req *E
 
 // ExportDeliveries streams the deliveries that match.
 func (a *API) ExportDeliveries(ctx context.Context, c *fiber.Ctx, call *Call, req *ExportDeliveriesRequest, still func() bool) error {
-	list := &ListDeliveriesRequest{tenantParams: req.tenantParams, DeliveryQuery: req.DeliveryQuery, cursorParams: cursorParams{Dir: req.Dir}}
+	list := &ListDeliveriesRequest{tenantParams: req.tenantParams, DeliveryQuery: req.DeliveryQuery,
+		cursorParams: cursorParams{Dir: req.Dir}}
 	return export(ctx, a, c, call, req.exportParams, rows[*models.Delivery]{
 		name: "deliveries", most: models.MaxLimit,
 		columns: []string{"created_at", "id", "tenant_id", "event_id", "destination_id", "topic", "status", "reason", "attempts", "max_attempts",
@@ -101,7 +102,8 @@ func (a *API) ExportAttempts(ctx context.Context, c *fiber.Ctx, call *Call, req 
 		},
 		json: func(at *models.Attempt) any { return a.attemptToJSON(at, includes{}) },
 		cells: func(at *models.Attempt) ([]string, error) {
-			return []string{cellTime(at.StartedAt), at.ID(), at.TenantID, at.PublicEventID, at.DestinationID, at.DestinationType, at.DeliveryID(),
+			return []string{cellTime(at.StartedAt), at.ID(), at.TenantID, at.PublicEventID, at.DestinationID, at.DestinationType,
+				at.DeliveryID(),
 				fmt.Sprint(at.Number), at.Status(), string(at.ShownCode()),
 				fmt.Sprint(ms(at.Duration)), at.Trigger, at.Actor, at.Method, at.URL, at.ErrorClass, at.Error, at.Advice, strings.ToValidUTF8(string(at.ResponseBody), "\uFFFD")}, nil
 		},

@@ -191,7 +191,8 @@ func (a *API) actOnDeliveries(ctx context.Context, c *Call, req *ManyDeliveriesR
 			out.add(ManyResultJSON{ID: o.id, Result: manyUnchanged}, o.err)
 			continue
 		}
-		r := ManyResultJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID, Result: manyUnchanged,
+		r := ManyResultJSON{ID: d.ID(), TenantID: d.TenantID, EventID: d.PublicEventID, DestinationID: d.DestinationID,
+			Result: manyUnchanged,
 			Status: d.Status}
 		after, changed, err := act(d)
 		if err != nil && out.broken(err) {

@@ -175,7 +175,8 @@ func (a *API) getFailures(ctx context.Context, c *Call, req *overviewRequest) (*
 	}
 	out := failuresJSON{Since: since, Total: f.Total, Complete: f.Complete, CountedSince: f.CountedSince, Groups: []failureGroupJSON{}}
 	for _, g := range f.Groups {
-		j := failureGroupJSON{namedToJSON(g.Destination), g.ErrorClass, g.Error, g.Example, g.Failed + g.Retrying, g.Failed, g.Retrying, nil}
+		j := failureGroupJSON{namedToJSON(g.Destination), g.ErrorClass, g.Error, g.Example, g.Failed + g.Retrying, g.Failed, g.Retrying,
+			nil}
 		if !g.Last.IsZero() {
 			j.Last = &g.Last
 		}

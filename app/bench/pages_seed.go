@@ -140,7 +140,8 @@ func (p *pagesDB) history(ctx context.Context) error {
 var seedDay = []string{
 	`drop table if exists seed_events`,
 	`create temp table seed_events as
-		select (lpad(to_hex($1::bigint + i::bigint * $2::bigint / $3::bigint), 12, '0') || '7' || substr(h, 1, 3) || '8' || substr(h, 4, 15))::uuid id, i,
+		select (lpad(to_hex($1::bigint + i::bigint * $2::bigint / $3::bigint), 12, '0') || '7' || substr(h, 1, 3) || '8' || substr(h, 4,
+			15))::uuid id, i,
 			to_timestamp(($1::bigint + i::bigint * $2::bigint / $3::bigint) / 1000.0) at, t.n, t.key tenant, i % 5 topic
 		from (select i, md5(i::text || '/' || $1::text) h, case when i % 5 = 0 then 0 else (i * 7919) % $4::int end n from generate_series(0, $3::int - 1) i) x
 		join seed_tenants t on t.n = x.n`,
@@ -150,7 +151,8 @@ var seedDay = []string{
 		from seed_events order by id`,
 	`insert into deliveries (event_id, destination_key, tenant_key, status, attempts, last_attempt_at, next_attempt_at, last_code, error_class, error, advice, reason)
 		select e.id, d.key, e.tenant, s.status::delivery_status, case when s.status in ('held', 'cancelled') then 0 else 1 end,
-			case when s.status not in ('held', 'cancelled') then e.at + interval '20 ms' end, case when s.status = 'retrying' then now() + interval '6 hours' end,
+			case when s.status not in ('held', 'cancelled') then e.at + interval '20 ms' end, case when s.status = 'retrying' then now() +
+				interval '6 hours' end,
 			case s.status when 'delivered' then 200 when 'failed' then 404 when 'retrying' then 500 end,
 			case s.status when 'failed' then 'not_found' when 'retrying' then 'server' end,
 			case s.status when 'failed' then 'The receiver answered 404' when 'retrying' then 'The receiver answered 500' end,
@@ -162,10 +164,12 @@ var seedDay = []string{
 		order by e.id`,
 	`insert into attempts (event_id, destination_key, tenant_key, started_at, number, duration_us, code, ok, trigger, error_class, error, advice, method, url,
 			request_header, response_header, response_body)
-		select event_id, destination_key, tenant_key, last_attempt_at, 1, 20000 + (destination_key % 50) * 1000, last_code, status = 'delivered', 'automatic',
+		select event_id, destination_key, tenant_key, last_attempt_at, 1, 20000 + (destination_key % 50) * 1000, last_code,
+			status = 'delivered', 'automatic',
 			error_class, error, advice, 'POST', 'http://127.0.0.1/hook', 'Content-Type: application/json' || E'\n' || 'User-Agent: Waybill',
 			'Content-Type: text/plain', 'ok'
-		from deliveries where event_id >= (select id from seed_events order by id limit 1) and event_id <= (select id from seed_events order by id desc limit 1) and last_attempt_at is not null
+		from deliveries where event_id >= (select id from seed_events order by id limit 1)
+			and event_id <= (select id from seed_events order by id desc limit 1) and last_attempt_at is not null
 		order by last_attempt_at`,
 }
 
@@ -177,14 +181,16 @@ func (p *pagesDB) numbers(ctx context.Context) error {
 			count(*) filter (where not ok), count(*) filter (where not ok and code = 404), 0, 0, 0, 20 from attempts group by 1, 2, 3`,
 		`insert into traffic select tenant, grain, b.start, sum(received), sum(delivered), sum(failed), sum(retrying), sum(first), sum(first_failed), '\xd40101'
 			from (select tenant_key, e.start, 1 received, 0 delivered, 0 failed, 0 retrying, 0 first, 0 first_failed from events
-					cross join lateral (select timestamptz 'epoch' + ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint * interval '1 ms' start) e
+					cross join lateral (select timestamptz 'epoch' + ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint *
+						interval '1 ms' start) e
 				union all select tenant_key, started_at, 0, ok::int, (code = 404)::int, (code = 500)::int, 1, (not ok)::int from attempts) x
 			cross join lateral (values (0, 60), (0, 1800), (tenant_key, 60), (tenant_key, 1800)) g (tenant, grain)
 			cross join lateral (select date_bin(grain * interval '1 second', x.start, 'epoch')) b (start)
 			where grain = 1800 or x.start > now() - interval '3 hours'
 			group by 1, 2, 3`,
 		`insert into destination_health (destination_key, tenant_key, failures, attempts, since, last_failure_at, code, error_class, error, advice)
-			select key, tenant, 5 + n % 90, 20, now() - interval '20 minutes', now() - interval '1 minute', 500, 'server', 'The receiver answered 500', 'Look at the receiver.'
+			select key, tenant, 5 + n % 90, 20, now() - interval '20 minutes', now() - interval '1 minute', 500, 'server',
+				'The receiver answered 500', 'Look at the receiver.'
 			from seed_destinations where k = 7 and n % 10 = 1`,
 		`insert into topics (name) select 'topic.' || i from generate_series(0, 4) i on conflict do nothing`,
 	} {
