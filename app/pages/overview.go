@@ -105,8 +105,8 @@ func (a *Pages) chart(ctx context.Context, tenant string, list []*models.Destina
 }
 
 // numbers counts the deliveries by their status and returns those that have failed.
-func (a *Pages) numbers(ctx context.Context, p *pageCtx, since time.Time, v *views.Overview) (failed *models.Page[*models.Delivery],
-	err error) {
+func (a *Pages) numbers(ctx context.Context, p *pageCtx, since time.Time,
+	v *views.Overview) (failed *models.Page[*models.Delivery], err error) {
 	for _, n := range []struct {
 		status string
 		limit  int
