@@ -39,8 +39,8 @@ func (s *Store) CancelBulkRetry(ctx context.Context, scope Scope, id, actor stri
 }
 
 // changeBulk changes the status of a bulk retry and gives it a new job, for the one it had may have ended.
-func (s *Store) changeBulk(ctx context.Context, scope Scope, id, actor, action string, to func(*BulkRetry) (string, error)) (*BulkRetry,
-	error) {
+func (s *Store) changeBulk(ctx context.Context, scope Scope, id, actor, action string,
+	to func(*BulkRetry) (string, error)) (*BulkRetry, error) {
 	b, err := s.BulkRetry(ctx, scope, id)
 	if err != nil {
 		return nil, err

@@ -287,8 +287,8 @@ func (dq DestinationQuery) matches(d *Destination) bool {
 
 // UpdateDestination changes a destination. version is the one the caller read, or 0 for any; when it has changed
 // since, the error is KindStale and nothing happens.
-func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id string, version int64, in DestinationInput) (*Destination,
-	error) {
+func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id string, version int64,
+	in DestinationInput) (*Destination, error) {
 	return s.change(ctx, scope, tenantID, id, version, func(ctx context.Context, tx *Tx, d *Destination) error {
 		d.audit("destination.update", nil)
 		bad := problems{}

@@ -12,34 +12,13 @@ import (
 
 // cursorLists are the lists that are read page by page, by the name of their method.
 var cursorLists = map[string]listOf{
-	"Events": {EventQuery{}, []int64(nil), with(func(s *Store, q EventQuery) (any,
-		error) {
-		return s.Events(ctx, AllTenants(), q)
-	})},
-	"Deliveries": {DeliveryQuery{}, []int64(nil), with(func(s *Store, q DeliveryQuery) (any,
-		error) {
-		return s.Deliveries(ctx, AllTenants(), q)
-	})},
-	"Attempts": {AttemptQuery{}, []int64(nil), with(func(s *Store, q AttemptQuery) (any,
-		error) {
-		return s.Attempts(ctx, AllTenants(), q)
-	})},
-	"BulkRetries": {BulkQuery{}, []int64(nil), with(func(s *Store, q BulkQuery) (any,
-		error) {
-		return s.BulkRetries(ctx, AllTenants(), q)
-	})},
-	"AuditLog": {AuditQuery{}, []int64(nil), with(func(s *Store, q AuditQuery) (any,
-		error) {
-		return s.AuditLog(ctx, AllTenants(), q)
-	})},
-	"Alerts": {AlertQuery{}, int64(0), with(func(s *Store, q AlertQuery) (any,
-		error) {
-		return s.Alerts(ctx, AllTenants(), "", q)
-	})},
-	"Notifications": {NotificationQuery{}, int64(0), with(func(s *Store, q NotificationQuery) (any,
-		error) {
-		return s.Notifications(ctx, AllTenants(), "", q)
-	})},
+	"Events":        ofTenants((*Store).Events),
+	"Deliveries":    ofTenants((*Store).Deliveries),
+	"Attempts":      ofTenants((*Store).Attempts),
+	"BulkRetries":   ofTenants((*Store).BulkRetries),
+	"AuditLog":      ofTenants((*Store).AuditLog),
+	"Alerts":        ofOperators((*Store).Alerts),
+	"Notifications": ofOperators((*Store).Notifications),
 	"Tenants": {TenantQuery{}, []int64(nil), with(func(s *Store, q TenantQuery) (any, error) {
 		p, _, err := s.Tenants(ctx, AllTenants(), q)
 		return p, err
@@ -52,6 +31,18 @@ type listOf struct {
 	query any // its struct, empty
 	owner any // whose rows are listed: all tenants', or the operators'
 	read  func(s *Store, query reflect.Value) error
+}
+
+// ofTenants is a list of what belongs to all tenants.
+func ofTenants[Q, T any](read func(*Store, context.Context, Scope, Q) (T, error)) listOf {
+	var empty Q
+	return listOf{empty, []int64(nil), with(func(s *Store, q Q) (any, error) { return read(s, ctx, AllTenants(), q) })}
+}
+
+// ofOperators is a list of what belongs to the operators when no tenant is named.
+func ofOperators[Q, T any](read func(*Store, context.Context, Scope, string, Q) (T, error)) listOf {
+	var empty Q
+	return listOf{empty, int64(0), with(func(s *Store, q Q) (any, error) { return read(s, ctx, AllTenants(), "", q) })}
 }
 
 func with[Q any](read func(*Store, Q) (any, error)) func(*Store, reflect.Value) error {

@@ -48,8 +48,8 @@ func portalLinkID(hash []byte) string {
 }
 
 // CreatePortalLink makes a link that opens the dashboard of one tenant, and its token.
-func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID string, in PortalLinkInput) (l *PortalLink, plain string,
-	err error) {
+func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID string,
+	in PortalLinkInput) (l *PortalLink, plain string, err error) {
 	t, err := s.Tenant(ctx, scope, tenantID)
 	if err != nil {
 		return nil, "", err

@@ -45,8 +45,8 @@ func (h hourOf) take(ctx context.Context, tx pgx.Tx, key int64, n int) error {
 
 // takeHourly takes as many of a tenant's deliveries, from the first on, as the limits of an hour allow: the tenant's and those of
 // the destinations. It returns how many these are, and the limit that stopped it.
-func (s *Store) takeHourly(ctx context.Context, tx pgx.Tx, tenant int64, limit Limit, list []DeliveryKey) (n int, stoppedBy Limit,
-	err error) {
+func (s *Store) takeHourly(ctx context.Context, tx pgx.Tx, tenant int64, limit Limit,
+	list []DeliveryKey) (n int, stoppedBy Limit, err error) {
 	if n = len(list); n == 0 {
 		return 0, limit, nil
 	}

@@ -141,8 +141,8 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 }
 
 // PutTenantSince is PutTenant for a tenant that, if it is created, has been there since then.
-func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[string]string, since Since) (t *Tenant, created bool,
-	err error) {
+func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[string]string,
+	since Since) (t *Tenant, created bool, err error) {
 	bad := problems{}
 	createdAt, updatedAt := since.times(time.Now(), bad)
 	checkID("tenant_id", id, bad)

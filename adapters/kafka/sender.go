@@ -79,8 +79,8 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 }
 
 // produce sends rec with a session of from. refused is the cluster's error behind err, or nil.
-func (s *sender) produce(ctx context.Context, from *outbound.Shared[*session], rec *kgo.Record, head string) (r adapters.Receipt, err,
-	refused error) {
+func (s *sender) produce(ctx context.Context, from *outbound.Shared[*session], rec *kgo.Record,
+	head string) (r adapters.Receipt, err, refused error) {
 	defer func() { r.CertificateEnds = s.cluster.certificates.Take() }()
 	r.Method, r.URL, r.ReqHeader, r.NotSent = "Produce", "kafka://"+s.cluster.seeds[0]+"/"+s.cluster.topic, head, true
 	var sess *session

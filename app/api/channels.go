@@ -256,8 +256,8 @@ type ListNotificationsRequest struct {
 	pageParams
 }
 
-func (a *API) FindNotifications(ctx context.Context, c *Call, req *ListNotificationsRequest, limit,
-	most int) (*models.Page[*models.Notification], error) {
+func (a *API) FindNotifications(ctx context.Context, c *Call, req *ListNotificationsRequest,
+	limit, most int) (*models.Page[*models.Notification], error) {
 	scope, err := ownedBy(ctx, a, c, req.Tenant)
 	if err != nil {
 		return nil, err

@@ -59,8 +59,8 @@ type ListDeliveriesRequest struct {
 	cursorParams
 }
 
-func (a *API) FindDeliveries(ctx context.Context, c *Call, req *ListDeliveriesRequest, limit, most int) (*models.Page[*models.Delivery],
-	error) {
+func (a *API) FindDeliveries(ctx context.Context, c *Call, req *ListDeliveriesRequest,
+	limit, most int) (*models.Page[*models.Delivery], error) {
 	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {
 		return nil, err

@@ -251,8 +251,8 @@ const batchWaiters = 16
 
 // waitForBatch waits until every delivery of the accepted events has its first outcome, and adds them to the results; settled
 // is false when the time is up first.
-func (a *API) waitForBatch(ctx context.Context, call *Call, ins []*models.PublishInput, places []int, results []batchResult) (settled bool,
-	err error) {
+func (a *API) waitForBatch(ctx context.Context, call *Call, ins []*models.PublishInput, places []int,
+	results []batchResult) (settled bool, err error) {
 	deadline := time.Now().Add(call.Prefer.wait)
 	var late atomic.Bool
 	g, ctx := errgroup.WithContext(ctx)

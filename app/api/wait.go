@@ -16,8 +16,8 @@ const goneLook = time.Second
 
 // wait holds a caller's answer until check reports that the work is over. It calls check at once and after each change. over is
 // false when the time is up, the caller has gone or the process stops.
-func (a *API) wait(ctx context.Context, c *Call, what models.Following, limit time.Duration, check func() (bool, error)) (over bool,
-	err error) {
+func (a *API) wait(ctx context.Context, c *Call, what models.Following, limit time.Duration,
+	check func() (bool, error)) (over bool, err error) {
 	sub := a.Follower.Follow(what)
 	if sub == nil {
 		return false, nil
