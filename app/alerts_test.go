@@ -317,13 +317,12 @@ func TestAlertPages(t *testing.T) {
 	// The alert: acknowledged, muted.
 	a.eventually("/tenants/acme/notifications?status=sent&kind=opened", func(o answer) bool { return o.str("models", "0", "id") != "" })
 	p = v.get("/t/acme/alerts")
-	if got := p.text(`nav a[href="/t/acme/alerts"]`); got != "Alerts (1 open)" && !strings.HasPrefix(got, "Alerts (1 open)") {
+	if got := p.text(`nav a[href="/t/acme/alerts"]`); !strings.HasPrefix(got, "Alerts 1 open") {
 		t.Errorf("navigation: %q", got)
 	}
 	p.says("4 deliveries in a row failed")
 	alert := p.Find(`td a[href*="/alerts/alt_"]`).AttrOr("href", "")
 	v.get("/t/acme").says("Dead end")
-	v.get("/t/acme").says("1 open alert")
 	v.get("/t/acme/destinations/dead").says("4 deliveries in a row failed (12 attempts)")
 	v.post(alert+"/acknowledge", "message", strings.Repeat("x", 501)).refused(422, "message", "at most 500")
 	p = v.post(alert+"/acknowledge", "message", "calling the receiver")

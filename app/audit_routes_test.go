@@ -64,6 +64,8 @@ var writing = map[string]string{
 	"POST /t/:tenant/destinations/:destination/secrets/rotate": "overlap=24h",
 	"POST /t/:tenant/topics":                                   "name=walk.page",
 	"POST /t/:tenant/topics/delete":                            "name=walk.page",
+	"POST /t/:tenant/events/views":                             "name=Mine&mine=true",
+	"POST /t/:tenant/events/cancel":                            "event_id=:event",
 	"POST /t/:tenant/retries/new":                              "status=failed&rate=1",
 	"POST /t/:tenant/settings/tenant":                          "bulk_retry_limit=600",
 	"POST /t/:tenant/api-keys/new":                             "name=k&scopes=read&expires_in=0",

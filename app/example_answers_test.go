@@ -134,7 +134,8 @@ func (w *walker) exampleCall(method, path string, example any, ids map[string]st
 	if strings.Contains(body, ":event") {
 		body = strings.ReplaceAll(body, ":event", w.id("event", path))
 	}
-	at += map[string]string{"/metrics/events": exampleMeasures, "/metrics/attempts": exampleMeasures, "/changes": "?since=start"}[path]
+	at += map[string]string{"/metrics/events": exampleMeasures, "/metrics/attempts": exampleMeasures, "/changes": "?since=start",
+		"/find": "?q=inbox", "/events/new": "?after=now"}[path]
 	body = strings.ReplaceAll(body, "ann@example.com", "ops@example.com") // whose channel the walk makes
 	if body == "" {
 		return w.do(method, at, nil)

@@ -123,7 +123,7 @@ func TestMetrics(t *testing.T) {
 	for deadline := time.Now().Add(time.Minute); ; { // counted after the commit that others can see
 		_, text = scrapeOf(t, open, "")
 		if value(text, `waybill_attempts_total{error_class="server",outcome="failed",type="echo"}`) == 3 &&
-			value(text, `waybill_alerts{status="open"}`) == 2 ||
+			value(text, `waybill_alerts{status="open"}`) == 2 && value(text, "waybill_destinations_failing") == 1 ||
 			time.Now().After(deadline) {
 			break
 		}

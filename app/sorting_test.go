@@ -278,7 +278,7 @@ func TestSortedPages(t *testing.T) {
 			th := p.Find("th").FilterFunction(func(_ int, s *goquery.Selection) bool { return strings.Contains(s.Text(), name) })
 			return th.Find("a").AttrOr("href", ""), th.AttrOr("aria-sort", "")
 		}
-		if _, dir := header(p, "Received"); dir != "descending" {
+		if _, dir := header(p, "Age"); dir != "descending" {
 			t.Errorf("%s: received is sorted %q", list, dir)
 		}
 		link, dir := header(p, "Topic")
@@ -300,7 +300,7 @@ func TestSortedPages(t *testing.T) {
 			p.Find(`[name=dir] option[selected]`).AttrOr("value", "") != "asc" {
 			t.Errorf("%s: the order is not shown in the filter", list)
 		}
-		for by, column := range map[string]string{"time": "Happened (UTC)", "last_attempt_at": "Last attempt (UTC)"} {
+		for by, column := range map[string]string{"time": "Happened", "last_attempt_at": "Last attempt"} {
 			if _, dir := header(v.get(list+"?order_by="+by), column); dir != "descending" {
 				t.Errorf("%s by %s has no such column", list, by)
 			}

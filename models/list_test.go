@@ -150,7 +150,7 @@ func cursorUnder(t *testing.T, owner, query any) string {
 }
 
 // noLists take the query of a list and answer no part of it, so that they have no cursors.
-var noLists = []string{"Arrived", "CheckEvents", "CountEvents"}
+var noLists = []string{"Arrived", "CheckEvents", "CountEvents", "EventHistogram"}
 
 // TestEveryListIsHeldAgainstItsCursors finds the lists of the store, so that a new one is tested as well.
 func TestEveryListIsHeldAgainstItsCursors(t *testing.T) {

@@ -622,7 +622,7 @@ func (c *Config) BasePath() string {
 
 // OwnPaths are the first parts of this server's own addresses. A base path that begins with one of them could not be told
 // from it.
-var OwnPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "events", "find", "healthz", "login", "logout", "metrics",
+var OwnPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "events", "find", "healthz", "help", "login", "logout", "metrics",
 	"openapi.json", "p",
 	"preferences", "readyz", "setup", "static", "t", "tenants", "unsubscribe"}
 
