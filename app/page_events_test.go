@@ -239,7 +239,7 @@ func TestOverview(t *testing.T) {
 		t.Errorf("with a delivered event: %q", got)
 	}
 	p.says("Your first event has arrived.")
-	for name, want := range map[string]string{"Received": "2", "Delivered": "1", "First attempts": "50.0%"} {
+	for name, want := range map[string]string{"Received": "2", "Delivered": "1", "First-attempt success": "50.0%"} {
 		if got := p.text(`.metric:contains("` + name + `") .val`); got != want {
 			t.Errorf("%s: %q", name, got)
 		}
