@@ -280,7 +280,8 @@ func (v Overview) chart() Chart {
 	c := Chart{ID: "deliveries", Caption: "Deliveries of " + v.period(), Begin: o.Since, Bucket: o.Bucket, Height: 150,
 		Series: []Series{{Name: "Delivered", Class: "b-ok"}, {Name: "Retrying", Class: "b-warn"}, {Name: "Failed", Class: "b-bad", Hatch: true}},
 		URL: func(from, until time.Time) string {
-			return with(EventsURL(v.Tenant), url.Values{"since": {from.UTC().Format(time.RFC3339)}, "until": {until.UTC().Format(time.RFC3339)}})
+			// What a bar counts are outcomes of attempts that were made then, whenever their events were received.
+			return with(AttemptsURL(v.Tenant), url.Values{"since": {from.UTC().Format(time.RFC3339)}, "until": {until.UTC().Format(time.RFC3339)}})
 		}}
 	for _, b := range o.Buckets {
 		for i, n := range []int64{b.Delivered, b.Retrying, b.Failed} {

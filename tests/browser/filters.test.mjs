@@ -71,7 +71,7 @@ journey(site, 'a filter of three rules is built, tried and saved, and events obe
   await v.open(page);
   await v.sees('1 event filtered out');
   await v.follow('1 event filtered out');
-  await v.follow('small');
+  await v.openRow('small');
   await v.sees('Filtered out'); assert.match(await v.main.getByRole('row').filter({ hasText: 'Big orders' }).innerText(), /Rule 1: data.total is 49, needs at least 50/);
 });
 

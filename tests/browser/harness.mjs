@@ -133,6 +133,14 @@ export class Visitor {
 
   // follow clicks a link, press a button, that leads to another page.
   follow(name, options = {}) { return this.arrives(() => this.link(name, options).click(), options); }
+  // openRow leads from a row of a list to the page of what it shows. With JavaScript on a wide window a row opens beside the list.
+  async openRow(name) {
+    const row = this.link(name, { within: this.main.getByRole('table') });
+    if (!this.js || this.size.width < 1024) return this.arrives(() => row.click());
+    await row.click();
+    return this.follow('Open the whole page', { within: this.page.locator('#inspect') });
+  }
+
   press(name, options = {}) { return this.arrives(() => this.button(name, options).click(), options); }
 
   // The elements of a page, as people know them. They are looked for in main unless within says where.
@@ -226,8 +234,12 @@ export class Visitor {
   async fits(where) {
     for (const size of [narrow, this.size]) {
       await this.page.setViewportSize(size);
-      const [content, screen] = await this.page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
-      assert.ok(content <= screen, `${where}${content} px wide on a screen of ${size.width} px`);
+      const [content, screen, wide] = await this.page.evaluate(() => {
+        const { scrollWidth, clientWidth } = document.documentElement;
+        const beyond = scrollWidth > clientWidth ? [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > clientWidth) : [];
+        return [scrollWidth, clientWidth, beyond.slice(0, 5).map((e) => e.outerHTML.slice(0, 120))];
+      });
+      assert.ok(content <= screen, `${where}${content} px wide on a screen of ${size.width} px:\n${wide.join('\n')}`);
     }
   }
 

@@ -73,7 +73,8 @@ journey(site, 'every page can be walked by keyboard, with the focus in sight', {
         const stop = await v.page.evaluate(() => {
           const e = document.activeElement;
           if (e === document.body) return null;
-          const outline = getComputedStyle(e).outlineStyle !== 'none' || getComputedStyle(e).boxShadow !== 'none';
+          // The link of a row is as large as the row: its ::after.
+          const outline = [getComputedStyle(e), getComputedStyle(e, '::after')].some((s) => s.outlineStyle !== 'none' || s.boxShadow !== 'none');
           // Any point of it will do: it must not be covered, or outside of the window, as a whole.
           const seen = [...e.getClientRects()].some((r) => [[0.5, 0.5], [0.1, 0.5], [0.9, 0.5], [0.5, 0.1], [0.5, 0.9]].some(([fx, fy]) => {
             const top = document.elementFromPoint(r.left + r.width * fx, r.top + r.height * fy);
