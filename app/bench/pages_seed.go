@@ -143,7 +143,8 @@ var seedDay = []string{
 		select (lpad(to_hex($1::bigint + i::bigint * $2::bigint / $3::bigint), 12, '0') || '7' || substr(h, 1, 3) || '8' || substr(h, 4,
 			15))::uuid id, i,
 			to_timestamp(($1::bigint + i::bigint * $2::bigint / $3::bigint) / 1000.0) at, t.n, t.key tenant, i % 5 topic
-		from (select i, md5(i::text || '/' || $1::text) h, case when i % 5 = 0 then 0 else (i * 7919) % $4::int end n from generate_series(0, $3::int - 1) i) x
+		from (select i, md5(i::text || '/' || $1::text) h,
+			case when i % 5 = 0 then 0 else (i * 7919) % $4::int end n from generate_series(0, $3::int - 1) i) x
 		join seed_tenants t on t.n = x.n`,
 	`insert into events (id, tenant_key, topic, retry, metadata, data)
 		select id, tenant, 'topic.' || topic, true, '{"source": "shop"}',
