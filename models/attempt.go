@@ -271,12 +271,8 @@ func (s *Store) attemptPage(ctx context.Context, scope Scope, aq AttemptQuery, k
 	read := func(ctx context.Context, span func(*query)) (int, error) {
 		part, o := &query{slices.Clone(q.conds), slices.Clone(q.args)}, k.order()
 		span(part)
-		rows, err := s.pool.Query(ctx, attemptSelect+part.sql()+" order by a.started_at "+o+", a.event_id "+o+", a.destination_key "+o+
-			", a.number "+o+part.limit(k.limit+1-len(list)), part.args...)
-		if err != nil {
-			return 0, err
-		}
-		more, err := pgx.CollectRows(rows, scanAttempt)
+		more, err := readByKeys(ctx, s, scanAttempt, attemptSelect+part.sql()+" order by a.started_at "+o+", a.event_id "+o+
+			", a.destination_key "+o+", a.number "+o+part.limit(k.limit+1-len(list)), part.args...)
 		list = append(list, more...)
 		return len(list), err
 	}

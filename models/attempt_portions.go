@@ -91,7 +91,7 @@ func (w *attemptPortions) next(ctx context.Context, size int) (n int, lo, hi tim
 	byTime := w.scope.all && len(w.destinations) == 0
 	if byTime {
 		if w.k.descending() {
-			lo = later(lo, hi.Add(-w.length))
+			lo = later(lo, earlier(hi, time.Now()).Add(-w.length)) // what is later, by other clocks, comes along
 		} else {
 			hi = earlier(hi, lo.Add(w.length))
 		}

@@ -103,12 +103,9 @@ func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
 
 // readFiltered reads deliveries that filters held back.
 func (s *Store) readFiltered(ctx context.Context, q *query, tail string) ([]*Delivery, error) {
-	rows, err := s.pool.Query(ctx,
-		`select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id`+filteredFrom+q.sql()+tail, q.args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, scanFiltered)
+	return readByKeys(ctx, s, scanFiltered,
+		`select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id`+filteredFrom+
+			q.sql()+tail, q.args...)
 }
 
 // withFiltered puts what filters held back into a list of deliveries that was read for the same query. Both are in the

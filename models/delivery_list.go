@@ -114,14 +114,13 @@ func (m *deliveryMatch) byReceipt(ctx context.Context, k *keyset) (*Page[*Delive
 		}); err == nil && len(keys) > 0 {
 			list, err = m.s.deliveriesOf(ctx, m.scope, keys)
 		}
-	} else {
-		w = &portions{}
+	} else if w = (&portions{}); !m.onlyFiltered() {
 		q := newQuery()
 		if from {
 			q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventKey, after.Destination)
 		}
 		m.conditions(q)
-		list, err = m.read(ctx, "", q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1))
+		list, err = m.read(ctx, q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1))
 	}
 	if err == nil && m.filteredToo() {
 		list, err = m.withFiltered(ctx, k, list)
@@ -247,7 +246,7 @@ func (m *deliveryMatch) byLastAttempt(ctx context.Context, k *keyset) (*Page[*De
 }
 
 // attemptedPart is of how many attempts the deliveries are looked up at once.
-const attemptedPart = 500
+const attemptedPart = 200
 
 // attemptsIn finds the attempts that were started from lo until before hi, in the order of a page.
 func (m *deliveryMatch) attemptsIn(ctx context.Context, k *keyset, lo, hi time.Time) ([]attemptedPosition, error) {
@@ -278,19 +277,23 @@ func (m *deliveryMatch) lastAttempted(ctx context.Context, k *keyset, part []att
 	q := newQuery()
 	join := q.bind(" join unnest(?::timestamptz[], ?::uuid[], ?::bigint[]) a (at, event, destination) on d.event_id = a.event and "+
 		"d.destination_key = a.destination and d.last_attempt_at = a.at", at, events, destinations)
-	stretch{lo: lo, hi: next(hi)}.where(q, "d.event_id")
+	stretch{lo: lo, hi: next(hi), ids: events}.where(q, "d.event_id")
 	m.conditions(q)
 	o := k.order()
 	tail := " order by a.at " + o + ", a.event " + o + ", a.destination " + o + q.limit(most)
-	return m.s.readByKeys(ctx, deliverySelect+join+q.sql()+tail, q.args...)
+	return readByKeys(ctx, m.s, m.s.scanDelivery, deliverySelect+join+q.sql()+tail, q.args...)
 }
 
-// followIndexes keeps the planner of a transaction on the indexes, for statements that find rows by their keys. Over many partitions it
-// takes reading all of them for cheaper, because it counts each partition that a key might be in.
-const followIndexes = "select set_config(name, 'off', true) from unnest(array['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) name"
+// followIndexes keeps the planner of a transaction on the indexes, for statements that find rows by their keys or along an index. Over
+// many partitions it takes reading all of them for cheaper, because it counts each partition that a key might be in; and a plan that
+// it makes once for all values knows neither how many keys there are nor which partitions they are in. Tables are joined in the order
+// in which the statement names them.
+const followIndexes = `select set_config(name, 'off', true) from unnest(array['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) name
+	union all select set_config('plan_cache_mode', 'force_custom_plan', true)
+	union all select set_config('join_collapse_limit', '1', true)`
 
-// readByKeys reads deliveries with a statement that finds them by their keys.
-func (s *Store) readByKeys(ctx context.Context, sql string, args ...any) (list []*Delivery, err error) {
+// readByKeys reads rows with a statement that finds them by their keys or along an index.
+func readByKeys[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], sql string, args ...any) (list []T, err error) {
 	err = s.inSnapshot(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, followIndexes); err != nil {
 			return err
@@ -299,18 +302,14 @@ func (s *Store) readByKeys(ctx context.Context, sql string, args ...any) (list [
 		if err != nil {
 			return err
 		}
-		list, err = pgx.CollectRows(rows, s.scanDelivery)
+		list, err = pgx.CollectRows(rows, scan)
 		return err
 	})
 	return list, err
 }
 
-func (m *deliveryMatch) read(ctx context.Context, join string, q *query, tail string) ([]*Delivery, error) {
-	rows, err := m.s.pool.Query(ctx, deliverySelect+join+q.sql()+tail, q.args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, m.s.scanDelivery)
+func (m *deliveryMatch) read(ctx context.Context, q *query, tail string) ([]*Delivery, error) {
+	return readByKeys(ctx, m.s, m.s.scanDelivery, deliverySelect+q.sql()+tail, q.args...)
 }
 
 // attempted are the conditions on attempts a of a list that walks these.
@@ -359,6 +358,11 @@ func (m *deliveryMatch) conditions(q *query) {
 	}
 }
 
+// onlyFiltered reports whether nothing else than what filters held back is selected.
+func (m *deliveryMatch) onlyFiltered() bool {
+	return m.filteredToo() && !slices.ContainsFunc(m.dq.Statuses, func(st string) bool { return st != StatusFilteredOut })
+}
+
 // filteredToo reports whether what filters held back is among what is selected.
 func (m *deliveryMatch) filteredToo() bool {
 	return slices.Contains(m.dq.Statuses, StatusFilteredOut) && len(m.dq.Codes) == 0 && m.dq.ErrorClass == ""
@@ -399,8 +403,9 @@ func (s *Store) deliveriesOf(ctx context.Context, scope Scope, keys []DeliveryKe
 	for i, k := range keys {
 		events[i], destinations[i], place[k] = k.EventKey, k.Destination, i
 	}
-	list, err := s.readByKeys(ctx, deliverySelect+
-		" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k", events, destinations)
+	list, err := readByKeys(ctx, s, s.scanDelivery, deliverySelect+
+		" join unnest($1::uuid[], $2::bigint[]) u (e, k) on d.event_id = u.e and d.destination_key = u.k where d.event_id = any($1)",
+		events, destinations)
 	if err != nil {
 		return nil, err
 	}

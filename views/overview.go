@@ -18,7 +18,6 @@ type Overview struct {
 	Destinations int  // of the tenant
 	Told         bool // there is a channel that would tell somebody
 	Busy         []*models.Busy
-	BusyPoint    time.Duration
 	Failures     *models.Failures // nil when they could not be read in time
 	At           time.Time
 }

@@ -96,7 +96,7 @@ func (p *pagesDB) addresses(ctx context.Context) ([]*address, error) {
 			"/events?status=held", "/events?status=pending", "/events?status=failed&topic=none", "/events?code=418", "/events?error_class=tls", "/events?q=nowhere",
 			"/events?q=someone42@", "/events?q=order:17", "/events?order_by=status", "/stats/events?" + span(time.Hour, 0), "/stats/events?" + span(24*time.Hour, 0),
 			"/stats/events?" + span(720*time.Hour, 0), "/stats/events?status=failed&" + span(720*time.Hour, 0), "/stats/events?topic=topic.3&" + span(24*time.Hour, 0),
-			"/deliveries?", "/deliveries?status=failed", "/deliveries?status=filtered_out", "/deliveries?status=failed&status=held", "/deliveries?status=pending",
+			"/deliveries?", "/deliveries?status=failed", "/deliveries?status=filtered_out", "/deliveries?status=failed&status=held", "/deliveries?status=pending", "/deliveries?status=delivered&limit=1",
 			"/deliveries?status=failed&topic=none", "/deliveries?code=418", "/deliveries?topic=none", "/deliveries?order_by=last_attempt_at",
 			"/attempts?", "/attempts?status=failed", "/attempts?status=success", "/attempts?code=418", "/attempts?error_class=tls", "/attempts?topic=none",
 			"/attempts?trigger=manual", "/retries?"} {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
@@ -44,24 +46,35 @@ func (a *Pages) overviewPage(ctx context.Context, p *pageCtx) error {
 		return p.render(ctx, http.StatusOK, views.OverviewPage(v))
 	}
 	v.Refresh = v.Steps != nil && !v.Steps.Delivered
-	if v.Now, err = a.Store.Overview(ctx, scope, span, v.At); err != nil {
+	if err := a.overviewNumbers(ctx, scope, span, &v); err != nil {
 		return err
-	}
-	if v.Incidents, err = a.Store.Incidents(ctx, scope, models.IncidentQuery{}); err != nil {
-		return err
-	}
-	if v.Busy, v.BusyPoint, err = a.Store.Busiest(ctx, scope, span, v.At, busiestShown); err != nil {
-		return err
-	}
-	bounded, cancel := context.WithTimeout(ctx, failuresTime)
-	defer cancel()
-	if v.Failures, err = a.Store.Failures(bounded, scope, v.Now.Since); err != nil {
-		if bounded.Err() == nil || ctx.Err() != nil {
-			return err
-		}
-		v.Failures = nil // the page says that they could not be read in time
 	}
 	return p.render(ctx, http.StatusOK, views.OverviewPage(v))
+}
+
+// overviewNumbers reads what the overview shows below the first steps, one beside the other.
+func (a *Pages) overviewNumbers(ctx context.Context, scope models.Scope, span string, v *views.Overview) error {
+	g, each := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		if v.Now, err = a.Store.Overview(each, scope, span, v.At); err != nil {
+			return err
+		}
+		bounded, cancel := context.WithTimeout(each, failuresTime)
+		defer cancel()
+		if v.Failures, err = a.Store.Failures(bounded, scope, v.Now.Since); err != nil && bounded.Err() != nil && each.Err() == nil {
+			v.Failures, err = nil, nil // the page says that they could not be read in time
+		}
+		return err
+	})
+	g.Go(func() (err error) {
+		v.Incidents, err = a.Store.Incidents(each, scope, models.IncidentQuery{})
+		return err
+	})
+	g.Go(func() (err error) {
+		v.Busy, _, err = a.Store.Busiest(each, scope, span, v.At, busiestShown)
+		return err
+	})
+	return g.Wait()
 }
 
 // firstSteps says how far a tenant has come; nil when all is done, or somebody does not want to see it.
