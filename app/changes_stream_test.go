@@ -230,7 +230,7 @@ func TestChangesOfDeliveries(t *testing.T) {
 	f.until(func() bool { last := f.seen[len(f.seen)-1]; return last.ObjectID == held && last.Action == "cancelled" })
 
 	// A cursor of before anybody asked for outcomes cannot have them all.
-	if out := a.want(410, "GET", "/changes?types=delivery&since=0", nil); !strings.Contains(out.raw, "were not noted") {
+	if out := a.want(410, "GET", "/changes?types=delivery&since=0", nil); !strings.Contains(out.raw, "were not recorded") {
 		t.Errorf("%s", out.raw)
 	}
 	// What nobody reads for long is noted no longer.

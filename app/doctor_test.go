@@ -147,11 +147,11 @@ func TestDoctor(t *testing.T) {
 		repair bool
 	}{
 		{"a delivery without its job", "create table k as select * from river.river_job; delete from river.river_job",
-			[]string{"fail deliveries: 3 deliveries are on their way, and no job will touch them again (map[pending:3])"}, "drop table k",
+			[]string{"fail deliveries: 3 deliveries are unfinished, and no job carries them (map[pending:3])"}, "drop table k",
 			true},
 		{"a delivery at another turn than its job", "update deliveries set turn = turn + 1, status = 'delivering' where event_id = " +
 			event + " and destination_key = " + inbox,
-			[]string{"fail deliveries: 1 deliveries are on their way"}, "select 1", true},
+			[]string{"fail deliveries: 1 deliveries are unfinished"}, "select 1", true},
 		{"a job of a dead process",
 			"update river.river_job set state = 'running', attempted_by = array['gone'], attempted_at = now() where id = (select min(id) from river.river_job)",
 			[]string{"fail dead workers: 1 jobs belong to processes that are gone"}, "select 1", true},
@@ -175,16 +175,16 @@ func TestDoctor(t *testing.T) {
 			[]string{"fail workers: No worker is alive, and "},
 			"update river.river_job set scheduled_at = now(); update processes set seen_at = now() + interval '1 hour'", false},
 		{"held for an active destination", "update destinations set disabled_at = null where id = 'off'",
-			[]string{"warn held: Deliveries are on hold although their destination is active"},
+			[]string{"warn held: Deliveries are held although their destination is active"},
 			"update destinations set disabled_at = now() where id = 'off'", false},
 		{"about to be released",
 			"update destinations set disabled_at = null where id = 'off'; insert into river.river_job (args, kind, max_attempts, queue) select jsonb_build_object('Destination', key), 'release', 100, 'upkeep' from destinations where id = 'off'",
 			nil, "update destinations set disabled_at = now() where id = 'off'; delete from river.river_job where kind = 'release'", false},
 		{"held for a deleted destination", "update destinations set deleted_at = now() where id = 'off'",
-			[]string{"fail held: Deliveries are on hold for destinations that were deleted"}, "select 1", true},
+			[]string{"fail held: Deliveries are held for deleted destinations"}, "select 1", true},
 		{"deliveries that wait for their order",
 			"create table k as select * from river.river_job; delete from river.river_job; insert into ordered_deliveries (destination_key, ordering_key, event_id) select destination_key, 'k', event_id from deliveries where destination_key = " + inbox + " order by event_id",
-			[]string{"fail deliveries: 1 deliveries are on their way"},
+			[]string{"fail deliveries: 1 deliveries are unfinished"},
 			"delete from ordered_deliveries; delete from river.river_job; update deliveries set turn = turn - 1 where event_id = " +
 				event + " and destination_key = " + inbox + "; insert into river.river_job select * from k; drop table k", true},
 		{"a day is missing", "drop table " + migrations.PartitionName("attempts", time.Now().AddDate(0, 0, 1)),

@@ -213,7 +213,7 @@ func (s *Store) checkIndexes(ctx context.Context, f *findings, _ time.Time) erro
 		f.add("indexes", LevelOK, "Every index is valid.", "")
 		return nil
 	}
-	f.add("indexes", LevelFail, fmt.Sprintf("%d indexes are not valid: they cost time with every write and serve nobody.", len(names)),
+	f.add("indexes", LevelFail, fmt.Sprintf("%d indexes are not valid: each write maintains them, and no query uses them.", len(names)),
 		"Run `waybill migrate`; for those that stay, REINDEX INDEX CONCURRENTLY, or drop them when their name ends in _ccnew or _ccold.",
 		names[:min(len(names), maxExamples)]...)
 	return nil
@@ -227,7 +227,7 @@ func (s *Store) checkVacuum(ctx context.Context, f *findings, _ time.Time) error
 		return err
 	}
 	if !tuned {
-		f.add("vacuum", LevelFail, "The job queue's table has lost its settings for autovacuum, or has indexes that nothing needs.",
+		f.add("vacuum", LevelFail, "The job queue's table has lost its settings for autovacuum, or has indexes that nothing uses.",
 			"Run `waybill migrate`, which sets them again.")
 	}
 	var dead, live, size int64
@@ -249,10 +249,10 @@ func (s *Store) checkVacuum(ctx context.Context, f *findings, _ time.Time) error
 	}
 	if judged, why := judgeBloat(dead, live, size); judged {
 		f.add("vacuum", LevelFail, why,
-			"End what keeps vacuum from its work (named below, if it is still there), then `vacuum river.river_job`; if that frees nothing, `vacuum full river.river_job` at a quiet time.",
+			"End what blocks vacuum (named below, if it is still there), then run `vacuum river.river_job`; if that frees nothing, run `vacuum full river.river_job` at a quiet time.",
 			holding[:min(len(holding), maxExamples)]...)
 	} else if len(holding) > 0 {
-		f.add("vacuum", LevelWarn, "Something keeps vacuum, and the dropping of old days, from their work.",
+		f.add("vacuum", LevelWarn, "Something blocks vacuum and the dropping of old days.",
 			"End it: `select pg_terminate_backend(…)`, `select pg_drop_replication_slot(…)` or `rollback prepared …`.",
 			holding[:min(len(holding), maxExamples)]...)
 	}
@@ -277,7 +277,7 @@ func judgeBloat(dead, live, size int64) (bloated bool, why string) {
 	return false, ""
 }
 
-// checkHeld looks for deliveries that are on hold although their destination is active.
+// checkHeld looks for deliveries that are held although their destination is active.
 func (s *Store) checkHeld(ctx context.Context, f *findings, _ time.Time) error {
 	rows, err := s.pool.Query(ctx, `select n.id, t.id, n.deleted_at is not null, count(*) from deliveries d
 		join destinations n on n.key = d.destination_key join tenants t on t.key = n.tenant_key
@@ -305,16 +305,16 @@ func (s *Store) checkHeld(ctx context.Context, f *findings, _ time.Time) error {
 		return err
 	}
 	if len(deleted) > 0 {
-		f.add("held", LevelFail, "Deliveries are on hold for destinations that were deleted: nobody will touch them again.",
+		f.add("held", LevelFail, "Deliveries are held for deleted destinations: nothing delivers them any more.",
 			"Run `waybill doctor -repair`, which cancels them.", deleted[:min(len(deleted), maxExamples)]...)
 	}
 	if len(active) > 0 {
 		f.add("held", LevelWarn,
-			"Deliveries are on hold although their destination is active: somebody chose to keep them when enabling it, or its filter cannot be read.",
+			"Deliveries are held although their destination is active: somebody chose to keep them when enabling it, or its filter cannot be read.",
 			"Decide: POST …/destinations/{id}/backlog with the action deliver or drop.", active[:min(len(active), maxExamples)]...)
 	}
 	if held == 0 {
-		f.add("held", LevelOK, "Deliveries are on hold only where the destination is disabled.", "")
+		f.add("held", LevelOK, "Deliveries are held only where the destination is disabled.", "")
 	}
 	return nil
 }
@@ -348,13 +348,13 @@ func (s *Store) checkSecrets(ctx context.Context, f *findings) error {
 	case other != nil && !errors.Is(other, ErrOtherKey):
 		return other
 	case other != nil && len(shut) == 0:
-		f.add("secrets", LevelFail, "SECRET_KEY is not the one that this database was used with: web and work refuse to start.",
-			"Give the one of before, in SECRET_KEY or SECRET_KEY_PREVIOUS; if it is lost, run `waybill new-key`.")
+		f.add("secrets", LevelFail, "SECRET_KEY is not the key of this database: web and work refuse to start.",
+			"Set the earlier key in SECRET_KEY or SECRET_KEY_PREVIOUS; if it is lost, run `waybill new-key`.")
 	case len(shut) > 0:
 		f.add("secrets", LevelFail,
 			fmt.Sprintf("SECRET_KEY does not open the credentials of %d of %d destinations: they cannot be delivered to.", len(shut),
 				len(list)),
-			"Give the key that they were sealed with in SECRET_KEY_PREVIOUS, or enter the credentials again.",
+			"Set the key that sealed them in SECRET_KEY_PREVIOUS, or enter the credentials again.",
 			shut[:min(len(shut), maxExamples)]...)
 	case old > 0:
 		f.add("secrets", LevelOK,

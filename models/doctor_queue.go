@@ -12,16 +12,16 @@ import (
 	"github.com/waybill-dev/waybill/models/queue"
 )
 
-// A doctor checks what the path of events promises: that somebody will touch every delivery again that is not at its end,
-// and nobody twice. It looks at one snapshot of the database, in which the promises hold at any instant.
+// A doctor checks what the path of events promises: every unfinished delivery has a job, and only one. It looks at one snapshot of
+// the database, in which the promises hold at any instant.
 type doctor struct {
 	store    *Store
 	tx       pgx.Tx
 	findings []Finding
-	lost     []Lost        // deliveries that nobody will touch again
-	dead     bool          // workers are gone that have jobs which nobody took over
-	idle     int           // bulk retries that no job sees to
-	stuck    []DeliveryKey // deliveries at their end that others with their ordering key wait behind
+	lost     []Lost        // unfinished deliveries without a job
+	dead     bool          // workers are gone, and nobody took over their jobs
+	idle     int           // unfinished bulk retries without a job
+	stuck    []DeliveryKey // finished deliveries that others with their ordering key wait behind
 }
 
 // DiagnoseQueue checks the queue against the deliveries. With repair it also queues what was lost, and makes the jobs of dead
@@ -115,7 +115,7 @@ func (d *doctor) workers(ctx context.Context) error {
 	return nil
 }
 
-// deliveries looks for those that are not at their end, and that no job carries at their turn. One that waits behind
+// deliveries looks for unfinished ones that no job carries at their turn. One that waits behind
 // another with its ordering key gets its job when it is first.
 func (d *doctor) deliveries(ctx context.Context) error {
 	rows, err := d.tx.Query(ctx, `select v.event_id, v.destination_key, v.turn, v.status from deliveries v
@@ -147,17 +147,17 @@ func (d *doctor) deliveries(ctx context.Context) error {
 		if err := d.tx.QueryRow(ctx, "select count(*) from (select 1 from queued limit 1000000) x").Scan(&unfinished); err != nil {
 			return err
 		}
-		d.add("deliveries", LevelOK, fmt.Sprintf("Every delivery that is not at its end has its job (%d are on their way).", unfinished),
+		d.add("deliveries", LevelOK, fmt.Sprintf("Every unfinished delivery has its job (%d are on their way).", unfinished),
 			"")
 		return nil
 	}
-	d.add("deliveries", LevelFail, fmt.Sprintf("%d deliveries are on their way, and no job will touch them again (%v).", len(d.lost),
+	d.add("deliveries", LevelFail, fmt.Sprintf("%d deliveries are unfinished, and no job carries them (%v).", len(d.lost),
 		byStatus),
 		"Run `waybill doctor -repair`, which queues them again, and report this: it must not happen.", examples...)
 	return nil
 }
 
-// order looks for deliveries that wait behind one with their ordering key which is at its end. Those of a deleted destination
+// order looks for deliveries that wait behind a finished one with their ordering key. Those of a deleted destination
 // wait for nothing.
 func (d *doctor) order(ctx context.Context) error {
 	rows, err := d.tx.Query(ctx, `select h.event_id, h.destination_key from (
@@ -208,10 +208,10 @@ func (d *doctor) jobs(ctx context.Context) error {
 		{`select q.event_id, q.destination_key, q.job from queued q join deliveries v on v.event_id = q.event_id
 			and v.destination_key = q.destination_key
 			where q.turn > v.turn`, nil,
-			"jobs are for a turn that their delivery has not had",
+			"jobs are for a turn that their delivery has not reached",
 			"They do nothing when they run; the delivery itself is checked apart. Report this: it must not happen."},
 		{`select event_id, destination_key, min(job) from queued group by event_id, destination_key, turn having count(*) > 1`, nil,
-			"deliveries are in several jobs at the same turn, so that they could be sent twice at once",
+			"deliveries are in several jobs of the same turn, and could be sent twice at once",
 			"Cancel those that are named, or let them go out twice. Report this: it must not happen."},
 	} {
 		rows, err := d.tx.Query(ctx, c.sql, c.args...)
@@ -240,21 +240,21 @@ func (d *doctor) jobs(ctx context.Context) error {
 	return nil
 }
 
-// bulkRetries looks for those that are not at their end and have no job.
+// bulkRetries looks for unfinished ones without a job.
 func (d *doctor) bulkRetries(ctx context.Context) error {
 	keys, err := d.store.Queue.WithoutJob(ctx, d.tx, false)
 	if err != nil {
 		return err
 	}
 	if d.idle = len(keys); d.idle == 0 {
-		d.add("bulk retries", LevelOK, "Every bulk retry that is not at its end has its job.", "")
+		d.add("bulk retries", LevelOK, "Every unfinished bulk retry has its job.", "")
 		return nil
 	}
 	var examples []string
 	for _, k := range keys[:min(d.idle, maxExamples)] {
 		examples = append(examples, BulkRetryID(k))
 	}
-	d.add("bulk retries", LevelFail, fmt.Sprintf("%d bulk retries are not at their end, and no job sees to them.", d.idle),
+	d.add("bulk retries", LevelFail, fmt.Sprintf("%d bulk retries are unfinished, and no job carries them.", d.idle),
 		"Workers look for them every hour; `waybill doctor -repair` gives them a job now.", examples...)
 	return nil
 }
@@ -306,7 +306,7 @@ func (d *doctor) repair(ctx context.Context, store *Store) error {
 	}
 	n, err := store.CancelHeldOfDeleted(ctx)
 	if n > 0 {
-		d.add("repair", LevelOK, fmt.Sprintf("%d deliveries on hold for deleted destinations were cancelled.", n), "")
+		d.add("repair", LevelOK, fmt.Sprintf("%d held deliveries of deleted destinations were cancelled.", n), "")
 	}
 	return err
 }

@@ -78,7 +78,7 @@ func (s *Store) Abandon(ctx context.Context) (jobs int, err error) {
 	return jobs, err
 }
 
-// CancelHeldOfDeleted cancels deliveries that are on hold for destinations which were deleted, and returns how many.
+// CancelHeldOfDeleted cancels deliveries that are held for deleted destinations, and returns how many.
 func (s *Store) CancelHeldOfDeleted(ctx context.Context) (cancelled int, err error) {
 	rows, err := s.pool.Query(ctx, `select n.key from destinations n where n.deleted_at < $1 and exists (
 		select 1 from deliveries d where d.destination_key = n.key and d.attention = 'held')`, time.Now())
@@ -98,7 +98,7 @@ func (s *Store) CancelHeldOfDeleted(ctx context.Context) (cancelled int, err err
 	return cancelled, nil
 }
 
-// PassOn takes deliveries that are at their end out of the lines of their ordering keys, and queues those that are first
+// PassOn takes finished deliveries out of the lines of their ordering keys, and queues those that are first
 // then. It returns how many those are.
 func (s *Store) PassOn(ctx context.Context, finished []DeliveryKey) (queued int, err error) {
 	err = s.queueIn(ctx, func(tx pgx.Tx) ([]queue.Batch, error) {

@@ -157,7 +157,7 @@ func (s *Store) Feed(ctx context.Context, scope Scope, fq FeedQuery) (*FeedPage,
 				Message: "This cursor is ahead of the feed: it is of another database, or of this one before it was restored." + again}
 		case after < noted:
 			return nil, &Error{Kind: KindPast,
-				Message: "Outcomes of deliveries were not noted at the time of this cursor, because nobody had asked for them." + again}
+				Message: "Outcomes of deliveries were not recorded at the time of this cursor, because nobody had asked for them." + again}
 		}
 	}
 	return s.feedAfter(ctx, scope, fq, after, last)

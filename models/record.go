@@ -239,7 +239,7 @@ func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w
 	return tx.commit(ctx, copies, wake)
 }
 
-// checkHeld makes sure that no delivery is put on hold just after its destination was enabled and its backlog released:
+// checkHeld makes sure that no delivery is held just after its destination was enabled and its backlog released:
 // then nobody would touch it again. It reports whether there is anything to check.
 func (w *recordWriter) checkHeld(group []*recording) (any bool) {
 	for _, rec := range group {

@@ -130,7 +130,7 @@ func (t *Tail) Read(ctx context.Context, scope Scope, eq EventQuery, caller stri
 		return nil, &Error{Kind: KindUnavailable, Message: "The server is stopping. Try again.", RetryAfter: time.Second}
 	case t.readers >= MaxTails:
 		return nil, &Error{Kind: KindUnavailable,
-			Message: "This server has as many live tails as it has room for. Try again, or ask for /events/new from time to time.", RetryAfter: 5 * time.Second}
+			Message: "This server has no room for another live tail. Try again, or ask for /events/new from time to time.", RetryAfter: 5 * time.Second}
 	case t.callers[caller] >= MaxTailsEach:
 		return nil, &Error{Kind: KindLimited, Message: countOf(MaxTailsEach, "live tail is", "live tails are") +
 			" open for this caller, which is the limit. Close one, or ask for /events/new from time to time.",

@@ -196,7 +196,7 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 		return err
 	}
 	if t.ID == OperatorTenant {
-		return conflict("This is the owner of the operators' destinations. Delete those one by one.")
+		return conflict("This tenant holds the operators' destinations. Delete those one by one.")
 	}
 	return s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
 		now := time.Now()

@@ -41,7 +41,7 @@ func (c *cluster) ended(err error, when string) *adapters.Error {
 		return c.clean(f)
 	}
 	return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassTimeout, Raw: err.Error(),
-		Message: "The time for this attempt was over " + when + ".",
+		Message: "The time limit of this attempt was reached " + when + ".",
 		Advice:  "Check the load of the brokers and whether all replicas are in sync, or raise the destination's timeout."}
 }
 

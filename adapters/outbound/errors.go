@@ -32,7 +32,7 @@ func (x *exchange) ended(when string) *adapters.Error {
 			Advice:  "It will be retried; nothing needs to be done.", Raw: context.Canceled.Error()}
 	}
 	return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassTimeout,
-		Message: "The time for this attempt was over " + when + ".",
+		Message: "The time limit of this attempt was reached " + when + ".",
 		Advice:  "It will be retried; ask the operator if it stays.", Raw: context.DeadlineExceeded.Error()}
 }
 

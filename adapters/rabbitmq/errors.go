@@ -38,7 +38,7 @@ func (b *broker) ended(err error, l *link, when string) *adapters.Error {
 		}
 	}
 	return &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassTimeout, Raw: err.Error(),
-		Message: fmt.Sprintf("The time for this attempt was over %s (%s).", when, b.service),
+		Message: fmt.Sprintf("The time limit of this attempt was reached %s (%s).", when, b.service),
 		Advice:  "Check the load of the broker and whether all its nodes are up, or raise the destination's timeout."}
 }
 

@@ -121,7 +121,7 @@ func TestStoppedReading(t *testing.T) {
 			m := message(fmt.Sprintf("evt_%d", i))
 			m.Data = bytes.Repeat([]byte("1"), 8<<20)
 			_, err := send(t, snd, m, 300*time.Millisecond)
-			wantError(t, err, adapters.KindTransient, adapters.ClassTimeout, "The time for this attempt was over")
+			wantError(t, err, adapters.KindTransient, adapters.ClassTimeout, "The time limit of this attempt was reached")
 		})
 	}
 	all.Wait()

@@ -124,7 +124,7 @@ func (a *API) streamChanges(c *fiber.Ctx, call *Call, scope models.Scope, query 
 	sub := a.Follower.Follow(models.FollowFeed(scope))
 	if sub == nil {
 		return &models.Error{Kind: models.KindUnavailable,
-			Message: "As many callers wait for changes as this server has room for. Try again.", RetryAfter: reconnectAfter}
+			Message: "This server has no room for another caller that waits for changes. Try again.", RetryAfter: reconnectAfter}
 	}
 	if call.gone == nil {
 		call.gone = callerGone(c)

@@ -71,7 +71,7 @@ func (a *API) FindDeliveries(ctx context.Context, c *Call, req *ListDeliveriesRe
 	if req.OldSort != "" {
 		switch {
 		case req.Sort != "" && req.Sort != req.OldSort:
-			return nil, models.Invalid("sort", "says something else than order_by: leave it out")
+			return nil, models.Invalid("sort", "contradicts order_by: leave it out")
 		case !slices.Contains(models.DeliverySorts, req.OldSort):
 			return nil, models.Invalid("sort", "must be one of "+strings.Join(models.DeliverySorts, ", "))
 		}

@@ -67,7 +67,7 @@ func (p *exportPlaces) take(caller string) (leave func(), err error) {
 	const wait = 5 * time.Second
 	switch {
 	case p.all >= exportsAtOnce:
-		return nil, &models.Error{Kind: models.KindUnavailable, Message: "As many exports are under way as this server has room for. Try again.",
+		return nil, &models.Error{Kind: models.KindUnavailable, Message: "This server has no room for another export. Try again when one has ended.",
 			RetryAfter: wait}
 	case p.by[caller] >= exportsEach:
 		return nil, &models.Error{Kind: models.KindLimited,

@@ -42,7 +42,7 @@ type bodyBudget struct{ held atomic.Int64 }
 func (b *bodyBudget) take(n int) error {
 	if b.held.Add(int64(n)) > maxBodies {
 		b.held.Add(-int64(n))
-		return &models.Error{Kind: models.KindUnavailable, Message: "The server holds as many requests as it has room for. Try again.",
+		return &models.Error{Kind: models.KindUnavailable, Message: "The server has no room for another request. Try again.",
 			RetryAfter: time.Second}
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 type Outcome struct {
 	Type      string        // of the destination
 	Status    string        // the delivery's new one
-	Final     bool          // the delivery is at its end, or on hold
+	Final     bool          // the delivery is finished, or held
 	Attempted bool          // something was sent; what follows says what
 	OK        bool          // it was acknowledged
 	Class     string        // of the error

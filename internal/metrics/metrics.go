@@ -76,7 +76,7 @@ func New(version string) *Metrics {
 		"Deliveries that accepted events were given, by the status with which they began.", "status")
 	m.filtered = counter("waybill_deliveries_filtered_total", "Events that a destination's filter held back, once per destination.")
 	m.finished = counters("waybill_deliveries_finished_total",
-		"Deliveries that workers brought to an end (delivered, failed, cancelled) or put on hold (held).", "type", "status")
+		"Deliveries that workers finished (delivered, failed, cancelled) or hold (held).", "type", "status")
 	m.attempts = counters("waybill_attempts_total", "Attempts recorded, by destination type, outcome (success, failed) and kind of error.",
 		"type", "outcome", "error_class")
 	m.retries = counters("waybill_attempt_retries_total",

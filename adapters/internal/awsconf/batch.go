@@ -61,7 +61,7 @@ func (b *Batch[E]) Send(ctx context.Context, entry E) (adapters.Receipt, error) 
 		out = Outcome{fail.Receipt, fail.Fault}
 	case errors.As(err, &ended) && !ended.Sent && errors.Is(err, context.DeadlineExceeded):
 		out.Err = &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassTimeout, Raw: err.Error(),
-			Message: fmt.Sprintf("The time for this attempt was over while earlier calls to %s were under way.", b.c.endpoint.Host),
+			Message: fmt.Sprintf("The time limit of this attempt was reached while earlier calls to %s were under way.", b.c.endpoint.Host),
 			Advice:  "It will be retried; check whether the service answers slowly, or raise the destination's timeout."}
 	case errors.As(err, &ended):
 		out.Err = b.c.explain(&Exchange{}, err)
