@@ -40,7 +40,7 @@ func (settled) Error() string               { return "the job is settled" }
 func (settled) Jobs() []*rivertype.JobRow   { return nil }
 func (settled) ErrorsByID() map[int64]error { return nil }
 
-// Work runs one job and sees to what becomes of it.
+// Work runs one job, and queues it again when it ends with an error.
 func (d *deliverWorker) Work(ctx context.Context, job *river.Job[queue.Batch]) error {
 	if err := d.deliver(ctx, job); err != nil {
 		d.w.requeue(ctx, job, err)

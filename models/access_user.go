@@ -52,7 +52,7 @@ func (s *Store) SetUp(ctx context.Context, in UserInput) (u *User, session strin
 	return u, session, err
 }
 
-// CreateFirstUser makes the first user, whom nobody has asked for by the set-up's page. The error is as SetUp's.
+// CreateFirstUser makes the first user without the set-up page and its code. Its errors are those of SetUp.
 func (s *Store) CreateFirstUser(ctx context.Context, in UserInput) (*User, error) {
 	return s.createFirstUser(ctx, in, func(tx *Tx, u *User) error {
 		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Action: "setup", Object: u.Email})

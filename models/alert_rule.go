@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// AlertRule says when somebody is to be told about a destination, and how often.
+// AlertRule says when to notify people about a destination, and how often.
 type AlertRule struct {
 	Key            int64 `gorm:"primaryKey"`
 	OwnerKey       int64 // a tenant's key; 0 for the operators, whose rules are about all tenants
@@ -59,7 +59,7 @@ func defaultRules(owner int64) []*AlertRule {
 	}
 }
 
-// AlertRuleInput is what a caller may say of a rule; as a merge patch (RFC 7396), what is nil stays as it is.
+// AlertRuleInput are the fields of a rule that a caller may set; as a merge patch (RFC 7396), nil fields stay as they are.
 type AlertRuleInput struct {
 	Name           *string         `json:"name"`
 	When           *Condition      `json:"when" doc:"Exactly one condition."`

@@ -110,7 +110,7 @@ func alertByKey(ctx context.Context, db querier, owner int64, key uuid.UUID) (*A
 	return pgx.CollectExactlyOneRow(rows, scanAlert)
 }
 
-// OpenAlerts counts the alerts that nobody has taken care of, up to limit.
+// OpenAlerts counts the open alerts, which nobody has acknowledged, up to limit.
 func (s *Store) OpenAlerts(ctx context.Context, scope Scope, limit int) (n int, err error) {
 	err = s.pool.QueryRow(ctx, "select count(*) from (select 1 from alerts where owner_key = $1 and status = 'open' limit $2) x",
 		scope.owner(), limit).Scan(&n)

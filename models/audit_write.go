@@ -15,7 +15,7 @@ type Asker struct {
 
 type askerKey struct{}
 
-// WithAsker makes the audit log say of what is done under the returned context that by has asked for it.
+// WithAsker makes the audit log name by as the actor of everything that is done under the returned context.
 func WithAsker(ctx context.Context, by Asker) context.Context {
 	return context.WithValue(ctx, askerKey{}, by)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// What somebody who reads waits for a database that does not answer: it is asked whether it is there after lookAfter and then
-// again and again, and has presenceTime for that. A statement that takes long is not disturbed.
+// How long a read waits for a database that does not answer: after lookAfter, and then again and again, the database is asked whether
+// it is there, and has presenceTime to answer. A statement that takes long goes on.
 const (
 	lookAfter     = 1500 * time.Millisecond
 	presenceTime  = time.Second

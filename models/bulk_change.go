@@ -27,8 +27,8 @@ func (s *Store) ResumeBulkRetry(ctx context.Context, scope Scope, id, actor stri
 	})
 }
 
-// CancelBulkRetry ends a bulk retry. What was sent stays sent; what is queued and was not begun goes back to the state it
-// had, unless it would be tried again by itself anyway.
+// CancelBulkRetry ends a bulk retry. What was sent stays sent. What is queued and has not begun returns to its earlier
+// state, unless an automatic retry is due for it anyway.
 func (s *Store) CancelBulkRetry(ctx context.Context, scope Scope, id, actor string) (*BulkRetry, error) {
 	return s.changeBulk(ctx, scope, id, actor, "retry.cancel", func(b *BulkRetry) (string, error) {
 		if b.Status == BulkDone {

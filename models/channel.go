@@ -38,7 +38,7 @@ type Channel struct {
 	Changes      []Change      `gorm:"-"` // what the change that returned it has altered; nil otherwise
 }
 
-// ChannelInput is what a caller may say of a channel; as a merge patch (RFC 7396), what is nil stays as it is. Config
+// ChannelInput are the fields of a channel that a caller may set; as a merge patch (RFC 7396), nil fields stay as they are. Config
 // holds secrets too.
 type ChannelInput struct {
 	Name   *string `json:"name" doc:"For people."`

@@ -63,7 +63,7 @@ type Delivery struct {
 	Turn          int32
 }
 
-// Final reports whether nothing will change without somebody's doing.
+// Final reports whether the delivery is finished: it changes only when a person or the API asks for it.
 func (d *Delivery) Final() bool {
 	return !slices.Contains([]string{StatusPending, StatusDelivering, StatusRetrying}, d.Status)
 }

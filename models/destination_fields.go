@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// DestinationFields are what somebody may say of a destination. Everything that shows or takes a field follows from its line
+// DestinationFields are the fields of a destination that a caller may set. Everything that shows or takes a field follows from its line
 // here: the column, the API's JSON and description, merge patches (RFC 7396), the audit log, the feed of changes, and for
 // plain fields their control on the form and how it is read.
 //

@@ -58,7 +58,7 @@ func (c Counts) Total() (n int) {
 	return n
 }
 
-// Final reports whether nothing will change without somebody's doing.
+// Final reports whether all deliveries are finished: they change only when a person or the API asks for it.
 func (c Counts) Final() bool {
 	return c[StatusPending]+c[StatusDelivering]+c[StatusRetrying] == 0
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Following is what somebody waits for: an event with all its deliveries, one of them, a bulk retry, or changes in the feed.
+// Following is what a caller waits for: an event with all its deliveries, one of them, a bulk retry, or changes in the feed.
 type Following struct {
 	Event       uuid.UUID
 	Destination int64 // of one delivery of the event; 0 for all

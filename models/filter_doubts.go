@@ -19,7 +19,7 @@ const (
 	doubtScan   = trialScan       // among how many events those of certain topics are looked for
 )
 
-// Warning says that what was asked for was done, and is hardly what is wanted.
+// Warning says that a request was carried out, but probably does not do what its sender means.
 type Warning struct {
 	Field   string  `json:"field" doc:"Of the request, that it is about."`
 	Path    string  `json:"path" doc:"The field of events that no recent one has, as filters write it."`

@@ -23,7 +23,7 @@ type LoginFrom struct {
 	Browser string       // id of a browser from which this account has logged in before; empty for others
 }
 
-// FreeTries is how many tries at an account somebody has before they must wait.
+// FreeTries is how many failed logins at an account are free before the next one has to wait.
 const FreeTries = 10
 
 // tryLimit is how tries of one kind are slowed down: some are free, then each doubles the wait for the next.

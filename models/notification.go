@@ -105,7 +105,7 @@ func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.
 	return text(string(body)), err
 }
 
-// NotificationSent records that a notification was sent; twice does no harm. note is what one should know besides; empty for nothing.
+// NotificationSent records that a notification was sent. It may be called again. note is a remark for readers of the log; empty for none.
 func (s *Store) NotificationSent(ctx context.Context, id uuid.UUID, notice notify.Notice, code int, answer, note string) error {
 	_, err := s.pool.Exec(ctx,
 		`update notifications set status = 'sent', tries = tries + 1, code = $2, answer = $3, error = '', advice = '', due_at = null,

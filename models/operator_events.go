@@ -25,7 +25,7 @@ const (
 // OperatorTopics lists the topics of operator events.
 var OperatorTopics = []string{topicFailures, topicDisabled, topicExhausted, topicSucceeded, topicFailed, topicSubscription}
 
-// What operator events are made of, beside what the feed tells.
+// The sources of operator events beside the feed.
 const (
 	feedAttempt      = "attempt"
 	feedFailures     = "failures"

@@ -70,7 +70,7 @@ func (s *Store) Register(ctx context.Context, role string, log *slog.Logger) (*P
 	return p, nil
 }
 
-// Lost is closed when another process has taken this one's work over. It must stop sending and register anew.
+// Lost is closed when another process has taken this one's work over. It must stop sending, and register again.
 func (p *Process) Lost() <-chan struct{} { return p.lost }
 
 // Wait returns when the process has stopped proving that it is alive, after the context of Register has ended.

@@ -71,7 +71,7 @@ func (c *Channel) Silent() []string {
 	return out
 }
 
-// AllSilent reports whether the channel tells nobody, because all of its recipients have unsubscribed.
+// AllSilent reports whether all recipients of the channel have unsubscribed, so that it notifies nobody.
 func (c *Channel) AllSilent() bool {
 	return len(c.Recipients) > 0 && len(c.Unsubscribed) == len(c.Recipients)
 }

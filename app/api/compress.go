@@ -20,8 +20,7 @@ const (
 // gzipped compresses an answer that has been made.
 var gzipped = fasthttp.CompressHandlerLevel(func(*fasthttp.RequestCtx) {}, fasthttp.CompressDefaultCompression)
 
-// Compress sends what is read with gzip to those who accept it. It is put around addresses that are read, so that publishing
-// does not pass it.
+// Compress answers with gzip to clients that accept it. It is around routes that read, so that publishing does not pass it.
 //
 // How long a compressed answer is tells of what is in it, if somebody can put text of theirs beside it and see the length
 // (BREACH). So what holds a secret is not compressed, which is what no-store says; nor is what a browser asks for because

@@ -228,7 +228,7 @@ func (p pace) late() error {
 			models.Duration(p.timeout), leastRate>>10, models.Duration(p.timeout/2))}
 }
 
-// What is read of a body that nobody wants, so that whoever sends it gets to read the answer. Nothing of it is kept.
+// How much of an unwanted body is read, so that its sender gets to read the answer. Nothing of it is kept.
 const (
 	maxDiscarded  = 32 << 20
 	discardedFor  = time.Second
@@ -237,8 +237,8 @@ const (
 
 var discardPool = sync.Pool{New: func() any { b := make([]byte, discardBuffer); return &b }}
 
-// Discard reads what is left of a request's body after it was answered, and closes the connection where that does not come
-// at once: what came later would be taken for a request.
+// Discard reads the rest of a request's body after the answer. Where the rest does not come at once it closes the connection,
+// for later bytes would be taken for a request.
 func Discard(fc *fasthttp.RequestCtx) {
 	if !fc.Request.IsBodyStream() || fc.Response.Header.ConnectionClose() {
 		return

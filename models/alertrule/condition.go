@@ -182,7 +182,7 @@ func (c Condition) Kind() string {
 	return ""
 }
 
-// Check is the condition with what is missing filled in, and what is wrong with it, by field ("" for the whole).
+// Check returns the condition with defaults filled in, and its problems by field ("" for the whole).
 func (c Condition) Check() (Condition, map[string]string) {
 	list := c.given()
 	if len(list) != 1 {

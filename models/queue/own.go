@@ -131,7 +131,7 @@ const withoutJob = `select b.id from bulk_retries b where b.finished_at is null 
 	or b.queued > b.delivered + b.failed + b.unsent)
 	and not exists (select 1 from ` + Schema + `.river_job j where j.kind = 'bulk_retry' and ` + Open + ` and (j.args->>'id')::uuid = b.id and (j.args->>'run')::int = b.run)`
 
-// WithoutJob lists the bulk retries that somebody has to see to and no job does. With lock they stay as they are until tx
+// WithoutJob lists the unfinished bulk retries that no job carries. With lock they stay as they are until tx
 // ends; those that others have locked are left out.
 func (q *Queue) WithoutJob(ctx context.Context, tx pgx.Tx, lock bool) ([]uuid.UUID, error) {
 	query := withoutJob

@@ -1,4 +1,4 @@
-// Package queue is the table of jobs: what is to be done, written in the same transaction as what asks for it.
+// Package queue is the table of jobs. A job is written in the same transaction as what it is for.
 //
 // River keeps the table, fetches jobs and schedules them; this package writes jobs and ends those that deliver, by
 // statements that check whose they are. Package jobs has the workers.

@@ -129,7 +129,7 @@ func (k *Keyring) Has(prefix []byte) bool {
 	return has
 }
 
-// Current reports whether sealed was made with the key in force; if not, it should be sealed anew.
+// Current reports whether sealed was made with the key in force; if not, it should be sealed again.
 func (k *Keyring) Current(sealed []byte) bool {
 	return len(sealed) > 1+len(k.current) && keyID(sealed[1:1+len(k.current)]) == k.current
 }
