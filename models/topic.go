@@ -119,7 +119,7 @@ func (s *Store) TopicNames(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// PutTopic adds a topic to the catalogue, or changes its description, schema or example.
+// PutTopic adds a topic to the catalogue, or changes its description or example.
 func (s *Store) PutTopic(ctx context.Context, t Topic) error {
 	bad := problems{}
 	if t.Name == "" {
