@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,6 +29,10 @@ type DestinationBucket struct {
 const (
 	busyRead      = 5_000 // newest deliveries among which the busiest destinations are looked for
 	busyLatencies = 1_000
+
+	// busyRemembered is the length of a point from which on the numbers of a moment ago are told: they are read from the minutes of
+	// days.
+	busyRemembered = 3 * time.Hour
 )
 
 // Busiest are the scope's destinations with the most of the newest deliveries within a range of OverviewRanges, with their numbers,
@@ -39,6 +44,18 @@ func (s *Store) Busiest(ctx context.Context, scope Scope, name string, now time.
 		return nil, 0, err
 	}
 	since, point := r.span(now), time.Duration(r.join)*r.bucket
+	if point < busyRemembered {
+		list, err = s.busiest(ctx, scope, since, point, r.count/r.join, most)
+		return list, point, err
+	}
+	list, _, err = s.busy.of(fmt.Sprint(scope.keys(), name, most)).get(ctx, func(ctx context.Context) ([]*Busy, error) {
+		return s.busiest(ctx, scope, since, point, r.count/r.join, most)
+	})
+	return list, point, err
+}
+
+// busiest reads the numbers of a range of so many points.
+func (s *Store) busiest(ctx context.Context, scope Scope, since time.Time, point time.Duration, points, most int) (list []*Busy, err error) {
 	err = s.within(ctx, measureTimeout, func(tx pgx.Tx) error {
 		keys, err := busiestKeys(ctx, tx, scope, since, most)
 		if err != nil {
@@ -50,7 +67,7 @@ func (s *Store) Busiest(ctx context.Context, scope Scope, name string, now time.
 		}
 		for _, key := range keys {
 			b := &Busy{Destination: named[key]}
-			if err := b.read(ctx, tx, key, since, point, r.count/r.join); err != nil {
+			if err := b.read(ctx, tx, key, since, point, points); err != nil {
 				return err
 			}
 			list = append(list, b)
@@ -58,7 +75,7 @@ func (s *Store) Busiest(ctx context.Context, scope Scope, name string, now time.
 		return nil
 	})
 	slices.SortStableFunc(list, func(a, b *Busy) int { return b.Delivered - a.Delivered })
-	return list, point, err
+	return list, err
 }
 
 func busiestKeys(ctx context.Context, tx pgx.Tx, scope Scope, since time.Time, most int) ([]int64, error) {

@@ -49,6 +49,7 @@ type Store struct {
 	followed   followed
 	schemas    topicSchemas
 	waits      remembered[Waiting]
+	busy       remembered[[]*Busy]
 }
 
 // Rules are the limits and defaults that the operator configured.
