@@ -59,7 +59,7 @@ func TestApplyUnderLoad(t *testing.T) {
 	}
 	reader, writer := connect(), connect()
 	if _, err := reader.Exec(ctx,
-		`alter table events drop column traceparent; delete from goose_db_version where version_id = 6; drop index attempts_started`); err != nil {
+		`alter table events drop column traceparent; delete from goose_db_version where version_id = 6; drop index attempts_by_start`); err != nil {
 		t.Fatal(err)
 	}
 	tx, err := reader.Begin(ctx)
@@ -104,7 +104,7 @@ func TestApplyUnderLoad(t *testing.T) {
 	var column, valid bool
 	if err := writer.QueryRow(ctx,
 		`select exists (select from information_schema.columns where table_name = 'events' and column_name = 'traceparent'),
-		(select indisvalid from pg_index where indexrelid = 'attempts_started'::regclass)`).Scan(&column, &valid); err != nil || !column || !valid {
+		(select indisvalid from pg_index where indexrelid = 'attempts_by_start'::regclass)`).Scan(&column, &valid); err != nil || !column || !valid {
 		t.Errorf("column %v, index %v, %v", column, valid, err)
 	}
 }
@@ -121,9 +121,10 @@ func TestIndexes(t *testing.T) {
 	defer conn.Close(ctx)
 	today := migrations.PartitionName("attempts", time.Now())
 	for _, sql := range []string{
-		"drop index attempts_started",
-		"create index " + today + "_started on " + today + " using brin (started_at)",
-		"update pg_index set indisvalid = false where indexrelid = '" + today + "_started'::regclass",
+		"create index attempts_started on attempts using brin (started_at)", // of an earlier release
+		"drop index attempts_by_start",
+		"create index " + today + "_by_start on " + today + " using brin (started_at)",
+		"update pg_index set indisvalid = false where indexrelid = '" + today + "_by_start'::regclass",
 	} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			t.Fatal(err)
@@ -139,8 +140,12 @@ func TestIndexes(t *testing.T) {
 	}
 	var without int
 	if err := conn.QueryRow(ctx, `select count(*) from pg_inherits d where d.inhparent = 'attempts'::regclass and not exists (
-		select 1 from pg_index x join pg_inherits a on a.inhrelid = x.indexrelid where x.indrelid = d.inhrelid and a.inhparent = 'attempts_started'::regclass and x.indisvalid)`).Scan(&without); err != nil || without != 0 {
+		select 1 from pg_index x join pg_inherits a on a.inhrelid = x.indexrelid where x.indrelid = d.inhrelid and a.inhparent = 'attempts_by_start'::regclass and x.indisvalid)`).Scan(&without); err != nil || without != 0 {
 		t.Errorf("%d days are without a valid index (%v)", without, err)
+	}
+	var replaced bool
+	if err := conn.QueryRow(ctx, "select to_regclass('attempts_started') is not null").Scan(&replaced); err != nil || replaced {
+		t.Errorf("the index of the earlier release is still there (%v)", err)
 	}
 }
 

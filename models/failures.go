@@ -31,7 +31,7 @@ type Failures struct {
 
 // failuresRead is how many deliveries of each state are read, and failureGroups how many groups are told.
 const (
-	failuresRead  = 10_000
+	failuresRead  = 5_000
 	failureGroups = 50
 )
 
