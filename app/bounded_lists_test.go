@@ -77,6 +77,36 @@ func TestListsLookOnlySoFar(t *testing.T) {
 	}
 }
 
+// TestPagesLookOnlySoFar: a page whose list stopped before it found anything says so and leads on, until it has found what there is.
+func TestPagesLookOnlySoFar(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	a.Store.ListTime = time.Nanosecond
+	a.tenant("acme")
+	a.history("acme", 3500, map[int]string{2: "pending"})
+	v := a.visitor()
+	for path, found := range map[string]string{"/t/acme/attempts?trigger=manual": `a[href^="/t/acme/attempts/att_"]`,
+		"/t/acme/destinations/inbox/deliveries?status=pending": `a[href^="/t/acme/events/"]`, "/t/acme/events?status=pending": `a[href^="/t/acme/events/evt_"]`} {
+		p, further := v.get(path), 0
+		for p.Find("tbody "+found).Length() == 0 && further < 60 {
+			if p.text("#looked") == "" {
+				t.Errorf("%s: the page does not say that it looked only so far", p.path)
+				break
+			}
+			next := p.Find(`a:contains("Look further back"), a:contains("Search older events")`).AttrOr("href", "")
+			if next == "" {
+				t.Errorf("%s: no way on", p.path)
+				break
+			}
+			further++
+			p = v.get(next)
+		}
+		if further == 0 || p.Find("tbody "+found).Length() == 0 {
+			t.Errorf("%s: after %d pages: %s", path, further, p.text("main"))
+		}
+	}
+}
+
 // TestRareStatesAreFound: what is rare is found at once, however much there is besides, with and without further conditions.
 func TestRareStatesAreFound(t *testing.T) {
 	t.Parallel()

@@ -239,6 +239,22 @@ func (v DestinationDeliveries) base() string {
 	return DestinationURL(v.Tenant, v.Destination.ID, "deliveries")
 }
 
+// looksAt is what the list looks through for its deliveries.
+func (v DestinationDeliveries) looksAt() string {
+	if v.Query.Get("order_by") == models.SortLastAttempt {
+		return "attempt"
+	}
+	return "event"
+}
+
+// nothingText says why no delivery is shown.
+func (v DestinationDeliveries) nothingText() string {
+	if v.List.Looked != nil {
+		return "None of those that were looked at matches these filters."
+	}
+	return "No delivery matches these filters. What its filter held back is shown by the quick view “Filtered out”."
+}
+
 // retryAll is the plan of retrying everything that the list shows.
 func (v DestinationDeliveries) retryAll() string {
 	return retryAllURL[models.DeliveryQuery](v.Tenant, replaced(v.Query, "destination_id", v.Destination.ID), v.Since)

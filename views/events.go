@@ -230,8 +230,3 @@ func (v Events) noneText() string {
 	}
 	return "Publish one with POST /api/v1/publish, or send a test event to a destination."
 }
-
-// lookedText says how far the list was looked for, where few events meet the conditions.
-func (v Events) lookedText() string {
-	return "Looked at " + plural(v.List.Looked.Events, "event") + ", back to " + clock(v.List.Looked.Until) + " UTC. The next page goes on from there."
-}
