@@ -23,6 +23,8 @@ func TestSecondRotation(t *testing.T) {
 		now.str("credentials", "previous_secret") != first {
 		t.Errorf("a refused rotation has changed the secrets: %s", now.raw)
 	}
+	// Over PATCH it is the same, and ends the first one's only when that is asked for as well.
+	a.want(409, "PATCH", path, `{"credentials":{"rotate_secret":"true"}}`)
 	third := a.want(200, "POST", path+"/secrets/rotate", `{"overlap":"1h","force":true}`)
 	if third.str("credentials", "previous_secret") != second {
 		t.Errorf("forced: %s", third.raw)

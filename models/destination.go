@@ -302,6 +302,11 @@ func (s *Store) UpdateDestination(ctx context.Context, scope Scope, tenantID, id
 		if err := bad.err(); err != nil {
 			return err
 		}
+		if in.Patch.rotates() {
+			if err := d.secondRotation(); err != nil {
+				return err
+			}
+		}
 		before, transform, blocking, config := string(d.Filter), d.Transform, d.OnExhausted == ExhaustedBlock, maps.Clone(d.Config)
 		if err := s.merge(ctx, d, in.Patch); err != nil {
 			return err

@@ -40,11 +40,9 @@ func (s *Store) RotateSecret(ctx context.Context, scope Scope, tenantID, id stri
 			return conflict("Destinations of type %s have no secret of ours to rotate. Change their credentials instead.", d.Type)
 		}
 		detail := map[string]any{"overlap": Duration(r.Overlap).String()}
-		if ends := d.OverlapEnds(time.Now()); !ends.IsZero() {
+		if err := d.secondRotation(); err != nil {
 			if !r.Force {
-				return conflict("The previous secret is valid until %s. Another rotation would end it now, and receivers that know only that one would "+
-					"refuse every event. Wait until then, or end it first if no receiver uses it any more; to do both at once, rotate with force.",
-					ends.UTC().Format(time.RFC3339))
+				return err
 			}
 			detail["ended_previous"] = true
 		}
@@ -52,6 +50,26 @@ func (s *Store) RotateSecret(ctx context.Context, scope Scope, tenantID, id stri
 		yes, until := "true", time.Now().Add(r.Overlap).UTC().Format(time.RFC3339)
 		return s.merge(ctx, d, DestinationPatch{"credentials": Values{adapters.RotateField: &yes, previousEnds: &until}})
 	})
+}
+
+// secondRotation says why a rotation now would end a previous secret that is still valid; nil when there is none.
+func (d *Destination) secondRotation() error {
+	ends := d.OverlapEnds(time.Now())
+	if ends.IsZero() {
+		return nil
+	}
+	return conflict("The previous secret is valid until %s. Another rotation would end it now, and receivers that know only that one would "+
+		"refuse every event. Wait until then, or end it first if no receiver uses it any more; to do both at once, rotate with force "+
+		"(POST …/secrets/rotate).", ends.UTC().Format(time.RFC3339))
+}
+
+// rotates reports whether a patch asks for a new secret and keeps the previous one.
+func (p DestinationPatch) rotates() bool {
+	var given Values
+	p.read("credentials", &given, problems{}) // what is wrong with it is told when it is merged
+	yes := given[adapters.RotateField]
+	_, previous := given[previousSecret]
+	return yes != nil && *yes == "true" && !previous
 }
 
 // EndOverlap ends the previous secret before its time: from now on only the one in force signs.
