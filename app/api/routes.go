@@ -62,7 +62,7 @@ func (a *API) APIRoutes() []route {
 			on(a, get, destination, read, a.getDestination, "getDestination", "Shows a destination.", ok[DestinationJSON](), versioned),
 			on(a, patch, destination, write, a.UpdateDestination, "updateDestination", "Changes a destination.", ok[DestinationJSON](),
 				versioned, conflicts,
-				says("A merge patch (RFC 7396): what is absent stays as it is. `topics`, `filter` and `retry` are replaced as a whole.",
+				says("A merge patch (RFC 7396): what is absent stays as it is. `topics`, `filter` and `retry` are replaced as a whole. "+
 					"`rotate_secret` is 409 while the previous secret is still valid."),
 				example(`{"name": "Billing", "timeout": "5s"}`)),
 			on(a, del, destination, write, a.DeleteDestination, "deleteDestination",
