@@ -210,6 +210,9 @@
       all.slice(Math.min(a, b), Math.max(a, b) + 1).forEach(function (x) { x.checked = box.checked; });
     }
     last = box;
+    var n = doc.querySelectorAll('.tbl .check[name]:checked').length;
+    var picked = doc.querySelector('[data-picked]');
+    if (picked) picked.textContent = n ? n + ' selected' : '';
   });
 
   // A chart says the figures of the bar under the pointer or with the focus.

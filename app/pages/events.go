@@ -216,7 +216,7 @@ func (a *Pages) retryEvent(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return err
 	}
-	back := views.EventURL(p.tenant.ID, considered.Event.ID)
+	back := p.back(views.EventURL(p.tenant.ID, considered.Event.ID))
 	failed := views.FailedOf(considered.Deliveries)
 	if len(failed) == 0 {
 		return p.done(back, &views.Flash{Tone: views.ToneInfo,
