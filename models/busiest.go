@@ -55,7 +55,8 @@ func (s *Store) Busiest(ctx context.Context, scope Scope, name string, now time.
 }
 
 // busiest reads the numbers of a range of so many points.
-func (s *Store) busiest(ctx context.Context, scope Scope, since time.Time, point time.Duration, points, most int) (list []*Busy, err error) {
+func (s *Store) busiest(ctx context.Context, scope Scope, since time.Time, point time.Duration, points, most int) (list []*Busy,
+	err error) {
 	err = s.within(ctx, measureTimeout, func(tx pgx.Tx) error {
 		keys, err := busiestKeys(ctx, tx, scope, since, most)
 		if err != nil {
