@@ -49,6 +49,7 @@ type Store struct {
 	followed   followed
 	schemas    topicSchemas
 	waits      remembered[Waiting]
+	tenantWait figure[map[int64]Waiting]
 }
 
 // Rules are the limits and defaults that the operator configured.
