@@ -61,37 +61,74 @@ const (
 	tenantLast = " left join lateral (select e.id from events e where e.tenant_key = t.key order by e.id desc limit 1) last on true"
 )
 
-// tenantVolume adds up the events of each tenant since a time, with what is not folded into traffic yet.
-func tenantVolume(q *query, since time.Time) string {
-	return q.bind(" left join lateral (select sum(x.received) n from traffic x where x.tenant_key = t.key and x.grain = ? and x.start >= ?)"+
-		" folded on true left join (select x.tenant_key, sum(x.received) n from traffic_deltas x where x.minute >= ? group by 1) fresh"+
-		" on fresh.tenant_key = t.key", int32(grainHalfHour/time.Second), since, since)
+// tenantVolumes are how many events each tenant received in the last 24 hours, with what is not folded into traffic yet. As with
+// waiting, the figures are those of a moment ago where there are many tenants.
+func (s *Store) tenantVolumes(ctx context.Context, scope Scope, now time.Time) (map[int64]int64, error) {
+	read := func(ctx context.Context) (map[int64]int64, error) {
+		since := overviewRanges["24h"].span(now)
+		out := map[int64]int64{}
+		err := s.within(ctx, measureTimeout, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `select key, sum(n)::bigint from (
+				select t.key, x.n from tenants t, lateral (select coalesce(sum(received), 0) n from traffic
+					where tenant_key = t.key and grain = $1 and start >= $2) x where $3 or t.key = any($4)
+				union all select tenant_key, received from traffic_deltas where minute >= $2 and ($3 or tenant_key = any($4))) x group by 1`,
+				int32(grainHalfHour/time.Second), since, scope.all, scope.keys())
+			if err != nil {
+				return err
+			}
+			var key, n int64
+			_, err = pgx.ForEachRow(rows, []any{&key, &n}, func() error {
+				out[key] = n
+				return nil
+			})
+			return err
+		})
+		return out, err
+	}
+	if !scope.all {
+		return read(ctx)
+	}
+	by, _, err := s.tenantVolume.get(ctx, read)
+	return by, err
 }
 
-// order writes the values of an order, and what they are made of; nil for the order of creation.
+// joinFigures joins a number of each tenant to tenants t, as name.n.
+func joinFigures(q *query, name string, figures map[int64]int64) string {
+	var keys, n []int64
+	for key, x := range figures {
+		keys, n = append(keys, key), append(n, x)
+	}
+	return q.bind(" left join unnest(?::bigint[], ?::bigint[]) "+name+" (tenant_key, n) on "+name+".tenant_key = t.key", keys, n)
+}
+
+// tenantOrder writes the values of an order, and what they are made of; without any for the order of creation.
 func (s *Store) tenantOrder(ctx context.Context, q *query, scope Scope, by string, now time.Time) (*tenantOrder, error) {
-	const volume = "(coalesce(folded.n, 0) + coalesce(fresh.n, 0))::bigint"
-	day := overviewRanges["24h"].span(now)
 	switch by {
 	case SortName:
 		return &tenantOrder{values: []string{`lower(coalesce(nullif(t.settings->>'name', ''), t.id)) collate "C"`}, types: []string{"text"}}, nil
-	case SortVolume:
-		return &tenantOrder{values: []string{volume}, types: []string{"bigint"}, from: tenantVolume(q, day)}, nil
 	case SortLastEvent:
 		return &tenantOrder{values: []string{`coalesce(last.id::text, '') collate "C"`}, types: []string{"text"}, from: tenantLast}, nil
-	case SortTrouble:
+	case SortVolume, SortTrouble:
+		volume, err := s.tenantVolumes(ctx, scope, now)
+		if err != nil {
+			return nil, err
+		}
+		o := &tenantOrder{values: []string{"coalesce(volume.n, 0)"}, types: []string{"bigint"}, from: joinFigures(q, "volume", volume)}
+		if by == SortVolume {
+			return o, nil
+		}
 		waiting, _, err := s.waitingByTenant(ctx, scope)
 		if err != nil {
 			return nil, err
 		}
-		var keys, n []int64
+		waits := map[int64]int64{}
 		for key, w := range waiting {
-			keys, n = append(keys, key), append(n, int64(w.Held+w.Retrying))
+			waits[key] = int64(w.Held + w.Retrying)
 		}
-		return &tenantOrder{values: []string{"coalesce(failing.n, 0)", "coalesce(disabled.n, 0)", "coalesce(waits.n, 0)", volume},
-			types: []string{"bigint", "bigint", "bigint", "bigint"},
-			from: tenantFailing + tenantDisabled + q.bind(" left join unnest(?::bigint[], ?::bigint[]) waits (tenant_key, n) on waits.tenant_key = t.key",
-				keys, n) + tenantVolume(q, day)}, nil
+		o.values = append([]string{"coalesce(failing.n, 0)", "coalesce(disabled.n, 0)", "coalesce(waits.n, 0)"}, o.values...)
+		o.types = []string{"bigint", "bigint", "bigint", "bigint"}
+		o.from += tenantFailing + tenantDisabled + joinFigures(q, "waits", waits)
+		return o, nil
 	}
 	return &tenantOrder{}, nil
 }
