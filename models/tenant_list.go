@@ -195,11 +195,12 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 
 // sql chooses the tenants of a page by the conditions of q, in this order. What lists show of them is read for these alone.
 func (o *tenantOrder) sql(q *query, pg *keyset) string {
-	shown, compared, places := []string{"t.key"}, []string{}, []string{}
+	shown, named, compared, places := []string{"t.key"}, []string{"p.key"}, []string{}, []string{}
 	for i, v := range o.values {
 		name := "v" + strconv.Itoa(i)
 		shown, compared = append(shown, v+" "+name), append(compared, "p."+name)
 	}
+	named = append(named, compared...)
 	compared = append(compared, "p.key")
 	from := "select " + strings.Join(shown, ", ") + " from tenants t" + o.from + q.sql()
 	after := ""
@@ -222,7 +223,7 @@ func (o *tenantOrder) sql(q *query, pg *keyset) string {
 		texts = append(texts, c+"::text")
 	}
 	sorted := " order by " + strings.Join(by, ", ")
-	return "with p as materialized (select * from (" + from + ") p" + after + sorted + q.limit(pg.limit+1) + `)
+	return "with p as materialized (select " + strings.Join(named, ", ") + " from (" + from + ") p" + after + sorted + q.limit(pg.limit+1) + `)
 		select t.key, t.id, t.settings->>'name', t.metadata, t.version, t.created_at, t.updated_at,
 		(select count(*) from destinations d where d.tenant_key = t.key and d.deleted_at is null),
 		(select coalesce(array_agg(distinct x order by x), '{}') from destinations d, jsonb_array_elements_text(d.topics) x

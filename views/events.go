@@ -10,9 +10,9 @@ import (
 	"github.com/waybill-dev/waybill/models"
 )
 
-// Events is the list of a tenant's events, or without a tenant of all. Query holds the list's state as it is in the address: q, range or since and
-// until, status, destination_id, topic, code, error_class, dir, limit, next and prev. They are the API's parameters, but
-// for range, which is relative to now.
+// Events is the list of a tenant's events, or without a tenant of all. Query holds the list's state as it is in the address: q,
+// range or since and until, status, destination_id, topic, code, error_class, dir, limit, next and prev, and tenant_id in the list
+// of all. They are the API's parameters, but for range, which is relative to now.
 type Events struct {
 	Page
 	Query        url.Values
