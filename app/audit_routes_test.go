@@ -65,6 +65,7 @@ var writing = map[string]string{
 	"POST /t/:tenant/topics":                                   "name=walk.page",
 	"POST /t/:tenant/topics/delete":                            "name=walk.page",
 	"POST /t/:tenant/events/views":                             "name=Mine&mine=true",
+	"POST /events/views":                                       "name=Mine+of+all&mine=true&query=status%3Dfailed",
 	"POST /t/:tenant/events/cancel":                            "event_id=:event",
 	"POST /t/:tenant/retries/new":                              "status=failed&rate=1",
 	"POST /t/:tenant/settings/tenant":                          "bulk_retry_limit=600",

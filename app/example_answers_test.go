@@ -135,7 +135,7 @@ func (w *walker) exampleCall(method, path string, example any, ids map[string]st
 		body = strings.ReplaceAll(body, ":event", w.id("event", path))
 	}
 	at += map[string]string{"/metrics/events": exampleMeasures, "/metrics/attempts": exampleMeasures, "/changes": "?since=start",
-		"/find": "?q=inbox", "/events/new": "?after=now"}[path]
+		"/find": "?q=inbox", "/tenants": "?include=numbers&order_by=trouble", "/events/new": "?after=now"}[path]
 	body = strings.ReplaceAll(body, "ann@example.com", "ops@example.com") // whose channel the walk makes
 	if body == "" {
 		return w.do(method, at, nil)

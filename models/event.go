@@ -39,6 +39,7 @@ type Event struct {
 // Trouble is a delivery that has not arrived, in a list of events.
 type Trouble struct {
 	Destination string // id
+	Name        string // of the destination; empty for none
 	Status      string
 	Code        int    // of the last answer; 0 for none
 	Class       string // of the last error; empty for none
@@ -164,7 +165,7 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 		lo, hi = minUUID(lo, id), maxUUID(hi, id)
 	}
 	rows, err := s.pool.Query(ctx,
-		`select x.event_id, d.id, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at, coalesce(x.last_code, 0), coalesce(x.error_class, '')
+		`select x.event_id, d.id, d.name, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at, coalesce(x.last_code, 0), coalesce(x.error_class, '')
 		from deliveries x
 		join destinations d on d.key = x.destination_key
 		where x.event_id = any($1) and x.event_id >= $2 and x.event_id <= $3 order by x.last_attempt_at nulls first, d.key`, ids, lo, hi)
@@ -172,12 +173,12 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 		return err
 	}
 	var id uuid.UUID
-	var destination, status, lastError string
+	var destination, name, status, lastError string
 	var attempts int
 	var tried *time.Time
 	var code int
 	var class string
-	_, err = pgx.ForEachRow(rows, []any{&id, &destination, &status, &attempts, &lastError, &tried, &code, &class}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &destination, &name, &status, &attempts, &lastError, &tried, &code, &class}, func() error {
 		e := byKey[id]
 		if tried != nil {
 			e.LastTried = later(e.LastTried, *tried)
@@ -195,7 +196,7 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 				e.Worst = nil
 			}
 			if len(e.Worst) == 0 || e.Worst[0].Status == status {
-				e.Worst = append(e.Worst, Trouble{destination, status, code, class})
+				e.Worst = append(e.Worst, Trouble{destination, name, status, code, class})
 			}
 		}
 		return nil

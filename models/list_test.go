@@ -62,6 +62,7 @@ var filterValues = map[string][2]string{
 	"outcome": {AuditOK, AuditFailed},
 	"code":    {"500", "connect"}, "alert_id": {"alt_01890a5d-ac96-774b-bcce-b302099a8057", "alt_01890a5d-ac96-774b-bcce-b302099a8058"},
 	"EventQuery.order_by": {SortTopic, SortAttempts}, "DeliveryQuery.order_by": {SortTopic, SortLastAttempt},
+	"TenantQuery.order_by": {SortTrouble, SortName},
 }
 
 // sample sets a field of a query struct to one of two values.

@@ -50,6 +50,9 @@ type Store struct {
 	schemas    topicSchemas
 	waits      remembered[Waiting]
 	busy       remembered[[]*Busy]
+	tenantWait figure[map[int64]Waiting]
+
+	tenantVolume figure[map[int64]int64]
 }
 
 // Rules are the limits and defaults that the operator configured.

@@ -3,7 +3,6 @@ package models
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"slices"
 	"time"
@@ -25,13 +24,6 @@ type Tenant struct {
 	DeletedAt *time.Time
 
 	Changes []Change `gorm:"-"` // what the change that returned it has altered; nil otherwise
-}
-
-// TenantSummary is a tenant with what lists show of it.
-type TenantSummary struct {
-	Tenant
-	Destinations int      // how many it has
-	Topics       []string // that some destination of it subscribes to; ["*"] when one takes all
 }
 
 // Scope is whose rows a query may see. It is made by AllTenants, Store.ScopeOf or Tenant.Scope only, so that a query
@@ -221,69 +213,6 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 		}
 		return tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "tenant.delete", Object: t.ID})
 	})
-}
-
-// TenantQuery selects tenants.
-type TenantQuery struct {
-	IDs  []string `query:"id" label:"Tenant" doc:"Only these tenants."`
-	Text string   `query:"q" label:"Search" doc:"Part of the id."` // or of the name
-	Page PageQuery
-}
-
-// Tenants lists tenants by the time they were created.
-func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page[TenantSummary], int, error) {
-	pg, err := tq.Page.keyset(scope.keys(), tq)
-	if err != nil {
-		return nil, 0, err
-	}
-	q := newQuery()
-	q.and("t.deleted_at is null")
-	if !slices.Contains(tq.IDs, OperatorTenant) {
-		q.and("t.id <> ?", OperatorTenant)
-	}
-	scope.where(q, "t.key")
-	if len(tq.IDs) > 0 {
-		q.and("t.id = any(?)", tq.IDs)
-	}
-	if tq.Text != "" {
-		q.and("position(lower(?) in lower(concat_ws(' ', t.id, t.settings->>'name'))) > 0", tq.Text)
-	}
-	var count int
-	if err := s.pool.QueryRow(ctx, "select count(*) from tenants t"+q.sql(), q.args...).Scan(&count); err != nil {
-		return nil, 0, err
-	}
-	var after int64
-	if pg.decode(&after) {
-		q.and(fmt.Sprintf("t.key %s ?", pg.op()), after)
-	}
-	rows, err := s.pool.Query(ctx, `select t.key, t.id, t.settings->>'name', t.metadata, t.version, t.created_at, t.updated_at,
-		(select count(*) from destinations d where d.tenant_key = t.key and d.deleted_at is null),
-		(select coalesce(array_agg(distinct x order by x), '{}') from destinations d, jsonb_array_elements_text(d.topics) x
-			where d.tenant_key = t.key and d.deleted_at is null)
-		from tenants t`+q.sql()+` order by t.key `+pg.order()+q.limit(pg.limit+1), q.args...)
-	if err != nil {
-		return nil, 0, err
-	}
-	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (t TenantSummary, err error) {
-		err = r.Scan(&t.Key, &t.ID, &t.Settings.Name, &t.Metadata, &t.Version, &t.CreatedAt, &t.UpdatedAt, &t.Destinations, &t.Topics)
-		return t, err
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	return newPage(pg, "created_at", list, func(t TenantSummary) any { return t.Key }), count, nil
-}
-
-// TenantSummary returns one tenant as lists show it.
-func (s *Store) TenantSummary(ctx context.Context, scope Scope, id string) (*TenantSummary, error) {
-	page, _, err := s.Tenants(ctx, scope, TenantQuery{IDs: []string{id}})
-	if err != nil {
-		return nil, err
-	}
-	if len(page.Items) == 0 {
-		return nil, notFound("There is no tenant %q.", cut(id, 80))
-	}
-	return &page.Items[0], nil
 }
 
 // changeDestinations runs fn in a transaction that changes destinations of a tenant. It waits for the accepting

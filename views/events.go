@@ -10,15 +10,16 @@ import (
 	"github.com/waybill-dev/waybill/models"
 )
 
-// Events is the list of a tenant's events. Query holds the list's state as it is in the address: q, range or since and
-// until, status, destination_id, topic, code, error_class, dir, limit, next and prev. They are the API's parameters, but
-// for range, which is relative to now.
+// Events is the list of a tenant's events, or without a tenant of all. Query holds the list's state as it is in the address: q,
+// range or since and until, status, destination_id, topic, code, error_class, dir, limit, next and prev, and tenant_id in the list
+// of all. They are the API's parameters, but for range, which is relative to now.
 type Events struct {
 	Page
 	Query        url.Values
 	List         *models.Page[*models.Event]
 	Err          *models.Error // the list could not be read, or a condition was refused
-	Destinations []Option      // of the tenant, by id
+	Destinations []Option      // of the tenant, by id; none in the list of all tenants
+	Tenants      []Option      // whose events are listed, by id, in the list of all tenants: those that the address names
 	Topics       []string      // of the catalogue, as suggestions
 	Retention    time.Duration
 	Since        time.Time              // where the range in force began; zero without one
@@ -48,7 +49,24 @@ func optionLabel(options []Option, value string) string {
 }
 
 func (v Events) chips() []Chip {
-	return chips[models.EventQuery](EventsURL(v.Tenant), v.Query, map[string][]Option{timeRange: Ranges, "destination": v.Destinations})
+	list := chips[models.EventQuery](EventsURL(v.Tenant), v.Query, map[string][]Option{timeRange: Ranges, "destination": v.Destinations})
+	if !v.all() {
+		return list
+	}
+	for _, id := range v.Query["tenant_id"] {
+		if id != "" {
+			list = append(list, Chip{"Tenant: " + optionLabel(v.Tenants, id), with(EventsURL(""), without(v.Query, "tenant_id", id))})
+		}
+	}
+	return list
+}
+
+// all reports whether the list is of all tenants: then rows name theirs, and what belongs to one tenant is left out.
+func (v Events) all() bool { return v.Tenant == "" }
+
+// labels name the parameters of the list, where one is refused.
+func (v Events) labels() []Label {
+	return append(filterLabels[models.EventQuery](), Label{"tenant_id", "Tenant"})
 }
 
 func (v Events) pager() Pager {
@@ -143,13 +161,15 @@ func answerText(a *models.Attempt) string {
 	return strings.Join(parts, " · ")
 }
 
-// form is the list's state for the controls of its filter. Several topics share one control, separated by commas.
+// form is the list's state for the controls of its filter. Several topics, or tenants, share one control, separated by commas.
 func (v Events) form() Form {
 	f := Form{Values: map[string][]string{}, Err: v.Err}
 	for name, values := range v.Query {
 		f.Values[name] = values
 	}
-	f.Values["topic"] = []string{strings.Join(v.Query["topic"], ", ")}
+	for _, several := range []string{"topic", "tenant_id"} {
+		f.Values[several] = []string{strings.Join(v.Query[several], ", ")}
+	}
 	return f
 }
 
@@ -225,6 +245,9 @@ func (v Events) nextURL() string {
 
 // noneText says how the first event comes about.
 func (v Events) noneText() string {
+	if v.all() {
+		return "Nothing was published yet: POST /api/v1/publish, or send a test event to a destination."
+	}
 	if v.operators() {
 		return "The server writes one when something happens that a destination takes. Or send a test event to a destination."
 	}

@@ -54,6 +54,10 @@ func (p Page) Pages() (out []Hit) {
 		out = append(out, Hit{Label: "Add destination", Note: "Action", Icon: "plus", URL: NewDestinationURL(p.Tenant)},
 			Hit{Label: "Retry many deliveries", Note: "Action", Icon: "rotate-ccw", URL: NewRetryURL(p.Tenant, nil)})
 	}
+	if p.Tenant != "" && !p.Viewer.OneTenant {
+		out = append(out, Hit{Label: "All tenants", Note: "Server", Icon: "building-2", URL: TenantsURL()},
+			Hit{Label: "Events of all tenants", Note: "Server", Icon: "activity", URL: EventsURL("")})
+	}
 	if p.Tenant == "" && p.Viewer.Write {
 		out = append(out, Hit{Label: "Add tenant", Note: "Action", Icon: "plus", URL: NewTenantURL()})
 	}

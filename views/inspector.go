@@ -104,7 +104,7 @@ func (v Events) where(e *models.Event) string {
 	}
 	var names []string
 	for _, w := range e.Worst {
-		names = append(names, optionLabel(v.Destinations, w.Destination))
+		names = append(names, cmp.Or(w.Name, optionLabel(v.Destinations, w.Destination)))
 	}
 	text := names[0]
 	switch {

@@ -114,6 +114,7 @@ func (p Page) navigation() []navGroup {
 	if p.Tenant == "" {
 		return []navGroup{{"Server", []navEntry{
 			{SectionTenants, "Tenants", "building-2", TenantsURL()},
+			{SectionEvents, "Events", "activity", EventsURL("")},
 			{SectionAlerts, "Alerts", "bell", AlertsURL("")},
 			{SectionDestinations, "Operator events", "waypoints", DestinationsURL(models.OperatorTenant)},
 			{SectionKeys, "API keys", "key-round", KeysURL("")},
@@ -209,7 +210,6 @@ func NewTenantURL() string   { return "/tenants/new" }
 func OverviewURL(tenant string) string       { return path("t", tenant) }
 func DestinationsURL(tenant string) string   { return path("t", tenant, "destinations") }
 func NewDestinationURL(tenant string) string { return path("t", tenant, "destinations", "new") }
-func EventsURL(tenant string) string         { return path("t", tenant, "events") }
 func TopicsURL(tenant string) string         { return path("t", tenant, "topics") }
 func SettingsURL(tenant string) string       { return path("t", tenant, "settings") }
 func TenantSettingsURL(tenant string) string { return path("t", tenant, "settings", "tenant") }
@@ -224,13 +224,16 @@ func DestinationURL(tenant, id string, tail ...string) string {
 	return u
 }
 
+// EventsURL is the list of events: of a tenant, or without one of all.
+func EventsURL(tenant string) string { return under(tenant, "events") }
+
 // FindURL leads from an id, its parameter q, to the page of what it is the id of.
 func FindURL(tenant string) string { return under(tenant, "find") }
 func HelpURL(tenant string) string { return under(tenant, "help") }
 
-// EventURL is the page of an event, or with tail an action on it: "retry".
+// EventURL is the page of an event, or with tail an action on it: "retry". Parts of the list of events are there too: "export".
 func EventURL(tenant, id string, tail ...string) string {
-	return path(append([]string{"t", tenant, "events", id}, tail...)...)
+	return under(tenant, append([]string{"events", id}, tail...)...)
 }
 
 // ComparePath is the page that compares two attempts, CompareURL that of certain ones by their ids.

@@ -119,7 +119,7 @@ func pages() map[string]templ.Component {
 	events := &models.Page[*models.Event]{Items: []*models.Event{hostileEvent()}, Next: hostile, Prev: hostile}
 	deliveries := &models.Page[*models.Delivery]{Items: hostileDeliveries(), Next: hostile}
 	tenants := &models.Page[models.TenantSummary]{Items: []models.TenantSummary{{Tenant: models.Tenant{ID: hostile, CreatedAt: galleryTime},
-		Topics: []string{hostile}}}, Next: hostile}
+		Topics: []string{hostile}, Numbers: &models.TenantNumbers{Failing: 1}}}, Next: hostile}
 	failed := &models.Error{Kind: models.KindInvalid, Message: hostile,
 		Fields: map[string]string{"code": "must be " + hostile, hostile: hostile}}
 	key := &models.APIKey{ID: uuid.Nil, Name: hostile, Hint: hostile, Scopes: []models.Permission{hostile}, TenantID: hostile,

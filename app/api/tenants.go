@@ -16,6 +16,8 @@ type tenantJSON struct {
 	Metadata          map[string]string `json:"metadata" api:"null" doc:"For the platform's own use; never sent."`
 	CreatedAt         time.Time         `json:"created_at"`
 	UpdatedAt         time.Time         `json:"updated_at"`
+
+	Numbers *tenantNumbersJSON `json:"numbers,omitempty" doc:"In lists with 'include=numbers': how it does."`
 }
 
 func tenantToJSON(t *models.TenantSummary) tenantJSON {
@@ -23,7 +25,7 @@ func tenantToJSON(t *models.TenantSummary) tenantJSON {
 	if topics == nil {
 		topics = []string{}
 	}
-	return tenantJSON{t.ID, t.Name(), t.Destinations, topics, t.Metadata, t.CreatedAt, t.UpdatedAt}
+	return tenantJSON{t.ID, t.Name(), t.Destinations, topics, t.Metadata, t.CreatedAt, t.UpdatedAt, tenantNumbersToJSON(t.Numbers)}
 }
 
 // pageJSON is a list in the API.
@@ -139,20 +141,6 @@ func (a *API) getTenant(ctx context.Context, c *Call, req *tenantRequest) (*Repl
 		return nil, err
 	}
 	return &Reply{Body: tenantToJSON(t)}, nil
-}
-
-type ListTenantsRequest struct {
-	models.TenantQuery
-	pageParams
-}
-
-// FindTenants also counts all that match.
-func (a *API) FindTenants(ctx context.Context, c *Call, req *ListTenantsRequest, limit, most int) (_ *models.Page[models.TenantSummary],
-	count int, err error) {
-	if req.Page, err = req.part(limit, most); err != nil {
-		return nil, 0, err
-	}
-	return a.Store.Tenants(ctx, c.Scope(), req.TenantQuery)
 }
 
 func (a *API) listTenants(ctx context.Context, c *Call, req *ListTenantsRequest) (*Reply, error) {

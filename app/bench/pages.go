@@ -106,13 +106,13 @@ func (p *pagesDB) addresses(ctx context.Context) ([]*address, error) {
 			list = append(list, &address{path: path + of})
 		}
 	}
-	for _, path := range []string{"/tenants", "/tenants?q=page-99", "/events/" + ids["event_id"] + "?tenant_id=page-0", "/events/" + ids["event_id"] + "/deliveries?tenant_id=page-0",
+	for _, path := range []string{"/tenants", "/tenants?q=page-99", "/tenants?include=numbers&order_by=trouble&limit=50", "/tenants?order_by=last_event_at", "/events/" + ids["event_id"] + "?tenant_id=page-0", "/events/" + ids["event_id"] + "/deliveries?tenant_id=page-0",
 		"/deliveries/" + ids["delivery_id"], "/attempts/" + ids["id"], "/tenants/page-0/destinations", "/tenants/page-0/destinations/" + ids["destination_id"] + "/health",
 		"/deliveries?destination_id=" + ids["destination_id"] + "&tenant_id=page-0", "/deliveries?destination_id=page-0-3&tenant_id=page-0&status=filtered_out",
 		"/attempts?destination_id=page-0-3&tenant_id=page-0&status=failed", "/attempts?destination_id=page-0-3&tenant_id=page-0&code=418"} {
 		list = append(list, &address{path: path})
 	}
-	for _, path := range []string{"/tenants", "/t/page-0", "/t/page-0?range=30d", "/t/page-0/events", "/t/page-0/events?status=failed", "/t/page-0/events?q=nowhere",
+	for _, path := range []string{"/tenants", "/events", "/t/page-0", "/t/page-0?range=30d", "/t/page-0/events", "/t/page-0/events?status=failed", "/t/page-0/events?q=nowhere",
 		"/t/page-0/events/" + ids["event_id"], "/t/page-0/attempts", "/t/page-0/attempts?status=failed", "/t/page-0/attempts/" + ids["id"], "/t/page-0/destinations",
 		"/t/page-0/destinations/" + ids["destination_id"], "/t/page-0/destinations/" + ids["destination_id"] + "/deliveries", "/t/page-0/retries", "/t/page-7",
 		"/t/page-7/events"} {

@@ -12,18 +12,18 @@ import (
 	"github.com/waybill-dev/waybill/views"
 )
 
+// eventsPage lists the events of a tenant, or of all.
 func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 	v := views.Events{Page: p.frame("Events", views.SectionEvents), Query: p.query(), Retention: a.Cfg.Retention, Any: true}
 	q, since := rangeStart(v.Query, time.Now())
 	v.Since = since
-	q.Set("tenant_id", p.tenant.ID)
+	if p.tenant != nil {
+		q.Set("tenant_id", p.tenant.ID)
+	}
 	v.API = apiCallOf("GET", "", "/events", queryOf[api.ListEventsRequest](q))
-	list, err := a.Store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
+	err := a.eventOptions(ctx, p, &v)
 	if err != nil {
 		return err
-	}
-	for _, d := range list {
-		v.Destinations = append(v.Destinations, views.Option{Value: d.ID, Label: d.Title()})
 	}
 	if v.Topics, err = a.Store.TopicNames(ctx); err != nil {
 		return err
@@ -53,13 +53,41 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.EventsPage(v)) })
 }
 
+// eventOptions reads the names of what the list can be limited to: of a tenant's destinations, or of the tenants that are asked for.
+func (a *Pages) eventOptions(ctx context.Context, p *pageCtx, v *views.Events) error {
+	if p.tenant == nil {
+		var req api.ListEventsRequest
+		if err := bindQuery(v.Query, &req); err != nil || len(req.Tenants) == 0 {
+			return nil //nolint:nilerr // the list says what is wrong
+		}
+		v.Query["tenant_id"] = req.Tenants
+		list, _, err := a.Store.Tenants(ctx, p.call.Scope(), models.TenantQuery{IDs: req.Tenants})
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			v.Tenants = append(v.Tenants, views.Option{Value: list.Items[i].ID, Label: list.Items[i].Name()})
+		}
+		return nil
+	}
+	list, err := a.Store.Destinations(ctx, p.call.Scope(), p.tenant.ID, models.DestinationQuery{})
+	for _, d := range list {
+		v.Destinations = append(v.Destinations, views.Option{Value: d.ID, Label: d.Title()})
+	}
+	return err
+}
+
 // histogram counts the events of a list over time; nil where that is not to be had, or not in time.
 func (a *Pages) histogram(ctx context.Context, p *pageCtx, q url.Values) *models.EventHistogram {
 	var req api.ListEventsRequest
 	if err := bindQuery(q, &req); err != nil {
 		return nil
 	}
-	h, err := a.Store.EventHistogram(ctx, p.call.Scope(), req.EventQuery, time.Now())
+	scope, err := a.Store.Of(ctx, p.call.Scope(), req.Tenants...)
+	if err != nil {
+		return nil
+	}
+	h, err := a.Store.EventHistogram(ctx, scope, req.EventQuery, time.Now())
 	if err != nil {
 		return nil // of a search, or more than can be counted
 	}
@@ -74,6 +102,7 @@ func (a *Pages) inspector(ctx context.Context, p *pageCtx, id, list string) (*vi
 		return nil, err
 	}
 	v := &views.Inspector{Event: views.Event{Page: p.frame("Event", views.SectionEvents), Considered: *considered}, List: list}
+	v.Tenant = considered.Event.TenantID // in the list of all tenants, the pages are those of the event's
 	if v.Attempts, err = a.Store.EventAttempts(ctx, p.call.Scope(), considered.Event.Key); err != nil {
 		return nil, err
 	}

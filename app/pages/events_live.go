@@ -12,10 +12,9 @@ import (
 // What comes while a list of events is shown, for the page's script: to somebody who has logged in, by their session, in the
 // words of the API. The addresses take the parameters of the page.
 
-// listQuery is what the API is asked for what a page's address asks, within the page's tenant.
+// listQuery is what the API is asked for what a page's address asks, within the page's tenant if it has one.
 func (p *pageCtx) listQuery() url.Values {
 	q, _ := rangeStart(p.query(), time.Now())
-	q.Del("tenant_id")
 	if id := p.tenantID(); id != "" {
 		q.Set("tenant_id", id)
 	}

@@ -48,11 +48,18 @@ func (a *Pages) eventCounts(ctx context.Context, p *pageCtx) error {
 	out := map[string]countedJSON{}
 	for name, q := range lists {
 		q, _ := rangeStart(q, time.Now())
+		if p.tenant != nil {
+			q.Set("tenant_id", p.tenant.ID)
+		}
 		var req api.ListEventsRequest
 		if err := bindQuery(q, &req); err != nil {
 			continue // the list says what is wrong
 		}
-		n, err := a.Store.CountEvents(ctx, p.call.Scope(), req.EventQuery)
+		var n *models.EventCount
+		scope, err := a.Store.Of(ctx, p.call.Scope(), req.Tenants...)
+		if err == nil {
+			n, err = a.Store.CountEvents(ctx, scope, req.EventQuery)
+		}
 		if ctx.Err() != nil {
 			break
 		}
@@ -68,13 +75,13 @@ func (a *Pages) saveView(ctx context.Context, p *pageCtx) error {
 	form := p.form()
 	name, query := strings.TrimSpace(form.Value("name")), form.Value("query")
 	mine := form.Value("mine") == "true"
-	to := views.EventsURL(p.tenant.ID)
+	to := views.EventsURL(p.tenantID())
 	if query != "" {
 		to += "?" + query
 	}
 	to = localPath(to)
 	var req api.SaveViewRequest
-	req.Body.Tenant, req.Body.Name, req.Body.Query, req.Body.Mine = p.tenant.ID, &name, &query, &mine
+	req.Body.Tenant, req.Body.Name, req.Body.Query, req.Body.Mine = p.tenantID(), &name, &query, &mine
 	if _, err := a.SaveView(ctx, p.call, &req); err != nil {
 		return p.failed(to, err)
 	}
@@ -82,7 +89,7 @@ func (a *Pages) saveView(ctx context.Context, p *pageCtx) error {
 }
 
 func (a *Pages) deleteView(ctx context.Context, p *pageCtx) error {
-	to := views.EventsURL(p.tenant.ID)
+	to := views.EventsURL(p.tenantID())
 	if _, err := a.DeleteView(ctx, p.call, &api.OneViewRequest{View: p.Params("view")}); err != nil {
 		return p.failed(to, err)
 	}
@@ -91,7 +98,7 @@ func (a *Pages) deleteView(ctx context.Context, p *pageCtx) error {
 
 // cancelEvents calls off what waits of the events that were selected.
 func (a *Pages) cancelEvents(ctx context.Context, p *pageCtx) error {
-	back := views.EventsURL(p.tenant.ID)
+	back := views.EventsURL(p.tenantID())
 	var req api.ManyDeliveriesRequest
 	req.Body.Tenant, req.Body.Events = p.tenant.ID, p.form().Values["event_id"]
 	if len(req.Body.Events) == 0 {

@@ -3,17 +3,28 @@ package pages
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
 )
 
+// tenantsPage lists the tenants, those in trouble first, with numbers.
 func (a *Pages) tenantsPage(ctx context.Context, p *pageCtx) error {
 	v := views.Tenants{Page: p.frame("Tenants", views.SectionTenants), Query: p.query()}
-	v.API = apiCallOf("GET", "", "/tenants", queryOf[api.ListTenantsRequest](v.Query))
+	q := url.Values{}
+	for name, values := range v.Query {
+		q[name] = values
+	}
+	if q.Get("order_by") == "" {
+		q.Set("order_by", models.SortTrouble)
+	}
+	q.Set("include", "numbers")
+	v.API = apiCallOf("GET", "", "/tenants", queryOf[api.ListTenantsRequest](q))
 	var req api.ListTenantsRequest
-	err := bindQuery(v.Query, &req)
+	err := bindQuery(q, &req)
 	if err == nil {
 		req.Text = strings.TrimSpace(req.Text)
 		v.List, v.Count, err = a.FindTenants(ctx, p.call, &req, pageSize, mostRows)

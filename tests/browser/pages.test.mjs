@@ -29,7 +29,7 @@ const crowd = (() => {
     return {
       tenant,
       pages: [
-        '/tenants', '/tenants/new', '/api-keys', '/api-keys/new', t, d, `${d}/new`, `${d}/new?type=webhook`, `${d}/new?type=echo`,
+        '/tenants', '/tenants/new', '/events', '/api-keys', '/api-keys/new', t, d, `${d}/new`, `${d}/new?type=webhook`, `${d}/new?type=echo`,
         x, `${x}/deliveries`, `${x}/deliveries?status=failed&range=24h&error_class=connect`, `${x}/settings`, `${x}/secrets`, `${x}/test`, `${x}/disable`,
         `${d}/many`, `${d}/many/settings`, `${d}/many/test`, `${d}/many/delete`, `${d}/off`, `${d}/off/enable`, `${t}/events`, `${t}/events?status=failed&range=7d&topic=none`,
         `${t}/events/${id}`, `${t}/events/${id}?view=raw`, `${t}/attempts/${models[0].id}`, `${t}/topics`, `${t}/api-keys`, `${t}/api-keys/new`, `${t}/api-keys/${key.id}/revoke`, `${t}/settings`,
@@ -151,7 +151,7 @@ journey(site, 'a customer sees their own tenant and no more', { loggedIn: false 
   const nav = v.page.getByRole('navigation', { name: 'Main' });
   assert.equal(await nav.getByRole('link', { name: 'API keys' }).count(), 0);
   assert.equal(await v.page.getByRole('link', { name: /switch tenant/ }).count(), 0);
-  for (const path of ['/tenants', '/api-keys', '/tenants/new', `/t/${tenant}/api-keys`]) {
+  for (const path of ['/tenants', '/events', '/api-keys', '/tenants/new', `/t/${tenant}/api-keys`]) {
     await v.open(path, { status: 403 });
     await v.sees(/^Error 403$/);
     await v.follow(/^Go to the/);

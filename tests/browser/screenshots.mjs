@@ -103,6 +103,7 @@ const pages = {
   'docs-api': '/docs/api',
   'docs-api-publishing': '/docs/api/publishing',
   tenants: '/tenants',
+  'events-all': '/events',
   settings: `${t}/settings`,
   'first-steps': '/t/globex',
   login: null,
