@@ -2376,7 +2376,7 @@ func filterCounters(v FilterBuilder) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if v.Viewer.Retry {
-			templ_7745c5c3_Err = ButtonLink("btn-small", "send", "Send filtered events after all …", DestinationURL(v.Tenant, v.Destination.ID, "filter/send")).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ButtonLink("btn-small", "send", "Deliver filtered events …", DestinationURL(v.Tenant, v.Destination.ID, "filter/send")).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -2595,7 +2595,7 @@ func FilterImpactPage(v FilterImpact) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 228, " of them.</li><li>Events that it holds back are kept, and can be sent after all.</li></ul><input type=\"hidden\" name=\"view\" value=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 228, " of them.</li><li>Events that it filters out are kept, and can be delivered later.</li></ul><input type=\"hidden\" name=\"view\" value=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

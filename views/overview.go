@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
 // Overview is what a tenant's pages start with: what is wrong, then numbers, then their shape, then detail.
@@ -88,7 +89,7 @@ func incidentLook(x *models.Incident) Look {
 }
 
 // incidentCause is why, in a sentence that fits a line.
-func incidentCause(x *models.Incident) string {
+func incidentCause(x *models.Incident, now time.Time) string {
 	switch x.State {
 	case models.IncidentDisabled:
 		by := x.Destination.DisabledBy
@@ -99,14 +100,11 @@ func incidentCause(x *models.Incident) string {
 	case models.IncidentDisabledByServer:
 		return x.Cause
 	}
-	text := x.Cause
-	if x.Failures > 0 {
-		text += " " + count(x.Failures) + " in a row"
-		if x.Limit > 0 {
-			text += " (disabled at " + count(x.Limit) + ")"
-		}
+	streak := alertrule.Streak{Failures: x.Failures, Since: &x.Since, Limit: x.Limit, Least: x.Least}
+	if x.Cause == "" {
+		return streak.Sentence(now)
 	}
-	return text
+	return ended(x.Cause) + " " + streak.Sentence(now)
 }
 
 // incidentWaits says how many deliveries wait because of it.
