@@ -27,7 +27,7 @@ type Health struct {
 func (v Health) sentence() string {
 	s := "Nothing was sent in the last 24 hours"
 	if v.Day.Deliveries > 0 {
-		s = fmt.Sprintf("%.1f%% of %s in the last 24 hours arrived with the first attempt", v.Day.DeliveredPercent(),
+		s = fmt.Sprintf("%s of %s in the last 24 hours arrived with the first attempt", percent(v.Day.DeliveredPercent()),
 			plural(v.Day.Deliveries, "delivery"))
 	}
 	h := v.Health

@@ -88,8 +88,8 @@ func incidentLook(x *models.Incident) Look {
 	return Look{ToneHold, "", "Disabled"}
 }
 
-// incidentCause is why, in a sentence that fits a line.
-func incidentCause(x *models.Incident, now time.Time) string {
+// incidentCause is why, in a sentence that fits a line. whole adds since when, which has a column of its own there.
+func incidentCause(x *models.Incident, now time.Time, whole bool) string {
 	switch x.State {
 	case models.IncidentDisabled:
 		by := x.Destination.DisabledBy
@@ -100,7 +100,10 @@ func incidentCause(x *models.Incident, now time.Time) string {
 	case models.IncidentDisabledByServer:
 		return x.Cause
 	}
-	streak := alertrule.Streak{Failures: x.Failures, Since: &x.Since, Limit: x.Limit, Least: x.Least}
+	streak := alertrule.Streak{Failures: x.Failures, Limit: x.Limit, Least: x.Least}
+	if whole {
+		streak.Since = &x.Since
+	}
 	if x.Cause == "" {
 		return streak.Sentence(now)
 	}

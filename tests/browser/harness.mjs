@@ -178,7 +178,7 @@ export class Visitor {
 
   // settles waits for a page that refreshes itself to be done with it. Without JavaScript that takes a click, again and again.
   async settles() {
-    const waiting = this.main.getByText(/^(An|The first) attempt is under way/);
+    const waiting = this.main.getByText(/^(An attempt is under way|No attempt has ended yet)/);
     if (this.js) {
       await waiting.waitFor({ state: 'detached' });
     } else {
