@@ -257,7 +257,7 @@ func TestAlertPages(t *testing.T) {
 	h := newHook(t)
 	v := a.visitor()
 	v.get("/t/acme/alerts").says("No open alert")
-	v.get("/t/acme/alerts/notifications").says("Nobody is told yet")
+	v.get("/t/acme/alerts/notifications").says("No alert channel")
 	v.get("/t/acme/alerts/channels/new").says("E-mail")
 
 	// A channel: refused, then created; its secret is shown once.
@@ -320,10 +320,10 @@ func TestAlertPages(t *testing.T) {
 	if got := p.text(`nav a[href="/t/acme/alerts"]`); !strings.HasPrefix(got, "Alerts 1 open") {
 		t.Errorf("navigation: %q", got)
 	}
-	p.says("4 deliveries in a row failed")
+	p.says("4 deliveries in a row have failed")
 	alert := p.Find(`td a[href*="/alerts/alt_"]`).AttrOr("href", "")
 	v.get("/t/acme").says("Dead end")
-	v.get("/t/acme/destinations/dead").says("4 deliveries in a row failed (12 attempts)")
+	v.get("/t/acme/destinations/dead").says("4 deliveries in a row have failed since")
 	v.post(alert+"/acknowledge", "message", strings.Repeat("x", 501)).refused(422, "message", "at most 500")
 	p = v.post(alert+"/acknowledge", "message", "calling the receiver")
 	p.says("Acknowledged: you take care of it")
@@ -341,7 +341,7 @@ func TestAlertPages(t *testing.T) {
 
 	// The log, and sending again.
 	p = v.get("/t/acme/alerts/notifications?status=sent&kind=opened")
-	p.says("4 deliveries in a row failed")
+	p.says("4 deliveries in a row have failed")
 	one := p.Find(`td a[href*="/notifications/ntf_"]`).AttrOr("href", "")
 	p = v.post(one+"/resend", "x", "y")
 	p.says("It is being sent once more.")

@@ -68,6 +68,7 @@ var onlyIn = map[string][]string{
 	"github.com/standard-webhooks/": {"adapters/webhook"},
 	"github.com/rabbitmq/":          {"adapters/rabbitmq"},
 	"github.com/twmb/":              {"adapters/kafka", "tests/kafka"},
+	"github.com/sergi/go-diff":      {"views"},
 }
 
 // TestImports holds the code against the rules on who may import whom.

@@ -260,7 +260,7 @@ func TestDisableAndEnable(t *testing.T) {
 	out := a.want(202, "POST", "/publish", `{"tenant_id":"acme","data":{}}`)
 	v.get("/t/acme/events/" + out.str("id")).says("Held")
 	v.get("/t/acme").says("1 held")
-	v.get("/t/acme/events/" + out.str("id")).says("Enable to deliver")
+	v.get("/t/acme/events/" + out.str("id")).says("Enable")
 	if p := v.post(inbox+"/test", "data", "{}"); p.status != 409 {
 		t.Errorf("a test of a disabled destination: %d", p.status)
 	}

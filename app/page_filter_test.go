@@ -82,11 +82,11 @@ func TestFilterImpact(t *testing.T) {
 	save("save", "n:>100").says("The filter is saved")
 	save("save", "").says("The filter is gone")
 	publish(9, 20)
-	save("save", "n:>100").says("Of the 20 events of its topics in the last 24 hours, this filter would have held back 20 (100%).")
+	save("save", "n:>100").says("Of the 20 events of its topics in the last 24 hours, this filter would have filtered out 20 (100%).")
 	save("save", "n:>8").says("The filter is saved") // less than half
 	p := save("save", "n:>17")
-	p.says("this filter would have held back 18 (90%)")
-	p.says("The saved filter held back 9 of them.")
+	p.says("this filter would have filtered out 18 (90%)")
+	p.says("The saved filter filtered out 9 of them.")
 	p = v.post(path, "view", "search", "version", p.value("version"), "do", "confirm", "keep", p.Find(`[name="keep"]`).AttrOr("value", ""))
 	p.says("The filter is saved")
 	if d := a.want(200, "GET", "/tenants/acme/destinations/inbox", nil); d.str("filter") != "n:>17" {

@@ -24,7 +24,7 @@ func (a *testApp) failures(destination string, n int) {
 	a.eventually("/deliveries"+list+"&status=delivered", func(o answer) bool { return len(o.list()) == n })
 	// A destination that really fails is tried a few times a second only, which would take long.
 	if _, err := a.db.Exec(a.Context(),
-		`update deliveries set status = 'failed', last_code = 500, error_class = 'server', error = 'The receiver failed: 500.', reason = 'All attempts failed.'
+		`update deliveries set status = 'failed', last_code = 500, error_class = 'server', error = 'The receiver answered 500.', reason = 'All attempts failed.'
 		where destination_key = (select key from destinations where id = $1)`, destination); err != nil {
 		a.Fatal(err)
 	}

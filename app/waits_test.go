@@ -65,6 +65,12 @@ func TestWaitsAreTold(t *testing.T) {
 		"Deliveries wait; the table says what for."} {
 		event.says(text)
 	}
+	beside := v.get("/t/acme/events/e?panel=1") // a worker may hold it already, which is no attempt
+	for _, text := range []string{"Pending", "keeps failing", "Next attempt at about"} {
+		if !strings.Contains(beside.source(), text) {
+			t.Errorf("beside the list, nothing says %q", text)
+		}
+	}
 	for _, text := range []string{"keeps failing", "1 delivery waits for it", "All will have been tried by about"} {
 		hook.says(text)
 	}

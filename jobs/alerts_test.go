@@ -66,7 +66,7 @@ func TestAutoDisable(t *testing.T) {
 	eventually(t, "the destination is disabled", func() bool { return e.get("dead").DisabledAt != nil })
 	d := e.get("dead")
 	if d.DisabledBy != "Waybill" || !strings.Contains(d.DisabledReason, "deliveries in a row failed") ||
-		!strings.Contains(d.DisabledReason, "The receiver failed: 500.") {
+		!strings.Contains(d.DisabledReason, "The receiver answered 500.") {
 		t.Errorf("disabled by %q: %s", d.DisabledBy, d.DisabledReason)
 	}
 	for _, id := range []string{"shaky", "never"} {
@@ -175,7 +175,7 @@ func TestHealthCountsEverythingOnce(t *testing.T) {
 	}
 	h, err := e.store.HealthOf(ctx, slow.Key, dead.Key)
 	if err != nil || h[dead.Key].Failures != few || h[dead.Key].Attempts != 3*few || h[dead.Key].GivenUp != few ||
-		h[dead.Key].Error != "The receiver failed: 500." {
+		h[dead.Key].Error != "The receiver answered 500." {
 		t.Errorf("%+v %v", h[dead.Key], err)
 	}
 	if h[slow.Key].Failures != 0 || h[slow.Key].LastSuccess == nil {
@@ -340,7 +340,7 @@ func TestOnceInAWhile(t *testing.T) {
 	step(61*time.Minute, 1, false)
 	want(append(five, "repeated queued")...)
 	open := e.alerts("acme", models.AlertOpen)
-	if len(open) != 1 || open[0].Detail.Failures != 4 || !strings.Contains(open[0].Summary, "4 deliveries in a row failed") {
+	if len(open) != 1 || open[0].Detail.Failures != 4 || !strings.Contains(open[0].Summary, "4 deliveries in a row") {
 		t.Fatalf("%+v", open)
 	}
 	if _, err := e.store.AcknowledgeAlert(t.Context(), models.AllTenants(), "acme", open[0].ID(), "ann", "on it"); err != nil {
@@ -480,7 +480,7 @@ func TestProbe(t *testing.T) {
 	eventually(t, "the destination is disabled", func() bool { return e.get("d").DisabledAt != nil })
 	first, second := e.publish(models.PublishInput{}), e.publish(models.PublishInput{})
 	failed := e.delivery(first.ID, "d", func(d *models.Delivery) bool { return d.Status == models.StatusHeld && d.Attempts > 0 })
-	if !strings.Contains(failed.Reason, "A probe of the disabled destination failed: The receiver failed: 500.") {
+	if !strings.Contains(failed.Reason, "A probe of the disabled destination failed: The receiver answered 500.") {
 		t.Errorf("%q", failed.Reason)
 	}
 	if at := e.attempts(failed); at[0].Trigger != models.TriggerProbe || at[0].Actor != "Waybill" {

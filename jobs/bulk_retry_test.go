@@ -56,7 +56,7 @@ func (e *engine) failAll(n int) (events []string) {
 	for i := range n {
 		events = append(events, e.publish(models.PublishInput{ID: fmt.Sprintf("e-%d", i)}).ID)
 	}
-	e.exec("update deliveries set status = 'failed', turn = turn + 1, attempts = 3, error_class = 'server', error = 'The receiver failed: 500.'")
+	e.exec("update deliveries set status = 'failed', turn = turn + 1, attempts = 3, error_class = 'server', error = 'The receiver answered 500.'")
 	e.exec("delete from river.river_job where kind = 'deliver'")
 	return events
 }

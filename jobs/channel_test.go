@@ -144,7 +144,7 @@ func (e *engine) recorded(at time.Time, n int, ok bool, destinations ...*models.
 		_, err := e.db.Exec(context.Background(),
 			`insert into health_deltas (destination_key, tenant_key, minute, deliveries, failed_deliveries,
 				attempts, failed_attempts, outcomes, error_class, error)
-			values ($1, $2, date_trunc('minute', $3::timestamptz), $4, $5, $4, $5, $6, 'server', 'The receiver failed: 500.')`,
+			values ($1, $2, date_trunc('minute', $3::timestamptz), $4, $5, $4, $5, $6, 'server', 'The receiver answered 500.')`,
 			d.Key, d.TenantKey, at, n, failed, bytes.Repeat(one, n))
 		if err != nil {
 			e.Fatal(err)

@@ -195,7 +195,7 @@ func (e *engine) attempts(d *models.Delivery) []*models.Attempt {
 
 func server500(context.Context, *adapters.Message) (adapters.Receipt, error) {
 	return adapters.Receipt{Code: 500, Body: []byte("oops\x00\xff")}, &adapters.Error{Class: adapters.ClassServer,
-		Message: "The receiver failed: 500."}
+		Message: "The receiver answered 500."}
 }
 
 func TestDelivery(t *testing.T) {
@@ -233,7 +233,7 @@ func TestRetriesUntilExhausted(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	for i, at := range e.attempts(d) {
-		if at.Number != 3-i || at.OK || at.Error != "The receiver failed: 500." {
+		if at.Number != 3-i || at.OK || at.Error != "The receiver answered 500." {
 			t.Errorf("attempt %d: %+v", i, at)
 		}
 	}

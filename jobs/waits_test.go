@@ -38,7 +38,7 @@ func TestWaitsKeepToMaxInterval(t *testing.T) {
 	})
 	e.destination("d", func(context.Context, *adapters.Message) (adapters.Receipt, error) {
 		return adapters.Receipt{Code: 503}, &adapters.Error{Kind: adapters.KindThrottled, Class: adapters.ClassServer,
-			Message: "The receiver failed: 503."}
+			Message: "The receiver answered 503."}
 	}, nil)
 	e.startWorker()
 	for _, id := range e.publishMany(8) {

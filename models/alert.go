@@ -51,7 +51,7 @@ type Alert struct {
 type AlertDetail struct {
 	Failures     int        `json:"failures" doc:"Deliveries that failed in a row."`
 	Attempts     int        `json:"attempts" doc:"The attempts that these took."`
-	GivenUp      int        `json:"given_up" doc:"Of the deliveries, failed for good."`
+	GivenUp      int        `json:"given_up" doc:"Of the deliveries, have failed: no retry is left."`
 	FirstFailure *time.Time `json:"first_failure"`
 	LastFailure  *time.Time `json:"last_failure"`
 	Code         int        `json:"code"`

@@ -36,7 +36,7 @@ func (d *subject) facts(now time.Time) {
 		d.DisabledBy = d.disabledBy
 	}
 	d.Health = alertrule.Health{Failures: h.Failures, Attempts: h.Attempts, GivenUp: h.GivenUp, Peak: h.Peak, GaveUp: h.GaveUp,
-		Error:       h.Error,
+		Since: h.Since, Error: h.Error,
 		LastSuccess: h.LastSuccess, ResetAt: h.ResetAt, FilterFailures: h.FilterFailures, FilterError: h.FilterError,
 		FilterFailedAt:  h.FilterFailedAt,
 		CertificateEnds: h.CertificateEnds}

@@ -114,7 +114,7 @@ func (p *pass) loadSubjects(ctx context.Context, keys map[int64]bool, all bool) 
 	}
 	p.subjects = map[int64]*subject{}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
-		d := &subject{}
+		d := &subject{Subject: alertrule.Subject{Least: p.s.DisableLeast}}
 		err := row.Scan(&d.key, &d.tenant, &d.id, &d.tenantID, &d.topics, &d.Limit, &d.DisabledAt, &d.disabledBy, &d.DisabledReason,
 			&d.Filtered, &d.gone)
 		p.subjects[d.key] = d

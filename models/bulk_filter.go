@@ -49,7 +49,7 @@ func (f *RetryFilter) freeze(now time.Time) error {
 		case slices.Contains(Retryable, st):
 		case st == StatusFilteredOut:
 			bad.add(fmt.Sprintf("filter.status[%d]", i),
-				"filtered_out is sent after all for a destination at a time: POST …/destinations/{id}/filtered")
+				"filtered_out is delivered for one destination at a time: POST …/destinations/{id}/filtered")
 		case IsStatus(st):
 			bad.add(fmt.Sprintf("filter.status[%d]", i), st+" is on its way already: use "+listSome(Retryable))
 		default:

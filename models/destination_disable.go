@@ -67,7 +67,7 @@ func (s *Store) disableFailing(ctx context.Context, tenantID, id string) (done b
 		}
 		now := time.Now()
 		d.DisabledAt, d.DisabledBy, d.disabledCause = &now, disabler, causeFailures
-		d.DisabledReason = fmt.Sprintf("%s between %s and %s UTC; last error: %s", h.Sentence(), h.Since.UTC().Format("2006-01-02 15:04"),
+		d.DisabledReason = fmt.Sprintf("%s between %s and %s UTC. Last error: %s", h.Sentence(), h.Since.UTC().Format("2006-01-02 15:04"),
 			h.LastFailure.UTC().Format("15:04"), h.Error)
 		attempts, err := lastFailedAttempts(ctx, tx.Pgx, d.Key, *h.Since)
 		if err != nil {

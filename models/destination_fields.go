@@ -27,7 +27,7 @@ import (
 //
 // The server's default for null is shown in the control where views/destination_fields.go (placeholder) knows it.
 type DestinationFields struct {
-	Name   string `json:"name" doc:"For people; may be empty." indoc:"For people." limits:"..200" label:"Name" help:"What you and your colleagues call it. Without one, its target is shown." form:"main"`
+	Name   string `json:"name" doc:"For people; may be empty." indoc:"For people." limits:"..200" label:"Name" help:"Shown in lists and alerts. Without one, its target is shown." form:"main"`
 	Topics Topics `gorm:"serializer:topics" json:"topics" label:"Topics" form:"main"`
 	// Filter is as the caller wrote it; nil for none.
 	Filter json.RawMessage `gorm:"type:json" json:"filter" api:"schema=Filter" doc:"Only events that match are sent, see 'POST /filters/test'; null for all." indoc:"'{}', '\"\"' or null for none." label:"Filter" form:"main"`
@@ -39,8 +39,8 @@ type DestinationFields struct {
 	DeliveryMetadata Metadata     `gorm:"serializer:json" json:"delivery_metadata" api:"null" doc:"Goes out with every event." indoc:"Strings that go out with every event; null removes one. Numbers and booleans become strings." label:"Sent with every event"`
 	Metadata         Metadata     `gorm:"serializer:json" json:"metadata" api:"null" doc:"For the platform's own use; never sent." indoc:"Strings for the platform's own use; null removes one. Numbers and booleans become strings." label:"Notes"`
 	Retry            *RetryPolicy `gorm:"serializer:json" json:"retry" doc:"When failed attempts are made again; null for the server's default." indoc:"Replaced as a whole; '{}' for the server's default." label:"Retries"`
-	Timeout          *Duration    `gorm:"column:timeout_ms;serializer:milliseconds" json:"timeout" doc:"For one attempt; null for the server's default." indoc:"For one attempt." limits:"100ms..2m" label:"Timeout" help:"For one whole attempt, 100ms to 2m."`
-	MaxInFlight      *int         `json:"max_in_flight" doc:"Attempts at the same time; null for the server's default." indoc:"Attempts at the same time." limits:"1..1000" label:"Attempts at once" help:"1 to 1,000."`
+	Timeout          *Duration    `gorm:"column:timeout_ms;serializer:milliseconds" json:"timeout" doc:"For one attempt; null for the server's default." indoc:"For one attempt." limits:"100ms..2m" label:"Timeout" help:"For one attempt, 100ms to 2m."`
+	MaxInFlight      *int         `json:"max_in_flight" doc:"Attempts at the same time; null for the server's default." indoc:"Attempts at the same time." limits:"1..1000" label:"Concurrency" help:"Attempts at the same time, 1 to 1,000."`
 	// Limits of manual retries, below the tenant's.
 	ManualRetryLimit     *int `json:"manual_retry_limit" doc:"Manual retries of one delivery; null for the tenant's limit." indoc:"Manual retries of one delivery, at most those of the tenant; null for these." limits:"1..30000" or:"null for the tenant's" label:"Manual retries of a delivery" help:"At most the tenant's limit."`
 	ManualRetriesPerHour *int `json:"manual_retries_per_hour" doc:"Manual retries within an hour, single and in bulk; null for the tenant's limit only." indoc:"Manual retries within an hour, single and in bulk, at most those of the tenant; null for these." limits:"1..100000000" or:"null for the tenant's" label:"Manual retries an hour" help:"Of all its deliveries, at most the tenant's limit."`

@@ -2,7 +2,6 @@ package models
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"time"
 
@@ -143,12 +142,12 @@ func (h *Health) ShouldDisable(after int, least time.Duration) bool {
 	return after > 0 && h.Failures >= after && h.Lasted() >= least
 }
 
-// Sentence says how many deliveries failed in a row: "12 deliveries in a row failed (30 attempts)".
+// Sentence says how many deliveries failed in a row: "12 deliveries in a row failed".
 func (h *Health) Sentence() string {
 	if h.Failures == 0 {
 		return "The last delivery succeeded"
 	}
-	return fmt.Sprintf("%s in a row failed (%s)", countOf(h.Failures, "delivery", "deliveries"), countOf(h.Attempts, "attempt", "attempts"))
+	return countOf(h.Failures, "delivery", "deliveries in a row") + " failed"
 }
 
 func countOf(n int, one, many string) string { return units.Count(n, one, many) }

@@ -186,7 +186,7 @@ func (p *pass) plan(ctx context.Context, channels []*Channel) ([]*Notification, 
 			switch {
 			case n.Status != NotificationQueued:
 			case share[c.Key] >= noticeShare:
-				n.Status, n.Reason = NotificationWaiting, "Waits for the next digest: the channel has reached its limit for this minute."
+				n.Status, n.Reason = NotificationWaiting, "Queued for the next digest: the channel has reached its limit for this minute."
 				of.waiting = append(of.waiting, n)
 			default:
 				share[c.Key]++
@@ -319,7 +319,7 @@ func (p *pass) resolved(ctx context.Context, t *transition, n *Notification, of 
 		out = append(out, &whole)
 	}
 	if len(out) == 0 {
-		return suppressed("It was told in a digest, whose end is told once the last of its alerts is over."), nil
+		return suppressed("It was sent in a digest, which is resolved once the last of its alerts is."), nil
 	}
 	return out, nil
 }

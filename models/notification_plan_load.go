@@ -151,7 +151,7 @@ func (p *pass) digests(ctx context.Context, fresh []*Notification, channels []*C
 	return out, nil
 }
 
-const digestReason = "Told in a digest, together with others."
+const digestReason = "Sent in a digest, together with others."
 
 // digest is one notification that stands for several.
 func (p *pass) digest(c *Channel, members []*Notification) *Notification {

@@ -14,7 +14,7 @@ import (
 // RetryPolicy says when a failed delivery is tried again. It is exponential, or an explicit list of waits.
 type RetryPolicy struct {
 	Initial     Duration   `json:"initial,omitempty" doc:"Wait before the second attempt; 10s when missing."`
-	Multiplier  float64    `json:"multiplier,omitempty" doc:"Each wait is so many times the one before; 2 when missing."`
+	Multiplier  float64    `json:"multiplier,omitempty" doc:"Backoff factor: each delay is so many times the one before; 2 when missing."`
 	MaxInterval Duration   `json:"max_interval,omitempty" doc:"No wait is longer, also one the receiver asks for; 6h when missing. A destination that keeps failing, or has a rate limit, may have more deliveries due than it is sent: then they wait their turn, and say so."`
 	MaxAttempts int        `json:"max_attempts,omitempty" doc:"Including the first; 12 when missing."`
 	Schedule    []Duration `json:"schedule,omitempty" doc:"Explicit waits instead."`

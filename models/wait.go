@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/units"
 )
 
 // Wait is why deliveries to a destination that are due are not made yet.
@@ -138,7 +140,7 @@ func (w *Wait) waiting() string {
 	if w.Waiting == 1 && !w.More {
 		return "1 delivery waits for it"
 	}
-	return fmt.Sprintf("%s%d deliveries wait for it", more, w.Waiting)
+	return more + units.Thousands(w.Waiting) + " deliveries wait for it"
 }
 
 // Expected is when everything that waits now will have been tried, at the rate of now.

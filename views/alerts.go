@@ -148,10 +148,10 @@ func (v Alert) facts() []Fact {
 		facts = append(facts, Fact{Label: "Failed in a row", Text: plural(d.Failures, "delivery") + ", " + plural(d.Attempts, "attempt")})
 	}
 	if d.GivenUp > 0 {
-		facts = append(facts, Fact{Label: "Failed for good", Text: plural(d.GivenUp, "delivery")})
+		facts = append(facts, Fact{Label: "Failed", Text: plural(d.GivenUp, "delivery")})
 	}
 	if d.Rate != nil {
-		facts = append(facts, Fact{Label: "Within " + d.Window.String(), Text: fmt.Sprintf("%s of %s failed at first (%s of %s)",
+		facts = append(facts, Fact{Label: "Within " + d.Window.String(), Text: fmt.Sprintf("%s of %s failed the first attempt (%s of %s)",
 			count(d.Rate.Failed), plural(d.Rate.Deliveries, "delivery"), count(d.Rate.FailedAttempts), plural(d.Rate.Attempts, "attempt"))})
 	}
 	if d.BacklogAge > 0 {
@@ -219,7 +219,7 @@ var notificationLooks = map[string]Look{
 	models.NotificationFailed:     {ToneBad, "x", "Failed"},
 	models.NotificationSuppressed: {ToneMute, "bell-off", "Suppressed"},
 	models.NotificationQueued:     {ToneInfo, "send", "Being sent"},
-	models.NotificationWaiting:    {ToneInfo, "clock", "Waits for a digest"},
+	models.NotificationWaiting:    {ToneInfo, "clock", "Queued for digest"},
 }
 
 func notificationLook(n *models.Notification) Look {
@@ -230,7 +230,7 @@ func notificationLook(n *models.Notification) Look {
 		return Look{ToneInfo, "clock", "Waits for calm"}
 	}
 	if n.Status == models.NotificationSuppressed && n.DigestKey != nil {
-		return Look{ToneOK, "check", "Told in a digest"}
+		return Look{ToneOK, "check", "Sent in a digest"}
 	}
 	return notificationLooks[n.Status]
 }

@@ -389,7 +389,7 @@ func attemptsTable(v Attempts) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "<th scope=\"col\">Destination</th><th scope=\"col\">Trigger</th><th scope=\"col\" class=\"num\">Attempt</th><th scope=\"col\">Code</th><th scope=\"col\" class=\"num\">Took</th><th scope=\"col\">Error</th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "<th scope=\"col\">Destination</th><th scope=\"col\">Trigger</th><th scope=\"col\" class=\"num\">Attempt</th><th scope=\"col\">Code</th><th scope=\"col\" class=\"num\">Duration</th><th scope=\"col\">Error</th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

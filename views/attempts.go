@@ -39,7 +39,7 @@ func (v Attempt) facts() []Fact {
 		{Label: "Attempt", Text: strconv.Itoa(v.Number)},
 		{Label: "Trigger", Text: triggerText(v.Attempt)},
 		{Label: "Started", Time: v.StartedAt},
-		{Label: "Took", Text: took(v.Duration)},
+		{Label: "Duration", Text: took(v.Duration)},
 		{Label: "Attempt ID", Text: v.ID(), Mono: true, Copy: true},
 	}
 	if id := models.BulkRetryID(v.BulkKey); id != "" {

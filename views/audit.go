@@ -49,7 +49,7 @@ var auditWords = []Option{
 	{Value: "destination.probe", Label: "Destination probed"}, {Value: "destination.backlog", Label: "Held events released or dropped"},
 	{Value: "destination.rotate_secret", Label: "Secret rotated"}, {Value: "destination.reveal_secret", Label: "Secret revealed"},
 	{Value: "destination.end_previous_secret", Label: "Previous secret ended"}, {Value: "destination.test", Label: "Test event sent"},
-	{Value: "destination.send_filtered", Label: "Filtered events sent after all"},
+	{Value: "destination.send_filtered", Label: "Filtered events delivered"},
 	{Value: "delivery.*", Label: "Deliveries: anything"}, {Value: "delivery.retry", Label: "Delivery retried"},
 	{Value: "delivery.cancel", Label: "Delivery cancelled"},
 	{Value: "retry.*", Label: "Bulk retries: anything"}, {Value: "retry.start", Label: "Bulk retry started"},
@@ -76,6 +76,8 @@ var auditWords = []Option{
 	{Value: "portal_link.revoke", Label: "Portal link revoked"},
 	{Value: "api_key.*", Label: "API keys: anything"}, {Value: "api_key.create", Label: "API key created"},
 	{Value: "api_key.revoke", Label: "API key revoked"},
+	{Value: "view.*", Label: "Saved views: anything"}, {Value: "view.create", Label: "View saved"},
+	{Value: "view.update", Label: "View changed"}, {Value: "view.delete", Label: "View deleted"},
 	{Value: "session.*", Label: "Logins: anything"}, {Value: "session.login", Label: "Login"},
 	{Value: "session.portal", Label: "Portal opened"}, {Value: "setup", Label: "Server set up"},
 }

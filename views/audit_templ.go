@@ -123,7 +123,7 @@ func AuditPage(v Audit) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				if len(firstPage(v.Query)) == 0 {
-					templ_7745c5c3_Err = EmptyState("scroll-text", "Nothing was done yet", "Whoever changes, retries, reveals or logs in is written down here.").Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = EmptyState("scroll-text", "No activity yet", "Changes, retries and logins appear here.").Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -1071,7 +1071,7 @@ func ActivityPage(v Activity) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = EmptyState("scroll-text", "Nothing was done yet", "Changes, tests, secrets that are revealed, and why it was disabled are written down here.").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = EmptyState("scroll-text", "No activity yet", "Changes, tests and revealed secrets appear here, and why it was disabled.").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

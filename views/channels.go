@@ -105,6 +105,6 @@ func (v ChannelTest) facts() []Fact {
 	if v.Note != "" {
 		facts = append(facts, Fact{Label: "Note", Text: v.Note})
 	}
-	return append(facts, Fact{Label: "Took", Text: v.Took},
+	return append(facts, Fact{Label: "Duration", Text: v.Took},
 		Fact{Label: "Log", Text: v.NotificationID, URL: NotificationURL(v.Tenant, v.NotificationID), Mono: true})
 }

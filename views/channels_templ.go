@@ -101,7 +101,7 @@ func ChannelsPage(v Channels) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = EmptyState("bell", "Nobody is told yet", "Alerts are shown on these pages. A channel brings them to somebody: by e-mail, to Slack, PagerDuty, a phone, a webhook.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var4), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = EmptyState("bell", "No alert channel", "Failures show only here. A channel sends alerts by e-mail, to Slack, PagerDuty, a phone, a webhook.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var4), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -604,7 +604,7 @@ func ChannelPage(v ChannelForm) templ.Component {
 						}()
 					}
 					ctx = templ.InitializeContext(ctx)
-					templ_7745c5c3_Err = Input(v.Form, Control{Name: "name", Label: "Name", Hint: "What you and your colleagues call it. Without one, its target is shown."}).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = Input(v.Form, Control{Name: "name", Label: "Name", Hint: "Shown in lists and alerts. Without one, its target is shown."}).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -3,6 +3,7 @@ package views
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,16 @@ type Comparison struct {
 	Page
 	A, B    ComparedAttempt
 	Choices []Option // the attempts of A's event, by id
+	All     bool     // what differs between any two attempts is shown, too
+}
+
+// other is the same page with what always changes, or without it.
+func (v Comparison) other() string {
+	u := CompareURL(v.Tenant, v.A.ID(), v.B.ID())
+	if !v.All {
+		u += "&all=1"
+	}
+	return u
 }
 
 // ComparedAttempt is one of two attempts that are compared.
@@ -31,7 +42,10 @@ func (a ComparedAttempt) heading() string {
 }
 
 // comparedRow is one thing that two attempts have: how it is called, and its value in each. A missing value is empty.
-type comparedRow struct{ name, a, b string }
+type comparedRow struct {
+	name, a, b string
+	always     bool // it differs between any two attempts, so that a difference says nothing
+}
 
 // How the values of a row differ.
 const (
@@ -66,23 +80,44 @@ func (r comparedRow) tone() Tone {
 	return ToneMute
 }
 
+// pieces are both values, split at what differs. A value that the other attempt lacks is not split.
+func (r comparedRow) pieces() (a, b []diffPiece) {
+	if r.what() != rowChanged {
+		return []diffPiece{{r.a, inBoth}}, []diffPiece{{r.b, inBoth}}
+	}
+	return markWords(r.a, r.b)
+}
+
 // comparedPart is a part of two attempts: what differs, and what does not. note replaces both.
 type comparedPart struct {
 	title           string
 	differing, same []comparedRow
+	ignored         int // rows that differ between any two attempts, and are left out
 	note            string
 }
 
-func newPart(title string, rows []comparedRow) comparedPart {
+// newPart sorts rows by whether they differ. Without all, those are left out that always do.
+func newPart(title string, rows []comparedRow, all bool) comparedPart {
 	p := comparedPart{title: title}
 	for _, r := range rows {
-		if r.what() == rowSame {
+		switch {
+		case r.what() == rowSame:
 			p.same = append(p.same, r)
-		} else {
+		case r.always && !all:
+			p.ignored++
+		default:
 			p.differing = append(p.differing, r)
 		}
 	}
 	return p
+}
+
+// ignored counts what is left out.
+func ignored(parts []comparedPart) (n int) {
+	for _, p := range parts {
+		n += p.ignored
+	}
+	return n
 }
 
 // parts are what is compared, in the order of an attempt's page.
@@ -96,38 +131,59 @@ func (v Comparison) parts() []comparedPart {
 	}
 	var outcome []comparedRow
 	for _, r := range []comparedRow{
-		{"Destination", a.Destination, b.Destination},
-		{"Outcome", attemptLook(a.Attempt).Word, attemptLook(b.Attempt).Word},
-		{"Response code", code(a.Code), code(b.Code)},
-		{"Kind of error", className(a.ErrorClass), className(b.ErrorClass)},
-		{"What happened", a.Error, b.Error},
-		{"Trigger", triggerText(a.Attempt), triggerText(b.Attempt)},
-		{"Started", clockFull(a.StartedAt), clockFull(b.StartedAt)},
-		{"Took", took(a.Duration), took(b.Duration)},
+		{"Destination", a.Destination, b.Destination, false},
+		{"Outcome", attemptLook(a.Attempt).Word, attemptLook(b.Attempt).Word, false},
+		{"Response code", code(a.Code), code(b.Code), false},
+		{"Kind of error", className(a.ErrorClass), className(b.ErrorClass), false},
+		{"What happened", a.Error, b.Error, false},
+		{"Trigger", triggerText(a.Attempt), triggerText(b.Attempt), false},
+		{"Attempt", count(a.Number), count(b.Number), true},
+		{"Started", clockFull(a.StartedAt), clockFull(b.StartedAt), true},
+		{"Duration", took(a.Duration), took(b.Duration), true},
 	} {
 		if r.a != "" || r.b != "" {
 			outcome = append(outcome, r)
 		}
 	}
-	request := slices.Concat([]comparedRow{{"Method", a.Method, b.Method}, {"URL", a.URL, b.URL}},
-		headerRows(a.RequestHeader, b.RequestHeader))
+	request := slices.Concat([]comparedRow{{"Method", a.Method, b.Method, false}, {"URL", a.URL, b.URL, false}},
+		headerRows(a.RequestHeader, b.RequestHeader, bytes.Equal(a.Sent, b.Sent)))
 	return []comparedPart{
-		newPart("Outcome", outcome),
-		newPart("Request", slices.DeleteFunc(request, func(r comparedRow) bool { return r.a == "" && r.b == "" })),
-		bodyPart("Request body", a.Sent, b.Sent),
-		newPart("Response headers", headerRows(a.ResponseHeader, b.ResponseHeader)),
-		bodyPart("Response body", a.ResponseBody, b.ResponseBody),
+		newPart("Outcome", outcome, v.All),
+		newPart("Request", slices.DeleteFunc(request, func(r comparedRow) bool { return r.a == "" && r.b == "" }), v.All),
+		bodyPart("Request body", a.Sent, b.Sent, v.All),
+		newPart("Response headers", headerRows(a.ResponseHeader, b.ResponseHeader, bytes.Equal(a.ResponseBody, b.ResponseBody)), v.All),
+		bodyPart("Response body", a.ResponseBody, b.ResponseBody, v.All),
 	}
 }
 
+// changingHeaders differ between any two messages; so do those that end in -signature, -timestamp, -request-id or -trace-id,
+// whatever their prefix.
+var changingHeaders = []string{"age", "cf-ray", "date", "request-id", "server-timing", "signature", "timestamp", "traceparent", "tracestate",
+	"webhook-id", "x-amz-cf-id", "x-amz-id-2", "x-amzn-requestid", "x-amzn-trace-id", "x-cloud-trace-context", "x-correlation-id",
+	"x-response-time", "x-runtime", "x-vercel-id"}
+
+// alwaysChanges reports whether a header differs between any two messages, of which sameBody says whether their bodies do.
+func alwaysChanges(name string, sameBody bool) bool {
+	name = strings.ToLower(name)
+	if name == "content-length" {
+		return sameBody // it then only says how the body was sent
+	}
+	return slices.Contains(changingHeaders, name) || slices.ContainsFunc([]string{"-signature", "-timestamp", "-request-id", "-trace-id"},
+		func(end string) bool { return strings.HasSuffix(name, end) })
+}
+
+// changingField finds a field of JSON, in a line of its own, that differs between any two answers.
+var changingField = regexp.MustCompile(`(?i)^\s*"(request|trace|correlation)[_-]?id": |^\s*"(timestamp|server[_-]?time)": `)
+
 // headerRows puts the headers of two messages beside each other, by their names. Of a name that comes several times the
 // first ones belong together, the second ones, and so on.
-func headerRows(a, b string) []comparedRow {
+// sameBody says that the messages' bodies do not differ.
+func headerRows(a, b string, sameBody bool) []comparedRow {
 	var rows []comparedRow
 	right := headerLines(b)
 	taken := make([]bool, len(right))
 	for _, h := range headerLines(a) {
-		r := comparedRow{name: h.name, a: h.value}
+		r := comparedRow{name: h.name, a: h.value, always: alwaysChanges(h.name, sameBody)}
 		for i, o := range right {
 			if !taken[i] && strings.EqualFold(o.name, h.name) {
 				taken[i], r.b = true, o.value
@@ -138,17 +194,20 @@ func headerRows(a, b string) []comparedRow {
 	}
 	for i, o := range right {
 		if !taken[i] {
-			rows = append(rows, comparedRow{name: o.name, b: o.value})
+			rows = append(rows, comparedRow{name: o.name, b: o.value, always: alwaysChanges(o.name, sameBody)})
 		}
 	}
 	return rows
 }
 
-// maxCompared is up to how many lines bodies are compared line by line.
-const maxCompared = 1000
+// maxCompared is up to how many lines two bodies are compared line by line, and maxShown how many of them are shown.
+const (
+	maxCompared = 50_000
+	maxShown    = 1_000
+)
 
 // bodyPart compares two bodies line by line; JSON is laid out first, so that a value has a line of its own.
-func bodyPart(title string, a, b []byte) comparedPart {
+func bodyPart(title string, a, b []byte, all bool) comparedPart {
 	switch {
 	case len(a)+len(b) == 0:
 		return comparedPart{title: title, note: "Both are empty."}
@@ -157,13 +216,20 @@ func bodyPart(title string, a, b []byte) comparedPart {
 	case !utf8.Valid(a) || !utf8.Valid(b):
 		return comparedPart{title: title, note: "They differ, and are not text: " + size(len(a)) + " and " + size(len(b)) + "."}
 	}
+	tooMuch := comparedPart{title: title, note: "They differ, and are too long to be compared here: " + size(len(a)) + " and " + size(len(b)) + "."}
 	x, y := bodyLines(a), bodyLines(b)
-	if len(x) > maxCompared || len(y) > maxCompared {
-		return comparedPart{title: title, note: "They differ, and are too long to be compared here: " + size(len(a)) + " and " +
-			size(len(b)) + "."}
+	if len(x)+len(y) > maxCompared {
+		return tooMuch
 	}
-	p := newPart(title, lineRows(x, y))
-	if len(p.differing) == 0 {
+	lines, ok := diffTokens(x, y)
+	p := newPart(title, lineRows(lines), all)
+	if !ok || len(p.differing) > maxShown {
+		return tooMuch
+	}
+	if len(p.same) > maxShown {
+		p.same = nil // of a long text, what differs is enough
+	}
+	if len(p.differing)+p.ignored == 0 {
 		p.note = "They differ in blanks between values only."
 		p.same = nil
 	}
@@ -181,49 +247,36 @@ func bodyLines(body []byte) []string {
 	return strings.Split(strings.TrimRight(string(body), "\n"), "\n")
 }
 
-// lineRows finds the longest sequence of lines that two texts share, and makes rows of the lines. What was removed and
-// added at one place is a change.
-func lineRows(a, b []string) []comparedRow {
-	// common[i][j] is the length of that sequence of a[i:] and b[j:].
-	common := make([][]int, len(a)+1)
-	for i := range common {
-		common[i] = make([]int, len(b)+1)
-	}
-	for i := len(a) - 1; i >= 0; i-- {
-		for j := len(b) - 1; j >= 0; j-- {
-			if a[i] == b[j] {
-				common[i][j] = common[i+1][j+1] + 1
-			} else {
-				common[i][j] = max(common[i+1][j], common[i][j+1])
-			}
-		}
-	}
-	var rows []comparedRow
-	var gone, new []comparedRow
+// lineRows makes rows of the lines of two texts. What was removed and added at one place is a change.
+func lineRows(lines []diffPiece) []comparedRow {
+	var rows, gone, added []comparedRow
 	flush := func() {
-		for k := range max(len(gone), len(new)) {
+		for k := range max(len(gone), len(added)) {
 			switch {
 			case k >= len(gone):
-				rows = append(rows, new[k])
-			case k >= len(new):
+				rows = append(rows, added[k])
+			case k >= len(added):
 				rows = append(rows, gone[k])
 			default:
-				rows = append(rows, comparedRow{gone[k].name + " / " + new[k].name, gone[k].a, new[k].b})
+				a, b := gone[k], added[k]
+				rows = append(rows, comparedRow{a.name + " / " + b.name, a.a, b.b,
+					changingField.MatchString(a.a) && changingField.MatchString(b.b)})
 			}
 		}
-		gone, new = nil, nil
+		gone, added = nil, nil
 	}
-	for i, j := 0, 0; i < len(a) || j < len(b); {
-		switch {
-		case i < len(a) && j < len(b) && a[i] == b[j]:
+	i, j := 0, 0
+	for _, l := range lines {
+		switch l.in {
+		case inBoth:
 			flush()
-			rows = append(rows, comparedRow{lineName(i), a[i], b[j]})
+			rows = append(rows, comparedRow{name: lineName(i), a: l.text, b: l.text})
 			i, j = i+1, j+1
-		case j == len(b) || i < len(a) && common[i+1][j] >= common[i][j+1]:
-			gone = append(gone, comparedRow{name: lineName(i), a: a[i]})
+		case inFirst:
+			gone = append(gone, comparedRow{name: lineName(i), a: l.text})
 			i++
-		default:
-			new = append(new, comparedRow{name: lineName(j), b: b[j]})
+		case inSecond:
+			added = append(added, comparedRow{name: lineName(j), b: l.text})
 			j++
 		}
 	}

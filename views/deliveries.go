@@ -130,7 +130,7 @@ func settled(list []*models.Delivery) bool {
 }
 
 // underWay says what goes on with deliveries that are not settled: an attempt is only said to be made where one is.
-// A first one leaves no mark before it is over.
+// A first one leaves no mark before it is over, so that nobody knows whether it has begun.
 func underWay(list []*models.Delivery) string {
 	waits := false
 	for _, d := range list {
@@ -144,7 +144,7 @@ func underWay(list []*models.Delivery) string {
 	if waits {
 		return "Deliveries wait; the table says what for."
 	}
-	return "The first attempt is under way, or about to be."
+	return "No attempt has ended yet."
 }
 
 // statusViews are the quick views of a list by status.

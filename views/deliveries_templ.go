@@ -39,7 +39,7 @@ func deliveryActions(p Page, d *models.Delivery) templ.Component {
 		if p.Viewer.Retry && canRetry(d) {
 			if d.Destination != nil && d.Destination.DisabledAt != nil {
 				if p.Viewer.Write && waitsForDestination(d) {
-					templ_7745c5c3_Err = ButtonLink("btn-small", "power", "Enable to deliver", DestinationURL(p.Tenant, d.DestinationID, "enable")).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = ButtonLink("btn-small", "power", "Enable", DestinationURL(p.Tenant, d.DestinationID, "enable")).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -88,12 +88,12 @@ func (v DestinationForm) labels() []Label {
 	all, every := models.DestinationFieldList(), func(models.Field) bool { return true }
 	add(all[1:], func(f models.Field) bool { return f.Main })
 	add(v.plain(false), every)
-	out = append(out, Label{"rate_limit.per_second", "Deliveries a second"}, Label{"order", "Order"})
+	out = append(out, Label{"rate_limit.per_second", "Rate limit (per second)"}, Label{"order", "Order"})
 	for _, f := range v.Type.Spec.Beside {
 		out = append(out, Label{f.Key, f.Label})
 	}
 	add(v.plain(true), every)
-	out = append(out, Label{"retry.initial", "First wait"}, Label{"retry.multiplier", "Multiplier"},
+	out = append(out, Label{"retry.initial", "First delay"}, Label{"retry.multiplier", "Backoff factor"},
 		Label{"retry.max_interval", "Longest wait"},
 		Label{"retry.max_attempts", "Attempts"}, Label{"retry.schedule", "Waits"}, Label{"retry.retry_on", "Retry on"})
 	add(all, func(f models.Field) bool { return !f.Main && f.Kind == models.CompoundField })

@@ -59,8 +59,8 @@ func (v DestinationForm) transforms() bool {
 
 // orderOptions are how a destination keeps order: the values of on_exhausted, or none.
 var orderOptions = []Option{{Value: "", Label: "As they come"},
-	{Value: models.ExhaustedSkip, Label: "One after the other; what fails for good is skipped"},
-	{Value: models.ExhaustedBlock, Label: "One after the other; what fails for good stops those behind it"}}
+	{Value: models.ExhaustedSkip, Label: "One after the other; what has failed is skipped"},
+	{Value: models.ExhaustedBlock, Label: "One after the other; what has failed stops those behind it"}}
 
 func orElse(s, otherwise string) string {
 	if s == "" {
@@ -220,7 +220,7 @@ func changeTopicOptions() (out []Option) {
 		name := strings.ReplaceAll(t, "_", " ")
 		out = append(out, Option{Value: "waybill." + t + ".*", Label: "waybill." + t + ".*", Hint: "Changes of each " + name})
 	}
-	out[len(out)-1].Hint = "Deliveries that arrived, failed for good or were cancelled"
+	out[len(out)-1].Hint = "Deliveries that were delivered, have failed or were cancelled"
 	return out
 }
 

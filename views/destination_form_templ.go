@@ -570,12 +570,12 @@ func topicPicker(v DestinationForm) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if len(v.Topics) > 0 || v.operators() {
-			templ_7745c5c3_Err = CheckboxGroup(v.Form, Control{Name: "topics", Label: "Topics it takes", Hidden: true, Mono: true, Options: v.topicOptions()}, "Check all").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = CheckboxGroup(v.Form, Control{Name: "topics", Label: "Topics", Hidden: true, Mono: true, Options: v.topicOptions()}, "Check all").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = Input(v.typedTopics(), Control{Name: "topics", Label: "Topics it takes", Hidden: true, Hint: "One per line. The catalogue of topics is empty, so any name goes; order.* takes all that begin with order.", Rows: 3, Mono: true, Placeholder: "order.created"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Input(v.typedTopics(), Control{Name: "topics", Label: "Topics", Hidden: true, Hint: "One per line. The catalogue of topics is empty, so any name goes; order.* takes all that begin with order.", Rows: 3, Mono: true, Placeholder: "order.created"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -990,7 +990,7 @@ func deliverySettings(v DestinationForm) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = Input(v.Form, Control{Name: "rate_limit.per_second", Label: "Deliveries a second", Hint: "At most, by all workers together. Empty for no limit.", InputMode: "decimal", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = Input(v.Form, Control{Name: "rate_limit.per_second", Label: "Rate limit (per second)", Hint: "At most, by all workers together. Empty for no limit.", InputMode: "decimal", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1044,11 +1044,11 @@ func deliverySettings(v DestinationForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = Input(v.Form, Control{Name: "retry.initial", Label: "First wait", Hint: "Like 10s, 5m or 6h.", Placeholder: v.Defaults.Retry.Initial.String(), Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = Input(v.Form, Control{Name: "retry.initial", Label: "First delay", Hint: "Like 10s, 5m or 6h.", Placeholder: v.Defaults.Retry.Initial.String(), Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = Input(v.Form, Control{Name: "retry.multiplier", Label: "Multiplier", Hint: "Each wait is so many times the one before.", Placeholder: number(v.Defaults.Retry.Multiplier), InputMode: "decimal", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = Input(v.Form, Control{Name: "retry.multiplier", Label: "Backoff factor", Hint: "With 2, each delay is twice the one before.", Placeholder: number(v.Defaults.Retry.Multiplier), InputMode: "decimal", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -31,7 +31,7 @@ type Destinations struct {
 // destinationOrders are the orders of the list of destinations, as its sort parameter has them.
 var destinationOrders = []Option{{Value: "", Label: "Oldest first"}, {Value: "-created", Label: "Newest first"},
 	{Value: "name", Label: "By name"}, {Value: "-name", Label: "By name, Z to A"},
-	{Value: "state", Label: "Failing first"}, {Value: "-state", Label: "Failing last"}, {Value: "-success", Label: "Last success first"},
+	{Value: "state", Label: "Most failures"}, {Value: "-state", Label: "Fewest failures"}, {Value: "-success", Label: "Last success first"},
 	{Value: "success", Label: "Last success last"}}
 
 // pager leads through the list, whose cursors are ids: the rows after that of next, or before that of prev.
@@ -252,7 +252,7 @@ func (v DestinationDeliveries) nothingText() string {
 	if v.List.Looked != nil {
 		return "None of those that were looked at matches these filters."
 	}
-	return "No delivery matches these filters. What its filter held back is shown by the quick view “Filtered out”."
+	return "No delivery matches these filters. For events that its filter did not let pass, choose “Filtered out”."
 }
 
 // retryAll is the plan of retrying everything that the list shows.
@@ -267,7 +267,7 @@ func (v DestinationDeliveries) chips() []Chip {
 func (v DestinationDeliveries) pager() Pager {
 	p := newPager(v.base(), v.Query, len(v.List.Items), "delivery", CursorsOf(v.List, v.Since))
 	if len(v.Query["status"]) == 0 {
-		p.Note = "What its filter held back is listed under “Filtered out”."
+		p.Note = "Events that its filter did not let pass are listed under “Filtered out”."
 	}
 	return p
 }

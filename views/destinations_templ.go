@@ -333,7 +333,7 @@ func DestinationPage(v Destination) templ.Component {
 				ctx = templ.InitializeContext(ctx)
 				templ_7745c5c3_Err = FactList([]Fact{
 					{Label: "Timeout", Text: span(v.Timeout)},
-					{Label: "At once", Text: plural(v.MaxInFlight, "attempt")},
+					{Label: "Concurrency", Text: count(v.MaxInFlight)},
 					{Label: "Retries", Text: policyText(v.Policy)},
 					{Label: "Manual retries", Text: manualText(v.Limits)},
 					{Label: "Disabled after", Text: disableAfterText(v.Health.Limit)},
@@ -363,7 +363,7 @@ func DestinationPage(v Destination) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = Disclosure("mt-3", "Times of the attempts").Render(templ.WithChildren(ctx, templ_7745c5c3_Var14), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Disclosure("mt-3", "Retry schedule").Render(templ.WithChildren(ctx, templ_7745c5c3_Var14), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

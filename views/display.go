@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/a-h/templ"
+
+	"github.com/waybill-dev/waybill/models/units"
 )
 
 // Tone is the set of colours of a state or a message.
@@ -208,13 +210,7 @@ func span(d time.Duration) string {
 }
 
 // count is a number with its thousands set apart.
-func count(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func count(n int) string { return units.Thousands(n) }
 
 // figure is a number that may not have been counted to the end.
 func figure(n int, more bool) string {

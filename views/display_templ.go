@@ -1255,13 +1255,13 @@ func APIHint(base string, call APICall) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = CodeBlock("api-curl", "The same with curl", call.Curl(base)).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = CodeBlock("api-curl", "API call", call.Curl(base)).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = Disclosure("mt-8", "API: the same with curl").Render(templ.WithChildren(ctx, templ_7745c5c3_Var65), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = Disclosure("mt-8", "API for this page").Render(templ.WithChildren(ctx, templ_7745c5c3_Var65), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

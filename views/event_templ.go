@@ -250,7 +250,7 @@ func EventPage(v Event) templ.Component {
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
-						templ_7745c5c3_Err = compareForm(v.Page, v.comparable(), first, second).Render(ctx, templ_7745c5c3_Buffer)
+						templ_7745c5c3_Err = compareForm(v.Page, v.comparable(), first, second, false).Render(ctx, templ_7745c5c3_Buffer)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}

@@ -446,7 +446,7 @@ type FilterImpact struct {
 }
 
 func (v FilterImpact) question() string {
-	return fmt.Sprintf("Of the %s of its topics in the last 24 hours, this filter would have held back %s (%d%%).",
+	return fmt.Sprintf("Of the %s of its topics in the last 24 hours, this filter would have filtered out %s (%d%%).",
 		plural(v.Events, "event"), count(v.Dropped), 100*v.Dropped/v.Events)
 }
 
@@ -462,9 +462,9 @@ type SendFiltered struct {
 func (v SendFiltered) planText() string {
 	held := figure(v.Plan.Events, v.Plan.More) + " " + strings.TrimPrefix(plural(v.Plan.Events, "event"), count(v.Plan.Events)+" ")
 	if v.All {
-		return held + " that its filters held back would be sent."
+		return "All " + held + " that were filtered out would be sent."
 	}
-	return fmt.Sprintf("Of %s that its filters held back, %s would pass the filter as it is now, and be sent.", held,
+	return fmt.Sprintf("Of %s that were filtered out, %s would pass the filter as it is now, and be sent.", held,
 		count(v.Plan.Matching))
 }
 

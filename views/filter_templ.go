@@ -2371,12 +2371,12 @@ func filterCounters(v FilterBuilder) templ.Component {
 			templ_7745c5c3_Var103 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 209, "<section class=\"card mt-4 p-4\" aria-labelledby=\"counts-title\"><div class=\"flex flex-wrap items-center justify-between gap-2\"><h2 id=\"counts-title\">Held back in the last 24 hours</h2>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 209, "<section class=\"card mt-4 p-4\" aria-labelledby=\"counts-title\"><div class=\"flex flex-wrap items-center justify-between gap-2\"><h2 id=\"counts-title\">Filtered out in the last 24 hours</h2>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
 		if v.Viewer.Retry {
-			templ_7745c5c3_Err = ButtonLink("btn-small", "send", "Send filtered events after all …", DestinationURL(v.Tenant, v.Destination.ID, "filter/send")).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ButtonLink("btn-small", "send", "Deliver filtered events …", DestinationURL(v.Tenant, v.Destination.ID, "filter/send")).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -2435,7 +2435,7 @@ func filterCounters(v FilterBuilder) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if len(v.SavedRules) > 0 {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 216, "<div class=\"mt-2\"><p class=\"mb-1 text-muted\">By the filter as it is saved now, rule by rule. What earlier filters held back is in the number above only.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 216, "<div class=\"mt-2\"><p class=\"mb-1 text-muted\">By the filter as it is saved now, rule by rule. What earlier filters filtered out is in the number above only.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -2451,7 +2451,7 @@ func filterCounters(v FilterBuilder) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 217, "<thead><tr><th scope=\"col\">Rule</th><th scope=\"col\">An event is delivered when</th><th scope=\"col\" class=\"num\">Held back</th></tr></thead> <tbody>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 217, "<thead><tr><th scope=\"col\">Rule</th><th scope=\"col\">An event is delivered when</th><th scope=\"col\" class=\"num\">Filtered out</th></tr></thead> <tbody>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -2582,20 +2582,20 @@ func FilterImpactPage(v FilterImpact) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 227, "</p><ul class=\"list-disc space-y-1 pl-5\"><li>The saved filter held back ")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 227, "</p><ul class=\"list-disc space-y-1 pl-5\"><li>The saved filter filtered out ")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var114 string
 			templ_7745c5c3_Var114, templ_7745c5c3_Err = templ.JoinStringErrs(count(v.Before))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/filter.templ`, Line: 461, Col: 52}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/filter.templ`, Line: 461, Col: 55}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var114))
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 228, " of them.</li><li>Events that it holds back are kept, and can be sent after all.</li></ul><input type=\"hidden\" name=\"view\" value=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 228, " of them.</li><li>Events that it filters out are kept, and can be delivered later.</li></ul><input type=\"hidden\" name=\"view\" value=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -2742,7 +2742,7 @@ func SendFilteredPage(v SendFiltered) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = PageHeader(v.Page, "Events that this destination's filters held back are kept as long as other events. Each is sent at most once.").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = PageHeader(v.Page, "Events that are filtered out are kept as long as other events. Each is sent at most once.").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -198,7 +198,7 @@ func TestDisabledBy(t *testing.T) {
 		t.Error(got)
 	}
 	d.DisabledBy = ""
-	if got := disabledBy(d); got != "Disabled automatically" {
+	if got := disabledBy(d); got != "Disabled by Waybill" {
 		t.Error(got)
 	}
 }

@@ -67,7 +67,7 @@ func galleryDeliveries() []*models.Delivery {
 			UpdatedAt: galleryTime}
 		switch status {
 		case models.StatusRetrying:
-			d.Attempts, d.NextAttemptAt, d.LastAttemptAt, d.LastCode, d.Error = 3, &next, &d.CreatedAt, 503, "The receiver failed: 503."
+			d.Attempts, d.NextAttemptAt, d.LastAttemptAt, d.LastCode, d.Error = 3, &next, &d.CreatedAt, 503, "The receiver answered 503."
 		case models.StatusFailed:
 			d.Attempts, d.LastAttemptAt, d.Error, d.Reason = 12, &d.CreatedAt, "Nothing answered on 203.0.113.9:443.",
 				"All 12 attempts failed: nothing answered on 203.0.113.9:443."

@@ -5,13 +5,15 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
 // Health is how a destination does, for the first of its pages.
 type Health struct {
 	Health  *models.Health
-	Off     bool // the destination is disabled
-	Limit   int  // deliveries in a row after which it is disabled; 0 for never
+	Off     bool          // the destination is disabled
+	Limit   int           // deliveries in a row after which it is disabled; 0 for never
+	Least   time.Duration // and for how long they must have failed
 	Day     models.Rates
 	History []models.HealthBucket // the last 24 hours by the hour, without the empty ones
 	Changes []models.StateChange
@@ -20,11 +22,12 @@ type Health struct {
 	Wait    *models.Wait // why deliveries that are due wait; nil when none does
 }
 
-// sentence says in a line how the destination does: "98.2 % delivered at first try in 24 h; 3 deliveries in a row failed".
+// sentence says in a line how the destination does: "98.2% of 1,200 deliveries in the
+// last 24 hours arrived with the first attempt. 3 deliveries in a row have failed since 17:20 UTC."
 func (v Health) sentence() string {
 	s := "Nothing was sent in the last 24 hours"
 	if v.Day.Deliveries > 0 {
-		s = fmt.Sprintf("%.1f %% of %s in the last 24 hours arrived with the first attempt", v.Day.DeliveredPercent(),
+		s = fmt.Sprintf("%s of %s in the last 24 hours arrived with the first attempt", percent(v.Day.DeliveredPercent()),
 			plural(v.Day.Deliveries, "delivery"))
 	}
 	h := v.Health
@@ -34,12 +37,11 @@ func (v Health) sentence() string {
 		}
 		return s + "."
 	}
-	s += fmt.Sprintf("; %s in a row failed (%s) since %s UTC", plural(h.Failures, "delivery"), plural(h.Attempts, "attempt"),
-		clock(*h.Since))
-	if v.Limit > 0 && !v.Off {
-		s += fmt.Sprintf(", and it is disabled at %s", count(v.Limit))
+	streak := alertrule.Streak{Failures: h.Failures, Since: h.Since, Limit: v.Limit, Least: v.Least}
+	if v.Off {
+		streak.Limit = 0
 	}
-	return s + "."
+	return s + ". " + streak.Sentence(v.Now)
 }
 
 func (v Health) facts() []Fact {
@@ -96,7 +98,7 @@ func changeText(c models.StateChange) string {
 	case !c.Disabled:
 		return "Enabled by " + c.Actor
 	case c.Actor == "Waybill":
-		return "Disabled automatically"
+		return "Disabled by Waybill"
 	}
 	return "Disabled by " + c.Actor
 }

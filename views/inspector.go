@@ -73,6 +73,9 @@ func (v Inspector) counts() string {
 
 // brief is why a delivery is where it is, in a few words.
 func brief(d *models.Delivery) string {
+	if d.Waits {
+		return deliveryNote(d)
+	}
 	switch d.Status {
 	case models.StatusDelivered:
 		if d.LastCode != 0 {

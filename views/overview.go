@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/alertrule"
 )
 
 // Overview is what a tenant's pages start with: what is wrong, then numbers, then their shape, then detail.
@@ -86,8 +87,8 @@ func incidentLook(x *models.Incident) Look {
 	return Look{ToneHold, "", "Disabled"}
 }
 
-// incidentCause is why, in a sentence that fits a line.
-func incidentCause(x *models.Incident) string {
+// incidentCause is why, in a sentence that fits a line. whole adds since when, which has a column of its own there.
+func incidentCause(x *models.Incident, now time.Time, whole bool) string {
 	switch x.State {
 	case models.IncidentDisabled:
 		by := x.Destination.DisabledBy
@@ -98,14 +99,14 @@ func incidentCause(x *models.Incident) string {
 	case models.IncidentDisabledByServer:
 		return x.Cause
 	}
-	text := x.Cause
-	if x.Failures > 0 {
-		text += " " + count(x.Failures) + " in a row"
-		if x.Limit > 0 {
-			text += " (disabled at " + count(x.Limit) + ")"
-		}
+	streak := alertrule.Streak{Failures: x.Failures, Limit: x.Limit, Least: x.Least}
+	if whole {
+		streak.Since = &x.Since
 	}
-	return text
+	if x.Cause == "" {
+		return streak.Sentence(now)
+	}
+	return ended(x.Cause) + " " + streak.Sentence(now)
 }
 
 // incidentWaits says how many deliveries wait because of it.

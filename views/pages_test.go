@@ -217,7 +217,7 @@ func pages() map[string]templ.Component {
 			Counts: &models.FilterCounts{}}),
 		"filter's impact": FilterImpactPage(FilterImpact{Page: hostilePage("Save the filter?"), Destination: d, Events: 10,
 			Dropped: 9, Filter: hostile}),
-		"send filtered": SendFilteredPage(SendFiltered{Page: hostilePage("Send filtered events"), Destination: d,
+		"send filtered": SendFilteredPage(SendFiltered{Page: hostilePage("Deliver filtered events"), Destination: d,
 			Form: hostileForm("since", "until"), Plan: &models.FilteredPlan{Events: 2, Matching: 1,
 				Sample: []*models.Event{hostileEvent()}}}),
 		"filter help": FilterHelpPage(hostilePage("Filters")),

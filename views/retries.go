@@ -115,13 +115,13 @@ type NewRetry struct {
 
 var newRetryLabels = []Label{{"status", "Status"}, {"destination_id", "Destination"}, {"topic", "Topic"},
 	{"error_class", "Kind of the last error"},
-	{"code", "Last response code"}, {"since", "Received from"}, {"until", "Received before"}, {"rate", "Deliveries a second"},
+	{"code", "Last response code"}, {"since", "Received from"}, {"until", "Received before"}, {"rate", "Rate limit (per second)"},
 	{"filter", "The choice"}}
 
 // rates are the choices of how fast.
 var rateOptions = []Option{
 	{Value: strconv.Itoa(models.DefaultBulkRate), Label: "Normal: up to 1,000 a second",
-		Hint: "A destination's own rate limit and number of attempts at once hold as ever."},
+		Hint: "A destination's own rate limit and concurrency hold as ever."},
 	{Value: "100", Label: "Slow: up to 100 a second"},
 	{Value: "10", Label: "Very slow: up to 10 a second", Hint: "For a receiver that has just come back."},
 }

@@ -45,12 +45,12 @@ func RetryTable(p models.RetryPolicy) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, ". Each wait varies by up to 20 % to either side, and is longer when the receiver asks for it.</p>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, ". Each wait varies by up to 20% to either side, and is longer when the receiver asks for it.</p>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
 		if len(p.Waits()) > 0 {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<div class=\"relative max-h-[36rem] max-w-md overflow-y-auto\" role=\"region\" aria-label=\"Times of the attempts\" tabindex=\"0\"><table class=\"tbl\"><caption class=\"sr-only\">Times of the attempts</caption> <thead><tr><th scope=\"col\" class=\"num\">Attempt</th><th scope=\"col\" class=\"num\">Wait before it</th><th scope=\"col\" class=\"num\">After the first</th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<div class=\"relative max-h-[36rem] max-w-md overflow-y-auto\" role=\"region\" aria-label=\"Retry schedule\" tabindex=\"0\"><table class=\"tbl\"><caption class=\"sr-only\">Retry schedule</caption> <thead><tr><th scope=\"col\" class=\"num\">Attempt</th><th scope=\"col\" class=\"num\">Delay</th><th scope=\"col\" class=\"num\">After the first</th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -157,7 +157,7 @@ func SettingsPage(v Settings) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, " <section class=\"card mb-4\"><h2 class=\"px-4 pt-4\">Server</h2><p class=\"px-4 pb-2 text-muted\">Set in the server's environment, and the same for all tenants. A destination may have its own retries, timeout and number of attempts at once.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, " <section class=\"card mb-4\"><h2 class=\"px-4 pt-4\">Server</h2><p class=\"px-4 pb-2 text-muted\">Set in the server's environment, and the same for all tenants. A destination may have its own retries, timeout and concurrency.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

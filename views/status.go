@@ -68,10 +68,10 @@ func destinationLook(d *models.Destination) Look {
 	return Look{ToneHold, "pause", "Disabled"}
 }
 
-// disabledBy says who disabled a destination, for sentences: "Disabled by Ann", "Disabled automatically".
+// disabledBy says who disabled a destination, for sentences: "Disabled by Ann", "Disabled by Waybill".
 func disabledBy(d *models.Destination) string {
 	if d.DisabledBy == "" || d.DisabledBy == "Waybill" {
-		return "Disabled automatically"
+		return "Disabled by Waybill"
 	}
 	return "Disabled by " + d.DisabledBy
 }

@@ -146,7 +146,7 @@ func (s *sender) Send(ctx context.Context, m *adapters.Message) (adapters.Receip
 	switch s.answer {
 	case answerFails:
 		r.Code = 500
-		return r, &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassServer, Message: "The receiver failed: 500.",
+		return r, &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassServer, Message: "The receiver answered 500.",
 			Advice: "The echo inbox was told to fail; change its answer to see deliveries succeed.", Raw: "500 Internal Server Error"}
 	case answerThrottle:
 		r.Code, r.Retry = 429, retryAfter

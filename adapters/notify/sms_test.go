@@ -80,12 +80,12 @@ func TestSMS(t *testing.T) {
 func TestSMSSaysTheErrorOnce(t *testing.T) {
 	t.Parallel()
 	text := smsText(local())
-	if strings.Count(text, "The receiver failed: 502") != 1 || !strings.Contains(text, "Last event: order-17.") {
+	if strings.Count(text, "The receiver answered 502") != 1 || !strings.Contains(text, "Last event: order-17.") {
 		t.Error(text)
 	}
 	n := local()
 	n.Summary = "50 deliveries in a row failed."
-	if text := smsText(n); strings.Count(text, "The receiver failed: 502") != 1 {
+	if text := smsText(n); strings.Count(text, "The receiver answered 502") != 1 {
 		t.Error(text)
 	}
 }

@@ -33,11 +33,11 @@ func failing() *Notice {
 		TenantID: "acme", DestinationID: "des_1", DestinationName: "Orders", DestinationType: "webhook",
 		Target: "POST https://hooks.acme.example/orders", Failures: 50, Attempts: 137,
 		FirstFailure: noon.Add(-40 * time.Minute), LastFailure: noon.Add(-5 * time.Second), OpenedAt: noon.Add(-time.Second),
-		ErrorClass: "server", Error: "The receiver failed: 502.", Advice: "Check the receiver's logs near this time, with the event id.",
+		ErrorClass: "server", Error: "The receiver answered 502.", Advice: "Check the receiver's logs near this time, with the event id.",
 		ResponseExcerpt: "<html>\n<h1>502 Bad Gateway</h1>\n</html>",
 		Failed: []FailedEvent{
 			{EventID: "order-17", Topic: "order.paid", AttemptID: "atm_2", At: noon.Add(-5 * time.Second), Code: 502, ErrorClass: "server",
-				Error:   "The receiver failed: 502.",
+				Error:   "The receiver answered 502.",
 				TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", URL: "https://waybill.example.com/t/acme/attempts/atm_2"},
 			{EventID: "evt_16", Topic: "order.created", AttemptID: "atm_1", At: noon.Add(-9 * time.Second), ErrorClass: "timeout",
 				Error: "No answer within 15s.",
@@ -89,7 +89,7 @@ func long() *Notice {
 // local is a notice of a server that has no public address, as "make run" starts one. Its summary tells the error.
 func local() *Notice {
 	n := failing()
-	n.Summary = "50 deliveries in a row failed (137 attempts); last error: The receiver failed: 502."
+	n.Summary = "50 deliveries in a row have failed since 11:20 UTC. Last error: The receiver answered 502."
 	for _, u := range []*string{&n.AlertURL, &n.DeliveriesURL, &n.DestinationURL, &n.Failed[0].URL, &n.Failed[1].URL} {
 		*u = strings.Replace(*u, "https://waybill.example.com", "http://localhost:3000", 1)
 	}

@@ -67,14 +67,14 @@ func Verdict(r *Response) *adapters.Error {
 		clientFault(e, r)
 	case code == 503:
 		e.Kind, e.After = adapters.KindThrottled, r.Retry
-		e.Class, e.Message = adapters.ClassServer, "The receiver failed: 503."
+		e.Class, e.Message = adapters.ClassServer, "The receiver answered 503."
 		e.Advice = "Check the receiver's logs near this time, with the event id."
 		if r.Retry > 0 {
 			e.Class = adapters.ClassThrottled
 			e.Message = fmt.Sprintf("The receiver is not available (503); next try honours Retry-After %s.", human(r.Retry))
 		}
 	default:
-		e.Class, e.Message = adapters.ClassServer, fmt.Sprintf("The receiver failed: %d.", code)
+		e.Class, e.Message = adapters.ClassServer, fmt.Sprintf("The receiver answered %d.", code)
 		e.Advice = "Check the receiver's logs near this time, with the event id."
 	}
 	return e

@@ -9,10 +9,10 @@ import (
 
 type ratesJSON struct {
 	Deliveries       int      `json:"deliveries" doc:"Attempted for the first time."`
-	FailedDeliveries int      `json:"failed_deliveries" doc:"Of those, failed at first."`
+	FailedDeliveries int      `json:"failed_deliveries" doc:"Of those, failed the first attempt."`
 	Attempts         int      `json:"attempts"`
 	FailedAttempts   int      `json:"failed_attempts"`
-	GivenUp          int      `json:"given_up" doc:"Deliveries that failed for good."`
+	GivenUp          int      `json:"given_up" doc:"Deliveries that have failed: no retry is left."`
 	FailurePercent   *float64 `json:"failure_rate" doc:"Of the deliveries, in percent; null when there was none."`
 	FilterFailures   int      `json:"filter_failures" doc:"Events on which the filter failed."`
 }
@@ -35,7 +35,7 @@ type healthBucketJSON struct {
 type destinationHealthJSON struct {
 	Failures     int                  `json:"failures_in_a_row" doc:"Deliveries that failed since the last success."`
 	Attempts     int                  `json:"failed_attempts_in_a_row" doc:"Attempts that failed since the last success."`
-	GivenUp      int                  `json:"given_up" doc:"Deliveries of these that failed for good."`
+	GivenUp      int                  `json:"given_up" doc:"Deliveries of these that have failed: no retry is left."`
 	Since        *time.Time           `json:"failing_since" doc:"null while it does not fail."`
 	LastFailure  *time.Time           `json:"last_failure_at" doc:"null for never."`
 	LastSuccess  *time.Time           `json:"last_success_at" doc:"null for never."`

@@ -81,7 +81,7 @@ func (a *API) APIRoutes() []route {
 			on(a, get, destination+"/filter", read, a.getDestinationFilter, "getDestinationFilter",
 				"Tells a destination's filter in words, with what each rule held back.", ok[destinationFilterJSON]()),
 			on(a, post, destination+"/filtered", retry, a.SendFiltered, "sendFiltered",
-				"Sends events that the filter held back after all, or with `plan` says what that would be.",
+				"Delivers filtered events, or with `plan` says what that would be.",
 				ok[FilteredJSON](), linked, accepted[FilteredJSON](), conflicts, example(`{"plan": true}`)),
 			on(a, post, destination+"/secrets/rotate", write, a.RotateSecret, "rotateSecret",
 				"Makes a new secret; the old one stays valid for a while.", ok[DestinationJSON](), versioned, conflicts,

@@ -251,7 +251,7 @@ func variables() []variable {
 		{"RETRY_INITIAL", "10s", "wait before the second attempt", func(r *reader, v string) error {
 			return durationIn(&r.Retry.Initial, v, time.Millisecond, 168*time.Hour)
 		}},
-		{"RETRY_MULTIPLIER", "2", "each wait is so many times the one before", func(r *reader, v string) error {
+		{"RETRY_MULTIPLIER", "2", "backoff factor: each delay is so many times the one before", func(r *reader, v string) error {
 			f, err := strconv.ParseFloat(v, 64)
 			if err != nil || f < 1 || f > 100 || math.IsNaN(f) {
 				return errors.New("must be a number between 1 and 100")

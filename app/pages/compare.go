@@ -9,9 +9,9 @@ import (
 	"github.com/waybill-dev/waybill/views"
 )
 
-// comparePage shows two attempts beside each other, the query's a and b.
+// comparePage shows two attempts beside each other, the query's a and b; with all, also where any two differ.
 func (a *Pages) comparePage(ctx context.Context, p *pageCtx) error {
-	v := views.Comparison{}
+	v := views.Comparison{All: p.Query("all") != ""}
 	var first *models.Event
 	for _, side := range []struct {
 		name string

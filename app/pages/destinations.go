@@ -157,7 +157,8 @@ func (a *Pages) destinationPage(ctx context.Context, p *pageCtx) error {
 
 // healthView is how a destination does, for its page.
 func (a *Pages) healthView(ctx context.Context, p *pageCtx, d *models.Destination) (v views.Health, err error) {
-	v = views.Health{Health: d.Health, Off: d.DisabledAt != nil, Limit: d.DisableLimit(a.Store.DisableAfter), Now: time.Now()}
+	v = views.Health{Health: d.Health, Off: d.DisabledAt != nil, Limit: d.DisableLimit(a.Store.DisableAfter),
+		Least: a.Store.DisableLeast, Now: time.Now()}
 	day := v.Now.UTC().Truncate(time.Hour).Add(-23 * time.Hour)
 	if v.Day, err = a.Store.RatesOf(ctx, d.Key, day); err != nil {
 		return v, err

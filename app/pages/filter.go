@@ -334,7 +334,7 @@ func (a *Pages) showSendFiltered(ctx context.Context, p *pageCtx, form views.For
 	if form.Value("which") == "" {
 		form.Values["which"] = []string{"matching"}
 	}
-	v := views.SendFiltered{Page: p.destinationFrame(d, "Send filtered events"), Destination: d, All: form.Value("which") == "all"}
+	v := views.SendFiltered{Page: p.destinationFrame(d, "Deliver filtered events"), Destination: d, All: form.Value("which") == "all"}
 	v.Crumbs = append(v.Crumbs, views.Crumb{Label: "Filter", URL: views.DestinationURL(p.tenant.ID, d.ID, "filter")})
 	req, err := filteredForm(p, d, form)
 	if err == nil && form.Err == nil {

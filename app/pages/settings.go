@@ -37,7 +37,7 @@ func (a *Pages) serverSettings() []views.Setting {
 	}
 	c := a.Cfg
 	add("Timeout of an attempt", "DELIVERY_TIMEOUT", duration(c.Timeout), c.Timeout, plain.Timeout)
-	add("Attempts at once for each destination", "MAX_IN_FLIGHT_PER_DESTINATION", strconv.Itoa(c.PerDest), c.PerDest, plain.PerDest)
+	add("Concurrency for each destination", "MAX_IN_FLIGHT_PER_DESTINATION", strconv.Itoa(c.PerDest), c.PerDest, plain.PerDest)
 	if len(c.Retry.Schedule) > 0 {
 		waits := make([]string, len(c.Retry.Schedule))
 		for i, w := range c.Retry.Schedule {
@@ -45,8 +45,8 @@ func (a *Pages) serverSettings() []views.Setting {
 		}
 		add("Waits between attempts", "RETRY_SCHEDULE", strings.Join(waits, ", "), true, false)
 	} else {
-		add("First wait", "RETRY_INITIAL", c.Retry.Initial.String(), c.Retry.Initial, plain.Retry.Initial)
-		add("Each wait is so many times the one before", "RETRY_MULTIPLIER", strconv.FormatFloat(c.Retry.Multiplier, 'g', -1, 64),
+		add("First delay", "RETRY_INITIAL", c.Retry.Initial.String(), c.Retry.Initial, plain.Retry.Initial)
+		add("Backoff factor", "RETRY_MULTIPLIER", strconv.FormatFloat(c.Retry.Multiplier, 'g', -1, 64),
 			c.Retry.Multiplier, plain.Retry.Multiplier)
 		add("Attempts, the first included", "RETRY_MAX_ATTEMPTS", strconv.Itoa(c.Retry.MaxAttempts), c.Retry.MaxAttempts,
 			plain.Retry.MaxAttempts)
@@ -64,7 +64,7 @@ func (a *Pages) serverSettings() []views.Setting {
 	}
 	add("Manual retries of a tenant in an hour", "MANUAL_RETRIES_PER_HOUR", hourly, c.HourlyLimit, plain.HourlyLimit)
 	add("Events are kept, in days", "RETENTION_DAYS", strconv.Itoa(int(c.Retention.Hours()/24)), c.Retention, plain.Retention)
-	add("Greatest payload, in bytes", "MAX_PAYLOAD", strconv.Itoa(c.MaxPayload), c.MaxPayload, plain.MaxPayload)
+	add("Maximum payload size, in bytes", "MAX_PAYLOAD", strconv.Itoa(c.MaxPayload), c.MaxPayload, plain.MaxPayload)
 	topics := "Any, unless the catalogue has some"
 	if len(c.Topics) > 0 {
 		topics = strings.Join(c.Topics, ", ")

@@ -5,7 +5,6 @@ package alertrule
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -138,7 +137,8 @@ type Finding struct {
 // Subject is a destination as conditions look at it.
 type Subject struct {
 	Now            time.Time
-	Limit          int // failing deliveries in a row at which it is disabled; 0 for never
+	Limit          int           // failing deliveries in a row at which it is disabled; 0 for never
+	Least          time.Duration // and for how long they must have failed
 	DisabledAt     *time.Time
 	DisabledBy     string // empty for the server, by itself
 	DisabledReason string
@@ -150,8 +150,9 @@ type Subject struct {
 
 // Health is what was recorded of a destination.
 type Health struct {
-	Failures, Attempts, GivenUp int // since the last success: failing deliveries, failed attempts, deliveries that failed for good
-	Peak, GaveUp                int // the greatest that Failures was since the last look, and how many of those failed for good
+	Failures, Attempts, GivenUp int        // since the last success: failing deliveries, failed attempts, deliveries that failed for good
+	Peak, GaveUp                int        // the greatest that Failures was since the last look, and how many of those failed for good
+	Since                       *time.Time // the first failure since the last success; nil for none
 	Error                       string
 	LastSuccess                 *time.Time
 	ResetAt                     *time.Time // when somebody enabled it, and counting began anew
@@ -214,22 +215,6 @@ func recovered(_ Condition, d *Subject, openedAt time.Time) (string, bool) {
 		return "Events are delivered again since " + h.LastSuccess.UTC().Format("2006-01-02 15:04:05") + " UTC.", true
 	}
 	return "Events are delivered again.", true
-}
-
-// streak says how many deliveries in a row failed.
-func streak(h Health, n int) string {
-	s := fmt.Sprintf("%s in a row failed (%s)", deliveries(n), attempts(h.Attempts))
-	if h.Failures < n {
-		s = deliveries(n) + " in a row failed" // it has recovered meanwhile
-	}
-	return s + lastError(h)
-}
-
-func lastError(h Health) string {
-	if h.Error == "" {
-		return "."
-	}
-	return "; last error: " + h.Error + Ended(h.Error)
 }
 
 // Ended is the full stop that a text lacks.

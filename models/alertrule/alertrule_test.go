@@ -98,7 +98,7 @@ func replay(t *testing.T, text string, d alertrule.Subject, past alertrule.Past,
 	}
 }
 
-var failing = alertrule.Health{Failures: 70, Attempts: 140, Error: "connection refused"}
+var failing = alertrule.Health{Failures: 70, Attempts: 140, Since: ago(40 * time.Minute), Error: "connection refused"}
 
 func TestConditionsThatAreNone(t *testing.T) {
 	t.Parallel()

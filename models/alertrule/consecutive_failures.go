@@ -31,11 +31,11 @@ func init() {
 		Met: func(c Condition, d *Subject) (Finding, bool) {
 			h, least := d.Health, c.int(consecutiveFailures)
 			if c.Counted() == CountAttempts {
-				return Finding{Severity: SeverityError, Summary: attempts(h.Attempts) + " in a row failed" + lastError(h)},
+				return Finding{Severity: SeverityError, Summary: attempts(h.Attempts) + " in a row have failed." + lastError(h)},
 					h.Attempts >= least
 			}
 			n := max(h.Peak, h.Failures)
-			return Finding{Severity: SeverityError, Summary: streak(h, n)}, n >= least
+			return Finding{Severity: SeverityError, Summary: recent(d, n)}, n >= least
 		},
 		Over: recovered,
 		Replay: func(c Condition, _ *Subject, past *Past) []time.Time {

@@ -1,9 +1,6 @@
 package alertrule
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 const disableSteps = "disable_steps"
 
@@ -26,11 +23,7 @@ func init() {
 		Met: func(c Condition, d *Subject) (Finding, bool) {
 			peak := max(d.Health.Peak, d.Health.Failures)
 			step := stepAt(c, d, peak)
-			f := Finding{Step: step, Severity: stepSeverity(step), Summary: streak(d.Health, peak)}
-			if d.Limit > 0 {
-				f.Summary = fmt.Sprintf("%s It is disabled after %d.", f.Summary, d.Limit)
-			}
-			return f, step > 0
+			return Finding{Step: step, Severity: stepSeverity(step), Summary: recent(d, peak)}, step > 0
 		},
 		Over: recovered,
 		Replay: func(c Condition, d *Subject, past *Past) []time.Time {

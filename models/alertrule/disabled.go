@@ -13,14 +13,14 @@ func init() {
 			if d.DisabledAt == nil {
 				return Finding{}, false
 			}
-			f := Finding{Severity: SeverityInfo, Summary: "It was disabled by " + d.DisabledBy}
+			f := Finding{Severity: SeverityInfo, Summary: "Disabled by " + d.DisabledBy}
 			if d.DisabledBy == "" {
-				f = Finding{Severity: SeverityCritical, Summary: "It was disabled automatically"}
+				f = Finding{Severity: SeverityCritical, Summary: "Disabled by Waybill"}
 			}
 			if d.DisabledReason != "" {
 				f.Summary += ": " + d.DisabledReason
 			}
-			f.Summary += Ended(f.Summary) + " Its events are held."
+			f.Summary += Ended(f.Summary) + " New events are held."
 			return f, true
 		},
 		Over: func(_ Condition, d *Subject, _ time.Time) (string, bool) {

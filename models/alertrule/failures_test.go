@@ -11,10 +11,11 @@ func TestDisableSteps(t *testing.T) {
 	t.Parallel()
 	judge(t, map[string]verdict{
 		"met": {`{"disable_steps": [50, 70, 90, 100]}`, alertrule.Subject{Limit: 100, Health: failing}, true, 70, "warning",
-			"70 deliveries in a row failed (140 attempts); last error: connection refused. It is disabled after 100."},
-		"error":            {`{"disable_steps": [50, 90]}`, alertrule.Subject{Limit: 75, Health: failing}, true, 90, "error", ""},
-		"of a small limit": {`{"disable_steps": [50, 100]}`, alertrule.Subject{Limit: 70, Health: failing}, true, 100, "critical", ""},
-		"never disabled":   {`{"disable_steps": [50, 90]}`, alertrule.Subject{Health: failing}, true, 50, "warning", "refused."},
+			"70 deliveries in a row have failed since 11:20 UTC. At 100 it is disabled and new events are held. Last error: connection refused."},
+		"error": {`{"disable_steps": [50, 90]}`, alertrule.Subject{Limit: 75, Health: failing}, true, 90, "error", ""},
+		"of a small limit": {`{"disable_steps": [50, 100]}`, alertrule.Subject{Limit: 70, Least: 10 * time.Minute, Health: failing}, true, 100,
+			"critical", "Once they have failed for 10 min, it is disabled and new events are held."},
+		"never disabled": {`{"disable_steps": [50, 90]}`, alertrule.Subject{Health: failing}, true, 50, "warning", "refused."},
 		"only in between": {`{"disable_steps": [50]}`, alertrule.Subject{Limit: 100, Health: alertrule.Health{Peak: 50}}, true, 50,
 			"warning", "50 deliveries in a row failed."},
 		"not reached":        {when: `{"disable_steps": [90]}`, d: alertrule.Subject{Limit: 100, Health: failing}},
@@ -29,10 +30,10 @@ func TestConsecutiveFailures(t *testing.T) {
 	t.Parallel()
 	judge(t, map[string]verdict{
 		"met": {`{"consecutive_failures": 70}`, alertrule.Subject{Health: failing}, true, 0, "error",
-			"70 deliveries in a row failed"},
+			"70 deliveries in a row have failed since 11:20 UTC. Last error: connection refused."},
 		"one too few": {when: `{"consecutive_failures": 71}`, d: alertrule.Subject{Health: failing}},
 		"attempts": {`{"consecutive_failures": 140, "count": "attempts"}`, alertrule.Subject{Health: failing}, true, 0, "error",
-			"140 attempts in a row failed"},
+			"140 attempts in a row have failed."},
 		"too few attempts": {when: `{"consecutive_failures": 141, "count": "attempts"}`, d: alertrule.Subject{Health: failing}},
 	})
 	replay(t, `{"consecutive_failures": 3}`, alertrule.Subject{}, alertrule.Past{Minutes: []alertrule.Minute{
@@ -48,9 +49,9 @@ func TestRetriesExhausted(t *testing.T) {
 	t.Parallel()
 	judge(t, map[string]verdict{
 		"met": {`{"retries_exhausted": true}`, alertrule.Subject{Health: alertrule.Health{GivenUp: 1, Failures: 1}}, true, 0,
-			"error", "1 delivery failed for good."},
+			"error", "1 delivery failed, with no retry left."},
 		"in between": {`{"retries_exhausted": true}`, alertrule.Subject{Health: alertrule.Health{GaveUp: 2}}, true, 0, "error",
-			"2 deliveries failed for good."},
+			"2 deliveries failed, with no retry left."},
 		"not met": {when: `{"retries_exhausted": true}`, d: alertrule.Subject{Health: failing}},
 	})
 	replay(t, `{"retries_exhausted": true}`, alertrule.Subject{}, alertrule.Past{Minutes: []alertrule.Minute{{At: at(1), Peak: 2, End: 2},

@@ -38,9 +38,9 @@ func TestDisabled(t *testing.T) {
 	t.Parallel()
 	judge(t, map[string]verdict{
 		"by itself": {`{"disabled": true}`, alertrule.Subject{DisabledAt: ago(time.Minute), DisabledReason: "100 failures"}, true, 0,
-			"critical", "It was disabled automatically: 100 failures. Its events are held."},
+			"critical", "Disabled by Waybill: 100 failures. New events are held."},
 		"by somebody": {`{"disabled": true}`, alertrule.Subject{DisabledAt: ago(time.Minute), DisabledBy: "kim@example.com"}, true, 0,
-			"info", "It was disabled by kim@example.com. Its events are held."},
+			"info", "Disabled by kim@example.com. New events are held."},
 		"enabled": {when: `{"disabled": true}`, d: alertrule.Subject{Health: failing}},
 	})
 	end(t, map[string]ending{

@@ -25,7 +25,7 @@ journey(site, 'a channel is made and tested', async (v) => {
   await v.open(`/t/${tenant}/alerts`);
   await v.sees('No open alert');
   await v.follow('Channels');
-  await v.sees('Nobody is told yet');
+  await v.sees('No alert channel');
   await v.follow('Add channel');
   await v.press('Continue', { status: 422 });
   await v.sees('There is a problem');
@@ -67,10 +67,10 @@ journey(site, 'a rule is refused, previewed and saved, and finds what fails', as
   await v.open(`/t/${tenant}`);
   await v.sees('Needs attention');
   await v.open(`/t/${tenant}/destinations/dead`);
-  await v.sees(/4 deliveries in a row failed/);
+  await v.sees(/4 deliveries in a row have failed/);
   await v.open(`/t/${tenant}/alerts`);
   await v.sees('1 open', v.page.getByRole('navigation', { name: 'Main' }));
-  await v.follow(/4 deliveries in a row failed/);
+  await v.follow(/4 deliveries in a row have failed/);
   await v.field('Message').fill('calling them');
   await v.press('Acknowledge');
   await v.sees('Acknowledged: you take care of it');
@@ -88,7 +88,7 @@ journey(site, 'an alert is resolved by hand', async (v) => {
   await site.api('POST', `/tenants/${tenant}/alert-rules`, { name: 'Three', when: { consecutive_failures: 3 } });
   await eventually(async () => (await site.api('GET', `/tenants/${tenant}/alerts`)).models.length === 1, 'the alert');
   await v.open(`/t/${tenant}/alerts`);
-  await v.follow(/4 deliveries in a row failed/);
+  await v.follow(/4 deliveries in a row have failed/);
   await v.field('Message').fill('x'.repeat(501));
   await v.press('Resolve', { status: 422 });
   await v.isRefused('message', /at most 500/);

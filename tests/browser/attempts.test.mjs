@@ -70,7 +70,18 @@ journey(site, 'two attempts are compared', async (v) => {
   assert.deepEqual(await words('Response headers', 'x-node'), ['Removed', 'x-node', 'one', '']);
   assert.deepEqual(await words('Response headers', 'x-mode'), ['Added', 'x-mode', '', 'new']);
   assert.deepEqual(await words('Response body', '"down"'), ['Changed', '2 / 2', '"error": "down",', '"error": null,']);
+  const marks = (text) => v.row(text, v.main.getByRole('region', { name: 'Response body: differences' })).locator('mark').allInnerTexts();
+  assert.deepEqual(await marks('"down"'), ['"down"', 'null'], 'the words that differ');
   await v.sees(/The same, byte for byte/);
+
+  // What differs between any two attempts is left out until somebody asks for it.
+  const always = v.main.getByRole('rowheader', { name: /^(Started|Attempt|webhook-signature|webhook-timestamp)$/ }).and(v.main.locator(':visible'));
+  assert.equal(await always.count(), 0);
+  await v.sees(/^\s*Not shown: \d+ differences that any two attempts have/);
+  await v.follow('Show all differences');
+  assert.deepEqual((await words('Outcome', 'Started')).slice(0, 2), ['Changed', 'Started']);
+  await v.follow('Leave these out');
+  assert.equal(await always.count(), 0);
   const same = v.main.locator('details', { hasText: 'rows the same' }).filter({ hasText: '"region": "eu"' });
   assert.equal(await same.getAttribute('open'), null, 'what is the same is folded');
 

@@ -97,7 +97,7 @@ journey(site, 'settings keep a credential that is left blank', async (v) => {
   assert.ok(!(await v.page.content()).includes(secret));
   await v.field('Name').fill('After');
   await v.main.getByRole('radio', { name: 'Only these:' }).check();
-  await v.main.getByRole('textbox', { name: 'Topics it takes' }).fill('order.created\norder.paid');
+  await v.main.getByRole('textbox', { name: 'Topics', exact: true }).fill('order.created\norder.paid');
   await v.press('Save changes');
   assert.equal(await v.heading.textContent(), 'After');
   assert.equal(await secretOf(tenant, 'hook'), secret);
@@ -134,18 +134,18 @@ journey(site, 'the times of a retry policy are shown before it is saved', async 
   await v.open(`/t/${tenant}/destinations/new?type=webhook`);
   await v.field('URL').fill(receiver.url);
   await v.main.locator('summary', { hasText: 'Delivery settings' }).click();
-  await v.field('First wait').fill('1m');
-  await v.field('Multiplier').fill('3');
+  await v.field('First delay').fill('1m');
+  await v.field('Backoff factor').fill('3');
   await v.main.locator('[name="retry.max_attempts"]').fill('4');
   await v.press('Show the resulting times');
-  const rows = await v.main.getByRole('region', { name: 'Times of the attempts' }).locator('tbody tr').allInnerTexts();
+  const rows = await v.main.getByRole('region', { name: 'Retry schedule' }).locator('tbody tr').allInnerTexts();
   assert.deepEqual(rows.map((r) => r.split(/\s*\t\s*/)[1]), ['None', '1 min', '3 min', '9 min']);
   assert.equal(await v.field('URL').inputValue(), receiver.url);
   assert.deepEqual(await site.api('GET', `/tenants/${tenant}/destinations`), []);
-  await v.field('First wait').fill('soon');
+  await v.field('First delay').fill('soon');
   await v.press('Create destination', { status: 422 });
   await v.sees('"soon" is not a duration', v.main.getByRole('alert'));
-  assert.equal(await v.field('First wait').inputValue(), 'soon');
+  assert.equal(await v.field('First delay').inputValue(), 'soon');
 });
 
 journey(site, 'the secret is revealed and rotated', async (v) => {

@@ -151,7 +151,7 @@ journey(site, 'an event with its attempts, and an error in three parts', async (
   await v.sees('Failed', v.row('Billing'));
   const attempts = v.main.getByRole('list', { name: 'Attempts, newest first' }).getByRole('listitem');
   assert.deepEqual((await attempts.allInnerTexts()).map((t) => t.match(/attempt (\d)/)[1]), ['3', '2', '1']);
-  for (const text of await attempts.allInnerTexts()) assert.match(text, /500 · Server error[\s\S]*The receiver failed: 500\.[\s\S]*Automatic/);
+  for (const text of await attempts.allInnerTexts()) assert.match(text, /500 · Server error[\s\S]*The receiver answered 500\.[\s\S]*Automatic/);
   const payload = v.page.locator('#payload');
   await v.sees('lines', payload);
   await v.follow('Raw', { within: payload });
@@ -160,7 +160,7 @@ journey(site, 'an event with its attempts, and an error in three parts', async (
   await v.follow(/attempt 2 to Billing/);
   assert.equal(await v.heading.textContent(), 'Attempt 2');
   const error = v.main.getByRole('region', { name: /What went wrong/ });
-  assert.equal(await v.fact('What happened', error).textContent(), 'The receiver failed: 500.');
+  assert.equal(await v.fact('What happened', error).textContent(), 'The receiver answered 500.');
   assert.match(await v.fact('What to do', error).textContent(), /Check the receiver.s logs/);
   const raw = v.page.locator('#raw-error');
   assert.ok(!await raw.isVisible());

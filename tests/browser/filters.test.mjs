@@ -56,7 +56,7 @@ journey(site, 'a filter of three rules is built, tried and saved, and events obe
 
   // Nine of twelve would be stopped, which is much: it is asked for.
   await v.press('Save filter');
-  await v.sees('this filter would have held back 9 (75%)');
+  await v.sees('this filter would have filtered out 9 (75%)');
   await v.press('Back to the filter');
   assert.equal(await control(v, 3, 'Value').inputValue(), 'paid');
   await v.press('Save filter');
@@ -195,7 +195,7 @@ journey(site, 'from an event to a filter, and what it held back is sent after al
   await control(v, 1, 'Value').fill('30');
   await v.press('Save filter');
   await v.follow('Send what was filtered out before');
-  await v.sees('Of 3 events that its filters held back, 1 would pass the filter as it is now, and be sent.');
+  await v.sees('Of 3 events that were filtered out, 1 would pass the filter as it is now, and be sent.');
   await v.press('Send 1 now');
   await v.sees('The event that was filtered out is on its way.');
   await eventually(async () => (await site.api('GET', `/deliveries?tenant_id=${tenant}&event_id=order-3&destination_id=big`)).models[0]?.status === 'delivered', 'the delivery');

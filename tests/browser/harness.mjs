@@ -4,17 +4,13 @@
 // program is built.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { root, startServer } from '../lib/server.mjs';
+import { allRules, looks, sizeRules } from './axe.mjs';
 
 export { eventually } from '../lib/server.mjs';
-
-const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const axeTags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
 export const wide = { width: 1280, height: 800 };
 export const phone = { width: 390, height: 844 };
@@ -182,7 +178,7 @@ export class Visitor {
 
   // settles waits for a page that refreshes itself to be done with it. Without JavaScript that takes a click, again and again.
   async settles() {
-    const waiting = this.main.getByText(/^(An|The first) attempt is under way/);
+    const waiting = this.main.getByText(/^(An attempt is under way|No attempt has ended yet)/);
     if (this.js) {
       await waiting.waitFor({ state: 'detached' });
     } else {
@@ -246,17 +242,10 @@ export class Visitor {
   // axe looks at the page in light on a wide screen, and on a phone in dark at what depends on colours and sizes.
   async axe(where) {
     const { page } = this;
-    await page.evaluate(axeSource); // not as a script element, which the pages' policy refuses
-    for (const [colorScheme, size, runOnly] of [
-      ['light', wide, { type: 'tag', values: axeTags }],
-      ['dark', phone, { type: 'rule', values: ['color-contrast', 'link-in-text-block', 'target-size', 'scrollable-region-focusable'] }],
-    ]) {
+    for (const [colorScheme, size, runOnly] of [['light', wide, allRules], ['dark', phone, sizeRules]]) {
       await page.emulateMedia({ colorScheme });
       await page.setViewportSize(size);
-      const found = await page.evaluate(async (only) => {
-        const { violations } = await window.axe.run(document, { runOnly: only, resultTypes: ['violations'] });
-        return violations.map((v) => `${v.id}: ${v.help}\n${v.nodes.map((n) => `    ${n.html.slice(0, 200)}\n      ${n.failureSummary.replace(/\s*\n\s*/g, ' ')}`).join('\n')}`);
-      }, runOnly);
+      const found = await looks(page, runOnly);
       assert.ok(found.length === 0, `${where}axe, ${colorScheme}, ${size.width} px:\n${found.join('\n')}`);
     }
     await page.emulateMedia({ colorScheme: 'light' });

@@ -58,7 +58,7 @@ journey(site, 'the first event by curl is seen on the way', async (v) => {
   await site.destination(tenant, { id: 'slow', config: { answer: 'slow', delay_ms: '4000' } });
   const { id } = await site.api('POST', '/publish', { tenant_id: tenant, topic: 'order.created', data: { n: 1 } });
   await v.open(`/t/${tenant}/events/${id}`);
-  await v.sees('The first attempt is under way');
+  await v.sees('No attempt has ended yet.');
   const state = v.heading.locator('xpath=../..').locator('.pill');
   assert.equal((await state.innerText()).trim(), 'Pending');
   await v.settles();

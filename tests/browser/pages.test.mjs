@@ -192,7 +192,7 @@ journey(site, 'an API key is made, shown once and revoked', async (v) => {
     const key = await v.page.locator('#new-key').textContent();
     assert.equal(await call(key, `/tenants/${tenant}`), 200);
     assert.equal(await call(key, '/tenants/demo'), base ? 404 : 200);
-    await v.follow('I have stored it');
+    await v.follow('Continue');
     assert.equal(v.path, `${base}/api-keys`);
     assert.ok(!(await v.page.content()).includes(key), 'the key is shown again');
     await v.follow('Revoke', { within: v.row(name) });
@@ -249,8 +249,8 @@ journey(site, 'shortcuts, and copying', { js: true }, async (v) => {
   await v.button('Copy destination id').click();
   await v.page.locator('#said').filter({ hasText: 'Copied' }).waitFor({ state: 'attached' });
   assert.equal(await v.page.evaluate(() => navigator.clipboard.readText()), 'inbox');
-  await v.main.locator('summary', { hasText: 'API: the same with curl' }).click();
-  await v.button('Copy the same with curl').click();
+  await v.main.locator('summary', { hasText: 'API for this page' }).click();
+  await v.button('Copy API call').click();
   await v.page.waitForFunction(async () => (await navigator.clipboard.readText()).startsWith('curl '));
 });
 

@@ -22,12 +22,12 @@ for (const js of [true, false]) {
 
     await fill(site.setupCode);
     await v.press('Create user and log in');
-    await v.sees('it is not stored, and cannot be shown again');
+    await v.sees('It is shown once.');
     const key = await v.page.locator('#new-key').textContent();
     assert.match(key, /^wb_/);
     const answer = await fetch(`${site.base}/api/v1/tenants/demo`, { headers: { authorization: `Bearer ${key}` } });
     assert.equal(answer.status, 200);
-    await v.follow('I have stored it');
+    await v.follow('Continue');
     assert.equal(v.path, '/t/demo');
 
     await v.open('/setup', { status: 404 });
