@@ -49,6 +49,8 @@ type Store struct {
 	followed   followed
 	schemas    topicSchemas
 	waits      remembered[Waiting]
+	checkups   figure[Checkup]
+	queues     figure[[]QueueState]
 }
 
 // Rules are the limits and defaults that the operator configured.

@@ -54,6 +54,9 @@ func (p Page) Pages() (out []Hit) {
 		out = append(out, Hit{Label: "Add destination", Note: "Action", Icon: "plus", URL: NewDestinationURL(p.Tenant)},
 			Hit{Label: "Retry many deliveries", Note: "Action", Icon: "rotate-ccw", URL: NewRetryURL(p.Tenant, nil)})
 	}
+	if p.Tenant == "" && p.Viewer.Admin {
+		out = append(out, Hit{Label: "Server settings", Note: "Server", Icon: "settings", URL: ServerSettingsURL()})
+	}
 	if p.Tenant == "" && p.Viewer.Write {
 		out = append(out, Hit{Label: "Add tenant", Note: "Action", Icon: "plus", URL: NewTenantURL()})
 	}
