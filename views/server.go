@@ -181,6 +181,16 @@ func queueName(q string) string {
 	return q
 }
 
+// jobs leaves out states in which there is nothing, but for what is due.
+func (v Server) jobs() (out []models.QueueState) {
+	for _, q := range v.State.Queues {
+		if q.Jobs > 0 || q.State == "due" {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
 // oldestJob says how long the oldest job of a state waits or runs, or when the next is due.
 func oldestJob(q models.QueueState, now time.Time) string {
 	switch {
@@ -199,9 +209,9 @@ func (v Server) databaseFacts() []Fact {
 	d := v.State.Database
 	facts := []Fact{{Label: "PostgreSQL", Text: d.Version}, {Label: "Size", Text: bytesText(d.Size)},
 		{Label: "Connections", Text: fmt.Sprintf("%s of %s open", count(d.Connections), count(d.MostConnections))},
-		{Label: "Partitions ahead", Text: plural(max(d.PartitionsAhead, 0), "day")}}
+		{Label: "Partitions ahead", Text: plurals(max(d.PartitionsAhead, 0), "day", "days")}}
 	if !d.OldestPartition.IsZero() {
 		facts = append(facts, Fact{Label: "Oldest partition", Text: d.OldestPartition.Format(time.DateOnly)})
 	}
-	return append(facts, Fact{Label: "Events are kept", Text: plural(int(d.Retention.Hours()/24), "day")})
+	return append(facts, Fact{Label: "Events are kept", Text: plurals(int(d.Retention.Hours()/24), "day", "days")})
 }

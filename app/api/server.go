@@ -102,7 +102,8 @@ func (a *API) getServer(ctx context.Context, c *Call, _ *noRequest) (*Reply, err
 			Unchecked: []uncheckedJSON{}},
 		Deliveries: deliveryTotalsJSON(s.Deliveries)}
 	for _, f := range s.Checkup.Findings {
-		out.Checkup.Findings = append(out.Checkup.Findings, findingJSON{f.Check, f.Level, f.Message, f.Advice, append([]string{}, f.Examples...)})
+		out.Checkup.Findings = append(out.Checkup.Findings, findingJSON{f.Check, f.Level, f.Message, f.Advice,
+			append([]string{}, f.Examples...)})
 	}
 	for _, u := range s.Checkup.Unchecked {
 		out.Checkup.Unchecked = append(out.Checkup.Unchecked, uncheckedJSON(u))
