@@ -25,7 +25,7 @@ Usage: waybill <command>
   work          a worker
   migrate       bring the database up to this version
   doctor        check a live database and say what is wrong (see waybill doctor -h)
-  check-config  read the environment and report every problem
+  check-config  read the environment, report every problem, and where each value comes from
   new-key       go on with another SECRET_KEY although the one of before is lost
   openapi       print the description of the API (OpenAPI 3.1)
   bench         measure this machine: accept, deliver, latency (see waybill bench -h)
@@ -197,6 +197,7 @@ func checkConfig(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
-	fmt.Fprintf(stdout, "The configuration is fine for `waybill %s`.\n", role)
+	fmt.Fprint(stdout, config.Table(cfg.Settings()))
+	fmt.Fprintf(stdout, "\nThe configuration is fine for `waybill %s`.\n", role)
 	return nil
 }

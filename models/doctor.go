@@ -279,29 +279,13 @@ func judgeBloat(dead, live, size int64) (bloated bool, why string) {
 
 // checkHeld looks for deliveries that are held although their destination is active.
 func (s *Store) checkHeld(ctx context.Context, f *findings, _ time.Time) error {
-	rows, err := s.pool.Query(ctx, `select n.id, t.id, n.deleted_at is not null, count(*) from deliveries d
-		join destinations n on n.key = d.destination_key join tenants t on t.key = n.tenant_key
-		where d.attention = 'held' and (n.disabled_at is null or n.deleted_at is not null)
-			and not exists (select 1 from `+migrations.RiverSchema+`.river_job j where j.kind = 'release' and (j.args->>'Destination')::bigint = n.key
-				and j.state in ('available', 'running', 'retryable', 'scheduled', 'pending'))
-		group by n.key, n.id, t.id order by count(*) desc, n.key`)
-	if err != nil {
-		return err
-	}
 	var active, deleted []string
-	var destination, tenant string
-	var gone bool
-	var n, held int
-	if _, err := pgx.ForEachRow(rows, []any{&destination, &tenant, &gone, &n}, func() error {
-		held += n
-		text := fmt.Sprintf("destination %s of tenant %s: %d", destination, tenant, n)
-		if gone {
-			deleted = append(deleted, text)
-		} else {
-			active = append(active, text)
-		}
-		return nil
-	}); err != nil {
+	var held int
+	err := s.beforeEnd(ctx, func(tx pgx.Tx) (err error) {
+		active, deleted, held, err = heldForNobody(ctx, tx)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if len(deleted) > 0 {
@@ -317,6 +301,33 @@ func (s *Store) checkHeld(ctx context.Context, f *findings, _ time.Time) error {
 		f.add("held", LevelOK, "Deliveries are held only where the destination is disabled.", "")
 	}
 	return nil
+}
+
+// heldForNobody describes the destinations that are not disabled and have deliveries on hold, by whether they are deleted.
+func heldForNobody(ctx context.Context, tx pgx.Tx) (active, deleted []string, held int, err error) {
+	rows, err := tx.Query(ctx, `select n.id, t.id, n.deleted_at is not null, count(*) from deliveries d
+		join destinations n on n.key = d.destination_key join tenants t on t.key = n.tenant_key
+		where d.attention = 'held' and (n.disabled_at is null or n.deleted_at is not null)
+			and not exists (select 1 from `+migrations.RiverSchema+`.river_job j where j.kind = 'release' and (j.args->>'Destination')::bigint = n.key
+				and j.state in ('available', 'running', 'retryable', 'scheduled', 'pending'))
+		group by n.key, n.id, t.id order by count(*) desc, n.key`)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	var destination, tenant string
+	var gone bool
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&destination, &tenant, &gone, &n}, func() error {
+		held += n
+		text := fmt.Sprintf("destination %s of tenant %s: %d", destination, tenant, n)
+		if gone {
+			deleted = append(deleted, text)
+		} else {
+			active = append(active, text)
+		}
+		return nil
+	})
+	return active, deleted, held, err
 }
 
 // checkSecrets opens everything that is sealed.

@@ -131,19 +131,10 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var oldest time.Time
-	ahead := -1
 	for table, list := range days {
 		add("table_partitions", float64(len(list)), table)
-		if n := migrations.Ahead(list, now); ahead < 0 || n < ahead {
-			ahead = n
-		}
-		for _, d := range list {
-			if oldest.IsZero() || d.Before(oldest) {
-				oldest = d
-			}
-		}
 	}
+	ahead, oldest := partitionSpan(days, now)
 	add("partitions_ahead", float64(ahead))
 	// Zeros, for an alert cannot see what is not there.
 	always := map[string]map[string]float64{"processes": {"serve": 0, "work": 0}, "alerts": {"open": 0, "acknowledged": 0},

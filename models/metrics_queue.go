@@ -2,6 +2,8 @@ package models
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,9 +19,7 @@ func (s *Store) watchQueue() {
 			Help: "Jobs by queue and state; due are those that a worker could take now, scheduled those of the future. A job carries up to 50 deliveries.", Labels: []string{"queue", "state"}},
 	}, func(ctx context.Context) ([]metrics.Sample, error) {
 		rows, err := s.pool.Query(ctx,
-			`select queue, case when state::text <> 'available' then state::text when scheduled_at <= now() then 'due' else 'scheduled' end,
-				count(*)
-			from `+queue.Schema+`.river_job group by 1, 2`)
+			`select queue, `+jobState+`, count(*) from `+queue.Schema+`.river_job group by 1, 2`)
 		if err != nil {
 			return nil, err
 		}
@@ -56,17 +56,26 @@ func (s *Store) watchAge() {
 			Labels: []string{"queue"}},
 	}, func(ctx context.Context) (out []metrics.Sample, err error) {
 		for _, q := range watchedQueues {
-			var age float64
-			// A job for now is written with a time that lies a little in the past.
-			err := s.pool.QueryRow(ctx,
-				`select extract(epoch from now() - greatest(scheduled_at, created_at))::float8 from `+queue.Schema+`.river_job
-				where state = 'available' and queue = $1 and priority = 1 and scheduled_at <= now() order by scheduled_at limit 1`,
-				q).Scan(&age)
-			if err != nil && err != pgx.ErrNoRows {
+			age, err := s.oldestDue(ctx, q)
+			if err != nil {
 				return nil, err
 			}
-			out = append(out, metrics.Sample{Name: "waybill_queue_oldest_due_seconds", Value: max(0, age), Labels: []string{q}})
+			out = append(out, metrics.Sample{Name: "waybill_queue_oldest_due_seconds", Value: age.Seconds(), Labels: []string{q}})
 		}
 		return out, nil
 	})
+}
+
+// oldestDue is how long the oldest job of a queue that is due has been waiting; 0 when none is.
+func (s *Store) oldestDue(ctx context.Context, name string) (time.Duration, error) {
+	var age float64
+	// A job for now is written with a time that lies a little in the past.
+	err := s.pool.QueryRow(ctx,
+		`select extract(epoch from now() - greatest(scheduled_at, created_at))::float8 from `+queue.Schema+`.river_job
+		where state = 'available' and queue = $1 and priority = 1 and scheduled_at <= now() order by scheduled_at limit 1`,
+		name).Scan(&age)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	return time.Duration(max(0, age) * float64(time.Second)), err
 }

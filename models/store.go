@@ -50,8 +50,10 @@ type Store struct {
 	schemas    topicSchemas
 	waits      remembered[Waiting]
 	busy       remembered[[]*Busy]
-	tenantWait figure[map[int64]Waiting]
+	checkups   figure[Checkup]
+	queues     figure[[]QueueState]
 
+	tenantWait   figure[map[int64]Waiting]
 	tenantVolume figure[map[int64]int64]
 }
 

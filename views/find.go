@@ -58,6 +58,9 @@ func (p Page) Pages() (out []Hit) {
 		out = append(out, Hit{Label: "All tenants", Note: "Server", Icon: "building-2", URL: TenantsURL()},
 			Hit{Label: "Events of all tenants", Note: "Server", Icon: "activity", URL: EventsURL("")})
 	}
+	if p.Tenant == "" && p.Viewer.Admin {
+		out = append(out, Hit{Label: "Server settings", Note: "Server", Icon: "settings", URL: ServerSettingsURL()})
+	}
 	if p.Tenant == "" && p.Viewer.Write {
 		out = append(out, Hit{Label: "Add tenant", Note: "Action", Icon: "plus", URL: NewTenantURL()})
 	}

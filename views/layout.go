@@ -60,6 +60,7 @@ const (
 	SectionAudit        Section = "audit"
 	SectionSettings     Section = "settings"
 	SectionTenants      Section = "tenants"
+	SectionServer       Section = "server"
 )
 
 // Crumb is one step on the way to a page.
@@ -119,6 +120,7 @@ func (p Page) navigation() []navGroup {
 			{SectionDestinations, "Operator events", "waypoints", DestinationsURL(models.OperatorTenant)},
 			{SectionKeys, "API keys", "key-round", KeysURL("")},
 			{SectionAudit, "Audit log", "scroll-text", AuditURL("")},
+			{SectionServer, "Server health", "gauge", ServerURL()},
 		}}}
 	}
 	manage := navGroup{"Manage", []navEntry{{SectionAudit, "Audit log", "scroll-text", AuditURL(p.Tenant)},

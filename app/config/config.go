@@ -84,6 +84,8 @@ type Config struct {
 	KeyInFile bool // the API key is kept in DataDir
 
 	BaseURLMissing bool // the environment does not say BASE_URL
+
+	given []Setting // as it was read; see Settings
 }
 
 // Private reports whether the process brings its own PostgreSQL.
@@ -440,6 +442,7 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 		if files.problems[name] != nil {
 			continue
 		}
+		c.given = append(c.given, read(files, v, name))
 		if value == "" {
 			value = v.dflt
 		}
@@ -481,6 +484,7 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	if len(problems) > 0 {
 		return nil, errors.New(strings.Join(problems, "\n"))
 	}
+	c.derive()
 	return c, nil
 }
 
@@ -624,7 +628,7 @@ func (c *Config) BasePath() string {
 // from it.
 var OwnPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "events", "find", "healthz", "help", "login", "logout", "metrics",
 	"openapi.json", "p",
-	"preferences", "readyz", "setup", "static", "t", "tenants", "unsubscribe"}
+	"preferences", "readyz", "server", "setup", "static", "t", "tenants", "unsubscribe"}
 
 // FirstPart is the first part of a path: "t" of "/t/acme".
 func FirstPart(path string) string {

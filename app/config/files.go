@@ -26,29 +26,37 @@ type files struct {
 
 // get is the value of a variable, empty when nobody gives one. A line's end behind the value is not part of it.
 func (f *files) get(name string) string {
+	value, _, _ := f.find(name)
+	return value
+}
+
+// find is get that also tells the source of the value, and which variable or credential gave it.
+func (f *files) find(name string) (value, source, from string) {
 	value, path := f.env(name), f.env(name+fileSuffix)
 	if value != "" {
 		if path != "" {
 			f.problem(name, fmt.Errorf("give either %s or %s%s, not both", name, name, fileSuffix))
 		}
-		return value
+		return value, SourceEnvironment, name
 	}
-	from := name + fileSuffix
+	source, from = SourceFile, name+fileSuffix
+	said := from
 	if path == "" {
 		dir := f.env("CREDENTIALS_DIRECTORY")
 		if dir == "" {
-			return ""
+			return "", SourceDefault, ""
 		}
-		path, from = filepath.Join(dir, credentialPrefix+name), "the credential "+credentialPrefix+name
+		source, from = SourceCredential, credentialPrefix+name
+		path, said = filepath.Join(dir, from), "the credential "+from
 		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			return ""
+			return "", SourceDefault, ""
 		}
 	}
 	value, err := readValue(path)
 	if err != nil {
-		f.problem(name, fmt.Errorf("%s: %w", from, err))
+		f.problem(name, fmt.Errorf("%s: %w", said, err))
 	}
-	return value
+	return value, source, from
 }
 
 func (f *files) problem(name string, err error) {

@@ -62,6 +62,9 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKeyPage},
 		{post, "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
+		{get, "/server", read, twin("GET /server"), a.serverPage},
+		{get, "/server/settings", admin, twin("GET /server/settings"), a.serverSettingsPage},
+
 		{get, tenant, read, twin("GET "+apiTenant, "GET /deliveries"), a.overviewPage},
 
 		{get, tenant + "/find", read, twin("GET /events/:event", "GET /attempts/:attempt", "GET /deliveries/:delivery",

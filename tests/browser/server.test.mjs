@@ -1,0 +1,34 @@
+// How the whole server is, and what it is set to, for its operators.
+import assert from 'node:assert/strict';
+import { journey, openSite, phone } from './harness.mjs';
+
+const site = await openSite({ env: { RETRY_SCHEDULE: '1s,5m' } });
+
+for (const size of [undefined, phone]) {
+  journey(site, `an operator sees how the server is${size ? ', on a phone' : ''}`, size ? { size, js: true } : {}, async (v) => {
+    await v.open('/tenants');
+    await v.follow('Server health', { within: v.page.getByRole('navigation', { name: 'Main' }) });
+    assert.equal(v.path, '/server');
+    await v.sees('Worker processes');
+    await v.page.locator('#processes').getByText('Alive', { exact: true }).waitFor();
+    await v.sees('First attempts');
+    await v.page.locator('#database').getByText('PostgreSQL', { exact: true }).waitFor();
+
+    // One line says how it is, and there is a tick only where nothing is wrong.
+    const verdict = await v.main.locator('#findings-title').innerText();
+    const wrong = await v.main.getByText(/^(Wrong|Worth a look)$/).count();
+    assert.match(verdict, wrong > 0 ? /^\d+ findings?$/ : /^(All well|No findings)$/);
+    if (wrong === 0) assert.equal(verdict, 'All well');
+
+    await v.follow('Settings', { within: v.page.getByRole('navigation', { name: 'Server' }) });
+    assert.equal(v.path, '/server/settings');
+    const row = (name) => v.main.locator('tr').filter({ has: v.page.getByText(name, { exact: true }) });
+    assert.match(await row('RETRY_SCHEDULE').innerText(), /1s,5m\s+Environment/);
+    assert.match(await row('RETENTION_DAYS').innerText(), /30\s+Default/);
+    assert.match(await row('SECRET_KEY').innerText(), /\bset\b/);
+    await v.main.getByRole('searchbox').fill('retention');
+    await v.press('Search');
+    await v.sees('RETENTION_DAYS');
+    assert.equal(await row('RETRY_SCHEDULE').count(), 0);
+  });
+}
