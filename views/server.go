@@ -172,7 +172,7 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
-var queueNames = map[string]string{"deliver": "First attempts", "retry": "Further attempts", "upkeep": "Upkeep and notices"}
+var queueNames = map[string]string{"deliver": "First attempts", "retry": "Further attempts", "upkeep": "Upkeep and notices", "bulk": "Bulk retries"}
 
 func queueName(q string) string {
 	if n := queueNames[q]; n != "" {

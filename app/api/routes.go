@@ -239,7 +239,7 @@ func (a *API) APIRoutes() []route {
 			on(a, del, "/api-keys/:key", admin, a.RevokeAPIKey, "revokeAPIKey", "Revokes an API key.", ok[successJSON]())),
 		under("Server",
 			on(a, get, "/server", read, a.getServer, "getServer",
-				"Tells how the whole server is: findings, workers, jobs, database; for operators.", ok[serverJSON]()),
+				"Tells how the whole server is: findings, workers, jobs, database; for operators.", ok[serverJSON](), secret),
 			on(a, get, "/server/settings", admin, a.listServerSettings, "listServerSettings",
 				"Lists the server's settings with where each value comes from; for operators. Secrets are not told.",
 				ok[listJSON[serverSettingJSON]]()),
