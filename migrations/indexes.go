@@ -2,12 +2,10 @@ package migrations
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -63,7 +61,7 @@ func drop(ctx context.Context, pool *pgxpool.Pool, name string) error {
 		_, err := tx.Exec(ctx, "drop index if exists "+name)
 		return err
 	})
-	if pe := (*pgconn.PgError)(nil); errors.As(err, &pe) && pe.Code == "55P03" { // lock_not_available
+	if lockNotAvailable(err) {
 		return nil
 	}
 	return err

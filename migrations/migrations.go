@@ -133,8 +133,7 @@ func waitForOthers(ctx context.Context, conn *pgx.Conn) error {
 func untilLocked(ctx context.Context, step func() error) error {
 	for deadline := time.Now().Add(patience); ; {
 		err := step()
-		var pe *pgconn.PgError
-		if !errors.As(err, &pe) || pe.Code != "55P03" { // lock_not_available
+		if !lockNotAvailable(err) {
 			return err
 		}
 		if time.Now().After(deadline) {
@@ -145,6 +144,12 @@ func untilLocked(ctx context.Context, step func() error) error {
 			return err
 		}
 	}
+}
+
+// lockNotAvailable reports whether a statement did not get a lock within its lock_timeout.
+func lockNotAvailable(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "55P03"
 }
 
 // pause lets those go on who queued up behind us.

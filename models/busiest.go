@@ -44,13 +44,14 @@ func (s *Store) Busiest(ctx context.Context, scope Scope, name string, now time.
 		return nil, 0, err
 	}
 	since, point := r.span(now), time.Duration(r.join)*r.bucket
-	if point < busyRemembered {
-		list, err = s.busiest(ctx, scope, since, point, r.count/r.join, most)
-		return list, point, err
-	}
-	list, _, err = s.busy.of(fmt.Sprint(scope.keys(), name, most)).get(ctx, func(ctx context.Context) ([]*Busy, error) {
+	read := func(ctx context.Context) ([]*Busy, error) {
 		return s.busiest(ctx, scope, since, point, r.count/r.join, most)
-	})
+	}
+	if point < busyRemembered {
+		list, err = read(ctx)
+	} else {
+		list, _, err = s.busy.of(fmt.Sprint(scope.keys(), name, most)).get(ctx, read)
+	}
 	return list, point, err
 }
 

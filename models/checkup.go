@@ -84,15 +84,10 @@ func (s *Store) checkup(ctx context.Context, most time.Duration) (Checkup, error
 		return c, parent.Err()
 	}
 	var f findings
-	for _, check := range []struct {
-		name string
-		run  func(context.Context, *findings, time.Time) error
-	}{
-		{"settings", s.checkSettings}, {"clock", s.checkClock}, {"connections", s.checkConnections},
-		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum},
-		{"workers", s.checkWorkers}, {"held", s.checkHeld},
-		{"secrets", func(ctx context.Context, f *findings, _ time.Time) error { return s.checkSecrets(ctx, f) }},
-	} {
+	list := s.checks()
+	list = slices.Insert(list, len(list)-1, check{"workers", s.checkWorkers}) // the last one may take long
+	list = append(list, check{"secrets", func(ctx context.Context, f *findings, _ time.Time) error { return s.checkSecrets(ctx, f) }})
+	for _, check := range list {
 		before := len(f)
 		err := check.run(ctx, &f, began)
 		switch {
@@ -106,25 +101,19 @@ func (s *Store) checkup(ctx context.Context, most time.Duration) (Checkup, error
 	}
 	d := &doctor{store: s}
 	done := 0
-	names := []string{"deliveries", "order", "jobs", "bulk retries"}
-	err := s.beforeEnd(ctx, func(tx pgx.Tx) error {
+	err := s.beforeEnd(ctx, func(tx pgx.Tx) (err error) {
 		d.tx = tx
 		if err := d.unpack(ctx); err != nil {
 			return err
 		}
-		for _, check := range []func(context.Context) error{d.deliveries, d.order, d.jobs, d.bulkRetries} {
-			if err := check(ctx); err != nil {
-				return err
-			}
-			done++
-		}
-		return nil
+		done, err = d.checkAll(ctx)
+		return err
 	})
 	if err != nil && (parent.Err() != nil || !outOfTime(ctx, err)) {
 		return c, fmt.Errorf("the checks of the job queue: %w", err)
 	}
-	for _, name := range names[done:] {
-		c.Unchecked = append(c.Unchecked, Unchecked{name, late})
+	for _, check := range queueChecks[done:] {
+		c.Unchecked = append(c.Unchecked, Unchecked{check.name, late})
 	}
 	// One that was broken off may have found a part of what there is, which is true all the same.
 	c.Findings = append(append(c.Findings, f...), d.findings...)

@@ -50,10 +50,8 @@ const ConnectionsPerProcess = poolConns + hotConns + jobConns + 2
 // An error means that a check could not be made.
 func (s *Store) Diagnose(ctx context.Context, now time.Time, secrets bool) ([]Finding, error) {
 	var f findings
-	for _, check := range []func(context.Context, *findings, time.Time) error{
-		s.checkSettings, s.checkClock, s.checkConnections, s.checkPartitions, s.checkIndexes, s.checkVacuum, s.checkHeld,
-	} {
-		if err := check(ctx, &f, now); err != nil {
+	for _, check := range s.checks() {
+		if err := check.run(ctx, &f, now); err != nil {
 			return f, err
 		}
 	}
@@ -62,6 +60,18 @@ func (s *Store) Diagnose(ctx context.Context, now time.Time, secrets bool) ([]Fi
 		return f, nil
 	}
 	return f, s.checkSecrets(ctx, &f)
+}
+
+// check is one thing that the doctor looks at. Its findings have that name.
+type check struct {
+	name string
+	run  func(context.Context, *findings, time.Time) error
+}
+
+// checks are those of the database itself, the quick ones first.
+func (s *Store) checks() []check {
+	return []check{{"settings", s.checkSettings}, {"clock", s.checkClock}, {"connections", s.checkConnections},
+		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"held", s.checkHeld}}
 }
 
 // checkSettings looks at what PostgreSQL promises about a commit.
@@ -303,7 +313,7 @@ func (s *Store) checkHeld(ctx context.Context, f *findings, _ time.Time) error {
 	return nil
 }
 
-// heldForNobody describes the destinations that are not disabled and have deliveries on hold, by whether they are deleted.
+// heldForNobody describes the destinations that are not disabled and hold deliveries, by whether they are deleted.
 func heldForNobody(ctx context.Context, tx pgx.Tx) (active, deleted []string, held int, err error) {
 	rows, err := tx.Query(ctx, `select n.id, t.id, n.deleted_at is not null, count(*) from deliveries d
 		join destinations n on n.key = d.destination_key join tenants t on t.key = n.tenant_key

@@ -30,17 +30,36 @@ func (s *Store) DiagnoseQueue(ctx context.Context, repair bool) ([]Finding, erro
 	d := &doctor{store: s}
 	err := s.inSnapshot(ctx, func(tx pgx.Tx) error {
 		d.tx = tx
-		for _, check := range []func(context.Context) error{d.unpack, d.workers, d.deliveries, d.order, d.jobs, d.bulkRetries} {
-			if err := check(ctx); err != nil {
-				return err
-			}
+		if err := d.unpack(ctx); err != nil {
+			return err
 		}
-		return nil
+		if err := d.workers(ctx); err != nil {
+			return err
+		}
+		_, err := d.checkAll(ctx)
+		return err
 	})
 	if err != nil || !repair {
 		return d.findings, err
 	}
 	return d.findings, d.repair(ctx, s)
+}
+
+// queueChecks are what checkAll looks at, in its order.
+var queueChecks = []struct {
+	name string
+	run  func(*doctor, context.Context) error
+}{{"deliveries", (*doctor).deliveries}, {"order", (*doctor).order}, {"jobs", (*doctor).jobs}, {"bulk retries", (*doctor).bulkRetries}}
+
+// checkAll makes the checks of what unpack has unpacked. done is how many it made to their end.
+func (d *doctor) checkAll(ctx context.Context) (done int, err error) {
+	for _, check := range queueChecks {
+		if err := check.run(d, ctx); err != nil {
+			return done, err
+		}
+		done++
+	}
+	return done, nil
 }
 
 func (d *doctor) add(check, level, message, advice string, examples ...string) {

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -116,13 +117,12 @@ const jobState = "case when state::text <> 'available' then state::text when sch
 
 // countJobs counts the jobs by queue and state; nil when that takes too long. Every queue is told of, also one in which nothing is.
 func (s *Store) countJobs(ctx context.Context) ([]QueueState, error) {
-	counted := map[[2]string]QueueState{}
-	for _, q := range watchedQueues {
+	out := []QueueState{}
+	for _, name := range watchedQueues {
 		for _, state := range []string{"due", "scheduled", "running"} {
-			counted[[2]string{q, state}] = QueueState{Queue: q, State: state}
+			out = append(out, QueueState{Queue: name, State: state})
 		}
 	}
-	var extra []QueueState
 	err := s.within(ctx, checkupTime, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `select queue, `+jobState+`, count(*), min(case when state = 'running' then coalesce(attempted_at, scheduled_at)
 			when scheduled_at <= now() then greatest(scheduled_at, created_at) else scheduled_at end)
@@ -132,11 +132,10 @@ func (s *Store) countJobs(ctx context.Context) ([]QueueState, error) {
 		}
 		var q QueueState
 		_, err = pgx.ForEachRow(rows, []any{&q.Queue, &q.State, &q.Jobs, &q.Oldest}, func() error {
-			k := [2]string{q.Queue, q.State}
-			if _, known := counted[k]; known {
-				counted[k] = q
+			if i := slices.IndexFunc(out, func(o QueueState) bool { return o.Queue == q.Queue && o.State == q.State }); i >= 0 {
+				out[i] = q
 			} else {
-				extra = append(extra, q)
+				out = append(out, q)
 			}
 			return nil
 		})
@@ -145,16 +144,7 @@ func (s *Store) countJobs(ctx context.Context) ([]QueueState, error) {
 	if isCanceled(err) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	out := []QueueState{}
-	for _, name := range watchedQueues {
-		for _, state := range []string{"due", "scheduled", "running"} {
-			out = append(out, counted[[2]string{name, state}])
-		}
-	}
-	return append(out, extra...), nil
+	return out, err
 }
 
 // maxTables is how many of the largest tables are told of.

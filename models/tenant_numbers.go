@@ -63,8 +63,7 @@ func (s *Store) waitingByTenant(ctx context.Context, scope Scope) (by map[int64]
 		scope.where(q, "tenant_key")
 		q.and("attention in ('retrying', 'held')")
 		err := s.within(ctx, countTimeout, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, "select tenant_key, count(*) filter (where attention = 'retrying'), count(*) filter (where attention = 'held')"+
-				" from deliveries"+q.sql()+" group by 1", q.args...)
+			rows, err := tx.Query(ctx, "select tenant_key, "+waitingCounts+" from deliveries"+q.sql()+" group by 1", q.args...)
 			if err != nil {
 				return err
 			}

@@ -17,6 +17,9 @@ type Waiting struct {
 	Held     int // are kept, because their destination is or was disabled
 }
 
+// waitingCounts counts deliveries that wait, as the fields of Waiting.
+const waitingCounts = "count(*) filter (where attention = 'retrying'), count(*) filter (where attention = 'held')"
+
 // countTimeout bounds how long deliveries are counted.
 const countTimeout = 10 * time.Second
 
@@ -45,7 +48,7 @@ func (s *Store) waiting(ctx context.Context, scope Scope) (w Waiting, at time.Ti
 		q.and("attention in ('retrying', 'held')")
 		err = s.within(ctx, countTimeout, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx,
-				"select count(*) filter (where attention = 'retrying'), count(*) filter (where attention = 'held') from deliveries"+q.sql(),
+				"select "+waitingCounts+" from deliveries"+q.sql(),
 				q.args...).Scan(&w.Retrying, &w.Held)
 		})
 		return w, err
@@ -56,7 +59,7 @@ func (s *Store) waiting(ctx context.Context, scope Scope) (w Waiting, at time.Ti
 func (s *Store) waitingOf(ctx context.Context, destinations []int64) (map[int64]Waiting, error) {
 	out := map[int64]Waiting{}
 	err := s.within(ctx, countTimeout, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `select destination_key, count(*) filter (where attention = 'retrying'), count(*) filter (where attention = 'held')
+		rows, err := tx.Query(ctx, `select destination_key, `+waitingCounts+`
 			from deliveries where destination_key = any($1) and attention in ('retrying', 'held') group by 1`, destinations)
 		if err != nil {
 			return err

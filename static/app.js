@@ -65,6 +65,7 @@
     doc.querySelectorAll('input[type=checkbox][name="' + name + '"]').forEach(function (box) {
       if (box.form === e.target.form) box.checked = e.target.checked;
     });
+    picked();
   });
 
   // Tables that become rows on phones stay tables for screen readers of browsers in which display changes that.
@@ -210,10 +211,13 @@
       all.slice(Math.min(a, b), Math.max(a, b) + 1).forEach(function (x) { x.checked = box.checked; });
     }
     last = box;
-    var n = doc.querySelectorAll('.tbl .check[name]:checked').length;
-    var picked = doc.querySelector('[data-picked]');
-    if (picked) picked.textContent = n ? n + ' selected' : '';
+    picked();
   });
+  function picked() {
+    var n = doc.querySelectorAll('.tbl .check[name]:checked').length;
+    var box = doc.querySelector('[data-picked]');
+    if (box) box.textContent = n ? n + ' selected' : '';
+  }
 
   // A chart says the figures of the bar under the pointer or with the focus.
   ['pointerover', 'focusin'].forEach(function (type) {

@@ -56,14 +56,6 @@ func (v Attempts) pager() Pager {
 	return newPager(AttemptsURL(v.Tenant), v.Query, len(v.List.Items), "attempt", CursorsOf(v.List, v.Since))
 }
 
-// nothingText says why no attempt is shown.
-func (v Attempts) nothingText() string {
-	if v.List.Looked != nil {
-		return "None of those that were looked at matches these filters."
-	}
-	return "No attempt matches these filters, or none was made yet."
-}
-
 func (v Attempts) form() Form { return Form{Values: v.Query, Err: v.Err} }
 
 // narrowed reports whether a condition was refused whose control is folded away.

@@ -140,7 +140,7 @@ func AttemptsPage(v Attempts) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = EmptyState("search", "No attempt here", v.nothingText()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = EmptyState("search", "No attempt here", nothingText(v.List.Looked, "No attempt matches these filters, or none was made yet.")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -247,14 +247,6 @@ func (v DestinationDeliveries) looksAt() string {
 	return "event"
 }
 
-// nothingText says why no delivery is shown.
-func (v DestinationDeliveries) nothingText() string {
-	if v.List.Looked != nil {
-		return "None of those that were looked at matches these filters."
-	}
-	return "No delivery matches these filters. For events that its filter did not let pass, choose “Filtered out”."
-}
-
 // retryAll is the plan of retrying everything that the list shows.
 func (v DestinationDeliveries) retryAll() string {
 	return retryAllURL[models.DeliveryQuery](v.Tenant, replaced(v.Query, "destination_id", v.Destination.ID), v.Since)

@@ -712,7 +712,7 @@ func DestinationDeliveriesPage(v DestinationDeliveries) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = EmptyState("search", "No delivery here", v.nothingText()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var25), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = EmptyState("search", "No delivery here", nothingText(v.List.Looked, "No delivery matches these filters. For events that its filter did not let pass, choose “Filtered out”.")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var25), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -181,33 +181,7 @@ func took(d time.Duration) string {
 	return span(d)
 }
 
-// span is a length of time in words of at most two units: "10 s", "1 min 20 s", "17 h 4 min", "30 days".
-func span(d time.Duration) string {
-	d = d.Round(time.Second)
-	unit := func(n int64, name string) string {
-		if n == 0 {
-			return ""
-		}
-		if name == "day" && n != 1 {
-			name = "days"
-		}
-		return fmt.Sprintf("%d %s ", n, name)
-	}
-	days, h := int64(d/(24*time.Hour)), int64(d%(24*time.Hour)/time.Hour)
-	m, s := int64(d%time.Hour/time.Minute), int64(d%time.Minute/time.Second)
-	var out string
-	switch {
-	case days > 0:
-		out = unit(days, "day") + unit(h, "h")
-	case h > 0:
-		out = unit(h, "h") + unit(m, "min")
-	case m > 0:
-		out = unit(m, "min") + unit(s, "s")
-	default:
-		out = fmt.Sprintf("%d s", s)
-	}
-	return strings.TrimSpace(out)
-}
+func span(d time.Duration) string { return units.Span(d) }
 
 // count is a number with its thousands set apart.
 func count(n int) string { return units.Thousands(n) }
@@ -238,8 +212,10 @@ func size(n int) string {
 		return plural(n, "byte")
 	case n < 1<<20:
 		return fmt.Sprintf("%.1f KiB", float64(n)/1024)
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
 // shortID leaves out the middle of a long id. Its end is what tells ids apart that were made at about the same time.

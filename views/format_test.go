@@ -43,7 +43,7 @@ func TestNumbers(t *testing.T) {
 		"event"); got != "1 delivery 2 deliveries 1,200 events" {
 		t.Error(got)
 	}
-	if got := size(1) + ", " + size(2048) + ", " + size(3<<20); got != "1 byte, 2.0 KiB, 3.0 MiB" {
+	if got := size(1) + ", " + size(2048) + ", " + size(3<<20) + ", " + size(4<<30); got != "1 byte, 2.0 KiB, 3.0 MiB, 4.0 GiB" {
 		t.Error(got)
 	}
 	if got := shortID("evt_0195939e1a2b7c3d8e4f5a6b7c8d9e0f"); got != "evt_0195…8d9e0f" {

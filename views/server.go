@@ -159,17 +159,9 @@ func (v Server) numbers() []metric {
 		{name: "Retrying", value: count(d.Retrying), sub: "deliveries", url: TenantsURL()},
 		{name: "Held", value: count(d.Held), sub: "deliveries", url: TenantsURL()},
 		{name: "Failing", value: count(d.Failing), sub: plural(d.Disabled, "destination") + " disabled", url: AlertsURL("")},
-		{name: "Database", value: bytesText(db.Size), sub: fmt.Sprintf("%s of %s connections", count(db.Connections), count(db.MostConnections)),
+		{name: "Database", value: size(int(db.Size)), sub: fmt.Sprintf("%s of %s connections", count(db.Connections), count(db.MostConnections)),
 			url: "#database"},
 	}
-}
-
-// bytesText is size with one more unit.
-func bytesText(n int64) string {
-	if n < 1<<30 {
-		return size(int(n))
-	}
-	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
 var queueNames = map[string]string{"deliver": "First attempts", "retry": "Further attempts", "upkeep": "Upkeep and notices", "bulk": "Bulk retries"}
@@ -207,7 +199,7 @@ func oldestJob(q models.QueueState, now time.Time) string {
 // databaseFacts are what is known of PostgreSQL.
 func (v Server) databaseFacts() []Fact {
 	d := v.State.Database
-	facts := []Fact{{Label: "PostgreSQL", Text: d.Version}, {Label: "Size", Text: bytesText(d.Size)},
+	facts := []Fact{{Label: "PostgreSQL", Text: d.Version}, {Label: "Size", Text: size(int(d.Size))},
 		{Label: "Connections", Text: fmt.Sprintf("%s of %s open", count(d.Connections), count(d.MostConnections))},
 		{Label: "Partitions ahead", Text: plurals(max(d.PartitionsAhead, 0), "day", "days")}}
 	if !d.OldestPartition.IsZero() {

@@ -877,7 +877,7 @@ func serverDatabase(v Server) templ.Component {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var41 string
-					templ_7745c5c3_Var41, templ_7745c5c3_Err = templ.JoinStringErrs(bytesText(t.Size))
+					templ_7745c5c3_Var41, templ_7745c5c3_Err = templ.JoinStringErrs(size(int(t.Size)))
 					if templ_7745c5c3_Err != nil {
 						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/server.templ`, Line: 192, Col: 44}
 					}

@@ -203,3 +203,11 @@ func newPager(base string, q url.Values, shown int, what string, c Cursors) Page
 	}
 	return p
 }
+
+// nothingText says why a list shows nothing: otherwise, unless it stopped looking before it had looked at everything.
+func nothingText(looked *models.Looked, otherwise string) string {
+	if looked != nil {
+		return "None of those that were looked at matches these filters."
+	}
+	return otherwise
+}

@@ -99,14 +99,6 @@ func tenantSpark(n *models.TenantNumbers) Spark {
 	return s
 }
 
-// noun is a thing in singular or plural, where its number stands by itself.
-func noun(n int, one string) string {
-	if n == 1 {
-		return one
-	}
-	return one + "s"
-}
-
 func tenantSuccess(n *models.TenantNumbers) string {
 	if p, ok := n.Sum.SuccessPercent(); ok {
 		return percent(p)

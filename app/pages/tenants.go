@@ -2,8 +2,8 @@ package pages
 
 import (
 	"context"
+	"maps"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/waybill-dev/waybill/app/api"
@@ -14,10 +14,7 @@ import (
 // tenantsPage lists the tenants, those in trouble first, with numbers.
 func (a *Pages) tenantsPage(ctx context.Context, p *pageCtx) error {
 	v := views.Tenants{Page: p.frame("Tenants", views.SectionTenants), Query: p.query()}
-	q := url.Values{}
-	for name, values := range v.Query {
-		q[name] = values
-	}
+	q := maps.Clone(v.Query)
 	if q.Get("order_by") == "" {
 		q.Set("order_by", models.SortTrouble)
 	}

@@ -1,8 +1,6 @@
 package alertrule
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/models/units"
@@ -26,7 +24,7 @@ func (s Streak) Sentence(now time.Time) string {
 	case s.Limit > 0 && s.Failures < s.Limit:
 		text += ". At " + units.Thousands(s.Limit) + " it is disabled and new events are held"
 	case s.Limit > 0 && s.Least > 0:
-		text += ". Once they have failed for " + spaced(s.Least) + ", it is disabled and new events are held"
+		text += ". Once they have failed for " + units.Span(s.Least) + ", it is disabled and new events are held"
 	}
 	return text + "."
 }
@@ -38,20 +36,6 @@ func clock(t, now time.Time) string {
 		return t.Format("15:04 UTC")
 	}
 	return t.Format("2 January 15:04 UTC")
-}
-
-// spaced is a duration for people: "10 min", "1 h 30 min".
-func spaced(d time.Duration) string {
-	var parts []string
-	for _, u := range []struct {
-		size time.Duration
-		name string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}} {
-		if n := d / u.size; n > 0 {
-			parts, d = append(parts, fmt.Sprintf("%d %s", n, u.name)), d%u.size
-		}
-	}
-	return strings.Join(parts, " ")
 }
 
 // recent is the streak of a destination that still fails, or that a peak of n failures is all that is left of.

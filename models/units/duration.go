@@ -113,3 +113,31 @@ func Thousands(n int) string {
 	}
 	return s
 }
+
+// Span is a length of time in words of at most two units: "10 s", "1 min 20 s", "17 h 4 min", "30 days".
+func Span(d time.Duration) string {
+	d = d.Round(time.Second)
+	unit := func(n int64, name string) string {
+		if n == 0 {
+			return ""
+		}
+		if name == "day" && n != 1 {
+			name = "days"
+		}
+		return fmt.Sprintf("%d %s ", n, name)
+	}
+	days, h := int64(d/(24*time.Hour)), int64(d%(24*time.Hour)/time.Hour)
+	m, s := int64(d%time.Hour/time.Minute), int64(d%time.Minute/time.Second)
+	var out string
+	switch {
+	case days > 0:
+		out = unit(days, "day") + unit(h, "h")
+	case h > 0:
+		out = unit(h, "h") + unit(m, "min")
+	case m > 0:
+		out = unit(m, "min") + unit(s, "s")
+	default:
+		out = fmt.Sprintf("%d s", s)
+	}
+	return strings.TrimSpace(out)
+}

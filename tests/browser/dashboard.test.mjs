@@ -178,6 +178,10 @@ journey(site, 'several events are chosen from one to another, and what waits of 
   await eventually(async () => (await site.api('GET', `/deliveries?tenant_id=${tenant}&status=retrying`)).models.length === 4, 'the first attempts');
   await v.open(`/t/${tenant}/events`);
   const boxes = v.main.locator('table[data-rows] tbody input[type=checkbox]');
+  const all = v.main.locator('table[data-rows] thead input[type=checkbox]');
+  await all.check();
+  await v.sees('4 selected');
+  await all.uncheck();
   await boxes.nth(0).click();
   await boxes.nth(2).click({ modifiers: ['Shift'] });
   await v.sees('3 selected');

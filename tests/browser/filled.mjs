@@ -96,6 +96,8 @@ export async function fill(server) {
     'docs-api-publishing': '/docs/api/publishing',
     tenants: '/tenants',
     'events-all': '/events',
+    server: '/server',
+    'server-settings': '/server/settings',
     settings: `${t}/settings`,
     'first-steps': '/t/globex',
     login: '/login',
