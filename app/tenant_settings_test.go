@@ -3,6 +3,8 @@ package app
 import (
 	"strings"
 	"testing"
+
+	"github.com/waybill-dev/waybill/app/config"
 )
 
 // TestTenantSettings sets a tenant's own limits and defaults, shows them beside what is in force, and takes them away.
@@ -63,6 +65,41 @@ func TestTenantSettings(t *testing.T) {
 	if got := a.want(200, "GET", path, nil); got.str("settings") != "map[bulk_retry_limit:500 name:Acme]" {
 		t.Errorf("after the form: %s", got.raw)
 	}
+}
+
+// TestDestinationLimit: a tenant gets no more destinations than the server's limit, unless it has one of its own. One that is
+// deleted makes room.
+func TestDestinationLimit(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, func(c *config.Config) { c.DestLimit = 2 })
+	a.want(201, "PUT", "/tenants/acme", nil)
+	const body = `{"type":"webhook","topics":"*","config":{"url":"https://example.com/"}}`
+	first := a.want(201, "POST", "/tenants/acme/destinations", body)
+	a.want(201, "POST", "/tenants/acme/destinations", body)
+	refused := a.want(422, "POST", "/tenants/acme/destinations", body)
+	if refused.str("fields", "destination_limit") != "is reached: 2" || !strings.Contains(refused.str("message"), "DESTINATION_LIMIT") {
+		t.Errorf("refused with %s", refused.raw)
+	}
+	a.want(200, "DELETE", "/tenants/acme/destinations/"+first.str("id"), nil)
+	a.want(201, "POST", "/tenants/acme/destinations", body)
+	a.want(422, "POST", "/tenants/acme/destinations", body)
+	got := a.want(200, "PATCH", "/tenants/acme/settings", `{"destination_limit":3}`)
+	if got.str("effective", "destination_limit") != "3" {
+		t.Errorf("the settings are %s", got.raw)
+	}
+	a.want(201, "POST", "/tenants/acme/destinations", body)
+	a.want(422, "POST", "/tenants/acme/destinations", body)
+	a.want(200, "PATCH", "/tenants/acme/settings", `{"destination_limit":0}`)
+	a.want(201, "POST", "/tenants/acme/destinations", body)
+	if o := a.do("PATCH", "/tenants/acme/settings", `{"destination_limit":-1}`); o.status != 422 || o.str("fields", "destination_limit") == "" {
+		t.Errorf("a negative limit: %d %s", o.status, o.raw)
+	}
+	a.want(201, "PUT", "/tenants/other", nil)
+	a.want(201, "POST", "/tenants/other/destinations", body)
+
+	v := a.visitor()
+	v.get("/t/acme/settings/tenant").says("When empty: 2.")
+	v.post("/t/acme/settings/tenant", "destination_limit", "1").says("The settings were saved.")
 }
 
 // TestPortalLinks makes links of several kinds, lists and revokes them, and opens them.

@@ -78,14 +78,22 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]
 	w.jobs.Add(1)
 	defer w.jobs.Add(-1)
 	defer lane.leave()
+	tenant := w.tenants.enter(time.Now(), args.Tenant, args.Later)
+	defer tenant.leave(args.Later)
 	if err := lane.acquire(ctx); err == errPutOff {
 		return w.putOff(ctx, lane, job, lane.wait())
 	} else if err != nil {
 		return err
 	}
-	placed := true // whether this goroutine holds a place in the lane
+	place, err := tenant.acquire(ctx, args.Later)
+	if err != nil {
+		lane.release()
+		return err
+	}
+	placed := true // whether this goroutine holds a place of the tenant, and one in the lane
 	defer func() {
 		if placed {
+			place.release()
 			lane.release()
 		}
 	}()
@@ -98,11 +106,11 @@ func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]
 	if status, reason := unusable(target, args.Trigger); status != "" {
 		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(target, ready, args, status, reason)})
 	}
-	run := &run{w: w, ctx: ctx, job: job, lane: lane, ready: ready}
+	run := &run{w: w, ctx: ctx, job: job, tenant: tenant, lane: lane, ready: ready}
 	run.use(target)
 	defer run.releaseSenders()
-	run.attemptAll()
 	placed = false
+	run.attemptAll(place)
 	return run.finish()
 }
 
@@ -144,6 +152,7 @@ type run struct {
 	w       *Worker
 	ctx     context.Context
 	job     *river.Job[queue.Batch]
+	tenant  *tenant
 	lane    *lane
 	ready   []models.Ready
 	current current
@@ -162,27 +171,47 @@ type run struct {
 // reportAfter is how long a known outcome waits for the others of its job before it is reported alone.
 const reportAfter = 25 * time.Millisecond
 
-// attemptAll makes the attempts. This goroutine has one place in the lane, and helpers take as many more as are free. When it
-// returns attemptAll places are given back.
-func (r *run) attemptAll() {
+// attemptAll makes the attempts. This goroutine has a place of the tenant and one in the lane, and helpers take as many more
+// as are free. When it returns all places are given back.
+func (r *run) attemptAll(mine *place) {
 	r.left = len(r.ready)
 	r.outcomes = make([]models.Outcome, 0, len(r.ready))
 	var helpers sync.WaitGroup
 	spawn := func() {
 		for r.more() && r.lane.tryAcquire() {
+			place, ok := r.tenant.tryAcquire()
+			if !ok {
+				r.lane.release()
+				return
+			}
 			helpers.Add(1)
 			go func() {
 				defer helpers.Done()
 				defer r.lane.release()
+				defer place.release()
 				for i, ok := r.take(); ok; i, ok = r.take() {
-					r.attemptOne(i)
+					r.attemptOne(i, place)
+					if place.spare() {
+						return
+					}
 				}
 			}()
 		}
 	}
+	var err error
 	for i, ok := r.take(); ok; i, ok = r.take() {
 		spawn()
-		r.attemptOne(i)
+		r.attemptOne(i, mine)
+		if mine.spare() && r.more() {
+			mine.release()
+			if err = mine.wait(r.ctx); err != nil {
+				r.fail(err)
+				break
+			}
+		}
+	}
+	if err == nil {
+		mine.release()
 	}
 	r.lane.release()
 	helpers.Wait()
@@ -204,8 +233,8 @@ func (r *run) take() (int, bool) {
 	return r.next - 1, true
 }
 
-// attemptOne makes attemptOne attempt.
-func (r *run) attemptOne(i int) {
+// attemptOne makes one attempt, in a place of the tenant.
+func (r *run) attemptOne(i int, in *place) {
 	d := &r.ready[i]
 	if err := r.awaitRate(); err != nil {
 		r.fail(err)
@@ -221,6 +250,8 @@ func (r *run) attemptOne(i int) {
 		r.fail(errNotAlive)
 		return
 	}
+	in.try()
+	defer in.tried()
 	v := r.version()
 	if status, reason := unusable(v.target, r.job.Args.Trigger); status != "" {
 		r.add(unsent(v.target, r.ready[i:i+1], r.job.Args, status, reason)[0])

@@ -4,28 +4,32 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/queue"
 )
 
-// driver is River's for PostgreSQL, but for how jobs are fetched; see queue.Fetch.
+// driver is River's for PostgreSQL, but for how jobs are fetched; see queue.Fetch and fetcher.
 type driver struct {
 	riverdriver.Driver[pgx.Tx]
-	pool *pgxpool.Pool
+	fetcher *fetcher
 }
 
-func newDriver(pool *pgxpool.Pool) driver { return driver{riverpgxv5.New(pool), pool} }
+func newDriver(s *models.Store, ts *tenants) driver {
+	return driver{riverpgxv5.New(s.Jobs), &fetcher{store: s, tenants: ts}}
+}
 
 // GetExecutor implements riverdriver.Driver.
-func (d driver) GetExecutor() riverdriver.Executor { return executor{d.Driver.GetExecutor(), d.pool} }
+func (d driver) GetExecutor() riverdriver.Executor {
+	return executor{d.Driver.GetExecutor(), d.fetcher}
+}
 
 type executor struct {
 	riverdriver.Executor
-	pool *pgxpool.Pool
+	fetcher *fetcher
 }
 
 // JobGetAvailable implements riverdriver.Executor. It is never asked for some kinds only, nor for another time than now.
@@ -33,7 +37,7 @@ func (e executor) JobGetAvailable(ctx context.Context, p *riverdriver.JobGetAvai
 	if p.Kind != nil || p.Now != nil || p.Schema != queue.Schema {
 		return e.Executor.JobGetAvailable(ctx, p)
 	}
-	fetched, err := queue.Fetch(ctx, e.pool, p.ClientID, p.Queue, p.MaxToLock, p.MaxAttemptedBy)
+	fetched, err := e.fetcher.fetch(ctx, p)
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,7 @@ type Worker struct {
 	recorder *models.Recorder
 	senders  senders
 	lanes    lanes
+	tenants  tenants
 	tracker  tracker
 
 	shortages  shortages
@@ -105,6 +106,7 @@ func runOnce(ctx context.Context, store *models.Store, opts Options, log *slog.L
 	background.Go(process.Wait)
 	w := &Worker{store: store, opts: opts, log: log, process: process, loader: models.NewLoader(life, store, opts.Recent),
 		recorder: models.NewRecorder(store, process.ID, log), senders: senders{env: opts.Env}, tracker: tracker{working: map[int64]bool{}},
+		tenants:  tenants{places: max(1, opts.MaxInFlight/tenantShare)},
 		stopping: make(chan struct{}),
 		slots:    make(chan struct{}, opts.MaxInFlight), slowOnes: make(chan struct{}, max(1, int(float64(opts.MaxInFlight)*slowShare)))}
 	now.Store(w)
@@ -141,7 +143,7 @@ func (w *Worker) start(ctx context.Context) error {
 	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
 		return upkeepArgs{}, &river.InsertOpts{Queue: queue.Maintenance, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
 	}, &river.PeriodicJobOpts{RunOnStart: true})
-	client, err := river.NewClient(newDriver(w.store.Jobs), &river.Config{
+	client, err := river.NewClient(newDriver(w.store, &w.tenants), &river.Config{
 		ID:     w.process.ID,
 		Schema: queue.Schema,
 		Logger: slog.New(&quieter{w.log.Handler()}),

@@ -33,6 +33,35 @@ var partitionedIndexes = []partitionedIndex{
 	{"deliveries_unusual", "deliveries", "(attention, event_id, destination_key) where attention is not null"},
 }
 
+// queueIndex finds the jobs that were put aside, of one tenant or of each in turn (models/queue/aside.go). Nothing of the usual path is
+// in it.
+const (
+	queueIndexName = RiverSchema + ".river_job_aside"
+	queueIndex     = "create index concurrently if not exists river_job_aside on " + RiverSchema + `.river_job
+		((queue || ''), ((args->>'n')::bigint), scheduled_at, id) where (state = 'available') is true and (priority = 2) is true`
+)
+
+// ensureQueueIndex makes the index of the table of jobs, beside those who work on it.
+func ensureQueueIndex(ctx context.Context, pool *pgxpool.Pool) error {
+	if err := dropBroken(ctx, pool, queueIndexName); err != nil {
+		return err
+	}
+	if _, err := pool.Exec(ctx, queueIndex); err != nil {
+		return fmt.Errorf("make an index of the job queue: %w", err)
+	}
+	return nil
+}
+
+// dropBroken drops an index that a run has not finished.
+func dropBroken(ctx context.Context, pool *pgxpool.Pool, name string) error {
+	var broken bool
+	err := pool.QueryRow(ctx, "select coalesce((select not indisvalid from pg_index where indexrelid = to_regclass($1)), false)", name).Scan(&broken)
+	if err == nil && broken {
+		_, err = pool.Exec(ctx, "drop index concurrently if exists "+name)
+	}
+	return err
+}
+
 // ensureIndexes makes the partitioned indexes that are missing. What a run that was cut off left behind is made anew.
 func ensureIndexes(ctx context.Context, pool *pgxpool.Pool) error {
 	for _, x := range partitionedIndexes {
@@ -85,12 +114,7 @@ func (x partitionedIndex) ensure(ctx context.Context, pool *pgxpool.Pool) error 
 	}
 	for _, day := range days {
 		name := day + strings.TrimPrefix(x.name, x.table)
-		var broken bool
-		err := pool.QueryRow(ctx, "select coalesce((select not indisvalid from pg_index where indexrelid = to_regclass($1)), false)",
-			name).Scan(&broken)
-		if err == nil && broken {
-			_, err = pool.Exec(ctx, "drop index concurrently if exists "+name)
-		}
+		err := dropBroken(ctx, pool, name)
 		if err == nil {
 			_, err = pool.Exec(ctx, fmt.Sprintf("create index concurrently if not exists %s on %s %s", name, day, x.def))
 		}

@@ -55,7 +55,7 @@ var queueUnused = []string{"river_job_args_index", "river_job_metadata_index"}
 // template database by it.
 func Hash() string {
 	h := sha256.New()
-	fmt.Fprintln(h, riverVersion, queueSettings, queueUnused, partitionedIndexes)
+	fmt.Fprintln(h, riverVersion, queueSettings, queueUnused, queueIndex, partitionedIndexes)
 	names, _ := fs.Glob(files, "*.sql")
 	for _, n := range names {
 		b, _ := files.ReadFile(n)
@@ -99,7 +99,7 @@ func Apply(ctx context.Context, url string) error {
 	}
 	defer pool.Close()
 	for _, step := range []func(context.Context, *pgxpool.Pool) error{
-		applyOurs, applyRiver, tuneQueue, ensureIndexes,
+		applyOurs, applyRiver, tuneQueue, ensureQueueIndex, ensureIndexes,
 		func(ctx context.Context, pool *pgxpool.Pool) error {
 			return EnsurePartitions(ctx, pool, time.Now(), PartitionsAhead)
 		},

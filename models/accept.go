@@ -28,6 +28,8 @@ type acceptWriter struct {
 	routed             map[string]int        // deliveries by the status with which they begin
 	filtered           int                   // that filters held back
 	failed             []DeliveryKey         // at once, because the filter did
+	wide               []*publishing         // are accepted beside the others
+	alone              bool                  // accepts those
 	traffic            trafficDeltas
 	trafficRows        pgcopy.Rows
 }
@@ -45,6 +47,9 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		tenants, catalogue, err := a.lookup(ctx, tx, group)
 		if err != nil {
 			return err
+		}
+		if group = w.setAside(group, tenants); len(group) == 0 {
+			return nil
 		}
 		if err := markClaims(ctx, conn, group); err != nil {
 			return err
@@ -429,7 +434,7 @@ func (w *acceptWriter) delivery(p *publishing, tenantKey int64, v verdict) {
 	d.TextOrNull(reason)
 	var job queue.Key // none for what is held or has failed
 	if status == StatusPending {
-		job = queue.Key{Destination: v.to.key, Trigger: p.in.Trigger, Actor: p.in.Actor}
+		job = queue.Key{Destination: v.to.key, Tenant: tenantKey, Trigger: p.in.Trigger, Actor: p.in.Actor}
 	}
 	switch {
 	case v.to.ordered && p.key != "" && status != StatusFailed && p.in.Trigger != TriggerTest:

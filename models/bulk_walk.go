@@ -232,15 +232,18 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 			reason = null,
 			retry_id = $7, retry_from = d.status
 		from portion p where d.event_id = p.event_id and d.destination_key = p.destination_key and d.event_id >= $3 and d.event_id <= $4
-		returning d.event_id, d.destination_key, d.turn`,
+		returning d.event_id, d.destination_key, d.turn, d.tenant_key`,
 		events, destinations, lo, hi, b.Filter.statuses(), most, b.Key, b.CreatedAt)
 	if err != nil {
 		return nil, err
 	}
 	items := map[int64][]queue.Item{}
+	tenants := map[int64]int64{} // by destination
 	var k DeliveryKey
 	var turn int32
-	if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &turn}, func() error {
+	var tenant int64
+	if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &turn, &tenant}, func() error {
+		tenants[k.Destination] = tenant
 		items[k.Destination] = append(items[k.Destination], queue.Item{EventKey: k.EventKey, Turn: turn})
 		p.queued++
 		return nil
@@ -252,8 +255,8 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 	}
 	var jobs []queue.Batch
 	for _, destination := range slices.Sorted(maps.Keys(items)) {
-		jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Later: true, Trigger: TriggerBulk, Actor: b.Actor,
-			BulkKey: b.Key}, items[destination])...)
+		jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Tenant: tenants[destination], Later: true,
+			Trigger: TriggerBulk, Actor: b.Actor, BulkKey: b.Key}, items[destination])...)
 	}
 	return jobs, nil
 }

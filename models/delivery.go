@@ -300,7 +300,8 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 			Message: fmt.Sprintf("%s retried by hand within the last hour, which is the limit (%s). Try again in a while.",
 				countOf(by.Most, "delivery was", "deliveries were"), by.Rule())}
 	}
-	return true, s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Later: true,
+	return true, s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Tenant: d.TenantKey,
+		Later: true,
 		Trigger: trigger, Actor: actor},
 		Items: []queue.Item{{EventKey: d.EventKey, Turn: turn}}}})
 }

@@ -322,7 +322,8 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Rel
 		if err := joinLines(ctx, tx, d, ids); err != nil {
 			return err
 		}
-		return s.Queue.Enqueue(ctx, tx, queue.Split(queue.Key{Destination: d.Key, Later: true, Trigger: TriggerBulk, Actor: r.Actor},
+		return s.Queue.Enqueue(ctx, tx, queue.Split(queue.Key{Destination: d.Key, Tenant: d.TenantKey, Later: true,
+			Trigger: TriggerBulk, Actor: r.Actor},
 			items))
 	})
 	if err != nil {

@@ -151,6 +151,9 @@ func (s *Store) CreateDestination(ctx context.Context, scope Scope, tenantID str
 	var nothing *snapshot
 	d.Changes = nothing.changes(d.snapshot())
 	err = s.changeDestinations(ctx, t, func(ctx context.Context, tx *Tx) error {
+		if err := s.checkDestinationLimit(ctx, tx, t); err != nil {
+			return err
+		}
 		filter := d.Filter
 		if err := tx.DB.Create(d).Error; err != nil {
 			return err

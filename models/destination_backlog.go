@@ -148,12 +148,13 @@ func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid
 			update deliveries d set turn = d.turn + 1, next_attempt_at = null, `+set+`
 			from portion p where d.event_id = p.event_id and d.destination_key = p.destination_key
 				and d.event_id >= $2 and $5::text is not null
-			returning d.event_id, d.turn`, r.Destination, lo, hi, releasePortion, actorName(r.Actor))
+			returning d.event_id, d.turn, d.tenant_key`, r.Destination, lo, hi, releasePortion, actorName(r.Actor))
 		if err != nil {
 			return err
 		}
+		var tenant int64
 		items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (it queue.Item, err error) {
-			err = row.Scan(&it.EventKey, &it.Turn)
+			err = row.Scan(&it.EventKey, &it.Turn, &tenant)
 			if last = maxUUID(last, it.EventKey); err != nil {
 				return it, err
 			}
@@ -163,7 +164,7 @@ func (s *Store) releasePortion(ctx context.Context, r queue.Release, lo, hi uuid
 		if err != nil || n == 0 {
 			return err
 		}
-		jobs := queue.Split(queue.Key{Destination: r.Destination, Later: true}, items)
+		jobs := queue.Split(queue.Key{Destination: r.Destination, Tenant: tenant, Later: true}, items)
 		if r.Action == BacklogDrop {
 			if err := noteOutcomes(ctx, tx, StatusCancelled, "Dropped from the backlog by "+actorName(r.Actor),
 				keysOf(r.Destination, items)...); err != nil {

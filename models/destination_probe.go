@@ -65,7 +65,8 @@ func (s *Store) startProbe(ctx context.Context, tx *Tx, d *Destination, p probe)
 	if err != nil {
 		return false, err
 	}
-	err = s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.Key, Later: true, Trigger: TriggerProbe, Actor: p.Actor},
+	err = s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.Key, Tenant: d.TenantKey, Later: true,
+		Trigger: TriggerProbe, Actor: p.Actor},
 		Items: []queue.Item{it}}})
 	return err == nil, err
 }

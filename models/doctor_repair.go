@@ -30,24 +30,25 @@ func (s *Store) Requeue(ctx context.Context, lost []Lost) (queued int, err error
 
 func (s *Store) requeue(ctx context.Context, lost []Lost) (queued int, err error) {
 	err = s.queueIn(ctx, func(tx pgx.Tx) (jobs []queue.Batch, err error) {
-		items := map[int64][]queue.Item{}
+		items := map[queue.Key][]queue.Item{}
 		for _, l := range lost {
 			var turn int32
+			k := queue.Key{Destination: l.Destination, Later: true}
 			err := tx.QueryRow(ctx, `update deliveries set status = 'pending', turn = turn + 1, next_attempt_at = null
 				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'delivering', 'retrying')
-					returning turn`,
-				l.EventKey, l.Destination, l.Turn).Scan(&turn)
+					returning turn, tenant_key`,
+				l.EventKey, l.Destination, l.Turn).Scan(&turn, &k.Tenant)
 			if err == pgx.ErrNoRows {
 				continue
 			}
 			if err != nil {
 				return nil, err
 			}
-			items[l.Destination] = append(items[l.Destination], queue.Item{EventKey: l.EventKey, Turn: turn})
+			items[k] = append(items[k], queue.Item{EventKey: l.EventKey, Turn: turn})
 			queued++
 		}
-		for destination, list := range items {
-			jobs = append(jobs, queue.Split(queue.Key{Destination: destination, Later: true}, list)...)
+		for k, list := range items {
+			jobs = append(jobs, queue.Split(k, list)...)
 		}
 		return jobs, nil
 	})

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -71,11 +70,10 @@ func (s *Store) oldestDue(ctx context.Context, name string) (time.Duration, erro
 	var age float64
 	// A job for now is written with a time that lies a little in the past.
 	err := s.pool.QueryRow(ctx,
-		`select extract(epoch from now() - greatest(scheduled_at, created_at))::float8 from `+queue.Schema+`.river_job
-		where state = 'available' and queue = $1 and priority = 1 and scheduled_at <= now() order by scheduled_at limit 1`,
-		name).Scan(&age)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, nil
-	}
+		`select coalesce(max(extract(epoch from now() - greatest(j.scheduled_at, j.created_at))), 0)::float8
+		from (values (1::smallint), (2)) p (priority) cross join lateral (
+			select scheduled_at, created_at from `+queue.Schema+`.river_job
+			where state = 'available' and queue = $1 and priority = p.priority and scheduled_at <= now()
+			order by scheduled_at limit 1) j`, name).Scan(&age)
 	return time.Duration(max(0, age) * float64(time.Second)), err
 }

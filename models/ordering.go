@@ -219,11 +219,12 @@ func firstInLine(ctx context.Context, tx sender, destination int64, key string) 
 		var it queue.Item
 		var status *string
 		var policy string
+		var tenant int64
 		err := tx.QueryRow(ctx,
-			`select o.event_id, d.status::text, t.on_exhausted from ordered_deliveries o join destinations t on t.key = o.destination_key
+			`select o.event_id, d.status::text, t.on_exhausted, t.tenant_key from ordered_deliveries o join destinations t on t.key = o.destination_key
 			left join deliveries d on d.event_id = o.event_id and d.destination_key = o.destination_key
 			where o.destination_key = $1 and o.ordering_key = $2 order by o.seq limit 1`, destination, key).Scan(&it.EventKey, &status,
-			&policy)
+			&policy, &tenant)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return job, false, nil
 		}
@@ -237,7 +238,7 @@ func firstInLine(ctx context.Context, tx sender, destination int64, key string) 
 			err = tx.QueryRow(ctx, `update deliveries set turn = turn + 1, reason = null where event_id = $1 and destination_key = $2
 				returning turn, retry_id, (select actor from bulk_retries b where b.id = retry_id)`, it.EventKey, destination).Scan(&it.Turn,
 				&retry, &actor)
-			job = queue.Batch{Key: queue.Key{Destination: destination}, Items: []queue.Item{it}}
+			job = queue.Batch{Key: queue.Key{Destination: destination, Tenant: tenant}, Items: []queue.Item{it}}
 			if retry != nil && actor != nil {
 				job.Trigger, job.Actor, job.BulkKey = TriggerBulk, *actor, *retry
 			}

@@ -100,6 +100,7 @@ type publishing struct {
 	in       *PublishInput
 	key      string // in.OrderingKey, looked up
 	place    int    // in its group
+	breadth  int    // destinations to which it may go, where they are many
 	id       uuid.UUID
 	received time.Time
 	res      PublishResult
@@ -135,6 +136,7 @@ type Accepter struct {
 	recent *Recent // nil where no worker runs in this process
 	// events with an ordering key are handed over in turn, so that those of one request stay in their order.
 	events  *batcher[*publishing]
+	wide    *broadEvents
 	waiting atomic.Int64 // bytes of the events that were handed over and are not answered yet
 
 	mu     sync.RWMutex
@@ -161,6 +163,8 @@ func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
 	a.events.keepOrder()
 	a.events.standBy(a.writer())
 	a.events.start(a.writer())
+	alone := &acceptWriter{held: map[filterCount]int64{}, alone: true}
+	a.wide = newBroadEvents(func(group []*publishing) { a.commit(group, alone) })
 	a.runs.Go(func() { s.schemas.follow(s, log, a.stop) })
 	return a
 }
@@ -180,6 +184,7 @@ func (a *Accepter) Close() {
 		close(a.stop)
 		a.runs.Wait()
 		a.events.close()
+		a.wide.close()
 		a.counts.close()
 	})
 }
@@ -284,6 +289,9 @@ func (a *Accepter) commit(group []*publishing, w *acceptWriter) {
 	defer cancel()
 	began := time.Now()
 	err := a.write(ctx, group, w)
+	if group = a.handOver(group, w); len(group) == 0 {
+		return
+	}
 	var pe *pgconn.PgError
 	if err != nil && len(group) > 1 && errors.As(err, &pe) && (pe.Code[:2] == "22" || pe.Code[:2] == "23") {
 		for _, p := range group {

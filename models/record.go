@@ -315,7 +315,8 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 	if o.Status != StatusRetrying && o.Status != StatusPending {
 		return
 	}
-	q := requeueKey{Key: queue.Key{Destination: o.DeliveryKey.Destination, Later: true, Trigger: o.Trigger, Actor: o.Actor,
+	q := requeueKey{Key: queue.Key{Destination: o.DeliveryKey.Destination, Tenant: o.TenantKey, Later: true,
+		Trigger: o.Trigger, Actor: o.Actor,
 		BulkKey: o.BulkKey}}
 	if !o.Next.IsZero() {
 		q.at = o.Next.Add(requeueGrain - 1).Truncate(requeueGrain).UnixMilli()

@@ -64,6 +64,7 @@ type Rules struct {
 	MaxInFlight      int           // default number of attempts under way per destination
 	ManualRetryLimit int           // manual retries of one delivery; 0 for no limit
 	BulkRetryLimit   int           // deliveries of one bulk retry
+	DestinationLimit int           // destinations of a tenant; 0 for no limit
 	HourlyRetryLimit int           // manual retries of a tenant in an hour, single and in bulk; 0 for no limit
 	DisableAfter     int           // default number of failing deliveries in a row after which a destination is disabled; 0 for never
 	DisableLeast     time.Duration // and only when they lasted so long
@@ -80,7 +81,7 @@ type Rules struct {
 // DefaultRules are the rules of a server whose environment says nothing.
 func DefaultRules() Rules {
 	return Rules{Retry: DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, ManualRetryLimit: 10, BulkRetryLimit: 100_000,
-		DisableAfter: 100, DisableLeast: 10 * time.Minute,
+		DestinationLimit: 1000, DisableAfter: 100, DisableLeast: 10 * time.Minute,
 		MaxPayload: 256 << 10, Retention: 30 * 24 * time.Hour, BaseURL: "http://localhost:3000"}
 }
 

@@ -21,6 +21,8 @@ const (
 	limitPerDelivery = "manual_retry_limit"
 	limitPerHour     = "manual_retries_per_hour"
 	limitPerBulk     = "bulk_retry_limit"
+
+	limitDestinations = "destination_limit"
 )
 
 var serverLimits = map[string]string{limitPerDelivery: "MANUAL_RETRY_LIMIT", limitPerHour: "MANUAL_RETRIES_PER_HOUR",
@@ -115,4 +117,31 @@ func (s *Store) checkRetryLimits(ctx context.Context, d *Destination, before *De
 }
 
 // maxRetryLimit is what the limits can be.
-var maxRetryLimit = map[string]int{limitPerDelivery: 30_000, limitPerHour: 100_000_000, limitPerBulk: 1_000_000}
+var maxRetryLimit = map[string]int{limitPerDelivery: 30_000, limitPerHour: 100_000_000, limitPerBulk: 1_000_000,
+	limitDestinations: 1_000_000}
+
+// checkDestinationLimit refuses another destination of a tenant that has as many as it may have. Nobody else changes its
+// destinations meanwhile; see changeDestinations.
+func (s *Store) checkDestinationLimit(ctx context.Context, tx *Tx, t *Tenant) error {
+	var own *int
+	err := tx.Pgx.QueryRow(ctx, "select (settings->>'destination_limit')::int from tenants where key = $1", t.Key).Scan(&own)
+	if err != nil {
+		return err
+	}
+	most, where := s.DestinationLimit, "DESTINATION_LIMIT in the server's environment, or destination_limit in the tenant's settings"
+	if own != nil {
+		most, where = *own, "destination_limit in the tenant's settings"
+	}
+	if most == 0 {
+		return nil
+	}
+	var n int
+	err = tx.Pgx.QueryRow(ctx, "select count(*) from destinations where tenant_key = $1 and deleted_at is null", t.Key).Scan(&n)
+	if err != nil || n < most {
+		return err
+	}
+	return &Error{Kind: KindInvalid, Message: fmt.Sprintf(
+		"Tenant %s has %s and may have %d. Delete one that is not needed, or ask the operator for more (%s).",
+		t.ID, countOf(n, "destination", "destinations"), most, where),
+		Fields: map[string]string{limitDestinations: fmt.Sprintf("is reached: %d", most)}}
+}

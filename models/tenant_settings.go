@@ -18,6 +18,7 @@ type TenantSettings struct {
 	ManualRetryLimit     *int      `json:"manual_retry_limit,omitempty" doc:"Manual retries of one delivery; 0 for no limit."`
 	ManualRetriesPerHour *int      `json:"manual_retries_per_hour,omitempty" doc:"Manual retries in an hour, single and in bulk; 0 for no limit."`
 	BulkRetryLimit       *int      `json:"bulk_retry_limit,omitempty" doc:"Deliveries of one bulk retry."`
+	DestinationLimit     *int      `json:"destination_limit,omitempty" doc:"Destinations that it may have; 0 for no limit."`
 	Signature            *string   `json:"signature,omitempty" api:"schema=Signature" doc:"Of webhooks that are created without one."`
 	HeaderPrefix         *string   `json:"header_prefix,omitempty" doc:"Of webhooks that are created without a 'signature', like 'x-acme-'."`
 	RetryOn              *[]string `json:"retry_on,omitempty" doc:"Which errors are retried, of destinations that do not say so."`
@@ -157,7 +158,8 @@ func (x *TenantSettings) check(s *Store) error {
 	for name, n := range map[string]struct {
 		value *int
 		low   int
-	}{limitPerDelivery: {x.ManualRetryLimit, 0}, limitPerHour: {x.ManualRetriesPerHour, 0}, limitPerBulk: {x.BulkRetryLimit, 1}} {
+	}{limitPerDelivery: {x.ManualRetryLimit, 0}, limitPerHour: {x.ManualRetriesPerHour, 0}, limitPerBulk: {x.BulkRetryLimit, 1},
+		limitDestinations: {x.DestinationLimit, 0}} {
 		if n.value != nil && (*n.value < n.low || *n.value > maxRetryLimit[name]) {
 			bad.add(name, fmt.Sprintf("must be a whole number between %d and %d", n.low, maxRetryLimit[name]))
 		}
@@ -230,6 +232,7 @@ func (x *TenantSettings) snapshot() *snapshot {
 	s.set(limitPerDelivery, x.ManualRetryLimit)
 	s.set(limitPerHour, x.ManualRetriesPerHour)
 	s.set(limitPerBulk, x.BulkRetryLimit)
+	s.set(limitDestinations, x.DestinationLimit)
 	s.set("signature", x.Signature)
 	s.set("header_prefix", x.HeaderPrefix)
 	s.set("retry_on", x.RetryOn)

@@ -10,7 +10,7 @@ type TenantSettings struct {
 	Defaults map[string]string
 }
 
-var tenantSettingLabels = []Label{{"name", "Name"}, {"manual_retry_limit", "Manual retries of a delivery"},
+var tenantSettingLabels = []Label{{"name", "Name"}, {"destination_limit", "Destinations at most"}, {"manual_retry_limit", "Manual retries of a delivery"},
 	{"manual_retries_per_hour", "Manual retries in an hour"},
 	{"bulk_retry_limit", "Deliveries of a bulk retry"}, {"signature", "Signature"}, {"header_prefix", "Prefix of headers"},
 	{"retry_on", "Errors that are retried"}, {"enable_backlog", "When a destination is enabled"}}

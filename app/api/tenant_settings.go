@@ -25,6 +25,7 @@ type effectiveJSON struct {
 	ManualRetryLimit     int      `json:"manual_retry_limit"`
 	ManualRetriesPerHour int      `json:"manual_retries_per_hour"`
 	BulkRetryLimit       int      `json:"bulk_retry_limit"`
+	DestinationLimit     int      `json:"destination_limit"`
 	Signature            string   `json:"signature" api:"schema=Signature"`
 	HeaderPrefix         string   `json:"header_prefix"`
 	RetryOn              []string `json:"retry_on" doc:"Empty for what is retried anyway."`
@@ -51,7 +52,8 @@ func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
 	return settingsJSON{TenantID: tenant, Settings: *s, Effective: effectiveJSON{Name: name,
 		ManualRetryLimit:     or(s.ManualRetryLimit, a.Cfg.ManualLimit),
 		ManualRetriesPerHour: or(s.ManualRetriesPerHour, a.Cfg.HourlyLimit), BulkRetryLimit: or(s.BulkRetryLimit, a.Cfg.BulkLimit),
-		Signature: cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
+		DestinationLimit: or(s.DestinationLimit, a.Cfg.DestLimit),
+		Signature:        cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
 		RetryOn:       append([]string{}, retryOn...),
 		EnableBacklog: a.Store.EnableAction(t)}}
 }

@@ -44,6 +44,8 @@ var benchCases = []benchCase{
 		run: measureRetries},
 	{name: "fair", about: "50 events a second, while one tenant's endpoint hangs with 2,000 queued and another's fails with 100,000",
 		publishers: 16, events: 1_500, rate: 50, fanOut: 1, run: measureFairness},
+	{name: "abuse", about: "50 events a second, while another tenant sends 100 events at once to each of its 10,000 destinations",
+		publishers: 16, events: 1_500, rate: 50, fanOut: 1, run: measureAbuse},
 	{name: "backlog", about: "as one, with 1,000,000 deliveries held or waiting for a retry", publishers: 64, events: 40_000, fanOut: 1,
 		run: measureWithBacklog},
 	{name: "spread", about: "10,000 destinations of 1,000 tenants", publishers: 64, events: 40_000, fanOut: 1, run: measureSpread},

@@ -40,6 +40,7 @@ type bencher struct {
 	first    map[string]bool
 	received atomic.Int64
 	refused  atomic.Int64 // what came to /mostly
+	busy     atomic.Int64 // what came to /busy
 	last     atomic.Int64
 	tenants  int
 	closing  chan struct{}
@@ -92,7 +93,8 @@ func (b *bencher) serve(ctx context.Context) error {
 	b.server.Cancel = func() error { return b.server.Process.Signal(os.Interrupt) }
 	b.server.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL="+b.pg.URL,
 		"API_KEY="+b.key,
-		"LOG_LEVEL=warn", "BASE_URL=", "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0")
+		"LOG_LEVEL=warn", "BASE_URL=", "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0",
+		"DESTINATION_LIMIT=0")
 	b.server.Stdout, b.server.Stderr = log, log
 	if err := b.server.Start(); err != nil {
 		return err
@@ -143,7 +145,7 @@ func (b *bencher) stop() {
 }
 
 // receive is the sink. What comes to /hook is measured: the payload says when it was published. /hang answers after ten
-// seconds, /fail refuses, /mostly does so 19 times of 20,
+// seconds, /fail refuses, /mostly does so 19 times of 20, /busy only counts,
 // and /again refuses the first attempt of every event.
 func (b *bencher) receive(c *fasthttp.RequestCtx) {
 	now := time.Now()
@@ -161,6 +163,9 @@ func (b *bencher) receive(c *fasthttp.RequestCtx) {
 		if b.refused.Add(1)%20 > 0 {
 			c.SetStatusCode(500)
 		}
+		return
+	case "/busy":
+		b.busy.Add(1)
 		return
 	case "/again":
 		b.again(c, now)

@@ -59,6 +59,7 @@ type Config struct {
 	ManualLimit   int
 	BulkLimit     int
 	HourlyLimit   int
+	DestLimit     int
 	DisableN      int           // failing deliveries in a row after which a destination is disabled; 0 for never
 	DisableMin    time.Duration // and only when they lasted so long
 	ProbeAfter    time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
@@ -290,6 +291,8 @@ func variables() []variable {
 			func(r *reader, v string) error { return intIn(&r.BulkLimit, v, 1, 1_000_000) }},
 		{"MANUAL_RETRIES_PER_HOUR", "0", "manual retries of one tenant in an hour, single and in bulk; 0 for no limit",
 			func(r *reader, v string) error { return intIn(&r.HourlyLimit, v, 0, 100_000_000) }},
+		{"DESTINATION_LIMIT", "1000", "destinations of one tenant; 0 for no limit",
+			func(r *reader, v string) error { return intIn(&r.DestLimit, v, 0, 1_000_000) }},
 		{"DISABLE_AFTER_FAILURES", "100", "a destination is disabled after so many failing deliveries in a row; 0 for never",
 			func(r *reader, v string) error {
 				return intIn(&r.DisableN, v, 0, models.MaxDisableAfter)
@@ -548,7 +551,8 @@ func writeNew(path string, b []byte) error {
 // Rules are the limits and defaults for the models.
 func (c *Config) Rules() models.Rules {
 	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit,
-		BulkRetryLimit: c.BulkLimit, HourlyRetryLimit: c.HourlyLimit, DisableAfter: c.DisableN,
+		BulkRetryLimit: c.BulkLimit, HourlyRetryLimit: c.HourlyLimit, DestinationLimit: c.DestLimit,
+		DisableAfter: c.DisableN,
 		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
 		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds, Webhook: c.Webhook,
 		EnableBacklog: c.EnableBacklog}

@@ -63,6 +63,11 @@ func (a *Pages) serverSettings() []views.Setting {
 		hourly = "No limit"
 	}
 	add("Manual retries of a tenant in an hour", "MANUAL_RETRIES_PER_HOUR", hourly, c.HourlyLimit, plain.HourlyLimit)
+	destinations := strconv.Itoa(c.DestLimit)
+	if c.DestLimit == 0 {
+		destinations = "No limit"
+	}
+	add("Destinations of a tenant", "DESTINATION_LIMIT", destinations, c.DestLimit, plain.DestLimit)
 	add("Events are kept, in days", "RETENTION_DAYS", strconv.Itoa(int(c.Retention.Hours()/24)), c.Retention, plain.Retention)
 	add("Maximum payload size, in bytes", "MAX_PAYLOAD", strconv.Itoa(c.MaxPayload), c.MaxPayload, plain.MaxPayload)
 	topics := "Any, unless the catalogue has some"

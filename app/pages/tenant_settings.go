@@ -24,7 +24,7 @@ func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
 		}
 	}
 	for name, n := range map[string]*int{"manual_retry_limit": s.ManualRetryLimit, "manual_retries_per_hour": s.ManualRetriesPerHour,
-		"bulk_retry_limit": s.BulkRetryLimit} {
+		"bulk_retry_limit": s.BulkRetryLimit, "destination_limit": s.DestinationLimit} {
 		if n != nil {
 			form.Values[name] = []string{strconv.Itoa(*n)}
 		}
@@ -51,7 +51,7 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 	f.API = apiCallOf("PATCH", `{"manual_retry_limit": 3, "enable_backlog": "keep"}`, "/tenants/", p.tenant.ID, "/settings")
 	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID",
 		"manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
-		"bulk_retry_limit": number(d.BulkRetryLimit), "signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn,
+		"bulk_retry_limit": number(d.BulkRetryLimit), "destination_limit": number(d.DestinationLimit), "signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn,
 		"enable_backlog": "deliver what was held"}}
 	return p.render(ctx, listStatus(form.Err), views.TenantSettingsPage(v))
 }
@@ -83,6 +83,7 @@ func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
 	number("manual_retry_limit", &in.ManualRetryLimit)
 	number("manual_retries_per_hour", &in.ManualRetriesPerHour)
 	number("bulk_retry_limit", &in.BulkRetryLimit)
+	number("destination_limit", &in.DestinationLimit)
 	text("signature", &in.Signature)
 	text("header_prefix", &in.HeaderPrefix)
 	text("enable_backlog", &in.EnableBacklog)

@@ -30,11 +30,14 @@ type Fetched struct {
 // fetch takes up to $3 jobs of the queue $2 that are due for the worker $1, the longest due first. It finds the rows again by
 // where they are, for their locks keep them there. By id, PostgreSQL would have to choose between two indexes and two orders of a
 // join, and when the table was empty a moment ago (it often is) they all look alike: it then reads a whole index for each job, and
-// keeps to that plan while the table grows. That all jobs have River's default priority lets the index find those that are due.
+// keeps to that plan while the table grows. What was put aside is not among them; see aside.go.
 const fetch = `with due as materialized (
 		select ctid from ` + Schema + `.river_job
 		where state = 'available' and queue = $2 and priority = 1 and scheduled_at <= now()
-		order by scheduled_at, id limit $3 for update skip locked)
+		order by scheduled_at, id limit $3 for update skip locked)` + taken
+
+// taken says that the jobs that are due are a worker's now.
+const taken = `
 	update ` + Schema + `.river_job j set state = 'running', attempt = j.attempt + 1, attempted_at = now(),
 		attempted_by = array_append(case when array_length(j.attempted_by, 1) >= $4 then j.attempted_by[array_length(j.attempted_by,
 			1) + 2 - $4:]
@@ -45,7 +48,11 @@ const fetch = `with due as materialized (
 
 // Fetch takes up to limit jobs of a queue that are due. The last workers that had a job are remembered, that many at most.
 func Fetch(ctx context.Context, pool *pgxpool.Pool, worker, name string, limit, workers int) ([]Fetched, error) {
-	rows, err := pool.Query(ctx, fetch, worker, name, limit, workers)
+	return take(ctx, pool, fetch, worker, name, limit, workers)
+}
+
+func take(ctx context.Context, pool *pgxpool.Pool, query string, args ...any) ([]Fetched, error) {
+	rows, err := pool.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -65,10 +65,10 @@ func (q *Queue) Postpone(ctx context.Context, worker string, job int64, wait tim
 	return err
 }
 
-// recall has jobs that were put off done now, the first ones first. All jobs have River's default priority; saying so lets
-// its index find those that are due within the longest time that any is put off for.
+// recall has jobs that were put off done now, the first ones first. Saying which priorities there are lets
+// River's index find those that are due within the longest time that any is put off for.
 const recall = "update " + Schema + `.river_job set scheduled_at = now() where id in (
-	select id from ` + Schema + `.river_job where state = 'available' and queue = any($1) and priority = 1
+	select id from ` + Schema + `.river_job where state = 'available' and queue = any($1) and priority in (1, 2)
 		and scheduled_at > now() and scheduled_at < now() + $2::interval and metadata ? '` + putOff + `' and (args->>'d')::bigint = $3
 	order by scheduled_at limit $4 for update skip locked)`
 
@@ -112,9 +112,9 @@ func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// All jobs have River's default priority; saying so lets the index find the last ones.
+	// Saying which priorities there are lets the index find the last ones.
 	if _, err := tx.Exec(ctx, "update "+Schema+`.river_job set scheduled_at = now()
-		where state = 'available' and queue = $1 and priority = 1 and scheduled_at > now() + $2::interval`, Deliver,
+		where state = 'available' and queue = $1 and priority in (1, 2) and scheduled_at > now() + $2::interval`, Deliver,
 		longestPutOff); err != nil {
 		return 0, err
 	}

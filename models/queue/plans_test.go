@@ -50,6 +50,15 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 		if _, err := queue.Fetch(ctx, s.Jobs, worker, queue.Deliver, 10, 100); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := s.Queue.Aside(ctx, s.Jobs, queue.Deliver); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := queue.FetchAside(ctx, s.Jobs, worker, queue.Deliver, []int64{1}, []int{1}, 100); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Queue.PutAside(ctx, worker, queue.Deliver, []int64{3}, []int64{4}); err != nil {
+			t.Fatal(err)
+		}
 		b := &pgx.Batch{}
 		s.Queue.Settle(b, worker, []int64{1}, []int64{2}, map[int64]bool{})
 		if err := s.Hot.SendBatch(ctx, b).Close(); err != nil {
@@ -62,6 +71,8 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 	run()
 	run()
 	exec(fill)
+	exec(`insert into river.river_job (args, kind, max_attempts, queue, state, priority, scheduled_at)
+		select jsonb_build_object('n', i % 50 + 1), 'deliver', 10, 'deliver', 'available', 2, now() - interval '1 second' from generate_series(1, 20000) i`)
 	exec("select pg_stat_force_next_flush()") // as those who are busy do
 	exec("update river.river_job set state = 'running', attempted_by = array[$1::text] where id % 1000 = 7", worker)
 	ids := `(select array_agg(id) from (select id from river.river_job where state = 'running' order by id limit 5) r)`
@@ -70,13 +81,19 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Fetching has one plan. The others get a new one soon, because the table has grown.
-	if plan, pages := planOf(ctx, t, s.Jobs, "with due as%", `('`+worker+`', 'deliver', 10, 100)`); pages > 300 {
+	if plan, pages := planOf(ctx, t, s.Jobs, "with due as materialized ( select ctid%", `('`+worker+`', 'deliver', 10, 100)`); pages > 300 {
 		t.Errorf("fetching 10 jobs looks at %d pages:\n%s", pages, plan)
 	}
+	if plan, pages := planOf(ctx, t, s.Jobs, "with recursive t(n)%", `('deliver', 500)`); pages > 400 {
+		t.Errorf("listing 50 tenants that have jobs aside looks at %d pages:\n%s", pages, plan)
+	}
+	if plan, pages := planOf(ctx, t, s.Jobs, "with due as materialized ( select j.ctid%", `('`+worker+`', 'deliver', '{5,5}', 100, '{7,8}')`); pages > 300 {
+		t.Errorf("fetching 10 jobs that were put aside looks at %d pages:\n%s", pages, plan)
+	}
 	for like, args := range map[string]string{
-		"delete from river.river_job%":               `('` + running + `', '` + worker + `')`,
-		"update river.river_job set metadata%":       `('` + running + `', '` + worker + `')`,
-		"with gone as (delete from river.river_job%": `(0, '` + running + `', '` + worker + `')`,
+		"delete from river.river_job%":                                  `('` + running + `', '` + worker + `')`,
+		"update river.river_job set metadata%":                          `('` + running + `', '` + worker + `')`,
+		"with gone as (delete from river.river_job where id = any($2)%": `(0, '` + running + `', '` + worker + `')`,
 	} {
 		const few = 120 // of about 150 in the index
 		for deadline := time.Now().Add(20 * time.Second); ; {

@@ -58,6 +58,7 @@ type Item struct {
 // Key is what all deliveries of a job have in common.
 type Key struct {
 	Destination int64     `json:"d"`           // its key
+	Tenant      int64     `json:"n,omitempty"` // the key of its tenant; 0 in jobs of releases that did not say so
 	Later       bool      `json:"r,omitempty"` // not the first attempts: they go through the queue of retries
 	Trigger     string    `json:"t,omitempty"` // of the attempts; "" for automatic
 	Actor       string    `json:"a,omitempty"` // who asked, with a trigger other than automatic
@@ -158,9 +159,10 @@ type Queue struct {
 	pools Pools
 	wake  [3]waker
 	skew  atomic.Int64 // nanoseconds by which the database's clock is ahead of ours
-	log   *slog.Logger
-	stop  context.CancelFunc
-	runs  sync.WaitGroup
+	asides
+	log  *slog.Logger
+	stop context.CancelFunc
+	runs sync.WaitGroup
 }
 
 // Pools are the connections that a queue uses.
@@ -228,6 +230,15 @@ func ClockSkew(ctx context.Context, pool *pgxpool.Pool) (time.Duration, error) {
 		return 0, nil
 	}
 	return skew, nil
+}
+
+// Wake tells workers that there are jobs of first or later attempts.
+func (q *Queue) Wake(later bool) {
+	if later {
+		q.wake[1].wake()
+	} else {
+		q.wake[0].wake()
+	}
 }
 
 // waker tells workers that there is something in a queue.

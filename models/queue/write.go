@@ -51,7 +51,11 @@ func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 	if timed {
 		columns += ", scheduled_at"
 	}
-	for _, b := range batches {
+	aside := crowds(batches)
+	if aside != nil {
+		columns += ", priority"
+	}
+	for n, b := range batches {
 		args, err := json.Marshal(b)
 		if err != nil {
 			return c, nil, err
@@ -73,9 +77,15 @@ func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 		if timed {
 			rows.Time(at.Add(skew))
 		}
+		if aside != nil {
+			rows.Int2(priorityOf(aside[n]))
+		}
 	}
 	c = pgcopy.Copy{SQL: "copy " + Schema + ".river_job (" + columns + ") from stdin binary", Rows: rows}
 	return c, func() {
+		if aside != nil {
+			q.asides.see()
+		}
 		for i, d := range due {
 			if d {
 				q.wake[i].wake()
