@@ -301,7 +301,7 @@ func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, act
 				countOf(by.Most, "delivery was", "deliveries were"), by.Rule())}
 	}
 	return true, s.Queue.Enqueue(ctx, tx, []queue.Batch{{Key: queue.Key{Destination: d.DeliveryKey.Destination, Tenant: d.TenantKey,
-		Later: true,
+		Later:   true,
 		Trigger: trigger, Actor: actor},
 		Items: []queue.Item{{EventKey: d.EventKey, Turn: turn}}}})
 }

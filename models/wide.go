@@ -13,7 +13,7 @@ const (
 	// wideFrom is from how many destinations on an event is accepted beside the others.
 	wideFrom = 200
 	// wideGroup is how many deliveries one transaction has; its last event may go past it.
-	wideGroup = 5_000
+	wideGroup = 1_000
 	// maxWide is how many such events of a tenant wait: more than one request may publish.
 	maxWide = 2_000
 )
