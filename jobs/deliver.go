@@ -42,7 +42,7 @@ func (settled) ErrorsByID() map[int64]error { return nil }
 
 // Work runs one job, and queues it again when it ends with an error.
 func (d *deliverWorker) Work(ctx context.Context, job *river.Job[queue.Batch]) error {
-	if err := d.deliver(ctx, job); err != nil {
+	if err := d.w.deliver(ctx, job); err != nil {
 		d.w.requeue(ctx, job, err)
 	}
 	return settled{}
@@ -68,8 +68,9 @@ func (w *Worker) requeue(ctx context.Context, job *river.Job[queue.Batch], reaso
 	}
 }
 
-func (d *deliverWorker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error {
-	w, args := d.w, job.Args
+// deliver makes the attempts of a job.
+func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error {
+	args := job.Args
 	lane := w.lanes.get(args.Destination)
 	if wait, ok := lane.enter(time.Now(), coming{w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Later,
 		job.CreatedAt}); !ok {

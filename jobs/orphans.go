@@ -21,16 +21,22 @@ type tracker struct {
 // middleware is what every job passes.
 func (t *tracker) middleware() rivertype.Middleware {
 	return river.WorkerMiddlewareFunc(func(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) error {
-		t.mu.Lock()
-		t.working[job.ID] = true
-		t.mu.Unlock()
-		defer func() {
-			t.mu.Lock()
-			delete(t.working, job.ID)
-			t.mu.Unlock()
-		}()
+		t.begin(job.ID)
+		defer t.end(job.ID)
 		return work(ctx)
 	})
+}
+
+func (t *tracker) begin(job int64) {
+	t.mu.Lock()
+	t.working[job] = true
+	t.mu.Unlock()
+}
+
+func (t *tracker) end(job int64) {
+	t.mu.Lock()
+	delete(t.working, job)
+	t.mu.Unlock()
 }
 
 // orphans are those of the jobs that were not worked on twice in a row.

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -42,6 +43,7 @@ type Worker struct {
 	lanes    lanes
 	tenants  tenants
 	tracker  tracker
+	ownJobs  *ownJobs
 
 	shortages  shortages
 	slots      chan struct{} // one token per attempt under way in this process
@@ -176,18 +178,22 @@ func (w *Worker) start(ctx context.Context) error {
 	if err := client.Start(ctx); err != nil {
 		return fmt.Errorf("start the job queue: %w", err)
 	}
+	w.own(ctx)
 	return nil
 }
 
 // stop takes no new jobs, gives running attempts time to finish, hands back what did not, and signs off.
 func (w *Worker) stop(ctx context.Context) error {
 	close(w.stopping)
+	w.closeOwn()
 	soft, cancel := context.WithTimeout(ctx, w.opts.StopWait)
 	defer cancel()
-	if err := w.client.Stop(soft); err != nil {
+	defer w.ownJobs.cancel()
+	if err := cmp.Or(w.client.Stop(soft), w.waitOwn(soft)); err != nil {
 		hard, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		if err := w.client.StopAndCancel(hard); err != nil {
+		w.ownJobs.cancel()
+		if err := cmp.Or(w.client.StopAndCancel(hard), w.waitOwn(hard)); err != nil {
 			w.log.Warn("some attempts did not end; another process takes them over", "error", err)
 			return nil // without signing off: the others find this process dead, and its jobs with it
 		}

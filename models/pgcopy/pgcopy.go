@@ -121,7 +121,24 @@ func (c *Rows) TimeOrNull(t time.Time) {
 	c.Time(t)
 }
 
-const int8OID = 20
+// Object ids of types.
+const (
+	int8OID = 20
+	textOID = 25
+)
+
+// Texts writes a text[] with these elements.
+func (c *Rows) Texts(v ...string) {
+	start := len(c.b)
+	c.size(0)
+	for _, n := range []uint32{1, 0, textOID, uint32(len(v)), 1} { // as in Int8s
+		c.b = binary.BigEndian.AppendUint32(c.b, n)
+	}
+	for _, s := range v {
+		c.Text(s)
+	}
+	binary.BigEndian.PutUint32(c.b[start:], uint32(len(c.b)-start-4))
+}
 
 // Int8s writes an array of bigint; an empty one as null.
 func (c *Rows) Int8s(v []int64) {

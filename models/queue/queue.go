@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,9 +161,11 @@ type Queue struct {
 	wake  [3]waker
 	skew  atomic.Int64 // nanoseconds by which the database's clock is ahead of ours
 	asides
-	log  *slog.Logger
-	stop context.CancelFunc
-	runs sync.WaitGroup
+	ids   ids
+	owner atomic.Pointer[Owner]
+	log   *slog.Logger
+	stop  context.CancelFunc
+	runs  sync.WaitGroup
 }
 
 // Pools are the connections that a queue uses.
@@ -175,7 +178,7 @@ type Pools struct {
 // New makes a queue whose workers, in this process or others, are woken until Close.
 func New(pools Pools, log *slog.Logger) *Queue {
 	ctx, stop := context.WithCancel(context.Background())
-	q := &Queue{pools: pools, log: log, stop: stop}
+	q := &Queue{pools: pools, log: log, stop: stop, ids: ids{process: rand.Int64N(1 << processBits)}}
 	for i, name := range []string{Deliver, Retry, Notify} {
 		w := &q.wake[i]
 		*w = waker{queue: name, pool: pools.Jobs, log: log, c: make(chan struct{}, 1)}

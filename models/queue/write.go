@@ -55,6 +55,10 @@ func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 	if aside != nil {
 		columns += ", priority"
 	}
+	own := q.claim(batches, aside, now)
+	if own != nil {
+		columns += claimColumns
+	}
 	for n, b := range batches {
 		args, err := json.Marshal(b)
 		if err != nil {
@@ -66,19 +70,26 @@ func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 		}
 		if atOnce(b) {
 			at = now.Add(-time.Second) // a little before now, for the difference of the clocks is an estimate
-			due[i] = true
+			due[i] = due[i] || own == nil || !own.is[n]
+		}
+		state := "available"
+		if own != nil && own.is[n] {
+			state = "running"
 		}
 		rows.Row(strings.Count(columns, ",") + 1)
 		rows.JSONB(args)
 		rows.Text(b.Kind())
 		rows.Int2(maxAttempts)
 		rows.Text(name)
-		rows.Text("available")
+		rows.Text(state)
 		if timed {
 			rows.Time(at.Add(skew))
 		}
 		if aside != nil {
 			rows.Int2(priorityOf(aside[n]))
+		}
+		if own != nil {
+			own.write(rows, n, now.Add(skew))
 		}
 	}
 	c = pgcopy.Copy{SQL: "copy " + Schema + ".river_job (" + columns + ") from stdin binary", Rows: rows}
@@ -90,6 +101,9 @@ func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 			if d {
 				q.wake[i].wake()
 			}
+		}
+		if own != nil {
+			own.Take(own.taken)
 		}
 	}, nil
 }
