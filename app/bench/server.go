@@ -33,6 +33,8 @@ type bencher struct {
 	client *fasthttp.Client
 	sink   *fasthttp.Server
 	host   string // of the sink
+	secure string // the same, behind TLS
+	roots  string // the file of the certificate that the server is to trust
 
 	mu       sync.Mutex
 	latency  []float64            // of what came to /hook, in milliseconds
@@ -67,6 +69,9 @@ func startBench(ctx context.Context) (b *bencher, err error) {
 	b.host = "http://" + ln.Addr().String()
 	b.sink = &fasthttp.Server{Handler: b.receive, NoDefaultServerHeader: true}
 	go func() { _ = b.sink.Serve(ln) }() // ends with stop
+	if err := b.serveTLS(); err != nil {
+		return b, err
+	}
 	if b.pg, err = postgres.Start(ctx, postgres.Options{Dir: b.dir, Socket: true}); err != nil {
 		return b, err
 	}
@@ -94,7 +99,7 @@ func (b *bencher) serve(ctx context.Context) error {
 	b.server.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL="+b.pg.URL,
 		"API_KEY="+b.key,
 		"LOG_LEVEL=warn", "BASE_URL=", "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0",
-		"DESTINATION_LIMIT=0")
+		"DESTINATION_LIMIT=0", "SSL_CERT_FILE="+b.roots)
 	b.server.Stdout, b.server.Stderr = log, log
 	if err := b.server.Start(); err != nil {
 		return err
@@ -146,7 +151,7 @@ func (b *bencher) stop() {
 
 // receive is the sink. What comes to /hook is measured: the payload says when it was published. /hang answers after ten
 // seconds, /fail refuses, /mostly does so 19 times of 20, /busy only counts,
-// and /again refuses the first attempt of every event.
+// /close is /hook and ends the connection, and /again refuses the first attempt of every event.
 func (b *bencher) receive(c *fasthttp.RequestCtx) {
 	now := time.Now()
 	switch string(c.Path()) {
@@ -170,6 +175,8 @@ func (b *bencher) receive(c *fasthttp.RequestCtx) {
 	case "/again":
 		b.again(c, now)
 		return
+	case "/close":
+		c.SetConnectionClose()
 	}
 	body := c.PostBody()
 	if i := bytes.Index(body, []byte(`"sent_at_ns":`)); i >= 0 {
