@@ -48,6 +48,9 @@ func (f *fetcher) fetch(ctx context.Context, p *riverdriver.JobGetAvailableParam
 			return nil, err
 		}
 	}
+	if len(g.out) == 0 {
+		f.store.Queue.Emptied(ctx, f.store.Jobs, p.Queue)
+	}
 	return g.out, nil
 }
 

@@ -150,8 +150,9 @@ func (w *Worker) start(ctx context.Context) error {
 		Schema: queue.Schema,
 		Logger: slog.New(&quieter{w.log.Handler()}),
 		// River's limit on notifications; the time between fetches is set per queue.
-		FetchCooldown:     time.Millisecond,
-		FetchPollInterval: 100 * time.Millisecond,
+		FetchCooldown: time.Millisecond,
+		// The queue wakes workers when jobs are due (queue.Emptied); this is for those that nobody told of.
+		FetchPollInterval: time.Second,
 		JobTimeout:        time.Minute,
 		// Jobs of dead processes are taken over within seconds by us; this is for what nobody thought of.
 		RescueStuckJobsAfter:        time.Hour,
@@ -166,8 +167,8 @@ func (w *Worker) start(ctx context.Context) error {
 		Queues: map[string]river.QueueConfig{
 			queue.Deliver:     {MaxWorkers: maxJobs, FetchCooldown: 3 * time.Millisecond},
 			queue.Retry:       {MaxWorkers: maxJobs / 2, FetchCooldown: 10 * time.Millisecond},
-			queue.Notify:      {MaxWorkers: 16, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
-			queue.Bulk:        {MaxWorkers: 32, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 250 * time.Millisecond},
+			queue.Notify:      {MaxWorkers: 16, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: time.Second},
+			queue.Bulk:        {MaxWorkers: 32, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
 			queue.Maintenance: {MaxWorkers: 4, FetchCooldown: 100 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
 		},
 	})

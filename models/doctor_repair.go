@@ -74,6 +74,7 @@ func (s *Store) Abandon(ctx context.Context) (jobs int, err error) {
 			return err
 		}
 		jobs, err = s.Queue.Takeover(ctx, tx)
+		tx.AfterCommit(s.Queue.WakeAll)
 		return err
 	})
 	return jobs, err

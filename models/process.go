@@ -282,6 +282,7 @@ func (p *Process) KeepTakingOver(ctx context.Context) {
 				p.log.Warn("cannot look for dead processes", "error", err)
 			}
 			if n > 0 || jobs > 0 {
+				p.s.Queue.WakeAll()
 				p.s.Metrics.TookOver(jobs)
 				p.log.Warn("took over the work of processes that died", "processes", n, "jobs", jobs)
 			}

@@ -104,10 +104,7 @@ const (
 
 // Aside lists tenants that have jobs aside in a queue, some of them when there are many.
 func (q *Queue) Aside(ctx context.Context, pool *pgxpool.Pool, name string) ([]int64, error) {
-	i := 0
-	if name == Retry {
-		i = 1
-	}
+	i := line(name)
 	now := time.Now().UnixNano()
 	if !q.seen[i].Load() && now-q.looked[i].Load() < int64(lookForAside) {
 		return nil, nil

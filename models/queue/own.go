@@ -62,6 +62,7 @@ func (q *Queue) Postpone(ctx context.Context, worker string, job int64, wait tim
 	// Its commit waits for the disk: were it undone by a crash of PostgreSQL, the job would stay with a worker that has it no
 	// more.
 	_, err := q.pools.Hot.Exec(ctx, postpone, wait.Seconds(), []int64{job}, worker)
+	q.due.expectAny(time.Now().Add(wait))
 	return err
 }
 
@@ -98,6 +99,9 @@ func (q *Queue) Running(ctx context.Context, worker string, longer time.Duration
 // MakeAvailable has running jobs of a worker done again after a while, under new ids.
 func (q *Queue) MakeAvailable(ctx context.Context, worker string, jobs []int64, wait time.Duration) error {
 	_, err := q.pools.Hot.Exec(ctx, makeAvailable, wait.Seconds(), jobs, worker)
+	if q.due.expectAny(time.Now().Add(wait)); wait == 0 {
+		q.WakeAll()
+	}
 	return err
 }
 
@@ -106,7 +110,7 @@ func (q *Queue) MakeAvailable(ctx context.Context, worker string, jobs []int64, 
 const longestPutOff = 2 * time.Minute
 
 // Takeover makes running jobs of workers that are not among the processes available again within tx, under new ids, and first
-// attempts that only a clock which was set back keeps waiting.
+// attempts that only a clock which was set back keeps waiting. The caller wakes the workers when tx has committed.
 func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx) (int, error) {
 	tag, err := tx.Exec(ctx, takeover, 0.0)
 	if err != nil {
@@ -117,11 +121,6 @@ func (q *Queue) Takeover(ctx context.Context, tx pgx.Tx) (int, error) {
 		where state = 'available' and queue = $1 and priority in (1, 2) and scheduled_at > now() + $2::interval`, Deliver,
 		longestPutOff); err != nil {
 		return 0, err
-	}
-	if tag.RowsAffected() > 0 {
-		for i := range q.wake {
-			q.wake[i].wake() // perhaps too early; the workers look again soon
-		}
 	}
 	return int(tag.RowsAffected()), nil
 }

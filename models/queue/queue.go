@@ -161,6 +161,7 @@ type Queue struct {
 	wake  [3]waker
 	skew  atomic.Int64 // nanoseconds by which the database's clock is ahead of ours
 	asides
+	due   due
 	ids   ids
 	owner atomic.Pointer[Owner]
 	log   *slog.Logger
@@ -178,7 +179,7 @@ type Pools struct {
 // New makes a queue whose workers, in this process or others, are woken until Close.
 func New(pools Pools, log *slog.Logger) *Queue {
 	ctx, stop := context.WithCancel(context.Background())
-	q := &Queue{pools: pools, log: log, stop: stop, ids: ids{process: rand.Int64N(1 << processBits)}}
+	q := &Queue{pools: pools, log: log, stop: stop, due: due{changed: make(chan struct{}, 1)}, ids: ids{process: rand.Int64N(1 << processBits)}}
 	for i, name := range []string{Deliver, Retry, Notify} {
 		w := &q.wake[i]
 		*w = waker{queue: name, pool: pools.Jobs, log: log, c: make(chan struct{}, 1)}
@@ -186,6 +187,7 @@ func New(pools Pools, log *slog.Logger) *Queue {
 	}
 	q.runs.Go(func() { q.watchClock(ctx) })
 	q.runs.Go(func() { q.watchSize(ctx) })
+	q.runs.Go(func() { q.watchDue(ctx) })
 	return q
 }
 
@@ -233,6 +235,13 @@ func ClockSkew(ctx context.Context, pool *pgxpool.Pool) (time.Duration, error) {
 		return 0, nil
 	}
 	return skew, nil
+}
+
+// WakeAll tells workers that there are jobs of some queue.
+func (q *Queue) WakeAll() {
+	for i := range q.wake {
+		q.wake[i].wake()
+	}
 }
 
 // Wake tells workers that there are jobs of first or later attempts.

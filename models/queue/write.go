@@ -42,7 +42,8 @@ type Tx interface {
 func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 	rows := &pgcopy.Rows{}
 	rows.Reset()
-	var due [2]bool // by queue, as wake
+	var due [2]bool       // by queue, as wake
+	var next [2]time.Time // when the first of those is due that are not
 	now := time.Now()
 	atOnce := func(b Batch) bool { return !b.At.After(now) }
 	// Those that are due at once leave their time to the database, whose clock decides. A COPY has one list of columns.
@@ -71,6 +72,8 @@ func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 		if atOnce(b) {
 			at = now.Add(-time.Second) // a little before now, for the difference of the clocks is an estimate
 			due[i] = due[i] || own == nil || !own.is[n]
+		} else if next[i].IsZero() || at.Before(next[i]) {
+			next[i] = at
 		}
 		state := "available"
 		if own != nil && own.is[n] {
@@ -100,6 +103,9 @@ func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 		for i, d := range due {
 			if d {
 				q.wake[i].wake()
+			}
+			if !next[i].IsZero() {
+				q.due.expect(i, next[i])
 			}
 		}
 		if own != nil {
