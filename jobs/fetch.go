@@ -48,9 +48,7 @@ func (f *fetcher) fetch(ctx context.Context, p *riverdriver.JobGetAvailableParam
 			return nil, err
 		}
 	}
-	if len(g.out) == 0 {
-		f.store.Queue.Emptied(ctx, f.store.Jobs, p.Queue)
-	}
+	f.store.Queue.ExpectNext(ctx, f.store.Jobs, p.Queue, len(g.out))
 	return g.out, nil
 }
 

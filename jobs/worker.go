@@ -151,7 +151,7 @@ func (w *Worker) start(ctx context.Context) error {
 		Logger: slog.New(&quieter{w.log.Handler()}),
 		// River's limit on notifications; the time between fetches is set per queue.
 		FetchCooldown: time.Millisecond,
-		// The queue wakes workers when jobs are due (queue.Emptied); this is for those that nobody told of.
+		// The queue wakes workers when jobs are due (queue.ExpectNext); this is for those that nobody told of.
 		FetchPollInterval: time.Second,
 		JobTimeout:        time.Minute,
 		// Jobs of dead processes are taken over within seconds by us; this is for what nobody thought of.

@@ -13,6 +13,7 @@ import (
 // process has written that is gone is found by the others when they look anyway, once a second.
 type due struct {
 	at      [2]atomic.Int64 // by queue, as wakers are; in unix nanoseconds, 0 for nothing
+	fired   [2]atomic.Bool  // the time has come, and what is due after it has not been looked for
 	changed chan struct{}
 }
 
@@ -61,6 +62,7 @@ func (q *Queue) watchDue(ctx context.Context) {
 			case in > 0:
 				wait = min(wait, in)
 			case q.due.at[i].CompareAndSwap(at, 0):
+				q.due.fired[i].Store(true)
 				q.wake[i].wake()
 			default:
 				wait = 0 // it was changed at this moment
@@ -85,9 +87,13 @@ const nextDue = `select extract(epoch from min(j.scheduled_at) - now())::float8
 // whileAside is how often a process that has no room for what was put aside looks whether it has some.
 const whileAside = 50 * time.Millisecond
 
-// Emptied takes note that this process has found nothing more to take in a queue, and looks for when that changes.
-func (q *Queue) Emptied(ctx context.Context, pool *pgxpool.Pool, name string) {
+// ExpectNext looks for when the next job of a queue is due, after this process has fetched from it: when it found none, and when
+// it was woken because one was due, behind which there may be others.
+func (q *Queue) ExpectNext(ctx context.Context, pool *pgxpool.Pool, name string, found int) {
 	i, now := line(name), time.Now()
+	if !q.due.fired[i].Swap(false) && found > 0 {
+		return
+	}
 	if q.seen[i].Load() {
 		q.due.expect(i, now.Add(whileAside))
 		return
