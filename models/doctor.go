@@ -71,7 +71,7 @@ type check struct {
 // checks are those of the database itself, the quick ones first.
 func (s *Store) checks() []check {
 	return []check{{"settings", s.checkSettings}, {"clock", s.checkClock}, {"connections", s.checkConnections},
-		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"held", s.checkHeld}}
+		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"api_keys", s.checkKeys}, {"held", s.checkHeld}}
 }
 
 // checkSettings looks at what PostgreSQL promises about a commit.

@@ -267,7 +267,12 @@ func KeysURL(tenant string) string { return keyPath(tenant) }
 func NewKeyURL(tenant string) string { return keyPath(tenant, "new") }
 
 // KeyURL is an action on an API key: "revoke".
-func KeyURL(tenant, id, action string) string { return keyPath(tenant, id, action) }
+func KeyURL(tenant, id, action string) string {
+	if action == "" {
+		return keyPath(tenant, id)
+	}
+	return keyPath(tenant, id, action)
+}
 
 // AuditURL is the audit log: of a tenant, or without one of the whole server.
 func AuditURL(tenant string) string { return auditPath(tenant) }

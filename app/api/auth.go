@@ -54,7 +54,13 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 		return nil, err
 	}
 	call.Actor = actor
-	return call, Allow(actor, perm)
+	if err := actor.CheckAddress(client); err != nil {
+		return nil, err
+	}
+	if err := Allow(actor, perm); err != nil {
+		return nil, err
+	}
+	return call, a.limitRequest(c, actor)
 }
 
 // headers are the values of a header that may be there several times.

@@ -59,6 +59,7 @@ type Config struct {
 	ManualLimit   int
 	BulkLimit     int
 	HourlyLimit   int
+	Intake        models.Intake // of each tenant; its zero value for no limit
 	DisableN      int           // failing deliveries in a row after which a destination is disabled; 0 for never
 	DisableMin    time.Duration // and only when they lasted so long
 	ProbeAfter    time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
@@ -290,6 +291,23 @@ func variables() []variable {
 			func(r *reader, v string) error { return intIn(&r.BulkLimit, v, 1, 1_000_000) }},
 		{"MANUAL_RETRIES_PER_HOUR", "0", "manual retries of one tenant in an hour, single and in bulk; 0 for no limit",
 			func(r *reader, v string) error { return intIn(&r.HourlyLimit, v, 0, 100_000_000) }},
+		{"TENANT_REQUESTS_PER_SECOND", "0",
+			"requests to the API in a second with the keys and tokens of one tenant, in each process; 0 for no limit", func(r *reader, v string) error {
+				return intIn(&r.Intake.Requests, v, 0, models.MaxRequestsPerSecond)
+			}},
+		{"TENANT_EVENTS_PER_SECOND", "0", "events that are published for one tenant in a second, in each process; 0 for no limit",
+			func(r *reader, v string) error { return intIn(&r.Intake.Events, v, 0, models.MaxEventsPerSecond) }},
+		{"TENANT_BYTES_PER_SECOND", "0", "bytes of such events in a second, in each process; 0 for no limit",
+			func(r *reader, v string) error {
+				err := intIn(&r.Intake.Bytes, v, 0, models.MaxBytesPerSecond)
+				if n := r.Intake.Bytes; err == nil && n != 0 && n < models.LeastBytesPerSecond {
+					err = fmt.Errorf("must be at least %d, or 0 for no limit", models.LeastBytesPerSecond)
+				}
+				return err
+			}},
+		{"TENANT_LIMIT_BURST", "10s", "so many seconds' worth of these three may come at once", func(r *reader, v string) error {
+			return timeIn(&r.Intake.Burst, v, models.LeastBurst, models.MaxBurst)
+		}},
 		{"DISABLE_AFTER_FAILURES", "100", "a destination is disabled after so many failing deliveries in a row; 0 for never",
 			func(r *reader, v string) error {
 				return intIn(&r.DisableN, v, 0, models.MaxDisableAfter)
@@ -551,7 +569,7 @@ func (c *Config) Rules() models.Rules {
 		BulkRetryLimit: c.BulkLimit, HourlyRetryLimit: c.HourlyLimit, DisableAfter: c.DisableN,
 		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
 		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds, Webhook: c.Webhook,
-		EnableBacklog: c.EnableBacklog}
+		EnableBacklog: c.EnableBacklog, Intake: c.Intake}
 }
 
 // EnvExample is the text of .env.example.

@@ -59,6 +59,8 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, "/api-keys", admin, twin("GET /api-keys"), a.keysPage},
 		{get, "/api-keys/new", admin, twin("POST /api-keys"), a.newKeyPage},
 		{post, "/api-keys/new", admin, twin("POST /api-keys"), a.createKey},
+		{get, "/api-keys/:key", admin, twin("GET /api-keys/:key", "PATCH /api-keys/:key"), a.keyPage},
+		{post, "/api-keys/:key", admin, twin("PATCH /api-keys/:key"), a.changeKey},
 		{get, "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKeyPage},
 		{post, "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
@@ -146,6 +148,8 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, tenant + "/api-keys", admin, twin("GET /api-keys"), a.keysPage},
 		{get, tenant + "/api-keys/new", admin, twin("POST /api-keys"), a.newKeyPage},
 		{post, tenant + "/api-keys/new", admin, twin("POST /api-keys"), a.createKey},
+		{get, tenant + "/api-keys/:key", admin, twin("GET /api-keys/:key", "PATCH /api-keys/:key"), a.keyPage},
+		{post, tenant + "/api-keys/:key", admin, twin("PATCH /api-keys/:key"), a.changeKey},
 		{get, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKeyPage},
 		{post, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
