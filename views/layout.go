@@ -61,6 +61,7 @@ const (
 	SectionSettings     Section = "settings"
 	SectionTenants      Section = "tenants"
 	SectionServer       Section = "server"
+	SectionUsage        Section = "usage"
 )
 
 // Crumb is one step on the way to a page.
@@ -124,7 +125,7 @@ func (p Page) navigation() []navGroup {
 		}}}
 	}
 	manage := navGroup{"Manage", []navEntry{{SectionAudit, "Audit log", "scroll-text", AuditURL(p.Tenant)},
-		{SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
+		{SectionUsage, "Usage", "inbox", UsageURL(p.Tenant, nil)}, {SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
 	if p.Viewer.Admin {
 		manage.entries = append([]navEntry{{SectionKeys, "API keys", "key-round", KeysURL(p.Tenant)}}, manage.entries...)
 	}

@@ -200,6 +200,8 @@ func (a *API) APIRoutes() []route {
 			on(a, get, "/stats/events", read, a.getEventHistogram, "getEventHistogram",
 				"Counts the events of a list over time, by the worst state of their deliveries.", ok[eventHistogramJSON](),
 				chooses("order_by", models.EventSorts)),
+			by[UsageRequest](get, "/usage", read, a.usage(), "getUsage",
+				"Tells what tenants have used, by day (UTC): events, bytes, deliveries. Kept for 400 days.", ok[usageJSON](), table, cached),
 			on(a, get, "/incidents", read, a.listIncidents, "listIncidents",
 				"Lists the destinations that somebody should look at, one incident each.", ok[incidentsJSON](), limits(100, 1000)),
 			on(a, get, "/metrics/events", read, a.measureEvents, "measureEvents", "Counts events over time.", ok[measuredJSON](),

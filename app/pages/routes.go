@@ -65,6 +65,8 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{post, "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
 		{get, "/server", read, twin("GET /server"), a.serverPage},
+		{get, "/server/usage", read, twin("GET /usage"), a.usagePage},
+		{get, "/server/usage/export", read, twin("GET /usage"), a.usageExport},
 		{get, "/server/settings", admin, twin("GET /server/settings"), a.serverSettingsPage},
 
 		{get, tenant, read, twin("GET "+apiTenant, "GET /deliveries"), a.overviewPage},
@@ -153,6 +155,8 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKeyPage},
 		{post, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
+		{get, tenant + "/usage", read, twin("GET /usage"), a.usagePage},
+		{get, tenant + "/usage/export", read, twin("GET /usage"), a.usageExport},
 		{get, tenant + "/settings", read, nil, a.settingsPage},
 		{get, tenant + "/settings/tenant", admin, twin("PATCH " + apiTenant + "/settings"), a.tenantSettingsPage},
 		{post, tenant + "/settings/tenant", admin, twin("PATCH " + apiTenant + "/settings"), a.saveTenantSettings},
