@@ -51,11 +51,13 @@ func (s *Store) countUsage(ctx context.Context, now time.Time) error {
 	end := startOfDay(now.Add(-usageGrace))
 	return s.InTx(ctx, func(tx *Tx) error {
 		// One process at a time, and each day once.
-		if _, err := tx.Exec(ctx, "insert into settings (key, value) values ($1, '\"0001-01-01\"') on conflict do nothing", usageCountedTo); err != nil {
+		if _, err := tx.Exec(ctx, "insert into settings (key, value) values ($1, '\"0001-01-01\"') on conflict do nothing",
+			usageCountedTo); err != nil {
 			return err
 		}
 		var from time.Time
-		if err := tx.QueryRow(ctx, "select (value #>> '{}')::date from settings where key = $1 for update", usageCountedTo).Scan(&from); err != nil {
+		if err := tx.QueryRow(ctx, "select (value #>> '{}')::date from settings where key = $1 for update",
+			usageCountedTo).Scan(&from); err != nil {
 			return err
 		}
 		if !from.Before(end) {
@@ -107,17 +109,18 @@ func (s *Store) Usage(ctx context.Context, scope Scope, uq UsageQuery) ([]Usage,
 		if counted.After(live) {
 			live = counted
 		}
+		end := uq.To.Add(oneDay)
+		const numbers = "received, bytes, first, attempts, delivered, failed"
 		rows, err := tx.Query(ctx, `select `+dayColumn+`, t.id, sum(u.received)::bigint, sum(u.bytes)::bigint, sum(u.first)::bigint,
 				sum(u.attempts)::bigint, sum(u.delivered)::bigint, sum(u.failed)::bigint
 			from (
-				select tenant_key, day, received, bytes, first, attempts, delivered, failed from usage_days
-					where ($1 or tenant_key = any($2)) and day >= $3 and day < $4
-				union all select tenant_key, (start at time zone 'UTC')::date, received, bytes, first, attempts, delivered, failed from traffic
+				select tenant_key, day, `+numbers+` from usage_days where ($1 or tenant_key = any($2)) and day >= $3 and day < $4
+				union all select tenant_key, (start at time zone 'UTC')::date, `+numbers+` from traffic
 					where tenant_key <> 0 and ($1 or tenant_key = any($2)) and grain = $7 and start >= $5 and start < $6
-				union all select tenant_key, (minute at time zone 'UTC')::date, received, bytes, first, attempts, delivered, failed from traffic_deltas
+				union all select tenant_key, (minute at time zone 'UTC')::date, `+numbers+` from traffic_deltas
 					where ($1 or tenant_key = any($2)) and minute >= $5 and minute < $6
 			) u join tenants t on t.key = u.tenant_key group by 1, 2 order by `+order+` limit $8`,
-			scope.all, scope.keys(), uq.From, minTime(live, uq.To.Add(oneDay)), live, uq.To.Add(oneDay), int32(grainHalfHour/time.Second), MaxUsageRows+1)
+			scope.all, scope.keys(), uq.From, minTime(live, end), live, end, int32(grainHalfHour/time.Second), MaxUsageRows+1)
 		if err != nil {
 			return err
 		}

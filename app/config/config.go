@@ -47,6 +47,7 @@ type Config struct {
 	AdminPass     string
 	BaseURL       string
 	Hosts         []string      // further names that the server answers to, in lower case; *.name for those below it, * for any
+	TokenAudience string        // of tenants' tokens: AudienceOptional or AudienceRequired
 	HSTS          time.Duration // how long browsers use TLS only; 0 for what they like
 	WriteTimeout  time.Duration // how long a reader may take for a portion of an answer; 0 for any time
 	Topics        []string
@@ -88,6 +89,12 @@ type Config struct {
 
 	given []Setting // as it was read; see Settings
 }
+
+// Whether tenants' tokens must name their audience.
+const (
+	AudienceOptional = "optional"
+	AudienceRequired = "required"
+)
 
 // Private reports whether the process brings its own PostgreSQL.
 func (c *Config) Private() bool { return c.DatabaseURL == "" }
@@ -146,6 +153,15 @@ func variables() []variable {
 			}
 			return nil
 		}},
+		{"TOKEN_AUDIENCE", AudienceOptional,
+			"whether a tenant's token must name BASE_URL as its audience: optional (one that names another is refused all the same) or required",
+			func(r *reader, v string) error {
+				if v != AudienceOptional && v != AudienceRequired {
+					return errors.New("must be optional or required")
+				}
+				r.TokenAudience = v
+				return nil
+			}},
 		{"ADMIN_EMAIL", "", "first user; without it the setup page asks, protected by a one-time code in the log",
 			func(r *reader, v string) error {
 				if _, err := mail.ParseAddress(v); v != "" && err != nil {

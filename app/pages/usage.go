@@ -54,4 +54,3 @@ func (a *Pages) usageExport(ctx context.Context, p *pageCtx) error {
 	}
 	return api.SendUsageCSV(p.Ctx, q, rows)
 }
-
