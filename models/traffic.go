@@ -155,7 +155,8 @@ type span struct {
 func scanTraffic(row pgx.CollectableRow, to ...any) (t *Traffic, err error) {
 	t = &Traffic{}
 	var packed []byte
-	err = row.Scan(append(to, &t.Received, &t.Delivered, &t.Failed, &t.Retrying, &t.First, &t.FirstFailed, &packed, &t.Attempts, &t.Bytes)...)
+	err = row.Scan(append(to, &t.Received, &t.Delivered, &t.Failed, &t.Retrying, &t.First, &t.FirstFailed, &packed, &t.Attempts,
+		&t.Bytes)...)
 	t.took.merge(packed)
 	return t, err
 }

@@ -64,7 +64,8 @@ func (s *Store) countUsage(ctx context.Context, now time.Time) error {
 			return nil
 		}
 		if _, err := tx.Exec(ctx, `insert into usage_days (tenant_key, day, received, bytes, first, attempts, delivered, failed)
-			select tenant_key, (start at time zone 'UTC')::date, sum(received), sum(bytes), sum(first), sum(attempts), sum(delivered), sum(failed)
+			select tenant_key, (start at time zone 'UTC')::date, sum(received), sum(bytes), sum(first), sum(attempts), sum(delivered),
+				sum(failed)
 			from traffic where tenant_key <> 0 and grain = $1 and start >= $2 and start < $3 group by 1, 2
 			on conflict do nothing`, int32(grainHalfHour/time.Second), from, end); err != nil {
 			return err
