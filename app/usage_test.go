@@ -40,6 +40,7 @@ func TestUsage(t *testing.T) {
 			select t.key, 1800, $2::timestamp at time zone 'UTC', $3::int, 2*$3::int, 0, 0, 2*$3::int, 0, 2*$3::int, 100*$3::int
 			from tenants t where id = $1`, r.tenant, r.start, r.events)
 	}
+	a.exec("delete from settings where key = 'usage_counted_to'") // the worker may have found before that there is nothing to add up
 	span := "from=" + at(3) + "&to=" + at(1)
 	check := func(when string) {
 		t.Helper()
@@ -95,7 +96,7 @@ func TestUsage(t *testing.T) {
 		t.Errorf("the page has %q", rows)
 	}
 	p = v.get("/t/acme/usage?" + span)
-	if strings.Contains(p.text("tbody"), "other") || p.Find("tbody tr").Length() != 2 || p.value("from") != at(3) {
+	if strings.Contains(p.text("tbody"), "other") || p.Find("tbody tr").Length() != 3 || p.value("from") != at(3) {
 		t.Errorf("the tenant's page has %q", p.text("tbody"))
 	}
 	v.get("/t/acme/usage?from=2024-01-01&to=2024-02-01").says("Nothing was used on these days")
