@@ -15,7 +15,7 @@ type Keys struct {
 	Now  time.Time
 }
 
-// NewKey is the form for an API key. It has name, scopes, tenant_id and expires_in.
+// NewKey is the form for an API key. It has name, scopes, tenant_id, expires_in, addresses and limits.
 type NewKey struct {
 	Page
 	Form Form

@@ -267,7 +267,7 @@ func KeysURL(tenant string) string { return keyPath(tenant) }
 // NewKeyURL is the form for an API key.
 func NewKeyURL(tenant string) string { return keyPath(tenant, "new") }
 
-// KeyURL is an action on an API key: "revoke".
+// KeyURL is an action on an API key, "revoke", or without one the page that changes it.
 func KeyURL(tenant, id, action string) string {
 	if action == "" {
 		return keyPath(tenant, id)

@@ -2,6 +2,8 @@ package api
 
 import (
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,5 +110,35 @@ func TestNoLimitCostsNothing(t *testing.T) {
 	})
 	if n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestBucketsAtOnce: however many ask at a time, just as much is taken as there is, and nobody waits for somebody in a circle.
+func TestBucketsAtOnce(t *testing.T) {
+	t.Parallel()
+	var all buckets
+	now := time.Now()
+	of := func(id string) *limited {
+		return all.of("tenant", id, models.Intake{Events: 10, Burst: 30 * time.Second}, now)
+	}
+	var admitted atomic.Int64
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			for range 50 {
+				shares := []*share{{x: of("a"), n: amount{unitEvents: 1}}, {x: of("b"), n: amount{unitEvents: 1}}}
+				if admit(nil, shares, now) == nil {
+					for _, s := range shares {
+						if s.err == nil {
+							admitted.Add(1)
+						}
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := admitted.Load(); n != 600 {
+		t.Errorf("%d events went through two buckets of 300", n)
 	}
 }
