@@ -109,6 +109,9 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	if err := a.Store.KnowSchemas(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.Store.KnowIntakes(ctx); err != nil {
+		return nil, err
+	}
 	if cfg.Role == "serve" {
 		a.recent = models.NewRecent(recentBytes)
 	}
@@ -190,6 +193,14 @@ func (a *App) Run(ctx context.Context, started func()) error {
 			}
 		}
 		g.Go(func() error { return a.http.Listener(a.listener) })
+		g.Go(func() error {
+			a.Store.FollowIntakes(ctx, a.Log)
+			return nil
+		})
+		g.Go(func() error {
+			a.ForgetLimits(ctx)
+			return nil
+		})
 		g.Go(func() error {
 			<-ctx.Done()
 			a.Follower.Stop() // whoever waits for something gets the answer of now

@@ -46,6 +46,7 @@ var writing = map[string]string{
 	"POST /api/v1/destinations/disable":                                     `{"tenant_id":"acme","destination_ids":["failing"]}`,
 	"POST /api/v1/views":                                                    `{"name":"All"}`,
 	"PATCH /api/v1/views/:view":                                             `{"name":"Other"}`,
+	"PATCH /api/v1/api-keys/:key":                                           `{"name":"Other"}`,
 	"POST /api/v1/api-keys":                                                 `{"name":"k","scopes":["read"]}`,
 	"POST /api/v1/publish":                                                  `{"tenant_id":"acme","topic":"walk","data":{}}`,
 	"POST /api/v1/publish/batch":                                            `[{"tenant_id":"acme","topic":"walk","data":{}}]`,
@@ -71,6 +72,8 @@ var writing = map[string]string{
 	"POST /t/:tenant/settings/tenant":                          "bulk_retry_limit=600",
 	"POST /t/:tenant/api-keys/new":                             "name=k&scopes=read&expires_in=0",
 	"POST /api-keys/new":                                       "name=k&scopes=read&expires_in=0",
+	"POST /t/:tenant/api-keys/:key":                            "name=Other&scopes=read",
+	"POST /api-keys/:key":                                      "name=Other&scopes=read",
 }
 
 const ruleForm = "name=x&when=consecutive_failures&when.consecutive_failures=50&scope_mode=all&channels_mode=all&every=1h"

@@ -27,6 +27,7 @@ Usage: waybill <command>
   doctor        check a live database and say what is wrong (see waybill doctor -h)
   check-config  read the environment, report every problem, and where each value comes from
   new-key       go on with another SECRET_KEY although the one of before is lost
+  reseal        seal what is kept secret with SECRET_KEY that is sealed with one of SECRET_KEY_PREVIOUS
   openapi       print the description of the API (OpenAPI 3.1)
   bench         measure this machine: accept, deliver, latency (see waybill bench -h)
   version       print the version
@@ -66,6 +67,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		err = checkConfig(ctx, rest, stdout)
 	case "new-key":
 		err = newKey(ctx, os.Getenv, stdout)
+	case "reseal":
+		err = reseal(ctx, os.Getenv, stdout)
 	case "openapi":
 		err = api.PrintAPI(os.Getenv, stdout)
 	case "bench":
@@ -90,7 +93,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 // withoutArguments looks at what is given to a command that takes nothing: whoever asks it for help is helped, and the
 // program does not start in spite of words that it does not know.
 func withoutArguments(command string, rest []string) (help bool, err error) {
-	if len(rest) == 0 || !slices.Contains([]string{"serve", "web", "work", "migrate", "new-key", "openapi", "version", "help"}, command) {
+	if len(rest) == 0 || !slices.Contains([]string{"serve", "web", "work", "migrate", "new-key", "reseal", "openapi", "version", "help"}, command) {
 		return false, nil
 	}
 	if slices.Contains([]string{"-h", "-help", "--help"}, rest[0]) || command == "help" {

@@ -63,19 +63,8 @@ func doctor(ctx context.Context, args []string, env func(string) string, stdout 
 
 // examine makes all checks. Where one finds that others cannot be made it is the only one.
 func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Finding, error) {
-	if cfg.Private() {
-		url, err := postgres.Running(cfg.DataDir)
-		if err != nil {
-			return nil, err
-		}
-		cfg.DatabaseURL = url
-		if cfg.SecretKey == "" {
-			b, err := os.ReadFile(filepath.Join(cfg.DataDir, models.KeyFile))
-			if err != nil {
-				return nil, fmt.Errorf("SECRET_KEY: %w", err)
-			}
-			cfg.SecretKey = strings.TrimSpace(string(b))
-		}
+	if err := findPrivate(cfg); err != nil {
+		return nil, err
 	}
 	secrets := cfg.SecretKey != ""
 	key := cfg.SecretKey
@@ -112,6 +101,26 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 		}
 	}
 	return found, nil
+}
+
+// findPrivate fills in where the private PostgreSQL of a server that runs is, and the key that it keeps.
+func findPrivate(cfg *config.Config) error {
+	if !cfg.Private() {
+		return nil
+	}
+	url, err := postgres.Running(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	cfg.DatabaseURL = url
+	if cfg.SecretKey == "" {
+		b, err := os.ReadFile(filepath.Join(cfg.DataDir, models.KeyFile))
+		if err != nil {
+			return fmt.Errorf("SECRET_KEY: %w", err)
+		}
+		cfg.SecretKey = strings.TrimSpace(string(b))
+	}
+	return nil
 }
 
 func printFindings(w io.Writer, found []models.Finding, unwell bool) {

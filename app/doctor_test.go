@@ -24,6 +24,8 @@ type patient struct {
 	url  string
 	conn *pgx.Conn
 	key  string // SECRET_KEY
+
+	older string // SECRET_KEY_PREVIOUS
 }
 
 func newPatient(t *testing.T) *patient {
@@ -51,7 +53,8 @@ func newPatient(t *testing.T) *patient {
 }
 
 func (p *patient) env(name string) string {
-	return map[string]string{"DATABASE_URL": p.url, "SECRET_KEY": p.key, "API_KEY": testKey, "HOST": "127.0.0.1",
+	return map[string]string{"DATABASE_URL": p.url, "SECRET_KEY": p.key, "SECRET_KEY_PREVIOUS": p.older, "API_KEY": testKey,
+		"HOST":     "127.0.0.1",
 		"BASE_URL": "http://localhost"}[name]
 }
 

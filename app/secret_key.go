@@ -80,3 +80,67 @@ func newKey(ctx context.Context, env func(string) string, stdout io.Writer) erro
 	fmt.Fprintln(stdout, "Servers start with this SECRET_KEY from now on. `waybill doctor` names the destinations whose credentials have to be entered again.")
 	return nil
 }
+
+// resealTell is how often progress is printed.
+const resealTell = time.Second
+
+// errShut says that something could not be sealed anew.
+var errShut = errors.New("some values could not be opened and stay as they are: " +
+	"give the key that sealed them in SECRET_KEY_PREVIOUS and run this again; `waybill doctor` names them")
+
+// reseal seals with SECRET_KEY what is sealed with one of SECRET_KEY_PREVIOUS, while servers work.
+func reseal(ctx context.Context, env func(string) string, stdout io.Writer) error {
+	cfg, err := config.ReadConfig("doctor", env) // which leaves open where the database is, as this does
+	if err != nil {
+		return fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	if err := findPrivate(cfg); err != nil {
+		return err
+	}
+	if cfg.SecretKey == "" {
+		return errors.New("SECRET_KEY: is required")
+	}
+	store, err := openSmall(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := store.Migrated(ctx); err != nil {
+		return err
+	}
+	printed, last, shut := time.Now(), models.ResealProgress{}, 0
+	line := func(p models.ResealProgress) {
+		if p.What == "" {
+			return
+		}
+		fmt.Fprintf(stdout, "%s: %d of %d sealed anew", p.What, p.Done, p.Of)
+		if p.Shut > 0 {
+			fmt.Fprintf(stdout, ", %d cannot be opened", p.Shut)
+		}
+		if p.Other > 0 {
+			fmt.Fprintf(stdout, ", %d were changed by others meanwhile", p.Other)
+		}
+		fmt.Fprintln(stdout)
+		printed = time.Now()
+	}
+	err = store.Reseal(ctx, func(p models.ResealProgress) {
+		if last.What != p.What {
+			line(last)
+			shut += last.Shut
+		} else if time.Since(printed) > resealTell {
+			line(p)
+		}
+		last = p
+	})
+	line(last)
+	switch shut += last.Shut; {
+	case ctx.Err() != nil:
+		return errors.New("broken off; run it again to go on")
+	case err != nil:
+		return err
+	case shut > 0:
+		return errShut
+	}
+	fmt.Fprintln(stdout, "Everything that is sealed is sealed with SECRET_KEY. Tokens of tenants and links in mails may still be signed with an older one.")
+	return nil
+}

@@ -55,11 +55,46 @@ func TestTokensOutliveTheirKey(t *testing.T) {
 	d.as(old).want(401, "GET", "/tenants/acme", nil)
 }
 
-// signedToken is a token of acme that names this key.
-func signedToken(t *testing.T, key []byte, kid any) string {
+// TestTokenAudience: a token for another server is refused, and one that does not say for whom it is only where that is required.
+func TestTokenAudience(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	a.tenant("acme")
+	strict := newProcessOf(t, testConfig(t, func(c *config.Config) {
+		c.DatabaseURL, c.TokenAudience = a.Cfg.DatabaseURL, config.AudienceRequired
+	}))
+	made := a.want(200, "GET", "/tenants/acme/token", nil).str("token")
+	claims := jwt.RegisteredClaims{}
+	if _, _, err := jwt.NewParser().ParseUnverified(made, &claims); err != nil || len(claims.Audience) != 1 || claims.Audience[0] != a.Cfg.BaseURL {
+		t.Errorf("%v: the audience is %q", err, claims.Audience)
+	}
+	key := a.Store.Keys.Derive("tenant token")
+	for _, c := range []struct {
+		about         string
+		token         string
+		status, where int // optional, required
+	}{
+		{"as it is made", made, 200, 200},
+		{"without an audience", signedToken(t, key, nil), 200, 401},
+		{"for another server", signedToken(t, key, nil, "https://other.example.com"), 401, 401},
+		{"for a path below", signedToken(t, key, nil, a.Cfg.BaseURL+"/other"), 401, 401},
+		{"for several", signedToken(t, key, nil, "https://other.example.com", a.Cfg.BaseURL), 200, 200},
+	} {
+		if o := a.as(c.token).do("GET", "/tenants/acme", nil); o.status != c.status {
+			t.Errorf("%s: %d %s", c.about, o.status, o.raw)
+		}
+		if o := strict.as(c.token).do("GET", "/tenants/acme", nil); o.status != c.where ||
+			o.status == 401 && !strings.Contains(o.str("message"), a.Cfg.BaseURL) {
+			t.Errorf("%s, where it is required: %d %s", c.about, o.status, o.raw)
+		}
+	}
+}
+
+// signedToken is a token of acme that names this key, for these servers.
+func signedToken(t *testing.T, key []byte, kid any, audience ...string) string {
 	t.Helper()
 	now := time.Now()
-	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{Issuer: "waybill", Subject: "acme",
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{Issuer: "waybill", Subject: "acme", Audience: audience,
 		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(time.Hour))})
 	if kid != nil {
 		token.Header["kid"] = kid

@@ -363,7 +363,9 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 		w.held[filterCount{d.filterKey, rule, p.received.Unix() / 3600 * 3600}]++
 	})
 	w.filtered += len(filteredBy)
-	w.traffic.of(t.key, p.received).Received++
+	traffic := w.traffic.of(t.key, p.received)
+	traffic.Received++
+	traffic.Bytes += int64(len(p.in.Data))
 	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
 	e := &w.events
 	e.Row(12)

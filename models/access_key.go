@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -40,6 +41,7 @@ type Actor struct {
 	TenantID string // of a caller that sees one tenant only; empty for operators
 	May      []Permission
 	UserID   uuid.UUID // of a user; zero otherwise
+	Key      *KeyRules // of an API key that may not be used from everywhere, or not for any amount; nil otherwise
 }
 
 // Can reports whether the actor has a permission.
@@ -63,6 +65,10 @@ type APIKey struct {
 	ExpiresAt  *time.Time
 	LastUsedAt *time.Time
 	RevokedAt  *time.Time
+	Addresses  []netip.Prefix // from which it may be used; empty for anywhere
+	Limits     IntakeLimits
+
+	expired bool // by the database's clock, when it was read
 }
 
 // TenantScope is the scope of the key's tenant, or of the operators for a key for all tenants.
@@ -90,31 +96,33 @@ type APIKeyInput struct {
 	Scopes    []Permission `json:"scopes" api:"required" doc:"What it may do; 'admin' includes everything."`
 	TenantID  string       `json:"tenant_id" doc:"The only tenant that it sees; absent for all."`
 	ExpiresIn *Duration    `json:"expires_in" doc:"How long it is valid; absent or '0s' for ever."`
+	ExpiresAt *time.Time   `json:"expires_at" doc:"Until when it is valid, in place of 'expires_in'."`
+	Addresses []string     `json:"addresses" doc:"Addresses and CIDRs from which it may be used; absent or empty for anywhere."`
+
+	RequestsPerSecond *int      `json:"requests_per_second" doc:"Requests with it in a second; absent, null or 0 for no limit."`
+	EventsPerSecond   *int      `json:"events_per_second" doc:"Events that are published with it in a second; absent, null or 0 for no limit."`
+	BytesPerSecond    *int      `json:"bytes_per_second" doc:"Bytes of such events in a second; absent, null or 0 for no limit."`
+	LimitBurst        *Duration `json:"limit_burst" doc:"So many seconds' worth of these three may come at once; '10s' when absent."`
 }
 
 // CreateAPIKey makes a key and returns it with its secret, which is shown this once.
 func (s *Store) CreateAPIKey(ctx context.Context, actor *Actor, in APIKeyInput) (*APIKey, string, error) {
 	bad := problems{}
-	if in.Name == "" {
-		bad.add("name", "is required")
-	}
-	checkText("name", in.Name, maxNameLength, bad)
-	if len(in.Scopes) == 0 {
-		bad.add("scopes", "must name at least one of publish, read, write, retry, admin")
-	}
-	for _, p := range in.Scopes {
-		if !slices.Contains(Permissions, p) {
-			bad.add("scopes", "must be some of publish, read, write, retry, admin")
-		} else if !actor.Can(p) {
-			bad.add("scopes", "cannot include "+string(p)+", which you do not have yourself")
-		}
-	}
-	k := &APIKey{ID: uuid.Must(uuid.NewV7()), Name: in.Name, Scopes: in.Scopes, CreatedBy: actor.Name, CreatedAt: time.Now().UTC()}
+	checkKeyName(in.Name, bad)
+	checkScopes(actor, in.Scopes, nil, bad)
+	k := &APIKey{ID: uuid.Must(uuid.NewV7()), Name: in.Name, Scopes: in.Scopes, CreatedBy: actor.Name, CreatedAt: time.Now().UTC(),
+		Addresses: keyAddresses(in.Addresses, bad), Limits: in.limits()}
+	k.Limits.check(bad)
+	k.ExpiresAt = in.ExpiresAt
+	checkExpiry(k, bad)
 	if in.ExpiresIn != nil && *in.ExpiresIn != 0 {
 		at := k.CreatedAt.Add(time.Duration(*in.ExpiresIn))
 		k.ExpiresAt = &at
 		if *in.ExpiresIn < 0 {
 			bad.add("expires_in", "must not be negative")
+		}
+		if in.ExpiresAt != nil {
+			bad.add("expires_in", "cannot be given together with expires_at")
 		}
 	}
 	if err := bad.err(); err != nil {
@@ -136,9 +144,9 @@ func (s *Store) CreateAPIKey(ctx context.Context, actor *Actor, in APIKeyInput) 
 	k.Hint = secret[:6] + "…" + secret[len(secret)-4:]
 	hash := sha256.Sum256([]byte(secret))
 	err := s.InTx(ctx, func(tx *Tx) error {
-		_, err := tx.Exec(ctx, `insert into api_keys (id, name, hash, hint, scopes, tenant_key, created_by, created_at, expires_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, k.ID, k.Name, hash[:], k.Hint, k.Scopes, k.TenantKey, k.CreatedBy, k.CreatedAt,
-			k.ExpiresAt)
+		_, err := tx.Exec(ctx, `insert into api_keys (id, name, hash, hint, scopes, tenant_key, created_by, created_at, expires_at,
+				addresses, limits) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, k.ID, k.Name, hash[:], k.Hint, k.Scopes, k.TenantKey,
+			k.CreatedBy, k.CreatedAt, k.ExpiresAt, k.Addresses, k.Limits)
 		if err != nil {
 			return err
 		}
@@ -153,17 +161,20 @@ func (k *APIKey) entry(action string) AuditEntry {
 	if k.ExpiresAt != nil {
 		detail["expires_at"] = k.ExpiresAt
 	}
+	if len(k.Addresses) > 0 {
+		detail["addresses"] = k.AddressTexts()
+	}
 	return AuditEntry{Scope: k.TenantScope(), Action: action, Object: k.ID.String(), Detail: detail}
 }
 
 const apiKeySelect = `select k.id, k.name, k.hint, k.scopes, k.tenant_key, coalesce(t.id, ''), k.created_by, k.created_at, k.expires_at,
-	k.last_used_at, k.revoked_at
+	k.last_used_at, k.revoked_at, k.addresses, k.limits, coalesce(k.expires_at <= now(), false)
 	from api_keys k left join tenants t on t.key = k.tenant_key`
 
 func scanAPIKey(r pgx.CollectableRow) (*APIKey, error) {
 	k := &APIKey{}
 	err := r.Scan(&k.ID, &k.Name, &k.Hint, &k.Scopes, &k.TenantKey, &k.TenantID, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt, &k.LastUsedAt,
-		&k.RevokedAt)
+		&k.RevokedAt, &k.Addresses, &k.Limits, &k.expired)
 	return k, err
 }
 
@@ -214,8 +225,9 @@ const keyMemory = 2 * time.Second
 
 // knownKeys remembers API keys for a moment, because publishers call thousands of times a second.
 type knownKeys struct {
-	mu sync.RWMutex
-	m  map[[32]byte]knownKey
+	mu   sync.RWMutex
+	m    map[[32]byte]knownKey
+	uses sync.WaitGroup // writes of when they were used last
 }
 
 type knownKey struct {
@@ -258,8 +270,8 @@ func (s *Store) KnowsKey(key string) bool {
 	return ok
 }
 
-// errBadKey is the same for every key that is not valid.
-var errBadKey = &Error{Kind: KindUnauthorized, Message: "This API key is not valid: it is unknown, expired or revoked."}
+// errBadKey is the same for every key that is not valid, but for those that have expired.
+var errBadKey = &Error{Kind: KindUnauthorized, Message: "This API key is not valid: it is unknown or revoked."}
 
 // Authenticate returns who an API key belongs to. The time of last use is kept to the minute.
 func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
@@ -269,7 +281,7 @@ func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
 		return a, nil
 	}
 	rows, err := s.pool.Query(ctx,
-		apiKeySelect+" where k.hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now()) and (k.tenant_key is null or t.deleted_at is null)", hash[:])
+		apiKeySelect+" where k.hash = $1 and k.revoked_at is null and (k.tenant_key is null or t.deleted_at is null)", hash[:])
 	if err != nil {
 		return nil, err
 	}
@@ -280,14 +292,15 @@ func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Actor{Name: "API key " + k.Name, Kind: ActorKey, Scope: AllTenants(), TenantID: k.TenantID, May: k.Scopes}
+	if k.expired {
+		return nil, k.tooOld()
+	}
+	a := &Actor{Name: "API key " + k.Name, Kind: ActorKey, Scope: AllTenants(), TenantID: k.TenantID, May: k.Scopes, Key: k.rules()}
 	if k.TenantKey != nil {
 		a.Scope = Scope{key: *k.TenantKey}
 	}
-	if k.LastUsedAt == nil || now.Sub(*k.LastUsedAt) > time.Minute {
-		if _, err := s.pool.Exec(ctx, "update api_keys set last_used_at = now() where id = $1", k.ID); err != nil {
-			return nil, err
-		}
+	if k.LastUsedAt == nil || now.Sub(*k.LastUsedAt) > useEvery {
+		s.noteUse(k.ID)
 	}
 	until := now.Add(keyMemory)
 	if k.ExpiresAt != nil && k.ExpiresAt.Before(until) {

@@ -71,7 +71,7 @@ type check struct {
 // checks are those of the database itself, the quick ones first.
 func (s *Store) checks() []check {
 	return []check{{"settings", s.checkSettings}, {"clock", s.checkClock}, {"connections", s.checkConnections},
-		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"held", s.checkHeld}}
+		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"api_keys", s.checkKeys}, {"held", s.checkHeld}}
 }
 
 // checkSettings looks at what PostgreSQL promises about a commit.
@@ -349,7 +349,6 @@ func (s *Store) checkSecrets(ctx context.Context, f *findings) error {
 	}
 	tenants := map[int64]string{}
 	var shut []string
-	old := 0
 	for _, d := range list {
 		if _, known := tenants[d.TenantKey]; !known {
 			t, err := s.tenantByKey(ctx, d.TenantKey)
@@ -360,8 +359,6 @@ func (s *Store) checkSecrets(ctx context.Context, f *findings) error {
 		}
 		if s.open(d, tenants[d.TenantKey]) != nil {
 			shut = append(shut, "destination "+d.ID+" of tenant "+tenants[d.TenantKey])
-		} else if !s.Keys.Current(d.SealedCreds) {
-			old++
 		}
 	}
 	other := s.CheckKey(ctx)
@@ -377,14 +374,10 @@ func (s *Store) checkSecrets(ctx context.Context, f *findings) error {
 				len(list)),
 			"Set the key that sealed them in SECRET_KEY_PREVIOUS, or enter the credentials again.",
 			shut[:min(len(shut), maxExamples)]...)
-	case old > 0:
-		f.add("secrets", LevelOK,
-			fmt.Sprintf("All credentials can be opened, %d of %d with a key of SECRET_KEY_PREVIOUS, which is therefore still needed.", old,
-				len(list)), "")
 	default:
 		f.add("secrets", LevelOK, fmt.Sprintf("SECRET_KEY opens the credentials of all %d destinations that have some.", len(list)), "")
 	}
-	return nil
+	return s.checkSealed(ctx, f)
 }
 
 // CheckSession says whether sessions of the database at url last as long as their connections. Without that nothing works.

@@ -61,6 +61,9 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 			return dropped, err
 		}
 	}
+	if err := s.countUsage(ctx, now); err != nil { // before what it is counted from is dropped
+		return dropped, err
+	}
 	if err := dropTraffic(ctx, conn, now); err != nil {
 		return dropped, err
 	}

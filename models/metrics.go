@@ -42,6 +42,9 @@ func (a *Accepter) meter(group []*publishing, w *acceptWriter, took time.Duratio
 	m.Accepted(accepted, duplicates, w.filtered, w.routed)
 }
 
+// MeterRefused counts an event that is refused before it gets here.
+func (s *Store) MeterRefused(err error) { s.meterRefused(err) }
+
 func (s *Store) meterRefused(err error) { s.Metrics.Refused(AsError(err).Code()) }
 
 // meter tells the metrics what was recorded.

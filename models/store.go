@@ -48,6 +48,7 @@ type Store struct {
 	partitions partitionNames
 	followed   followed
 	schemas    topicSchemas
+	intakes    tenantIntakes
 	waits      remembered[Waiting]
 	busy       remembered[[]*Busy]
 	checkups   figure[Checkup]
@@ -76,6 +77,7 @@ type Rules struct {
 	HostCredentials  bool          // destinations without credentials use those of the machine
 	Webhook          WebhookDefaults
 	EnableBacklog    string // what enabling does with the events held, when nobody says so; empty to deliver them
+	Intake           Intake // of tenants that have no limits of their own
 }
 
 // DefaultRules are the rules of a server whose environment says nothing.
@@ -198,6 +200,7 @@ func newPool(ctx context.Context, url string, conns, dflt int, settings map[stri
 
 // Close releases the connections.
 func (s *Store) Close() {
+	s.known.uses.Wait()
 	s.Queue.Close()
 	s.SQL.Close()
 	s.pool.Close()

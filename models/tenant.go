@@ -208,6 +208,11 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 		if err := noteTenantDeleted(ctx, tx, t, now); err != nil {
 			return err
 		}
+		if t.Settings.IntakeLimits() != (IntakeLimits{}) {
+			if err := noteIntake(ctx, tx); err != nil {
+				return err
+			}
+		}
 		if err := tx.DB.Model(t).Where("key = ?", t.Key).Update("deleted_at", now).Error; err != nil {
 			return err
 		}

@@ -146,7 +146,7 @@ func readTroubled(ctx context.Context, tx pgx.Tx, keys []int64, of map[int64]*Te
 
 // readTenantTraffic reads the half hours of these tenants, by tenant and start, with what is not folded yet. Latencies are left out.
 func readTenantTraffic(ctx context.Context, tx pgx.Tx, keys []int64, since time.Time) (map[int64]map[time.Time]*Traffic, error) {
-	const numbers = "received, delivered, failed, retrying, first, first_failed, null::bytea"
+	const numbers = "received, delivered, failed, retrying, first, first_failed, null::bytea, attempts, bytes"
 	rows, err := tx.Query(ctx, "select tenant_key, start, "+numbers+" from traffic where tenant_key = any($1) and grain = $2 and start >= $3"+
 		" union all select tenant_key, minute, "+numbers+" from traffic_deltas where tenant_key = any($1) and minute >= $3",
 		keys, int32(grainHalfHour/time.Second), since)

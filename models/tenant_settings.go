@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -23,6 +24,11 @@ type TenantSettings struct {
 	HeaderPrefix         *string   `json:"header_prefix,omitempty" doc:"Of webhooks that are created without a 'signature', like 'x-acme-'."`
 	RetryOn              *[]string `json:"retry_on,omitempty" doc:"Which errors are retried, of destinations that do not say so."`
 	EnableBacklog        *string   `json:"enable_backlog,omitempty" api:"schema=BacklogAction" doc:"What enabling does with the events held, when the caller does not say so."`
+
+	RequestsPerSecond *int      `json:"requests_per_second,omitempty" doc:"Requests to the API in a second, of all its keys and tokens together; 0 for no limit."`
+	EventsPerSecond   *int      `json:"events_per_second,omitempty" doc:"Events that are published for it in a second; 0 for no limit."`
+	BytesPerSecond    *int      `json:"bytes_per_second,omitempty" doc:"Bytes of such events in a second; 0 for no limit."`
+	LimitBurst        *Duration `json:"limit_burst,omitempty" doc:"So many seconds' worth of these three may come at once."`
 
 	removed []string // fields that were given as null
 }
@@ -164,6 +170,7 @@ func (x *TenantSettings) check(s *Store) error {
 			bad.add(name, fmt.Sprintf("must be a whole number between %d and %d", n.low, maxRetryLimit[name]))
 		}
 	}
+	x.IntakeLimits().check(bad)
 	if x.Signature != nil || x.HeaderPrefix != nil {
 		for _, e := range s.WebhookDefaults(&Tenant{Settings: *x}).Problems() {
 			bad.add(strings.TrimPrefix(e.Key, "config."), e.Message)
@@ -220,8 +227,14 @@ func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID 
 		if changes := before.snapshot().changes(after.snapshot()); err == nil && len(changes) > 0 {
 			err = tx.Audit(ctx, AuditEntry{Scope: t.Scope(), Action: "tenant.settings", Object: t.ID, Changes: changes})
 		}
+		if err == nil && !reflect.DeepEqual(before.IntakeLimits(), after.IntakeLimits()) {
+			err = noteIntake(ctx, tx)
+		}
 		return err
 	})
+	if err == nil {
+		err = s.KnowIntakes(ctx) // others know within intakeEvery
+	}
 	return &after, err
 }
 
@@ -237,5 +250,6 @@ func (x *TenantSettings) snapshot() *snapshot {
 	s.set("header_prefix", x.HeaderPrefix)
 	s.set("retry_on", x.RetryOn)
 	s.set("enable_backlog", x.EnableBacklog)
+	x.IntakeLimits().set(s)
 	return s
 }

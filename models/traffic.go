@@ -22,6 +22,8 @@ type Traffic struct {
 	Retrying    int64 // deliveries whose first attempt failed and that are tried again
 	First       int64 // first attempts
 	FirstFailed int64 // of those, failed
+	Attempts    int64 // all of them
+	Bytes       int64 // of the payloads of events accepted
 
 	took latencies
 }
@@ -34,6 +36,8 @@ func (t *Traffic) add(o *Traffic) {
 	t.Retrying += o.Retrying
 	t.First += o.First
 	t.FirstFailed += o.FirstFailed
+	t.Attempts += o.Attempts
+	t.Bytes += o.Bytes
 	t.took.mergeAll(o.took)
 }
 
@@ -90,6 +94,7 @@ func (d *trafficDeltas) outcome(o *Outcome, now time.Time) {
 		return
 	}
 	t := d.of(o.TenantKey, a.StartedAt)
+	t.Attempts++
 	if a.Number == 1 {
 		t.First++
 		if !a.OK {
@@ -118,7 +123,7 @@ func (o *Outcome) latency() (took time.Duration, ok bool) {
 	return max(time.Microsecond, a.StartedAt.Add(a.Duration).Sub(eventTime(o.EventKey))), true
 }
 
-const copyTraffic = `copy traffic_deltas (tenant_key, minute, received, delivered, failed, retrying, first, first_failed, latencies) from stdin binary`
+const copyTraffic = `copy traffic_deltas (tenant_key, minute, received, delivered, failed, retrying, first, first_failed, latencies, attempts, bytes) from stdin binary`
 
 // copyTo adds the rows to what a transaction writes when it commits.
 func (d trafficDeltas) copyTo(copies []pgcopy.Copy, c *pgcopy.Rows) []pgcopy.Copy {
@@ -127,13 +132,15 @@ func (d trafficDeltas) copyTo(copies []pgcopy.Copy, c *pgcopy.Rows) []pgcopy.Cop
 	}
 	c.Reset()
 	for k, t := range d {
-		c.Row(9)
+		c.Row(11)
 		c.Int8(k.tenant)
 		c.Time(time.Unix(k.minute*60, 0))
 		for _, n := range []int64{t.Received, t.Delivered, t.Failed, t.Retrying, t.First, t.FirstFailed} {
 			c.Int4(int32(n))
 		}
 		c.BytesOrNull(t.took.pack())
+		c.Int4(int32(t.Attempts))
+		c.Int8(t.Bytes)
 	}
 	return append(copies, pgcopy.Copy{SQL: copyTraffic, Rows: c})
 }
@@ -148,12 +155,13 @@ type span struct {
 func scanTraffic(row pgx.CollectableRow, to ...any) (t *Traffic, err error) {
 	t = &Traffic{}
 	var packed []byte
-	err = row.Scan(append(to, &t.Received, &t.Delivered, &t.Failed, &t.Retrying, &t.First, &t.FirstFailed, &packed)...)
+	err = row.Scan(append(to, &t.Received, &t.Delivered, &t.Failed, &t.Retrying, &t.First, &t.FirstFailed, &packed, &t.Attempts,
+		&t.Bytes)...)
 	t.took.merge(packed)
 	return t, err
 }
 
-const trafficNumbers = "received, delivered, failed, retrying, first, first_failed, latencies"
+const trafficNumbers = "received, delivered, failed, retrying, first, first_failed, latencies, attempts, bytes"
 
 // foldTraffic adds what transactions did since it was called last to the numbers of the spans. One process does this at a time.
 func foldTraffic(ctx context.Context, tx pgx.Tx) error {
@@ -201,24 +209,25 @@ func foldTraffic(ctx context.Context, tx pgx.Tx) error {
 	}); err != nil {
 		return err
 	}
-	var numbers [6][]int64
+	var numbers [8][]int64
 	took := make([][]byte, len(keys))
 	for i, k := range keys {
 		t := spans[k]
-		for j, n := range []int64{t.Received, t.Delivered, t.Failed, t.Retrying, t.First, t.FirstFailed} {
+		for j, n := range []int64{t.Received, t.Delivered, t.Failed, t.Retrying, t.First, t.FirstFailed, t.Attempts, t.Bytes} {
 			numbers[j] = append(numbers[j], n)
 		}
 		took[i] = t.took.pack()
 	}
 	_, err = tx.Exec(ctx, `insert into traffic (tenant_key, grain, start, `+trafficNumbers+`)
-		select t, g, s, r, d, f, y, n, nf, l from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::bigint[], $5::bigint[],
-			$6::bigint[],
-			$7::bigint[], $8::bigint[], $9::bigint[], $10::bytea[]) u (t, g, s, r, d, f, y, n, nf, l)
+		select t, g, s, r, d, f, y, n, nf, l, a, b from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::bigint[], $5::bigint[],
+			$6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bytea[], $11::bigint[], $12::bigint[])
+			u (t, g, s, r, d, f, y, n, nf, l, a, b)
 		on conflict (tenant_key, grain, start) do update set received = traffic.received + excluded.received,
 			delivered = traffic.delivered + excluded.delivered, failed = traffic.failed + excluded.failed,
 			retrying = traffic.retrying + excluded.retrying, first = traffic.first + excluded.first,
-			first_failed = traffic.first_failed + excluded.first_failed, latencies = excluded.latencies`,
-		tenants, grains, starts, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], took)
+			first_failed = traffic.first_failed + excluded.first_failed, latencies = excluded.latencies,
+			attempts = traffic.attempts + excluded.attempts, bytes = traffic.bytes + excluded.bytes`,
+		tenants, grains, starts, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], took, numbers[6], numbers[7])
 	return err
 }
 

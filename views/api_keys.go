@@ -1,6 +1,7 @@
 package views
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,10 +15,49 @@ type Keys struct {
 	Now  time.Time
 }
 
-// NewKey is the form for an API key. It has name, scopes, tenant_id and expires_in.
+// NewKey is the form for an API key. It has name, scopes, tenant_id, expires_in, addresses and limits.
 type NewKey struct {
 	Page
 	Form Form
+}
+
+// EditKey is the form that changes an API key.
+type EditKey struct {
+	Page
+	Key  *models.APIKey
+	Form Form
+}
+
+var keyBoundLabels = []Label{{"addresses", "Addresses"}, {"requests_per_second", "Requests a second"},
+	{"events_per_second", "Events a second"}, {"bytes_per_second", "Bytes a second"}, {"limit_burst", "Burst"}}
+
+func (v EditKey) labels() []Label {
+	return append([]Label{{"name", "Name"}, {"scopes", "Permissions"}, {"expires_at", "Expires (UTC)"}}, keyBoundLabels...)
+}
+
+// keyBounds say in words from where a key may be used, and how much.
+func keyBounds(k *models.APIKey) (lines []string) {
+	if len(k.Addresses) > 0 {
+		lines = append(lines, "From "+strings.Join(k.AddressTexts(), ", "))
+	}
+	for _, l := range []struct {
+		n    *int
+		what string
+	}{{k.Limits.RequestsPerSecond, "requests"}, {k.Limits.EventsPerSecond, "events"}, {k.Limits.BytesPerSecond, "bytes"}} {
+		if l.n != nil && *l.n > 0 {
+			lines = append(lines, "At most "+strconv.Itoa(*l.n)+" "+l.what+" a second")
+		}
+	}
+	return lines
+}
+
+// expiresIn says how long a key is still valid.
+func expiresIn(k *models.APIKey, now time.Time) string {
+	left := k.ExpiresAt.Sub(now)
+	if days := int(left.Hours() / 24); days > 0 {
+		return "In " + plurals(days, "day", "days")
+	}
+	return "In less than a day"
 }
 
 // KeyCreated shows a new API key, this once.
@@ -30,7 +70,7 @@ type KeyCreated struct {
 }
 
 func (v NewKey) labels() []Label {
-	out := []Label{{"name", "Name"}, {"scopes", "Permissions"}, {"expires_in", "Expires"}}
+	out := append([]Label{{"name", "Name"}, {"scopes", "Permissions"}, {"expires_in", "Expires"}}, keyBoundLabels...)
 	if v.Tenant == "" {
 		out = append(out, Label{"tenant_id", "Tenant ID"})
 	}

@@ -75,7 +75,7 @@ var auditWords = []Option{
 	{Value: "portal_link.*", Label: "Portal links: anything"}, {Value: "portal_link.create", Label: "Portal link created"},
 	{Value: "portal_link.revoke", Label: "Portal link revoked"},
 	{Value: "api_key.*", Label: "API keys: anything"}, {Value: "api_key.create", Label: "API key created"},
-	{Value: "api_key.revoke", Label: "API key revoked"},
+	{Value: "api_key.update", Label: "API key changed"}, {Value: "api_key.revoke", Label: "API key revoked"},
 	{Value: "view.*", Label: "Saved views: anything"}, {Value: "view.create", Label: "View saved"},
 	{Value: "view.update", Label: "View changed"}, {Value: "view.delete", Label: "View deleted"},
 	{Value: "session.*", Label: "Logins: anything"}, {Value: "session.login", Label: "Login"},

@@ -61,6 +61,7 @@ const (
 	SectionSettings     Section = "settings"
 	SectionTenants      Section = "tenants"
 	SectionServer       Section = "server"
+	SectionUsage        Section = "usage"
 )
 
 // Crumb is one step on the way to a page.
@@ -124,7 +125,7 @@ func (p Page) navigation() []navGroup {
 		}}}
 	}
 	manage := navGroup{"Manage", []navEntry{{SectionAudit, "Audit log", "scroll-text", AuditURL(p.Tenant)},
-		{SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
+		{SectionUsage, "Usage", "inbox", UsageURL(p.Tenant, nil)}, {SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
 	if p.Viewer.Admin {
 		manage.entries = append([]navEntry{{SectionKeys, "API keys", "key-round", KeysURL(p.Tenant)}}, manage.entries...)
 	}
@@ -266,8 +267,13 @@ func KeysURL(tenant string) string { return keyPath(tenant) }
 // NewKeyURL is the form for an API key.
 func NewKeyURL(tenant string) string { return keyPath(tenant, "new") }
 
-// KeyURL is an action on an API key: "revoke".
-func KeyURL(tenant, id, action string) string { return keyPath(tenant, id, action) }
+// KeyURL is an action on an API key, "revoke", or without one the page that changes it.
+func KeyURL(tenant, id, action string) string {
+	if action == "" {
+		return keyPath(tenant, id)
+	}
+	return keyPath(tenant, id, action)
+}
 
 // AuditURL is the audit log: of a tenant, or without one of the whole server.
 func AuditURL(tenant string) string { return auditPath(tenant) }

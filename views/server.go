@@ -35,7 +35,7 @@ func ServerSettingsURL() string { return "/server/settings" }
 
 // serverTabs are the pages about the whole server that the viewer may see.
 func serverTabs(p Page, here string) []Tab {
-	tabs := []Tab{{"Health", ServerURL(), here == ServerURL()}}
+	tabs := []Tab{{"Health", ServerURL(), here == ServerURL()}, {"Usage", UsageURL("", nil), here == UsageURL("", nil)}}
 	if p.Viewer.Admin {
 		tabs = append(tabs, Tab{"Settings", ServerSettingsURL(), here == ServerSettingsURL()})
 	}
@@ -44,7 +44,7 @@ func serverTabs(p Page, here string) []Tab {
 
 // checkNames are the doctor's checks for people.
 var checkNames = map[string]string{"schema": "Schema", "settings": "PostgreSQL settings", "clock": "Clocks", "connections": "Connections",
-	"partitions": "Partitions", "retention": "Retention", "indexes": "Indexes", "vacuum": "Vacuum", "held": "Held deliveries", "secrets": "Secrets",
+	"partitions": "Partitions", "retention": "Retention", "indexes": "Indexes", "vacuum": "Vacuum", "held": "Held deliveries", "api_keys": "API keys", "secrets": "Secrets",
 	"workers": "Workers", "dead workers": "Jobs of dead workers", "deliveries": "Deliveries without a job", "order": "Ordered deliveries",
 	"jobs": "Jobs", "bulk retries": "Bulk retries", "everything else": "Everything else"}
 

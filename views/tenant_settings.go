@@ -13,7 +13,9 @@ type TenantSettings struct {
 var tenantSettingLabels = []Label{{"name", "Name"}, {"destination_limit", "Destinations at most"}, {"manual_retry_limit", "Manual retries of a delivery"},
 	{"manual_retries_per_hour", "Manual retries in an hour"},
 	{"bulk_retry_limit", "Deliveries of a bulk retry"}, {"signature", "Signature"}, {"header_prefix", "Prefix of headers"},
-	{"retry_on", "Errors that are retried"}, {"enable_backlog", "When a destination is enabled"}}
+	{"retry_on", "Errors that are retried"}, {"enable_backlog", "When a destination is enabled"},
+	{"requests_per_second", "Requests a second"}, {"events_per_second", "Events a second"}, {"bytes_per_second", "Bytes a second"},
+	{"limit_burst", "Burst"}}
 
 // hint says what an empty field stands for.
 func (v TenantSettings) hint(name, more string) string {

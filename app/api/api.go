@@ -39,6 +39,7 @@ type API struct {
 	description apiDescription
 	bodies      bodyBudget
 	badKeys     badKeys
+	limits      buckets
 	exports     exportPlaces
 	hsts        string // value of Strict-Transport-Security; empty for none
 

@@ -7,12 +7,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/internal/clientip"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/models"
@@ -54,7 +56,13 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 		return nil, err
 	}
 	call.Actor = actor
-	return call, Allow(actor, perm)
+	if err := actor.CheckAddress(client); err != nil {
+		return nil, err
+	}
+	if err := Allow(actor, perm); err != nil {
+		return nil, err
+	}
+	return call, a.limitRequest(c, actor)
 }
 
 // headers are the values of a header that may be there several times.
@@ -121,7 +129,7 @@ func keyID(key []byte) string {
 
 // tenantToken makes a token with which a tenant's developers see and change that tenant only (JWT, HS256).
 func (a *API) tenantToken(tenantID string, now time.Time) (string, error) {
-	claims := jwt.RegisteredClaims{Issuer: "waybill", Subject: tenantID, IssuedAt: jwt.NewNumericDate(now),
+	claims := jwt.RegisteredClaims{Issuer: "waybill", Subject: tenantID, Audience: jwt.ClaimStrings{a.Cfg.BaseURL}, IssuedAt: jwt.NewNumericDate(now),
 		ExpiresAt: jwt.NewNumericDate(now.Add(tokenLength))}
 	key := a.Store.Keys.Derive(tokenPurpose)
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
@@ -156,6 +164,12 @@ func (a *API) tokenActor(ctx context.Context, token string) (*models.Actor, erro
 			msg = "This token has expired. Get a new one with GET /tenants/{id}/token."
 		}
 		return nil, &models.Error{Kind: models.KindUnauthorized, Message: msg}
+	}
+	// Who it is for (RFC 7519, section 4.1.3). Servers that share a SECRET_KEY are told apart by it.
+	if named := len(claims.Audience) > 0; named && !slices.Contains(claims.Audience, a.Cfg.BaseURL) ||
+		!named && a.Cfg.TokenAudience == config.AudienceRequired {
+		return nil, &models.Error{Kind: models.KindUnauthorized,
+			Message: "This token is not for this server: its audience (aud) is not " + a.Cfg.BaseURL + ". Get one with GET /tenants/{id}/token."}
 	}
 	t, err := a.Store.Tenant(ctx, models.AllTenants(), claims.Subject)
 	if models.IsKind(err, models.KindNotFound) {

@@ -133,6 +133,11 @@ func (b *describer) operation(r route) *openapi.Operation {
 		if resp == nil {
 			resp = &openapi.Response{Description: an.note, Headers: b.headers(d, r.Method, an.status),
 				Content: &openapi.Map[*openapi.Media]{}}
+			if r.Perm != "" {
+				for _, name := range []string{headerPolicy, headerRateLimit} {
+					resp.Headers[name] = &openapi.Header{Ref: "#/components/headers/" + name}
+				}
+			}
 			if resp.Description == "" {
 				resp.Description = http.StatusText(an.status) + "."
 			}

@@ -306,7 +306,10 @@ func commonHeaders() map[string]*openapi.Header {
 		"Vary":                text("What the answer depends on beside the address: who asks, and what they prefer."),
 		"Idempotent-Replayed": text("`true` where this is the answer to an earlier request with the same Idempotency-Key."),
 		"Preference-Applied":  text("Which preferences were honoured (RFC 7240)."),
-		"Retry-After":         {Description: "Seconds after which to ask again.", Schema: &openapi.Schema{Type: "integer"}},
+		"RateLimit-Policy": text("The limits of the caller's key and tenant, where there are some: the most at once (`q`), its unit (`qu`), and in how many seconds that comes back (`w`). " +
+			"See draft-ietf-httpapi-ratelimit-headers."),
+		"RateLimit":   text("What is left of them (`r`), and in how many seconds there is something again (`t`)."),
+		"Retry-After": {Description: "Seconds after which to ask again.", Schema: &openapi.Schema{Type: "integer"}},
 	}
 }
 
@@ -351,6 +354,11 @@ func errorResponses() map[string]*openapi.Response {
 		if status == http.StatusConflict || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 			headers = map[string]*openapi.Header{"X-Request-Id": id["X-Request-Id"],
 				"Retry-After": {Ref: "#/components/headers/Retry-After"}}
+		}
+		if status == http.StatusTooManyRequests {
+			for _, name := range []string{headerPolicy, headerRateLimit} {
+				headers[name] = &openapi.Header{Ref: "#/components/headers/" + name}
+			}
 		}
 		out[e[0]] = problem(e[1], headers)
 	}

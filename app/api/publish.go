@@ -48,6 +48,12 @@ func (a *API) publish(c *fiber.Ctx) error {
 	}
 	ctx, cancelWait := call.within(ctx)
 	defer cancelWait()
+	if err := scopePublish(call, in); err != nil {
+		return err
+	}
+	if err := a.limitEvent(c, call.Actor, in.TenantID, len(b)); err != nil {
+		return err
+	}
 	reply, err := a.publishOne(ctx, call, in)
 	if err != nil {
 		return err
@@ -81,9 +87,6 @@ type PublishJSON struct {
 }
 
 func (a *API) publishOne(ctx context.Context, call *Call, in *models.PublishInput) (*Reply, error) {
-	if err := scopePublish(call, in); err != nil {
-		return nil, err
-	}
 	a.keepPublished(call, in.TenantID)
 	res, err := a.acceptTraced(ctx, call, in)
 	if err != nil {
@@ -198,7 +201,7 @@ func (a *API) publishBatch(c *fiber.Ctx) error {
 		return err
 	}
 	results := make([]batchResult, len(raws))
-	ins, places := make([]*models.PublishInput, 0, len(raws)), make([]int, 0, len(raws))
+	ins, places, sizes := make([]*models.PublishInput, 0, len(raws)), make([]int, 0, len(raws)), make([]int, 0, len(raws))
 	refuse := func(i int, err error) {
 		e := models.AsError(err)
 		results[i] = batchResult{Status: e.Status(), Message: e.Message, Fields: e.Fields}
@@ -213,7 +216,14 @@ func (a *API) publishBatch(c *fiber.Ctx) error {
 			refuse(i, err)
 			continue
 		}
-		ins, places = append(ins, in), append(places, i)
+		ins, places, sizes = append(ins, in), append(places, i), append(sizes, len(raw))
+	}
+	over, err := a.limitBatch(c, call.Actor, ins, sizes)
+	if err != nil {
+		return err
+	}
+	if over != nil {
+		ins, places = withinLimits(ins, places, over, refuse)
 	}
 	span := a.Traces.Publish(call.Trace, call.TraceState, call.Actor.TenantID, len(ins))
 	for _, in := range ins {
@@ -244,6 +254,19 @@ func (a *API) publishBatch(c *fiber.Ctx) error {
 	}
 	c.Set(fiber.HeaderVary, "Prefer")
 	return sendJSON(c, call, r)
+}
+
+// withinLimits leaves out the events of a batch that are over a limit, and refuses them.
+func withinLimits(ins []*models.PublishInput, places []int, over []error,
+	refuse func(i int, err error)) (left []*models.PublishInput, at []int) {
+	for k, in := range ins {
+		if over[k] != nil {
+			refuse(places[k], over[k])
+			continue
+		}
+		left, at = append(left, in), append(at, places[k])
+	}
+	return left, at
 }
 
 // batchWaiters is how many events of a batch are waited for at a time. Their order does not matter: the answer waits for all.

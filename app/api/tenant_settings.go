@@ -30,6 +30,11 @@ type effectiveJSON struct {
 	HeaderPrefix         string   `json:"header_prefix"`
 	RetryOn              []string `json:"retry_on" doc:"Empty for what is retried anyway."`
 	EnableBacklog        string   `json:"enable_backlog" api:"schema=BacklogAction"`
+
+	RequestsPerSecond int             `json:"requests_per_second" doc:"0 for no limit."`
+	EventsPerSecond   int             `json:"events_per_second" doc:"0 for no limit."`
+	BytesPerSecond    int             `json:"bytes_per_second" doc:"0 for no limit."`
+	LimitBurst        models.Duration `json:"limit_burst"`
 }
 
 func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
@@ -48,6 +53,7 @@ func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
 		name = cmp.Or(*s.Name, tenant)
 	}
 	t := &models.Tenant{Settings: *s}
+	intake := s.IntakeLimits().Over(a.Store.Intake)
 	webhooks := a.Store.WebhookDefaults(t)
 	return settingsJSON{TenantID: tenant, Settings: *s, Effective: effectiveJSON{Name: name,
 		ManualRetryLimit:     or(s.ManualRetryLimit, a.Cfg.ManualLimit),
@@ -55,7 +61,8 @@ func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
 		DestinationLimit: or(s.DestinationLimit, a.Cfg.DestLimit),
 		Signature:        cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
 		RetryOn:       append([]string{}, retryOn...),
-		EnableBacklog: a.Store.EnableAction(t)}}
+		EnableBacklog: a.Store.EnableAction(t), RequestsPerSecond: intake.Requests, EventsPerSecond: intake.Events,
+		BytesPerSecond: intake.Bytes, LimitBurst: models.Duration(intake.Burst)}}
 }
 
 func (a *API) getTenantSettings(ctx context.Context, c *Call, req *tenantRequest) (*Reply, error) {

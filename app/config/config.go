@@ -47,6 +47,7 @@ type Config struct {
 	AdminPass     string
 	BaseURL       string
 	Hosts         []string      // further names that the server answers to, in lower case; *.name for those below it, * for any
+	TokenAudience string        // of tenants' tokens: AudienceOptional or AudienceRequired
 	HSTS          time.Duration // how long browsers use TLS only; 0 for what they like
 	WriteTimeout  time.Duration // how long a reader may take for a portion of an answer; 0 for any time
 	Topics        []string
@@ -60,6 +61,7 @@ type Config struct {
 	BulkLimit     int
 	HourlyLimit   int
 	DestLimit     int
+	Intake        models.Intake // of each tenant; its zero value for no limit
 	DisableN      int           // failing deliveries in a row after which a destination is disabled; 0 for never
 	DisableMin    time.Duration // and only when they lasted so long
 	ProbeAfter    time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
@@ -88,6 +90,12 @@ type Config struct {
 
 	given []Setting // as it was read; see Settings
 }
+
+// Whether tenants' tokens must name their audience.
+const (
+	AudienceOptional = "optional"
+	AudienceRequired = "required"
+)
 
 // Private reports whether the process brings its own PostgreSQL.
 func (c *Config) Private() bool { return c.DatabaseURL == "" }
@@ -146,6 +154,15 @@ func variables() []variable {
 			}
 			return nil
 		}},
+		{"TOKEN_AUDIENCE", AudienceOptional,
+			"whether a tenant's token must name BASE_URL as its audience: optional (one that names another is refused all the same) or required",
+			func(r *reader, v string) error {
+				if v != AudienceOptional && v != AudienceRequired {
+					return errors.New("must be optional or required")
+				}
+				r.TokenAudience = v
+				return nil
+			}},
 		{"ADMIN_EMAIL", "", "first user; without it the setup page asks, protected by a one-time code in the log",
 			func(r *reader, v string) error {
 				if _, err := mail.ParseAddress(v); v != "" && err != nil {
@@ -293,6 +310,23 @@ func variables() []variable {
 			func(r *reader, v string) error { return intIn(&r.HourlyLimit, v, 0, 100_000_000) }},
 		{"DESTINATION_LIMIT", "1000", "destinations of one tenant; 0 for no limit",
 			func(r *reader, v string) error { return intIn(&r.DestLimit, v, 0, 1_000_000) }},
+		{"TENANT_REQUESTS_PER_SECOND", "0",
+			"requests to the API in a second with the keys and tokens of one tenant, in each process; 0 for no limit", func(r *reader, v string) error {
+				return intIn(&r.Intake.Requests, v, 0, models.MaxRequestsPerSecond)
+			}},
+		{"TENANT_EVENTS_PER_SECOND", "0", "events that are published for one tenant in a second, in each process; 0 for no limit",
+			func(r *reader, v string) error { return intIn(&r.Intake.Events, v, 0, models.MaxEventsPerSecond) }},
+		{"TENANT_BYTES_PER_SECOND", "0", "bytes of such events in a second, in each process; 0 for no limit",
+			func(r *reader, v string) error {
+				err := intIn(&r.Intake.Bytes, v, 0, models.MaxBytesPerSecond)
+				if n := r.Intake.Bytes; err == nil && n != 0 && n < models.LeastBytesPerSecond {
+					err = fmt.Errorf("must be at least %d, or 0 for no limit", models.LeastBytesPerSecond)
+				}
+				return err
+			}},
+		{"TENANT_LIMIT_BURST", "10s", "so many seconds' worth of these three may come at once", func(r *reader, v string) error {
+			return timeIn(&r.Intake.Burst, v, models.LeastBurst, models.MaxBurst)
+		}},
 		{"DISABLE_AFTER_FAILURES", "100", "a destination is disabled after so many failing deliveries in a row; 0 for never",
 			func(r *reader, v string) error {
 				return intIn(&r.DisableN, v, 0, models.MaxDisableAfter)
@@ -555,7 +589,7 @@ func (c *Config) Rules() models.Rules {
 		DisableAfter: c.DisableN,
 		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
 		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds, Webhook: c.Webhook,
-		EnableBacklog: c.EnableBacklog}
+		EnableBacklog: c.EnableBacklog, Intake: c.Intake}
 }
 
 // EnvExample is the text of .env.example.

@@ -39,8 +39,8 @@ type Setting struct {
 // says otherwise in notSecret.
 var secretName = regexp.MustCompile(`KEY|SECRET|PASSWORD|CREDENTIALS|TOKEN|HEADERS`)
 
-// notSecret are variables that only sound like it: a choice, and the paths of files.
-var notSecret = []string{"HOST_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS", otlp + "CLIENT_KEY"}
+// notSecret are variables that only sound like it: choices, and the paths of files.
+var notSecret = []string{"HOST_CREDENTIALS", "TOKEN_AUDIENCE", "GOOGLE_APPLICATION_CREDENTIALS", otlp + "CLIENT_KEY"}
 
 // addressName are the names of variables that hold addresses, in which there may be a password.
 var addressName = regexp.MustCompile(`_URL$|_ENDPOINT$`)

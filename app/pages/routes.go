@@ -59,10 +59,14 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, "/api-keys", admin, twin("GET /api-keys"), a.keysPage},
 		{get, "/api-keys/new", admin, twin("POST /api-keys"), a.newKeyPage},
 		{post, "/api-keys/new", admin, twin("POST /api-keys"), a.createKey},
+		{get, "/api-keys/:key", admin, twin("GET /api-keys/:key", "PATCH /api-keys/:key"), a.keyPage},
+		{post, "/api-keys/:key", admin, twin("PATCH /api-keys/:key"), a.changeKey},
 		{get, "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKeyPage},
 		{post, "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
 		{get, "/server", read, twin("GET /server"), a.serverPage},
+		{get, "/server/usage", read, twin("GET /usage"), a.usagePage},
+		{get, "/server/usage/export", read, twin("GET /usage"), a.usageExport},
 		{get, "/server/settings", admin, twin("GET /server/settings"), a.serverSettingsPage},
 
 		{get, tenant, read, twin("GET "+apiTenant, "GET /deliveries"), a.overviewPage},
@@ -146,9 +150,13 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, tenant + "/api-keys", admin, twin("GET /api-keys"), a.keysPage},
 		{get, tenant + "/api-keys/new", admin, twin("POST /api-keys"), a.newKeyPage},
 		{post, tenant + "/api-keys/new", admin, twin("POST /api-keys"), a.createKey},
+		{get, tenant + "/api-keys/:key", admin, twin("GET /api-keys/:key", "PATCH /api-keys/:key"), a.keyPage},
+		{post, tenant + "/api-keys/:key", admin, twin("PATCH /api-keys/:key"), a.changeKey},
 		{get, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKeyPage},
 		{post, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
+		{get, tenant + "/usage", read, twin("GET /usage"), a.usagePage},
+		{get, tenant + "/usage/export", read, twin("GET /usage"), a.usageExport},
 		{get, tenant + "/settings", read, nil, a.settingsPage},
 		{get, tenant + "/settings/tenant", admin, twin("PATCH " + apiTenant + "/settings"), a.tenantSettingsPage},
 		{post, tenant + "/settings/tenant", admin, twin("PATCH " + apiTenant + "/settings"), a.saveTenantSettings},

@@ -68,6 +68,18 @@ func (a *Pages) serverSettings() []views.Setting {
 		destinations = "No limit"
 	}
 	add("Destinations of a tenant", "DESTINATION_LIMIT", destinations, c.DestLimit, plain.DestLimit)
+	for _, l := range []struct {
+		label, variable string
+		set, dflt       int
+	}{{"Requests of a tenant in a second", "TENANT_REQUESTS_PER_SECOND", c.Intake.Requests, plain.Intake.Requests},
+		{"Events of a tenant in a second", "TENANT_EVENTS_PER_SECOND", c.Intake.Events, plain.Intake.Events},
+		{"Bytes of a tenant's events in a second", "TENANT_BYTES_PER_SECOND", c.Intake.Bytes, plain.Intake.Bytes}} {
+		value := strconv.Itoa(l.set)
+		if l.set == 0 {
+			value = "No limit"
+		}
+		add(l.label, l.variable, value, l.set, l.dflt)
+	}
 	add("Events are kept, in days", "RETENTION_DAYS", strconv.Itoa(int(c.Retention.Hours()/24)), c.Retention, plain.Retention)
 	add("Maximum payload size, in bytes", "MAX_PAYLOAD", strconv.Itoa(c.MaxPayload), c.MaxPayload, plain.MaxPayload)
 	topics := "Any, unless the catalogue has some"

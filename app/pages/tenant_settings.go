@@ -24,10 +24,14 @@ func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
 		}
 	}
 	for name, n := range map[string]*int{"manual_retry_limit": s.ManualRetryLimit, "manual_retries_per_hour": s.ManualRetriesPerHour,
-		"bulk_retry_limit": s.BulkRetryLimit, "destination_limit": s.DestinationLimit} {
+		"bulk_retry_limit": s.BulkRetryLimit, "requests_per_second": s.RequestsPerSecond, "events_per_second": s.EventsPerSecond,
+		"bytes_per_second": s.BytesPerSecond, "destination_limit": s.DestinationLimit} {
 		if n != nil {
 			form.Values[name] = []string{strconv.Itoa(*n)}
 		}
+	}
+	if s.LimitBurst != nil {
+		form.Values["limit_burst"] = []string{s.LimitBurst.String()}
 	}
 	if s.RetryOn != nil {
 		form.Values["retry_on"] = []string{strings.Join(*s.RetryOn, ", ")}
@@ -51,8 +55,10 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 	f.API = apiCallOf("PATCH", `{"manual_retry_limit": 3, "enable_backlog": "keep"}`, "/tenants/", p.tenant.ID, "/settings")
 	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID",
 		"manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
-		"bulk_retry_limit": number(d.BulkRetryLimit), "destination_limit": number(d.DestinationLimit), "signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn,
-		"enable_backlog": "deliver what was held"}}
+		"bulk_retry_limit": number(d.BulkRetryLimit), "destination_limit": number(d.DestinationLimit),
+		"signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn,
+		"enable_backlog": "deliver what was held", "requests_per_second": number(d.RequestsPerSecond),
+		"events_per_second": number(d.EventsPerSecond), "bytes_per_second": number(d.BytesPerSecond), "limit_burst": d.LimitBurst.String()}}
 	return p.render(ctx, listStatus(form.Err), views.TenantSettingsPage(v))
 }
 
@@ -83,7 +89,17 @@ func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
 	number("manual_retry_limit", &in.ManualRetryLimit)
 	number("manual_retries_per_hour", &in.ManualRetriesPerHour)
 	number("bulk_retry_limit", &in.BulkRetryLimit)
-	number("destination_limit", &in.DestinationLimit)
+	number("requests_per_second", &in.RequestsPerSecond)
+	number("events_per_second", &in.EventsPerSecond)
+	number("bytes_per_second", &in.BytesPerSecond)
+	var burst *string
+	if text("limit_burst", &burst); burst != nil {
+		d, err := models.ParseDuration(*burst)
+		if err != nil {
+			bad["limit_burst"] = err.Error()
+		}
+		in.LimitBurst = &d
+	}
 	text("signature", &in.Signature)
 	text("header_prefix", &in.HeaderPrefix)
 	text("enable_backlog", &in.EnableBacklog)

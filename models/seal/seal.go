@@ -129,6 +129,9 @@ func (k *Keyring) Has(prefix []byte) bool {
 	return has
 }
 
+// CurrentPrefix is what values begin with that are sealed with the key in force.
+func (k *Keyring) CurrentPrefix() []byte { return append([]byte{version}, k.current[:]...) }
+
 // Current reports whether sealed was made with the key in force; if not, it should be sealed again.
 func (k *Keyring) Current(sealed []byte) bool {
 	return len(sealed) > 1+len(k.current) && keyID(sealed[1:1+len(k.current)]) == k.current

@@ -53,6 +53,7 @@ export async function fill(server) {
 
   const { models: [last] } = await api('GET', `/attempts?tenant_id=${tenant}&status=success&destination_id=warehouse`);
   const key = await api('POST', '/api-keys', { name: 'Shop', scopes: ['publish'], tenant_id: tenant });
+  await api('POST', '/api-keys', { name: 'Nightly import', scopes: ['publish', 'read'], expires_in: '100h', addresses: ['192.0.2.0/24', '2001:db8::/32'], events_per_second: 500 });
   const channel = await api('POST', `/tenants/${tenant}/channels`, { type: 'webhook', name: 'On call', config: { url: good.url } });
   const rule = await api('POST', `/tenants/${tenant}/alert-rules`, { name: 'Ten in a row', when: { consecutive_failures: 10 }, channels: [channel.id] });
   const { models: [filtered] } = await api('GET', `/deliveries?tenant_id=${tenant}&status=filtered_out`);
@@ -98,6 +99,9 @@ export async function fill(server) {
     'events-all': '/events',
     server: '/server',
     'server-settings': '/server/settings',
+    'server-usage': '/server/usage',
+    usage: `${t}/usage`,
+    'usage-none': `${t}/usage?from=2024-01-01&to=2024-01-31`,
     settings: `${t}/settings`,
     'first-steps': '/t/globex',
     login: '/login',
@@ -117,6 +121,7 @@ export async function fill(server) {
     'alert-channel': `${t}/alerts/channels/${channel.id}`,
     'topic-delete': `${t}/topics/delete?name=order.paid`,
     'api-key-new': '/api-keys/new',
+    'api-key': `${t}/api-keys/${key.id}`,
     'api-key-revoke': `${t}/api-keys/${key.id}/revoke`,
     'tenant-new': '/tenants/new',
     'tenant-settings': `${t}/settings/tenant`,
