@@ -40,6 +40,12 @@ type Actor struct {
 	TenantID string // of a caller that sees one tenant only; empty for operators
 	May      []Permission
 	UserID   uuid.UUID // of a user; zero otherwise
+
+	Role    Role           // of a user, for the whole server; owner for whoever has the environment's API_KEY
+	members map[int64]Role // of a user, by the tenants' keys
+	Session Session        // of a user
+
+	SecondFactor bool // of a user: a code of an app is asked for at logins
 }
 
 // Can reports whether the actor has a permission.

@@ -626,9 +626,9 @@ func (c *Config) BasePath() string {
 
 // OwnPaths are the first parts of this server's own addresses. A base path that begins with one of them could not be told
 // from it.
-var OwnPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "events", "find", "healthz", "help", "login", "logout", "metrics",
-	"openapi.json", "p",
-	"preferences", "readyz", "server", "setup", "static", "t", "tenants", "unsubscribe"}
+var OwnPaths = []string{"account", "alerts", "api", "api-keys", "audit", "confirm", "dev", "docs", "events", "find", "healthz", "help",
+	"invitations", "invite", "login", "logout", "metrics", "openapi.json", "p", "preferences", "readyz", "server", "setup", "static", "t",
+	"tenants", "unsubscribe", "users"}
 
 // FirstPart is the first part of a path: "t" of "/t/acme".
 func FirstPart(path string) string {

@@ -67,8 +67,9 @@ func (a *Pages) doSetup(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	p.setCookie(SessionCookie, token, models.SessionLength)
-	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser, Scope: models.AllTenants(),
-		May: []models.Permission{models.MayAdmin}, UserID: u.ID}
+	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser, Scope: models.AllTenants(), May: u.Role.May(), UserID: u.Key,
+		Role: u.Role}
+	p.who = p.call.Actor
 	ctx = models.WithAsker(ctx, p.call.Asker())
 	in := models.APIKeyInput{Name: "First key", Scopes: []models.Permission{models.MayPublish, models.MayRead, models.MayWrite,
 		models.MayRetry}}
