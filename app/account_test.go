@@ -241,6 +241,19 @@ func TestUsersCommand(t *testing.T) {
 	if p := v.post("/login", "email", testEmail, "password", "a password of mine"); p.status != 200 || strings.HasPrefix(p.path, "/login") {
 		t.Errorf("the password that was reset: %d", p.status)
 	}
+	u, err := a.Store.UserByEmail(t.Context(), testEmail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.factor(u)
+	ok("a password of mine\n", "reset-password", "-password-stdin", testEmail)
+	if p := a.stranger().post("/login", "email", testEmail, "password", "a password of mine"); !strings.HasPrefix(p.path, "/login/code") {
+		t.Errorf("a password alone does for a second factor: %s", p.path)
+	}
+	ok("a password of mine\n", "reset-password", "-second-factor", "-password-stdin", testEmail)
+	if p := a.stranger().post("/login", "email", testEmail, "password", "a password of mine"); strings.HasPrefix(p.path, "/login") {
+		t.Errorf("the second factor that was taken away is asked for: %s", p.path)
+	}
 	ok("a password of hers\n", "add", "-name", "Bo", "-role", "viewer", "-password-stdin", "bo@example.com")
 	ok("", "set-role", "admin", "bo@example.com")
 	if out := ok("", "list"); !strings.Contains(out, "bo@example.com") || !strings.Contains(out, "admin") || !strings.Contains(out, "owner") {

@@ -151,6 +151,9 @@ func (w *walker) id(name, path string) string {
 		if strings.Contains(path, "/members/") {
 			w.want(200, "PUT", "/tenants/acme/members/"+w.user.ID(), `{"role":"developer"}`)
 		}
+		if strings.Contains(path, "/second-factor") {
+			w.factor(w.user)
+		}
 		return w.user.ID()
 	case "session":
 		if strings.Contains(path, "/account/") {
@@ -275,6 +278,15 @@ func TestAuditOfEveryRequest(t *testing.T) {
 			body = before + w.id("event", path) + after
 		}
 		v := user
+		switch path {
+		case "/account/second-factor":
+			body = "code=" + a.code(user.get(path).text("#factor-secret"))
+		case "/login/code":
+			u := a.addUser("Bo", models.RoleViewer)
+			body = "code=" + a.code(a.factor(u))
+			v = browser()
+			v.post("/login", "email", u.Email, "password", testPassword)
+		}
 		if strings.HasPrefix(path, "/p/") || strings.HasPrefix(path, "/invite/") {
 			v = browser() // which gets a session of its own
 		}

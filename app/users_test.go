@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -92,13 +93,14 @@ func TestViewersChangeNothing(t *testing.T) {
 	server, member := a.addUser("Vera", models.RoleViewer), a.addUser("Max", models.RoleNone)
 	a.member(member, "acme", models.RoleViewer)
 	own := []string{"POST /logout", "POST /account", "POST /account/password", "POST /account/sessions/end",
-		"POST /account/sessions/:session/end", "POST /confirm"}
+		"POST /account/sessions/:session/end", "POST /account/second-factor", "POST /account/second-factor/codes",
+		"POST /account/second-factor/remove", "POST /confirm"}
 	walked := 0
 	for _, u := range []*models.User{server, member} {
 		v := a.loggedIn(u)
 		for _, r := range a.pages.PageRoutes() {
 			name := r.Method + " " + r.Path
-			if r.Method == http.MethodGet || strings.Contains(strings.Join(own, "\n"), name) {
+			if r.Method == http.MethodGet || slices.Contains(own, name) {
 				continue
 			}
 			walked++

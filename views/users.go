@@ -72,6 +72,27 @@ type Account struct {
 	Profile, Password Form
 }
 
+// Factor is the viewer's second factor. Its form has code.
+type Factor struct {
+	Page
+	Setup    *models.FactorSetup // to be enabled; nil when it is on
+	Left     int                 // recovery codes that were not used
+	Required bool                // by the server
+	Form     Form
+}
+
+// RecoveryCodes shows new recovery codes, this once.
+type RecoveryCodes struct {
+	Page
+	Codes []string
+}
+
+// LoginCode is the second step of a login. Its form has code and return.
+type LoginCode struct {
+	Page
+	Form Form
+}
+
 // ConfirmLogin asks for the password once more. Its form has password and return.
 type ConfirmLogin struct {
 	Page
@@ -88,6 +109,7 @@ func NewInvitationURL(tenant string) string { return under(tenant, "invitations"
 func AccountURL(tail ...string) string {
 	return "/" + strings.Join(append([]string{"account"}, tail...), "/")
 }
+func CodePath() string                           { return "/login/code" }
 func ConfirmPath() string                        { return "/confirm" }
 func MemberURL(tenant, id, action string) string { return path("t", tenant, "members", id, action) }
 
@@ -96,6 +118,9 @@ func InvitationURL(tenant, id, action string) string { return under(tenant, "inv
 
 // InviteURL is the page that the link of an invitation leads to. The token is a part of a URL already.
 func InviteURL(token string) string { return "/invite/" + token }
+
+// CodeURL is the second step of a login, which leads to back.
+func CodeURL(back string) string { return with(CodePath(), url.Values{"return": {back}}) }
 
 // ConfirmURL is the page that asks for the password and leads back.
 func ConfirmURL(back string) string { return with(ConfirmPath(), url.Values{"return": {back}}) }
@@ -201,6 +226,8 @@ func browserWords(agent string) string {
 }
 
 var invitationLabels = []Label{{"email", "Email"}, {"role", "Role"}, {"tenant_id", "Tenant ID"}}
+
+var codeLabels = []Label{{"code", "Code"}}
 
 var inviteLabels = []Label{{"name", "Your name"}, {"password", "Password"}}
 

@@ -112,6 +112,18 @@ func (a *API) DeleteUser(ctx context.Context, c *Call, req *UserRequest) (*Reply
 	return &Reply{Body: success}, nil
 }
 
+// RemoveSecondFactor turns a user's second factor off.
+func (a *API) RemoveSecondFactor(ctx context.Context, c *Call, req *UserRequest) (*Reply, error) {
+	u, err := a.user(ctx, c, req.User)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Store.RemoveFactor(ctx, c.Actor, u); err != nil {
+		return nil, err
+	}
+	return &Reply{Body: success}, nil
+}
+
 type sessionJSON struct {
 	ID        string    `json:"id"`
 	StartedAt time.Time `json:"started_at"`
@@ -251,6 +263,8 @@ func (a *API) userRoutes(tenant string) []route {
 			says("It holds at once, also in sessions that are open."), example(`{"role": "developer"}`)),
 		on(a, del, "/users/:user", admin, a.DeleteUser, "deleteUser", "Removes a user and ends their sessions.", ok[successJSON](), conflicts,
 			says("API keys that they made go on.")),
+		on(a, del, "/users/:user/second-factor", admin, a.RemoveSecondFactor, "removeSecondFactor",
+			"Turns a user's second factor off, for one who has lost it.", ok[successJSON]()),
 		on(a, get, "/users/:user/sessions", admin, a.listSessions, "listUserSessions", "Lists the sessions of a user.",
 			ok[listJSON[sessionJSON]]()),
 		on(a, del, "/users/:user/sessions", admin, a.EndSessions, "endUserSessions", "Ends all sessions of a user.", ok[successJSON]()),

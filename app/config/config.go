@@ -45,6 +45,7 @@ type Config struct {
 	OlderKeys     []string
 	AdminEmail    string
 	AdminPass     string
+	RequireFactor bool // of users with a role for the whole server
 	BaseURL       string
 	Hosts         []string      // further names that the server answers to, in lower case; *.name for those below it, * for any
 	HSTS          time.Duration // how long browsers use TLS only; 0 for what they like
@@ -160,6 +161,13 @@ func variables() []variable {
 			r.AdminPass = v
 			return nil
 		}},
+		{"REQUIRE_SECOND_FACTOR", "false", "true lets users with a role for the whole server do nothing before they have a second factor",
+			func(r *reader, v string) (err error) {
+				if r.RequireFactor, err = strconv.ParseBool(v); err != nil {
+					return errors.New("must be true or false")
+				}
+				return nil
+			}},
 		{"BASE_URL", "",
 			"where people and clients reach it: links in answers, mails and pages; with a path where a proxy serves it under one; http://localhost:$PORT", func(r *reader, v string) error {
 				u, err := url.Parse(v)

@@ -22,6 +22,10 @@ func (a *Pages) accountRoutes() []pageRoute {
 		{post, views.AccountURL("password"), "", nil, a.changePassword},
 		{post, views.AccountURL("sessions", "end"), "", nil, a.endOtherSessions},
 		{post, views.AccountURL("sessions", ":session", "end"), "", nil, a.endOwnSession},
+		{get, views.AccountURL(factorPart), "", nil, a.recent(a.factorPage)},
+		{post, views.AccountURL(factorPart), "", nil, a.recent(a.enableFactor)},
+		{post, views.AccountURL(factorPart, "codes"), "", nil, a.recentAt(factorAddress, a.newRecoveryCodes)},
+		{post, views.AccountURL(factorPart, "remove"), "", nil, a.recentAt(factorAddress, a.removeFactor)},
 		{get, views.ConfirmPath(), "", nil, a.confirmPage},
 		{post, views.ConfirmPath(), "", nil, a.doConfirm},
 	}

@@ -162,6 +162,9 @@ func (a *Pages) showPage(r pageRoute) func(ctx context.Context, c *fiber.Ctx) er
 		} else if r.Perm != "" && !actor.Scope.All() {
 			return &models.Error{Kind: models.KindForbidden, Message: "This page is for the operators of this server."}
 		}
+		if a.needsFactor(actor, r) {
+			return c.Redirect(views.AccountURL(factorPart), http.StatusSeeOther)
+		}
 		if err := api.Allow(p.call.Actor, r.Perm); err != nil {
 			return err
 		}

@@ -123,6 +123,9 @@ func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 	if err := a.Store.LoginSucceeded(ctx, try); err != nil {
 		return err
 	}
+	if u.SecondFactor {
+		return a.toSecondStep(ctx, p, u, form.Value("return"))
+	}
 	if err := p.rememberBrowser(u.Email); err != nil {
 		return err
 	}

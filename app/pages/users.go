@@ -22,6 +22,8 @@ func (a *Pages) userPageRoutes(tenant, apiTenant string) []pageRoute {
 		{post, "/users/:user/role", admin, twin("PATCH /users/:user"), a.recentAt(userAddress, a.setUserRole)},
 		{get, "/users/:user/delete", admin, twin("DELETE /users/:user"), a.recent(a.deleteUserPage)},
 		{post, "/users/:user/delete", admin, twin("DELETE /users/:user"), a.recent(a.doDeleteUser)},
+		{post, "/users/:user/second-factor/remove", admin, twin("DELETE /users/:user/second-factor"),
+			a.recentAt(userAddress, a.removeUserFactor)},
 		{post, "/users/:user/sessions/end", admin, twin("DELETE /users/:user/sessions"), a.recentAt(userAddress, a.endUserSessions)},
 		{post, "/users/:user/sessions/:session/end", admin, twin("DELETE /users/:user/sessions/:session"),
 			a.recentAt(userAddress, a.endUserSession)},
@@ -137,6 +139,13 @@ func (a *Pages) endUserSession(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	return p.done(userAddress(p), said("The session has ended."))
+}
+
+func (a *Pages) removeUserFactor(ctx context.Context, p *pageCtx) error {
+	if _, err := a.RemoveSecondFactor(ctx, p.call, &api.UserRequest{User: p.Params("user")}); err != nil {
+		return err
+	}
+	return p.done(userAddress(p), said("The second factor is removed. The next login asks for the password only."))
 }
 
 func (p *pageCtx) memberFrame(title string, crumbs bool) views.Page {

@@ -108,6 +108,7 @@ export async function fill(server) {
     'invitation-revoke': `/invitations/${invitation.id}/revoke`,
     invite: new URL(invitation.url).pathname,
     account: '/account',
+    'second-factor': '/account/second-factor',
     confirm: '/confirm?return=%2Fapi-keys%2Fnew',
     tenants: '/tenants',
     'events-all': '/events',
