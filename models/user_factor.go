@@ -14,6 +14,8 @@ import (
 	"github.com/pquerna/otp"
 	"github.com/pquerna/otp/hotp"
 	"github.com/pquerna/otp/totp"
+
+	"github.com/waybill-dev/waybill/models/seal"
 )
 
 // The second factor is a code of an app (TOTP, RFC 6238): six digits that change every 30 seconds, with a secret that the app and
@@ -84,10 +86,10 @@ func (s *Store) factorSecret(ctx context.Context, db querier, user uuid.UUID, lo
 		return "", err
 	}
 	plain, err := s.Keys.Open(sealed, factorContext(user))
-	if err != nil {
+	if errors.Is(err, seal.ErrUnknownKey) {
 		return "", nil // a new one is made; codes of the lost one are not right, and recovery codes go on
 	}
-	return string(plain), nil
+	return string(plain), err
 }
 
 // errBadCode is the same for every code that is not taken.
@@ -96,8 +98,9 @@ var errBadCode = Invalid("code", "is not right, or was used already; wait for th
 // checkCode says whether a code is one of a secret's, and takes it: neither it nor an older one is right again.
 func checkCode(ctx context.Context, tx *Tx, user uuid.UUID, secret, code string) (bool, error) {
 	now := time.Now().Unix() / codePeriod
+	opts := hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1}
 	for step := now - codeSkew; step <= now+codeSkew; step++ {
-		right, err := hotp.ValidateCustom(code, uint64(step), secret, hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
+		right, err := hotp.ValidateCustom(code, uint64(step), secret, opts)
 		if err != nil || !right {
 			continue // an error is a code of another length
 		}
