@@ -121,7 +121,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.Env.UserAgent, SMTP: cfg.SMTP,
 			BaseURL: cfg.BaseURL, Publish: a.publishNotice, RenderMail: emails.Render}}
 	a.Bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(),
-		May: []models.Permission{models.MayAdmin}}
+		May: []models.Permission{models.MayAdmin}, Role: models.RoleOwner}
 	a.BootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
 	if cfg.Role != "work" {
 		// What the environment asks for is nobody's doing.

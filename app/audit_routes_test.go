@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/waybill-dev/waybill/models"
 )
 
 // unaudited are the requests that leave no entry although they are not a GET, and why.
@@ -74,6 +76,18 @@ var writing = map[string]string{
 	"POST /api-keys/new":                                       "name=k&scopes=read&expires_in=0",
 	"POST /t/:tenant/api-keys/:key":                            "name=Other&scopes=read",
 	"POST /api-keys/:key":                                      "name=Other&scopes=read",
+
+	"PATCH /api/v1/users/:user":                 `{"role":"viewer"}`,
+	"PUT /api/v1/tenants/:tenant/members/:user": `{"role":"viewer"}`,
+	"POST /api/v1/invitations":                  `{"email":"dee@example.com","role":"viewer","tenant_id":"acme"}`,
+	"POST /users/:user/role":                    "role=viewer",
+	"POST /t/:tenant/members/:user/role":        "role=viewer",
+	"POST /invitations/new":                     "email=dee@example.com&role=viewer",
+	"POST /t/:tenant/invitations/new":           "email=dee@example.com&role=viewer",
+	"POST /invite/:token":                       "name=Dee&password=" + testPassword,
+	"POST /account":                             "name=Ann+Lee&email=" + testEmail,
+	"POST /account/password":                    "present=" + testPassword + "&password=" + testPassword,
+	"POST /confirm":                             "password=" + testPassword,
 }
 
 const ruleForm = "name=x&when=consecutive_failures&when.consecutive_failures=50&scope_mode=all&channels_mode=all&every=1h"
@@ -100,6 +114,7 @@ var writingAlerts = map[string]string{
 type walker struct {
 	*testApp
 	retry  string              // a bulk retry that is not over
+	user   *models.User        // the last that was made
 	alerts map[string][]string // open ones by their owner
 }
 
@@ -134,6 +149,29 @@ func (w *walker) id(name, path string) string {
 		return "walk"
 	case "view":
 		return made("/views", `{"tenant_id":"acme","name":"All"}`)
+	case "user":
+		w.user = w.addUser("Bo", models.RoleDeveloper)
+		if strings.Contains(path, "/members/") {
+			w.want(200, "PUT", "/tenants/acme/members/"+w.user.ID(), `{"role":"developer"}`)
+		}
+		if strings.Contains(path, "/second-factor") {
+			w.factor(w.user)
+		}
+		return w.user.ID()
+	case "session":
+		if strings.Contains(path, "/account/") {
+			u, err := w.Store.UserByEmail(w.Context(), testEmail)
+			if err != nil {
+				w.Fatal(err)
+			}
+			return w.session(u)
+		}
+		return w.session(w.user)
+	case "invitation":
+		if strings.Contains(path, ":tenant") {
+			return made("/invitations", `{"email":"dee@example.com","role":"viewer","tenant_id":"acme"}`)
+		}
+		return made("/invitations", `{"email":"dee@example.com","role":"viewer"}`)
 	case "link":
 		return made("/tenants/acme/portal-links", "{}")
 	case "key":
@@ -151,6 +189,10 @@ func (w *walker) id(name, path string) string {
 		if strings.HasPrefix(path, "/p/") {
 			link, _ := url.Parse(w.want(201, "POST", "/tenants/acme/portal-links", "{}").str("url"))
 			return strings.TrimPrefix(link.Path, "/p/")
+		}
+		if strings.HasPrefix(path, "/invite/") {
+			link, _ := url.Parse(w.want(201, "POST", "/invitations", `{"email":"cy@example.com","role":"viewer"}`).str("url"))
+			return strings.TrimPrefix(link.Path, "/invite/")
 		}
 		return w.Store.UnsubscribeToken(made("/channels", `{"type":"email","config":{"to":"ops@example.com"}}`), "ops@example.com")
 	case "retry":
@@ -239,7 +281,16 @@ func TestAuditOfEveryRequest(t *testing.T) {
 			body = before + w.id("event", path) + after
 		}
 		v := user
-		if strings.HasPrefix(path, "/p/") {
+		switch path {
+		case "/account/second-factor":
+			body = "code=" + a.code(user.get(path).text("#factor-secret"))
+		case "/login/code":
+			u := a.addUser("Bo", models.RoleViewer)
+			body = "code=" + a.code(a.factor(u))
+			v = browser()
+			v.post("/login", "email", u.Email, "password", testPassword)
+		}
+		if strings.HasPrefix(path, "/p/") || strings.HasPrefix(path, "/invite/") {
 			v = browser() // which gets a session of its own
 		}
 		status, text, request := v.call(method, at, body)

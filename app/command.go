@@ -26,6 +26,7 @@ Usage: waybill <command>
   migrate       bring the database up to this version
   doctor        check a live database and say what is wrong (see waybill doctor -h)
   check-config  read the environment, report every problem, and where each value comes from
+  users         list, add and change users, reset their passwords (see waybill users -h)
   new-key       go on with another SECRET_KEY although the one of before is lost
   reseal        seal what is kept secret with SECRET_KEY that is sealed with one of SECRET_KEY_PREVIOUS
   openapi       print the description of the API (OpenAPI 3.1)
@@ -65,6 +66,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		err = doctor(ctx, rest, os.Getenv, stdout)
 	case "check-config":
 		err = checkConfig(ctx, rest, stdout)
+	case "users":
+		err = users(ctx, rest, os.Getenv, os.Stdin, stdout)
 	case "new-key":
 		err = newKey(ctx, os.Getenv, stdout)
 	case "reseal":

@@ -171,13 +171,14 @@ func shortExample(v any) any {
 }
 
 var (
-	exampleID     = regexp.MustCompile(`\b(evt|des|dlv|att|rty|aud|key|alt|alr|ntf|not|cha|chn|rul|plk|rty)_[0-9a-z]{16,}`)
+	exampleID     = regexp.MustCompile(`\b(evt|des|dlv|att|rty|aud|key|alt|alr|ntf|not|cha|chn|rul|plk|rty|usr|ses|inv)_[0-9a-z]{16,}`)
 	exampleUUID   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	exampleTime   = regexp.MustCompile(`20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`)
 	exampleSecret = regexp.MustCompile(`whsec_[A-Za-z0-9+/=]{20,}`)
 	exampleJWT    = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`)
 	exampleKey    = regexp.MustCompile(`\b(wb|wbk|waybill)_[A-Za-z0-9_-]{20,}`)
-	exampleToken  = regexp.MustCompile(`/p/[A-Za-z0-9_-]{16,}`)
+	exampleToken  = regexp.MustCompile(`/(p|invite)/[A-Za-z0-9_-]{16,}`)
+	exampleUser   = regexp.MustCompile(`\buser\d+@example\.com`)
 	exampleHex    = regexp.MustCompile(`"[0-9a-f]{24}"`)
 	exampleLocal  = regexp.MustCompile(`127\.0\.0\.1(:\d+)?`)
 )
@@ -202,7 +203,8 @@ func (a *testApp) madeUp(body string) string {
 	text = exampleSecret.ReplaceAllString(text, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	text = exampleJWT.ReplaceAllString(text, "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl")
 	text = exampleKey.ReplaceAllString(text, "${1}_0123456789abcdef0123456789abcdef")
-	text = exampleToken.ReplaceAllString(text, "/p/0123456789abcdef0123456789abcdef")
+	text = exampleToken.ReplaceAllString(text, "/${1}/0123456789abcdef0123456789abcdef")
+	text = exampleUser.ReplaceAllString(text, "bo@example.com")
 	text = exampleHex.ReplaceAllString(text, `"0123456789abcdef01234567"`)
 	return exampleLocal.ReplaceAllString(text, "192.0.2.1")
 }

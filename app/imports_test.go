@@ -69,6 +69,8 @@ var onlyIn = map[string][]string{
 	"github.com/rabbitmq/":          {"adapters/rabbitmq"},
 	"github.com/twmb/":              {"adapters/kafka", "tests/kafka"},
 	"github.com/sergi/go-diff":      {"views"},
+	"github.com/pquerna/otp":        {"models"},
+	"github.com/boombuler/barcode":  {"views"},
 }
 
 // TestImports holds the code against the rules on who may import whom.

@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/internal/openapi"
+	"github.com/waybill-dev/waybill/models"
 )
 
 // apiContract holds what the API answers against what openapi.json says. Every test of the API uses it, through
@@ -349,6 +350,10 @@ func exampleIDs(a *testApp) map[string]string {
 	ids["{retry}"] = a.want(202, "POST", "/retries", `{"tenant_id":"acme","filter":{"status":["delivered"]}}`).str("id")
 	ids["{rule}"] = a.want(201, "POST", "/tenants/acme/alert-rules", `{"name":"x","when":{"disabled":true}}`).str("id")
 	ids["{view}"] = a.want(201, "POST", "/views", `{"tenant_id":"acme","name":"All"}`).str("id")
+	u := a.addUser("Bo", models.RoleDeveloper)
+	ids["{user}"] = u.ID()
+	ids["{session}"] = a.session(u)
+	ids["{invitation}"] = a.want(201, "POST", "/invitations", `{"email":"cy@example.com","role":"viewer"}`).str("id")
 	ids["{channel}"] = a.want(201, "POST", "/tenants/acme/channels",
 		`{"name":"Mail","type":"email","config":{"to":"ann@example.com"}}`).str("id")
 	return ids

@@ -101,7 +101,7 @@ func TestSavedViewsOfUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	name, mine, shared := "Ann's", true, false
-	v, err := a.Store.SaveView(ctx, models.AllTenants(), u.ID, "Ann", models.SavedViewInput{Name: &name, Mine: &mine})
+	v, err := a.Store.SaveView(ctx, models.AllTenants(), u.Key, "Ann", models.SavedViewInput{Name: &name, Mine: &mine})
 	if err != nil || v.Owner != "Ann" {
 		t.Fatalf("%+v %v", v, err)
 	}
@@ -111,11 +111,11 @@ func TestSavedViewsOfUsers(t *testing.T) {
 		t.Errorf("others see %s", names)
 	}
 	a.want(201, "POST", "/views", `{"name":"Shared"}`)
-	list, err := a.Store.SavedViews(ctx, models.AllTenants(), u.ID, "")
+	list, err := a.Store.SavedViews(ctx, models.AllTenants(), u.Key, "")
 	if err != nil || len(list) != 2 || list[0].Name != "Shared" || list[1].Name != name {
 		t.Errorf("%+v %v", list, err)
 	}
-	if v, err = a.Store.ChangeView(ctx, models.AllTenants(), u.ID, v.ID(), models.SavedViewInput{Mine: &shared}); err != nil ||
+	if v, err = a.Store.ChangeView(ctx, models.AllTenants(), u.Key, v.ID(), models.SavedViewInput{Mine: &shared}); err != nil ||
 		v.Owner != "" || v.Position != 2 {
 		t.Errorf("%+v %v", v, err)
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -64,9 +65,11 @@ func (d *delivering) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(io.Discard, msg.Body); err != nil {
+	body, err := io.ReadAll(msg.Body)
+	if err != nil {
 		return err
 	}
+	msg.Body = bytes.NewReader(body)
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
 	d.m.got[d.to] = append(d.m.got[d.to], msg)

@@ -42,6 +42,12 @@ type Actor struct {
 	May      []Permission
 	UserID   uuid.UUID // of a user; zero otherwise
 	Key      *KeyRules // of an API key that may not be used from everywhere, or not for any amount; nil otherwise
+
+	Role    Role           // of a user, for the whole server; owner for whoever has the environment's API_KEY
+	members map[int64]Role // of a user, by the tenants' keys
+	Session Session        // of a user
+
+	SecondFactor bool // of a user: a code of an app is asked for at logins
 }
 
 // Can reports whether the actor has a permission.

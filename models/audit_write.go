@@ -11,6 +11,7 @@ type Asker struct {
 	ActorKind string `json:"actor_type,omitempty"` // one of ActorKinds
 	IP        string `json:"ip,omitempty"`
 	RequestID string `json:"request_id,omitempty"`
+	Browser   string `json:"-"` // User-Agent; empty for programs. The list of sessions has it, the audit log does not.
 }
 
 type askerKey struct{}

@@ -17,17 +17,21 @@ import (
 // LoginFrom is where a try of a password or code comes from. What is tried is counted for each of these, so that neither one
 // place may try many accounts, nor many places one.
 type LoginFrom struct {
-	Purpose string       // "" for logins, "setup" for the code of the set-up
+	Purpose string       // "" for logins, "setup-" for the code of the set-up, CodePurpose for codes of a second factor
 	Network netip.Prefix // see clientip.Network
 	Account string       // e-mail address; empty where there is none
 	Browser string       // id of a browser from which this account has logged in before; empty for others
 }
+
+// CodePurpose is for codes of a second factor: the right password does not take back what was tried of them.
+const CodePurpose = "code-"
 
 // FreeTries is how many failed logins at an account are free before the next one has to wait.
 const FreeTries = 10
 
 // tryLimit is how tries of one kind are slowed down: some are free, then each doubles the wait for the next.
 type tryLimit struct {
+	shared      bool // with others, so that somebody's success takes back no more than their own try
 	free        int
 	first, most time.Duration // wait after the last free try, and the longest
 	forget      time.Duration // in which one try is forgotten
@@ -36,10 +40,10 @@ type tryLimit struct {
 // The limits. A browser that is known counts for itself only: it can be locked out by nobody else. Tries at one account from
 // everywhere are slowed down the least, since anybody can make them.
 var (
-	browserTries = tryLimit{FreeTries, 30 * time.Second, 15 * time.Minute, 10 * time.Minute}
-	hereTries    = tryLimit{FreeTries, 30 * time.Second, time.Hour, 10 * time.Minute} // at an account from a network
-	networkTries = tryLimit{30, 30 * time.Second, 15 * time.Minute, 2 * time.Minute}
-	accountTries = tryLimit{100, 5 * time.Second, time.Minute, 5 * time.Minute}
+	browserTries = tryLimit{false, FreeTries, 30 * time.Second, 15 * time.Minute, 10 * time.Minute}
+	hereTries    = tryLimit{false, FreeTries, 30 * time.Second, time.Hour, 10 * time.Minute} // at an account from a network
+	networkTries = tryLimit{true, 30, 30 * time.Second, 15 * time.Minute, 2 * time.Minute}
+	accountTries = tryLimit{true, 100, 5 * time.Second, time.Minute, 5 * time.Minute}
 )
 
 // Limits of the table of tries.
@@ -69,17 +73,20 @@ func (f LoginFrom) limits(s *Store) map[string]tryLimit {
 	account := hex.EncodeToString(mac.Sum(nil)[:16])
 	switch {
 	case f.Browser != "":
-		return map[string]tryLimit{"browser:" + f.Browser + ":" + account: browserTries}
+		return map[string]tryLimit{f.Purpose + "browser:" + f.Browser + ":" + account: browserTries}
 	case f.Account == "":
 		return map[string]tryLimit{f.Purpose + "network:" + f.Network.String(): hereTries}
 	}
-	network := "network:" + f.Network.String()
-	return map[string]tryLimit{network: networkTries, "account:" + account: accountTries,
-		"here:" + account + ":" + f.Network.String(): hereTries}
+	network := f.Purpose + "network:" + f.Network.String()
+	return map[string]tryLimit{network: networkTries, f.Purpose + "account:" + account: accountTries,
+		f.Purpose + "here:" + account + ":" + f.Network.String(): hereTries}
 }
 
 // LoginTry is a try that was let through.
-type LoginTry struct{ blocks map[string]time.Time } // by key: until when it keeps the next ones out
+type LoginTry struct {
+	blocks map[string]time.Time // by key: until when it keeps the next ones out
+	shared map[string]bool      // keys that count what others try, too
+}
 
 // BeginLogin counts a try, before the password or code is looked at. One that is refused is an *Error of KindLimited and is not
 // counted, so that it makes nobody wait longer; again says that one before it was refused already for the same reason.
@@ -93,7 +100,7 @@ func (s *Store) BeginLogin(ctx context.Context, from LoginFrom) (try *LoginTry, 
 	var refused error
 	var blocking []string
 	err = s.InTx(ctx, func(tx *Tx) error {
-		try = &LoginTry{map[string]time.Time{}}
+		try = &LoginTry{map[string]time.Time{}, map[string]bool{}}
 		if _, err := tx.Pgx.Exec(ctx, "insert into login_tries (key) select unnest($1::text[]) on conflict do nothing", keys); err != nil {
 			return err
 		}
@@ -130,7 +137,7 @@ func (s *Store) BeginLogin(ctx context.Context, from LoginFrom) (try *LoginTry, 
 			l := limits[r.Key]
 			tries := max(0, r.Tries-int(r.Now.Sub(r.Last)/l.forget)) + 1
 			until := r.Now.Add(l.after(tries))
-			try.blocks[r.Key] = until
+			try.blocks[r.Key], try.shared[r.Key] = until, l.shared
 			if _, err := tx.Pgx.Exec(ctx,
 				"update login_tries set tries = $2, last_at = $3, blocked_until = $4, told = false where key = $1", r.Key, tries, r.Now,
 				until); err != nil {
@@ -155,7 +162,7 @@ func (s *Store) BeginLogin(ctx context.Context, from LoginFrom) (try *LoginTry, 
 func (s *Store) LoginSucceeded(ctx context.Context, try *LoginTry) error {
 	for key, until := range try.blocks {
 		sql := "update login_tries set tries = greatest(tries - 1, 0), blocked_until = case when blocked_until = $2 then now() else blocked_until end where key = $1"
-		if !strings.HasPrefix(key, "network:") && !strings.HasPrefix(key, "account:") {
+		if !try.shared[key] {
 			sql = "delete from login_tries where key = $1 and $2::timestamptz is not null"
 		}
 		if _, err := s.pool.Exec(ctx, sql, key, until); err != nil {

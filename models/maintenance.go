@@ -40,6 +40,8 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 	}
 	for _, sql := range []string{
 		"delete from sessions where expires_at < now()",
+		"delete from login_steps where expires_at < now()",
+		"delete from invitations where coalesce(used_at, expires_at) < now() - interval '1 day'",
 		"delete from portal_links where expires_at < now() - interval '1 day'",
 		"delete from rate_limits where free_at < now() - interval '1 day'",
 		"delete from destination_waits where seen_at < now() - interval '1 day'",

@@ -18,6 +18,7 @@ type sealedColumn struct {
 	table, column string
 	key           []keyColumn // of the primary key
 	context       string      // SQL that makes what a row's value is sealed for, as its sealContext does
+	gone          string      // SQL that tells rows that nobody opens again
 	together      int         // rows of one transaction: 1 where others lock several rows at a time, in orders of their own
 }
 
@@ -25,10 +26,13 @@ type keyColumn struct{ name, typ string }
 
 // sealedColumns are all there are. A new one must be added here, or a rotated SECRET_KEY could not be taken away.
 var sealedColumns = []sealedColumn{
-	{"destinations", "destinations", "credentials", []keyColumn{{"key", "bigint"}}, "'destination ' || tenant_key || ' ' || id", 1},
-	{"channels", "channels", "secrets", []keyColumn{{"key", "bigint"}}, "'channel ' || owner_key || ' ' || id", 1},
+	{"destinations", "destinations", "credentials", []keyColumn{{"key", "bigint"}}, "'destination ' || tenant_key || ' ' || id",
+		"deleted_at is not null", 1},
+	{"channels", "channels", "secrets", []keyColumn{{"key", "bigint"}}, "'channel ' || owner_key || ' ' || id",
+		"deleted_at is not null", 1},
 	{"answers to requests with an Idempotency-Key", "idempotency_keys", "answer", []keyColumn{{"caller", "bytea"}, {"key", "text"}},
-		"'idempotency ' || encode(caller, 'hex') || ' ' || key", 100},
+		"'idempotency ' || encode(caller, 'hex') || ' ' || key", "expires_at < now()", 100},
+	{"secrets of second factors", "users", "totp_secret", []keyColumn{{"id", "uuid"}}, "'totp ' || id", "false", 1},
 }
 
 // SealedColumns are all columns with sealed values, as "table.column".
@@ -51,11 +55,7 @@ type SealedRows struct {
 func (s *Store) Sealed(ctx context.Context) (list []SealedRows, err error) {
 	err = s.beforeEnd(ctx, func(tx pgx.Tx) error {
 		for _, c := range sealedColumns {
-			gone := "deleted_at is not null" // which nobody opens again
-			if c.together > 1 {
-				gone = "expires_at < now()"
-			}
-			rows, err := tx.Query(ctx, "select substring("+c.column+" for $1), "+gone+", count(*) from "+c.table+" where "+c.column+
+			rows, err := tx.Query(ctx, "select substring("+c.column+" for $1), "+c.gone+", count(*) from "+c.table+" where "+c.column+
 				" is not null group by 1, 2", seal.PrefixLength)
 			if err != nil {
 				return err

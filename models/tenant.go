@@ -205,6 +205,9 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 		if err := s.releaseDeleted(ctx, tx, ReleaseTenantDeleted, keys...); err != nil {
 			return err
 		}
+		if _, err := tx.Pgx.Exec(ctx, "delete from memberships where tenant_key = $1", t.Key); err != nil {
+			return err
+		}
 		if err := noteTenantDeleted(ctx, tx, t, now); err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ const names = [
   'chevron-right', 'circle-alert', 'circle-check', 'circle-slash', 'circle-x', 'clock', 'copy', 'download', 'ellipsis', 'external-link', 'eye', 'funnel',
   'gauge', 'inbox', 'info',
   'key-round', 'log-out', 'pause', 'pencil', 'plug-zap', 'plus', 'power', 'power-off', 'refresh-cw', 'rotate-ccw', 'scroll-text', 'search',
-  'send', 'settings', 'skip-forward', 'tags', 'terminal', 'trash-2', 'triangle-alert', 'waypoints', 'x',
+  'send', 'settings', 'skip-forward', 'tags', 'terminal', 'trash-2', 'triangle-alert', 'users', 'waypoints', 'x',
 ];
 
 // The mark of the project: a label with a hole and two lines of text.

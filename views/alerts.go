@@ -263,7 +263,7 @@ func (v Notification) facts() []Fact {
 	n := v.Notification
 	facts := []Fact{{Label: "Channel", Text: n.ChannelName}, {Label: "Kind", Text: optionLabel(noticeOptions, n.Kind)},
 		{Label: "Created", Time: n.CreatedAt}}
-	if v.Channel != nil {
+	if v.Channel != nil && v.Viewer.Write {
 		facts[0].URL = ChannelURL(v.Tenant, v.Channel.ID)
 	}
 	if n.AlertKey != nil {

@@ -79,11 +79,20 @@ var auditWords = []Option{
 	{Value: "view.*", Label: "Saved views: anything"}, {Value: "view.create", Label: "View saved"},
 	{Value: "view.update", Label: "View changed"}, {Value: "view.delete", Label: "View deleted"},
 	{Value: "session.*", Label: "Logins: anything"}, {Value: "session.login", Label: "Login"},
-	{Value: "session.portal", Label: "Portal opened"}, {Value: "setup", Label: "Server set up"},
+	{Value: "session.portal", Label: "Portal opened"}, {Value: "session.confirm", Label: "Password given again"},
+	{Value: "session.revoke", Label: "Session ended"}, {Value: "setup", Label: "Server set up"},
+	{Value: "user.*", Label: "Users: anything"}, {Value: "user.create", Label: "User created"}, {Value: "user.update", Label: "User changed"},
+	{Value: "user.role", Label: "Role changed"}, {Value: "user.password", Label: "Password changed"},
+	{Value: "user.delete", Label: "User removed"}, {Value: "user.factor_enable", Label: "Second factor enabled"},
+	{Value: "user.factor_remove", Label: "Second factor removed"}, {Value: "user.recovery_codes", Label: "Recovery codes made"},
+	{Value: "member.*", Label: "Members: anything"}, {Value: "member.add", Label: "Member added"},
+	{Value: "member.update", Label: "Member's role changed"}, {Value: "member.remove", Label: "Member removed"},
+	{Value: "invitation.*", Label: "Invitations: anything"}, {Value: "invitation.create", Label: "Invitation made"},
+	{Value: "invitation.accept", Label: "Invitation accepted"}, {Value: "invitation.revoke", Label: "Invitation revoked"},
 }
 
 // serverActions are the groups of actions that no tenant has entries of.
-var serverActions = []string{"topic.", "setup", "session.login", "tenant.*"}
+var serverActions = []string{"topic.", "setup", "session.login", "session.confirm", "session.revoke", "tenant.*", "user."}
 
 // actionOptions are the choices of the filter: in a tenant's log those that it can have.
 func (v Audit) actionOptions() []Option {
@@ -209,6 +218,14 @@ func objectURL(p Page, e *models.AuditEntry) string {
 	case "api_key":
 		if p.Viewer.Admin {
 			return KeysURL(e.TenantID)
+		}
+	case "member":
+		if p.Viewer.Admin && e.TenantID != "" {
+			return MembersURL(e.TenantID)
+		}
+	case "user":
+		if p.Viewer.Admin && !p.Viewer.OneTenant {
+			return UserURL(e.Object)
 		}
 	}
 	if e.TenantID == "" {

@@ -38,11 +38,15 @@ type Chrome struct {
 
 // Viewer is who looks at the page, and what they may do. Pages leave out what the viewer may not do.
 type Viewer struct {
-	Name      string // empty for nobody, who gets no navigation
-	OneTenant bool   // sees one tenant only, and nothing about the whole server
-	Write     bool   // may change destinations
-	Retry     bool   // may retry and cancel deliveries
-	Admin     bool   // may manage keys and topics, and see secrets
+	Name      string      // empty for nobody, who gets no navigation
+	OneTenant bool        // sees single tenants only, and nothing about the whole server
+	Tenants   int         // that the viewer is a member of
+	User      bool        // has an account
+	Role      models.Role // here; empty for who is no user
+	Catalogue bool        // may change what all tenants share: topics
+	Write     bool        // may change destinations
+	Retry     bool        // may retry and cancel deliveries
+	Admin     bool        // may manage keys and topics, and see secrets
 }
 
 // Section is an entry of the navigation.
@@ -62,6 +66,9 @@ const (
 	SectionTenants      Section = "tenants"
 	SectionServer       Section = "server"
 	SectionUsage        Section = "usage"
+	SectionUsers        Section = "users"
+	SectionMembers      Section = "members"
+	SectionAccount      Section = "account"
 )
 
 // Crumb is one step on the way to a page.
@@ -113,21 +120,27 @@ func (p Page) operators() bool { return p.Tenant == models.OperatorTenant }
 
 // navigation lists the entries that work for the page's viewer.
 func (p Page) navigation() []navGroup {
-	if p.Tenant == "" {
-		return []navGroup{{"Server", []navEntry{
+	switch {
+	case p.Tenant == "" && p.Viewer.OneTenant:
+		return nil
+	case p.Tenant == "":
+		server := []navEntry{
 			{SectionTenants, "Tenants", "building-2", TenantsURL()},
 			{SectionEvents, "Events", "activity", EventsURL("")},
 			{SectionAlerts, "Alerts", "bell", AlertsURL("")},
 			{SectionDestinations, "Operator events", "waypoints", DestinationsURL(models.OperatorTenant)},
-			{SectionKeys, "API keys", "key-round", KeysURL("")},
-			{SectionAudit, "Audit log", "scroll-text", AuditURL("")},
-			{SectionServer, "Server health", "gauge", ServerURL()},
-		}}}
+		}
+		if p.Viewer.Admin {
+			server = append(server, navEntry{SectionUsers, "Users", "users", UsersURL()}, navEntry{SectionKeys, "API keys", "key-round", KeysURL("")},
+				navEntry{SectionAudit, "Audit log", "scroll-text", AuditURL("")})
+		}
+		return []navGroup{{"Server", append(server, navEntry{SectionServer, "Server health", "gauge", ServerURL()})}}
 	}
 	manage := navGroup{"Manage", []navEntry{{SectionAudit, "Audit log", "scroll-text", AuditURL(p.Tenant)},
 		{SectionUsage, "Usage", "inbox", UsageURL(p.Tenant, nil)}, {SectionSettings, "Settings", "settings", SettingsURL(p.Tenant)}}}
 	if p.Viewer.Admin {
-		manage.entries = append([]navEntry{{SectionKeys, "API keys", "key-round", KeysURL(p.Tenant)}}, manage.entries...)
+		manage.entries = append([]navEntry{{SectionKeys, "API keys", "key-round", KeysURL(p.Tenant)},
+			{SectionMembers, "Members", "users", MembersURL(p.Tenant)}}, manage.entries...)
 	}
 	return []navGroup{
 		{"Monitor", []navEntry{

@@ -1309,7 +1309,7 @@ func firstSteps(p Page, o Onboarding) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			if !p.Viewer.OneTenant {
+			if !p.Viewer.OneTenant && p.Viewer.Catalogue {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 115, "<a class=\"row-link\" href=\"")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

@@ -26,7 +26,7 @@ const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>' javasc
 
 func hostilePage(title string, crumbs ...Crumb) Page {
 	return Page{Title: title, Context: hostile, Tenant: hostile, Section: SectionEvents, Crumbs: append(crumbs, Crumb{hostile, "/x"}),
-		Viewer: Viewer{Name: hostile, Write: true, Retry: true, Admin: true},
+		Viewer: Viewer{Name: hostile, Write: true, Retry: true, Admin: true, Catalogue: true, User: true, OneTenant: true, Tenants: 2},
 		Flash:  &Flash{Tone: ToneBad, Text: hostile, LinkText: hostile, LinkURL: "javascript:alert(1)"},
 		API:    &APICall{Path: "/api/v1/x?q=" + url.QueryEscape(hostile)}, Here: "/x?q=" + url.QueryEscape(hostile), Refresh: true,
 		Chrome: Chrome{BaseURL: "https://waybill.example.com", Version: "1.0.0", Shortcuts: true}}
@@ -265,6 +265,26 @@ func pages() map[string]templ.Component {
 		"new key": NewKeyPage(NewKey{hostilePage("Create API key"),
 			hostileForm("name", "scopes", "tenant_id", "expires_in")}),
 		"new key for all": NewKeyPage(NewKey{server, hostileForm("tenant_id")}),
+		"users":           UsersPage(Users{Page: hostileServer("Users"), List: hostileUsers(), Invitations: hostileInvitations()}),
+		"user":            UserPage(User{Page: hostileServer("User"), User: hostileUsers()[0], Form: hostileForm("role"), Sessions: hostileSessions(), MayOwn: true}),
+		"members":         MembersPage(Members{Page: hostilePage("Members"), List: hostileUsers(), Invitations: hostileInvitations()}),
+		"no members":      MembersPage(Members{Page: hostilePage("Members")}),
+		"new invitation":  NewInvitationPage(NewInvitation{Page: hostileServer("Invite"), Form: hostileForm("email", "role", "tenant_id")}),
+		"invited": InvitedPage(Invited{Page: hostilePage("Invited"), Invitation: hostileInvitations()[0], Link: hostile, MailError: hostile,
+			Next: "/x"}),
+		"invite": InvitePage(Invite{Page: hostilePage("Accept invitation"), Invitation: hostileInvitations()[0], Action: InviteURL("x"),
+			Form: hostileForm("name", "password")}),
+		"choose": ChoosePage(Choose{Page: hostileServer("Your tenants"), List: hostileUsers()[0].Members}),
+		"account": AccountPage(Account{Page: hostilePage("Your account"), User: hostileUsers()[0], Sessions: hostileSessions(),
+			Profile: hostileForm("name", "email")}),
+		"account, password": AccountPage(Account{Page: hostilePage("Your account"), User: hostileUsers()[0], Profile: Form{Values: query("name")},
+			Password: hostileForm("present", "password")}),
+		"second factor": FactorPage(Factor{Page: hostilePage("Second factor"), Setup: &models.FactorSetup{Secret: hostile, URL: hostile}, Required: true,
+			Form: hostileForm("code")}),
+		"second factor on": FactorPage(Factor{Page: hostilePage("Second factor"), Left: 3}),
+		"recovery codes":   RecoveryCodesPage(RecoveryCodes{Page: hostilePage("Recovery codes"), Codes: []string{hostile}}),
+		"login code":       LoginCodePage(LoginCode{Page: hostilePage("Code"), Form: hostileForm("code", "return")}),
+		"confirm login":    ConfirmLoginPage(ConfirmLogin{Page: hostilePage("Password"), Form: hostileForm("password", "return")}),
 		"key created": KeyCreatedPage(KeyCreated{Page: hostilePage("API key created"), Key: key, Secret: hostile, Next: "/x",
 			Try: APICall{Path: "/api/v1/topics"}}),
 		"audit log": AuditPage(Audit{Page: hostilePage("Audit log"),
@@ -534,4 +554,39 @@ func hostileInspector(c models.Considered) *Inspector {
 	v.Attempts = []*models.Attempt{a}
 	v.Attempt = &Attempt{Page: v.Page, Attempt: a, Event: c.Event, Delivery: c.Deliveries[0], Sent: []byte(`{"a": [1, "<script>", null]}`)}
 	return v
+}
+
+// hostileServer is a page about the whole server.
+func hostileServer(title string) Page {
+	p := hostilePage(title)
+	p.Tenant = ""
+	return p
+}
+
+func hostileUsers() []*models.User {
+	return []*models.User{{Name: hostile, Email: hostile, Role: models.RoleAdmin, CreatedAt: galleryTime,
+		Members: []models.Member{{TenantID: hostile, Name: hostile, Role: models.RoleViewer}}}}
+}
+
+func hostileInvitations() []*models.Invitation {
+	key := int64(1)
+	return []*models.Invitation{{Email: hostile, Role: models.RoleViewer, TenantKey: &key, TenantID: hostile, TenantName: hostile, CreatedBy: hostile,
+		ExpiresAt: galleryTime}}
+}
+
+func hostileSessions() []*models.Session {
+	return []*models.Session{{StartedAt: galleryTime, SeenAt: galleryTime, IP: hostile, Browser: hostile},
+		{Key: uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f"), StartedAt: galleryTime, SeenAt: galleryTime, Browser: hostile}}
+}
+
+func TestBrowserWords(t *testing.T) {
+	for agent, want := range map[string]string{"": "Unknown browser", "curl/8.5": "curl/8.5",
+		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0":                                                                  "Firefox on Linux",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0":           "Edge on Windows",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1": "Safari on iPhone",
+		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36":                   "Chrome on macOS"} {
+		if got := browserWords(agent); got != want {
+			t.Errorf("%q is called %q, want %q", agent, got, want)
+		}
+	}
 }

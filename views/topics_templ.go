@@ -232,7 +232,7 @@ func TopicsPage(v Topics) templ.Component {
 							if templ_7745c5c3_Err != nil {
 								return templ_7745c5c3_Err
 							}
-							if m := t.Mismatches; v.Viewer.Admin && m.Warned+m.Refused > 0 {
+							if m := t.Mismatches; v.Viewer.Catalogue && m.Warned+m.Refused > 0 {
 								templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, "<p class=\"mt-1 text-xs\">")
 								if templ_7745c5c3_Err != nil {
 									return templ_7745c5c3_Err
@@ -305,7 +305,7 @@ func TopicsPage(v Topics) templ.Component {
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
-						if v.Viewer.Admin {
+						if v.Viewer.Catalogue {
 							templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 25, "<a class=\"btn btn-small btn-quiet\" href=\"")
 							if templ_7745c5c3_Err != nil {
 								return templ_7745c5c3_Err
@@ -345,7 +345,7 @@ func TopicsPage(v Topics) templ.Component {
 								return templ_7745c5c3_Err
 							}
 						}
-						if v.Viewer.Admin && !t.FromEnv {
+						if v.Viewer.Catalogue && !t.FromEnv {
 							templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 29, "<a class=\"btn btn-small btn-quiet\" href=\"")
 							if templ_7745c5c3_Err != nil {
 								return templ_7745c5c3_Err
@@ -405,7 +405,7 @@ func TopicsPage(v Topics) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if v.Viewer.Admin {
+			if v.Viewer.Catalogue {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 36, "<section class=\"card max-w-2xl p-4\" aria-labelledby=\"add-title\"><h2 id=\"add-title\" class=\"mb-3\">Add or change a topic</h2>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

@@ -14,6 +14,7 @@ type Mail struct {
 	Links   []MailLink // addresses of the web
 
 	BaseURL, UnsubscribeURL string
+	Why                     string // the mail was sent: "because …"; empty for a channel that names the address
 }
 
 // MailFailed is an event that failed: its id, what is known of it, and the page of its last attempt, which may be empty.

@@ -73,10 +73,14 @@ func headers(c *fiber.Ctx, name string) (values []string) {
 	return values
 }
 
-// Allow returns an error unless the actor has the permission.
+// Allow returns an error unless the actor has the permission. What asks for none is for everybody.
 func Allow(actor *models.Actor, perm models.Permission) error {
-	if actor.Can(perm) {
+	if perm == "" || actor.Can(perm) {
 		return nil
+	}
+	if actor.Kind == models.ActorUser {
+		return &models.Error{Kind: models.KindForbidden, Message: "This needs the role " + string(models.RoleFor(perm)) +
+			" or a higher one here, which " + actor.Name + " does not have. Ask an administrator."}
 	}
 	return &models.Error{Kind: models.KindForbidden, Message: "This needs the permission " + string(perm) + ", which " + actor.Name +
 		" does not have."}

@@ -26,6 +26,7 @@ type Call struct {
 	IfMatch     string // version of a resource that the caller read; empty for any
 	IfNoneMatch string // states of a resource that the caller knows; empty for none
 	Page        bool   // from the dashboard, not from the API
+	Browser     string // User-Agent of a page's viewer; empty for the API
 	Schema      schema // what the caller's client can read of destinations
 
 	IdempotencyKey string        // of a form, so that sending it twice does nothing twice; empty for none
@@ -40,7 +41,7 @@ func (c *Call) Scope() models.Scope { return c.Actor.Scope }
 
 // Asker is the caller as the audit log names them.
 func (c *Call) Asker() models.Asker {
-	return models.Asker{Actor: c.Actor.Name, ActorKind: c.Actor.Kind, IP: c.IP, RequestID: c.RequestID}
+	return models.Asker{Actor: c.Actor.Name, ActorKind: c.Actor.Kind, IP: c.IP, RequestID: c.RequestID, Browser: c.Browser}
 }
 
 // Reply is what a use case answers. The zero Status means 200.

@@ -42,6 +42,7 @@ var APITags = [][2]string{
 	{"Notifications", "Notices that were sent, or suppressed and why."},
 	{"Changes", "What has changed, for those who keep a copy of their own."},
 	{"Audit log", "Who did what, from where."},
+	{"Users", "Who may use the dashboard, with which role."},
 	{"API keys", "Who may call this API."},
 	{"Server", "The server itself."},
 }
@@ -257,6 +258,9 @@ var pathParameters = map[string][2]string{ // description, example
 	"channel":      {"Id of the channel.", "chn_…"},
 	"notification": {"Id of the notification.", "ntf_…"},
 	"view":         {"Id of the saved view.", "viw_…"},
+	"user":         {"Id of the user.", "usr_…"},
+	"session":      {"Id of the session.", "ses_…"},
+	"invitation":   {"Id of the invitation.", "inv_…"},
 }
 
 func pathParameter(name string) *openapi.Parameter {

@@ -233,6 +233,7 @@ func (a *API) APIRoutes() []route {
 			by[ExportAuditRequest](get, "/audit/export", read, a.exportAudit, "exportAuditLog", "Exports all entries that match.",
 				exported[AuditJSON]()),
 			on(a, get, "/audit/:entry", read, a.getAuditEntry, "getAuditEntry", "Shows an entry of the audit log.", ok[AuditJSON]())),
+		a.userRoutes(tenant),
 		under("API keys",
 			on(a, get, "/api-keys", admin, a.listAPIKeys, "listAPIKeys", "Lists API keys.", ok[listJSON[apiKeyJSON]]()),
 			on(a, post, "/api-keys", admin, a.createAPIKey, "createAPIKey", "Creates an API key. It is shown this once.",

@@ -45,6 +45,7 @@ type Config struct {
 	OlderKeys     []string
 	AdminEmail    string
 	AdminPass     string
+	RequireFactor bool // of users with a role for the whole server
 	BaseURL       string
 	Hosts         []string      // further names that the server answers to, in lower case; *.name for those below it, * for any
 	TokenAudience string        // of tenants' tokens: AudienceOptional or AudienceRequired
@@ -178,6 +179,13 @@ func variables() []variable {
 			r.AdminPass = v
 			return nil
 		}},
+		{"REQUIRE_SECOND_FACTOR", "false", "true lets users with a role for the whole server do nothing before they have a second factor",
+			func(r *reader, v string) (err error) {
+				if r.RequireFactor, err = strconv.ParseBool(v); err != nil {
+					return errors.New("must be true or false")
+				}
+				return nil
+			}},
 		{"BASE_URL", "",
 			"where people and clients reach it: links in answers, mails and pages; with a path where a proxy serves it under one; http://localhost:$PORT", func(r *reader, v string) error {
 				u, err := url.Parse(v)
@@ -664,9 +672,9 @@ func (c *Config) BasePath() string {
 
 // OwnPaths are the first parts of this server's own addresses. A base path that begins with one of them could not be told
 // from it.
-var OwnPaths = []string{"alerts", "api", "api-keys", "audit", "dev", "docs", "events", "find", "healthz", "help", "login", "logout", "metrics",
-	"openapi.json", "p",
-	"preferences", "readyz", "server", "setup", "static", "t", "tenants", "unsubscribe"}
+var OwnPaths = []string{"account", "alerts", "api", "api-keys", "audit", "confirm", "dev", "docs", "events", "find", "healthz", "help",
+	"invitations", "invite", "login", "logout", "metrics", "openapi.json", "p", "preferences", "readyz", "server", "setup", "static", "t",
+	"tenants", "unsubscribe", "users"}
 
 // FirstPart is the first part of a path: "t" of "/t/acme".
 func FirstPart(path string) string {

@@ -17,11 +17,12 @@ func (a *Pages) apiDocs(ctx context.Context, p *pageCtx, title string, crumbs ..
 		return views.APIDocs{}, err
 	}
 	if actor != nil {
-		p.call.Actor = actor
-		if actor.TenantID != "" {
-			if p.tenant, err = a.Store.Tenant(ctx, actor.Scope, actor.TenantID); err != nil {
+		p.call.Actor, p.who = actor, actor
+		if actor.TenantID != "" || !actor.Scope.All() && actor.Tenants() == 1 {
+			if p.tenant, err = a.Store.TenantOf(ctx, actor.Scope); err != nil {
 				return views.APIDocs{}, err
 			}
+			p.call.Actor = actor.In(p.tenant)
 		}
 	}
 	d, err := a.Describe()

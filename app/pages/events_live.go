@@ -27,14 +27,17 @@ func (a *Pages) liveEvents(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	token := p.Cookies(SessionCookie)
-	return a.SendTail(ctx, p.Ctx, p.call, &req, func() bool { return a.mayStillLook(token) })
+	return a.SendTail(ctx, p.Ctx, p.call, &req, func() bool { return a.mayStillLook(token, p.tenant) })
 }
 
-// mayStillLook tells whether a session goes on; also while the database does not say.
-func (a *Pages) mayStillLook(token string) bool {
+// mayStillLook tells whether a session goes on, and sees a tenant, which is nil for all; also while the database does not say.
+func (a *Pages) mayStillLook(token string, t *models.Tenant) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	actor, err := a.Store.Session(ctx, token)
+	if actor != nil && t != nil {
+		actor = actor.In(t)
+	}
 	return err == nil && actor != nil && actor.Can(models.MayRead) || models.IsUnavailable(err)
 }
 

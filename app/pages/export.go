@@ -21,6 +21,6 @@ func exportPage[Req any](a *Pages, send func(ctx context.Context, c *fiber.Ctx, 
 			return err
 		}
 		token := p.Cookies(SessionCookie)
-		return send(ctx, p.Ctx, p.call, &req, func() bool { return a.mayStillLook(token) })
+		return send(ctx, p.Ctx, p.call, &req, func() bool { return a.mayStillLook(token, p.tenant) })
 	}
 }

@@ -24,6 +24,8 @@ import (
 
 // pageRoute is one address of the dashboard. Twin names the requests of the API that do the same ("GET
 // /tenants/:tenant/destinations"); a test fails when one does not exist or needs another permission.
+//
+// A page without Perm is for everybody who has logged in, also who sees no more than a tenant.
 type pageRoute struct {
 	Method, Path string
 	Perm         models.Permission
@@ -39,6 +41,7 @@ type pageCtx struct {
 	*fiber.Ctx
 	app    *Pages
 	call   *api.Call
+	who    *models.Actor  // the viewer outside of any tenant; nil where nobody has logged in
 	tenant *models.Tenant // of pages below /t/:tenant; nil elsewhere
 	alerts int            // that are open, for the navigation
 }
@@ -77,7 +80,8 @@ func (a *Pages) Mount(f *fiber.App) {
 			if err != nil {
 				return err
 			}
-			call := &api.Call{RequestID: api.RequestID(c), IP: a.Client(c).String(), Page: true, Actor: &models.Actor{}}
+			call := &api.Call{RequestID: api.RequestID(c), IP: a.Client(c).String(), Page: true, Actor: &models.Actor{},
+				Browser: c.Get(fiber.HeaderUserAgent)}
 			return a.WhileAnswering(models.WithAsker(ctx, call.Asker()), c, func(ctx context.Context) error {
 				return r.handler(ctx, &pageCtx{Ctx: c, app: a, call: call})
 			})
@@ -147,27 +151,29 @@ func (a *Pages) showPage(r pageRoute) func(ctx context.Context, c *fiber.Ctx) er
 		if actor == nil {
 			return a.toLogin(ctx, c)
 		}
-		p := &pageCtx{Ctx: c, app: a, call: &api.Call{Actor: actor, RequestID: api.RequestID(c), IP: a.Client(c).String(), Page: true}}
-		if err := api.Allow(actor, r.Perm); err != nil {
-			return err
-		}
+		p := &pageCtx{Ctx: c, app: a, who: actor, call: &api.Call{Actor: actor, RequestID: api.RequestID(c), IP: a.Client(c).String(),
+			Page: true, Browser: c.Get(fiber.HeaderUserAgent)}}
 		if id := p.Params("tenant"); id != "" {
 			if p.tenant, err = a.Store.Tenant(ctx, actor.Scope, id); err != nil {
 				return err
 			}
 			// Within a tenant's pages even an operator sees that tenant only.
-			scoped := *actor
-			scoped.Scope = p.tenant.Scope()
-			p.call.Actor = &scoped
-		} else if actor.TenantID != "" && r.Path != views.HomeURL() && r.Path != views.LogoutURL() && r.Path != views.PreferencesURL() {
+			p.call.Actor = actor.In(p.tenant)
+		} else if r.Perm != "" && !actor.Scope.All() {
 			return &models.Error{Kind: models.KindForbidden, Message: "This page is for the operators of this server."}
+		}
+		if a.needsFactor(actor, r) {
+			return c.Redirect(views.AccountURL(factorPart), http.StatusSeeOther)
+		}
+		if err := api.Allow(p.call.Actor, r.Perm); err != nil {
+			return err
 		}
 		body, err := a.receive(c, a.MaxBody())
 		defer body.Done(c)
 		if err != nil {
 			return err
 		}
-		if r.Method == http.MethodGet && (p.tenant != nil || actor.TenantID == "") {
+		if r.Method == http.MethodGet && (p.tenant != nil || actor.Scope.All()) {
 			if p.alerts, err = a.Store.OpenAlerts(ctx, p.call.Actor.Scope, views.MaxAlerts+1); err != nil {
 				return err
 			}
@@ -196,7 +202,11 @@ func (a *Pages) viewer(ctx context.Context, c *fiber.Ctx) (*models.Actor, error)
 	if token == "" {
 		return nil, nil
 	}
-	return a.Store.Session(ctx, token)
+	actor, err := a.Store.Session(ctx, token)
+	if err != nil || actor == nil {
+		return nil, err
+	}
+	return actor, a.Store.SessionSeen(ctx, actor, a.Client(c).String())
 }
 
 // toLogin sends somebody who has not logged in to the page where they can, or on a fresh server to the set-up.
@@ -238,8 +248,11 @@ func (p *pageCtx) frame(title string, section views.Section) views.Page {
 	f := views.Page{Alerts: p.alerts, Title: title, Section: section, Here: p.OriginalURL(), Flash: p.takeFlash(),
 		Chrome: p.app.chrome(p.Ctx)}
 	if actor != nil && actor.Name != "" {
-		f.Viewer = views.Viewer{Name: actor.Name, OneTenant: actor.TenantID != "", Write: actor.Can(models.MayWrite),
-			Retry: actor.Can(models.MayRetry), Admin: actor.Can(models.MayAdmin)}
+		f.Viewer = views.Viewer{Name: actor.Name, Write: actor.Can(models.MayWrite), Retry: actor.Can(models.MayRetry),
+			Admin: actor.Can(models.MayAdmin), Catalogue: actor.Can(models.MayWrite) && actor.TenantID == "", Role: actor.RoleIn(p.tenant)}
+	}
+	if p.who != nil {
+		f.Viewer.OneTenant, f.Viewer.Tenants, f.Viewer.User = !p.who.Scope.All(), p.who.Tenants(), p.who.Kind == models.ActorUser
 	}
 	if p.tenant != nil {
 		f.Tenant, f.TenantName = p.tenant.ID, p.tenant.Name()

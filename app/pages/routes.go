@@ -22,8 +22,12 @@ func (a *Pages) publicPages() []pageRoute {
 		{post, views.SetupURL(), "", nil, a.doSetup},
 		{get, views.LoginURL(), "", nil, a.loginPage},
 		{post, views.LoginURL(), "", nil, a.doLogin},
+		{get, views.CodePath(), "", nil, a.codePage},
+		{post, views.CodePath(), "", nil, a.doCode},
 		{get, views.PortalURL(":token"), "", nil, a.portalPage},
 		{post, views.PortalURL(":token"), "", nil, a.usePortalLink},
+		{get, views.InviteURL(":token"), "", nil, a.invitePage},
+		{post, views.InviteURL(":token"), "", nil, a.acceptInvitation},
 		{get, views.UnsubscribeURL(":token"), "", nil, a.unsubscribePage},
 		{post, views.UnsubscribeURL(":token"), "", nil, a.doUnsubscribe},
 		{post, views.PreferencesURL(), "", nil, a.setPreferences},
@@ -50,17 +54,17 @@ func (a *Pages) PageRoutes() []pageRoute {
 	read, write, retry, admin := models.MayRead, models.MayWrite, models.MayRetry, models.MayAdmin
 	twin := func(list ...string) []string { return list }
 	return append([]pageRoute{
-		{get, "/", read, nil, a.home},
-		{post, views.LogoutURL(), read, nil, a.logout},
+		{get, "/", "", nil, a.home},
+		{post, views.LogoutURL(), "", nil, a.logout},
 
 		{get, "/tenants", read, twin("GET /tenants"), a.tenantsPage},
 		{get, "/tenants/new", write, twin("PUT " + apiTenant), a.newTenantPage},
 		{post, "/tenants/new", write, twin("PUT " + apiTenant), a.createTenant},
 		{get, "/api-keys", admin, twin("GET /api-keys"), a.keysPage},
-		{get, "/api-keys/new", admin, twin("POST /api-keys"), a.newKeyPage},
-		{post, "/api-keys/new", admin, twin("POST /api-keys"), a.createKey},
-		{get, "/api-keys/:key", admin, twin("GET /api-keys/:key", "PATCH /api-keys/:key"), a.keyPage},
-		{post, "/api-keys/:key", admin, twin("PATCH /api-keys/:key"), a.changeKey},
+		{get, "/api-keys/new", admin, twin("POST /api-keys"), a.recent(a.newKeyPage)},
+		{post, "/api-keys/new", admin, twin("POST /api-keys"), a.recent(a.createKey)},
+		{get, "/api-keys/:key", admin, twin("GET /api-keys/:key", "PATCH /api-keys/:key"), a.recent(a.keyPage)},
+		{post, "/api-keys/:key", admin, twin("PATCH /api-keys/:key"), a.recent(a.changeKey)},
 		{get, "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKeyPage},
 		{post, "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
@@ -75,7 +79,7 @@ func (a *Pages) PageRoutes() []pageRoute {
 			"GET /retries/:retry", "GET "+apiDestination), a.find},
 		{get, "/find", read, twin("GET /tenants"), a.find},
 		{get, tenant + "/help", read, nil, a.helpPage},
-		{get, "/help", read, nil, a.helpPage},
+		{get, "/help", "", nil, a.helpPage},
 
 		{get, tenant + "/find/names", read, twin("GET /find"), a.findNames},
 		{get, "/find/names", read, twin("GET /find"), a.findNames},
@@ -94,8 +98,8 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, destination + "/settings", write, twin("PATCH " + apiDestination), a.destinationSettingsPage},
 		{post, destination + "/settings", write, twin("PATCH " + apiDestination), a.saveDestination},
 		{get, destination + "/secrets", write, twin("POST " + apiDestination + "/secrets/reveal"), a.secretsPage},
-		{post, destination + "/secrets/reveal", write, twin("POST " + apiDestination + "/secrets/reveal"), a.revealSecretPage},
-		{post, destination + "/secrets/rotate", write, twin("POST " + apiDestination + "/secrets/rotate"), a.rotateSecretPage},
+		{post, destination + "/secrets/reveal", write, twin("POST " + apiDestination + "/secrets/reveal"), a.recentAt(secretsAddress, a.revealSecretPage)},
+		{post, destination + "/secrets/rotate", write, twin("POST " + apiDestination + "/secrets/rotate"), a.recentAt(secretsAddress, a.rotateSecretPage)},
 		{post, destination + "/secrets/previous/end", write, twin("POST " + apiDestination + "/secrets/previous/end"), a.endOverlap},
 		{get, destination + "/activity", read, twin("GET /audit"), a.activityPage},
 		{get, destination + "/test", write, twin("POST " + apiDestination + "/test"), a.testPage},
@@ -148,10 +152,10 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{post, tenant + "/topics/delete", write, twin("DELETE /topics/:topic"), a.doDeleteTopic},
 
 		{get, tenant + "/api-keys", admin, twin("GET /api-keys"), a.keysPage},
-		{get, tenant + "/api-keys/new", admin, twin("POST /api-keys"), a.newKeyPage},
-		{post, tenant + "/api-keys/new", admin, twin("POST /api-keys"), a.createKey},
-		{get, tenant + "/api-keys/:key", admin, twin("GET /api-keys/:key", "PATCH /api-keys/:key"), a.keyPage},
-		{post, tenant + "/api-keys/:key", admin, twin("PATCH /api-keys/:key"), a.changeKey},
+		{get, tenant + "/api-keys/new", admin, twin("POST /api-keys"), a.recent(a.newKeyPage)},
+		{post, tenant + "/api-keys/new", admin, twin("POST /api-keys"), a.recent(a.createKey)},
+		{get, tenant + "/api-keys/:key", admin, twin("GET /api-keys/:key", "PATCH /api-keys/:key"), a.recent(a.keyPage)},
+		{post, tenant + "/api-keys/:key", admin, twin("PATCH /api-keys/:key"), a.recent(a.changeKey)},
 		{get, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKeyPage},
 		{post, tenant + "/api-keys/:key/revoke", admin, twin("DELETE /api-keys/:key"), a.revokeKey},
 
@@ -160,7 +164,7 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, tenant + "/settings", read, nil, a.settingsPage},
 		{get, tenant + "/settings/tenant", admin, twin("PATCH " + apiTenant + "/settings"), a.tenantSettingsPage},
 		{post, tenant + "/settings/tenant", admin, twin("PATCH " + apiTenant + "/settings"), a.saveTenantSettings},
-	}, slices.Concat(a.auditPageRoutes(tenant), a.auditPageRoutes(""), a.alertPageRoutes(tenant, apiTenant), a.alertPageRoutes("", ""))...)
+	}, slices.Concat(a.auditPageRoutes(tenant), a.auditPageRoutes(""), a.alertPageRoutes(tenant, apiTenant), a.alertPageRoutes("", ""), a.userPageRoutes(tenant, apiTenant))...)
 }
 
 // apiCallOf is the call of the API that a page tells about, with the tenant's and the object's ids filled in.
@@ -172,6 +176,9 @@ func apiCallOf(method, body string, parts ...string) *views.APICall {
 func (a *Pages) home(ctx context.Context, p *pageCtx) error {
 	if id := p.call.Actor.TenantID; id != "" {
 		return p.Redirect(views.OverviewURL(id), http.StatusSeeOther)
+	}
+	if !p.call.Scope().All() {
+		return a.choosePage(ctx, p)
 	}
 	list, count, err := a.Store.Tenants(ctx, p.call.Scope(), models.TenantQuery{Page: models.PageQuery{Limit: 1}})
 	if err != nil {
@@ -227,13 +234,13 @@ func (a *Pages) errorViewer(ctx context.Context, p *pageCtx) {
 	if err != nil || actor == nil {
 		return
 	}
-	p.call.Actor = actor
+	p.call.Actor, p.who = actor, actor
 	rest, ok := strings.CutPrefix(p.Path(), "/t/")
 	if !ok {
 		return
 	}
 	tenant, _, _ := strings.Cut(rest, "/")
 	if t, err := a.Store.Tenant(ctx, actor.Scope, tenant); err == nil {
-		p.tenant = t
+		p.tenant, p.call.Actor = t, actor.In(t)
 	}
 }

@@ -67,8 +67,9 @@ func (a *Pages) doSetup(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	p.setCookie(SessionCookie, token, models.SessionLength)
-	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser, Scope: models.AllTenants(),
-		May: []models.Permission{models.MayAdmin}, UserID: u.ID}
+	p.call.Actor = &models.Actor{Name: u.Name, Kind: models.ActorUser, Scope: models.AllTenants(), May: u.Role.May(), UserID: u.Key,
+		Role: u.Role}
+	p.who = p.call.Actor
 	ctx = models.WithAsker(ctx, p.call.Asker())
 	in := models.APIKeyInput{Name: "First key", Scopes: []models.Permission{models.MayPublish, models.MayRead, models.MayWrite,
 		models.MayRetry}}
@@ -121,6 +122,9 @@ func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 	}
 	if err := a.Store.LoginSucceeded(ctx, try); err != nil {
 		return err
+	}
+	if u.SecondFactor {
+		return a.toSecondStep(ctx, p, u, form.Value("return"))
 	}
 	if err := p.rememberBrowser(u.Email); err != nil {
 		return err

@@ -56,6 +56,12 @@ export async function fill(server) {
   await api('POST', '/api-keys', { name: 'Nightly import', scopes: ['publish', 'read'], expires_in: '100h', addresses: ['192.0.2.0/24', '2001:db8::/32'], events_per_second: 500 });
   const channel = await api('POST', `/tenants/${tenant}/channels`, { type: 'webhook', name: 'On call', config: { url: good.url } });
   const rule = await api('POST', `/tenants/${tenant}/alert-rules`, { name: 'Ten in a row', when: { consecutive_failures: 10 }, channels: [channel.id] });
+  const invited = await api('POST', '/invitations', { email: 'bo@example.com', role: 'developer' });
+  await fetch(invited.url, { method: 'POST', body: new URLSearchParams({ name: 'Bo Park', password: 'another long sentence' }), redirect: 'manual' });
+  const user = (await api('GET', '/users')).models.find((u) => u.email === 'bo@example.com').id;
+  await api('PUT', `/tenants/${tenant}/members/${user}`, { role: 'admin' });
+  await api('POST', '/invitations', { email: 'cy@example.com', role: 'viewer', tenant_id: tenant });
+  const invitation = await api('POST', '/invitations', { email: 'di@example.com', role: 'developer' });
   const { models: [filtered] } = await api('GET', `/deliveries?tenant_id=${tenant}&status=filtered_out`);
 
   return {
@@ -95,6 +101,16 @@ export async function fill(server) {
     'api-keys': '/api-keys',
     'docs-api': '/docs/api',
     'docs-api-publishing': '/docs/api/publishing',
+    users: '/users',
+    user: `/users/${user}`,
+    'user-delete': `/users/${user}/delete`,
+    members: `${t}/members`,
+    'invitation-new': '/invitations/new',
+    'invitation-revoke': `/invitations/${invitation.id}/revoke`,
+    invite: new URL(invitation.url).pathname,
+    account: '/account',
+    'second-factor': '/account/second-factor',
+    confirm: '/confirm?return=%2Fapi-keys%2Fnew',
     tenants: '/tenants',
     'events-all': '/events',
     server: '/server',

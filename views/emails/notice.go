@@ -3,6 +3,7 @@
 package emails
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -87,8 +88,9 @@ func Text(n notify.Mail) templ.Component {
 }
 
 func footer(n notify.Mail) string {
+	why := cmp.Or(n.Why, "because a notification channel names this address")
 	if n.BaseURL == "" {
-		return "Sent by Waybill, because a notification channel names this address."
+		return "Sent by Waybill, " + why + "."
 	}
-	return "Sent by Waybill at " + n.BaseURL + ", because a notification channel names this address."
+	return "Sent by Waybill at " + n.BaseURL + ", " + why + "."
 }
