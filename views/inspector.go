@@ -72,9 +72,9 @@ func (v Inspector) counts() string {
 }
 
 // brief is why a delivery is where it is, in a few words.
-func brief(d *models.Delivery) string {
+func brief(z Zone, d *models.Delivery) string {
 	if d.Waits {
-		return deliveryNote(d)
+		return deliveryNote(z, d)
 	}
 	switch d.Status {
 	case models.StatusDelivered:
@@ -86,7 +86,7 @@ func brief(d *models.Delivery) string {
 		return outcome(d.LastCode, d.ErrorClass)
 	case models.StatusHeld:
 		if d.Destination != nil && d.Destination.DisabledAt != nil {
-			return "disabled since " + d.Destination.DisabledAt.UTC().Format("2 January 15:04")
+			return "disabled since " + z.in(*d.Destination.DisabledAt).Format("2 January 15:04")
 		}
 	}
 	return shorten(d.Reason, 120)

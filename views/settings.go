@@ -44,5 +44,5 @@ func ProblemTitle(status int) string {
 
 // preferences is the form of the reader's own choices.
 func (v Settings) preferences() Form {
-	return Form{Values: map[string][]string{"theme": {v.themeChoice()}, "shortcuts": {pressed(v.Shortcuts)}}}
+	return Form{Values: map[string][]string{"theme": {v.themeChoice()}, "times": {v.timesChoice()}, "shortcuts": {pressed(v.Shortcuts)}}}
 }
