@@ -251,7 +251,9 @@ func TestSettingsOfTheWholeServer(t *testing.T) {
 	p.Find("tbody tr").Each(func(_ int, s *goquery.Selection) {
 		rows[s.Find("th code").Text()] = strings.Join(strings.Fields(s.Find("td").Text()), " ")
 	})
-	for name, want := range map[string]string{"RETRY_SCHEDULE": "1ms,1msEnvironment", "SECRET_KEY": "setEnvironment", "MAIL_FROM": "not setDefault"} {
+	for name, want := range map[string]string{"RETRY_SCHEDULE": "1ms,1msEnvironment", "SECRET_KEY": "setEnvironment", "MAIL_FROM": "not setDefault",
+		"DELIVERY_TIMEOUT": "15s 15 sDefault", "BULK_RETRY_LIMIT": "100000 100,000Default", "RETENTION_DAYS": "30 30 daysDefault",
+		"MAX_PAYLOAD": "262144 256.0 KiBDefault", "MANUAL_RETRY_LIMIT": "10Default"} {
 		if rows[name] != want {
 			t.Errorf("%s: %q, want %q", name, rows[name], want)
 		}

@@ -286,7 +286,7 @@ func pages() map[string]templ.Component {
 		"no activity": ActivityPage(Activity{Page: hostilePage("Activity"), Destination: off,
 			List: &models.Page[*models.AuditEntry]{}}),
 		"settings": SettingsPage(Settings{Page: hostilePage("Settings"), Policy: models.DefaultRetryPolicy(),
-			Settings: []Setting{{"Topics", hostile, "TOPICS", true}}}),
+			Settings: []Setting{{"Topics", hostile, "TOPICS", hostile, "default"}}}),
 		"tenant settings": TenantSettingsPage(TenantSettings{Page: hostilePage("Tenant settings"),
 			Form: Form{Values: map[string][]string{"name": {hostile}}}, Defaults: map[string]string{"name": hostile}}),
 		"problem": ProblemPage(Problem{Page: hostilePage("Not found"), Status: 404, Message: hostile,

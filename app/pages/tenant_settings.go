@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/units"
 	"github.com/waybill-dev/waybill/views"
 )
 
@@ -41,7 +43,7 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 		if n == 0 {
 			return "no limit"
 		}
-		return strconv.Itoa(n)
+		return units.Thousands(n)
 	}
 	retryOn := strings.Join(d.RetryOn, ", ")
 	if retryOn == "" {
@@ -51,8 +53,8 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 	f.API = apiCallOf("PATCH", `{"manual_retry_limit": 3, "enable_backlog": "keep"}`, "/tenants/", p.tenant.ID, "/settings")
 	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID",
 		"manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
-		"bulk_retry_limit": number(d.BulkRetryLimit), "signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn,
-		"enable_backlog": "deliver what was held"}}
+		"bulk_retry_limit": number(d.BulkRetryLimit), "signature": views.SignatureWord(d.Signature),
+		"header_prefix": cmp.Or(d.HeaderPrefix, "none"), "retry_on": retryOn, "enable_backlog": views.BacklogWord(d.EnableBacklog)}}
 	return p.render(ctx, listStatus(form.Err), views.TenantSettingsPage(v))
 }
 
