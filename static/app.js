@@ -12,7 +12,8 @@
     var cookie = 'waybill_zone=' + zone;
     var told = function () { return doc.cookie.split('; ').indexOf(cookie) >= 0; };
     if (!told()) {
-      doc.cookie = cookie + '; max-age=31536000; samesite=lax; path=' + new URL('..', script).pathname + (location.protocol === 'https:' ? '; secure' : '');
+      var path = new URL('..', script).pathname.replace(/(.)\/$/, '$1');
+      doc.cookie = cookie + '; max-age=31536000; samesite=lax; path=' + path + (location.protocol === 'https:' ? '; secure' : '');
       if (told() && 'reread' in doc.documentElement.dataset && zone !== 'UTC') location.reload();
     }
   }
