@@ -47,7 +47,7 @@ func PlainValue(variable, raw string) string {
 	case err == nil && inBytes[variable]:
 		plain = size(n)
 	case err == nil && inDays[variable]:
-		plain = plural(n, "day")
+		plain = span(time.Duration(n) * 24 * time.Hour)
 	case err == nil && variable == "OTEL_EXPORTER_OTLP_TIMEOUT": // milliseconds, as OpenTelemetry has it
 		plain = Lasts(time.Duration(n) * time.Millisecond)
 	case err == nil && variable == "PORT":
