@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -46,8 +47,15 @@ func newLoggedApp(t testing.TB, log *slog.Logger) *testApp {
 
 func testConfig(t testing.TB, change func(*config.Config)) *config.Config {
 	t.Helper()
+	return testConfigOf(t, nil, change)
+}
+
+// testConfigOf is testConfig with more in the environment.
+func testConfigOf(t testing.TB, more map[string]string, change func(*config.Config)) *config.Config {
+	t.Helper()
 	env := map[string]string{"DATABASE_URL": modelstest.DB(t), "API_KEY": testKey, "SECRET_KEY": "a secret for tests that is long enough",
 		"RETRY_SCHEDULE": "1ms,1ms", "HOST": "127.0.0.1", "BASE_URL": "http://localhost"}
+	maps.Copy(env, more)
 	cfg, err := config.ReadConfig("serve", func(name string) string { return env[name] })
 	if err != nil {
 		t.Fatal(err)

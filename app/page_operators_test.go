@@ -46,8 +46,9 @@ func TestTenantsPage(t *testing.T) {
 		got = rows(p)
 		return got == want
 	})
-	if p.Find("tbody tr:first-child svg.spark.bad").Length() != 1 || p.Find("tbody tr:last-child svg.spark").Length() != 0 {
-		t.Error("sparklines: one for what has events, red for what fails")
+	if p.Find("tbody tr:first-child td > svg.spark.bad").Length() != 1 || p.Find("tbody tr:first-child td.d svg.spark.bad").Length() != 1 ||
+		p.Find("tbody tr:last-child svg.spark").Length() != 0 {
+		t.Error("sparklines: one for what has events, red for what fails, and in the line of a phone")
 	}
 	ids := func(p page) string {
 		var list []string

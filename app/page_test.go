@@ -10,7 +10,6 @@ import (
 
 	"github.com/PuerkitoBio/goquery"
 
-	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/app/pages"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/static"
@@ -405,19 +404,23 @@ func TestErrorPages(t *testing.T) {
 	}
 }
 
-// TestServerSettings also finds defaults that are not valid, which the page compares with.
+// TestServerSettings: a tenant sees values as people write them, beside what was set, and where each comes from, also where what was set
+// is the default.
 func TestServerSettings(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 3 })
+	a := newProcessOf(t, testConfigOf(t, map[string]string{"MANUAL_RETRY_LIMIT": "10", "MAX_PAYLOAD": "131072"}, nil))
 	a.tenant("acme")
 	p := a.visitor().get("/t/acme/settings")
 	rows := map[string]string{}
 	p.Find("tbody tr").Each(func(_ int, s *goquery.Selection) {
 		rows[strings.TrimSpace(s.Find("th").Text())] = strings.Join(strings.Fields(s.Find("td").First().Text()+" "+s.Find("td").Last().Text()), " ")
 	})
-	for label, want := range map[string]string{"Timeout of an attempt": "15s Default of DELIVERY_TIMEOUT",
-		"Manual retries of a delivery": "3 Environment: MANUAL_RETRY_LIMIT",
-		"Waits between attempts":       "1ms, 1ms Environment: RETRY_SCHEDULE"} {
+	for label, want := range map[string]string{"Timeout of an attempt": "15 s Default: DELIVERY_TIMEOUT=15s",
+		"Manual retries of a delivery": "10 Environment: MANUAL_RETRY_LIMIT=10",
+		"Deliveries of a bulk retry":   "100,000 Default: BULK_RETRY_LIMIT=100000",
+		"Maximum payload size":         "128.0 KiB Environment: MAX_PAYLOAD=131072",
+		"Events are kept":              "30 days Default: RETENTION_DAYS=30",
+		"Waits between attempts":       "1.0 ms, 1.0 ms Environment: RETRY_SCHEDULE=1ms,1ms"} {
 		if rows[label] != want {
 			t.Errorf("%s: %q, want %q", label, rows[label], want)
 		}

@@ -59,7 +59,7 @@ func TestTenantSettings(t *testing.T) {
 		t.Errorf("the form has %q, %q, %q, %q", p.value("name"), p.value("manual_retry_limit"), p.value("bulk_retry_limit"),
 			p.value("retry_on"))
 	}
-	p.says("When empty: 100000.")
+	p.says("When empty: 100,000.")
 	v.post("/t/acme/settings/tenant", "name", "Acme", "bulk_retry_limit", "many").refused(422, "bulk_retry_limit", "must be a whole number")
 	v.post("/t/acme/settings/tenant", "name", "Acme", "bulk_retry_limit", "500").says("The settings were saved.")
 	if got := a.want(200, "GET", path, nil); got.str("settings") != "map[bulk_retry_limit:500 name:Acme]" {
@@ -189,5 +189,17 @@ func TestNameOfATenant(t *testing.T) {
 	}
 	if p := v.get("/t/t-17"); !strings.Contains(p.text("header, nav, .rail, body"), "Acme & Sons") {
 		t.Error("a page of the tenant does not have its name")
+	}
+}
+
+// TestTenantSettingsTellTheServersDefaults: what an empty field stands for is what this server is set to, not what any server is.
+func TestTenantSettingsTellTheServersDefaults(t *testing.T) {
+	t.Parallel()
+	a := newProcessOf(t, testConfigOf(t, map[string]string{"ENABLE_BACKLOG": "keep", "WEBHOOK_SIGNATURE": "outpost",
+		"WEBHOOK_HEADER_PREFIX": "x-acme-", "BULK_RETRY_LIMIT": "25000"}, nil))
+	a.tenant("acme")
+	p := a.visitor().get("/t/acme/settings/tenant")
+	for _, text := range []string{"The server's default: Outpost", "The server's default: keep it held", "When empty: x-acme-.", "When empty: 25,000."} {
+		p.says(text)
 	}
 }

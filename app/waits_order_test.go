@@ -32,6 +32,7 @@ func TestWaitBehindAnother(t *testing.T) {
 	if o := a.want(200, "GET", "/deliveries/"+first.str("models", "0", "id"), nil); o.str("waiting_for") != "" {
 		t.Errorf("the first one waits for %s", o.str("waiting_for"))
 	}
+	a.visitor().get("/t/acme/events").says(": the event first with the same ordering key goes first; it has failed and is tried again.")
 	// It has failed for good, and blocks.
 	a.exec("update deliveries set status = 'failed', next_attempt_at = null where status = 'retrying'")
 	o := a.want(200, "GET", "/events/second/deliveries?tenant_id=acme", nil)

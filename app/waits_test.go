@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -64,6 +65,12 @@ func TestWaitsAreTold(t *testing.T) {
 	for _, text := range []string{"keeps failing", "1 delivery waits for it", "Next attempt at about",
 		"Deliveries wait; the table says what for."} {
 		event.says(text)
+	}
+	list := v.get("/t/acme/events")
+	list.says("/hangs: the destination keeps failing, so that a worker tries it 20 times a second until it works again.")
+	if at, err := time.Parse(time.RFC3339Nano, fmt.Sprint(later)); err != nil || !strings.Contains(list.text("tbody"), "/fails: 500, again at "+
+		at.UTC().Format("2006-01-02 15:04")+" UTC") && !strings.Contains(list.text("tbody"), "/fails: 500, again at "+at.UTC().Format("15:04:05")+" UTC") {
+		t.Errorf("the list does not say when it is tried again (%v): %s", later, list.text("tbody"))
 	}
 	beside := v.get("/t/acme/events/e?panel=1") // a worker may hold it already, which is no attempt
 	for _, text := range []string{"Pending", "keeps failing", "Next attempt at about"} {

@@ -43,6 +43,11 @@ type Trouble struct {
 	Status      string
 	Code        int    // of the last answer; 0 for none
 	Class       string // of the last error; empty for none
+	Wait        string // why it waits, in a sentence; empty unless ExplainEvents found a reason
+	Next        *time.Time
+
+	key      DeliveryKey
+	attempts int
 }
 
 // worse orders the states of deliveries for what an event is said to be, the worst first.
@@ -165,7 +170,8 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 		lo, hi = minUUID(lo, id), maxUUID(hi, id)
 	}
 	rows, err := s.pool.Query(ctx,
-		`select x.event_id, d.id, d.name, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at, coalesce(x.last_code, 0), coalesce(x.error_class, '')
+		`select x.event_id, d.id, d.name, x.status, x.attempts, coalesce(x.error, ''), x.last_attempt_at, coalesce(x.last_code, 0), coalesce(x.error_class, ''),
+			x.destination_key, x.next_attempt_at
 		from deliveries x
 		join destinations d on d.key = x.destination_key
 		where x.event_id = any($1) and x.event_id >= $2 and x.event_id <= $3 order by x.last_attempt_at nulls first, d.key`, ids, lo, hi)
@@ -178,7 +184,10 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 	var tried *time.Time
 	var code int
 	var class string
-	_, err = pgx.ForEachRow(rows, []any{&id, &destination, &name, &status, &attempts, &lastError, &tried, &code, &class}, func() error {
+	var key int64
+	var next *time.Time
+	fields := []any{&id, &destination, &name, &status, &attempts, &lastError, &tried, &code, &class, &key, &next}
+	_, err = pgx.ForEachRow(rows, fields, func() error {
 		e := byKey[id]
 		if tried != nil {
 			e.LastTried = later(e.LastTried, *tried)
@@ -196,7 +205,13 @@ func (s *Store) addDeliveries(ctx context.Context, list []*Event) error {
 				e.Worst = nil
 			}
 			if len(e.Worst) == 0 || e.Worst[0].Status == status {
-				e.Worst = append(e.Worst, Trouble{destination, name, status, code, class})
+				t := Trouble{Destination: destination, Name: name, Status: status, Code: code, Class: class, key: DeliveryKey{id, key},
+					attempts: attempts}
+				if next != nil {
+					at := *next
+					t.Next = &at
+				}
+				e.Worst = append(e.Worst, t)
 			}
 		}
 		return nil

@@ -123,14 +123,17 @@ func (h *histogramRun) count(ctx context.Context, tx pgx.Tx) error {
 
 // rare counts the events whose worst delivery is in a rare state, by an index of these. It reports false when there are too many.
 func (h *histogramRun) rare(ctx context.Context, tx pgx.Tx) (bool, error) {
+	counted, ranks := rareWorst, h.onlyRare()
 	most := histogramRare
-	if h.chooses() {
+	if ranks != nil {
+		counted = rareWorst[:slices.Max(ranks)+1] // what is worse than all that are asked for can be the worst of an event
+	} else if h.chooses() {
 		most = histogramChosen
 	}
 	lo, hi := idRange(h.out.Since, h.out.Until)
 	q := newQuery()
 	lists := ""
-	for i, st := range rareWorst {
+	for i, st := range counted {
 		sub := &query{args: q.args}
 		h.scope.where(sub, "tenant_key")
 		sub.and("attention = ?::delivery_status", st)
@@ -143,16 +146,23 @@ func (h *histogramRun) rare(ctx context.Context, tx pgx.Tx) (bool, error) {
 			sub.limit(most) + ")"
 		q.args = sub.args
 	}
-	from := "f"
-	if h.chooses() {
-		of := &query{args: q.args}
+	// Where a list was cut off, nothing more is read.
+	of := &query{args: q.args}
+	of.and("(select coalesce(max(n), 0) from c) < ?", most)
+	from, having := "f", ""
+	switch {
+	case ranks != nil:
+		having = of.bind(" having bool_or(rank = any(?::int[]))", ranks)
+	case h.chooses():
 		of.and("e.id >= ?", lo)
 		of.and("e.id < ?", hi)
 		h.eq.conditions(of, h.scope, h.keys)
-		from = "f join events e on e.id = f.event_id" + of.sql()
-		q.args = of.args
+		from = "f join events e on e.id = f.event_id"
 	}
-	sql := "with l as materialized (" + lists + "), f as (select event_id, min(rank) worst from l group by 1) select 0, rank, count(*)::int from l group by rank union all select " +
+	from += of.sql()
+	q.args = of.args
+	sql := "with l as materialized (" + lists + "), c as materialized (select rank, count(*)::int n from l group by 1), " +
+		"f as (select event_id, min(rank) worst from l group by 1" + having + ") select 0, rank, n from c union all select " +
 		q.bind("width_bucket(f.event_id, ?::uuid[])", h.bounds) + ", f.worst, count(*)::int from " + from + " group by 1, 2"
 	type cell struct{ bucket, worst, n int }
 	rows, err := tx.Query(ctx, sql, q.args...)
@@ -171,6 +181,25 @@ func (h *histogramRun) rare(ctx context.Context, tx pgx.Tx) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// onlyRare are the ranks of the states that are asked for, where these are rare ones and nothing else is: then their index alone tells
+// which events are meant. It is nil otherwise.
+func (h *histogramRun) onlyRare() []int32 {
+	others := h.eq
+	others.Statuses = nil
+	if len(h.eq.Statuses) == 0 || len(others.IDs) > 0 || others.chooses(h.keys) {
+		return nil
+	}
+	var out []int32
+	for _, st := range h.eq.Statuses {
+		rank := slices.Index(rareWorst, st)
+		if rank < 0 {
+			return nil
+		}
+		out = append(out, int32(rank))
+	}
+	return out
 }
 
 func (h *histogramRun) add(bucket, worst, n int) {

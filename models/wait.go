@@ -54,8 +54,22 @@ func (s *Store) TellWell(ctx context.Context, destination int64) error {
 	return err
 }
 
-// Waits are why deliveries to these destinations wait; those are left out to which they do not.
+// Waits are why deliveries to these destinations wait, and how many do; those are left out to which they do not.
 func (s *Store) Waits(ctx context.Context, destinations []int64) (map[int64]*Wait, error) {
+	out, err := s.uncounted(ctx, destinations)
+	if err != nil {
+		return nil, err
+	}
+	for key, w := range out {
+		if err := s.countWaiting(ctx, key, w, max(maxCounted/len(out), 500)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// uncounted are Waits whose deliveries nobody has counted.
+func (s *Store) uncounted(ctx context.Context, destinations []int64) (map[int64]*Wait, error) {
 	if len(destinations) == 0 {
 		return nil, nil
 	}
@@ -72,22 +86,15 @@ func (s *Store) Waits(ctx context.Context, destinations []int64) (map[int64]*Wai
 	var why string
 	var until *time.Time
 	var rate float64
-	if _, err = pgx.ForEachRow(rows, []any{&key, &why, &until, &rate}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&key, &why, &until, &rate}, func() error {
 		w := &Wait{Why: why, Rate: rate}
 		if until != nil {
 			w.Until = *until
 		}
 		out[key] = w
 		return nil
-	}); err != nil {
-		return nil, err
-	}
-	for key, w := range out {
-		if err := s.countWaiting(ctx, key, w, max(maxCounted/len(out), 500)); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	})
+	return out, err
 }
 
 // countWaiting counts the deliveries to a destination that are due: retries by their index, first attempts among the last
@@ -115,18 +122,28 @@ func (w *Wait) Reason() string {
 }
 
 func (w *Wait) why() string {
+	reason := w.cause()
+	switch w.Why {
+	case WaitAsked, WaitEased, WaitShort:
+		return reason + "."
+	}
+	return reason + "; " + w.waiting() + "."
+}
+
+// cause is why deliveries wait, without how many there are.
+func (w *Wait) cause() string {
 	switch w.Why {
 	case WaitAsked, WaitEased:
-		return "Waits: the receiver asked to slow down."
+		return "Waits: the receiver asked to slow down"
 	case WaitShort:
-		return "Waits: this server lacks ports, files or memory. Nothing is wrong with the destination."
+		return "Waits: this server lacks ports, files or memory. Nothing is wrong with the destination"
 	case WaitFailing:
-		return fmt.Sprintf("Waits: the destination keeps failing, so that a worker tries it %s a second until it works again; %s.",
-			countOf(int(math.Round(w.Rate)), "time", "times"), w.waiting())
+		return fmt.Sprintf("Waits: the destination keeps failing, so that a worker tries it %s a second until it works again",
+			countOf(int(math.Round(w.Rate)), "time", "times"))
 	case WaitLimited:
-		return fmt.Sprintf("Waits: the destination's rate limit is %s a second; %s.", strconv.FormatFloat(w.Rate, 'f', -1, 64), w.waiting())
+		return fmt.Sprintf("Waits: the destination's rate limit is %s a second", strconv.FormatFloat(w.Rate, 'f', -1, 64))
 	}
-	return fmt.Sprintf("The destination answers slowly, and takes one after the other; %s.", w.waiting())
+	return "The destination answers slowly, and takes one after the other"
 }
 
 func (w *Wait) waiting() string {
@@ -172,8 +189,7 @@ func (s *Store) explain(ctx context.Context, list []*Delivery) error {
 	}
 	for _, d := range list {
 		w := waits[d.DeliveryKey.Destination]
-		if w == nil || d.Waits || d.Final() || w.Why == WaitEased && (d.Status != StatusPending || d.Attempts > 0) || w.Why == WaitSlow &&
-			d.Status == StatusDelivering {
+		if w == nil || d.Waits || !w.keeps(d) {
 			continue
 		}
 		at, own := w.Expected(now), d.NextAttemptAt
@@ -183,6 +199,62 @@ func (s *Store) explain(ctx context.Context, list []*Delivery) error {
 		d.Waits, d.WaitsFor, d.Reason = true, w.Why, w.Reason()
 		if d.NextAttemptAt = nil; !at.IsZero() {
 			d.NextAttemptAt = &at
+		}
+	}
+	return nil
+}
+
+// keeps reports whether a delivery to the destination is one that waits for this reason.
+func (w *Wait) keeps(d *Delivery) bool {
+	switch {
+	case d.Final():
+		return false
+	case w.Why == WaitEased:
+		return d.Status == StatusPending && d.Attempts == 0
+	}
+	return w.Why != WaitSlow || d.Status != StatusDelivering
+}
+
+// ExplainEvents says of the deliveries that events of a list are about why they wait: with one read for all that are behind others with
+// their ordering key, and one for all destinations; with none where nothing waits. Unlike with single deliveries nobody counts those that
+// wait, which would be a read for each destination.
+func (s *Store) ExplainEvents(ctx context.Context, list []*Event) error {
+	var open []*Delivery
+	var about []*Trouble
+	var keys []int64
+	for _, e := range list {
+		for i := range e.Worst {
+			t := &e.Worst[i]
+			d := &Delivery{DeliveryKey: t.key, Status: t.Status, Attempts: t.attempts, NextAttemptAt: t.Next}
+			if d.Final() || d.Status == StatusHeld {
+				continue
+			}
+			open, about = append(open, d), append(about, t)
+			if !slices.Contains(keys, t.key.Destination) {
+				keys = append(keys, t.key.Destination)
+			}
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	now := time.Now()
+	if err := s.explainOrder(ctx, open, now); err != nil {
+		return err
+	}
+	waits, err := s.uncounted(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for i, d := range open {
+		t, w := about[i], waits[d.DeliveryKey.Destination]
+		switch own := d.NextAttemptAt; {
+		case d.Waits:
+			t.Wait, t.Next = d.Reason, own
+		case w == nil || !w.keeps(d) || own != nil && own.After(now) && !own.Before(w.Until):
+			// it has a time of its own, or is on its way
+		default:
+			t.Wait, t.Next = w.cause()+".", timeOrNil(w.Until)
 		}
 	}
 	return nil

@@ -55,6 +55,20 @@ func (s *Store) waiting(ctx context.Context, scope Scope) (w Waiting, at time.Ti
 	})
 }
 
+// WaitingOf counts the deliveries that wait for each of these destinations, exactly, by their keys. many is true when there are so many
+// that they could not be counted in time; there are no numbers then.
+func (s *Store) WaitingOf(ctx context.Context, list []*Destination) (w map[int64]Waiting, many bool, err error) {
+	keys := make([]int64, len(list))
+	for i, d := range list {
+		keys[i] = d.Key
+	}
+	w, err = s.waitingOf(ctx, keys)
+	if isCanceled(err) {
+		return nil, true, nil
+	}
+	return w, false, err
+}
+
 // waitingOf counts the deliveries that wait for each of these destinations.
 func (s *Store) waitingOf(ctx context.Context, destinations []int64) (map[int64]Waiting, error) {
 	out := map[int64]Waiting{}

@@ -3,7 +3,20 @@
 (function () {
   'use strict';
   var doc = document;
+  var script = doc.currentScript && doc.currentScript.src;
   doc.documentElement.classList.add('js');
+
+  // The server says times in the browser's zone, which a cookie tells it. A page that was made before it knew is read again, once.
+  var zone = window.Intl && Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone && zone !== doc.documentElement.dataset.zone && script) {
+    var cookie = 'waybill_zone=' + zone;
+    var told = function () { return doc.cookie.split('; ').indexOf(cookie) >= 0; };
+    if (!told()) {
+      var path = new URL('..', script).pathname.replace(/(.)\/$/, '$1');
+      doc.cookie = cookie + '; max-age=31536000; samesite=lax; path=' + path + (location.protocol === 'https:' ? '; secure' : '');
+      if (told() && 'reread' in doc.documentElement.dataset && zone !== 'UTC') location.reload();
+    }
+  }
 
   // Says something to screen readers without moving anything on the page.
   function say(text) {
@@ -449,12 +462,6 @@
   }
   var refreshed = doc.querySelector('[data-refresh]');
   if (refreshed) setInterval(refresh, refreshed.dataset.refresh * 1000);
-
-  // Times say the viewer's own zone too, when they are pointed at.
-  doc.querySelectorAll('time[datetime]').forEach(function (t) {
-    var at = new Date(t.dateTime);
-    if (!isNaN(at)) t.title = (t.title || t.dateTime) + '\n' + at.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'long' });
-  });
 
   // A form with data-guard asks before it is left with changes that were not saved.
   var guarded = null;

@@ -93,11 +93,11 @@ func alertName(a *models.Alert) string {
 }
 
 // mutedText says until when and by whom an alert is muted; empty when it is not.
-func mutedText(a *models.Alert, now time.Time) string {
+func mutedText(z Zone, a *models.Alert, now time.Time) string {
 	if !a.Muted(now) {
 		return ""
 	}
-	return "Muted by " + a.MutedBy + " until " + a.MutedUntil.UTC().Format("2006-01-02 15:04") + " UTC"
+	return "Muted by " + a.MutedBy + " until " + z.format(*a.MutedUntil, "2006-01-02 15:04")
 }
 
 // muteOptions are for how long an alert can be muted with one click.
@@ -127,7 +127,7 @@ func (v Alert) traced() bool {
 	return slices.ContainsFunc(v.Failed, func(f notify.FailedEvent) bool { return f.TraceID != "" })
 }
 
-func (v Alert) facts() []Fact {
+func (v Alert) facts(z Zone) []Fact {
 	a := v.Alert
 	facts := []Fact{{Label: "Destination", Text: alertName(a), URL: DestinationURL(a.TenantID, a.DestinationID)}}
 	if v.Tenant == "" {
@@ -175,7 +175,7 @@ func (v Alert) facts() []Fact {
 	if d.Advice != "" {
 		facts = append(facts, Fact{Label: "What to do", Text: d.Advice})
 	}
-	if m := mutedText(a, v.Now); m != "" {
+	if m := mutedText(z, a, v.Now); m != "" {
 		facts = append(facts, Fact{Label: "Notices", Text: m})
 	}
 	return facts
@@ -247,10 +247,10 @@ var noticeOptions = []Option{{Value: notify.Opened, Label: "Opened"}, {Value: no
 	{Value: notify.Acknowledged, Label: "Acknowledged"}, {Value: notify.Resolved, Label: "Resolved"}, {Value: notify.Test, Label: "Test"}}
 
 // notificationNote is what one should know of a notification in a line.
-func notificationNote(n *models.Notification) string {
+func notificationNote(z Zone, n *models.Notification) string {
 	switch {
 	case n.Status == models.NotificationQueued && n.Tries > 0 && n.DueAt != nil:
-		return n.Error + " Next try at " + n.DueAt.UTC().Format("15:04:05") + " UTC."
+		return n.Error + " Next try at " + z.format(*n.DueAt, "15:04:05") + "."
 	case n.Error != "":
 		return n.Error
 	case n.Reason != "":

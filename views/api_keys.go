@@ -115,11 +115,11 @@ func tenantWord(id string) string {
 	return id
 }
 
-func expiryWord(k *models.APIKey) string {
+func expiryWord(z Zone, k *models.APIKey) string {
 	if k.ExpiresAt == nil {
 		return "Never"
 	}
-	return clockFull(*k.ExpiresAt)
+	return z.full(*k.ExpiresAt)
 }
 
 func (v Keys) note() string {

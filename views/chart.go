@@ -11,9 +11,9 @@ import (
 
 // Chart shows numbers over time: a bar for each bucket, made of the series one upon the other.
 type Chart struct {
-	ID      string // unique on the page
-	Caption string // "Deliveries of the last 24 hours"
-	Begin   time.Time
+	ID      string    // unique on the page
+	Caption string    // "Deliveries of the last 24 hours"
+	Begin   time.Time // ChartView says times in the zone of the page
 	Bucket  time.Duration
 	Height  int // of the drawing, in pixels
 	Series  []Series
@@ -146,9 +146,9 @@ func (c Chart) say(i int) string {
 	return c.label(i) + ": " + strings.Join(parts, ", ")
 }
 
-// label is the time of a bucket.
+// label is the time of a bucket, in the zone of Begin.
 func (c Chart) label(i int) string {
-	from, until := c.start(i).UTC(), c.start(i+1).UTC()
+	from, until := c.start(i), c.start(i+1)
 	switch {
 	case c.Bucket < time.Minute:
 		return from.Format("15:04:05") + " to " + until.Format("15:04:05")
@@ -169,9 +169,9 @@ func (c Chart) ticks() []string {
 	}
 	out := make([]string, 0, many+1)
 	for i := range many {
-		out = append(out, c.Begin.Add(c.span()*time.Duration(i)/many).UTC().Format(layout))
+		out = append(out, c.Begin.Add(c.span()*time.Duration(i)/many).Format(layout))
 	}
-	return append(out, c.Begin.Add(c.span()).UTC().Format(layout))
+	return append(out, c.Begin.Add(c.span()).Format(layout))
 }
 
 // each says how long a bucket is: "per 30 min".

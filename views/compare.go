@@ -121,7 +121,7 @@ func ignored(parts []comparedPart) (n int) {
 }
 
 // parts are what is compared, in the order of an attempt's page.
-func (v Comparison) parts() []comparedPart {
+func (v Comparison) parts(z Zone) []comparedPart {
 	a, b := v.A, v.B
 	code := func(n int) string {
 		if n == 0 {
@@ -138,7 +138,7 @@ func (v Comparison) parts() []comparedPart {
 		{"What happened", a.Error, b.Error, false},
 		{"Trigger", triggerText(a.Attempt), triggerText(b.Attempt), false},
 		{"Attempt", count(a.Number), count(b.Number), true},
-		{"Started", clockFull(a.StartedAt), clockFull(b.StartedAt), true},
+		{"Started", z.full(a.StartedAt), z.full(b.StartedAt), true},
 		{"Duration", took(a.Duration), took(b.Duration), true},
 	} {
 		if r.a != "" || r.b != "" {

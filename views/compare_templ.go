@@ -68,7 +68,7 @@ func ComparePage(v Comparison) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			parts := v.parts()
+			parts := v.parts(zone(ctx))
 			if n := ignored(parts); n > 0 {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<p class=\"mb-4 text-muted\">Not shown: ")
 				if templ_7745c5c3_Err != nil {

@@ -41,7 +41,7 @@ func heldText(n int, more bool) string {
 }
 
 // deliveryNote says why a delivery is in its state, or what comes next, in one sentence; empty when the state says all.
-func deliveryNote(d *models.Delivery) string {
+func deliveryNote(z Zone, d *models.Delivery) string {
 	switch {
 	case !d.Final() && d.Reason != "":
 		note := d.Reason
@@ -50,14 +50,14 @@ func deliveryNote(d *models.Delivery) string {
 			if d.Waits {
 				about = "about "
 			}
-			note += fmt.Sprintf(" Next attempt at %s%s UTC.", about, hourMinute(*d.NextAttemptAt, time.Now()))
+			note += fmt.Sprintf(" Next attempt at %s%s.", about, z.hourMinute(*d.NextAttemptAt, time.Now()))
 		}
 		if d.Error != "" {
 			note += " Last error: " + d.Error
 		}
 		return note
 	case d.Status == models.StatusRetrying && d.NextAttemptAt != nil:
-		note := fmt.Sprintf("Next attempt at %s UTC.", hourMinute(*d.NextAttemptAt, d.UpdatedAt))
+		note := fmt.Sprintf("Next attempt at %s.", z.hourMinute(*d.NextAttemptAt, d.UpdatedAt))
 		if d.Error != "" {
 			note += " Last error: " + d.Error
 		}

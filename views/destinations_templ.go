@@ -142,9 +142,9 @@ func destinationHead(p Page, d *models.Destination, tab string, held int, more b
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var6 string
-				templ_7745c5c3_Var6, templ_7745c5c3_Err = templ.JoinStringErrs(sinceText(d.DisabledAt))
+				templ_7745c5c3_Var6, templ_7745c5c3_Err = templ.JoinStringErrs(zone(ctx).sinceText(d.DisabledAt))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/destinations.templ`, Line: 28, Col: 79}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/destinations.templ`, Line: 28, Col: 89}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var6))
 				if templ_7745c5c3_Err != nil {
@@ -954,7 +954,7 @@ func deliveriesTable(p Page, caption string, sorts Sorts, list []*models.Deliver
 					return templ_7745c5c3_Err
 				}
 				if !saidAbove(d) {
-					templ_7745c5c3_Err = codeLine(shorten(deliveryNote(d), 140)).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = codeLine(shorten(deliveryNote(zone(ctx), d), 140)).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -128,13 +128,7 @@ func (c APICall) Curl(base string) string {
 // shellQuote makes s one word of a POSIX shell.
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// Times. Tables show seconds, their header names the zone; details show milliseconds and the zone.
-
-func clock(t time.Time) string     { return t.UTC().Format("2006-01-02 15:04:05") }
-func clockFull(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" }
-
-// clockMillis is a time of today: "18:05:01.418".
-func clockMillis(t time.Time) string { return t.UTC().Format("15:04:05.000") }
+// Times. Tables show seconds, their header names the zone; details show milliseconds and the zone (zone.go).
 
 // age is how long ago something was, in the greatest unit that fits: "16 s", "3 min", "8 h", "12 d".
 func age(t time.Time) string {
@@ -152,16 +146,6 @@ func age(t time.Time) string {
 
 func machineTime(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000Z")
-}
-
-// hourMinute is a time of the near future in a sentence: "14:10 UTC", or with the date when that is another day than the
-// one of reference.
-func hourMinute(t, reference time.Time) string {
-	t, reference = t.UTC(), reference.UTC()
-	if t.Format(time.DateOnly) == reference.Format(time.DateOnly) {
-		return t.Format("15:04:05")
-	}
-	return t.Format("2006-01-02 15:04")
 }
 
 // took is how long something lasted, with as many digits as help: "30 µs", "2.4 ms", "40 ms", "1.24 s".

@@ -55,7 +55,7 @@ func (v Events) chips() []Chip {
 	}
 	for _, id := range v.Query["tenant_id"] {
 		if id != "" {
-			list = append(list, Chip{"Tenant: " + optionLabel(v.Tenants, id), with(EventsURL(""), without(v.Query, "tenant_id", id))})
+			list = append(list, Chip{"Tenant: " + optionLabel(v.Tenants, id), "", with(EventsURL(""), without(v.Query, "tenant_id", id))})
 		}
 	}
 	return list

@@ -283,6 +283,23 @@ type Actions struct {
 // themes are the choices of the theme, as they are stored.
 var themes = []Option{{Value: "system", Label: "System"}, {Value: "light", Label: "Light"}, {Value: "dark", Label: "Dark"}}
 
+// timesChoices are the choices of the zone that times are in.
+func (c Chrome) timesChoices() []Option {
+	local := "Your time zone"
+	if c.Zone != "" {
+		local += ": " + c.Zone
+	}
+	return []Option{{Value: "local", Label: local, Hint: "As your browser tells it. UTC is shown beside, or by pointing at a time."},
+		{Value: "utc", Label: "UTC"}}
+}
+
+func (c Chrome) timesChoice() string {
+	if c.UTC {
+		return "utc"
+	}
+	return "local"
+}
+
 func (c Chrome) themeChoice() string {
 	if c.Theme == "light" || c.Theme == "dark" {
 		return c.Theme
@@ -294,6 +311,12 @@ func themeAttributes(c Chrome) templ.OrderedAttributes {
 	var a templ.OrderedAttributes
 	if t := c.themeChoice(); t != "system" {
 		a = append(a, templ.KeyValue[string, any]{Key: "data-theme", Value: t})
+	}
+	if c.Zone != "" {
+		a = append(a, templ.KeyValue[string, any]{Key: "data-zone", Value: c.Zone})
+	}
+	if c.Reread {
+		a = append(a, templ.KeyValue[string, any]{Key: "data-reread", Value: true})
 	}
 	if !c.Shortcuts {
 		a = append(a, templ.KeyValue[string, any]{Key: "data-shortcuts", Value: "off"})

@@ -212,7 +212,7 @@ func TestCertificateText(t *testing.T) {
 		25 * time.Hour:               "Valid until 2 March 2026, 13:00 UTC, for 1 day",
 		4*24*time.Hour + time.Minute: "Valid until 5 March 2026, 12:01 UTC, for 4 days",
 	} {
-		if got := certificateText(now.Add(left), now); got != want {
+		if got := certificateText(Zone{}, now.Add(left), now); got != want {
 			t.Errorf("%v: %q, want %q", left, got, want)
 		}
 	}

@@ -388,7 +388,7 @@ func GalleryPage(v Gallery) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = FilterChips([]Chip{{"Status: Failed", "#chip-1"}, {"Topic: order.created", "#chip-2"}}, "#clear").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = FilterChips([]Chip{{"Status: Failed", "", "#chip-1"}, {"Topic: order.created", "", "#chip-2"}}, "#clear").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -24,7 +24,7 @@ type Health struct {
 
 // sentence says in a line how the destination does: "98.2% of 1,200 deliveries in the
 // last 24 hours arrived with the first attempt. 3 deliveries in a row have failed since 17:20 UTC."
-func (v Health) sentence() string {
+func (v Health) sentence(z Zone) string {
 	s := "Nothing was sent in the last 24 hours"
 	if v.Day.Deliveries > 0 {
 		s = fmt.Sprintf("%s of %s in the last 24 hours arrived with the first attempt", percent(v.Day.DeliveredPercent()),
@@ -41,10 +41,10 @@ func (v Health) sentence() string {
 	if v.Off {
 		streak.Limit = 0
 	}
-	return s + ". " + streak.Sentence(v.Now)
+	return s + ". " + streak.Sentence(z.in(v.Now))
 }
 
-func (v Health) facts() []Fact {
+func (v Health) facts(z Zone) []Fact {
 	var facts []Fact
 	h := v.Health
 	if h.LastSuccess != nil {
@@ -60,14 +60,14 @@ func (v Health) facts() []Fact {
 		}
 	}
 	if h.CertificateEnds != nil {
-		facts = append(facts, Fact{Label: "Certificate", Text: certificateText(*h.CertificateEnds, v.Now)})
+		facts = append(facts, Fact{Label: "Certificate", Text: certificateText(z, *h.CertificateEnds, v.Now)})
 	}
 	return facts
 }
 
 // certificateText says until when a certificate is valid.
-func certificateText(ends, now time.Time) string {
-	at := ends.UTC().Format("2 January 2006, 15:04 UTC")
+func certificateText(z Zone, ends, now time.Time) string {
+	at := z.format(ends, "2 January 2006, 15:04")
 	switch left := ends.Sub(now); {
 	case left <= 0:
 		return "Ended on " + at
@@ -119,13 +119,13 @@ func disableAfterText(limit int) string {
 }
 
 // waitText says why deliveries wait, and until when about.
-func waitText(w *models.Wait, now time.Time) string {
+func waitText(z Zone, w *models.Wait, now time.Time) string {
 	at := w.Expected(now)
 	switch {
 	case w.Until.After(now):
-		return w.Reason() + " It is tried again at " + hourMinute(at, now) + " UTC."
+		return w.Reason() + " It is tried again at " + z.hourMinute(at, now) + "."
 	case at.IsZero() || w.Waiting == 0:
 		return w.Reason()
 	}
-	return w.Reason() + " All will have been tried by about " + hourMinute(at, now) + " UTC."
+	return w.Reason() + " All will have been tried by about " + z.hourMinute(at, now) + "."
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/waybill-dev/waybill/models"
 )
@@ -72,9 +73,9 @@ func (v Inspector) counts() string {
 }
 
 // brief is why a delivery is where it is, in a few words.
-func brief(d *models.Delivery) string {
+func brief(z Zone, d *models.Delivery) string {
 	if d.Waits {
-		return deliveryNote(d)
+		return deliveryNote(z, d)
 	}
 	switch d.Status {
 	case models.StatusDelivered:
@@ -86,7 +87,7 @@ func brief(d *models.Delivery) string {
 		return outcome(d.LastCode, d.ErrorClass)
 	case models.StatusHeld:
 		if d.Destination != nil && d.Destination.DisabledAt != nil {
-			return "disabled since " + d.Destination.DisabledAt.UTC().Format("2 January 15:04")
+			return "disabled since " + z.in(*d.Destination.DisabledAt).Format("2 January 15:04")
 		}
 	}
 	return shorten(d.Reason, 120)
@@ -101,7 +102,7 @@ func outcome(code int, class string) string {
 }
 
 // where names the destinations that an event's state is about, with why: "Legacy CRM: 500".
-func (v Events) where(e *models.Event) string {
+func (v Events) where(z Zone, e *models.Event) string {
 	if len(e.Worst) == 0 || e.Counts.Total() == 0 {
 		return ""
 	}
@@ -116,15 +117,30 @@ func (v Events) where(e *models.Event) string {
 	case len(names) > 2:
 		text += " and " + count(len(names)-1) + " more"
 	}
-	switch w := e.Worst[0]; w.Status {
-	case models.StatusFailed, models.StatusRetrying:
-		if o := outcome(w.Code, w.Class); o != "" && len(names) == 1 {
-			return text + ": " + o
-		}
-	case models.StatusHeld:
+	w := e.Worst[0]
+	if w.Status == models.StatusHeld {
 		return text + ": disabled"
 	}
+	if why := waitsWhy(e.Worst); why != "" {
+		return text + ": " + why
+	}
+	if o := outcome(w.Code, w.Class); o != "" && len(names) == 1 && (w.Status == models.StatusFailed || w.Status == models.StatusRetrying) {
+		text += ": " + o
+		if w.Status == models.StatusRetrying && w.Next != nil {
+			text += ", again at " + z.hourMinute(*w.Next, time.Now())
+		}
+	}
 	return text
+}
+
+// waitsWhy is why deliveries wait, where the same holds for all of them; empty for no reason.
+func waitsWhy(list []models.Trouble) string {
+	for _, t := range list[1:] {
+		if t.Wait != list[0].Wait {
+			return ""
+		}
+	}
+	return strings.TrimPrefix(list[0].Wait, "Waits: ")
 }
 
 // returning is the page that forms of the inspector lead back to.

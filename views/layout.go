@@ -31,6 +31,9 @@ type Page struct {
 // Chrome is the part of Page that is the same for every page of a session.
 type Chrome struct {
 	Theme     string // "light" or "dark"; empty for the system's
+	Zone      string // of the viewer's browser, by its IANA name; empty while it has not told
+	UTC       bool   // times are in UTC by choice
+	Reread    bool   // nothing is lost when the browser reads the page again, once it has told its zone
 	Shortcuts bool   // single-key shortcuts are on
 	BaseURL   string // of this server, without a slash at the end
 	Version   string

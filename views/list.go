@@ -23,6 +23,9 @@ func vocabularies() map[string][]Option {
 	}
 }
 
+// TimeFields are the parameters of lists that hold a time.
+var TimeFields = map[string]bool{"since": true, "until": true, "time[gte]": true, "time[gt]": true, "time[lte]": true, "time[lt]": true}
+
 // timeRange names the vocabulary of a page whose list can be limited to a range relative to now.
 const timeRange = "range"
 
@@ -33,8 +36,12 @@ func chips[Q any](base string, q url.Values, own map[string][]Option) []Chip {
 	var out []Chip
 	add := func(name, label string, words []Option) {
 		for _, v := range q[name] {
-			if v != "" {
-				out = append(out, Chip{label + ": " + optionLabel(words, v), with(base, without(q, name, v))})
+			switch {
+			case v == "":
+			case TimeFields[name]:
+				out = append(out, Chip{label + ":", v, with(base, without(q, name, v))})
+			default:
+				out = append(out, Chip{label + ": " + optionLabel(words, v), "", with(base, without(q, name, v))})
 			}
 		}
 	}

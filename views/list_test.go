@@ -41,7 +41,11 @@ func TestChipsSpeakTheWordsOfTheirFields(t *testing.T) {
 		}
 		var got []string
 		for _, c := range chips[models.AttemptQuery]("/a", q, own) {
-			got = append(got, c.Label)
+			text := c.Label
+			if c.Time != "" {
+				text += " " + c.Time
+			}
+			got = append(got, text)
 		}
 		if strings.Join(got, "; ") != want {
 			t.Errorf("%s: %v, want %s", query, got, want)

@@ -121,12 +121,11 @@ func incidentWaits(x *models.Incident) string {
 }
 
 // sinceShort is a time of the past in a line: "since 16:42", or with the date when that was another day.
-func sinceShort(t, now time.Time) string {
-	t, now = t.UTC(), now.UTC()
-	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
-		return "since " + t.Format("15:04")
+func (z Zone) sinceShort(t, now time.Time) string {
+	if z.sameDay(t, now) {
+		return "since " + z.in(t).Format("15:04")
 	}
-	return "since " + t.Format("2 Jan 15:04")
+	return "since " + z.in(t).Format("2 Jan 15:04")
 }
 
 // metric is a figure with the one of the range before, and the list behind it.
@@ -371,9 +370,9 @@ func (o Onboarding) current() int {
 func (o Onboarding) waiting() bool { return o.EventID != "" && !o.Delivered }
 
 // sinceText says since when a destination has been disabled.
-func sinceText(t *time.Time) string {
+func (z Zone) sinceText(t *time.Time) string {
 	if t == nil {
 		return ""
 	}
-	return " on " + t.UTC().Format("2 January 2006 at 15:04") + " UTC"
+	return " on " + z.format(*t, "2 January 2006 at 15:04")
 }

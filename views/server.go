@@ -26,7 +26,8 @@ type ServerSettings struct {
 // ServerSetting is a setting of the whole server.
 type ServerSetting struct {
 	Name, Value, Source, Help string
-	Missing                   bool // Value only says that there is none
+	Plain                     string // Value in the words of people; empty where it reads the same
+	Missing                   bool   // Value only says that there is none
 }
 
 // ServerURL is the page about the whole server, ServerSettingsURL that of its settings.

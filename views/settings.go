@@ -1,6 +1,12 @@
 package views
 
-import "github.com/waybill-dev/waybill/models"
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/waybill-dev/waybill/models"
+)
 
 // Settings shows what the server is configured to do, and the reader's own preferences.
 type Settings struct {
@@ -12,10 +18,60 @@ type Settings struct {
 // Setting is one value with where it comes from.
 type Setting struct {
 	Label    string
-	Value    string
+	Value    string // in the words of people: "15 s"
 	Variable string // of the environment
-	FromEnv  bool   // it is set there; otherwise the value is the default
+	Raw      string // what the variable holds, or its default: "15s"; empty for nothing
+	Source   string // one of config.Sources
 }
+
+// source says where the value comes from.
+func (s Setting) source() string { return strings.ToUpper(s.Source[:1]) + s.Source[1:] }
+
+// assignment is the variable as it is set, or its name alone.
+func (s Setting) assignment() string {
+	if s.Raw == "" {
+		return s.Variable
+	}
+	return s.Variable + "=" + s.Raw
+}
+
+// inBytes and inDays are the variables whose numbers are bytes, or days.
+var inBytes, inDays = map[string]bool{"MAX_PAYLOAD": true}, map[string]bool{"RETENTION_DAYS": true}
+
+// PlainValue is the value of a variable in the words of people: "15 s" for "15s", "100,000" for "100000"; empty where it reads the same.
+func PlainValue(variable, raw string) string {
+	n, err := strconv.Atoi(raw)
+	d, notSpan := time.ParseDuration(raw)
+	plain := ""
+	switch {
+	case err == nil && inBytes[variable]:
+		plain = size(n)
+	case err == nil && inDays[variable]:
+		plain = span(time.Duration(n) * 24 * time.Hour)
+	case err == nil && variable == "OTEL_EXPORTER_OTLP_TIMEOUT": // milliseconds, as OpenTelemetry has it
+		plain = Lasts(time.Duration(n) * time.Millisecond)
+	case err == nil && variable == "PORT":
+	case err == nil:
+		plain = count(n)
+	case notSpan == nil && d > 0:
+		plain = Lasts(d)
+	}
+	if plain == raw {
+		return ""
+	}
+	return plain
+}
+
+// Lasts is a duration in the words of people, exactly: "15 s", "6 h", "1 ms".
+func Lasts(d time.Duration) string {
+	if d%time.Second != 0 {
+		return took(d)
+	}
+	return span(d)
+}
+
+// Size is a number of bytes in the units that people use.
+func Size(n int) string { return size(n) }
 
 // Problem is the page for a request that could not be answered.
 type Problem struct {
@@ -44,5 +100,5 @@ func ProblemTitle(status int) string {
 
 // preferences is the form of the reader's own choices.
 func (v Settings) preferences() Form {
-	return Form{Values: map[string][]string{"theme": {v.themeChoice()}, "shortcuts": {pressed(v.Shortcuts)}}}
+	return Form{Values: map[string][]string{"theme": {v.themeChoice()}, "times": {v.timesChoice()}, "shortcuts": {pressed(v.Shortcuts)}}}
 }

@@ -86,6 +86,7 @@ func sortedText(s *models.Sorted, what string, q url.Values, sorts []Option) str
 // Chip is one condition of a filtered list.
 type Chip struct {
 	Label string // "Status: Failed"
+	Time  string // RFC 3339; comes after the label, in the zone of the page; empty for a condition that is about no time
 	URL   string // of the list without this condition
 }
 

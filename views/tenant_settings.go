@@ -1,6 +1,10 @@
 package views
 
-import "github.com/waybill-dev/waybill/models"
+import (
+	"strings"
+
+	"github.com/waybill-dev/waybill/models"
+)
 
 // TenantSettings is the form of a tenant's own limits and defaults. Its fields are those of the API; an empty one stands for
 // the server's default, which Defaults tells.
@@ -25,6 +29,13 @@ func (v TenantSettings) hint(name, more string) string {
 // choices begins a list of choices with the server's default.
 func (v TenantSettings) choices(name string, options ...Option) []Option {
 	return append([]Option{{Value: "", Label: "The server's default: " + v.Defaults[name]}}, options...)
+}
+
+// SignatureWord and BacklogWord are the words for a signature scheme, and for what becomes of held events.
+func SignatureWord(scheme string) string { return optionLabel(signatureOptions, scheme) }
+func BacklogWord(action string) string {
+	word := optionLabel(onEnableOptions, action)
+	return strings.ToLower(word[:1]) + word[1:]
 }
 
 var (

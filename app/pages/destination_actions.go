@@ -37,14 +37,9 @@ func (a *Pages) disablePage(ctx context.Context, p *pageCtx) error {
 func (a *Pages) doDisable(ctx context.Context, p *pageCtx) error {
 	form := p.form()
 	req := &api.DisableRequest{Tenant: p.tenant.ID, Destination: p.Params("destination")}
-	req.Body.Reason = form.Value("reason_kind")
-	var err error
-	if req.Body.Reason == otherReason || req.Body.Reason == "" {
-		if req.Body.Reason = strings.TrimSpace(form.Value("reason")); req.Body.Reason == "" {
-			err = models.Invalid("reason", "is required: say why in a few words")
-		}
-	}
+	reason, err := disableReason(form)
 	if err == nil {
+		req.Body.Reason = reason
 		_, err = a.DisableDestination(ctx, p.call, req)
 	}
 	if err != nil {

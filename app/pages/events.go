@@ -40,6 +40,9 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 		v.Any = len(any.Items) > 0
 	}
 	if err == nil {
+		if err = a.Store.ExplainEvents(ctx, v.List.Items); err != nil {
+			return err
+		}
 		if v.Views, err = a.Store.SavedViews(ctx, p.call.Scope(), p.call.Actor.UserID, models.ViewEvents); err != nil {
 			return err
 		}

@@ -263,7 +263,7 @@ func (a *Pages) confirmRevoke(ctx context.Context, p *pageCtx, problem *models.E
 	}
 	used := "It was never used."
 	if k.LastUsedAt != nil {
-		used = "It was last used on " + k.LastUsedAt.UTC().Format("2 January 2006 at 15:04") + " UTC."
+		used = "It was last used on " + p.zone().Say(*k.LastUsedAt, "2 January 2006 at 15:04") + "."
 	}
 	v := views.Confirm{Page: keyFrame(p, "Revoke API key"), Question: "Revoke the key " + k.Name + " (" + k.Hint + ")?",
 		Effects: []string{used, "Whoever uses it is refused within seconds.", "It cannot be undone; a new key can be created."},

@@ -178,6 +178,15 @@ func (a *Pages) showPage(r pageRoute) func(ctx context.Context, c *fiber.Ctx) er
 				return err
 			}
 		}
+		if reads(c) {
+			query, asked, err := p.absolute()
+			if err != nil {
+				return err
+			}
+			if asked {
+				return p.toAbsolute(query)
+			}
+		}
 		return r.handler(models.WithAsker(ctx, p.call.Asker()), p)
 	}
 }
@@ -254,6 +263,7 @@ func (p *pageCtx) frame(title string, section views.Section) views.Page {
 	if p.who != nil {
 		f.Viewer.OneTenant, f.Viewer.Tenants, f.Viewer.User = !p.who.Scope.All(), p.who.Tenants(), p.who.Kind == models.ActorUser
 	}
+	f.Reread = f.Viewer.Name != "" && f.Flash == nil && !f.UTC && reads(p.Ctx)
 	if p.tenant != nil {
 		f.Tenant, f.TenantName = p.tenant.ID, p.tenant.Name()
 	}
@@ -265,13 +275,17 @@ func (a *Pages) chrome(c *fiber.Ctx) views.Chrome {
 	if theme != "light" && theme != "dark" {
 		theme = ""
 	}
-	return views.Chrome{Theme: theme, Shortcuts: c.Cookies(shortcutsCookie) != "off", BaseURL: a.Cfg.BaseURL, Version: config.Version}
+	zone := c.Cookies(zoneCookie)
+	if location(zone) == nil {
+		zone = ""
+	}
+	return views.Chrome{Zone: zone, UTC: c.Cookies(timesCookie) == "utc", Theme: theme, Shortcuts: c.Cookies(shortcutsCookie) != "off", BaseURL: a.Cfg.BaseURL, Version: config.Version}
 }
 
 // render sends a page.
 func (p *pageCtx) render(ctx context.Context, status int, comp templ.Component) error {
 	p.Status(status).Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
-	return comp.Render(ctx, p.Response().BodyWriter())
+	return comp.Render(views.WithZone(ctx, p.zone()), p.Response().BodyWriter())
 }
 
 // done ends a request that has changed something: to the page that shows it, with a message there.

@@ -34,7 +34,8 @@ func (a *Pages) serverSettingsPage(ctx context.Context, p *pageCtx) error {
 		if value == "" {
 			value = "–"
 		}
-		v.List = append(v.List, views.ServerSetting{Name: s.Name, Value: value, Source: s.SourceText(), Help: s.Help, Missing: s.Value == "" && !s.Set})
+		v.List = append(v.List, views.ServerSetting{Name: s.Name, Value: value, Plain: views.PlainValue(s.Name, s.Value),
+			Source: s.SourceText(), Help: s.Help, Missing: s.Value == "" && !s.Set})
 	}
 	return p.render(ctx, http.StatusOK, views.ServerSettingsPage(v))
 }

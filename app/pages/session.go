@@ -196,6 +196,12 @@ func (a *Pages) setPreferences(_ context.Context, p *pageCtx) error {
 	case "system":
 		p.setCookie(themeCookie, "", -time.Hour)
 	}
+	switch form.Value("times") {
+	case "utc":
+		p.setCookie(timesCookie, "utc", preferenceLength)
+	case "local":
+		p.setCookie(timesCookie, "", -time.Hour)
+	}
 	if tenant, hide := strings.CutPrefix(form.Value("steps"), "hide:"); hide && tenant != "" {
 		p.hideSteps(tenant)
 	}

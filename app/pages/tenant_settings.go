@@ -1,13 +1,16 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/units"
 	"github.com/waybill-dev/waybill/views"
 )
 
@@ -45,7 +48,7 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 		if n == 0 {
 			return "no limit"
 		}
-		return strconv.Itoa(n)
+		return units.Thousands(n)
 	}
 	retryOn := strings.Join(d.RetryOn, ", ")
 	if retryOn == "" {
@@ -56,9 +59,10 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID",
 		"manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
 		"bulk_retry_limit": number(d.BulkRetryLimit), "destination_limit": number(d.DestinationLimit),
-		"signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn,
-		"enable_backlog": "deliver what was held", "requests_per_second": number(d.RequestsPerSecond),
-		"events_per_second": number(d.EventsPerSecond), "bytes_per_second": number(d.BytesPerSecond), "limit_burst": d.LimitBurst.String()}}
+		"signature": views.SignatureWord(d.Signature), "header_prefix": cmp.Or(d.HeaderPrefix, "none"), "retry_on": retryOn,
+		"enable_backlog": views.BacklogWord(d.EnableBacklog), "requests_per_second": number(d.RequestsPerSecond),
+		"events_per_second": number(d.EventsPerSecond), "bytes_per_second": number(d.BytesPerSecond),
+		"limit_burst": views.Lasts(time.Duration(d.LimitBurst))}}
 	return p.render(ctx, listStatus(form.Err), views.TenantSettingsPage(v))
 }
 

@@ -190,6 +190,35 @@ journey(site, 'several events are chosen from one to another, and what waits of 
   assert.equal((await site.api('GET', `/deliveries?tenant_id=${tenant}&status=cancelled`)).models.length, 3);
 });
 
+journey(site, 'several destinations are disabled by a plan, and enabled again from the result', async (v, { js }) => {
+  const tenant = await site.tenant();
+  for (const id of ['one', 'two', 'three']) await site.destination(tenant, { id, name: `Number ${id}` });
+  await v.open(`/t/${tenant}/destinations`);
+  const boxes = v.main.locator('tbody input[type=checkbox]');
+  if (js) {
+    await boxes.nth(0).click();
+    await boxes.nth(2).click({ modifiers: ['Shift'] });
+    await v.sees('3 selected');
+    await v.main.getByRole('checkbox', { name: 'Select Number three' }).uncheck();
+    await v.sees('2 selected');
+  } else {
+    await v.main.getByRole('checkbox', { name: 'Select Number one' }).check();
+    await v.main.getByRole('checkbox', { name: 'Select Number two' }).check();
+  }
+  await v.press('Disable selected');
+  await v.sees('2 destinations will be disabled. Deliveries waiting for a retry, which are held when they are due: 0.');
+  await v.main.getByRole('radio', { name: 'Maintenance' }).check();
+  await v.press('Disable 2 destinations');
+  await v.sees('Disabled: 2. New events are held.');
+  await site.publish(tenant);
+  await v.follow('Enable 2');
+  await v.sees('2 destinations will be enabled. Held deliveries: 2.');
+  await v.main.getByRole('radio', { name: 'Deliver 2 held' }).check();
+  await v.press('Enable 2 destinations');
+  await v.sees('Enabled: 2. New events are delivered.');
+  await eventually(async () => (await site.api('GET', `/deliveries?tenant_id=${tenant}&status=delivered`)).models.length === 3, 'the held deliveries');
+});
+
 journey(site, 'an incident says what to do, and the chart its figures', async (v, { js }) => {
   const { tenant } = await shop(2);
   await eventually(async () => (await site.api('GET', `/incidents?tenant_id=${tenant}`)).total === 1, 'the incident');

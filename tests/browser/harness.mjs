@@ -54,9 +54,9 @@ export async function openSite(options) {
       return session;
     },
     // visitor is somebody with a browser of their own, logged in unless told otherwise.
-    async visitor({ js = true, loggedIn = true, size = wide } = {}) {
+    async visitor({ js = true, loggedIn = true, size = wide, timezone = 'UTC' } = {}) {
       const context = await browser.newContext({
-        baseURL: server.base, javaScriptEnabled: js, viewport: size, colorScheme: 'light', locale: 'en-GB',
+        baseURL: server.base, javaScriptEnabled: js, viewport: size, colorScheme: 'light', locale: 'en-GB', timezoneId: timezone,
       });
       context.setDefaultTimeout(patience);
       if (loggedIn) await context.addCookies([{ name: 'waybill_session', value: await site.logIn(), url: server.base, httpOnly: true, sameSite: 'Lax' }]);

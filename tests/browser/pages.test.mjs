@@ -94,6 +94,43 @@ journey(site, 'every page can be walked by keyboard, with the focus in sight', {
   }
 });
 
+journey(site, 'times are in the zone of the browser, or in UTC by choice', { js: true, timezone: 'Asia/Tokyo' }, async (v) => {
+  const tenant = await site.tenant();
+  await site.destination(tenant, { id: 'inbox' });
+  const { id } = await site.api('POST', '/publish', { tenant_id: tenant, data: {} }, { prefer: 'wait=10' });
+  const { models: [{ time }] } = await site.api('GET', `/attempts?tenant_id=${tenant}&event_id=${id}`);
+  const list = `/t/${tenant}/attempts`;
+  const column = (zone) => v.main.getByRole('columnheader', { name: `Started (${zone})` }).waitFor();
+  const choose = (name) => v.arrives(() => v.page.getByRole('contentinfo').getByRole('button', { name, exact: true }).click());
+
+  // The first page is made before the server knows, and is read again.
+  await v.page.goto(list);
+  await column('JST');
+  const tokyo = new Date(Date.parse(time) + 9 * 3600_000).toISOString().slice(0, 16);
+  const title = await v.main.locator('tbody time').getAttribute('title');
+  assert.ok(title.startsWith(tokyo.replace('T', ' ')) && title.includes(`${time.slice(0, 16).replace('T', ' ')}`) && title.endsWith('UTC'), title);
+  await v.check();
+
+  await v.main.getByText('More filters').click();
+  await v.field('Started from').fill(tokyo);
+  await v.press('Apply filters');
+  const since = new URL(v.page.url()).searchParams.get('since');
+  assert.equal(since, `${time.slice(0, 16)}:00Z`, 'the address holds absolute times');
+  assert.equal(await v.main.locator('tbody tr').count(), 1);
+  await v.sees(`From: ${tokyo.replace('T', ' ')} JST`);
+  assert.equal(await v.field('Started from').inputValue(), tokyo);
+
+  await choose('UTC');
+  await column('UTC');
+  await v.sees(`From: ${time.slice(0, 16).replace('T', ' ')} UTC`);
+  assert.equal(await v.page.getByRole('button', { name: 'UTC', exact: true }).getAttribute('aria-pressed'), 'true');
+  await v.open(`/t/${tenant}/settings`);
+  await v.main.getByRole('radio', { name: /^Your time zone: Asia\/Tokyo/ }).check();
+  await v.press('Save preferences');
+  await v.open(list);
+  await column('JST');
+});
+
 journey(site, 'a theme stays until another is chosen', async (v) => {
   const tenant = await site.tenant();
   const theme = () => v.page.locator('html').getAttribute('data-theme');

@@ -24,7 +24,7 @@ const session = await fetch(`${base}/setup`, { method: 'POST', body: new URLSear
 const pages = await fill(server);
 
 for (const [look, viewport, colorScheme] of [['', wide, 'light'], ['-dark', wide, 'dark'], ['-phone', phone, 'light']]) {
-  const context = await browser.newContext({ baseURL: base, viewport, colorScheme });
+  const context = await browser.newContext({ baseURL: base, viewport, colorScheme, timezoneId: 'UTC' });
   const page = await context.newPage();
   const picture = async (name) => {
     // The window becomes as high as the page, so that the navigation beside it does, too.
