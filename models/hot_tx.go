@@ -11,14 +11,15 @@ import (
 // hotTx is a transaction of the path of events, which costs two round trips where it can: it begins with the first
 // statements, and commits with the last rows.
 type hotTx struct {
-	conn  *pgx.Conn
-	after func() // nil for nothing
+	conn   *pgx.Conn
+	pooled bool   // see Store
+	after  func() // nil for nothing
 }
 
 // inHotTx runs fn on a connection of the hot path. fn calls begin and commit; what it leaves open, for an error or for
 // nothing to write, is rolled back.
 func (s *Store) inHotTx(ctx context.Context, fn func(tx *hotTx) error) error {
-	tx := hotTx{}
+	tx := hotTx{pooled: s.pooled}
 	err := tx.run(ctx, s, fn)
 	if err == nil && tx.after != nil {
 		tx.after()
@@ -41,12 +42,24 @@ func (tx *hotTx) run(ctx context.Context, s *Store, fn func(tx *hotTx) error) er
 	return err
 }
 
-// begin makes a batch the first of the transaction. It is called before anything else is added to the batch.
-func (tx *hotTx) begin(b *pgx.Batch) { b.Queue("begin") }
+// begin makes a batch the first of the transaction. It is called before anything else is added to the batch. It returns how many
+// results of the batch are its own.
+func (tx *hotTx) begin(b *pgx.Batch) int {
+	b.Queue("begin")
+	if !tx.pooled {
+		return 1
+	}
+	b.Queue(hotSettingsOnce)
+	return 2
+}
 
 // commit writes the rows and ends the transaction. afterwards is called once it has committed; it may be nil.
 func (tx *hotTx) commit(ctx context.Context, copies []pgcopy.Copy, afterwards func()) error {
-	if err := pgcopy.Commit(ctx, tx.conn, copies); err != nil {
+	commit := pgcopy.Commit
+	if tx.pooled {
+		commit = pgcopy.CommitInTurn
+	}
+	if err := commit(ctx, tx.conn, copies); err != nil {
 		return err
 	}
 	tx.after = afterwards

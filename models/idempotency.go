@@ -92,6 +92,9 @@ func (s *Store) ClaimKey(ctx context.Context, caller []byte, key string, fingerp
 				Fields:  map[string]string{"Idempotency-Key": "was used for another request"}}
 		case sealed != nil:
 			answer, err := s.openAnswer(c, sealed)
+			if err == nil {
+				err = s.awaitDurable(ctx)
+			}
 			return nil, answer, err
 		case effect && age > answerTime.Seconds():
 			return nil, nil, conflict("What this request asks for was done, but its process ended before the answer was kept. Look at the result, and send a new key with a new request.")

@@ -38,6 +38,9 @@ go_tests() {
 	if ! command -v promtool >/dev/null; then
 		missing+=("the alert rules in deploy/: they need promtool (apt-get install prometheus)")
 	fi
+	if ! command -v pgbouncer >/dev/null && [ ! -x /usr/sbin/pgbouncer ] && [ -z "${PGBOUNCER:-}" ]; then
+		missing+=("web behind a connection pooler: it needs PgBouncer (apt-get install pgbouncer)")
+	fi
 	case ${PKG:-./...} in
 	*...* | *adapters/webhook*) while IFS= read -r line; do missing+=("$line"); done < <(scripts/sample-runtimes.sh) ;;
 	esac
