@@ -2,8 +2,10 @@ package models
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/waybill-dev/waybill/models/pgcopy"
 )
@@ -35,11 +37,33 @@ func (tx *hotTx) run(ctx context.Context, s *Store, fn func(tx *hotTx) error) er
 	defer c.Release()
 	tx.conn = c.Conn()
 	err = fn(tx)
-	if pc := c.Conn().PgConn(); !pc.IsClosed() && pc.TxStatus() != 'I' {
+	switch pc := tx.conn.PgConn(); {
+	case pc.IsClosed() || pc.TxStatus() == 'I' && (err == nil || ctx.Err() == nil):
+	case ctx.Err() != nil:
+		giveUp(pc)
+	default:
 		// The pool closes a connection on which this fails.
-		_, _ = c.Exec(context.WithoutCancel(ctx), "rollback")
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+		defer cancel()
+		_, _ = c.Exec(ctx, "rollback")
 	}
 	return err
+}
+
+// rollbackTime is how long a transaction that comes to nothing may take to end, and a server to be told that nobody waits for it.
+const rollbackTime = 2 * time.Second
+
+// giveUp closes a connection on which an answer is overdue, without waiting for it, and tells the server: it may wait for a standby,
+// with locks, for as long as that is away.
+func giveUp(pc *pgconn.PgConn) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = pc.Close(now)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), rollbackTime)
+		defer cancel()
+		_ = pc.CancelRequest(ctx) // without it the server finds out when it next writes to the connection
+	}()
 }
 
 // begin makes a batch the first of the transaction. It is called before anything else is added to the batch. It returns how many

@@ -58,6 +58,12 @@ fault_tests() {
 			skip+=(FaultsClock)
 		fi
 	fi
+	if ! compgen -G '/usr/lib/postgresql/*/bin/pg_basebackup' >/dev/null; then
+		if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || ! scripts/apt-install.sh postgresql; then
+			missing+=("a primary that dies: it needs Debian's PostgreSQL (apt-get install postgresql)")
+			skip+=('Faults(Failover|Standby|Silent)')
+		fi
+	fi
 	# The test of a full disk mounts a small one, where nobody else sees it.
 	local run=(env)
 	if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
