@@ -79,12 +79,12 @@ func SameDatabase(ctx context.Context, pooler, direct string) error {
 	for i, url := range []string{pooler, direct} {
 		conn, err := dbconn.Connect(ctx, url)
 		if err != nil {
-			return nil //nolint:nilerr // who needs it says so
+			return nil // who needs it says so
 		}
 		err = conn.QueryRow(ctx, sameDatabase, pgx.QueryExecModeExec).Scan(&found[i])
 		conn.Close(ctx)
 		if err != nil {
-			return nil //nolint:nilerr // as above
+			return nil // as above
 		}
 	}
 	if found[0] != found[1] {
