@@ -24,7 +24,6 @@ import (
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/jobs"
-	"github.com/waybill-dev/waybill/migrations"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
 	"github.com/waybill-dev/waybill/views/emails"
@@ -72,14 +71,10 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		if err := cfg.Secrets(); err != nil {
 			return nil, err
 		}
-		if err := migrations.Apply(ctx, cfg.DatabaseURL); err != nil {
-			return nil, err
-		}
 	}
-	if cfg.Role != "serve" { // whose migration has looked
-		if err := migrations.CheckSession(ctx, cfg.DatabaseURL); err != nil {
-			return nil, err
-		}
+	address, err := reachDatabase(ctx, cfg)
+	if err != nil {
+		return nil, err
 	}
 	keys, err := seal.New(cfg.SecretKey, cfg.OlderKeys...)
 	if err != nil {
@@ -92,8 +87,8 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
 		}
 	}
-	a.Store, err = models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), Metrics: a.metrics,
-		Traces: a.Traces, Log: log})
+	a.Store, err = models.Open(ctx, models.Options{URL: address, Pooled: cfg.Pooled(), Keys: keys, Rules: cfg.Rules(),
+		Metrics: a.metrics, Traces: a.Traces, Log: log})
 	if err != nil {
 		return nil, err
 	}

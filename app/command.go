@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-dev/waybill/app/bench"
 	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/migrations"
+	"github.com/waybill-dev/waybill/models"
 )
 
 const usage = `Waybill delivers events to the destinations your customers configured.
@@ -177,8 +178,14 @@ func migrate(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
-	if err := migrations.Apply(ctx, cfg.DatabaseURL); err != nil {
-		return err
+	url, variable := cfg.SessionURL()
+	if cfg.DirectURL != "" {
+		if err := models.SameDatabase(ctx, cfg.DatabaseURL, cfg.DirectURL); err != nil {
+			return err
+		}
+	}
+	if err := migrations.Apply(ctx, url); err != nil {
+		return fmt.Errorf("%s: %w", variable, err)
 	}
 	fmt.Fprintln(stdout, "The database is at this version's schema.")
 	return nil

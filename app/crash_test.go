@@ -85,6 +85,13 @@ func startProgram(t *testing.T, program, command string, env ...string) *process
 	return p
 }
 
+// prepare prepares a command that ends by itself.
+func prepare(program, command string, env ...string) *exec.Cmd {
+	cmd := exec.Command(program, command)
+	cmd.Env = append(append(os.Environ(), beCommand+"="+command, "SECRET_KEY=a secret for tests that is long enough"), env...)
+	return cmd
+}
+
 // await waits until the process answers.
 func (p *process) await() {
 	p.t.Helper()

@@ -75,13 +75,14 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
 	}
-	store, err := models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), MaxConns: 2, HotConns: 1,
+	address, variable := cfg.SessionURL()
+	store, err := models.Open(ctx, models.Options{URL: address, Keys: keys, Rules: cfg.Rules(), MaxConns: 2, HotConns: 1,
 		JobConns: 1})
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	session := models.CheckSession(ctx, cfg.DatabaseURL)
+	session := models.CheckSession(ctx, address, variable)
 	if session.Level != models.LevelOK {
 		return []models.Finding{session}, nil
 	}
@@ -89,6 +90,9 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 	found := []models.Finding{session, schema}
 	if schema.Level != models.LevelOK {
 		return found, nil
+	}
+	if cfg.DirectURL != "" {
+		found = append(found, store.CheckPooler(ctx, cfg.DatabaseURL))
 	}
 	for _, check := range []func() ([]models.Finding, error){
 		func() ([]models.Finding, error) { return store.Diagnose(ctx, time.Now(), secrets) },

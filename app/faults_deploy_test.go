@@ -123,10 +123,3 @@ func previousBuild(t *testing.T) string {
 	t.Logf("the previous build is that before %s", filepath.Base(latest))
 	return program
 }
-
-// prepare prepares a command that ends by itself.
-func prepare(program, command string, env ...string) *exec.Cmd {
-	cmd := exec.Command(program, command)
-	cmd.Env = append(append(os.Environ(), beCommand+"="+command, "SECRET_KEY=a secret for tests that is long enough"), env...)
-	return cmd
-}

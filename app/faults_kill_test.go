@@ -110,10 +110,3 @@ func (l *ledger) setUpMore(base string) {
 		return http.StatusOK
 	}
 }
-
-// answered is how many publishes were answered with a status.
-func (l *ledger) answered(status int) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.answers[status]
-}

@@ -198,6 +198,13 @@ func (l *ledger) note(id string, resp *http.Response) {
 	}
 }
 
+// answered is how many publishes were answered with a status.
+func (l *ledger) answered(status int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.answers[status]
+}
+
 // settle waits until everything that was accepted has arrived and is recorded, and returns how long that took.
 func (l *ledger) settle(base string) time.Duration {
 	l.t.Helper()

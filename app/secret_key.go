@@ -43,7 +43,8 @@ func openSmall(ctx context.Context, cfg *config.Config) (*models.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
 	}
-	return models.Open(ctx, models.Options{URL: cfg.DatabaseURL, Keys: keys, Rules: cfg.Rules(), MaxConns: 2, HotConns: 1, JobConns: 1})
+	url, _ := cfg.SessionURL()
+	return models.Open(ctx, models.Options{URL: url, Keys: keys, Rules: cfg.Rules(), MaxConns: 2, HotConns: 1, JobConns: 1})
 }
 
 // newKey has servers start with the SECRET_KEY of the environment from now on, although secrets in the database are sealed

@@ -26,6 +26,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/waybill-dev/waybill/internal/dbconn"
 )
 
 //go:embed *.sql
@@ -79,7 +81,7 @@ func Apply(ctx context.Context, url string) error {
 	if err := CheckSession(ctx, url); err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, url)
+	conn, err := dbconn.Connect(ctx, url)
 	if err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
@@ -87,7 +89,7 @@ func Apply(ctx context.Context, url string) error {
 	if err := waitForOthers(ctx, conn); err != nil {
 		return err
 	}
-	cfg, err := pgxpool.ParseConfig(url)
+	cfg, err := dbconn.Parse(url)
 	if err != nil {
 		return err
 	}

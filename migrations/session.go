@@ -11,7 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/waybill-dev/waybill/internal/dbconn"
 )
 
 // WithSettings makes every connection of a configuration begin with these settings. They are set on the connection rather than
@@ -32,8 +33,12 @@ func WithSettings(cfg *pgx.ConnConfig, settings map[string]string) {
 
 // ErrPooled says that the address of the database leads to a pooler that gives a connection to another one after each
 // transaction.
-var ErrPooled = errors.New("DATABASE_URL leads to a connection pooler in transaction or statement mode, with which settings, prepared statements and advisory locks of a session do not hold: " +
-	"events would be accepted and not delivered. Use PostgreSQL's own address, or the pooler in session mode (PgBouncer: pool_mode = session)")
+var ErrPooled = errors.New("the address leads to a connection pooler in transaction or statement mode, with which settings, prepared statements and advisory locks of a session do not hold: " +
+	"events would be accepted and not delivered. Give PostgreSQL's own address in DATABASE_URL_DIRECT (then `waybill web` goes through the pooler of DATABASE_URL, and everything else does not), " +
+	"or in DATABASE_URL; or use the pooler in session mode (PgBouncer: pool_mode = session)")
+
+// ErrStatementPooled says that the pooler does not even keep a transaction together.
+var ErrStatementPooled = errors.New("the address leads to a connection pooler in statement mode, with which there are no transactions. Use transaction mode (PgBouncer: pool_mode = transaction)")
 
 // pooledTries is how often it is looked whether two connections share one of the server's. A pooler may take any that is free.
 const pooledTries = 5
@@ -42,9 +47,9 @@ const pooledTries = 5
 func CheckSession(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	cfg, err := pgxpool.ParseConfig(url) // which knows the parameters of pools, and does not send them to the server
+	cfg, err := dbconn.Parse(url) // which knows the parameters of pools, and does not send them to the server
 	if err != nil {
-		return fmt.Errorf("DATABASE_URL: %w", err)
+		return err
 	}
 	var conns [2]*pgconn.PgConn
 	for i := range conns {
@@ -63,6 +68,9 @@ func CheckSession(ctx context.Context, url string) error {
 		}
 		// The other one keeps the server's connection, while it has one of its own for sure.
 		other, err := backend(ctx, conns[1], "begin;")
+		if errors.Is(err, ErrStatementPooled) {
+			return ErrPooled
+		}
 		if err != nil {
 			return err
 		}
@@ -82,13 +90,27 @@ func CheckSession(ctx context.Context, url string) error {
 	return nil
 }
 
+// CheckTransactions reports ErrStatementPooled where a transaction of the database at url does not stay together. It looks at a
+// pooler, from which no more is expected.
+func CheckTransactions(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	conn, err := dbconn.Connect(ctx, url)
+	if err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	_, err = backend(ctx, conn.PgConn(), "begin;")
+	return err
+}
+
 // backend asks which of the server's processes a connection has, without preparing a statement.
 func backend(ctx context.Context, conn *pgconn.PgConn, first string) (string, error) {
 	res, err := conn.Exec(ctx, first+"select pg_backend_pid()").ReadAll()
 	if err != nil {
 		var pe *pgconn.PgError
 		if errors.As(err, &pe) && strings.Contains(pe.Message, "statement pooling") {
-			return "", ErrPooled
+			return "", ErrStatementPooled
 		}
 		return "", fmt.Errorf("look at the connections: %w", err)
 	}

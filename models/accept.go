@@ -42,6 +42,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		p.err, p.res, p.place = nil, PublishResult{}, i
 	}
 	w.routed, w.filtered = map[string]int{}, 0
+	repeated := false // and nothing else
 	err := a.s.inHotTx(ctx, func(tx *hotTx) error {
 		conn := tx.conn
 		tenants, catalogue, err := a.lookup(ctx, tx, group)
@@ -56,6 +57,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		}
 		fresh, err := a.admit(ctx, conn, group, tenants, catalogue)
 		if err != nil || len(fresh) == 0 {
+			repeated = err == nil && slices.ContainsFunc(group, func(p *publishing) bool { return p.res.Duplicate })
 			return err
 		}
 		w.reset()
@@ -105,6 +107,9 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		copies = w.traffic.copyTo(copies, &w.trafficRows)
 		return tx.commit(ctx, copies, wake)
 	})
+	if err == nil && repeated {
+		err = a.s.awaitDurable(ctx)
+	}
 	if err == nil {
 		a.counts.add(w.held)
 	}
@@ -156,12 +161,12 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 		locks[i] = lockHash(id)
 	}
 	b := &pgx.Batch{}
-	tx.begin(b)
+	own := tx.begin(b)
 	b.Queue(acceptLock, int32(lockTenant), locks)
 	b.Queue(acceptTenants, ids)
 	b.Queue(acceptTopics)
 	br := tx.conn.SendBatch(ctx, b)
-	for range 2 {
+	for range own + 1 {
 		if _, err := br.Exec(); err != nil {
 			br.Close()
 			return nil, nil, err

@@ -41,7 +41,8 @@ func (s *Store) away() bool {
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
 	if err == nil {
-		_ = conn.Close(ctx) // it has answered
+		err = conn.Ping(ctx) // a pooler lets everybody in, also while it has no database
+		_ = conn.Close(ctx)
 	}
 	var refused *pgconn.PgError
 	p.away = err != nil && (!errors.As(err, &refused) || databaseFault(refused) && refused.Code != tooManyConnections)

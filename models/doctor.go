@@ -70,8 +70,10 @@ type check struct {
 
 // checks are those of the database itself, the quick ones first.
 func (s *Store) checks() []check {
-	return []check{{"settings", s.checkSettings}, {"clock", s.checkClock}, {"connections", s.checkConnections},
-		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"api_keys", s.checkKeys}, {"held", s.checkHeld}}
+	return []check{{"settings", s.checkSettings}, {"replication", s.checkReplication}, {"clock", s.checkClock},
+		{"connections", s.checkConnections},
+		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"api_keys", s.checkKeys},
+		{"held", s.checkHeld}}
 }
 
 // checkSettings looks at what PostgreSQL promises about a commit.
@@ -157,7 +159,7 @@ func (s *Store) checkConnections(ctx context.Context, f *findings, _ time.Time) 
 
 func judgeConnections(most, used, workers int) Finding {
 	c := Finding{Check: "connections", Level: LevelOK, Message: fmt.Sprintf("%d of %d connections are open.", used, most)}
-	advice := fmt.Sprintf("Raise max_connections: each process opens up to %d. A pooler in front does not help: it must be in session mode.", ConnectionsPerProcess)
+	advice := fmt.Sprintf("Raise max_connections: each process opens up to %d. In front of web a pooler helps (DATABASE_URL_DIRECT).", ConnectionsPerProcess)
 	need := max(1, workers) * ConnectionsPerProcess
 	switch {
 	case used >= most*9/10:
@@ -378,21 +380,6 @@ func (s *Store) checkSecrets(ctx context.Context, f *findings) error {
 		f.add("secrets", LevelOK, fmt.Sprintf("SECRET_KEY opens the credentials of all %d destinations that have some.", len(list)), "")
 	}
 	return s.checkSealed(ctx, f)
-}
-
-// CheckSession says whether sessions of the database at url last as long as their connections. Without that nothing works.
-func CheckSession(ctx context.Context, url string) Finding {
-	err := migrations.CheckSession(ctx, url)
-	switch {
-	case err == nil:
-		return Finding{Check: "connection", Level: LevelOK, Message: "Connections to the database keep their sessions."}
-	case errors.Is(err, migrations.ErrPooled):
-		return Finding{Check: "connection", Level: LevelFail,
-			Message: "DATABASE_URL leads to a connection pooler in transaction or statement mode: events would be accepted and not delivered.",
-			Advice:  "Use PostgreSQL's own address, or the pooler in session mode (PgBouncer: pool_mode = session)."}
-	}
-	return Finding{Check: "connection", Level: LevelFail, Message: "The database cannot be read: " + err.Error(),
-		Advice: "Check DATABASE_URL, and whether PostgreSQL runs."}
 }
 
 // CheckSchema says whether the database has this build's schema. Without it nothing else can be checked.

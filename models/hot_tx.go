@@ -2,8 +2,10 @@ package models
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/waybill-dev/waybill/models/pgcopy"
 )
@@ -11,14 +13,15 @@ import (
 // hotTx is a transaction of the path of events, which costs two round trips where it can: it begins with the first
 // statements, and commits with the last rows.
 type hotTx struct {
-	conn  *pgx.Conn
-	after func() // nil for nothing
+	conn   *pgx.Conn
+	pooled bool   // see Store
+	after  func() // nil for nothing
 }
 
 // inHotTx runs fn on a connection of the hot path. fn calls begin and commit; what it leaves open, for an error or for
 // nothing to write, is rolled back.
 func (s *Store) inHotTx(ctx context.Context, fn func(tx *hotTx) error) error {
-	tx := hotTx{}
+	tx := hotTx{pooled: s.pooled}
 	err := tx.run(ctx, s, fn)
 	if err == nil && tx.after != nil {
 		tx.after()
@@ -34,19 +37,53 @@ func (tx *hotTx) run(ctx context.Context, s *Store, fn func(tx *hotTx) error) er
 	defer c.Release()
 	tx.conn = c.Conn()
 	err = fn(tx)
-	if pc := c.Conn().PgConn(); !pc.IsClosed() && pc.TxStatus() != 'I' {
+	switch pc := tx.conn.PgConn(); {
+	case pc.IsClosed() || pc.TxStatus() == 'I' && (err == nil || ctx.Err() == nil):
+	case ctx.Err() != nil:
+		giveUp(pc)
+	default:
 		// The pool closes a connection on which this fails.
-		_, _ = c.Exec(context.WithoutCancel(ctx), "rollback")
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+		defer cancel()
+		_, _ = c.Exec(ctx, "rollback")
 	}
 	return err
 }
 
-// begin makes a batch the first of the transaction. It is called before anything else is added to the batch.
-func (tx *hotTx) begin(b *pgx.Batch) { b.Queue("begin") }
+// rollbackTime is how long a transaction that comes to nothing may take to end, and a server to be told that nobody waits for it.
+const rollbackTime = 2 * time.Second
+
+// giveUp closes a connection on which an answer is overdue, without waiting for it, and tells the server: it may wait for a standby,
+// with locks, for as long as that is away.
+func giveUp(pc *pgconn.PgConn) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = pc.Close(now)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), rollbackTime)
+		defer cancel()
+		_ = pc.CancelRequest(ctx) // without it the server finds out when it next writes to the connection
+	}()
+}
+
+// begin makes a batch the first of the transaction. It is called before anything else is added to the batch. It returns how many
+// results of the batch are its own.
+func (tx *hotTx) begin(b *pgx.Batch) int {
+	b.Queue("begin")
+	if !tx.pooled {
+		return 1
+	}
+	b.Queue(hotSettingsOnce)
+	return 2
+}
 
 // commit writes the rows and ends the transaction. afterwards is called once it has committed; it may be nil.
 func (tx *hotTx) commit(ctx context.Context, copies []pgcopy.Copy, afterwards func()) error {
-	if err := pgcopy.Commit(ctx, tx.conn, copies); err != nil {
+	commit := pgcopy.Commit
+	if tx.pooled {
+		commit = pgcopy.CommitInTurn
+	}
+	if err := commit(ctx, tx.conn, copies); err != nil {
 		return err
 	}
 	tx.after = afterwards

@@ -91,6 +91,7 @@ func (s *Store) ClaimKey(ctx context.Context, caller []byte, key string, fingerp
 				Message: "This Idempotency-Key was used for another request (method, address or body differ). Send a new key with a new request.",
 				Fields:  map[string]string{"Idempotency-Key": "was used for another request"}}
 		case sealed != nil:
+			// As durable as what it answers: the insert has locked the row and committed, which waits for the standbys too.
 			answer, err := s.openAnswer(c, sealed)
 			return nil, answer, err
 		case effect && age > answerTime.Seconds():

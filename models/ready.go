@@ -27,7 +27,7 @@ type readiness struct {
 
 // Ready tries what accepting an event needs, without accepting one: that the schema is not older than this build, that the pool of the path
 // of events gives a connection on which the settings hold, that the statements of the accepting transaction can be prepared
-// and carried out, that the database takes writes, and that the job queue's pool answers. What is found is believed for a
+// and carried out, that the database takes writes and commits them, and that the job queue's pool answers. What is found is believed for a
 // second.
 func (s *Store) Ready(ctx context.Context) error {
 	r := &s.ready
@@ -62,13 +62,13 @@ func (s *Store) tryAccepting(ctx context.Context) error {
 // tryHot begins a transaction as Accepter.lookup does, for no tenant.
 func tryHot(ctx context.Context, tx *hotTx) error {
 	b := &pgx.Batch{}
-	tx.begin(b)
+	own := tx.begin(b)
 	b.Queue(acceptLock, int32(lockTenant), []int32{})
 	b.Queue(acceptTenants, []string{})
 	b.Queue(acceptTopics)
 	b.Queue("select current_setting('transaction_read_only'), current_setting('plan_cache_mode')")
 	br := tx.conn.SendBatch(ctx, b)
-	for range 4 {
+	for range own + 3 {
 		if _, err := br.Exec(); err != nil {
 			br.Close()
 			return err
@@ -88,5 +88,15 @@ func tryHot(ctx context.Context, tx *hotTx) error {
 		return fmt.Errorf("a session's settings do not hold (plan_cache_mode is %q): is there a connection pooler in transaction mode?",
 			plans)
 	}
-	return br.Close()
+	if err := br.Close(); err != nil {
+		return err
+	}
+	// As the commit of an event does, so that it is seen when a standby that commits wait for is away.
+	if _, err := tx.conn.Exec(ctx, durable); err != nil {
+		return err
+	}
+	if err := tx.commit(ctx, nil, nil); err != nil {
+		return fmt.Errorf("a commit (with synchronous replication it waits for a standby): %w", err)
+	}
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/waybill-dev/waybill/adapters"
+	"github.com/waybill-dev/waybill/internal/dbconn"
 	"github.com/waybill-dev/waybill/internal/metrics"
 	"github.com/waybill-dev/waybill/internal/traces"
 	"github.com/waybill-dev/waybill/migrations"
@@ -33,6 +34,10 @@ type Store struct {
 	// Jobs is for the job queue's own statements: as Hot, but its commits do not wait for the disk. What a crash of
 	// PostgreSQL can take back is that a job was begun, and then it is begun again.
 	Jobs *pgxpool.Pool
+	// pooled says that connections lead to a pooler in transaction mode, so that the settings of the hot path are those of each
+	// transaction.
+	pooled bool
+
 	SQL  *sql.DB  // over Pool
 	DB   *gorm.DB // over SQL
 	Keys *seal.Keyring
@@ -109,6 +114,7 @@ const maxInFlight = 1000
 // Options says how to open a Store.
 type Options struct {
 	URL      string // PostgreSQL connection string
+	Pooled   bool   // URL leads to a pooler in transaction mode: nothing of a session is used. Workers need sessions
 	MaxConns int    // of the pool for everything but the hot path; 0 for poolConns
 	HotConns int    // of the hot path's pool; 0 for hotConns
 	JobConns int    // of the job queue's pool; 0 for jobConns
@@ -135,18 +141,18 @@ var hotSettings = map[string]string{
 
 // Open connects to the database. It does not migrate.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	pool, err := newPool(ctx, o.URL, o.MaxConns, poolConns, map[string]string{"jit": "off"})
+	pool, err := newPool(ctx, o, o.MaxConns, poolConns, map[string]string{"jit": "off"})
 	if err != nil {
 		return nil, err
 	}
-	hot, err := newPool(ctx, o.URL, o.HotConns, hotConns, hotSettings)
+	hot, err := newPool(ctx, o, o.HotConns, hotConns, hotSettings)
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
 	queueSettings := maps.Clone(hotSettings)
 	queueSettings["synchronous_commit"] = "off"
-	jobs, err := newPool(ctx, o.URL, o.JobConns, jobConns, queueSettings)
+	jobs, err := newPool(ctx, o, o.JobConns, jobConns, queueSettings)
 	if err != nil {
 		pool.Close()
 		hot.Close()
@@ -165,7 +171,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	s := &Store{pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces,
-		SortWindow: DefaultSortWindow, ListTime: DefaultListTime}
+		pooled: o.Pooled, SortWindow: DefaultSortWindow, ListTime: DefaultListTime}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -179,18 +185,23 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // Migrated returns an error that says what to do when the schema is not the one that this program needs.
 func (s *Store) Migrated(ctx context.Context) error { return migrations.Check(ctx, s.pool) }
 
-func newPool(ctx context.Context, url string, conns, dflt int, settings map[string]string) (*pgxpool.Pool, error) {
-	cfg, err := pgxpool.ParseConfig(url)
+func newPool(ctx context.Context, o Options, conns, dflt int, settings map[string]string) (*pgxpool.Pool, error) {
+	cfg, err := dbconn.Parse(o.URL)
 	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+		return nil, fmt.Errorf("the address of the database: %w", err)
 	}
 	if conns == 0 {
 		conns = dflt
 	}
 	cfg.MaxConns = int32(conns)
+	// Poolers give these two to whichever connection of the server a transaction gets.
 	cfg.ConnConfig.RuntimeParams["application_name"] = "waybill"
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
-	migrations.WithSettings(cfg.ConnConfig, settings)
+	if o.Pooled {
+		withoutSession(cfg.ConnConfig)
+	} else {
+		migrations.WithSettings(cfg.ConnConfig, settings)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)

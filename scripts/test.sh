@@ -38,6 +38,9 @@ go_tests() {
 	if ! command -v promtool >/dev/null; then
 		missing+=("the alert rules in deploy/: they need promtool (apt-get install prometheus)")
 	fi
+	if ! command -v pgbouncer >/dev/null && [ ! -x /usr/sbin/pgbouncer ] && [ -z "${PGBOUNCER:-}" ]; then
+		missing+=("web behind a connection pooler: it needs PgBouncer (apt-get install pgbouncer)")
+	fi
 	case ${PKG:-./...} in
 	*...* | *adapters/webhook*) while IFS= read -r line; do missing+=("$line"); done < <(scripts/sample-runtimes.sh) ;;
 	esac
@@ -53,6 +56,12 @@ fault_tests() {
 		if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || ! scripts/apt-install.sh faketime; then
 			missing+=("a database whose clock moves: it needs libfaketime (apt-get install faketime)")
 			skip+=(FaultsClock)
+		fi
+	fi
+	if ! compgen -G '/usr/lib/postgresql/*/bin/pg_basebackup' >/dev/null; then
+		if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || ! scripts/apt-install.sh postgresql; then
+			missing+=("a primary that dies: it needs Debian's PostgreSQL (apt-get install postgresql)")
+			skip+=('Faults(Failover|Standby|Silent)')
 		fi
 	fi
 	# The test of a full disk mounts a small one, where nobody else sees it.

@@ -39,6 +39,7 @@ type Config struct {
 	Host          string
 	Port          int
 	DatabaseURL   string // empty for a private PostgreSQL in DataDir (serve only)
+	DirectURL     string // of the same database, past a pooler; empty where DatabaseURL keeps sessions
 	DataDir       string
 	APIKey        string
 	SecretKey     string
@@ -101,6 +102,31 @@ const (
 // Private reports whether the process brings its own PostgreSQL.
 func (c *Config) Private() bool { return c.DatabaseURL == "" }
 
+// SessionURL is the address of the database for everything that needs a session, and the variable that gives it.
+func (c *Config) SessionURL() (url, variable string) {
+	if c.DirectURL != "" {
+		return c.DirectURL, "DATABASE_URL_DIRECT"
+	}
+	return c.DatabaseURL, "DATABASE_URL"
+}
+
+// Pooled reports whether the process does with DATABASE_URL, which may be that of a pooler in transaction mode. Only web does: it
+// has no session at all. Workers hold locks and listen.
+func (c *Config) Pooled() bool { return c.Role == "web" && c.DirectURL != "" }
+
+// databaseAddress checks an address of the database.
+func databaseAddress(dst *string, v string) error {
+	if v == "" {
+		return nil
+	}
+	u, err := url.Parse(v)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return errors.New("must be an address like postgres://user:password@host:5432/database")
+	}
+	*dst = v
+	return nil
+}
+
 // variable documents one variable of the environment; .env.example and `waybill check-config` are drawn from it.
 type variable struct {
 	name, dflt, help string
@@ -119,17 +145,11 @@ func variables() []variable {
 		{"PORT", "3000", "where web listens", func(r *reader, v string) error { return intIn(&r.Port, v, 1, 65535) }},
 		{"HOST", "", "address to listen on; 127.0.0.1 for serve without DATABASE_URL, else 0.0.0.0",
 			func(r *reader, v string) error { r.Host = v; return nil }},
-		{"DATABASE_URL", "", "PostgreSQL 14 or newer; serve without it starts a private one in DATA_DIR", func(r *reader, v string) error {
-			if v == "" {
-				return nil
-			}
-			u, err := url.Parse(v)
-			if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-				return errors.New("must be an address like postgres://user:password@host:5432/database")
-			}
-			r.DatabaseURL = v
-			return nil
-		}},
+		{"DATABASE_URL", "", "PostgreSQL 14 or newer; serve without it starts a private one in DATA_DIR",
+			func(r *reader, v string) error { return databaseAddress(&r.DatabaseURL, v) }},
+		{"DATABASE_URL_DIRECT", "",
+			"PostgreSQL itself, where DATABASE_URL is a pooler in transaction mode: web uses the pooler, everything else this address",
+			func(r *reader, v string) error { return databaseAddress(&r.DirectURL, v) }},
 		{"DATA_DIR", "./data", "the private PostgreSQL and generated keys", func(r *reader, v string) error { r.DataDir = v; return nil }},
 		{"API_KEY", "", "bootstrap admin key; serve makes one up and prints it once", func(r *reader, v string) error {
 			if v != "" && len(v) < 16 {
@@ -500,6 +520,9 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	}
 	if env("DATABASE_URL") == "" && role != "serve" && role != "doctor" && files.problems["DATABASE_URL"] == nil {
 		problems = append(problems, "DATABASE_URL: is required (only `waybill serve` brings its own PostgreSQL)")
+	}
+	if env("DATABASE_URL") == "" && env("DATABASE_URL_DIRECT") != "" {
+		problems = append(problems, "DATABASE_URL_DIRECT: give it together with DATABASE_URL, the pooler's address; without a pooler give DATABASE_URL only")
 	}
 	if env("SECRET_KEY") == "" && (role == "web" || role == "work") && files.problems["SECRET_KEY"] == nil {
 		problems = append(problems, "SECRET_KEY: is required; make one with `openssl rand -base64 32` and give the same to every process")

@@ -61,10 +61,40 @@ func TestSettingsSayWhereTheyComeFrom(t *testing.T) {
 	}
 }
 
+// TestPoolerNeedsTheDirectAddress: which address a command works with, where two are given.
+func TestPoolerNeedsTheDirectAddress(t *testing.T) {
+	env := map[string]string{"DATABASE_URL": "postgres://pooler/waybill", "DATABASE_URL_DIRECT": "postgres://db1,db2/waybill",
+		"SECRET_KEY": strings.Repeat("k", 40)}
+	read := func(role string) (*Config, error) { return ReadConfig(role, func(n string) string { return env[n] }) }
+	for _, role := range []string{"web", "work", "serve", "migrate", "doctor"} {
+		c, err := read(role)
+		if err != nil {
+			t.Fatal(role, err)
+		}
+		if url, name := c.SessionURL(); url != env["DATABASE_URL_DIRECT"] || name != "DATABASE_URL_DIRECT" || c.Pooled() != (role == "web") {
+			t.Errorf("%s: %s from %s, pooled %v", role, url, name, c.Pooled())
+		}
+	}
+	delete(env, "DATABASE_URL")
+	if _, err := read("work"); err == nil || !strings.Contains(err.Error(), "DATABASE_URL_DIRECT: give it together with DATABASE_URL") {
+		t.Errorf("the direct address alone: %v", err)
+	}
+	env["DATABASE_URL_DIRECT"] = ""
+	env["DATABASE_URL"] = "postgres://db/waybill"
+	if c, err := read("web"); err != nil || c.Pooled() {
+		t.Errorf("one address: %v", err)
+	}
+	env["DATABASE_URL_DIRECT"] = "mysql://db"
+	if _, err := read("web"); err == nil || !strings.Contains(err.Error(), "DATABASE_URL_DIRECT: must be an address like postgres://") {
+		t.Errorf("no address: %v", err)
+	}
+}
+
 // TestSettingsHoldNoSecret gives every variable a text of its own, as far as it is taken, and looks for those that must not be seen.
 func TestSettingsHoldNoSecret(t *testing.T) {
 	const hidden = "hidden-hidden-hidden-hidden-hidden-hidden"
-	env := map[string]string{"DATABASE_URL": "postgresql://u:" + hidden + "@db/waybill?password=" + hidden, "API_KEY": hidden, "SECRET_KEY": hidden,
+	env := map[string]string{"DATABASE_URL": "postgresql://u:" + hidden + "@db/waybill?password=" + hidden,
+		"DATABASE_URL_DIRECT": "postgresql://u:" + hidden + "@db1,db2/waybill?password=" + hidden, "API_KEY": hidden, "SECRET_KEY": hidden,
 		"SECRET_KEY_PREVIOUS": hidden + "," + hidden, "ADMIN_EMAIL": "ann@example.com", "ADMIN_PASSWORD": hidden,
 		"SMTP_URL": "smtp://u:" + hidden + "@mail:587", "MAIL_FROM": "waybill@example.com",
 		"OTEL_EXPORTER_OTLP_HEADERS": "authorization=" + hidden, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:" + hidden + "@collector:4318",

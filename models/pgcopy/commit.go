@@ -31,43 +31,88 @@ var (
 // them one after the other, and drops what is left after an error ("Frontend/Backend Protocol", section on COPY). After
 // an error the transaction has to be rolled back.
 func Commit(ctx context.Context, conn *pgx.Conn, copies []Copy) error {
+	out, err := query(copies, "commit")
+	if err != nil {
+		return err
+	}
+	for _, c := range copies {
+		out = append(out, c.Rows.message(), copyDone)
+	}
+	if err := write(ctx, conn, out); err != nil {
+		return err
+	}
+	return received(ctx, conn, nil)
+}
+
+// CommitInTurn does what Commit does in a round trip for each statement: rows go out only once the server has asked for them. Poolers
+// follow what is asked and answered, and some lose track of rows that come early: the server's connection is then not given to
+// anybody else any more.
+func CommitInTurn(ctx context.Context, conn *pgx.Conn, copies []Copy) error {
+	return inTurn(ctx, conn, copies, "commit")
+}
+
+func inTurn(ctx context.Context, conn *pgx.Conn, copies []Copy, last string) error {
+	out, err := query(copies, last)
+	if err != nil {
+		return err
+	}
+	if err := write(ctx, conn, out); err != nil {
+		return err
+	}
+	return received(ctx, conn, func() error {
+		rows := copies[0].Rows
+		copies = copies[1:]
+		return write(ctx, conn, net.Buffers{rows.message(), copyDone})
+	})
+}
+
+// query is the message that holds all statements.
+func query(copies []Copy, last string) (net.Buffers, error) {
 	var sql strings.Builder
 	for _, c := range copies {
 		sql.WriteString(c.SQL)
 		sql.WriteString("; ")
 	}
-	sql.WriteString("commit")
-	query, err := (&pgproto3.Query{String: sql.String()}).Encode(nil)
-	if err != nil {
-		return err
-	}
-	out := net.Buffers{query}
-	for _, c := range copies {
-		b := append(c.Rows.b, trailer...)
-		binary.BigEndian.PutUint32(b[1:], uint32(len(b)-1))
-		out = append(out, b, copyDone)
-	}
-	pc := conn.PgConn()
+	sql.WriteString(last)
+	b, err := (&pgproto3.Query{String: sql.String()}).Encode(nil)
+	return net.Buffers{b}, err
+}
+
+// message ends the rows and returns them as one message.
+func (c *Rows) message() []byte {
+	b := append(c.b, trailer...)
+	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-1))
+	return b
+}
+
+func write(ctx context.Context, conn *pgx.Conn, out net.Buffers) error {
+	to := conn.PgConn().Conn()
 	if deadline, ok := ctx.Deadline(); ok {
-		_ = pc.Conn().SetWriteDeadline(deadline)
-		defer func() { _ = pc.Conn().SetWriteDeadline(time.Time{}) }()
+		_ = to.SetWriteDeadline(deadline)
+		defer func() { _ = to.SetWriteDeadline(time.Time{}) }()
 	}
-	if _, err := out.WriteTo(pc.Conn()); err != nil {
+	if _, err := out.WriteTo(to); err != nil {
 		// The server has a part of a message: the connection is of no use any more.
 		_ = conn.Close(ctx)
 		return fmt.Errorf("write to PostgreSQL: %w", err)
 	}
-	return received(ctx, pc)
+	return nil
 }
 
-// received reads the answers to everything that Commit sent.
-func received(ctx context.Context, pc *pgconn.PgConn) (err error) {
+// received reads the answers to everything that was sent. asked, which may be nil, is called each time the server asks for rows.
+func received(ctx context.Context, conn *pgx.Conn, asked func() error) (err error) {
 	for {
-		msg, rerr := pc.ReceiveMessage(ctx)
+		msg, rerr := conn.PgConn().ReceiveMessage(ctx)
 		if rerr != nil {
 			return errors.Join(err, rerr)
 		}
 		switch m := msg.(type) {
+		case *pgproto3.CopyInResponse:
+			if asked != nil {
+				if werr := asked(); werr != nil {
+					return errors.Join(err, werr)
+				}
+			}
 		case *pgproto3.ErrorResponse:
 			if err == nil {
 				err = pgconn.ErrorResponseToPgError(m)

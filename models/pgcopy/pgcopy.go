@@ -3,7 +3,6 @@
 package pgcopy
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"time"
@@ -17,9 +16,6 @@ type Rows struct{ b []byte }
 
 // header is that of a CopyData message, whose length is filled in at the end, followed by that of the binary format.
 var header = []byte("d\x00\x00\x00\x00PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-
-// messageHeader is the length of a message's type and length.
-const messageHeader = 5
 
 // Reset empties the buffer for a new COPY.
 func (c *Rows) Reset() { c.b = append(c.b[:0], header...) }
@@ -157,7 +153,5 @@ func (c *Rows) Int8s(v []int64) {
 
 // Send runs the COPY statement with the rows written since Reset.
 func (c *Rows) Send(ctx context.Context, tx pgx.Tx, sql string) error {
-	c.b = append(c.b, 0xff, 0xff)
-	_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(c.b[messageHeader:]), sql)
-	return err
+	return inTurn(ctx, tx.Conn(), []Copy{{sql, c}}, "")
 }
