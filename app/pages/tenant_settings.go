@@ -93,6 +93,7 @@ func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
 	number("manual_retry_limit", &in.ManualRetryLimit)
 	number("manual_retries_per_hour", &in.ManualRetriesPerHour)
 	number("bulk_retry_limit", &in.BulkRetryLimit)
+	number("destination_limit", &in.DestinationLimit)
 	number("requests_per_second", &in.RequestsPerSecond)
 	number("events_per_second", &in.EventsPerSecond)
 	number("bytes_per_second", &in.BytesPerSecond)
