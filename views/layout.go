@@ -46,7 +46,7 @@ type Viewer struct {
 	Tenants   int         // that the viewer is a member of
 	User      bool        // has an account
 	Role      models.Role // here; empty for who is no user
-	Catalogue bool        // may change what all tenants share: topics
+	Catalogue bool        // may change what all tenants share: topics, and their limits
 	Write     bool        // may change destinations
 	Retry     bool        // may retry and cancel deliveries
 	Admin     bool        // may manage keys and topics, and see secrets

@@ -15,6 +15,9 @@ import (
 )
 
 func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
+	if err := api.OperatorsOnly(p.call); err != nil {
+		return err
+	}
 	s, err := a.Store.TenantSettings(ctx, p.call.Scope(), p.tenant.ID)
 	if err != nil {
 		return err
