@@ -154,7 +154,7 @@ func TestMembersSeeTheirTenants(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/t/acme", "/t/acme/api-keys", "/t/acme/members", "/t/acme/settings/tenant", "/t/acme/destinations/new",
+	for _, path := range []string{"/t/acme", "/t/acme/api-keys", "/t/acme/members", "/t/acme/destinations/new",
 		"/account", "/help", "/docs/api"} {
 		p := v.get(path)
 		for _, link := range []string{`a[href="/tenants"]`, `a[href="/users"]`, `a[href="/server"]`, `a[href="/api-keys"]`, `a[href^="/t/globex"]`} {
@@ -172,6 +172,14 @@ func TestMembersSeeTheirTenants(t *testing.T) {
 	}
 	if p := v.post("/t/acme/topics", "name", "x"); p.status != http.StatusForbidden {
 		t.Errorf("a tenant's admin changed the catalogue: %d", p.status)
+	}
+	// Limits that a tenant could lift itself would be none.
+	if v.get("/t/acme/settings").Find(`a[href="/t/acme/settings/tenant"]`).Length() > 0 {
+		t.Error("a tenant's admin is led to the tenant's limits")
+	}
+	if get, post := v.send("GET", "/t/acme/settings/tenant", nil), v.post("/t/acme/settings/tenant", "destination_limit", "5000"); get.status !=
+		http.StatusForbidden || post.status != http.StatusForbidden {
+		t.Errorf("a tenant's admin saw the form of its limits, or changed them: %d, %d", get.status, post.status)
 	}
 
 	// Of two tenants, one is chosen.
