@@ -71,6 +71,7 @@ var writing = map[string]string{
 	"POST /events/views":                                       "name=Mine+of+all&mine=true&query=status%3Dfailed",
 	"POST /t/:tenant/events/cancel":                            "event_id=:event",
 	"POST /t/:tenant/retries/new":                              "status=failed&rate=1",
+	"POST /t/:tenant/selected-destinations/disable":            "destination_id=inbox&reason_kind=Maintenance",
 	"POST /t/:tenant/settings/tenant":                          "bulk_retry_limit=600",
 	"POST /t/:tenant/api-keys/new":                             "name=k&scopes=read&expires_in=0",
 	"POST /api-keys/new":                                       "name=k&scopes=read&expires_in=0",
@@ -250,7 +251,9 @@ func TestAuditOfEveryRequest(t *testing.T) {
 	w := &walker{testApp: a, alerts: map[string][]string{}}
 	const alerts = 6 // for each owner: acknowledged, muted and resolved over the API and on pages
 	for range alerts {
-		w.want(200, "PUT", "/tenants/acme/destinations/"+w.id("destination", "")+"/disable", nil)
+		disabled := w.id("destination", "")
+		w.want(200, "PUT", "/tenants/acme/destinations/"+disabled+"/disable", nil)
+		calls["POST /t/:tenant/selected-destinations/enable"] = "action=keep&destination_id=" + disabled
 	}
 	for _, owner := range []string{"", "/tenants/acme"} {
 		for _, x := range w.eventually(owner+"/alerts?status=open", func(o answer) bool { return len(o.list()) == alerts }).list() {
