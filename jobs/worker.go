@@ -140,6 +140,7 @@ func (w *Worker) start(ctx context.Context) error {
 	river.AddWorker(workers, &deliverWorker{w: w})
 	river.AddWorker(workers, &releaseWorker{store: w.store, log: w.log})
 	river.AddWorker(workers, &bulkWorker{store: w.store, log: w.log, stopping: w.stopping})
+	river.AddWorker(workers, &erasureWorker{store: w.store, recent: w.opts.Recent, stopping: w.stopping})
 	river.AddWorker(workers, &noticeWorker{notices: w.opts.Notices, process: w.process.ID})
 	river.AddWorker(workers, &upkeepWorker{store: w.store, log: w.log})
 	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
