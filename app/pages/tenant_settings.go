@@ -25,13 +25,17 @@ func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
 	}
 	for name, n := range map[string]*int{"manual_retry_limit": s.ManualRetryLimit, "manual_retries_per_hour": s.ManualRetriesPerHour,
 		"bulk_retry_limit": s.BulkRetryLimit, "requests_per_second": s.RequestsPerSecond, "events_per_second": s.EventsPerSecond,
-		"bytes_per_second": s.BytesPerSecond, "destination_limit": s.DestinationLimit} {
+		"bytes_per_second": s.BytesPerSecond, "destination_limit": s.DestinationLimit,
+		"retention_days": s.RetentionDays} {
 		if n != nil {
 			form.Values[name] = []string{strconv.Itoa(*n)}
 		}
 	}
 	if s.LimitBurst != nil {
 		form.Values["limit_burst"] = []string{s.LimitBurst.String()}
+	}
+	if s.EraseDelivered != nil {
+		form.Values["erase_delivered"] = []string{strconv.FormatBool(*s.EraseDelivered)}
 	}
 	if s.RetryOn != nil {
 		form.Values["retry_on"] = []string{strings.Join(*s.RetryOn, ", ")}
@@ -56,6 +60,7 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID",
 		"manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
 		"bulk_retry_limit": number(d.BulkRetryLimit), "destination_limit": number(d.DestinationLimit),
+		"retention_days": strconv.Itoa(d.RetentionDays), "erase_delivered": "keep it",
 		"signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn,
 		"enable_backlog": "deliver what was held", "requests_per_second": number(d.RequestsPerSecond),
 		"events_per_second": number(d.EventsPerSecond), "bytes_per_second": number(d.BytesPerSecond), "limit_burst": d.LimitBurst.String()}}
@@ -99,6 +104,12 @@ func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
 			bad["limit_burst"] = err.Error()
 		}
 		in.LimitBurst = &d
+	}
+	number("retention_days", &in.RetentionDays)
+	var erase *string
+	if text("erase_delivered", &erase); erase != nil {
+		on := *erase == "true"
+		in.EraseDelivered = &on
 	}
 	text("signature", &in.Signature)
 	text("header_prefix", &in.HeaderPrefix)
