@@ -1,12 +1,16 @@
 package jobs_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -127,5 +131,33 @@ func TestRetentionOfATenant(t *testing.T) {
 	}
 	if n := e.number("select count(*) from kept_later"); n != 0 {
 		t.Errorf("%d events are noted for later", n)
+	}
+}
+
+// TestRedactionOfReceipts: attempts do not keep what the tenant's rules name, also in the next attempt after a change, and the
+// receiver gets everything.
+func TestRedactionOfReceipts(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, nil)
+	var got atomic.Value
+	e.destination("d", func(_ context.Context, m *adapters.Message) (adapters.Receipt, error) {
+		got.Store(string(m.Data))
+		return adapters.Receipt{Code: 200, Method: "POST", URL: "https://example.com/?mail=canary&n=1", ReqHeader: "X-User: canary\n",
+			RespHeader: "X-User: canary\n", Body: []byte(`{"ok":true,"mail":"canary"}`)}, nil
+	}, nil)
+	e.startWorker()
+	e.publish(models.PublishInput{ID: "before"})
+	if d := e.delivery("before", "d", is(models.StatusDelivered)); !strings.Contains(string(e.attempts(d)[0].ResponseBody), "canary") {
+		t.Error("an attempt without rules keeps no body")
+	}
+	e.settings(models.TenantSettings{RedactFields: &[]string{"mail"}, RedactHeaders: &[]string{"x-user"}, RedactQuery: &[]string{"mail"}})
+	e.publish(models.PublishInput{ID: "after", Data: json.RawMessage(`{"mail":"canary"}`)})
+	a := e.attempts(e.delivery("after", "d", is(models.StatusDelivered)))[0]
+	if kept := fmt.Sprint(a.URL, a.RequestHeader, a.ResponseHeader, string(a.ResponseBody)); strings.Contains(kept, "canary") ||
+		!strings.Contains(kept, "&n=1") || !strings.Contains(kept, `{"ok":true,`) {
+		t.Errorf("kept is %s", kept)
+	}
+	if got.Load() != `{"mail":"canary"}` {
+		t.Errorf("sent was %v", got.Load())
 	}
 }

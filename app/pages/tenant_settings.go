@@ -37,8 +37,11 @@ func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
 	if s.EraseDelivered != nil {
 		form.Values["erase_delivered"] = []string{strconv.FormatBool(*s.EraseDelivered)}
 	}
-	if s.RetryOn != nil {
-		form.Values["retry_on"] = []string{strings.Join(*s.RetryOn, ", ")}
+	for name, l := range map[string]*[]string{"retry_on": s.RetryOn, "redact_fields": s.RedactFields, "redact_headers": s.RedactHeaders,
+		"redact_query": s.RedactQuery} {
+		if l != nil {
+			form.Values[name] = []string{strings.Join(*l, ", ")}
+		}
 	}
 	return a.showTenantSettings(ctx, p, p.frame("Tenant settings", views.SectionSettings), form)
 }
@@ -61,6 +64,7 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 		"manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
 		"bulk_retry_limit": number(d.BulkRetryLimit), "destination_limit": number(d.DestinationLimit),
 		"retention_days": strconv.Itoa(d.RetentionDays), "erase_delivered": "keep it",
+		"redact_fields": "none", "redact_headers": "none but secrets", "redact_query": "none but secrets",
 		"signature": "Standard Webhooks", "header_prefix": "none", "retry_on": retryOn,
 		"enable_backlog": "deliver what was held", "requests_per_second": number(d.RequestsPerSecond),
 		"events_per_second": number(d.EventsPerSecond), "bytes_per_second": number(d.BytesPerSecond), "limit_burst": d.LimitBurst.String()}}
@@ -114,10 +118,13 @@ func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
 	text("signature", &in.Signature)
 	text("header_prefix", &in.HeaderPrefix)
 	text("enable_backlog", &in.EnableBacklog)
-	var retryOn *string
-	if text("retry_on", &retryOn); retryOn != nil {
-		l := config.List(*retryOn)
-		in.RetryOn = &l
+	for name, to := range map[string]**[]string{"retry_on": &in.RetryOn, "redact_fields": &in.RedactFields,
+		"redact_headers": &in.RedactHeaders, "redact_query": &in.RedactQuery} {
+		var given *string
+		if text(name, &given); given != nil {
+			l := config.List(*given)
+			*to = &l
+		}
 	}
 	var err error
 	if len(bad) > 0 {
