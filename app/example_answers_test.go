@@ -171,7 +171,7 @@ func shortExample(v any) any {
 }
 
 var (
-	exampleID     = regexp.MustCompile(`\b(evt|des|dlv|att|rty|aud|key|alt|alr|ntf|not|cha|chn|rul|plk|rty|usr|ses|inv)_[0-9a-z]{16,}`)
+	exampleID     = regexp.MustCompile(`\b(evt|des|dlv|att|era|rty|aud|key|alt|alr|ntf|not|cha|chn|rul|plk|rty|usr|ses|inv)_[0-9a-z]{16,}`)
 	exampleUUID   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	exampleTime   = regexp.MustCompile(`20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`)
 	exampleSecret = regexp.MustCompile(`whsec_[A-Za-z0-9+/=]{20,}`)

@@ -366,6 +366,7 @@ func everyID(a *testApp) map[string]string {
 	ids["{attempt}"] = a.want(200, "POST", "/tenants/acme/destinations/hook/test", `{}`).str("id")
 	ids["{entry}"] = a.want(200, "GET", "/audit", nil).str("models", "0", "id")
 	ids["{key}"] = a.want(201, "POST", "/api-keys", `{"name":"x","scopes":["read"]}`).str("id")
+	ids["{erasure}"] = a.want(202, "POST", "/erasures", `{"tenant_id":"acme","filter":{"until":"2026-01-01T00:00:00Z"},"why":"Its time is over"}`).str("id")
 	ids["{type}"] = "webhook"
 	ids["{alert}"] = "alt_00000000000000000000000001"
 	ids["{notification}"] = a.want(200, "POST", "/tenants/acme/channels/"+ids["{channel}"]+"/test", nil).str("notification_id")

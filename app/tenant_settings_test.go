@@ -39,6 +39,8 @@ func TestTenantSettings(t *testing.T) {
 	for body, field := range map[string]string{`{"manual_retry_limit":-1}`: "manual_retry_limit",
 		`{"bulk_retry_limit":0}`: "bulk_retry_limit", `{"signature":"md5"}`: "signature",
 		`{"header_prefix":"x acme"}`: "header_prefix", `{"retry_on":["nope"]}`: "retry_on[0]",
+		`{"retention_days":0}`: "retention_days", `{"retention_days":31}`: "retention_days",
+		`{"redact_fields":["a..b"]}`: "redact_fields[0]", `{"redact_headers":["x y"]}`: "redact_headers[0]", `{"redact_query":[""]}`: "redact_query[0]",
 		`{"enable_backlog":"ask"}`: "enable_backlog"} {
 		if o := a.do("PATCH", path, body); o.status != 422 || o.str("fields", field) == "" {
 			t.Errorf("%s: %d %s", body, o.status, o.raw)
@@ -61,6 +63,12 @@ func TestTenantSettings(t *testing.T) {
 	}
 	p.says("When empty: 100,000.")
 	v.post("/t/acme/settings/tenant", "name", "Acme", "bulk_retry_limit", "many").refused(422, "bulk_retry_limit", "must be a whole number")
+	v.post("/t/acme/settings/tenant", "name", "Acme", "retention_days", "7", "erase_delivered", "true",
+		"redact_fields", "customer.email, items[*].name", "redact_headers", "X-User").says("The settings were saved.")
+	if got := a.want(200, "GET", path, nil); got.str("effective", "retention_days") != "7" || got.str("effective", "erase_delivered") != "true" ||
+		got.str("effective", "redact_fields") != "[customer.email items[*].name]" || got.str("effective", "redact_headers") != "[X-User]" {
+		t.Errorf("what is kept: %s", got.raw)
+	}
 	v.post("/t/acme/settings/tenant", "name", "Acme", "bulk_retry_limit", "500").says("The settings were saved.")
 	if got := a.want(200, "GET", path, nil); got.str("settings") != "map[bulk_retry_limit:500 name:Acme]" {
 		t.Errorf("after the form: %s", got.raw)

@@ -342,6 +342,7 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 		a.NotSent, a.Log = rc.NotSent, slices.Concat(rc.Log, t.err.Log)
 		throttled = t.err.Kind == adapters.KindThrottled
 	}
+	v.target.Redaction.Apply(a)
 	now := started.Add(took)
 	dec := decide(t)
 	longest := time.Duration(v.target.Policy.MaxInterval)

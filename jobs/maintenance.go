@@ -68,5 +68,11 @@ func (w *upkeepWorker) Work(ctx context.Context, _ *river.Job[upkeepArgs]) error
 	if n > 0 {
 		w.log.Warn("bulk retries had no job any more and go on", "retries", n)
 	}
+	if err != nil {
+		return err
+	}
+	if n, err = w.store.ResumeErasures(ctx); n > 0 {
+		w.log.Warn("erasures had no job any more and go on", "erasures", n)
+	}
 	return err
 }

@@ -140,6 +140,8 @@ func (w *Worker) start(ctx context.Context) error {
 	river.AddWorker(workers, &deliverWorker{w: w})
 	river.AddWorker(workers, &releaseWorker{store: w.store, log: w.log})
 	river.AddWorker(workers, &bulkWorker{store: w.store, log: w.log, stopping: w.stopping})
+	river.AddWorker(workers, &erasureWorker{store: w.store, recent: w.opts.Recent, stopping: w.stopping})
+	river.AddWorker(workers, &keptWorker{store: w.store, recent: w.opts.Recent, stopping: w.stopping, log: w.log})
 	river.AddWorker(workers, &noticeWorker{notices: w.opts.Notices, process: w.process.ID})
 	river.AddWorker(workers, &upkeepWorker{store: w.store, log: w.log})
 	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
@@ -163,7 +165,7 @@ func (w *Worker) start(ctx context.Context) error {
 			"river_job_state_and_finalized_at_index"},
 		Workers:      workers,
 		Middleware:   []rivertype.Middleware{w.tracker.middleware()},
-		PeriodicJobs: []*river.PeriodicJob{hourly},
+		PeriodicJobs: []*river.PeriodicJob{hourly, periodicKept()},
 		Queues: map[string]river.QueueConfig{
 			queue.Deliver:     {MaxWorkers: maxJobs, FetchCooldown: 3 * time.Millisecond},
 			queue.Retry:       {MaxWorkers: maxJobs / 2, FetchCooldown: 10 * time.Millisecond},

@@ -43,6 +43,8 @@ type Attempt struct {
 	Truncated       bool   // the answer was longer than ResponseBody
 	TransformKey    *int64 // the row of destination_transforms that made the body; nil for the payload as it is
 
+	ErasedAt *time.Time // when the data of its event was erased, and with it what was kept of request and answer; nil while it is there
+
 	CertificateEnds time.Time // of the receiver, where it was seen; kept with the destination's health and not with the attempt
 }
 
@@ -135,7 +137,7 @@ const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.sta
 	a.first_byte_us, a.code, a.ok, a.truncated, a.trigger, a.actor, coalesce(a.error_class, ''), coalesce(a.error, ''), coalesce(a.advice,
 		''),
 	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, a.transform_key, a.retry_id,
-		coalesce(a.log, ''), coalesce(a.not_sent, false), t.id, e.caller_id, n.id, n.type
+		coalesce(a.log, ''), coalesce(a.not_sent, false), t.id, e.caller_id, n.id, n.type, e.erased_at
 	from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key join destinations n
 		on n.key = a.destination_key`
 
@@ -148,7 +150,7 @@ func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 	err := row.Scan(&a.EventKey, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
 		&a.Code, &a.OK, &a.Truncated, &a.Trigger, &a.Actor, &a.ErrorClass, &a.Error, &a.Advice, &a.RawError, &a.Method, &a.URL,
 		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &a.TenantID, &callerID,
-		&a.DestinationID, &a.DestinationType)
+		&a.DestinationID, &a.DestinationType, &a.ErasedAt)
 	a.Duration = time.Duration(duration) * time.Microsecond
 	a.Timing = AttemptTiming{time.Duration(dns) * time.Microsecond, time.Duration(connect) * time.Microsecond,
 		time.Duration(tls) * time.Microsecond, time.Duration(first) * time.Microsecond}

@@ -167,6 +167,7 @@ func (c *chosen) limb(q *query, status string, after DeliveryKey, limit int) str
 	from := "deliveries d"
 	sub.and("d.tenant_key = ?", c.tenant)
 	sub.and("e.tenant_key = ?", c.tenant)
+	sub.and("e.erased_at is null")
 	sub.and("d.event_id >= ?", maxUUID(c.lo, after.EventKey))
 	sub.and("d.event_id < ?", c.hi)
 	sub.and("(d.event_id, d.destination_key) > (?, ?)", after.EventKey, after.Destination)

@@ -225,9 +225,10 @@ func (s *Store) queueBulk(ctx context.Context, tx pgx.Tx, b *BulkRetry, p *porti
 		with portion as (
 			select d.event_id, d.destination_key from unnest($1::uuid[], $2::bigint[], $6::int[]) u (e, k, most)
 			join deliveries d on d.event_id = u.e and d.destination_key = u.k
+			join events e on e.id = u.e and e.id >= $3 and e.id <= $4 and e.erased_at is null
 			where d.event_id >= $3 and d.event_id <= $4 and d.status = any($5::delivery_status[]) and d.manual_retries < u.most
 				and (d.last_attempt_at is null or d.last_attempt_at < $8)
-			for update of d skip locked)
+			for update of d skip locked for share of e skip locked)
 		update deliveries d set status = 'pending', turn = d.turn + 1, manual_retries = d.manual_retries + 1, next_attempt_at = null,
 			reason = null,
 			retry_id = $7, retry_from = d.status

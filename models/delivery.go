@@ -249,6 +249,9 @@ func (d *Delivery) NextAttemptID() string { return d.AttemptID(d.Attempts + 1) }
 
 // retryInTx queues the delivery; queued is false when it is on its way already.
 func (s *Store) retryInTx(ctx context.Context, tx *Tx, d *Delivery, trigger, actor string) (queued bool, err error) {
+	if err := unerased(ctx, tx.Pgx, d.EventKey); err != nil {
+		return false, err
+	}
 	var disabled, deleted *time.Time
 	var own *int
 	var ordered bool

@@ -55,7 +55,9 @@ func (s *Store) filteredOut(ctx context.Context, e *Event) ([]*Delivery, error) 
 		if err := row.Scan(&d.DeliveryKey.Destination, &raw, &d.DestinationID); err != nil {
 			return nil, err
 		}
-		d.Reason = explain(raw, doc)
+		if d.Reason = FilterErased; e.ErasedAt == nil {
+			d.Reason = explain(raw, doc)
+		}
 		return d, nil
 	})
 }
@@ -104,7 +106,7 @@ func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
 // readFiltered reads deliveries that filters held back.
 func (s *Store) readFiltered(ctx context.Context, q *query, tail string) ([]*Delivery, error) {
 	return readByKeys(ctx, s, scanFiltered,
-		`select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id`+filteredFrom+
+		`select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id, e.erased_at is not null`+filteredFrom+
 			q.sql()+tail, q.args...)
 }
 
@@ -138,15 +140,18 @@ func scanFiltered(row pgx.CollectableRow) (*Delivery, error) {
 	var callerID *string
 	var at *time.Time
 	var data, raw string
+	var erased bool
 	err := row.Scan(&e.Key, &callerID, &d.TenantKey, &d.TenantID, &e.Topic, &at, &e.Metadata, &data, &d.DeliveryKey.Destination, &raw,
-		&d.DestinationID)
+		&d.DestinationID, &erased)
 	if err != nil {
 		return nil, err
 	}
 	e.Data = []byte(data)
 	e.finish(callerID, at)
 	d.EventKey, d.PublicEventID, d.Topic, d.EventTime, d.CreatedAt, d.UpdatedAt = e.Key, e.ID, e.Topic, e.Time, e.Received, e.Received
-	d.Reason = explain(raw, e.doc())
+	if d.Reason = FilterErased; !erased {
+		d.Reason = explain(raw, e.doc())
+	}
 	return d, nil
 }
 
@@ -226,7 +231,7 @@ func (s *Store) PlanFiltered(ctx context.Context, d *Destination, fq FilteredQue
 
 // filteredEvents reads a portion of the events that the destination's filters held back and that were not sent since.
 func (s *Store) filteredEvents(ctx context.Context, destination, tenant int64, lo, hi uuid.UUID, order string) ([]*Event, error) {
-	rows, err := s.pool.Query(ctx, eventSelect+` where e.tenant_key = $1 and e.filtered_by is not null and e.id >= $2 and e.id < $3
+	rows, err := s.pool.Query(ctx, eventSelect+` where e.tenant_key = $1 and e.filtered_by is not null and e.erased_at is null and e.id >= $2 and e.id < $3
 		and e.filtered_by && (select array_agg(key) from destination_filters where destination_key = $4)
 		and not exists (select 1 from deliveries x where x.event_id = e.id and x.destination_key = $4)
 		order by e.id `+order+" limit $5", tenant, lo, hi, destination, filteredRead)
@@ -305,10 +310,13 @@ func (s *Store) releaseFiltered(ctx context.Context, d *Destination, r queue.Rel
 	if len(ids) == 0 {
 		return 0, nil
 	}
+	first, last := ends(ids)
 	err = s.InTx(ctx, func(tx *Tx) error {
 		rows, err := tx.Query(ctx, `insert into deliveries (event_id, destination_key, tenant_key, status)
-			select id, $2, $3, 'pending' from unnest($1::uuid[]) id on conflict do nothing returning event_id, turn`, ids, d.Key,
-			d.TenantKey)
+			select e.id, $2, $3, 'pending' from events e where e.id = any($1) and e.id >= $4 and e.id <= $5
+				and e.erased_at is null for share
+			on conflict do nothing returning event_id, turn`, ids, d.Key,
+			d.TenantKey, first, last)
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ type Target struct {
 	Destination
 	Policy      RetryPolicy   // its own, completed by the defaults of its tenant and the server
 	Timeout     time.Duration // of one attempt
+	Redaction   *Redaction    // what its tenant does not want to be kept of attempts; nil for none
 	InFlight    int           // attempts under way at once, per worker process
 	TenantGone  bool
 	computing   computing // what it computes from each event
@@ -193,6 +194,7 @@ func (s *Store) loadTargets(ctx context.Context, keys []int64) ([]*Target, error
 		e.Destination = *d
 		e.computing = d.computing()
 		e.Policy = s.policy(t, d)
+		e.Redaction = t.Settings.redaction()
 		e.Timeout = d.timeout(s.Timeout)
 		e.InFlight = s.InFlight(d)
 		out[i] = e

@@ -23,7 +23,10 @@ type Event struct {
 	Received  time.Time
 	Retry     bool // eligible_for_retry
 	Metadata  map[string]string
-	Data      []byte // payload, byte for byte
+	Data      []byte // payload, byte for byte; nil once it was erased
+
+	ErasedAt  *time.Time // when its data was erased; nil while it is there
+	ErasedWhy string     // by whom and why, in a sentence
 
 	TraceParent, TraceState string // W3C trace context of its publish, for workers; empty for none
 
@@ -70,7 +73,8 @@ func (c Counts) Final() bool {
 }
 
 // eventSelect reads one row of events as e with its tenant.
-const eventSelect = `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.retry, e.metadata, e.data, e.filtered_by
+const eventSelect = `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.retry, e.metadata, e.data, e.filtered_by,
+	e.erased_at, coalesce(e.erased_why, '')
 	from events e join tenants t on t.key = e.tenant_key`
 
 func scanEvent(row pgx.CollectableRow) (*Event, error) {
@@ -79,10 +83,12 @@ func scanEvent(row pgx.CollectableRow) (*Event, error) {
 	var at *time.Time
 	var data string
 	if err := row.Scan(&e.Key, &callerID, &e.TenantKey, &e.TenantID, &e.Topic, &at, &e.Retry, &e.Metadata, &data,
-		&e.FilteredBy); err != nil {
+		&e.FilteredBy, &e.ErasedAt, &e.ErasedWhy); err != nil {
 		return nil, err
 	}
-	e.Data = []byte(data)
+	if e.ErasedAt == nil {
+		e.Data = []byte(data)
+	}
 	e.finish(callerID, at)
 	return e, nil
 }
@@ -100,10 +106,10 @@ func (e *Event) finish(callerID *string, at *time.Time) {
 	}
 }
 
-// readEvents reads payloads for workers into events.
+// readEvents reads payloads for workers into events. Those that were erased are left out: their deliveries were called off.
 func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid.UUID]*Event) error {
 	rows, err := s.Hot.Query(ctx,
-		"select id, caller_id, tenant_key, topic, time, retry, metadata, data, coalesce(traceparent, ''), coalesce(tracestate, '') from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
+		"select id, caller_id, tenant_key, topic, time, retry, metadata, data, coalesce(traceparent, ''), coalesce(tracestate, ''), erased_at is not null from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
 	if err != nil {
 		s.forgetPartitions(err)
 		return err
@@ -113,9 +119,13 @@ func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid
 		e := &Event{}
 		var callerID *string
 		var at *time.Time
+		var erased bool
 		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data, &e.TraceParent,
-			&e.TraceState); err != nil {
+			&e.TraceState, &erased); err != nil {
 			return err
+		}
+		if erased {
+			continue
 		}
 		e.finish(callerID, at)
 		events[e.Key] = e

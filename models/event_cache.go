@@ -54,3 +54,30 @@ func (r *Recent) get(id uuid.UUID) *Event {
 	defer r.mu.Unlock()
 	return r.m[id]
 }
+
+// Forget drops the payloads of events that were erased.
+func (r *Recent) Forget(ids []uuid.UUID) {
+	if r == nil || len(ids) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	gone := map[*Event]bool{}
+	for _, id := range ids {
+		if e := r.m[id]; e != nil {
+			gone[e] = true
+			r.bytes -= len(e.Data) + eventOverhead
+			delete(r.m, id)
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	kept := make([]*Event, 0, len(r.queue)-r.head)
+	for _, e := range r.queue[r.head:] {
+		if !gone[e] {
+			kept = append(kept, e)
+		}
+	}
+	r.queue, r.head = kept, 0
+}

@@ -227,6 +227,7 @@ func (w *searching) read(ctx context.Context, last uuid.UUID, narrowed bool) err
 		q.and("e.id <= ?", last)
 	}
 	w.conditions(q)
+	q.and("e.erased_at is null")
 	switch {
 	case w.what.filter == nil:
 		q.and("position(lower(?) in lower(e.data)) > 0", w.what.text)

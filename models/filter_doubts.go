@@ -122,6 +122,7 @@ func (s *Store) Doubts(ctx context.Context, scope Scope, field string, f *filter
 	q := newQuery()
 	scope.where(q, "e.tenant_key")
 	q.and("t.deleted_at is null")
+	q.and("e.erased_at is null")
 	if len(topics) > 0 && !slices.Contains(topics, AllTopics) {
 		_, oldest, err := s.eventWindow(ctx, scope, uuid.UUID{}, highestUUID, "desc", doubtScan)
 		if err != nil {

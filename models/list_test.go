@@ -17,6 +17,7 @@ var cursorLists = map[string]listOf{
 	"Attempts":      ofTenants((*Store).Attempts),
 	"BulkRetries":   ofTenants((*Store).BulkRetries),
 	"AuditLog":      ofTenants((*Store).AuditLog),
+	"Erasures":      ofTenants((*Store).Erasures),
 	"Alerts":        ofOperators((*Store).Alerts),
 	"Notifications": ofOperators((*Store).Notifications),
 	"Tenants": {TenantQuery{}, []int64(nil), with(func(s *Store, q TenantQuery) (any, error) {
@@ -55,8 +56,9 @@ func with[Q any](read func(*Store, Q) (any, error)) func(*Store, reflect.Value) 
 // filterValues are two values that a filter takes, by the name of its vocabulary or its parameter.
 var filterValues = map[string][2]string{
 	"status": {StatusFailed, StatusHeld}, "AttemptQuery.status": {AttemptSucceeded, AttemptFailed},
-	"BulkQuery.status":  {BulkRunning, BulkDone},
-	"AlertQuery.status": {AlertOpen, AlertResolved}, "NotificationQuery.status": {NotificationSent, NotificationFailed},
+	"BulkQuery.status":    {BulkRunning, BulkDone},
+	"ErasureQuery.status": {ErasureRunning, ErasureDone},
+	"AlertQuery.status":   {AlertOpen, AlertResolved}, "NotificationQuery.status": {NotificationSent, NotificationFailed},
 	"kind":        {"opened", "test"},
 	"error_class": {"timeout", "dns"}, "trigger": {TriggerManual, TriggerBulk}, "actor_type": {ActorUser, ActorServer},
 	"outcome": {AuditOK, AuditFailed},

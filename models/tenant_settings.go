@@ -25,6 +25,13 @@ type TenantSettings struct {
 	RetryOn              *[]string `json:"retry_on,omitempty" doc:"Which errors are retried, of destinations that do not say so."`
 	EnableBacklog        *string   `json:"enable_backlog,omitempty" api:"schema=BacklogAction" doc:"What enabling does with the events held, when the caller does not say so."`
 
+	RetentionDays  *int  `json:"retention_days,omitempty" doc:"After so many days the data of its events is erased; at most the server's retention."`
+	EraseDelivered *bool `json:"erase_delivered,omitempty" doc:"Erase the data of an event within minutes after it is delivered everywhere."`
+
+	RedactFields  *[]string `json:"redact_fields,omitempty" doc:"Fields of JSON answers that attempts do not keep, as paths: 'customer.email', 'items[*].name', '*.email'."`
+	RedactHeaders *[]string `json:"redact_headers,omitempty" doc:"Headers of requests and answers whose values attempts do not keep."`
+	RedactQuery   *[]string `json:"redact_query,omitempty" doc:"Query parameters of the URL whose values attempts do not keep."`
+
 	RequestsPerSecond *int      `json:"requests_per_second,omitempty" doc:"Requests to the API in a second, of all its keys and tokens together; 0 for no limit."`
 	EventsPerSecond   *int      `json:"events_per_second,omitempty" doc:"Events that are published for it in a second; 0 for no limit."`
 	BytesPerSecond    *int      `json:"bytes_per_second,omitempty" doc:"Bytes of such events in a second; 0 for no limit."`
@@ -170,6 +177,10 @@ func (x *TenantSettings) check(s *Store) error {
 			bad.add(name, fmt.Sprintf("must be a whole number between %d and %d", n.low, maxRetryLimit[name]))
 		}
 	}
+	if most := int(s.Retention.Hours() / 24); x.RetentionDays != nil && (*x.RetentionDays < 1 || *x.RetentionDays > most) {
+		bad.add("retention_days", fmt.Sprintf("must be a whole number between 1 and %d, the server's retention", most))
+	}
+	x.checkRedactions(bad)
 	x.IntakeLimits().check(bad)
 	if x.Signature != nil || x.HeaderPrefix != nil {
 		for _, e := range s.WebhookDefaults(&Tenant{Settings: *x}).Problems() {
@@ -250,6 +261,11 @@ func (x *TenantSettings) snapshot() *snapshot {
 	s.set("header_prefix", x.HeaderPrefix)
 	s.set("retry_on", x.RetryOn)
 	s.set("enable_backlog", x.EnableBacklog)
+	s.set("redact_fields", x.RedactFields)
+	s.set("redact_headers", x.RedactHeaders)
+	s.set("redact_query", x.RedactQuery)
+	s.set("retention_days", x.RetentionDays)
+	s.set("erase_delivered", x.EraseDelivered)
 	x.IntakeLimits().set(s)
 	return s
 }

@@ -122,9 +122,9 @@ func saveTransform(ctx context.Context, tx *Tx, d *Destination) error {
 }
 
 // SentBody returns the body of the message that an attempt sent: the event's payload, or with transformed what the
-// destination's transform at that time makes of it.
+// destination's transform at that time makes of it. It is nil once the event's data was erased.
 func (s *Store) SentBody(ctx context.Context, a *Attempt, e *Event) (body []byte, transformed bool, err error) {
-	if a.TransformKey == nil {
+	if a.TransformKey == nil || e.ErasedAt != nil {
 		return e.Data, false, nil
 	}
 	var source string

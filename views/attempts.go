@@ -113,3 +113,14 @@ func (v Attempt) happened() string {
 	}
 	return "The attempt failed."
 }
+
+// erased says that the bodies were erased, and by whom; empty while they are there.
+func (v Attempt) erased() string {
+	if v.ErasedAt == nil {
+		return ""
+	}
+	if v.Event == nil || v.Event.ErasedWhy == "" {
+		return "Erased."
+	}
+	return v.Event.ErasedWhy
+}

@@ -56,6 +56,8 @@ var auditWords = []Option{
 	{Value: "retry.pause", Label: "Bulk retry paused"},
 	{Value: "retry.resume", Label: "Bulk retry resumed"}, {Value: "retry.cancel", Label: "Bulk retry cancelled"},
 	{Value: "retry.finish", Label: "Bulk retry ended"},
+	{Value: "erasure.*", Label: "Erasures: anything"}, {Value: "erasure.start", Label: "Erasure started"},
+	{Value: "erasure.finish", Label: "Erasure ended"},
 	{Value: "alert.*", Label: "Alerts: anything"}, {Value: "alert.acknowledge", Label: "Alert acknowledged"},
 	{Value: "alert.mute", Label: "Alert muted"}, {Value: "alert.resolve", Label: "Alert resolved"},
 	{Value: "alert_rule.*", Label: "Alert rules: anything"}, {Value: "alert_rule.create", Label: "Alert rule created"},

@@ -17,10 +17,11 @@ const (
 
 // Body is what was sent or came back.
 type Body struct {
-	ID    string // unique on the page
-	Label string // "Response body"
-	Data  []byte
-	URL   string // where a body is that is too long for the page; may be empty
+	Erased string // why it is no longer there; empty while it is
+	ID     string // unique on the page
+	Label  string // "Response body"
+	Data   []byte
+	URL    string // where a body is that is too long for the page; may be empty
 }
 
 func (b Body) text() bool { return utf8.Valid(b.Data) }

@@ -114,6 +114,9 @@ func (v Event) facts() []Fact {
 	if !e.Retry {
 		facts = append(facts, Fact{Label: "Retries", Text: "Not eligible: one attempt for each destination"})
 	}
+	if e.ErasedAt != nil {
+		return append(facts, Fact{Label: "Erased", Time: *e.ErasedAt})
+	}
 	return append(facts, Fact{Label: "Size", Text: size(len(e.Data))})
 }
 

@@ -514,7 +514,7 @@ func InspectorView(v Inspector) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = BodyView(Body{ID: "inspect-data", Label: "Payload", Data: v.Considered.Event.Data, URL: EventURL(v.Tenant, v.Considered.Event.ID, "data")}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = BodyView(Body{Erased: v.Considered.Event.ErasedWhy, ID: "inspect-data", Label: "Payload", Data: v.Considered.Event.Data, URL: EventURL(v.Tenant, v.Considered.Event.ID, "data")}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

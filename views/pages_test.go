@@ -255,6 +255,14 @@ func pages() map[string]templ.Component {
 			Now: galleryTime}),
 		"retry cancelled": RetryPage(Retry{Page: hostilePage("Bulk retry"), BulkRetry: hostileBulk(models.BulkCancelled),
 			Now: galleryTime}),
+		"erasures": ErasuresPage(Erasures{Page: hostilePage("Erasures"),
+			List: &models.Page[*models.Erasure]{Items: []*models.Erasure{hostileErasure(false), hostileErasure(true)}, Next: "x"}}),
+		"no erasures":    ErasuresPage(Erasures{Page: hostilePage("Erasures"), List: &models.Page[*models.Erasure]{}}),
+		"erasure":        ErasurePage(Erasure{Page: hostilePage("Erasure"), Erasure: hostileErasure(false)}),
+		"erasure done":   ErasurePage(Erasure{Page: hostilePage("Erasure"), Erasure: hostileErasure(true)}),
+		"erase":          NewErasurePage(NewErasure{Page: hostilePage("Erase data"), Form: hostileForm("what", "q", "topic", "since", "until", "why")}),
+		"erase an event": NewErasurePage(NewErasure{Page: hostilePage("Erase data"), Event: hostile}),
+		"event erased":   EventPage(Event{Page: hostilePage("Event"), Considered: models.Considered{Event: erasedEvent()}}),
 		"attempt failed": AttemptPage(Attempt{Page: hostilePage("Attempt 2"), Attempt: hostileAttempt(false),
 			Event: hostileEvent(), Destination: d, Delivery: hostileDeliveries()[3], Newer: "/x", Older: "/y"}),
 		"attempt succeeded": AttemptPage(Attempt{Page: hostilePage("Attempt 2"), Attempt: hostileAttempt(true),
@@ -594,4 +602,21 @@ func TestBrowserWords(t *testing.T) {
 			t.Errorf("%q is called %q, want %q", agent, got, want)
 		}
 	}
+}
+
+func hostileErasure(done bool) *models.Erasure {
+	n := 12
+	e := &models.Erasure{TenantID: hostile, Actor: hostile, Why: hostile, Scope: models.ErasureOfFilter, Total: &n, Looked: 7, Erased: 3,
+		Cancelled: 1, Attempts: 4, CreatedAt: galleryTime,
+		Filter: models.ErasureFilter{Since: &galleryTime, Until: &galleryTime, Topics: []string{hostile}, Text: hostile}}
+	if done {
+		e.FinishedAt, e.Scope, e.EventID = &galleryTime, models.ErasureOfEvent, hostile
+	}
+	return e
+}
+
+func erasedEvent() *models.Event {
+	e := hostileEvent()
+	e.Data, e.Metadata, e.ErasedAt, e.ErasedWhy = nil, nil, &galleryTime, "Erased by "+hostile
+	return e
 }

@@ -19,7 +19,8 @@ var tenantSettingLabels = []Label{{"name", "Name"}, {"destination_limit", "Desti
 	{"bulk_retry_limit", "Deliveries of a bulk retry"}, {"signature", "Signature"}, {"header_prefix", "Prefix of headers"},
 	{"retry_on", "Errors that are retried"}, {"enable_backlog", "When a destination is enabled"},
 	{"requests_per_second", "Requests a second"}, {"events_per_second", "Events a second"}, {"bytes_per_second", "Bytes a second"},
-	{"limit_burst", "Burst"}}
+	{"limit_burst", "Burst"}, {"retention_days", "Days that data is kept"}, {"erase_delivered", "After success"},
+	{"redact_fields", "Fields of answers"}, {"redact_headers", "Headers"}, {"redact_query", "Query parameters"}}
 
 // hint says what an empty field stands for.
 func (v TenantSettings) hint(name, more string) string {
@@ -41,6 +42,7 @@ func BacklogWord(action string) string {
 var (
 	signatureOptions = []Option{{Value: "standard", Label: "Standard Webhooks"}, {Value: "v1a", Label: "Standard Webhooks, ed25519"},
 		{Value: "outpost", Label: "Outpost"}}
-	onEnableOptions = []Option{{Value: models.BacklogDeliver, Label: "Deliver what was held"},
+	afterSuccessOptions = []Option{{Value: "true", Label: "Erase payload, headers and bodies"}, {Value: "false", Label: "Keep them"}}
+	onEnableOptions     = []Option{{Value: models.BacklogDeliver, Label: "Deliver what was held"},
 		{Value: models.BacklogKeep, Label: "Keep it held"}, {Value: models.BacklogDrop, Label: "Drop it"}}
 )

@@ -53,6 +53,7 @@ type AttemptJSON struct {
 	ResponseData    *responseData `json:"response_data,omitempty" doc:"With 'include=response_data'."`
 	Error           *errorJSON    `json:"error" doc:"null for a success."`
 	Event           *eventJSON    `json:"event,omitempty" doc:"With 'include=event'; with its payload for 'include=event.data'."`
+	ErasedAt        *time.Time    `json:"erased_at,omitempty" doc:"When its event was erased, and with it headers and bodies; absent while they are there."`
 	Links           linksJSON     `json:"links"`
 
 	Destination *DestinationJSON `json:"destination,omitempty" doc:"With 'include=destination', as it is now; absent once it is deleted."`
@@ -107,7 +108,7 @@ func (a *API) attemptToJSON(at *models.Attempt, in includes) AttemptJSON {
 		DurationMS: ms(at.Duration), Timing: timingJSON{ms(at.Timing.DNS), ms(at.Timing.Connect), ms(at.Timing.TLS),
 			ms(at.Timing.FirstByte)},
 		Request: requestJSON{Method: at.Method, URL: at.URL, Headers: headerMap(at.RequestHeader), Sent: at.Method != "" && !at.NotSent},
-		Log:     at.Log, Links: attemptLinks(at).under(a.Base)}
+		Log:     at.Log, ErasedAt: at.ErasedAt, Links: attemptLinks(at).under(a.Base)}
 	body := strings.ToValidUTF8(string(at.ResponseBody), "\uFFFD")
 	if at.Code != 0 || len(at.ResponseBody) > 0 {
 		j.Response = &responseJSON{at.Code, headerMap(at.ResponseHeader), body, at.Truncated}
@@ -247,7 +248,7 @@ func (a *API) getAttempt(ctx context.Context, c *Call, req *attemptRequest) (*Re
 	if j.Links.Logs, j.Links.Traces, err = a.LinksOf(ctx, c.Actor, at); err != nil {
 		return nil, err
 	}
-	if at.TransformKey != nil {
+	if at.TransformKey != nil && at.ErasedAt == nil {
 		e, err := a.Store.EventOf(ctx, scope, at)
 		if err != nil {
 			return nil, err

@@ -39,6 +39,9 @@ func (a *API) eventData(c *fiber.Ctx) error {
 // SendPayload sends the payload of an event, byte for byte as it was published, as a file to be kept. Whatever is in it, a
 // browser that is made to show it runs nothing: it is JSON and taken for nothing else, in a document without any rights.
 func SendPayload(c *fiber.Ctx, e *models.Event) error {
+	if e.ErasedAt != nil {
+		return &models.Error{Kind: models.KindPast, Message: "The payload of this event is no longer kept. " + e.ErasedWhy}
+	}
 	tag := quoted(tagOf(e.Data))
 	c.Set(fiber.HeaderETag, tag)
 	c.Set(fiber.HeaderCacheControl, "private, no-cache")

@@ -21,13 +21,16 @@ type eventJSON struct {
 	EligibleForRetry      bool              `json:"eligible_for_retry"`
 	Metadata              map[string]string `json:"metadata" api:"null"`
 	Data                  json.RawMessage   `json:"data,omitempty" api:"schema=Payload" doc:"The payload, as it was published."`
+	ErasedAt              *time.Time        `json:"erased_at,omitempty" doc:"When payload and metadata were erased; absent while they are there."`
+	ErasedBecause         string            `json:"erased_because,omitempty" doc:"By whom and why, in a sentence."`
 	Deliveries            models.Counts     `json:"deliveries,omitempty" doc:"How many deliveries it has in each state."`
 	Links                 linksJSON         `json:"links"`
 }
 
 func (a *API) eventToJSON(e *models.Event) eventJSON {
 	return eventJSON{ID: e.ID, TenantID: e.TenantID, Topic: e.Topic, MatchedDestinationIDs: e.Matched, Time: e.Time, ReceivedAt: e.Received,
-		EligibleForRetry: e.Retry, Metadata: e.Metadata, Data: e.Data, Deliveries: e.Counts, Links: eventLinks(e).under(a.Base)}
+		EligibleForRetry: e.Retry, Metadata: e.Metadata, Data: e.Data, ErasedAt: e.ErasedAt,
+		ErasedBecause: e.ErasedWhy, Deliveries: e.Counts, Links: eventLinks(e).under(a.Base)}
 }
 
 type ListEventsRequest struct {
@@ -72,7 +75,7 @@ func (a *API) getEvent(ctx context.Context, c *Call, req *eventRequest) (*Reply,
 		}
 		final := e.Counts.Final()
 		h := fnv.New64a()
-		_ = json.NewEncoder(h).Encode([]any{e.ID, e.Counts, e.Attempts, e.LastError})
+		_ = json.NewEncoder(h).Encode([]any{e.ID, e.Counts, e.Attempts, e.LastError, e.ErasedAt})
 		body := a.eventToJSON(e)
 		return &Reply{Body: body, Final: &final, Links: body.Links.header(""), ETag: strconv.FormatUint(h.Sum64(), 36)},
 			models.Following{Event: e.Key}, nil

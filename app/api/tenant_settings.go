@@ -31,6 +31,13 @@ type effectiveJSON struct {
 	RetryOn              []string `json:"retry_on" doc:"Empty for what is retried anyway."`
 	EnableBacklog        string   `json:"enable_backlog" api:"schema=BacklogAction"`
 
+	RetentionDays  int  `json:"retention_days"`
+	EraseDelivered bool `json:"erase_delivered"`
+
+	RedactFields  []string `json:"redact_fields"`
+	RedactHeaders []string `json:"redact_headers"`
+	RedactQuery   []string `json:"redact_query"`
+
 	RequestsPerSecond int             `json:"requests_per_second" doc:"0 for no limit."`
 	EventsPerSecond   int             `json:"events_per_second" doc:"0 for no limit."`
 	BytesPerSecond    int             `json:"bytes_per_second" doc:"0 for no limit."`
@@ -43,6 +50,12 @@ func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
 			return *own
 		}
 		return dflt
+	}
+	list := func(l *[]string) []string {
+		if l == nil {
+			return []string{}
+		}
+		return append([]string{}, *l...)
 	}
 	retryOn := a.Cfg.Retry.RetryOn
 	if s.RetryOn != nil {
@@ -61,6 +74,8 @@ func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
 		DestinationLimit: or(s.DestinationLimit, a.Cfg.DestLimit),
 		Signature:        cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
 		RetryOn:       append([]string{}, retryOn...),
+		RetentionDays: or(s.RetentionDays, int(a.Store.Retention.Hours()/24)), EraseDelivered: s.EraseDelivered != nil && *s.EraseDelivered,
+		RedactFields: list(s.RedactFields), RedactHeaders: list(s.RedactHeaders), RedactQuery: list(s.RedactQuery),
 		EnableBacklog: a.Store.EnableAction(t), RequestsPerSecond: intake.Requests, EventsPerSecond: intake.Events,
 		BytesPerSecond: intake.Bytes, LimitBurst: models.Duration(intake.Burst)}}
 }

@@ -255,7 +255,7 @@ func (a *Pages) samplePayload(ctx context.Context, p *pageCtx, topic string) (st
 		if err != nil {
 			return "", err
 		}
-		if len(last.Items) > 0 && len(last.Items[0].Data) <= 16<<10 {
+		if len(last.Items) > 0 && last.Items[0].ErasedAt == nil && len(last.Items[0].Data) <= 16<<10 {
 			return indentedJSON(last.Items[0].Data), nil
 		}
 		catalogue, err := a.Store.TopicCatalogue(ctx)

@@ -151,6 +151,11 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{post, tenant + "/retries/:retry/resume", retry, twin("POST /retries/:retry/resume"), a.resumeRetryPage},
 		{post, tenant + "/retries/:retry/cancel", retry, twin("POST /retries/:retry/cancel"), a.cancelRetryPage},
 
+		{get, tenant + "/erasures", read, twin("GET /erasures"), a.erasuresPage},
+		{get, tenant + "/erasures/new", admin, twin("POST /erasures"), a.newErasurePage},
+		{post, tenant + "/erasures/new", admin, twin("POST /erasures"), a.startErasure},
+		{get, tenant + "/erasures/:erasure", read, twin("GET /erasures/:erasure"), a.erasurePage},
+
 		{get, tenant + "/topics", read, twin("GET /topics", "GET /topics/:topic"), a.topicsPage},
 		{post, tenant + "/topics", write, twin("PUT /topics/:topic"), a.saveTopic},
 		{get, tenant + "/topics/delete", write, twin("DELETE /topics/:topic"), a.deleteTopicPage},

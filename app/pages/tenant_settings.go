@@ -31,7 +31,8 @@ func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
 	}
 	for name, n := range map[string]*int{"manual_retry_limit": s.ManualRetryLimit, "manual_retries_per_hour": s.ManualRetriesPerHour,
 		"bulk_retry_limit": s.BulkRetryLimit, "requests_per_second": s.RequestsPerSecond, "events_per_second": s.EventsPerSecond,
-		"bytes_per_second": s.BytesPerSecond, "destination_limit": s.DestinationLimit} {
+		"bytes_per_second": s.BytesPerSecond, "destination_limit": s.DestinationLimit,
+		"retention_days": s.RetentionDays} {
 		if n != nil {
 			form.Values[name] = []string{strconv.Itoa(*n)}
 		}
@@ -39,8 +40,14 @@ func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
 	if s.LimitBurst != nil {
 		form.Values["limit_burst"] = []string{s.LimitBurst.String()}
 	}
-	if s.RetryOn != nil {
-		form.Values["retry_on"] = []string{strings.Join(*s.RetryOn, ", ")}
+	if s.EraseDelivered != nil {
+		form.Values["erase_delivered"] = []string{strconv.FormatBool(*s.EraseDelivered)}
+	}
+	for name, l := range map[string]*[]string{"retry_on": s.RetryOn, "redact_fields": s.RedactFields, "redact_headers": s.RedactHeaders,
+		"redact_query": s.RedactQuery} {
+		if l != nil {
+			form.Values[name] = []string{strings.Join(*l, ", ")}
+		}
 	}
 	return a.showTenantSettings(ctx, p, p.frame("Tenant settings", views.SectionSettings), form)
 }
@@ -62,6 +69,8 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID",
 		"manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
 		"bulk_retry_limit": number(d.BulkRetryLimit), "destination_limit": number(d.DestinationLimit),
+		"retention_days": views.Lasts(time.Duration(d.RetentionDays) * 24 * time.Hour), "erase_delivered": "keep it",
+		"redact_fields": "none", "redact_headers": "none but secrets", "redact_query": "none but secrets",
 		"signature": views.SignatureWord(d.Signature), "header_prefix": cmp.Or(d.HeaderPrefix, "none"), "retry_on": retryOn,
 		"enable_backlog": views.BacklogWord(d.EnableBacklog), "requests_per_second": number(d.RequestsPerSecond),
 		"events_per_second": number(d.EventsPerSecond), "bytes_per_second": number(d.BytesPerSecond),
@@ -108,13 +117,22 @@ func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
 		}
 		in.LimitBurst = &d
 	}
+	number("retention_days", &in.RetentionDays)
+	var erase *string
+	if text("erase_delivered", &erase); erase != nil {
+		on := *erase == "true"
+		in.EraseDelivered = &on
+	}
 	text("signature", &in.Signature)
 	text("header_prefix", &in.HeaderPrefix)
 	text("enable_backlog", &in.EnableBacklog)
-	var retryOn *string
-	if text("retry_on", &retryOn); retryOn != nil {
-		l := config.List(*retryOn)
-		in.RetryOn = &l
+	for name, to := range map[string]**[]string{"retry_on": &in.RetryOn, "redact_fields": &in.RedactFields,
+		"redact_headers": &in.RedactHeaders, "redact_query": &in.RedactQuery} {
+		var given *string
+		if text(name, &given); given != nil {
+			l := config.List(*given)
+			*to = &l
+		}
 	}
 	var err error
 	if len(bad) > 0 {
