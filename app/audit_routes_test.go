@@ -73,7 +73,6 @@ var writing = map[string]string{
 	"POST /t/:tenant/events/cancel":                            "event_id=:event",
 	"POST /t/:tenant/erasures/new":                             "event_id=:event&why=Asked",
 	"POST /t/:tenant/retries/new":                              "status=failed&rate=1",
-	"POST /t/:tenant/selected-destinations/disable":            "destination_id=inbox&reason_kind=Maintenance",
 	"POST /t/:tenant/settings/tenant":                          "bulk_retry_limit=600",
 	"POST /t/:tenant/api-keys/new":                             "name=k&scopes=read&expires_in=0",
 	"POST /api-keys/new":                                       "name=k&scopes=read&expires_in=0",
@@ -255,6 +254,7 @@ func TestAuditOfEveryRequest(t *testing.T) {
 	for range alerts {
 		disabled := w.id("destination", "")
 		w.want(200, "PUT", "/tenants/acme/destinations/"+disabled+"/disable", nil)
+		calls["POST /t/:tenant/selected-destinations/disable"] = "reason_kind=Maintenance&destination_id=" + w.id("destination", "")
 		calls["POST /t/:tenant/selected-destinations/enable"] = "action=keep&destination_id=" + disabled
 	}
 	for _, owner := range []string{"", "/tenants/acme"} {
