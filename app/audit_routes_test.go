@@ -309,7 +309,7 @@ func TestAuditOfEveryRequest(t *testing.T) {
 		case request == "":
 			t.Errorf("%s answers without X-Request-Id", name)
 		case !none && entries == 0:
-			t.Errorf("%s: %d, and no entry in the audit log", name, status)
+			t.Errorf("%s: %d, and no entry in the audit log: %s", name, status, text)
 		case none && entries > 0:
 			t.Errorf("%s has an entry; it is in the list of those without: %s", name, why)
 		}
