@@ -407,6 +407,24 @@ func TestProviderConfirms(t *testing.T) {
 	a.stranger().byProvider().says("For the whole server: Owner")
 }
 
+// TestProviderConfirmsBeforeTheFactor: where a second factor is required, who has none yet gets to where it is set up.
+func TestProviderConfirmsBeforeTheFactor(t *testing.T) {
+	t.Parallel()
+	idp := newTestProvider(t)
+	a := newTestApp(t, idp.on(testRoles, func(c *config.Config) { c.RequireFactor = true }))
+	a.visitor()
+	idp.is("s-1", "max@example.com", "platform")
+	v := a.stranger()
+	if p := v.byProvider(); p.path != "/account/second-factor" {
+		t.Errorf("led to %s", p.path)
+	}
+	a.stale()
+	start := v.get("/account/second-factor").Find(".provider-way a").AttrOr("href", "")
+	if p := v.send("GET", v.begin(start), nil); p.path != "/account/second-factor" {
+		t.Errorf("led to %s", p.path)
+	}
+}
+
 // TestProviderAway: a provider that does not answer keeps nothing from starting, is said, and is found once it is there.
 func TestProviderAway(t *testing.T) {
 	t.Parallel()

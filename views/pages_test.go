@@ -279,7 +279,7 @@ func pages() map[string]templ.Component {
 		"invited": InvitedPage(Invited{Page: hostilePage("Invited"), Invitation: hostileInvitations()[0], Link: hostile, MailError: hostile,
 			Next: "/x"}),
 		"invite": InvitePage(Invite{Page: hostilePage("Accept invitation"), Invitation: hostileInvitations()[0], Action: InviteURL("x"),
-			Form: hostileForm("name", "password")}),
+			Form: hostileForm("name", "password"), Ways: LoginWays{true, hostile, ProviderURL(hostile), true}}),
 		"choose": ChoosePage(Choose{Page: hostileServer("Your tenants"), List: hostileUsers()[0].Members}),
 		"account": AccountPage(Account{Page: hostilePage("Your account"), User: hostileUsers()[0], Sessions: hostileSessions(),
 			Profile: hostileForm("name", "email")}),
