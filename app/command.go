@@ -211,6 +211,9 @@ func checkConfig(ctx context.Context, args []string, stdout io.Writer) error {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
 	fmt.Fprint(stdout, config.Table(cfg.Settings()))
+	for _, w := range cfg.Warnings() {
+		fmt.Fprintf(stdout, "\nWarning: %s.\n", w)
+	}
 	fmt.Fprintf(stdout, "\nThe configuration is fine for `waybill %s`.\n", role)
 	return nil
 }

@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"internal/netlimit": {},
 	"internal/traces":   {"internal/traces"},
 	"internal/dbconn":   {},
+	"internal/idp":      {},
 	"models":            {"adapters", "migrations", "internal/metrics", "internal/dbconn", "models", "internal/traces"},
 	"models/filter":     {"models/filter"},
 	"models/alertrule":  {"models/alertrule", "models/units"},
@@ -42,7 +43,7 @@ var mayImport = map[string][]string{
 	"app/config":        {"adapters/notify", "internal/clientip", "internal/traces", "models"},
 	"app/api": {"app/config", "adapters", "internal/clientip", "internal/openapi", "internal/traces", "jobs", "migrations",
 		"models", "views"},
-	"app/pages": {"app/api", "app/config", "adapters", "internal/clientip", "models", "static", "views"},
+	"app/pages": {"app/api", "app/config", "adapters", "internal/clientip", "internal/idp", "models", "static", "views"},
 	"app/bench": {"internal/postgres", "jobs", "migrations"},
 	"app": {"adapters", "internal/clientip", "internal/netlimit", "internal/metrics", "internal/traces", "internal/postgres",
 		"models", "views", "jobs", "migrations", "static", "app"},
@@ -72,6 +73,7 @@ var onlyIn = map[string][]string{
 	"github.com/sergi/go-diff":      {"views"},
 	"github.com/pquerna/otp":        {"models"},
 	"github.com/boombuler/barcode":  {"views"},
+	"github.com/coreos/go-oidc":     {"internal/idp"},
 }
 
 // TestImports holds the code against the rules on who may import whom.

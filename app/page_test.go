@@ -224,7 +224,7 @@ func TestPageTwins(t *testing.T) {
 		"GET /help": true, "GET /t/:tenant/help": true, // what is the same for everybody
 		// One's own account. The API has no user who calls it; PATCH and DELETE of /users are for administrators.
 		"GET /account": true, "POST /account": true, "POST /account/password": true, "POST /account/sessions/end": true,
-		"POST /account/sessions/:session/end": true, "GET /confirm": true, "POST /confirm": true,
+		"POST /account/sessions/:session/end": true, "GET /confirm": true, "POST /confirm": true, "GET /confirm/oidc": true,
 		"GET /account/second-factor": true, "POST /account/second-factor": true, "POST /account/second-factor/codes": true,
 		"POST /account/second-factor/remove": true}
 	for _, r := range a.pages.PageRoutes() {

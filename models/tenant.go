@@ -249,6 +249,8 @@ const (
 	lockTenant  = 2 // shared while accepting events of a tenant, exclusive while changing its destinations
 	lockWatch   = 3 // held by the one Watcher that makes a pass
 	lockPublish = 4 // held by the one process that publishes changes as events
+
+	lockIdentity = 5 // held while somebody logs in by a provider
 )
 
 // lockHash is the second number of a tenant's lock. Two tenants with the same hash merely wait for each other.

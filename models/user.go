@@ -22,6 +22,7 @@ type User struct {
 	Name         string
 	Role         Role // for the whole server; empty for none
 	SecondFactor bool // a code of an app is asked for at logins
+	HasPassword  bool // false for who logs in by a provider only; filled in by Users and User
 	CreatedAt    time.Time
 	LastLoginAt  *time.Time
 	Members      []Member // of tenants that there are, by their ids; filled in by Users and User
@@ -91,7 +92,8 @@ func (u *User) snapshot() *snapshot {
 	return s
 }
 
-const userSelect = `select u.id, u.email, u.name, coalesce(u.role, ''), u.totp_enabled_at is not null, u.created_at, u.last_login_at,
+const userSelect = `select u.id, u.email, u.name, coalesce(u.role, ''), u.totp_enabled_at is not null,
+	u.password_hash <> '` + noPassword + `', u.created_at, u.last_login_at,
 	coalesce((select json_agg(json_build_object('Key', t.key, 'ID', t.id, 'Name', t.settings->>'name', 'Role', m.role) order by t.id)
 		from memberships m join tenants t on t.key = m.tenant_key where m.user_id = u.id and t.deleted_at is null), '[]')
 	from users u`
@@ -103,7 +105,7 @@ func scanUser(r pgx.CollectableRow) (*User, error) {
 		ID, Name string
 		Role     Role
 	}
-	err := r.Scan(&u.Key, &u.Email, &u.Name, &u.Role, &u.SecondFactor, &u.CreatedAt, &u.LastLoginAt, &members)
+	err := r.Scan(&u.Key, &u.Email, &u.Name, &u.Role, &u.SecondFactor, &u.HasPassword, &u.CreatedAt, &u.LastLoginAt, &members)
 	for _, m := range members {
 		t := Tenant{ID: m.ID, Settings: TenantSettings{Name: &m.Name}}
 		u.Members = append(u.Members, Member{TenantKey: m.Key, TenantID: m.ID, Name: t.Name(), Role: m.Role})
@@ -271,7 +273,8 @@ func (s *Store) ChangeProfile(ctx context.Context, u *User, name, email string) 
 		return nil
 	}
 	err := s.InTx(ctx, func(tx *Tx) error {
-		if _, err := tx.Exec(ctx, "update users set name = $2, email = $3 where id = $1", u.Key, name, email); err != nil {
+		if _, err := tx.Exec(ctx, `update users set name = $2, email = $3,
+			email_changed_at = case when lower(email) = lower($3) then email_changed_at else now() end where id = $1`, u.Key, name, email); err != nil {
 			return orTaken(err)
 		}
 		e := u.entry("user.update")

@@ -52,25 +52,36 @@ func (s *Store) SetRole(ctx context.Context, by *Actor, id string, role Role) (*
 	}
 	err := s.InTx(ctx, func(tx *Tx) error {
 		u, err := lockUser(ctx, tx, by, id, role)
-		if err != nil || u.Role == role {
+		if err != nil {
 			return err
 		}
-		before := u.snapshot()
-		if _, err := tx.Exec(ctx, "update users set role = nullif($2, '') where id = $1", u.Key, role); err != nil {
-			return err
-		}
-		if err := roleChanged(ctx, tx, u.Key, u.Role.Over(role), nil); err != nil {
-			return err
-		}
-		e := u.entry("user.role")
-		u.Role = role
-		e.Changes = before.changes(u.snapshot())
-		return tx.Audit(ctx, e)
+		return changeRole(ctx, tx, u, role, "")
 	})
 	if err != nil {
 		return nil, err
 	}
 	return s.User(ctx, id)
+}
+
+// changeRole gives a user, who is locked, another role. Provider is whose groups say so; empty for somebody here.
+func changeRole(ctx context.Context, tx *Tx, u *User, role Role, provider string) error {
+	if u.Role == role {
+		return nil
+	}
+	before := u.snapshot()
+	if _, err := tx.Exec(ctx, "update users set role = nullif($2, '') where id = $1", u.Key, role); err != nil {
+		return err
+	}
+	if err := roleChanged(ctx, tx, u.Key, u.Role.Over(role), nil); err != nil {
+		return err
+	}
+	e := u.entry("user.role")
+	u.Role = role
+	e.Changes = before.changes(u.snapshot())
+	if provider != "" {
+		e.Detail["groups_at"] = provider
+	}
+	return tx.Audit(ctx, e)
 }
 
 // roleChanged has a user give the password again, and so get another token for their session, before anything that needs a recent

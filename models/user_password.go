@@ -24,8 +24,9 @@ func hashPassword(password string) (string, error) {
 // errBadLogin is the same for an unknown e-mail address and a wrong password.
 var errBadLogin = &Error{Kind: KindInvalid, Message: "Email or password is not right."}
 
-// unknownUserHash costs as much to compare with as a real one, so that the time does not tell whether a user exists.
-var unknownUserHash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+// noPassword is a hash that no password is known to match. It costs as much to compare with as a real one, so that the time does not
+// tell whether a user exists. Users who log in by a provider alone have it.
+const noPassword = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // comparing bounds how many passwords are compared at once, for the memory that each takes.
 var comparing = semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/2)))
@@ -41,7 +42,7 @@ func matches(ctx context.Context, password, hash string) (bool, error) {
 
 // Login checks an e-mail address and password.
 func (s *Store) Login(ctx context.Context, email, password string) (*User, error) {
-	u, hash := &User{}, unknownUserHash
+	u, hash := &User{}, noPassword
 	err := s.pool.QueryRow(ctx,
 		`select id, email, name, coalesce(role, ''), totp_enabled_at is not null, created_at, password_hash from users
 			where lower(email) = lower($1)`, strings.TrimSpace(email)).
@@ -62,7 +63,7 @@ func (s *Store) Login(ctx context.Context, email, password string) (*User, error
 
 // CheckPassword returns an error of KindInvalid about a field unless the password is a user's.
 func (s *Store) CheckPassword(ctx context.Context, user uuid.UUID, field, password string) error {
-	hash := unknownUserHash
+	hash := noPassword
 	err := s.pool.QueryRow(ctx, "select password_hash from users where id = $1", user).Scan(&hash)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err

@@ -10,7 +10,16 @@ type Setup struct {
 type Login struct {
 	Page
 	Form   Form
+	Ways   LoginWays
 	Notice string // why the page is shown: "Your session has ended."; may be empty
+}
+
+// LoginWays are the ways to show who one is: a password, the provider, or both.
+type LoginWays struct {
+	Password bool
+	Provider string // as people call it; empty for none
+	URL      string // leads there
+	Away     bool   // it does not answer
 }
 
 var setupLabels = []Label{{"code", "Setup code"}, {"name", "Your name"}, {"email", "Email"}, {"password", "Password"}}

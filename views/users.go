@@ -55,6 +55,7 @@ type Invite struct {
 	Invitation *models.Invitation
 	Action     string
 	Form       Form
+	Ways       LoginWays
 }
 
 // Choose lists the tenants of somebody who has no role for the whole server.
@@ -69,6 +70,10 @@ type Account struct {
 	User              *models.User
 	Sessions          []*models.Session
 	Current           uuid.UUID // the viewer's session
+	NoPassword        bool      // none is taken of the viewer
+	Provider          string    // by which people log in, as they call it; empty for none
+	Connected         bool      // the viewer is, with an account there
+	ConnectedAs       string    // its address then
 	Profile, Password Form
 }
 
@@ -93,10 +98,11 @@ type LoginCode struct {
 	Form Form
 }
 
-// ConfirmLogin asks for the password once more. Its form has password and return.
+// ConfirmLogin asks for the password once more, or leads to the provider. Its form has password and return.
 type ConfirmLogin struct {
 	Page
 	Form Form
+	Ways LoginWays
 }
 
 // UsersURL and its like are the pages about users, UserURL that of one, or with tail an action on them: "role", "delete".
@@ -111,6 +117,9 @@ func AccountURL(tail ...string) string {
 }
 func CodePath() string                           { return "/login/code" }
 func ConfirmPath() string                        { return "/confirm" }
+func ConfirmByProviderPath() string              { return "/confirm/oidc" }
+func ProviderPath() string                       { return "/login/oidc" }
+func ProviderReturnPath() string                 { return "/login/oidc/callback" }
 func MemberURL(tenant, id, action string) string { return path("t", tenant, "members", id, action) }
 
 // InvitationURL is an action on an invitation: "revoke".
@@ -121,6 +130,16 @@ func InviteURL(token string) string { return "/invite/" + token }
 
 // CodeURL is the second step of a login, which leads to back.
 func CodeURL(back string) string { return with(CodePath(), url.Values{"return": {back}}) }
+
+// LoginBackURL is the page of the login, which leads to back.
+func LoginBackURL(back string) string { return with(LoginURL(), url.Values{"return": {back}}) }
+
+// ProviderURL begins a login by the provider, which leads to back; ConfirmByProviderURL has somebody who is logged in show there again
+// who they are.
+func ProviderURL(back string) string { return with(ProviderPath(), url.Values{"return": {back}}) }
+func ConfirmByProviderURL(back string) string {
+	return with(ConfirmByProviderPath(), url.Values{"return": {back}})
+}
 
 // ConfirmURL is the page that asks for the password and leads back.
 func ConfirmURL(back string) string { return with(ConfirmPath(), url.Values{"return": {back}}) }

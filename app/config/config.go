@@ -47,6 +47,7 @@ type Config struct {
 	AdminEmail    string
 	AdminPass     string
 	RequireFactor bool // of users with a role for the whole server
+	OIDC          OIDC
 	BaseURL       string
 	Hosts         []string      // further names that the server answers to, in lower case; *.name for those below it, * for any
 	TokenAudience string        // of tenants' tokens: AudienceOptional or AudienceRequired
@@ -206,6 +207,7 @@ func variables() []variable {
 				}
 				return nil
 			}},
+	}, oidcVariables(), []variable{
 		{"BASE_URL", "",
 			"where people and clients reach it: links in answers, mails and pages; with a path where a proxy serves it under one; http://localhost:$PORT", func(r *reader, v string) error {
 				u, err := url.Parse(v)
@@ -530,6 +532,7 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	if (c.AdminEmail == "") != (c.AdminPass == "") {
 		problems = append(problems, "ADMIN_EMAIL, ADMIN_PASSWORD: give both or neither")
 	}
+	problems = append(problems, c.OIDC.problems(files.problems)...)
 	if _, err := c.Operator.Input(); err != nil {
 		problems = append(problems, err.Error())
 	}

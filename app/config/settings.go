@@ -142,6 +142,10 @@ func (c *Config) derived(name string) (value, how string) {
 		if c.Role == "serve" || c.APIKey != "" {
 			return "made up", kept("api_key")
 		}
+	case "OIDC_NAME":
+		if c.OIDC.On() {
+			return c.OIDC.Name, "OIDC_ISSUER"
+		}
 	case "EGRESS_ALLOW":
 		if c.onThisMachine() {
 			return "127.0.0.0/8, ::1/128", "no DATABASE_URL: for this machine only"

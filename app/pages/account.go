@@ -28,6 +28,7 @@ func (a *Pages) accountRoutes() []pageRoute {
 		{post, views.AccountURL(factorPart, "remove"), "", nil, a.recentAt(factorAddress, a.removeFactor)},
 		{get, views.ConfirmPath(), "", nil, a.confirmPage},
 		{post, views.ConfirmPath(), "", nil, a.doConfirm},
+		{get, views.ConfirmByProviderPath(), "", nil, a.confirmByProvider},
 	}
 }
 
@@ -57,8 +58,28 @@ func (a *Pages) confirmPage(ctx context.Context, p *pageCtx) error {
 	if err := noUser(p); err != nil {
 		return err
 	}
-	return p.render(ctx, http.StatusOK, views.ConfirmLoginPage(views.ConfirmLogin{Page: p.frame("Enter your password", ""),
-		Form: views.Form{Values: map[string][]string{"return": {localPath(p.Query("return"))}}}}))
+	return a.showConfirm(ctx, p, localPath(p.Query("return")), views.Form{})
+}
+
+// showConfirm asks for the password, or leads to the provider.
+func (a *Pages) showConfirm(ctx context.Context, p *pageCtx, back string, form views.Form) error {
+	u, err := a.Store.UserOf(ctx, p.call.Actor)
+	if err != nil {
+		return err
+	}
+	v := views.ConfirmLogin{Ways: a.ways(ctx, views.ConfirmByProviderURL(back)), Form: form}
+	title := "Enter your password"
+	if v.Ways.Password = v.Ways.Password && u.HasPassword; !v.Ways.Password {
+		title = "Log in again"
+	}
+	v.Page = p.frame(title, "")
+	v.Form.Values = map[string][]string{"return": {back}}
+	status := http.StatusOK
+	if form.Err != nil {
+		v.Page, status = refused(v.Page), form.Err.Status()
+		api.SayWhen(p.Ctx, form.Err)
+	}
+	return p.render(ctx, status, views.ConfirmLoginPage(v))
 }
 
 func (a *Pages) doConfirm(ctx context.Context, p *pageCtx) error {
@@ -76,9 +97,7 @@ func (a *Pages) doConfirm(ctx context.Context, p *pageCtx) error {
 		if form.Err = api.Refusal(err); form.Err == nil {
 			return err
 		}
-		api.SayWhen(p.Ctx, form.Err)
-		form.Values = map[string][]string{"return": {back}}
-		return p.render(ctx, form.Err.Status(), views.ConfirmLoginPage(views.ConfirmLogin{Page: refused(p.frame("Enter your password", "")), Form: form}))
+		return a.showConfirm(ctx, p, back, form)
 	}
 	p.setCookie(SessionCookie, token, models.SessionLength)
 	return p.Redirect(back, http.StatusSeeOther)
@@ -87,6 +106,9 @@ func (a *Pages) doConfirm(ctx context.Context, p *pageCtx) error {
 // givePassword returns an error unless a password is the viewer's. Tries count as those at logins do; a failed one is in the audit
 // log.
 func (a *Pages) givePassword(ctx context.Context, p *pageCtx, field, password string) error {
+	if err := a.passwordsOff(); err != nil {
+		return err
+	}
 	u, err := a.Store.UserOf(ctx, p.call.Actor)
 	if err != nil {
 		return err
@@ -121,6 +143,13 @@ func (a *Pages) showAccount(ctx context.Context, p *pageCtx, v views.Account) er
 	v.API = apiCallOf("GET", "", "/account")
 	if v.Sessions, err = a.Store.Sessions(ctx, u.Key); err != nil {
 		return err
+	}
+	v.NoPassword = a.Cfg.OIDC.Only || !u.HasPassword
+	if a.provider != nil {
+		v.Provider = a.Cfg.OIDC.Name
+		if v.ConnectedAs, v.Connected, err = a.Store.Connected(ctx, u.Key, a.Cfg.OIDC.Issuer); err != nil {
+			return err
+		}
 	}
 	if v.Profile.Values == nil {
 		v.Profile.Values = map[string][]string{"name": {u.Name}, "email": {u.Email}}

@@ -23,7 +23,8 @@ func (a *Pages) showInvite(ctx context.Context, p *pageCtx, form views.Form) err
 	if err != nil {
 		return err
 	}
-	v := views.Invite{Page: p.frame("Accept invitation", ""), Invitation: i, Action: views.InviteURL(token), Form: form}
+	v := views.Invite{Page: p.frame("Accept invitation", ""), Invitation: i, Action: views.InviteURL(token), Form: form,
+		Ways: a.ways(ctx, views.ProviderURL(views.HomeURL()))}
 	status := http.StatusOK
 	if form.Err != nil {
 		v.Page, status = refused(v.Page), form.Err.Status()
@@ -43,6 +44,9 @@ func (a *Pages) acceptInvitation(ctx context.Context, p *pageCtx) error {
 		}
 		delete(form.Values, "password")
 		return a.showInvite(ctx, p, form)
+	}
+	if err := a.passwordsOff(); err != nil {
+		return again(err)
 	}
 	i, err := a.Store.Invitation(ctx, p.Params("token"))
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/app/config"
+	"github.com/waybill-dev/waybill/internal/idp"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/static"
 	"github.com/waybill-dev/waybill/views"
@@ -60,11 +61,12 @@ const csp = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 's
 // Pages is the dashboard: another face of the API's use cases.
 type Pages struct {
 	*api.API
+	provider *idp.Provider // by which people log in; nil for none
 }
 
 // New makes the dashboard, whose pages also show what goes wrong outside of the API.
 func New(a *api.API) *Pages {
-	p := &Pages{API: a}
+	p := &Pages{API: a, provider: newProvider(a.Cfg)}
 	a.ErrorPage = p.errorPage
 	return p
 }

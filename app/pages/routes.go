@@ -22,6 +22,8 @@ func (a *Pages) publicPages() []pageRoute {
 		{post, views.SetupURL(), "", nil, a.doSetup},
 		{get, views.LoginURL(), "", nil, a.loginPage},
 		{post, views.LoginURL(), "", nil, a.doLogin},
+		{get, views.ProviderPath(), "", nil, a.toProvider},
+		{get, views.ProviderReturnPath(), "", nil, a.providerReturn},
 		{get, views.CodePath(), "", nil, a.codePage},
 		{post, views.CodePath(), "", nil, a.doCode},
 		{get, views.PortalURL(":token"), "", nil, a.portalPage},

@@ -87,8 +87,11 @@ func (a *Pages) loginPage(ctx context.Context, p *pageCtx) error {
 	} else if !has {
 		return p.Redirect(views.SetupURL(), http.StatusSeeOther)
 	}
-	v := views.Login{Page: p.frame("Log in", ""), Form: views.Form{Values: map[string][]string{"return": {p.Query("return")}}}}
+	v := views.Login{Page: p.frame("Log in", ""), Form: views.Form{Values: map[string][]string{"return": {p.Query("return")}}},
+		Ways: a.ways(ctx, views.ProviderURL(localPath(p.Query("return"))))}
 	switch {
+	case v.Flash != nil: // it says why
+
 	case p.Query("ended") != "":
 		v.Notice = "Your session has ended. Log in to go on."
 	case p.Query("return") != "":
@@ -100,8 +103,13 @@ func (a *Pages) loginPage(ctx context.Context, p *pageCtx) error {
 func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 	form := p.form()
 	email := strings.ToLower(strings.TrimSpace(form.Value("email")))
-	try, again, err := a.Store.BeginLogin(ctx, models.LoginFrom{Account: email, Network: p.network(), Browser: p.knownBrowser(email)})
+	var try *models.LoginTry
+	var again bool
 	var u *models.User
+	err := a.passwordsOff()
+	if err == nil {
+		try, again, err = a.Store.BeginLogin(ctx, models.LoginFrom{Account: email, Network: p.network(), Browser: p.knownBrowser(email)})
+	}
 	if err == nil {
 		u, err = a.Store.Login(ctx, email, form.Value("password"))
 	}
@@ -110,7 +118,7 @@ func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 		if form.Err == nil {
 			return err
 		}
-		if !again {
+		if !again && !a.Cfg.OIDC.Only {
 			name := loginName(email)
 			p.call.Actor = &models.Actor{Name: name, Kind: models.ActorVisitor}
 			a.AuditFailure(ctx, p.call, models.AllTenants(), "session.login", name, err)
@@ -118,7 +126,8 @@ func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 		}
 		delete(form.Values, "password")
 		api.SayWhen(p.Ctx, form.Err)
-		return p.render(ctx, form.Err.Status(), views.LoginPage(views.Login{Page: refused(p.frame("Log in", "")), Form: form}))
+		return p.render(ctx, form.Err.Status(), views.LoginPage(views.Login{Page: refused(p.frame("Log in", "")), Form: form,
+			Ways: a.ways(ctx, views.ProviderURL(localPath(form.Value("return"))))}))
 	}
 	if err := a.Store.LoginSucceeded(ctx, try); err != nil {
 		return err

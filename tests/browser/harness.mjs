@@ -99,7 +99,7 @@ export class Visitor {
     page.on('pageerror', (error) => this.troubles.push(`script: ${error.message}`));
     context.on('request', (request) => {
       const { protocol, origin } = new URL(request.url());
-      if (protocol !== 'data:' && origin !== site.base) this.troubles.push(`request to another origin: ${request.url()}`);
+      if (protocol !== 'data:' && origin !== site.base && !site.others?.includes(origin)) this.troubles.push(`request to another origin: ${request.url()}`);
     });
   }
 
