@@ -24,7 +24,7 @@ for (const size of [undefined, phone]) {
     assert.equal(v.path, '/server/settings');
     const row = (name) => v.main.locator('tr').filter({ has: v.page.getByText(name, { exact: true }) });
     assert.match(await row('RETRY_SCHEDULE').innerText(), /1s,5m\s+Environment/);
-    assert.match(await row('RETENTION_DAYS').innerText(), /30\s+Default/);
+    assert.match(await row('RETENTION_DAYS').innerText(), /30\s+30 days\s+Default/);
     assert.match(await row('SECRET_KEY').innerText(), /\bset\b/);
     await v.main.getByRole('searchbox').fill('retention');
     await v.press('Search');
