@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math/big"
 	"net"
@@ -178,7 +177,7 @@ func (v *visitor) leads(address string) string {
 	}
 	resp.Body.Close()
 	if resp.StatusCode/100 != 3 {
-		v.Fatal(fmt.Sprintf("%s: %d", address, resp.StatusCode))
+		v.Fatalf("%s: %d", address, resp.StatusCode)
 	}
 	return resp.Header.Get("Location")
 }

@@ -42,7 +42,7 @@ func (s *Store) ProviderUser(ctx context.Context, in ProviderLogin) (u *User, er
 		if _, err := tx.Exec(ctx, "select id from users where role = 'owner' order by id for update"); err != nil {
 			return err
 		}
-		given := RoleNone
+		var given Role
 		if u, given, err = in.user(ctx, tx); err != nil {
 			return err
 		}

@@ -24,7 +24,8 @@ func factorAddress(*pageCtx) string { return views.AccountURL(factorPart) }
 // needsFactor reports whether a viewer has to set a second factor up before the page.
 func (a *Pages) needsFactor(who *models.Actor, r pageRoute) bool {
 	return a.Cfg.RequireFactor && who.UserID != uuid.Nil && who.Role != models.RoleNone && !who.SecondFactor &&
-		r.Path != views.LogoutURL() && r.Path != views.ConfirmPath() && r.Path != views.ConfirmByProviderPath() && !strings.HasPrefix(r.Path, views.AccountURL(factorPart))
+		r.Path != views.LogoutURL() && r.Path != views.ConfirmPath() && r.Path != views.ConfirmByProviderPath() &&
+		!strings.HasPrefix(r.Path, views.AccountURL(factorPart))
 }
 
 // toSecondStep goes on with the login of a user whose password was right.

@@ -179,7 +179,8 @@ type Pools struct {
 // New makes a queue whose workers, in this process or others, are woken until Close.
 func New(pools Pools, log *slog.Logger) *Queue {
 	ctx, stop := context.WithCancel(context.Background())
-	q := &Queue{pools: pools, log: log, stop: stop, due: due{changed: make(chan struct{}, 1)}, ids: ids{process: rand.Int64N(1 << processBits)}}
+	q := &Queue{pools: pools, log: log, stop: stop, due: due{changed: make(chan struct{}, 1)},
+		ids: ids{process: rand.Int64N(1 << processBits)}}
 	for i, name := range []string{Deliver, Retry, Notify} {
 		w := &q.wake[i]
 		*w = waker{queue: name, pool: pools.Jobs, log: log, c: make(chan struct{}, 1)}
