@@ -62,6 +62,9 @@ export async function fill(server) {
   await api('PUT', `/tenants/${tenant}/members/${user}`, { role: 'admin' });
   await api('POST', '/invitations', { email: 'cy@example.com', role: 'viewer', tenant_id: tenant });
   const invitation = await api('POST', '/invitations', { email: 'di@example.com', role: 'developer' });
+  const { models: [{ id: erasedEvent }] } = await api('GET', `/events?tenant_id=${tenant}&topic=customer.created&limit=1`);
+  const erasure = await api('POST', '/erasures', { event_id: erasedEvent, why: 'Asked for by the customer' });
+  await eventually(async () => (await api('GET', `/erasures/${erasure.id}`)).erased === 1, 'the erasure');
   const { models: [filtered] } = await api('GET', `/deliveries?tenant_id=${tenant}&status=filtered_out`);
 
   return {
@@ -97,6 +100,10 @@ export async function fill(server) {
     'audit-entry': `${t}/audit/${changed.id}`,
     'audit-all': '/audit',
     'destination-activity': `${t}/destinations/large-orders/activity`,
+    'event-erased': `${t}/events/${erasedEvent}`,
+    erasures: `${t}/erasures`,
+    'erasure-new': `${t}/erasures/new`,
+    erasure: `${t}/erasures/${erasure.id}`,
     topics: `${t}/topics`,
     'api-keys': '/api-keys',
     'docs-api': '/docs/api',
