@@ -47,7 +47,8 @@ func (v Usage) totalWord() string {
 
 func (v Usage) note() string {
 	if v.Tenant == "" {
-		return "What each tenant has used on these days, deleted ones among them. Days are those of UTC. A delivery that is retried by hand counts once more."
+		return "What each tenant has used on these days, deleted ones among them. Days are those of UTC. " +
+			"A delivery that is retried by hand counts once more."
 	}
 	return "What this tenant has used, by day. The figures of today grow. A delivery that is retried by hand counts once more."
 }
