@@ -16,19 +16,26 @@ import (
 // backWithin is how soon after a promotion an event must be accepted.
 const backWithin = 3 * time.Second
 
+// startPair starts a primary whose commits wait for a standby, with the schema, and returns the address of both.
+func startPair(t *testing.T) (primary, standby *node, url string) {
+	t.Helper()
+	primary, standby = newNode(t, "a", "127.0.0.1"), newNode(t, "b", "127.0.0.1")
+	primary.create()
+	standby.follow(primary)
+	primary.waitFor("b")
+	url = pairURL(primary, standby)
+	if err := migrations.Apply(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	return primary, standby, url
+}
+
 // TestFaultsFailover kills the primary of a pair under load and promotes its standby, which commits had waited for; has the dead
 // one follow the new primary; and goes back to it as an operator does. Everything that was accepted is delivered, by processes
 // that live through all of it.
 func TestFaultsFailover(t *testing.T) {
-	a, b := newNode(t, "a", "127.0.0.1"), newNode(t, "b", "127.0.0.1")
-	a.create()
-	b.follow(a)
-	a.waitFor("b")
-	url := pairURL(a, b)
+	a, b, url := startPair(t)
 	db := "DATABASE_URL=" + url
-	if err := migrations.Apply(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
 	l := newLedger(t)
 	web := startProcess(t, "web", db)
 	l.setUp(web.base)
@@ -89,15 +96,8 @@ func TestFaultsFailover(t *testing.T) {
 // TestFaultsStandbyAway stops the standby that commits wait for. Publishers are told to come back, in time, also those that repeat an
 // event; and when the standby is back, or is not waited for any more, all goes on.
 func TestFaultsStandbyAway(t *testing.T) {
-	a, b := newNode(t, "a", "127.0.0.1"), newNode(t, "b", "127.0.0.1")
-	a.create()
-	b.follow(a)
-	a.waitFor("b")
-	url := pairURL(a, b)
+	a, b, url := startPair(t)
 	db := "DATABASE_URL=" + url
-	if err := migrations.Apply(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
 	l := newLedger(t)
 	web := startProcess(t, "web", db)
 	l.setUp(web.base)

@@ -40,12 +40,17 @@ func (settled) Error() string               { return "the job is settled" }
 func (settled) Jobs() []*rivertype.JobRow   { return nil }
 func (settled) ErrorsByID() map[int64]error { return nil }
 
-// Work runs one job, and queues it again when it ends with an error.
+// Work runs one job.
 func (d *deliverWorker) Work(ctx context.Context, job *river.Job[queue.Batch]) error {
-	if err := d.w.deliver(ctx, job); err != nil {
-		d.w.requeue(ctx, job, err)
-	}
+	d.w.run(ctx, job)
 	return settled{}
+}
+
+// run makes the attempts of a job, and queues it again when it ends with an error.
+func (w *Worker) run(ctx context.Context, job *river.Job[queue.Batch]) {
+	if err := w.deliver(ctx, job); err != nil {
+		w.requeue(ctx, job, err)
+	}
 }
 
 // requeueTimeout bounds how long the database may take to be told that a job could not be done.
@@ -61,10 +66,15 @@ func (w *Worker) requeue(ctx context.Context, job *river.Job[queue.Batch], reaso
 		w.log.Warn("a job could not be done and is done again", "job", job.ID, "attempt", job.Attempt, "deliveries", len(job.Args.Items),
 			"error", reason)
 	}
+	w.giveBack(ctx, []int64{job.ID}, wait)
+}
+
+// giveBack has jobs of this process done again after a while, also while ctx has ended.
+func (w *Worker) giveBack(ctx context.Context, jobs []int64, wait time.Duration) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requeueTimeout)
 	defer cancel()
-	if err := w.store.Queue.MakeAvailable(ctx, w.process.ID, []int64{job.ID}, wait); err != nil {
-		w.log.Warn("a job could not be given back; it is looked for within seconds", "job", job.ID, "error", err)
+	if err := w.store.Queue.MakeAvailable(ctx, w.process.ID, jobs, wait); err != nil {
+		w.log.Warn("jobs could not be given back; they are looked for within seconds", "jobs", jobs, "error", err)
 	}
 }
 

@@ -52,11 +52,7 @@ func (w *Worker) takeOwn(jobs []queue.Taken) {
 		for i, j := range jobs {
 			ids[i] = j.ID
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), requeueTimeout)
-		defer cancel()
-		if err := w.store.Queue.MakeAvailable(ctx, w.process.ID, ids, 0); err != nil {
-			w.log.Warn("jobs could not be given back; others take them over soon", "jobs", len(ids), "error", err)
-		}
+		w.giveBack(w.ownJobs.ctx, ids, 0)
 		return
 	}
 	for _, j := range jobs {
@@ -87,9 +83,7 @@ func (w *Worker) runOwn(j queue.Taken) {
 			w.requeue(w.ownJobs.ctx, job, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 		}
 	}()
-	if err := w.deliver(w.ownJobs.ctx, job); err != nil {
-		w.requeue(w.ownJobs.ctx, job, err)
-	}
+	w.run(w.ownJobs.ctx, job)
 }
 
 // closeOwn takes no more of them. What is under way goes on.

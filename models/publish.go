@@ -136,7 +136,7 @@ type Accepter struct {
 	recent *Recent // nil where no worker runs in this process
 	// events with an ordering key are handed over in turn, so that those of one request stay in their order.
 	events  *batcher[*publishing]
-	wide    *broadEvents
+	wide    *wideQueue
 	waiting atomic.Int64 // bytes of the events that were handed over and are not answered yet
 
 	mu     sync.RWMutex
@@ -161,17 +161,16 @@ func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
 			Waiting: maxWaiting, Group: maxGroup, Bytes: maxGroupBytes, Size: (*publishing).size,
 		})}
 	a.events.keepOrder()
-	a.events.standBy(a.writer())
-	a.events.start(a.writer())
-	alone := &acceptWriter{held: map[filterCount]int64{}, alone: true}
-	a.wide = newBroadEvents(func(group []*publishing) { a.commit(group, alone) })
+	a.events.standBy(a.writer(false))
+	a.events.start(a.writer(false))
+	a.wide = newWideQueue(a.writer(true))
 	a.runs.Go(func() { s.schemas.follow(s, log, a.stop) })
 	return a
 }
 
-// writer returns what commits groups, one after the other.
-func (a *Accepter) writer() func(group []*publishing) {
-	w := &acceptWriter{held: map[filterCount]int64{}}
+// writer returns what commits groups, one after the other; with wide, also events that others set aside.
+func (a *Accepter) writer(wide bool) func(group []*publishing) {
+	w := &acceptWriter{held: map[filterCount]int64{}, alone: wide}
 	return func(group []*publishing) { a.commit(group, w) }
 }
 

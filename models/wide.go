@@ -32,8 +32,8 @@ func (r *routes) breadth(p *publishing) int {
 	return len(r.every) + len(r.byTopic[p.in.Topic]) + len(r.patterns)
 }
 
-// broadEvents are events that wait to be accepted beside the others, by tenant.
-type broadEvents struct {
+// wideQueue is where events wait to be accepted beside the others, by tenant.
+type wideQueue struct {
 	mu      sync.Mutex
 	waiting map[string][]*publishing
 	turns   []string // tenants that have events waiting, the next one first
@@ -42,14 +42,14 @@ type broadEvents struct {
 	done    chan struct{}
 }
 
-func newBroadEvents(write func(group []*publishing)) *broadEvents {
-	w := &broadEvents{waiting: map[string][]*publishing{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newWideQueue(write func(group []*publishing)) *wideQueue {
+	w := &wideQueue{waiting: map[string][]*publishing{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go w.run(write)
 	return w
 }
 
 // offer hands an event over unless too many of its tenant wait already.
-func (w *broadEvents) offer(p *publishing) bool {
+func (w *wideQueue) offer(p *publishing) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	tenant := p.in.TenantID
@@ -69,7 +69,7 @@ func (w *broadEvents) offer(p *publishing) bool {
 }
 
 // next takes the next tenant's events for one transaction, and reports whether there may be any to come.
-func (w *broadEvents) next() (group []*publishing, open bool) {
+func (w *wideQueue) next() (group []*publishing, open bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.turns) == 0 {
@@ -93,7 +93,7 @@ func (w *broadEvents) next() (group []*publishing, open bool) {
 	return group, true
 }
 
-func (w *broadEvents) run(write func(group []*publishing)) {
+func (w *wideQueue) run(write func(group []*publishing)) {
 	defer close(w.done)
 	for {
 		group, open := w.next()
@@ -109,7 +109,7 @@ func (w *broadEvents) run(write func(group []*publishing)) {
 }
 
 // close writes what was handed over. Nothing may be handed over afterwards.
-func (w *broadEvents) close() {
+func (w *wideQueue) close() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()

@@ -106,6 +106,15 @@ type rows[T any] struct {
 
 // exporting makes a handler of the API that exports what a request asks for.
 func exporting[Req any](a *API, send func(ctx context.Context, c *fiber.Ctx, call *Call, req *Req, still func() bool) error) fiber.Handler {
+	return reading(a, func(ctx context.Context, c *fiber.Ctx, call *Call, req *Req) error {
+		_, key, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+		key = strings.TrimSpace(key)
+		return send(ctx, c, call, req, func() bool { return a.MayStillRead(key) })
+	})
+}
+
+// reading makes a handler of the API for those who may read, which sends its answer itself.
+func reading[Req any](a *API, send func(ctx context.Context, c *fiber.Ctx, call *Call, req *Req) error) fiber.Handler {
 	bind := BinderOf[Req]()
 	return func(c *fiber.Ctx) error {
 		ctx, cancel := CallContext()
@@ -119,9 +128,7 @@ func exporting[Req any](a *API, send func(ctx context.Context, c *fiber.Ctx, cal
 			if err := bind.fill(c, &req, false); err != nil {
 				return err
 			}
-			_, key, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
-			key = strings.TrimSpace(key)
-			return send(ctx, c, call, &req, func() bool { return a.MayStillRead(key) })
+			return send(ctx, c, call, &req)
 		})
 	}
 }

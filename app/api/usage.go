@@ -123,42 +123,29 @@ func SendUsageCSV(c *fiber.Ctx, q models.UsageQuery, rows []models.Usage) error 
 
 // usage answers with JSON or CSV.
 func (a *API) usage() fiber.Handler {
-	bind := BinderOf[UsageRequest]()
-	return func(c *fiber.Ctx) error {
-		ctx, cancel := CallContext()
-		defer cancel()
-		return a.WhileAnswering(ctx, c, func(ctx context.Context) error {
-			call, err := a.APICall(ctx, c, models.MayRead)
-			if err != nil {
-				return err
+	return reading(a, func(ctx context.Context, c *fiber.Ctx, call *Call, req *UsageRequest) error {
+		if req.Format != "" && req.Format != formatJSON && req.Format != exportCSV {
+			return models.Invalid("format", "must be json or csv")
+		}
+		q, rows, err := a.Usage(ctx, call, req)
+		if err != nil {
+			return err
+		}
+		if req.Format == exportCSV {
+			return SendUsageCSV(c, q, rows)
+		}
+		out := usageJSON{From: q.From.Format(time.DateOnly), To: q.To.Format(time.DateOnly), Rows: make([]usageRowJSON, len(rows))}
+		var total models.Usage
+		for i, u := range rows {
+			out.Rows[i] = usageRowJSON{TenantID: u.TenantID, usageNumbersJSON: usageNumbers(u)}
+			if !q.Sum {
+				out.Rows[i].Day = u.Day.Format(time.DateOnly)
 			}
-			var req UsageRequest
-			if err := bind.fill(c, &req, false); err != nil {
-				return err
-			}
-			if req.Format != "" && req.Format != formatJSON && req.Format != exportCSV {
-				return models.Invalid("format", "must be json or csv")
-			}
-			q, rows, err := a.Usage(ctx, call, &req)
-			if err != nil {
-				return err
-			}
-			if req.Format == exportCSV {
-				return SendUsageCSV(c, q, rows)
-			}
-			out := usageJSON{From: q.From.Format(time.DateOnly), To: q.To.Format(time.DateOnly), Rows: make([]usageRowJSON, len(rows))}
-			var total models.Usage
-			for i, u := range rows {
-				out.Rows[i] = usageRowJSON{TenantID: u.TenantID, usageNumbersJSON: usageNumbers(u)}
-				if !q.Sum {
-					out.Rows[i].Day = u.Day.Format(time.DateOnly)
-				}
-				total.Add(u)
-			}
-			out.Total = usageNumbers(total)
-			return sendJSON(c, call, &Reply{Body: out})
-		})
-	}
+			total.Add(u)
+		}
+		out.Total = usageNumbers(total)
+		return sendJSON(c, call, &Reply{Body: out})
+	})
 }
 
 // table says that the answer may also come as CSV.

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -74,11 +75,7 @@ func (a *Pages) showConfirm(ctx context.Context, p *pageCtx, back string, form v
 	}
 	v.Page = p.frame(title, "")
 	v.Form.Values = map[string][]string{"return": {back}}
-	status := http.StatusOK
-	if form.Err != nil {
-		v.Page, status = refused(v.Page), form.Err.Status()
-		api.SayWhen(p.Ctx, form.Err)
-	}
+	status := p.status(&v.Page, form.Err)
 	return p.render(ctx, status, views.ConfirmLoginPage(v))
 }
 
@@ -154,13 +151,7 @@ func (a *Pages) showAccount(ctx context.Context, p *pageCtx, v views.Account) er
 	if v.Profile.Values == nil {
 		v.Profile.Values = map[string][]string{"name": {u.Name}, "email": {u.Email}}
 	}
-	status := http.StatusOK
-	for _, f := range []views.Form{v.Profile, v.Password} {
-		if f.Err != nil {
-			v.Page, status = refused(v.Page), f.Err.Status()
-			api.SayWhen(p.Ctx, f.Err)
-		}
-	}
+	status := p.status(&v.Page, cmp.Or(v.Password.Err, v.Profile.Err))
 	return p.render(ctx, status, views.AccountPage(v))
 }
 

@@ -80,9 +80,7 @@ func (a *Pages) doCode(ctx context.Context, p *pageCtx) error {
 			return err
 		}
 		if !again {
-			p.call.Actor = &models.Actor{Name: u.Email, Kind: models.ActorVisitor}
-			a.AuditFailure(ctx, p.call, models.AllTenants(), "session.login", u.Email, err)
-			p.call.Actor = &models.Actor{}
+			a.auditVisitor(ctx, p, "session.login", u.Email, err)
 		}
 		api.SayWhen(p.Ctx, form.Err)
 		form.Values = map[string][]string{"return": {form.Value("return")}}
@@ -126,11 +124,7 @@ func (a *Pages) showFactor(ctx context.Context, p *pageCtx, form views.Form) err
 	if err != nil {
 		return err
 	}
-	status := http.StatusOK
-	if form.Err != nil {
-		v.Page, status = refused(v.Page), form.Err.Status()
-		api.SayWhen(p.Ctx, form.Err)
-	}
+	status := p.status(&v.Page, form.Err)
 	p.Set("Cache-Control", "no-store")
 	return p.render(ctx, status, views.FactorPage(v))
 }

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
 )
 
@@ -29,6 +31,15 @@ func (p *pageCtx) query() url.Values {
 func refused(f views.Page) views.Page {
 	f.Invalid = true
 	return f
+}
+
+// status is that of a page with a form, which with a problem says so, and when to try again.
+func (p *pageCtx) status(f *views.Page, problem *models.Error) int {
+	if problem != nil {
+		*f = refused(*f)
+		api.SayWhen(p.Ctx, problem)
+	}
+	return listStatus(problem)
 }
 
 // said is a flash message about something that went well.

@@ -25,11 +25,7 @@ func (a *Pages) showInvite(ctx context.Context, p *pageCtx, form views.Form) err
 	}
 	v := views.Invite{Page: p.frame("Accept invitation", ""), Invitation: i, Action: views.InviteURL(token), Form: form,
 		Ways: a.ways(ctx, views.ProviderURL(views.HomeURL()))}
-	status := http.StatusOK
-	if form.Err != nil {
-		v.Page, status = refused(v.Page), form.Err.Status()
-		api.SayWhen(p.Ctx, form.Err)
-	}
+	status := p.status(&v.Page, form.Err)
 	v.Here = views.LoginURL() // where a change of theme leads: the token stays out of other pages
 	return p.render(ctx, status, views.InvitePage(v))
 }

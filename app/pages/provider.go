@@ -249,8 +249,6 @@ func (a *Pages) auditProvider(ctx context.Context, p *pageCtx, at loginAttempt, 
 	if at.Session != uuid.Nil {
 		action = "session.confirm"
 	}
-	p.call.Actor = &models.Actor{Name: object, Kind: models.ActorVisitor}
-	a.AuditFailure(ctx, p.call, models.AllTenants(), action, object, why)
-	p.call.Actor = &models.Actor{}
+	a.auditVisitor(ctx, p, action, object, why)
 	return nil
 }

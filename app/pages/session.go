@@ -120,9 +120,7 @@ func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 		}
 		if !again && !a.Cfg.OIDC.Only {
 			name := loginName(email)
-			p.call.Actor = &models.Actor{Name: name, Kind: models.ActorVisitor}
-			a.AuditFailure(ctx, p.call, models.AllTenants(), "session.login", name, err)
-			p.call.Actor = &models.Actor{}
+			a.auditVisitor(ctx, p, "session.login", name, err)
 		}
 		delete(form.Values, "password")
 		api.SayWhen(p.Ctx, form.Err)
@@ -223,4 +221,11 @@ func (a *Pages) setPreferences(_ context.Context, p *pageCtx) error {
 		p.setCookie(shortcutsCookie, "off", preferenceLength)
 	}
 	return p.done(localPath(form.Value("return")), said("Preferences saved in this browser."))
+}
+
+// auditVisitor notes what somebody tried and failed with who is not logged in, under the name that they gave.
+func (a *Pages) auditVisitor(ctx context.Context, p *pageCtx, action, name string, why error) {
+	p.call.Actor = &models.Actor{Name: name, Kind: models.ActorVisitor}
+	a.AuditFailure(ctx, p.call, models.AllTenants(), action, name, why)
+	p.call.Actor = &models.Actor{}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/modelstest"
 	"github.com/waybill-dev/waybill/models/queue"
-	"github.com/waybill-dev/waybill/models/seal"
 )
 
 // TestDueJobsWakeWorkers: workers are told when a job is due, also when others are due behind it.
@@ -19,16 +18,7 @@ func TestDueJobsWakeWorkers(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	keys, err := seal.New("a secret for tests that is long enough")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := modelstest.DB(t)
-	s, err := models.Open(ctx, models.Options{URL: url, Keys: keys, Rules: models.DefaultRules(), MaxConns: 2, HotConns: 2, JobConns: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
+	s, url := openStore(t)
 	conn, err := modelstest.Connect(t, url).Acquire(ctx)
 	if err != nil {
 		t.Fatal(err)

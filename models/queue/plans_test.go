@@ -17,21 +17,28 @@ import (
 	"github.com/waybill-dev/waybill/models/seal"
 )
 
+// openStore opens a store over a database of the test's own, with few connections.
+func openStore(t *testing.T) (s *models.Store, url string) {
+	t.Helper()
+	keys, err := seal.New("a secret for tests that is long enough")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url = modelstest.DB(t)
+	s, err = models.Open(t.Context(), models.Options{URL: url, Keys: keys, Rules: models.DefaultRules(), MaxConns: 2, HotConns: 1, JobConns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s, url
+}
+
 // TestPlansOfAnEmptyTable: statements on the table of jobs are planned when it was vacuumed while it was empty, and stay fast when
 // it has grown since. They read the rows that they want, and no others.
 func TestPlansOfAnEmptyTable(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	keys, err := seal.New("a secret for tests that is long enough")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := modelstest.DB(t)
-	s, err := models.Open(ctx, models.Options{URL: url, Keys: keys, Rules: models.DefaultRules(), MaxConns: 2, HotConns: 1, JobConns: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
+	s, url := openStore(t)
 	db := modelstest.Connect(t, url)
 	exec := func(query string, args ...any) {
 		t.Helper()
