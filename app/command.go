@@ -31,6 +31,7 @@ Usage: waybill <command>
   new-key       go on with another SECRET_KEY although the one of before is lost
   reseal        seal what is kept secret with SECRET_KEY that is sealed with one of SECRET_KEY_PREVIOUS
   openapi       print the description of the API (OpenAPI 3.1)
+  capacity      say what a mix of events takes: processors, disk, memory (see waybill capacity -h)
   bench         measure this machine: accept, deliver, latency (see waybill bench -h)
   version       print the version
 
@@ -75,6 +76,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		err = reseal(ctx, os.Getenv, stdout)
 	case "openapi":
 		err = api.PrintAPI(os.Getenv, stdout)
+	case "capacity":
+		err = bench.Capacity(rest, stdout)
 	case "bench":
 		err = bench.Run(ctx, rest, stdout)
 	case "version":

@@ -83,6 +83,7 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		"how long lists, details and numbers take with 3,000,000 events in the database; alone, and not part of all")
 	names := fs.String("case", "one,fanout,steady", "cases to run, comma-separated, or all:"+about.String())
 	runs := fs.Int("runs", 1, "runs of each case; medians are printed when there are several")
+	size := fs.Int("size", defaultSize, "bytes of an event's data, 256 at least")
 	scale := fs.Float64("scale", 1, "number of events, as a multiple of the usual")
 	limits := fs.Bool("limits", false, "first measure what this machine can do: commits, jobs and posts that carry nothing")
 	soak := soakFlags(fs)
@@ -109,6 +110,9 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	if *names == pagesName {
 		return pagesRun(ctx, *scale, stdout)
 	}
+	if *size < minSize {
+		return fmt.Errorf("-size must be at least %d", minSize)
+	}
 	cases, err := chosenCases(*names, brokers)
 	if err != nil {
 		return err
@@ -118,15 +122,16 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	defer b.stop()
-	fmt.Fprintf(stdout, "1 KiB events, default durability, everything recorded; load and sink on the same %s cores\n", cpus())
+	b.pad = pad(*size - padless)
+	fmt.Fprintf(stdout, "events with %d bytes of data, default durability, everything recorded; load and sink on the same %s cores\n", *size, cpus())
 	fmt.Fprintf(stdout, "memory at rest: %d MiB (server and PostgreSQL, PSS)\n", b.memory()>>20)
 	if *limits {
 		if err := b.limits(ctx, stdout); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(stdout, "\n%-10s %10s %11s %12s %27s %17s %9s %8s\n", "case", "publishers", "accepted/s", "delivered/s",
-		"end to end p50/p95/p99/max", "publish p50/p99", "CPU/event", "memory")
+	fmt.Fprintf(stdout, "\n%-10s %10s %11s %12s %27s %17s %9s %8s %8s %8s\n", "case", "publishers", "accepted/s", "delivered/s",
+		"end to end p50/p95/p99/max", "publish p50/p99", "CPU/event", "memory", "stored", "WAL")
 	for _, c := range cases {
 		if c.broker && c.to == "" {
 			fmt.Fprintf(stdout,
@@ -197,12 +202,21 @@ type benchResult struct {
 	publish             [2]float64 // p50, p99
 	cpu                 float64    // of server and PostgreSQL, for one event
 	memory              float64    // MiB
+	stored, wal         float64    // KiB of an event: what tables and indexes have grown by, and the write-ahead log
 }
 
 func (r benchResult) line(name string, publishers int) string {
-	return fmt.Sprintf("%-10s %10d %11.0f %12.0f %27s %17s %6.3f ms %4.0f MiB", name, publishers, r.accepted, r.delivered,
+	return fmt.Sprintf("%-10s %10d %11.0f %12.0f %27s %17s %6.3f ms %4.0f MiB%s", name, publishers, r.accepted, r.delivered,
 		fmt.Sprintf("%.1f/%.1f/%.1f/%.1f ms", r.e2e[0], r.e2e[1], r.e2e[2], r.e2e[3]),
-		fmt.Sprintf("%.1f/%.1f ms", r.publish[0], r.publish[1]), r.cpu, r.memory)
+		fmt.Sprintf("%.1f/%.1f ms", r.publish[0], r.publish[1]), r.cpu, r.memory, r.space())
+}
+
+// space is the end of the line; empty for cases that do not measure it.
+func (r benchResult) space() string {
+	if r.wal == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %4.1f KiB %4.1f KiB", r.stored, r.wal)
 }
 
 func medianResult(all []benchResult) (m benchResult) {
@@ -224,5 +238,7 @@ func medianResult(all []benchResult) (m benchResult) {
 	}
 	med(func(r *benchResult) *float64 { return &r.cpu })
 	med(func(r *benchResult) *float64 { return &r.memory })
+	med(func(r *benchResult) *float64 { return &r.stored })
+	med(func(r *benchResult) *float64 { return &r.wal })
 	return m
 }

@@ -2,9 +2,11 @@ package bench
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,6 +76,10 @@ func measure(ctx context.Context, b *bencher, c benchCase) (r benchResult, err e
 // load publishes a case's events, each to the tenant that it is told, and waits until all have arrived at /hook.
 func (b *bencher) load(ctx context.Context, c benchCase, tenant func(k int64) string) (r benchResult, err error) {
 	b.reset()
+	stored, wal, err := b.space(ctx)
+	if err != nil {
+		return r, err
+	}
 	before := b.cpu()
 	start := time.Now()
 	took, err := b.publish(ctx, c, tenant)
@@ -96,7 +102,22 @@ func (b *bencher) load(ctx context.Context, c benchCase, tenant func(k int64) st
 	r.publish = [2]float64{percentile(took, .5), percentile(took, .99)}
 	r.cpu = float64((b.cpu() - before).Microseconds()) / 1000 / float64(c.events)
 	r.memory = float64(b.memory() >> 20)
-	return r, nil
+	after, end, err := b.space(ctx)
+	r.stored, r.wal = float64(after-stored)/1024/float64(c.events), float64(end-wal)/1024/float64(c.events)
+	return r, err
+}
+
+// space is how many bytes events, deliveries and attempts take up with their indexes, and how many were ever written to the
+// write-ahead log.
+func (b *bencher) space(ctx context.Context) (stored, wal int64, err error) {
+	conn, err := pgx.Connect(ctx, b.pg.URL)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer conn.Close(ctx)
+	err = conn.QueryRow(ctx, `select sum(pg_total_relation_size(inhrelid))::bigint, (pg_current_wal_lsn() - '0/0')::bigint from pg_inherits
+		where inhparent in ('events'::regclass, 'deliveries'::regclass, 'attempts'::regclass)`).Scan(&stored, &wal)
+	return stored, wal, err
 }
 
 // publish returns how long the requests took, in milliseconds. A case with published is told of each request instead, and
@@ -136,7 +157,7 @@ func (b *bencher) publish(ctx context.Context, c benchCase, tenant func(k int64)
 					if c.topic != nil {
 						topic = c.topic(k + i)
 					}
-					benchEvent(&body, tenant(k+i), topic, k+i, at)
+					b.event(&body, tenant(k+i), topic, k+i, at)
 				}
 				req.SetBodyString(body.String())
 				err := b.client.Do(req, resp)
@@ -162,14 +183,27 @@ func (b *bencher) publish(ctx context.Context, c benchCase, tenant func(k int64)
 	return took, nil
 }
 
-var benchPad = strings.Repeat("x", 830)
+const (
+	defaultSize = 1000 // bytes of an event's data: with tenant and topic the line has 1 KiB
+	minSize     = 256
+	padless     = 170 // bytes of the data beside its pad, about
+)
 
-// benchEvent appends an event of 1 KiB as a line of JSON.
-func benchEvent(out *strings.Builder, tenant, topic string, k int64, at time.Time) {
-	var b [32]byte
+// pad is a text of n letters that hardly compresses: PostgreSQL compresses rows of 2 KiB and more.
+func pad(n int) string {
+	random := make([]byte, n)
+	for i, r := 0, rand.New(rand.NewPCG(1, 2)); i < n; i++ {
+		random[i] = byte(r.Uint32())
+	}
+	return base64.RawURLEncoding.EncodeToString(random)[:n]
+}
+
+// event appends an event as a line of JSON.
+func (b *bencher) event(out *strings.Builder, tenant, topic string, k int64, at time.Time) {
+	var digits [32]byte
 	number := func(before string, n int64) {
 		out.WriteString(before)
-		out.Write(strconv.AppendInt(b[:0], n, 10))
+		out.Write(strconv.AppendInt(digits[:0], n, 10))
 	}
 	out.WriteString(`{"tenant_id":"`)
 	out.WriteString(tenant)
@@ -180,7 +214,7 @@ func benchEvent(out *strings.Builder, tenant, topic string, k int64, at time.Tim
 	number(`,"zone":`, k%benchGroups)
 	number(`,"total":`, k%1000)
 	out.WriteString(`.50,"currency":"EUR","customer":{"email":"someone@example.com"},"pad":"`)
-	out.WriteString(benchPad)
+	out.WriteString(b.pad)
 	out.WriteString("\"}}\n")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,9 @@ func (b *bencher) limits(ctx context.Context, stdout io.Writer) error {
 
 const limitTime = 3 * time.Second
 
+// limitBody is what limits are measured with.
+var limitBody = strings.Repeat("x", 830)
+
 // committing is how many connections commit at once.
 const committing = 32
 
@@ -53,7 +57,7 @@ func commitRate(ctx context.Context, pool *pgxpool.Pool) (float64, error) {
 	defer func() { _, _ = pool.Exec(ctx, "drop table bench_commits") }()
 	var failed atomic.Pointer[error]
 	rate := rateOf(committing, func() bool {
-		if _, err := pool.Exec(ctx, "insert into bench_commits (data) values ($1)", benchPad); err != nil {
+		if _, err := pool.Exec(ctx, "insert into bench_commits (data) values ($1)", limitBody); err != nil {
 			failed.Store(&err)
 			return false
 		}
@@ -80,7 +84,7 @@ func (b *bencher) postRate(ctx context.Context) float64 {
 			req = &fasthttp.Request{}
 			req.SetRequestURI(b.host + "/post")
 			req.Header.SetMethod("POST")
-			req.SetBodyString(benchPad)
+			req.SetBodyString(limitBody)
 		}
 		err := b.client.Do(req, nil)
 		mu.Lock()

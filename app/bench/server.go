@@ -34,6 +34,7 @@ type bencher struct {
 	sink   *fasthttp.Server
 	host   string // of the sink
 	secure string // the same, behind TLS
+	pad    string // in the data of an event
 	roots  string // the file of the certificate that the server is to trust
 
 	mu       sync.Mutex
