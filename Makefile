@@ -58,6 +58,10 @@ test-deploy: ## tries what ships: a release made twice, its packages under syste
 release: ## makes a release of the last commit in dist/, the same to the byte each time; VERSION=v1.2.3 without a tag
 	@$(if $(filter command line,$(origin VERSION)),VERSION=$(VERSION),env -u VERSION) scripts/release.sh
 
+.PHONY: compare-bench
+compare-bench: ## compares this build's figures with those of an earlier one: BASE=commit, else the last tag or the commit before
+	node scripts/compare-bench.mjs $(BASE)
+
 .PHONY: bench
 bench: build ## measures throughput and latency on this machine; ARGS are passed on
 	@scripts/ensure-postgres.sh
