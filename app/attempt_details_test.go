@@ -54,6 +54,14 @@ func TestAttemptDetails(t *testing.T) {
 		at := a.want(200, "GET", "/attempts/"+list[0].(map[string]any)["id"].(string), nil)
 		request, sent := at.body["request"].(map[string]any), id == "refuses"
 		header, _ := request["headers"].(map[string]any)
+		if id == "refuses" { // one of before headers were packed reads the same
+			a.exec(`update attempts a set headers = null, request_header = 'X-Before: a', response_header = 'X-After: b' from destinations n
+				where n.key = a.destination_key and n.id = 'refuses'`)
+			old := a.want(200, "GET", "/attempts/"+list[0].(map[string]any)["id"].(string), nil)
+			if old.str("request", "headers", "X-Before") != "a" || old.str("response", "headers", "X-After") != "b" {
+				t.Errorf("an attempt of before: %s", old.raw)
+			}
+		}
 		if request["method"] != "POST" || !strings.Contains(request["url"].(string), "/") || request["sent"] != sent ||
 			header["X-Api-Token"] != "***" || header["Content-Length"] == nil {
 			t.Errorf("%s: %v", id, request)

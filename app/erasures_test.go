@@ -23,6 +23,8 @@ func (a *testApp) kept(text string) (where []string) {
 	a.Helper()
 	for _, q := range []string{
 		"select 'events' from events e where e::text like $1", "select 'deliveries' from deliveries d where d::text like $1",
+		// Headers are packed, so that those that are left of what was erased are too many, whatever is in them.
+		"select 'headers' from attempts a join events e on e.id = a.event_id where e.erased_at is not null and a.headers is not null and $1 <> ''",
 		"select 'attempts' from attempts a where a::text like $1 or convert_from(coalesce(response_body, ''), 'UTF8') like $1",
 		"select 'ordered_deliveries' from ordered_deliveries o where o::text like $1",
 		"select 'jobs' from river.river_job j where j::text like $1",

@@ -26,11 +26,11 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// tableSettings are the storage settings of new partitions. Half of a page of deliveries stays free, so that the
+// tableSettings are the storage settings of new partitions. A bit more than half of a page of deliveries stays free, so that the
 // update to "delivered" fits beside the row it replaces.
 var tableSettings = map[string]string{
 	"events":     "autovacuum_vacuum_insert_scale_factor = 0.5",
-	"deliveries": "fillfactor = 50, autovacuum_vacuum_scale_factor = 0.5, autovacuum_vacuum_insert_scale_factor = 0.5",
+	"deliveries": "fillfactor = 45, autovacuum_vacuum_scale_factor = 0.5, autovacuum_vacuum_insert_scale_factor = 0.5",
 	"attempts":   "autovacuum_vacuum_insert_scale_factor = 0.5",
 	// A minute's row is written anew each second.
 	byMinute: "fillfactor = 70",

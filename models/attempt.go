@@ -77,10 +77,10 @@ func (a *Attempt) Status() string {
 }
 
 const attemptColumns = `event_id, destination_key, tenant_key, started_at, number, duration_us, dns_us, connect_us, tls_us, first_byte_us,
-	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, request_header, response_header, response_body,
+	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, headers, response_body,
 		transform_key, retry_id, log, not_sent`
 
-const attemptColumnCount = 28
+const attemptColumnCount = 27
 
 // write appends the attempt to a COPY of attemptColumns.
 func (a *Attempt) write(c *pgcopy.Rows) {
@@ -107,8 +107,7 @@ func (a *Attempt) write(c *pgcopy.Rows) {
 	c.TextOrNull(text(a.RawError))
 	c.Text(a.Method)
 	c.Text(text(a.URL))
-	c.Text(text(a.RequestHeader))
-	c.Text(text(a.ResponseHeader))
+	packHeaders(text(a.RequestHeader), text(a.ResponseHeader), c.BytesOrNull)
 	c.BytesOrNull(a.ResponseBody)
 	if a.TransformKey != nil {
 		c.Int8(*a.TransformKey)
@@ -136,7 +135,8 @@ const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.sta
 	a.tls_us,
 	a.first_byte_us, a.code, a.ok, a.truncated, a.trigger, a.actor, coalesce(a.error_class, ''), coalesce(a.error, ''), coalesce(a.advice,
 		''),
-	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.response_body, a.transform_key, a.retry_id,
+	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.headers,
+		a.response_body, a.transform_key, a.retry_id,
 		coalesce(a.log, ''), coalesce(a.not_sent, false), t.id, e.caller_id, n.id, n.type, e.erased_at
 	from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key join destinations n
 		on n.key = a.destination_key`
@@ -146,11 +146,15 @@ func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 	var callerID *string
 	var retry *uuid.UUID
 	var log string
+	var headers []byte
 	var duration, dns, connect, tls, first int64
 	err := row.Scan(&a.EventKey, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
 		&a.Code, &a.OK, &a.Truncated, &a.Trigger, &a.Actor, &a.ErrorClass, &a.Error, &a.Advice, &a.RawError, &a.Method, &a.URL,
-		&a.RequestHeader, &a.ResponseHeader, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &a.TenantID, &callerID,
+		&a.RequestHeader, &a.ResponseHeader, &headers, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &a.TenantID, &callerID,
 		&a.DestinationID, &a.DestinationType, &a.ErasedAt)
+	if err == nil && headers != nil {
+		a.RequestHeader, a.ResponseHeader, err = unpackHeaders(headers)
+	}
 	a.Duration = time.Duration(duration) * time.Microsecond
 	a.Timing = AttemptTiming{time.Duration(dns) * time.Microsecond, time.Duration(connect) * time.Microsecond,
 		time.Duration(tls) * time.Microsecond, time.Duration(first) * time.Microsecond}

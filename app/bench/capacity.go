@@ -39,14 +39,14 @@ const (
 	deliveryTime = 0.045 // ms of each delivery of an event after the first, and of each attempt after the first
 	kibTime      = 0.008 // ms of each KiB of data after the first, accepted and sent once
 
-	eventStored    = 0.30 // KiB of an event with its indexes, beside its data
-	deliveryStored = 1.02 // KiB of a delivery with its first attempt: headers, times and indexes
-	attemptStored  = 0.70 // KiB of each attempt after that
-	eventLogged    = 0.35 // the same of the write-ahead log
-	deliveryLogged = 1.25
-	attemptLogged  = 0.90
+	eventStored    = 0.25 // KiB of an event with its indexes, beside its data
+	deliveryStored = 0.78 // KiB of a delivery with its first attempt: headers, times and indexes
+	attemptStored  = 0.45 // KiB of each attempt after that
+	eventLogged    = 0.15 // the same of the write-ahead log
+	deliveryLogged = 1.02
+	attemptLogged  = 0.65
 
-	largestGroups = 250 // groups a second into which events are gathered at the most, each with a commit for accepting and one for recording
+	largestGroups = 250 // groups of events a second at the most, each with a commit for accepting and one for recording
 	atRest        = 110 << 20
 	perCore       = 100 << 20 // that server and PostgreSQL grow by under load
 )

@@ -13,7 +13,7 @@ import (
 func TestNeed(t *testing.T) {
 	t.Parallel()
 	measured := mix{rate: 14_000, peak: 14_000, fanOut: 1, size: 1000, retention: time.Second, attempts: 1}
-	if n := measured.need(); n.cores < 1.3 || n.cores > 1.5 || n.disk/14_000 < 2.1*1024 || n.disk/14_000 > 2.4*1024 {
+	if n := measured.need(); n.cores < 1.3 || n.cores > 1.5 || n.disk/14_000 < 1.9*1024 || n.disk/14_000 > 2.1*1024 {
 		t.Errorf("of what was measured: %+v", n)
 	}
 	base := mix{rate: 100, peak: 300, fanOut: 2, size: 2048, retention: 24 * time.Hour, failing: 5, attempts: 3}
