@@ -76,6 +76,7 @@ type Config struct {
 	LogLevel      slog.Level
 	LogFormat     string // text or json
 	Proxies       clientip.Proxies
+	ProxyProtocol bool             // of the proxies' connections: they begin with a header of it
 	MaxConns      int              // connections at once; 0 for any number
 	MaxConnsFrom  int              // and from one address that is no proxy's; 0 for any number
 	ReadTimeout   time.Duration    // how long a request's header, and the first 8 KiB of its body, may take to arrive
@@ -254,6 +255,15 @@ func variables() []variable {
 					return errors.New("must be X-Forwarded-For or Forwarded")
 				}
 				r.Proxies.Header = v
+				return nil
+			}},
+		{"PROXY_PROTOCOL", "off",
+			"on: the proxies in TRUSTED_PROXIES name the caller by the PROXY protocol (v1 or v2) as each connection begins; those without it are closed",
+			func(r *reader, v string) error {
+				if v != "on" && v != "off" {
+					return errors.New("must be on or off")
+				}
+				r.ProxyProtocol = v == "on"
 				return nil
 			}},
 		{"MAX_CONNECTIONS", "4096", "connections that web has at once; 0 for any number",
@@ -531,6 +541,9 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	}
 	if (c.AdminEmail == "") != (c.AdminPass == "") {
 		problems = append(problems, "ADMIN_EMAIL, ADMIN_PASSWORD: give both or neither")
+	}
+	if c.ProxyProtocol && len(c.Proxies.Trusted) == 0 && files.problems["TRUSTED_PROXIES"] == nil {
+		problems = append(problems, "PROXY_PROTOCOL: needs TRUSTED_PROXIES, the addresses of the proxies that send it; nobody else's header is believed")
 	}
 	problems = append(problems, c.OIDC.problems(files.problems)...)
 	if _, err := c.Operator.Input(); err != nil {
