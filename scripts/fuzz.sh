@@ -62,5 +62,5 @@ one() {
 	fi
 }
 export -f one
-echo "Fuzzing ${#targets[@]} targets for $FUZZTIME each, $jobs at a time."
+echo "Fuzzing ${#targets[@]} targets (part $part) for $FUZZTIME each, $jobs at a time."
 printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -L 1 bash -c 'one "$0" "$1"'

@@ -351,12 +351,12 @@ func variables() []variable {
 		{"DESTINATION_LIMIT", "1000", "destinations of one tenant; 0 for no limit",
 			func(r *reader, v string) error { return intIn(&r.DestLimit, v, 0, 1_000_000) }},
 		{"TENANT_REQUESTS_PER_SECOND", "0",
-			"requests to the API in a second with the keys and tokens of one tenant, in each process; 0 for no limit", func(r *reader, v string) error {
+			"requests to the API in a second with the keys and tokens of one tenant, in all processes together; 0 for no limit", func(r *reader, v string) error {
 				return intIn(&r.Intake.Requests, v, 0, models.MaxRequestsPerSecond)
 			}},
-		{"TENANT_EVENTS_PER_SECOND", "0", "events that are published for one tenant in a second, in each process; 0 for no limit",
+		{"TENANT_EVENTS_PER_SECOND", "0", "events that are published for one tenant in a second, in all processes together; 0 for no limit",
 			func(r *reader, v string) error { return intIn(&r.Intake.Events, v, 0, models.MaxEventsPerSecond) }},
-		{"TENANT_BYTES_PER_SECOND", "0", "bytes of such events in a second, in each process; 0 for no limit",
+		{"TENANT_BYTES_PER_SECOND", "0", "bytes of such events in a second, in all processes together; 0 for no limit",
 			func(r *reader, v string) error {
 				err := intIn(&r.Intake.Bytes, v, 0, models.MaxBytesPerSecond)
 				if n := r.Intake.Bytes; err == nil && n != 0 && n < models.LeastBytesPerSecond {
