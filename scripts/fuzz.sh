@@ -51,7 +51,7 @@ export out FUZZTIME cache
 
 # one DIR TARGET runs a target; its output is shown when it fails.
 one() {
-	local dir=$1 target=$2 log=$out/$2.log
+	local dir=$1 target=$2 log=$out/$(tr / _ <<<"$1").$2.log
 	if (cd "$dir" && "$out/$(tr / _ <<<"$dir").test" -test.run='^$' -test.fuzz="^$target\$" -test.fuzztime="$FUZZTIME" -test.fuzzminimizetime=10s \
 		-test.fuzzcachedir="$cache/${dir#./}" -test.parallel=1) >"$log" 2>&1; then
 		printf 'ok    %-24s %s\n' "$target" "$(grep -oE 'execs: [0-9]+' "$log" | tail -1)"
