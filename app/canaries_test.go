@@ -109,7 +109,8 @@ func (c canaries) lookIn(t testing.TB, where, text string) {
 	t.Helper()
 	for what, s := range c {
 		quoted, _ := json.Marshal(s)
-		for _, form := range []string{s, strings.Trim(string(quoted), `"`), base64.StdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)),
+		for _, form := range []string{s, strings.Trim(string(quoted), `"`), base64.StdEncoding.EncodeToString([]byte(s)),
+			base64.RawURLEncoding.EncodeToString([]byte(s)),
 			hex.EncodeToString([]byte(s)), strings.ToUpper(hex.EncodeToString([]byte(s))), fmt.Sprintf("% x", s)} {
 			if at := strings.Index(text, form); at >= 0 {
 				t.Errorf("%s shows %s: …%.300s…", where, what, text[max(0, at-150):])
@@ -221,8 +222,10 @@ func TestSecretsAreNotInACrash(t *testing.T) {
 		}
 	}()
 	at := silent.Addr().String()
-	p := startProcess(t, "serve", "DATABASE_URL="+a.Cfg.DatabaseURL, "GOTRACEBACK=system", "LOG_LEVEL=debug", "SMTP_URL=smtp://waybill:planted-smtp-password@"+at,
-		"MAIL_FROM=alerts@example.com", "OIDC_ISSUER=http://"+at, "OIDC_CLIENT_ID=waybill", "OIDC_CLIENT_SECRET=planted-oidc-secret", "BASE_URL=http://localhost")
+	p := startProcess(t, "serve", "DATABASE_URL="+a.Cfg.DatabaseURL, "GOTRACEBACK=system", "LOG_LEVEL=debug",
+		"SMTP_URL=smtp://waybill:planted-smtp-password@"+at,
+		"MAIL_FROM=alerts@example.com", "OIDC_ISSUER=http://"+at, "OIDC_CLIENT_ID=waybill", "OIDC_CLIENT_SECRET=planted-oidc-secret",
+		"BASE_URL=http://localhost")
 	of := *a
 	of.base = p.base
 	c := a.plantEverywhere(&of, "http://"+at, at)
@@ -263,7 +266,8 @@ func TestSecretsAreNotInACrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := string(out); !strings.Contains(text, "SIGQUIT") || strings.Count(text, "\ngoroutine ") < 20 || !strings.Contains(text, "adapters/webhook") {
+	if text := string(out); !strings.Contains(text, "SIGQUIT") || strings.Count(text, "\ngoroutine ") < 20 || !strings.Contains(text,
+		"adapters/webhook") {
 		t.Fatalf("it left no stacks of what was under way:\n%.3000s", text)
 	}
 	c.lookIn(t, "what a crash leaves", string(out))

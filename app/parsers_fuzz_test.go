@@ -15,9 +15,12 @@ import (
 func FuzzTokens(f *testing.F) {
 	a := newTestApp(f, nil)
 	a.tenant("acme")
-	for _, s := range []string{`{}`, `null`, `{"iss":"waybill","sub":"acme","exp":9999999999,"aud":["http://localhost"]}`, `{"iss":"waybill","sub":"a\u0000b","exp":9999999999}`,
-		`{"iss":"waybill","sub":"acme","exp":1e300}`, `{"iss":"waybill","sub":"acme","exp":"soon","aud":{}}`, `{"iss":"waybill","sub":1,"exp":9999999999}`,
-		`{"iss":"waybill","sub":"acme","exp":9999999999,"nbf":99999999999}`, `{"iss":"waybill","sub":"acme","exp":-1}`, `{"iss":"waybill","sub":"` + strings.Repeat("x", 5000) + `","exp":9999999999}`} {
+	for _, s := range []string{`{}`, `null`, `{"iss":"waybill","sub":"acme","exp":9999999999,"aud":["http://localhost"]}`,
+		`{"iss":"waybill","sub":"a\u0000b","exp":9999999999}`,
+		`{"iss":"waybill","sub":"acme","exp":1e300}`, `{"iss":"waybill","sub":"acme","exp":"soon","aud":{}}`,
+		`{"iss":"waybill","sub":1,"exp":9999999999}`,
+		`{"iss":"waybill","sub":"acme","exp":9999999999,"nbf":99999999999}`, `{"iss":"waybill","sub":"acme","exp":-1}`,
+		`{"iss":"waybill","sub":"` + strings.Repeat("x", 5000) + `","exp":9999999999}`} {
 		f.Add([]byte(s), `{"alg":"HS256","typ":"JWT"}`, "Bearer a.b.c")
 	}
 	f.Add([]byte(`{"iss":"waybill","sub":"acme","exp":9999999999}`), `{"alg":"none"}`, "Bearer ")
@@ -62,7 +65,8 @@ func FuzzCursors(f *testing.F) {
 	a.eventually("/deliveries?tenant_id=acme&status=delivered", func(o answer) bool { return len(o.list()) == 6 })
 	type list struct{ path, hash string }
 	var lists []list
-	for _, path := range []string{"/events?", "/deliveries?", "/attempts?", "/tenants?", "/audit?", "/events?q=n&", "/deliveries?tenant_id=acme&dir=asc&",
+	for _, path := range []string{"/events?", "/deliveries?", "/attempts?", "/tenants?", "/audit?", "/events?q=n&",
+		"/deliveries?tenant_id=acme&dir=asc&",
 		"/tenants/acme/destinations/inbox/attempts?", "/events?order_by=time&", "/deliveries?order_by=attempts&",
 		"/tenants?order_by=received&"} {
 		out := a.do("GET", path+"limit=1", nil)
@@ -79,7 +83,8 @@ func FuzzCursors(f *testing.F) {
 		f.Add(uint8(len(lists)-1), string(c.P))
 	}
 	for i := range lists {
-		for _, p := range []string{`null`, `"x"`, `0`, `-1`, `{}`, `[]`, `"\u0000"`, `["a","b","c","d"]`, `"9999999-01-01T00:00:00Z"`, `{"t":"0000-01-01T00:00:00Z"}`, `9223372036854775808`,
+		for _, p := range []string{`null`, `"x"`, `0`, `-1`, `{}`, `[]`, `"\u0000"`, `["a","b","c","d"]`, `"9999999-01-01T00:00:00Z"`,
+			`{"t":"0000-01-01T00:00:00Z"}`, `9223372036854775808`,
 			`"00000000-0000-0000-0000-000000000000"`, `["2026-01-01T00:00:00Z","ffffffff-ffff-ffff-ffff-ffffffffffff",1]`, `""`} {
 			f.Add(uint8(i), p)
 		}

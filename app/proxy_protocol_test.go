@@ -97,12 +97,14 @@ func TestProxyProtocolOfOthers(t *testing.T) {
 		c.ProxyProtocol, c.Proxies.Trusted = true, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
 	})
 	a.want(201, "PUT", "/tenants/acme", nil) // without a header, as ever
-	for _, header := range []string{"PROXY TCP4 198.51.100.1 192.0.2.1 4711 443\r\n", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x09\xc0\x00\x02\x01\x12\x67\x01\xbb"} {
+	for _, header := range []string{"PROXY TCP4 198.51.100.1 192.0.2.1 4711 443\r\n",
+		"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x09\xc0\x00\x02\x01\x12\x67\x01\xbb"} {
 		c, err := net.Dial("tcp", strings.TrimPrefix(a.base, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(c, "%sPUT /api/v1/tenants/other HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: 0\r\n\r\n", header, testKey)
+		fmt.Fprintf(c, "%sPUT /api/v1/tenants/other HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: 0\r\n\r\n",
+			header, testKey)
 		b, _ := io.ReadAll(c)
 		_ = c.Close()
 		if !strings.HasPrefix(string(b), "HTTP/1.1 4") || strings.Count(string(b), "HTTP/1.1 ") != 1 ||

@@ -113,7 +113,8 @@ func (g *requests) one(r *rand.Rand) bool {
 		switch p.In {
 		case "path":
 			// Mostly what there is, unless it would be gone for the others.
-			if _, has := g.ids[place]; !has || r.IntN(6) == 0 || op.method == "DELETE" && (r.IntN(4) > 0 || slices.Contains(kept, op.method+" "+op.path)) {
+			if _, has := g.ids[place]; !has || r.IntN(6) == 0 || op.method == "DELETE" && (r.IntN(4) > 0 || slices.Contains(kept,
+				op.method+" "+op.path)) {
 				path = strings.ReplaceAll(path, place, url.PathEscape(pick(r, hostileTexts)+"x"))
 			}
 		case "query":
@@ -146,9 +147,12 @@ func (g *requests) one(r *rand.Rand) bool {
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	for name, values := range map[string][]string{"Prefer": {"wait=1", "return=minimal", "handling=strict", "wait=99999999999999999999", "respond-async, wait=0"},
-		"Idempotency-Key": {"k1", `"k2"`, "\"", strings.Repeat("k", 300)}, "If-Match": {"*", `"1"`, "x"}, "If-None-Match": {"*", `W/"x"`}, "Accept": {"text/csv", "*/*;q=nan", "text/event-stream"},
-		"Content-Type": {"text/plain", "application/cloudevents+json", "multipart/form-data; boundary=x"}, "Content-Encoding": {"gzip", "identity"}, "Range": {"bytes=0-1"},
+	for name, values := range map[string][]string{"Prefer": {"wait=1", "return=minimal", "handling=strict", "wait=99999999999999999999",
+		"respond-async, wait=0"},
+		"Idempotency-Key": {"k1", `"k2"`, "\"", strings.Repeat("k", 300)}, "If-Match": {"*", `"1"`, "x"}, "If-None-Match": {"*", `W/"x"`},
+		"Accept":       {"text/csv", "*/*;q=nan", "text/event-stream"},
+		"Content-Type": {"text/plain", "application/cloudevents+json", "multipart/form-data; boundary=x"}, "Content-Encoding": {"gzip",
+			"identity"}, "Range": {"bytes=0-1"},
 		"Last-Event-ID": {"x", "Ojo"}, "Waybill-Schema": {"outpost/1.0"}, "Expect": {"x"}} {
 		if r.IntN(25) == 0 {
 			header.Set(name, pick(r, values))
@@ -196,7 +200,8 @@ func (g *requests) send(r *rand.Rand, op operationAt, path, body string, header 
 		Message, Code string
 		RequestID     string `json:"request_id"`
 	}
-	if resp.StatusCode >= 400 && (json.Unmarshal(raw, &problem) != nil || problem.Message == "" || problem.Code == "" || problem.RequestID == "" ||
+	if resp.StatusCode >= 400 && (json.Unmarshal(raw, &problem) != nil || problem.Message == "" || problem.Code == "" ||
+		problem.RequestID == "" ||
 		problem.Status != resp.StatusCode) {
 		a.Errorf("%s\nis refused with no problem document: %d %.1000s", asked(), resp.StatusCode, raw)
 	}
@@ -231,8 +236,10 @@ func (g *requests) text(r *rand.Rand, s *openapi.Schema) string {
 }
 
 // What values are made of, beside hostileJSON. Go makes these texts no JSON by itself: lone surrogates, numbers that nothing holds.
-var strangeJSON = []string{`"\udc00\ud800"`, `-0.0e-0`, strings.Repeat("9", 400), `1e-999999999`, `"99999-01-01T00:00:00Z"`, `"2026-13-45T99:99:99+99:99"`, `"\u0000"`,
-	`"` + strings.Repeat("é", 20_000) + `"`, strings.Repeat(`[`, 9000) + strings.Repeat(`]`, 9000), strings.Repeat(`{"a":`, 1000) + `1` + strings.Repeat(`}`, 1000),
+var strangeJSON = []string{`"\udc00\ud800"`, `-0.0e-0`, strings.Repeat("9", 400), `1e-999999999`, `"99999-01-01T00:00:00Z"`,
+	`"2026-13-45T99:99:99+99:99"`, `"\u0000"`,
+	`"` + strings.Repeat("é", 20_000) + `"`, strings.Repeat(`[`, 9000) + strings.Repeat(`]`, 9000), strings.Repeat(`{"a":`,
+		1000) + `1` + strings.Repeat(`}`, 1000),
 	`{"":"","":{}}`, `[` + strings.Repeat(`1,`, 5000) + `1]`}
 
 // value is JSON for a schema: as that asks in most cases.
@@ -344,15 +351,18 @@ func (*requests) number(r *rand.Rand, s *openapi.Schema) string {
 }
 
 func (g *requests) string(r *rand.Rand, s *openapi.Schema) string {
-	text := ""
+	var text string
 	switch s.Format {
 	case "date-time":
-		text = pick(r, []string{"2026-01-31T12:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1969-12-31T23:59:59.999999999Z", time.Now().Format(time.RFC3339Nano), "2026-02-29T00:00:00Z"})
+		text = pick(r, []string{"2026-01-31T12:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1969-12-31T23:59:59.999999999Z",
+			time.Now().Format(time.RFC3339Nano), "2026-02-29T00:00:00Z"})
 	case "uri":
 		text = pick(r, []string{"https://h.example/a?b=c", "http://127.0.0.1:1/", "javascript:1", "https://" + strings.Repeat("a.", 200) + "b/"})
 	default:
-		text = pick(r, []string{"acme", "a", "order.created", "10s", "1h", "2026-01-31T12:00:00Z", "data.a == 1", "a:1", "x@example.com", "https://h.example/", "*", "é\u202e", "\U0010ffff",
-			strings.Repeat("x", max(s.MaxLength, 10)), strings.Repeat("x", max(s.MaxLength, 10)+1), "{{.Body}}", "10.0.0.0/8", "5xx", "webhook", "echo", "all", "1"})
+		text = pick(r, []string{"acme", "a", "order.created", "10s", "1h", "2026-01-31T12:00:00Z", "data.a == 1", "a:1", "x@example.com",
+			"https://h.example/", "*", "é\u202e", "\U0010ffff",
+			strings.Repeat("x", max(s.MaxLength, 10)), strings.Repeat("x", max(s.MaxLength, 10)+1), "{{.Body}}", "10.0.0.0/8", "5xx", "webhook",
+			"echo", "all", "1"})
 		if r.IntN(8) == 0 {
 			text = pick(r, hostileTexts)
 		}

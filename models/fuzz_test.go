@@ -37,7 +37,8 @@ func FuzzIDs(f *testing.F) {
 
 // FuzzTopicPattern holds patterns of topics against regular expressions.
 func FuzzTopicPattern(f *testing.F) {
-	for _, s := range [][2]string{{"order.*", "order.created"}, {"*", ""}, {"a*a", "a"}, {"*a*b*", "xaxbx"}, {"**", "x"}, {"*.*", "a"}, {"a", "a*"}} {
+	for _, s := range [][2]string{{"order.*", "order.created"}, {"*", ""}, {"a*a", "a"}, {"*a*b*", "xaxbx"}, {"**", "x"}, {"*.*", "a"}, {"a",
+		"a*"}} {
 		f.Add(s[0], s[1])
 	}
 	f.Fuzz(func(t *testing.T, pattern, topic string) {
@@ -110,7 +111,8 @@ func FuzzTailCursor(f *testing.F) {
 			}
 			m.after(newQuery(), "1")
 		}
-		if xmax, open, err := parseSnapshot(snapshot); err == nil && (xmax < 0 || slices.ContainsFunc(open, func(x int64) bool { return x < 0 })) {
+		if xmax, open, err := parseSnapshot(snapshot); err == nil && (xmax < 0 || slices.ContainsFunc(open,
+			func(x int64) bool { return x < 0 })) {
 			t.Errorf("%q: %d %v", snapshot, xmax, open)
 		}
 	})
@@ -118,7 +120,8 @@ func FuzzTailCursor(f *testing.F) {
 
 // FuzzRedaction: what a rule names is gone from JSON of any shape, and what it leaves is JSON still.
 func FuzzRedaction(f *testing.F) {
-	for _, s := range []string{`{"email":"a","items":[{"name":1},{"Name":{"x":2}}],"a":{"token":[1]}}`, `{"\u0065mail":"a","email":1}`, `[{"token":1}]`,
+	for _, s := range []string{`{"email":"a","items":[{"name":1},{"Name":{"x":2}}],"a":{"token":[1]}}`, `{"\u0065mail":"a","email":1}`,
+		`[{"token":1}]`,
 		` {"a":{"token":1,"token":2}} `, `{"email":`, `[[{"token":1}]]`, `{"items":{"name":1}}`, "\xff", `{"email":"\ud800"}`} {
 		f.Add([]byte(s))
 	}
@@ -201,7 +204,8 @@ func FuzzRedactionOfHeaders(f *testing.F) {
 
 // FuzzMergePatch holds patches of settings and metadata against RFC 7396.
 func FuzzMergePatch(f *testing.F) {
-	for _, s := range []string{`{"a":null,"b":"x","c":"\u0000"}`, `null`, `[]`, `{"a":{"b":1}}`, `{"a":["x","y"]}`, `{"a":1,"a":null}`, `{"":""}`, `{"b":tru`} {
+	for _, s := range []string{`{"a":null,"b":"x","c":"\u0000"}`, `null`, `[]`, `{"a":{"b":1}}`, `{"a":["x","y"]}`, `{"a":1,"a":null}`,
+		`{"":""}`, `{"b":tru`} {
 		f.Add([]byte(s))
 	}
 	before := map[string]string{"a": "1", "b": "2"}
@@ -238,8 +242,10 @@ func FuzzMergePatch(f *testing.F) {
 
 // FuzzTopicSchema: a schema is refused in words, asks nobody for what it refers to, and an event is held against it without harm.
 func FuzzTopicSchema(f *testing.F) {
-	for _, s := range [][2]string{{`{"type":"object","required":["a"]}`, `{}`}, {`true`, `1`}, {`{"$ref":"http://127.0.0.1/x"}`, `{}`}, {`{"$ref":"#"}`, `{}`},
-		{`{"pattern":"("}`, `"x"`}, {`{"$schema":"x:y"}`, `{}`}, {`{"multipleOf":0}`, `1`}, {`{"$defs":{"a":{"$ref":"#/$defs/a"}},"$ref":"#/$defs/a"}`, `1`},
+	for _, s := range [][2]string{{`{"type":"object","required":["a"]}`, `{}`}, {`true`, `1`}, {`{"$ref":"http://127.0.0.1/x"}`, `{}`},
+		{`{"$ref":"#"}`, `{}`},
+		{`{"pattern":"("}`, `"x"`}, {`{"$schema":"x:y"}`, `{}`}, {`{"multipleOf":0}`, `1`},
+		{`{"$defs":{"a":{"$ref":"#/$defs/a"}},"$ref":"#/$defs/a"}`, `1`},
 		{`{"minLength":1e400}`, `"a"`}, {`{"const":1e400}`, `1e400`}} {
 		f.Add([]byte(s[0]), []byte(s[1]))
 	}
@@ -284,7 +290,8 @@ func FuzzSearch(f *testing.F) {
 
 // FuzzWords reads what conditions, policies and figures are chosen by: what is taken is taken in one form.
 func FuzzWords(f *testing.F) {
-	for _, s := range []string{"5xx", "503", "usual", "connect", "1h", "-1h", "0s", "P1D", "15m", "9999999h", "", "429-431", "1d", "month", "1e9s"} {
+	for _, s := range []string{"5xx", "503", "usual", "connect", "1h", "-1h", "0s", "P1D", "15m", "9999999h", "", "429-431", "1d", "month",
+		"1e9s"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

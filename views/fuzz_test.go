@@ -8,7 +8,8 @@ import (
 
 // FuzzReadTime: a time that was typed in a zone is shown so that it is read as the same again.
 func FuzzReadTime(f *testing.F) {
-	for _, s := range []string{"2026-10-25T02:30", "2026-03-29 02:30", "2026-01-31", "2026-01-31T12:00:00Z", "0000-01-01", "9999-12-31T23:59", "x", "", "2026-10-25T02:30:00.000000001"} {
+	for _, s := range []string{"2026-10-25T02:30", "2026-03-29 02:30", "2026-01-31", "2026-01-31T12:00:00Z", "0000-01-01",
+		"9999-12-31T23:59", "x", "", "2026-10-25T02:30:00.000000001"} {
 		f.Add(s)
 	}
 	berlin, err := time.LoadLocation("Europe/Berlin")
@@ -30,7 +31,8 @@ func FuzzReadTime(f *testing.F) {
 
 // FuzzJSON: a payload is drawn, or shown as it is, whatever is in it.
 func FuzzJSON(f *testing.F) {
-	for _, s := range []string{`{"a":[1,{"b":null}]}`, `{`, `[`, strings.Repeat("[", 300), `"\ud800"`, `{"a":1,"a":2}`, "\xff", `1e400`, `<script>`} {
+	for _, s := range []string{`{"a":[1,{"b":null}]}`, `{`, `[`, strings.Repeat("[", 300), `"\ud800"`, `{"a":1,"a":2}`, "\xff", `1e400`,
+		`<script>`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(_ *testing.T, data []byte) {

@@ -15,10 +15,14 @@ import (
 // refused by the name of a field and without repeating a secret; what is taken is taken the second time as it came out of
 // the first, names no secret as its target, and opens.
 func FuzzSettings(f *testing.F) {
-	for _, v := range []string{"", " ", "x", "\x00", "true", "https://h.example/a?b=c", "http://[::1%25eth0]/", "broker.example.com:9092, [::1]:1", `{"X-A":"b"}`, `{"a`,
-		"arn:aws:sqs:eu-west-1:123456789012:q", "https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "2026-05-03T12:00:00Z",
-		`{{.Body}}{{range .Signatures}}{{.}}{{end}}`, "{{", "Endpoint=sb://h/;SharedAccessKeyName=a;SharedAccessKey=b=", "c3JjX2E6Yg==", `{"type":"service_account","private_key":"-----BEGIN"}`,
-		"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----", strings.Repeat("9", 5000), "\xff", "a\r\nb: c", "*", "custom", "outpost", "hex", "/", "a/b"} {
+	for _, v := range []string{"", " ", "x", "\x00", "true", "https://h.example/a?b=c", "http://[::1%25eth0]/",
+		"broker.example.com:9092, [::1]:1", `{"X-A":"b"}`, `{"a`,
+		"arn:aws:sqs:eu-west-1:123456789012:q", "https://sqs.eu-west-1.amazonaws.com/123456789012/orders",
+		"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "2026-05-03T12:00:00Z",
+		`{{.Body}}{{range .Signatures}}{{.}}{{end}}`, "{{", "Endpoint=sb://h/;SharedAccessKeyName=a;SharedAccessKey=b=", "c3JjX2E6Yg==",
+		`{"type":"service_account","private_key":"-----BEGIN"}`,
+		"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----", strings.Repeat("9", 5000), "\xff", "a\r\nb: c", "*", "custom",
+		"outpost", "hex", "/", "a/b"} {
 		for field := range uint8(30) {
 			f.Add(field, v)
 		}
@@ -46,9 +50,11 @@ func FuzzSettings(f *testing.F) {
 			if len(errs) > 0 {
 				continue
 			}
-			again := adapters.Settings{ID: set.ID, TenantID: set.TenantID, Config: maps.Clone(set.Config), Credentials: maps.Clone(set.Credentials), Beside: set.Beside}
+			again := adapters.Settings{ID: set.ID, TenantID: set.TenantID, Config: maps.Clone(set.Config),
+				Credentials: maps.Clone(set.Credentials), Beside: set.Beside}
 			if errs := reg.Check(&again); len(errs) > 0 || !maps.Equal(again.Config, set.Config) || !maps.Equal(again.Credentials, set.Credentials) {
-				t.Errorf("%s: %s=%q is taken, and what came of it is not: %v\n%q %q\n%q %q", reg.Spec.Name, at.Key, value, errs, set.Config, set.Credentials,
+				t.Errorf("%s: %s=%q is taken, and what came of it is not: %v\n%q %q\n%q %q", reg.Spec.Name, at.Key, value, errs, set.Config,
+					set.Credentials,
 					again.Config, again.Credentials)
 			}
 			label, page := reg.Target(set)
@@ -87,7 +93,8 @@ func isSensitive(fields []adapters.Field, key string) bool {
 
 // plausible are settings that a type takes, as far as the examples in its fields go.
 func plausible(reg *adapters.Registration) adapters.Settings {
-	s := adapters.Settings{ID: "des_1", TenantID: "acme", Config: map[string]string{}, Credentials: map[string]string{}, Beside: map[string]string{}}
+	s := adapters.Settings{ID: "des_1", TenantID: "acme", Config: map[string]string{}, Credentials: map[string]string{},
+		Beside: map[string]string{}}
 	for i, f := range reg.Fields() {
 		part := s.Config
 		if i >= len(reg.Spec.Config) {
@@ -126,7 +133,8 @@ func TestPlausibleSettings(t *testing.T) {
 
 // FuzzChannel does the same with the settings of channels of notices.
 func FuzzChannel(f *testing.F) {
-	for _, v := range []string{"", "ops@example.com", "a@b, c@d", "\"a\nb\"@c", "https://hooks.slack.com/services/T/B/x", "http://127.0.0.1/", "+15005550009", "AC0123456789abcdef0123456789abcdef",
+	for _, v := range []string{"", "ops@example.com", "a@b, c@d", "\"a\nb\"@c", "https://hooks.slack.com/services/T/B/x",
+		"http://127.0.0.1/", "+15005550009", "AC0123456789abcdef0123456789abcdef",
 		"\x00", "whsec_", strings.Repeat("a@b.example,", 400), "acme"} {
 		for field := range uint8(6) {
 			f.Add(field, v)
@@ -157,7 +165,8 @@ func FuzzChannel(f *testing.F) {
 				continue
 			}
 			before, sealed := maps.Clone(config), maps.Clone(secrets)
-			if errs := notify.Check("acme", kind.Name, config, secrets); len(errs) > 0 || !maps.Equal(before, config) || !maps.Equal(sealed, secrets) {
+			if errs := notify.Check("acme", kind.Name, config, secrets); len(errs) > 0 || !maps.Equal(before, config) || !maps.Equal(sealed,
+				secrets) {
 				t.Errorf("%s: %q is taken, and what came of it is not: %v\n%q\n%q", kind.Name, value, errs, before, config)
 			}
 			target := notify.Target(kind.Name, config)

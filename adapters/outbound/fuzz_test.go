@@ -13,11 +13,13 @@ import (
 
 // FuzzGuard: an address that is blocked is blocked in every form that carries it, and none that is allowed leads inside.
 func FuzzGuard(f *testing.F) {
-	for _, s := range []string{"127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "198.18.0.1", "8.8.8.8", "255.255.255.255", "224.0.0.1", "192.0.0.8"} {
+	for _, s := range []string{"127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "198.18.0.1", "8.8.8.8",
+		"255.255.255.255", "224.0.0.1", "192.0.0.8"} {
 		a := netip.MustParseAddr(s).As4()
 		f.Add(a[:])
 	}
-	for _, s := range []string{"::", "::1", "fe80::1", "fc00::1", "2001:4860:4860::8888", "64:ff9b::a00:1", "2002:a00:1::", "2001::1", "::a00:1", "64:ff9b:1::1", "ff02::1",
+	for _, s := range []string{"::", "::1", "fe80::1", "fc00::1", "2001:4860:4860::8888", "64:ff9b::a00:1", "2002:a00:1::", "2001::1",
+		"::a00:1", "64:ff9b:1::1", "ff02::1",
 		"2001:db8::1", "5f00::1"} {
 		a := netip.MustParseAddr(s).As16()
 		f.Add(a[:])
@@ -54,7 +56,8 @@ func FuzzGuard(f *testing.F) {
 
 // FuzzMaskURL: a secret in a URL is not seen, what is masked stays so, and who sends it back gets back what there was.
 func FuzzMaskURL(f *testing.F) {
-	for _, s := range []string{"https://u:p%40w@h.example:8443/a?token=x&x=1#f", "amqps://u:p@h/v", "https://t@h/", "not a url", "a://b@c@d/?token", "https://h/?sig=%zz&sig=",
+	for _, s := range []string{"https://u:p%40w@h.example:8443/a?token=x&x=1#f", "amqps://u:p@h/v", "https://t@h/", "not a url",
+		"a://b@c@d/?token", "https://h/?sig=%zz&sig=",
 		"https://h?token=a?b", "HTTPS://H/?Token=***", "x://[::1]:1/?key=a&key=b", "https:///@?token=1", "https://u:@h/?%74oken=1"} {
 		f.Add(s)
 	}
@@ -90,7 +93,8 @@ func FuzzMaskURL(f *testing.F) {
 
 // FuzzRetryAfter: whatever a receiver asks for is no time in the past, and none beyond the limit.
 func FuzzRetryAfter(f *testing.F) {
-	for _, s := range []string{"120", "-1", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT", "Wed, 21 Oct 2015 07:28:00 GMT", "1.5", "", " 7 ", "1e3", "\x00",
+	for _, s := range []string{"120", "-1", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT", "Wed, 21 Oct 2015 07:28:00 GMT", "1.5",
+		"", " 7 ", "1e3", "\x00",
 		"Thu, 01-Jan-70 00:00:00 GMT"} {
 		f.Add(s, 429)
 	}
@@ -116,7 +120,8 @@ func FuzzRetryAfter(f *testing.F) {
 
 // FuzzParseService: a broker's address is read in one form, and holds what may be looked up and no more.
 func FuzzParseService(f *testing.F) {
-	for _, s := range []string{"broker.example.com:5672", "[::1]:1", "1.2.3.4:99999", "bücher.example:1", ":1", "a:b:c", "user@h:1", "0x7f.1:80", "h.:1", "[fe80::1%eth0]:1", "[h]:1"} {
+	for _, s := range []string{"broker.example.com:5672", "[::1]:1", "1.2.3.4:99999", "bücher.example:1", ":1", "a:b:c", "user@h:1",
+		"0x7f.1:80", "h.:1", "[fe80::1%eth0]:1", "[h]:1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -140,7 +145,8 @@ func FuzzRedactor(f *testing.F) {
 	f.Add("a b c d e f", "", "")
 	f.Add("******", "***", "*")
 	f.Fuzz(func(t *testing.T, secret, before, after string) {
-		if len(secret) < minSecret || strings.Contains(before+masked+after, secret) || strings.Contains(masked, secret) || strings.Contains(secret, masked) {
+		if len(secret) < minSecret || strings.Contains(before+masked+after, secret) || strings.Contains(masked, secret) ||
+			strings.Contains(secret, masked) {
 			return
 		}
 		r := NewRedactor([]string{secret})

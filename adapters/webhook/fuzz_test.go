@@ -11,7 +11,8 @@ import (
 
 // FuzzCustomHeaders: what is sent beside our own headers cannot end one, begin another, or be one of ours.
 func FuzzCustomHeaders(f *testing.F) {
-	for _, s := range []string{`{"X-Team":"billing"}`, `{"a":"b\r\nHost: x"}`, `{"webhook-id":"1"}`, `{"Content-Length":"1"}`, `{"X-A":"1","x-a":"2"}`, `{"":""}`, `{"X":null}`, `[]`, `{"X":" y"}`,
+	for _, s := range []string{`{"X-Team":"billing"}`, `{"a":"b\r\nHost: x"}`, `{"webhook-id":"1"}`, `{"Content-Length":"1"}`,
+		`{"X-A":"1","x-a":"2"}`, `{"":""}`, `{"X":null}`, `[]`, `{"X":" y"}`,
 		"{\"X\":\"\x7f\"}", `{"Authorization":"Bearer t"}`} {
 		f.Add(s)
 	}
@@ -21,7 +22,8 @@ func FuzzCustomHeaders(f *testing.F) {
 			t.Errorf("%q is refused without a word", text)
 		}
 		for i, h := range headers {
-			if h.name == "" || strings.ContainsAny(h.name, ": \t\r\n\x00") || strings.ContainsAny(h.value, "\r\n\x00") || reserved(strings.ToLower(h.name)) ||
+			if h.name == "" || strings.ContainsAny(h.name, ": \t\r\n\x00") || strings.ContainsAny(h.value, "\r\n\x00") ||
+				reserved(strings.ToLower(h.name)) ||
 				i > 0 && strings.EqualFold(headers[i-1].name, h.name) {
 				t.Errorf("%q has %q: %q", text, h.name, h.value)
 			}
@@ -31,8 +33,10 @@ func FuzzCustomHeaders(f *testing.F) {
 
 // FuzzSecrets: secrets that are taken have keys, settle at once, and a rotation keeps the one before.
 func FuzzSecrets(f *testing.F) {
-	for _, s := range [][3]string{{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "", ""}, {"short", "custom", "hex"}, {"00112233445566778899", "custom", "hex"}, {"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "", ""},
-		{"whsk_AAAA", "v1a", ""}, {"a text of its own", "outpost", ""}, {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw=\n", "custom", "whsec"}, {"\x00\x00\x00\x00\x00\x00\x00\x00", "custom", "text"}} {
+	for _, s := range [][3]string{{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "", ""}, {"short", "custom", "hex"}, {"00112233445566778899",
+		"custom", "hex"}, {"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "", ""},
+		{"whsk_AAAA", "v1a", ""}, {"a text of its own", "outpost", ""}, {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw=\n", "custom", "whsec"},
+		{"\x00\x00\x00\x00\x00\x00\x00\x00", "custom", "text"}} {
 		f.Add(s[0], s[1], s[2])
 	}
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -59,7 +63,8 @@ func FuzzSecrets(f *testing.F) {
 			t.Errorf("%q is %q, and then %q: %v", secret, before, s.Credentials, errs)
 		}
 		s.Credentials[adapters.RotateField] = "true"
-		if errs := settleSecrets(s, now); len(errs) > 0 || s.Credentials["previous_secret"] != before["secret"] || s.Credentials["secret"] == before["secret"] {
+		if errs := settleSecrets(s, now); len(errs) > 0 || s.Credentials["previous_secret"] != before["secret"] ||
+			s.Credentials["secret"] == before["secret"] {
 			t.Errorf("%q is rotated to %q: %v", before, s.Credentials, errs)
 		}
 	})

@@ -14,7 +14,8 @@ import (
 
 // FuzzIdempotencyKey: a key is taken as it was quoted, and nothing but printable ASCII is one.
 func FuzzIdempotencyKey(f *testing.F) {
-	for _, s := range []string{"8e03978e-40d5-43dd-bc93-6894a57f9324", `"a\"b\\"`, `"`, `""`, ` x `, "é", "\x00", strings.Repeat("k", 256), `"a`, `a"`} {
+	for _, s := range []string{"8e03978e-40d5-43dd-bc93-6894a57f9324", `"a\"b\\"`, `"`, `""`, ` x `, "é", "\x00", strings.Repeat("k", 256),
+		`"a`, `a"`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
@@ -37,8 +38,10 @@ func FuzzIdempotencyKey(f *testing.F) {
 
 // FuzzParam reads one value as each kind of parameter. What is taken is within what the database holds.
 func FuzzParam(f *testing.F) {
-	for _, s := range []string{"", "1", "-1", "2147483648", "9223372036854775808", "0x1", "1_0", "true", "T", "2026-01-31T12:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59",
-		"2026-02-30", "2026-01-31T12:00:00 02:00", "0000-01-01T00:00:00Z", "1h", "NaN", "a,,b", " , ", "2026-01-31T12:00:00.999999999999Z", "1e9"} {
+	for _, s := range []string{"", "1", "-1", "2147483648", "9223372036854775808", "0x1", "1_0", "true", "T", "2026-01-31T12:00:00Z",
+		"1969-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59",
+		"2026-02-30", "2026-01-31T12:00:00 02:00", "0000-01-01T00:00:00Z", "1h", "NaN", "a,,b", " , ", "2026-01-31T12:00:00.999999999999Z",
+		"1e9"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
@@ -81,14 +84,19 @@ func FuzzParam(f *testing.F) {
 // FuzzDecodeBody reads bodies of several shapes: patches, settings, conditions, filters, lists. What is wrong is told as a
 // place in the text, or by the names of fields.
 func FuzzDecodeBody(f *testing.F) {
-	for _, s := range []string{`{}`, `null`, `[]`, `{`, `"x"`, `{"topics":"*","config":{"url":null},"retry":{"initial":"1h","max_attempts":1e99}}`, `{"topics":[1]}`, "\xff",
-		`{"redact_fields":["a.b"],"limit_burst":"1h","name":null}`, `{"filter":{"code":["connect",404],"since":"1969-01-01T00:00:00Z"}}`, `{"metadata":{"a":1},"rate_limit":-0}`,
-		`{"condition":{"failures":"x","window":{}}}`, "{\n\"a\":\n tru}", `{"expires_at":"9999-12-31T23:59:59-23:59"}`, `{"a":1}{`, `{"filter":"\u0000","transform":1}`,
+	for _, s := range []string{`{}`, `null`, `[]`, `{`, `"x"`,
+		`{"topics":"*","config":{"url":null},"retry":{"initial":"1h","max_attempts":1e99}}`, `{"topics":[1]}`, "\xff",
+		`{"redact_fields":["a.b"],"limit_burst":"1h","name":null}`, `{"filter":{"code":["connect",404],"since":"1969-01-01T00:00:00Z"}}`,
+		`{"metadata":{"a":1},"rate_limit":-0}`,
+		`{"condition":{"failures":"x","window":{}}}`, "{\n\"a\":\n tru}", `{"expires_at":"9999-12-31T23:59:59-23:59"}`, `{"a":1}{`,
+		`{"filter":"\u0000","transform":1}`,
 		strings.Repeat("[", 11_000), `{"credentials":` + strings.Repeat(`{"a":`, 500) + "1" + strings.Repeat("}", 501)} {
 		f.Add([]byte(s))
 	}
-	shapes := []reflect.Type{reflect.TypeFor[models.DestinationPatch](), reflect.TypeFor[models.TenantSettings](), reflect.TypeFor[models.AlertRule](),
-		reflect.TypeFor[models.RetryFilter](), reflect.TypeFor[models.ErasureFilter](), reflect.TypeFor[models.PublishInput](), reflect.TypeFor[[]models.PublishInput](),
+	shapes := []reflect.Type{reflect.TypeFor[models.DestinationPatch](), reflect.TypeFor[models.TenantSettings](),
+		reflect.TypeFor[models.AlertRule](),
+		reflect.TypeFor[models.RetryFilter](), reflect.TypeFor[models.ErasureFilter](), reflect.TypeFor[models.PublishInput](),
+		reflect.TypeFor[[]models.PublishInput](),
 		reflect.TypeFor[models.RetryPolicy](), reflect.TypeFor[models.Backlog]()}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, shape := range shapes {
@@ -116,7 +124,8 @@ func FuzzDecodeBody(f *testing.F) {
 
 // FuzzSavedQuery: the query of a view is kept in one form, which is read as the same again.
 func FuzzSavedQuery(f *testing.F) {
-	for _, s := range []string{"status=failed&topic=a,b", "?q=%00", "range=24h&dir=asc", "tenant_id=&since=2026-01-01", "a=1", "%zz", "code=503&code=connect", "topic=a;b", "since=x", "q=a%26b"} {
+	for _, s := range []string{"status=failed&topic=a,b", "?q=%00", "range=24h&dir=asc", "tenant_id=&since=2026-01-01", "a=1", "%zz",
+		"code=503&code=connect", "topic=a;b", "since=x", "q=a%26b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
@@ -136,7 +145,8 @@ func FuzzSavedQuery(f *testing.F) {
 
 // FuzzClientHeaders reads what clients say of themselves.
 func FuzzClientHeaders(f *testing.F) {
-	for _, s := range [][2]string{{"speakeasy-sdk/python 1.7.0 2.943.0 0.0.1 outpost_sdk", "outpost/1.6"}, {"speakeasy-sdk/", "outpost"}, {"", "outpost/-1.-1"}, {"speakeasy-sdk/a b outpost", "outpost/99999999999.9"}} {
+	for _, s := range [][2]string{{"speakeasy-sdk/python 1.7.0 2.943.0 0.0.1 outpost_sdk", "outpost/1.6"}, {"speakeasy-sdk/", "outpost"},
+		{"", "outpost/-1.-1"}, {"speakeasy-sdk/a b outpost", "outpost/99999999999.9"}} {
 		f.Add(s[0], s[1])
 	}
 	f.Fuzz(func(t *testing.T, agent, wanted string) {

@@ -351,7 +351,8 @@ func variables() []variable {
 		{"DESTINATION_LIMIT", "1000", "destinations of one tenant; 0 for no limit",
 			func(r *reader, v string) error { return intIn(&r.DestLimit, v, 0, 1_000_000) }},
 		{"TENANT_REQUESTS_PER_SECOND", "0",
-			"requests to the API in a second with the keys and tokens of one tenant, in all processes together; 0 for no limit", func(r *reader, v string) error {
+			"requests to the API in a second with the keys and tokens of one tenant, in all processes together; 0 for no limit",
+			func(r *reader, v string) error {
 				return intIn(&r.Intake.Requests, v, 0, models.MaxRequestsPerSecond)
 			}},
 		{"TENANT_EVENTS_PER_SECOND", "0", "events that are published for one tenant in a second, in all processes together; 0 for no limit",
@@ -543,7 +544,8 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 		problems = append(problems, "ADMIN_EMAIL, ADMIN_PASSWORD: give both or neither")
 	}
 	if c.ProxyProtocol && len(c.Proxies.Trusted) == 0 && files.problems["TRUSTED_PROXIES"] == nil {
-		problems = append(problems, "PROXY_PROTOCOL: needs TRUSTED_PROXIES, the addresses of the proxies that send it; nobody else's header is believed")
+		problems = append(problems,
+			"PROXY_PROTOCOL: needs TRUSTED_PROXIES, the addresses of the proxies that send it; nobody else's header is believed")
 	}
 	problems = append(problems, c.OIDC.problems(files.problems)...)
 	if _, err := c.Operator.Input(); err != nil {

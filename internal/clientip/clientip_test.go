@@ -57,7 +57,8 @@ func TestNetwork(t *testing.T) {
 // FuzzForwarded writes whatever comes to mind into the header before a proxy adds to it, in the same line or in one of its own. The
 // client is the one that the proxy names, or the proxy where the header is broken, and nobody whom the client names.
 func FuzzForwarded(f *testing.F) {
-	for _, s := range []string{"", "192.0.2.66", `for=192.0.2.1;proto=http, for="[2001:db8::1]:4711"`, `for="\`, `for=192.0.2.66;x="`, `"`, "10.9.9.9,", "for=192.0.2.66;x=\\\"",
+	for _, s := range []string{"", "192.0.2.66", `for=192.0.2.1;proto=http, for="[2001:db8::1]:4711"`, `for="\`, `for=192.0.2.66;x="`, `"`,
+		"10.9.9.9,", "for=192.0.2.66;x=\\\"",
 		"::ffff:10.0.0.1%eth0"} {
 		f.Add(s)
 	}

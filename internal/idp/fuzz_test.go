@@ -23,7 +23,8 @@ import (
 func FuzzClaims(f *testing.F) {
 	for _, s := range []string{`{}`, `null`, `[]`,
 		`{"iss":"https://idp.example","aud":"waybill","sub":"1","exp":1798000000,"email":"a@b.example","email_verified":"true","groups":["a",1,null],"auth_time":1e300}`,
-		`{"iss":"https://idp.example","aud":["x","waybill"],"azp":"x","sub":"1","exp":1798000000}`, `{"iss":"https://idp.example","aud":"waybill","sub":"","exp":1798000000}`,
+		`{"iss":"https://idp.example","aud":["x","waybill"],"azp":"x","sub":"1","exp":1798000000}`,
+		`{"iss":"https://idp.example","aud":"waybill","sub":"","exp":1798000000}`,
 		`{"iss":"https://idp.example","aud":"waybill","sub":"a\u0000b","exp":1798000000,"name":"\ud800","realm":{"roles":"one"}}`,
 		`{"iss":"https://idp.example","aud":"waybill","exp":1e18}`, `{"iss":"https://other.example","aud":"waybill","sub":"1","exp":1798000000}`,
 		`{"iss":"https://idp.example","aud":"waybill","sub":"1","exp":1798000000,"_claim_names":{"groups":"src1"}}`,
@@ -61,7 +62,8 @@ func FuzzClaims(f *testing.F) {
 		if err := json.Unmarshal(payload, &said); err != nil {
 			t.Fatalf("%q was verified: %v", payload, err)
 		}
-		if azp, _ := said["azp"].(string); got.Subject == "" || token.Issuer != issuer || !slices.Contains(token.Audience, "waybill") || azp != "" && azp != "waybill" ||
+		if azp, _ := said["azp"].(string); got.Subject == "" || token.Issuer != issuer || !slices.Contains(token.Audience, "waybill") ||
+			azp != "" && azp != "waybill" ||
 			!token.Expiry.After(now) {
 			t.Errorf("%q lets in %+v", payload, got)
 		}

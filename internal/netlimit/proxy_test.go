@@ -16,7 +16,8 @@ import (
 
 // v2 is a header of version 2 for a client.
 func v2(client string) string {
-	h := &proxyproto.Header{Version: 2, Command: proxyproto.PROXY, TransportProtocol: proxyproto.TCPv4, SourceAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(client)),
+	h := &proxyproto.Header{Version: 2, Command: proxyproto.PROXY, TransportProtocol: proxyproto.TCPv4,
+		SourceAddr:      net.TCPAddrFromAddrPort(netip.MustParseAddrPort(client)),
 		DestinationAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:443"))}
 	if netip.MustParseAddrPort(client).Addr().Is6() {
 		h.TransportProtocol, h.DestinationAddr = proxyproto.TCPv6, net.TCPAddrFromAddrPort(netip.MustParseAddrPort("[2001:db8::1]:443"))
@@ -57,7 +58,8 @@ func TestProxied(t *testing.T) {
 				t.Fatal(err)
 			}
 			refused := make(chan error, 1)
-			ln := Listen(Proxied(inner, Proxies{Trusts: func(a netip.Addr) bool { return c.trusted && a.IsLoopback() }, Timeout: 300 * time.Millisecond, Pending: 1,
+			ln := Listen(Proxied(inner, Proxies{Trusts: func(a netip.Addr) bool { return c.trusted && a.IsLoopback() },
+				Timeout: 300 * time.Millisecond, Pending: 1,
 				Refused: func(_ netip.Addr, err error) { refused <- err }}), Limits{Total: 10})
 			t.Cleanup(func() { _ = ln.Close() })
 			got := make(chan net.Conn, 1)
@@ -163,7 +165,7 @@ func TestProxiedEnds(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	if err := <-refused; err != errBusy { //nolint:errorlint // it is this very one
+	if err := <-refused; err != errBusy {
 		t.Error(err)
 	}
 	_ = ln.Close()
@@ -175,8 +177,10 @@ func TestProxiedEnds(t *testing.T) {
 
 // FuzzProxyHeader: no header makes the connection of a client that has no address, and none takes from what comes behind it.
 func FuzzProxyHeader(f *testing.F) {
-	for _, s := range []string{"PROXY TCP4 198.51.100.1 192.0.2.1 4711 443\r\n", "PROXY UNKNOWN\r\n", "PROXY UNKNOWN " + string(bytes.Repeat([]byte("f"), 90)) + "\r\n",
-		v2("198.51.100.1:4711"), v2("[2001:db8::7]:1"), "\r\n\r\n\x00\r\nQUIT\n\x21\x31\x00\x00", "\r\n\r\n\x00\r\nQUIT\n\x21\x13\x00\x0c0123456789ab", "\r\n\r\n\x00\r\nQUIT\n\x20\x00\xff\xff",
+	for _, s := range []string{"PROXY TCP4 198.51.100.1 192.0.2.1 4711 443\r\n", "PROXY UNKNOWN\r\n",
+		"PROXY UNKNOWN " + string(bytes.Repeat([]byte("f"), 90)) + "\r\n",
+		v2("198.51.100.1:4711"), v2("[2001:db8::7]:1"), "\r\n\r\n\x00\r\nQUIT\n\x21\x31\x00\x00",
+		"\r\n\r\n\x00\r\nQUIT\n\x21\x13\x00\x0c0123456789ab", "\r\n\r\n\x00\r\nQUIT\n\x20\x00\xff\xff",
 		"PROXY TCP6 ::ffff:1.2.3.4 ::1 1 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 99999 1\r\n"} {
 		f.Add([]byte(s))
 	}

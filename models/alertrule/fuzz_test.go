@@ -9,7 +9,8 @@ import (
 
 // FuzzCondition: a condition that passes its check is printed so that it is read as the same again, and passes again.
 func FuzzCondition(f *testing.F) {
-	for _, s := range []string{`{}`, `null`, `{"failures":3}`, `{"thresholds":[90,50,50]}`, `{"window":"NaN"}`, `{"window":1e300,"rate":-1}`, `[]`, `{"days":"1e4d"}`} {
+	for _, s := range []string{`{}`, `null`, `{"failures":3}`, `{"thresholds":[90,50,50]}`, `{"window":"NaN"}`, `{"window":1e300,"rate":-1}`,
+		`[]`, `{"days":"1e4d"}`} {
 		f.Add([]byte(s))
 	}
 	for _, field := range Fields() {

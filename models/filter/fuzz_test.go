@@ -163,7 +163,8 @@ func FuzzProjection(f *testing.F) {
 	for _, c := range expressionCases {
 		f.Add(c.source)
 	}
-	for _, source := range append([]string{`{"id": id, "total": data.total}`, `data`, `[data, data]`, `1/0`, `{"a": {"b": repeat("x", 100)}}`, `nil`, `"a" + 1`, `date("x")`, `metadata.k`},
+	for _, source := range append([]string{`{"id": id, "total": data.total}`, `data`, `[data, data]`, `1/0`,
+		`{"a": {"b": repeat("x", 100)}}`, `nil`, `"a" + 1`, `date("x")`, `metadata.k`},
 		runawayExpressions...) {
 		f.Add(source)
 	}

@@ -7,7 +7,8 @@ import (
 
 // FuzzDuration: a duration that is read is printed so that it is read as the same again.
 func FuzzDuration(f *testing.F) {
-	for _, s := range []string{"10s", "1h20m0s", "2d", "-5m", "1.5", "1e9", "1e10", "NaN", "Inf", "10000d", "1e4d", "0x1p3", "-9223372036854775808ns",
+	for _, s := range []string{"10s", "1h20m0s", "2d", "-5m", "1.5", "1e9", "1e10", "NaN", "Inf", "10000d", "1e4d", "0x1p3",
+		"-9223372036854775808ns",
 		"", "d", "1_0", "0.0000000001s", "\"", "1µs"} {
 		f.Add(s)
 	}

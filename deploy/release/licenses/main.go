@@ -28,7 +28,8 @@ import (
 
 // allowed are the licences (SPDX) under which others' code may be in the program. They ask for their text to come along, and not
 // that the program be under the same.
-var allowed = []string{"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "MPL-2.0", "OFL-1.1", "Unlicense", "Zlib"}
+var allowed = []string{"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "MPL-2.0",
+	"OFL-1.1", "Unlicense", "Zlib"}
 
 // platforms are those of releases; what is linked differs.
 var platforms = []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64"}
@@ -105,7 +106,8 @@ func run(root string, write bool) error {
 	if have, err := os.ReadFile(path); err != nil || !bytes.Equal(have, text) {
 		return errors.New("THIRD-PARTY-NOTICES.txt is not up to date: run `make licenses ARGS=-write` and commit it")
 	}
-	fmt.Printf("%d Go modules and %d npm packages, all under licences that are allowed; THIRD-PARTY-NOTICES.txt has them.\n", len(parts), len(npm))
+	fmt.Printf("%d Go modules and %d npm packages, all under licences that are allowed; THIRD-PARTY-NOTICES.txt has them.\n", len(parts),
+		len(npm))
 	return nil
 }
 
@@ -164,7 +166,8 @@ func npmParts(root string) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(parts, part{name: "Inter", version: "typeface", says: []string{"OFL-1.1"}, texts: map[string][]byte{"inter.LICENSE.txt": font}}), nil
+	return append(parts, part{name: "Inter", version: "typeface", says: []string{"OFL-1.1"},
+		texts: map[string][]byte{"inter.LICENSE.txt": font}}), nil
 }
 
 var licenceFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|unlicense|patents)([-._].*)?$`)
@@ -210,7 +213,8 @@ func (p part) licences() ([]string, error) {
 	for name, m := range matches {
 		name = strings.TrimSuffix(strings.TrimSuffix(name, "-only"), "-or-later")
 		for file, confidence := range m.Files {
-			if confidence > best[file] || confidence == best[file] && (of[file] == "" || slices.Contains(allowed, name) && !slices.Contains(allowed, of[file])) {
+			if confidence > best[file] || confidence == best[file] && (of[file] == "" || slices.Contains(allowed, name) &&
+				!slices.Contains(allowed, of[file])) {
 				best[file], of[file] = confidence, name
 			}
 		}
