@@ -14,6 +14,7 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o /image/usr/bin/waybill . && \
     mkdir -p /image/etc/ssl/certs && \
     cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ && \
+    install -D -m 644 -t /image/usr/share/doc/waybill LICENSE THIRD-PARTY-NOTICES.txt && \
     echo 'waybill:x:65532:65532::/:/' >/image/etc/passwd && \
     echo 'waybill:x:65532:' >/image/etc/group
 

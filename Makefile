@@ -78,6 +78,23 @@ $(GOLANGCI):
 	GOBIN='$(CURDIR)/bin' go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv bin/golangci-lint $@
 
+.PHONY: fuzz
+fuzz: ## runs every fuzz target for FUZZTIME (60s) each; TARGETS='Cursor URL' for some, FUZZPART=2/6 for a sixth of them
+	@scripts/fuzz.sh $(TARGETS)
+
+.PHONY: fuzz-api
+fuzz-api: ## makes random requests by openapi.json for FUZZTIME (5m); SEED=1234 makes the same ones again
+	@scripts/test.sh random
+
+.PHONY: vuln
+vuln: ## checks the code against the list of known vulnerabilities, where that can be reached; says so where it cannot
+	@scripts/check-vulnerabilities.sh $(GOVULNCHECK_VERSION)
+
+.PHONY: licenses
+licenses: ## checks the licences of what is in the program, and THIRD-PARTY-NOTICES.txt; ARGS=-write makes that anew
+	@scripts/npm-packages.sh all
+	@cd deploy/release && go run ./licenses $(ARGS) ../..
+
 .PHONY: generate
 generate: ## makes the generated files anew: templates, stylesheet, vendored scripts, list of destination types
 	@scripts/generate.sh

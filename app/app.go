@@ -119,6 +119,9 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		May: []models.Permission{models.MayAdmin}, Role: models.RoleOwner}
 	a.BootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
 	if cfg.Role != "work" {
+		if err := a.Store.KnowIntakeShare(ctx); err != nil {
+			return nil, err
+		}
 		// What the environment asks for is nobody's doing.
 		ctx := models.WithoutAudit(ctx)
 		if err := a.firstUser(ctx); err != nil {
@@ -157,7 +160,7 @@ func (a *App) Listen() (addr string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("PORT: cannot listen on port %d: %w", a.Cfg.Port, err)
 	}
-	a.listener = withWriteDeadlines(netlimit.Listen(ln, a.connectionLimits()), a.Cfg.WriteTimeout)
+	a.listener = withWriteDeadlines(netlimit.Listen(a.behindProxies(ln), a.connectionLimits()), a.Cfg.WriteTimeout)
 	return a.listener.Addr().String(), nil
 }
 
@@ -190,6 +193,10 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		g.Go(func() error { return a.http.Listener(a.listener) })
 		g.Go(func() error {
 			a.Store.FollowIntakes(ctx, a.Log)
+			return nil
+		})
+		g.Go(func() error {
+			a.Store.FollowIntakeShare(ctx, a.Log)
 			return nil
 		})
 		g.Go(func() error {

@@ -56,7 +56,6 @@ func TestLimitsOfATenant(t *testing.T) {
 	if o := a.want(202, "POST", "/publish", `{"tenant_id":"acme","data":{}}`); o.header.Get("RateLimit") != "" {
 		t.Errorf("without a limit: RateLimit %q", o.header.Get("RateLimit"))
 	}
-	b := newProcessOf(t, testConfig(t, func(c *config.Config) { c.DatabaseURL = a.Cfg.DatabaseURL }))
 	got := a.want(200, "PATCH", "/tenants/acme/settings", `{"events_per_second":1,"limit_burst":"200s"}`)
 	if got.num("effective", "events_per_second") != 1 || got.str("effective", "limit_burst") != "3m20s" ||
 		got.num("effective", "bytes_per_second") != 0 {
@@ -83,7 +82,12 @@ func TestLimitsOfATenant(t *testing.T) {
 		t.Errorf("of two tenants: %.300s", o.raw)
 	}
 
-	// The other process has buckets of its own, follows the change, and the next one.
+	// Another process has its share, follows the change, and the next one.
+	b := newProcessOf(t, testConfig(t, func(c *config.Config) { c.DatabaseURL = a.Cfg.DatabaseURL }))
+	a.follows(func() bool { return a.Store.IntakeShare() == 2 })
+	if o := a.do("POST", "/publish/batch", batch("acme", 1)); o.header.Get("RateLimit-Policy") != `"tenant-events";q=100;qu="events";w=200` {
+		t.Errorf("of two processes: RateLimit-Policy %q", o.header.Get("RateLimit-Policy"))
+	}
 	b.follows(func() bool { return b.Store.TenantIntake("acme").Events == 1 })
 	b.want(202, "POST", "/publish/batch", batch("acme", 200))
 	b.do("POST", "/publish/batch", batch("acme", 150)).limitedBy(t)
@@ -96,7 +100,7 @@ func TestLimitsOfATenant(t *testing.T) {
 	a.want(200, "PATCH", "/tenants/acme/settings", `{"bytes_per_second":1024,"limit_burst":"100s"}`)
 	large := fmt.Sprintf(`{"tenant_id":"acme","data":{"x":%q}}`, strings.Repeat("x", 100_000))
 	o = a.want(202, "POST", "/publish", large)
-	if o.header.Get("RateLimit-Policy") != `"tenant-bytes";q=102400;qu="content-bytes";w=100` {
+	if o.header.Get("RateLimit-Policy") != `"tenant-bytes";q=51200;qu="content-bytes";w=100` { // of two processes
 		t.Errorf("RateLimit-Policy %q", o.header.Get("RateLimit-Policy"))
 	}
 	a.do("POST", "/publish", large, "Idempotency-Key", "k1").limitedBy(t, "1024 bytes a second")
@@ -166,4 +170,46 @@ func TestDefaultLimits(t *testing.T) {
 	if o := key.want(200, "GET", "/topics", nil); !strings.HasPrefix(o.header.Get("RateLimit-Policy"), `"key-requests";q=3600;`) {
 		t.Errorf("RateLimit-Policy %q", o.header.Get("RateLimit-Policy"))
 	}
+}
+
+// TestLimitsOfSeveralProcesses: two processes let through together what a tenant's limit says, each its share, which grows when one of them dies.
+func TestLimitsOfSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	a.tenant("acme")
+	a.tenant("small")
+	a.tenant("probe")
+	env := []string{"DATABASE_URL=" + a.Cfg.DatabaseURL, "TENANT_EVENTS_PER_SECOND=1", "TENANT_LIMIT_BURST=300s"}
+	a.want(200, "PATCH", "/tenants/small/settings", `{"limit_burst":"1s"}`)
+	web := []*process{startProcess(t, "web", env...), startProcess(t, "web", env...)}
+	publish := func(p *process, tenant string, n int) answer {
+		b := *a
+		b.base = p.base
+		return b.do("POST", "/publish/batch", batch(tenant, n))
+	}
+	policy := func(p *process, want string) func() bool {
+		return func() bool { return publish(p, "probe", 1).header.Get("RateLimit-Policy") == want }
+	}
+	const third, half = `"tenant-events";q=100;qu="events";w=300`, `"tenant-events";q=150;qu="events";w=300`
+	for _, p := range web { // and the process of the test, which has no limit and counts all the same
+		a.follows(policy(p, third))
+	}
+	got := 0
+	for _, p := range web {
+		for publish(p, "acme", 10).status == 202 {
+			got += 10
+		}
+	}
+	if got < 200 || got > 240 { // 200, and what has come meanwhile
+		t.Errorf("%d events in two of three processes, want about 200", got)
+	}
+	publish(web[0], "acme", 20).limitedBy(t, "1 events a second", "at once up to 300", "3 processes")
+	for _, p := range web { // a third of one at once is one
+		if o := publish(p, "small", 1); o.status != 202 || !strings.HasPrefix(o.header.Get("RateLimit-Policy"), `"tenant-events";q=1;`) ||
+			!strings.Contains(o.header.Get("RateLimit-Policy"), ";w=3") {
+			t.Errorf("of a small limit: %d %s %q", o.status, o.raw, o.header.Get("RateLimit-Policy"))
+		}
+	}
+	web[1].kill() // which nobody is told
+	a.follows(policy(web[0], half))
 }

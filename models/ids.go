@@ -107,7 +107,7 @@ func parseAttemptID(s string) (k DeliveryKey, n int, ok bool) {
 		return k, 0, false
 	}
 	n, err := strconv.Atoi(num)
-	if err != nil || n < 1 || n > 1<<30 {
+	if err != nil || n < 1 || n > 1<<30 || strconv.Itoa(n) != num { // one name only: not +3 or 03
 		return k, 0, false
 	}
 	k, ok = parseDeliveryKey(body)

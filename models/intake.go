@@ -101,7 +101,8 @@ const intakeEvery = time.Second
 // tenantIntakes are the limits of the tenants that have some of their own. While there are none, a request costs one look at a
 // pointer.
 type tenantIntakes struct {
-	own atomic.Pointer[map[string]Intake] // by the tenant's id
+	own   atomic.Pointer[map[string]Intake] // by the tenant's id
+	share intakeShare                       // of these, and of keys' limits
 
 	mu      sync.Mutex // of who reads them
 	version int64      // of what was read last

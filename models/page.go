@@ -3,11 +3,14 @@ package models
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Limits of how many rows a page holds.
@@ -77,7 +80,7 @@ func (p PageQuery) keyset(owner, query any) (*keyset, error) {
 		var c cursor
 		b, err := base64.RawURLEncoding.DecodeString(raw)
 		if err != nil || json.Unmarshal(b, &c) != nil || c.Hash == "" {
-			return nil, malformed("The cursor is not one of ours: copy it whole from the answer before, or leave it out for the first page.")
+			return nil, foreignCursor()
 		}
 		if c.Hash != k.hash {
 			return nil, malformed("The cursor belongs to a list with other filters: leave it out to start at the first page.")
@@ -90,6 +93,20 @@ func (p PageQuery) keyset(owner, query any) (*keyset, error) {
 // decode reads the cursor's position into v and reports whether there is one.
 func (k *keyset) decode(v any) bool {
 	return k.position != nil && json.Unmarshal(k.position, v) == nil
+}
+
+// misplaced is the error of a list that was read from a cursor's position. One that is no place in it (a text where a number is
+// compared) was not made here, and is the caller's mistake; the database tells so as a data exception (class 22).
+func (k *keyset) misplaced(err error) error {
+	var pe *pgconn.PgError
+	if k.position != nil && errors.As(err, &pe) && strings.HasPrefix(pe.Code, "22") {
+		return foreignCursor()
+	}
+	return err
+}
+
+func foreignCursor() error {
+	return malformed("The cursor is not one of ours: copy it whole from the answer before, or leave it out for the first page.")
 }
 
 // descending is the direction in which rows are read from the database.

@@ -130,7 +130,7 @@ func (s *Store) sortedPage(ctx context.Context, k *keyset, o sorting, match func
 		" left join lateral (select * from w" + cond + values("w") + q.limit(k.limit+1) + ") x on true" + values("x")
 	rows, err := s.pool.Query(ctx, sql, q.args...)
 	if err != nil {
-		return nil, err
+		return nil, k.misplaced(err)
 	}
 	var p sortedPortion
 	ids, destinations := [4]*uuid.UUID{}, [4]*int64{}
@@ -149,7 +149,7 @@ func (s *Store) sortedPage(ctx context.Context, k *keyset, o sorting, match func
 		}
 		return nil
 	}); err != nil {
-		return nil, err
+		return nil, k.misplaced(err)
 	}
 	return o.page(k, at, has, p), nil
 }

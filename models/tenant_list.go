@@ -170,7 +170,7 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 	}
 	rows, err := s.pool.Query(ctx, order.sql(q, pg), q.args...)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, pg.misplaced(err)
 	}
 	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (t row, err error) {
 		err = r.Scan(&t.Key, &t.ID, &t.Settings.Name, &t.Metadata, &t.Version, &t.CreatedAt, &t.UpdatedAt, &t.Destinations, &t.Topics,
@@ -178,7 +178,7 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 		return t, err
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, pg.misplaced(err)
 	}
 	page := newPage(pg, cmp.Or(tq.Sort, SortCreated), list, func(t row) any {
 		if len(order.values) == 0 {

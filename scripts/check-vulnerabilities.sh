@@ -14,7 +14,7 @@ fi
 if said=$("$tool" ./... 2>&1); then
 	echo "No known vulnerabilities."
 elif grep -q 'fetching vulnerabilities' <<<"$said"; then
-	echo "Vulnerabilities were not checked: their database cannot be reached from here."
+	echo "NOT CHECKED: known vulnerabilities. Their database (${GOVULNDB:-https://vuln.go.dev}) cannot be reached from here."
 else
 	printf '%s\n' "$said" >&2
 	exit 1

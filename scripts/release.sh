@@ -81,7 +81,7 @@ make_all() (
 			done
 			rm waybill
 		fi
-		cp -r LICENSE README.md CHANGELOG.md .env.example docs deploy/prometheus-rules.yml deploy/grafana-dashboard.json "$dir"
+		cp -r LICENSE THIRD-PARTY-NOTICES.txt README.md CHANGELOG.md .env.example docs deploy/prometheus-rules.yml deploy/grafana-dashboard.json "$dir"
 		find "$dir" -name '*.go' -delete
 		tar --sort=name --format=gnu --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -C "$source/release" -c "$name" | gzip -n9 >"$out/$name.tar.gz"
 	done

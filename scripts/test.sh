@@ -3,6 +3,7 @@
 #
 #   test.sh go                the Go tests, with the race detector
 #   test.sh faults            what takes minutes to break and to recover: processes, PostgreSQL, disk, clock, a deploy
+#   test.sh random            random requests by openapi.json against a real server, for FUZZTIME (5m)
 #   test.sh sdk               published clients, for Node and Python, against a real server
 #   test.sh browser           the browser journeys
 #   test.sh go sdk browser    all of them
@@ -78,6 +79,11 @@ fault_tests() {
 	"${run[@]}" go test -tags faults -timeout 40m -count 1 -run Faults -skip "${pattern:-^$}" -v ${ARGS:-} ./app || failed=1
 }
 
+random_tests() {
+	go test -count 1 -timeout 60m -run TestRandomRequests -v ./app -args -random-time "${FUZZTIME:-5m}" -random-seed "${SEED:-0}" |
+		grep -v 'level=WARN' || failed=1 # of notices that cannot be sent
+}
+
 # with_node brings what the tests under tests/ need: Node, its packages and the program. Its argument names the tests.
 with_node() {
 	local node
@@ -134,10 +140,11 @@ for what in "$@"; do
 	case $what in
 	go) go_tests ;;
 	faults) fault_tests ;;
+	random) random_tests ;;
 	sdk) sdk_tests ;;
 	browser) if [ -d tests/browser ]; then browser_tests; fi ;;
 	*)
-		say "usage: test.sh [go] [faults] [sdk] [browser]"
+		say "usage: test.sh [go] [faults] [random] [sdk] [browser]"
 		exit 2
 		;;
 	esac

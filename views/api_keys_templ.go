@@ -578,7 +578,7 @@ func keyBoundFields(f Form) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = Fieldset("Limits", "In each process that answers the API. Empty for no limit.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var22), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = Fieldset("Limits", "Of all processes that answer the API together. Empty for no limit.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var22), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

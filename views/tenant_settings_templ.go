@@ -175,7 +175,7 @@ func TenantSettingsPage(v TenantSettings) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = Fieldset("What it may send", "In each process that answers the API. Over a limit, requests are refused with 429.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var6), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Fieldset("What it may send", "Of all processes that answer the API together. Over a limit, requests are refused with 429.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var6), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -124,6 +124,8 @@ func (Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 	}
 	if key != "" {
 		s.Credentials["service_account_json"] = key
+	} else {
+		delete(s.Credentials, "service_account_json") // of spaces only
 	}
 	return nil
 }

@@ -91,7 +91,8 @@ func plainAddress(a string) bool {
 			return false
 		}
 	}
-	return !strings.Contains(host, "@")
+	// Only in quotation marks may dots stand side by side, or at an end.
+	return !strings.Contains(host, "@") && !strings.Contains("."+local+".", "..")
 }
 
 type email struct {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -97,7 +98,7 @@ func (e *Endpoint) setHost(host string, bracketed bool) error {
 		return errors.New("has brackets around something that is not an IPv6 address")
 	}
 	ascii, err := hostNames.ToASCII(host)
-	if err != nil {
+	if err != nil || !utf8.ValidString(host) {
 		return errors.New("has a host name that is not valid")
 	}
 	ascii = strings.ToLower(ascii)

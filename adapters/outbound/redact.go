@@ -29,13 +29,15 @@ func NewRedactor(secrets []string) (r Redactor) {
 	}
 	for _, s := range secrets {
 		// "Bearer abc": the part behind the scheme is the secret, also where it stands alone.
+		whole := []string{s}
 		if _, value, ok := strings.Cut(s, " "); ok {
-			add(s)
-			s = strings.TrimSpace(value)
+			whole = append(whole, strings.TrimSpace(value))
 		}
-		add(s)
-		add(url.QueryEscape(s))
-		add(jsonEscaped(s))
+		for _, s := range whole {
+			add(s)
+			add(url.QueryEscape(s))
+			add(jsonEscaped(s))
+		}
 	}
 	return r
 }

@@ -175,6 +175,9 @@ func (a *API) tokenActor(ctx context.Context, token string) (*models.Actor, erro
 		return nil, &models.Error{Kind: models.KindUnauthorized,
 			Message: "This token is not for this server: its audience (aud) is not " + a.Cfg.BaseURL + ". Get one with GET /tenants/{id}/token."}
 	}
+	if !Readable(claims.Subject) { // which the database could not be asked for
+		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "This token is not valid. Get one with GET /tenants/{id}/token."}
+	}
 	t, err := a.Store.Tenant(ctx, models.AllTenants(), claims.Subject)
 	if models.IsKind(err, models.KindNotFound) {
 		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "The tenant of this token does not exist any more."}

@@ -17,7 +17,8 @@ import (
 )
 
 // Limits of what comes in are token buckets, in the memory of each process: one set for each key that has limits, and one for
-// each tenant. Whoever has none costs a look at two pointers.
+// each tenant. Of several processes that answer the API each has its share of a limit, so that together they let through what it says;
+// a share is never less than one request at a time. Whoever has no limit costs a look at two pointers.
 
 // The units that are counted.
 const (
@@ -45,6 +46,7 @@ type limited struct {
 
 	mu      sync.Mutex
 	intake  models.Intake
+	among   int                  // processes that share it
 	buckets [units]*rate.Limiter // nil where there is no limit
 }
 
@@ -54,8 +56,8 @@ type limitedKey struct{ kind, id string }
 // buckets are all of a process.
 type buckets struct{ all sync.Map } // limitedKey to *limited
 
-// of returns the buckets of a key or tenant, as its limits are now.
-func (l *buckets) of(kind, id string, intake models.Intake, now time.Time) *limited {
+// of returns the buckets of a key or tenant, as its limits are now and as many processes share them.
+func (l *buckets) of(kind, id string, intake models.Intake, among int, now time.Time) *limited {
 	if intake.None() {
 		return nil
 	}
@@ -66,24 +68,33 @@ func (l *buckets) of(kind, id string, intake models.Intake, now time.Time) *limi
 	x := v.(*limited)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.intake == intake {
+	if x.intake == intake && x.among == among {
 		return x
 	}
-	x.intake = intake
-	for unit, each := range [units]int{intake.Requests, intake.Events, intake.Bytes} {
-		burst := int(float64(each) * intake.Burst.Seconds())
+	x.intake, x.among = intake, among
+	for unit, each := range x.limits() {
+		share := rate.Limit(float64(each) / float64(among))
+		burst := max(1, x.burst(each)/among) // of a limit below the number of processes, too, something comes through everywhere
 		switch b := x.buckets[unit]; {
 		case each == 0:
 			x.buckets[unit] = nil
 		case b == nil:
-			x.buckets[unit] = rate.NewLimiter(rate.Limit(each), burst)
+			x.buckets[unit] = rate.NewLimiter(share, burst)
 		default: // what was used stays used
-			b.SetLimitAt(now, rate.Limit(each))
+			b.SetLimitAt(now, share)
 			b.SetBurstAt(now, burst)
 		}
 	}
 	return x
 }
+
+// limits are how much there is in a second, of all processes together.
+func (x *limited) limits() [units]int {
+	return [units]int{x.intake.Requests, x.intake.Events, x.intake.Bytes}
+}
+
+// burst is how much may come at once of so much a second, in all processes together.
+func (x *limited) burst(each int) int { return int(float64(each) * x.intake.Burst.Seconds()) }
 
 // wait is how long it takes until there is room for an amount; zero when there is now, and then which units it is about. What is
 // more than all that a bucket holds goes when the bucket is full, and is made up for afterwards: it could never go otherwise.
@@ -115,14 +126,17 @@ func (x *limited) take(n amount, now time.Time) {
 
 // refusal is the error of a request that has to wait so long.
 func (x *limited) refusal(n amount, unit int, wait time.Duration) error {
-	b, who, where := x.buckets[unit], "This API key", "PATCH /api-keys/"+x.id
+	each, who, where := x.limits()[unit], "This API key", "PATCH /api-keys/"+x.id
 	if x.kind == "tenant" {
 		who, where = "Tenant "+x.id, "PATCH /tenants/"+x.id+"/settings"
 	}
-	seconds := int(math.Ceil(wait.Seconds()))
+	seconds, shared := int(math.Ceil(wait.Seconds())), ""
+	if x.among > 1 {
+		shared = fmt.Sprintf(" %d processes share this.", x.among)
+	}
 	return &models.Error{Kind: models.KindLimited, RetryAfter: time.Duration(seconds) * time.Second,
-		Message: fmt.Sprintf("%s may send %d %s a second (%s), at once up to %d; this request has %d. Try again in %d s. An operator changes it with %s.",
-			who, int(b.Limit()), unitNames[unit], unitSettings[unit], b.Burst(), n[unit], seconds, where)}
+		Message: fmt.Sprintf("%s may send %d %s a second (%s), at once up to %d; this request has %d.%s Try again in %d s. An operator changes it with %s.",
+			who, each, unitNames[unit], unitSettings[unit], x.burst(each), n[unit], shared, seconds, where)}
 }
 
 // share is what of a request is for one tenant.
@@ -192,7 +206,7 @@ func (a *API) keyLimits(actor *models.Actor, now time.Time) *limited {
 	if actor.Key == nil || actor.Key.Intake.None() {
 		return nil
 	}
-	return a.limits.of("key", actor.Key.ID.String(), actor.Key.Intake, now)
+	return a.limits.of("key", actor.Key.ID.String(), actor.Key.Intake, a.Store.IntakeShare(), now)
 }
 
 // tenantLimits are those of a tenant.
@@ -200,7 +214,7 @@ func (a *API) tenantLimits(tenantID string, now time.Time) *limited {
 	if tenantID == "" || !a.Store.LimitsTenants() {
 		return nil
 	}
-	return a.limits.of("tenant", tenantID, a.Store.TenantIntake(tenantID), now)
+	return a.limits.of("tenant", tenantID, a.Store.TenantIntake(tenantID), a.Store.IntakeShare(), now)
 }
 
 // unlimited reports whether nothing limits a caller, whichever tenant a request is for.
@@ -286,8 +300,9 @@ func (a *API) limitBatch(c *fiber.Ctx, actor *models.Actor, ins []*models.Publis
 	return errs, nil
 }
 
-// tellLimits tells a caller's first so many limits and what is left of them (draft-ietf-httpapi-ratelimit-headers-10). A bucket
-// is a quota for as long as it takes to fill it; "t" is said where nothing is left.
+// tellLimits tells a caller's first so many limits and what is left of them (draft-ietf-httpapi-ratelimit-headers-10): of this
+// process's share, for that is what the next request to it meets. A bucket is a quota for as long as it takes to fill it; "t" is
+// said where nothing is left.
 func tellLimits(c *fiber.Ctx, now time.Time, first int, of ...*limited) {
 	var policies, left []string
 	for _, x := range of {
@@ -300,7 +315,8 @@ func tellLimits(c *fiber.Ctx, now time.Time, first int, of ...*limited) {
 				continue
 			}
 			name := strconv.Quote(x.kind + "-" + unitNames[u])
-			policies = append(policies, fmt.Sprintf("%s;q=%d;qu=%q;w=%d", name, b.Burst(), quotaUnits[u], int(x.intake.Burst.Seconds())))
+			policies = append(policies, fmt.Sprintf("%s;q=%d;qu=%q;w=%d", name, b.Burst(), quotaUnits[u],
+				int(math.Ceil(float64(b.Burst())/float64(b.Limit())-1e-6))))
 			tokens := b.TokensAt(now)
 			item := fmt.Sprintf("%s;r=%d", name, max(0, int(tokens)))
 			if tokens < 1 {

@@ -18,7 +18,7 @@ func TestBuckets(t *testing.T) {
 	now := time.Now()
 	at := func(seconds float64) time.Time { return now.Add(time.Duration(seconds * float64(time.Second))) }
 	tenant := models.Intake{Events: 10, Bytes: 1000, Burst: 2 * time.Second}
-	acme := func() *limited { return all.of("tenant", "acme", tenant, now) }
+	acme := func() *limited { return all.of("tenant", "acme", tenant, 1, now) }
 	try := func(when time.Time, n amount) time.Duration {
 		t.Helper()
 		err := admit(nil, []*share{{x: acme(), n: n}}, when)
@@ -55,7 +55,7 @@ func TestBuckets(t *testing.T) {
 		}
 	}
 	// A key and its tenant: both or none.
-	key := all.of("key", "k", models.Intake{Events: 1, Burst: 5 * time.Second}, now)
+	key := all.of("key", "k", models.Intake{Events: 1, Burst: 5 * time.Second}, 1, now)
 	for range 5 {
 		if err := admit(key, []*share{{x: acme(), n: amount{unitEvents: 1}}}, at(400)); err != nil {
 			t.Fatal(err)
@@ -119,7 +119,7 @@ func TestBucketsAtOnce(t *testing.T) {
 	var all buckets
 	now := time.Now()
 	of := func(id string) *limited {
-		return all.of("tenant", id, models.Intake{Events: 10, Burst: 30 * time.Second}, now)
+		return all.of("tenant", id, models.Intake{Events: 10, Burst: 30 * time.Second}, 1, now)
 	}
 	var admitted atomic.Int64
 	var wg sync.WaitGroup
@@ -140,5 +140,49 @@ func TestBucketsAtOnce(t *testing.T) {
 	wg.Wait()
 	if n := admitted.Load(); n != 600 {
 		t.Errorf("%d events went through two buckets of 300", n)
+	}
+}
+
+// TestSharedBuckets: so many processes let through together what a limit says, and each of them something of a limit that is lower
+// than they are many.
+func TestSharedBuckets(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for _, c := range []struct{ each, processes, atOnce, inAMinute int }{{12, 3, 24, 720}, {1, 4, 4, 60}, {7, 2, 14, 420}} {
+		intake := models.Intake{Requests: c.each, Burst: 2 * time.Second}
+		of := make([]buckets, c.processes)
+		count := func(when time.Time) (n int) {
+			for i := range of {
+				for admit(nil, []*share{{x: of[i].of("tenant", "acme", intake, c.processes, when), n: amount{unitRequests: 1}}}, when) == nil {
+					n++
+				}
+			}
+			return n
+		}
+		if n := count(now); n != c.atOnce {
+			t.Errorf("%d a second in %d processes: %d at once, want %d", c.each, c.processes, n, c.atOnce)
+		}
+		n := 0
+		for tick := 1; tick <= 600; tick++ {
+			n += count(now.Add(time.Duration(tick) * 100 * time.Millisecond))
+		}
+		if n < c.inAMinute-c.processes || n > c.inAMinute {
+			t.Errorf("%d a second in %d processes: %d in a minute, want %d", c.each, c.processes, n, c.inAMinute)
+		}
+		// One process is left, and has it all.
+		last := of[0].of("tenant", "acme", intake, 1, now.Add(time.Hour))
+		last.lets(t, now.Add(2*time.Hour), 2*c.each)
+	}
+}
+
+// lets takes all that a bucket has.
+func (x *limited) lets(t *testing.T, when time.Time, want int) {
+	t.Helper()
+	n := 0
+	for admit(nil, []*share{{x: x, n: amount{unitRequests: 1}}}, when) == nil {
+		n++
+	}
+	if n != want {
+		t.Errorf("the last process lets %d through at once, want %d", n, want)
 	}
 }

@@ -82,9 +82,16 @@ func FromFiber(fe *fiber.Error) error {
 		return &models.Error{Kind: models.KindTooLarge, Message: "The request's headers are too large."}
 	}
 	if fe.Code >= 400 && fe.Code < 500 {
-		return &models.Error{Kind: models.KindMalformed, Message: "The request could not be read: " + fe.Message + "."}
+		return &models.Error{Kind: models.KindMalformed, Message: "The request could not be read: " + unquoted(fe.Message) + "."}
 	}
 	return errors.New(fe.Message)
+}
+
+// unquoted is what is wrong with a request without what was sent, which the parser quotes: there may be a key in it.
+func unquoted(message string) string {
+	message, _, _ = strings.Cut(message, `"`)
+	message, _, _ = strings.Cut(message, "Buffer size")
+	return strings.TrimRight(strings.TrimSuffix(strings.TrimRight(message, " .:"), " in"), " .:")
 }
 
 func IsAPI(c *fiber.Ctx) bool {

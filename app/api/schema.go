@@ -50,7 +50,7 @@ func schemaVersion(text string) int {
 	minor, _, _ := strings.Cut(rest, ".")
 	a, err := strconv.Atoi(major)
 	b, err2 := strconv.Atoi(minor)
-	if err != nil || err2 != nil || a < 0 || b < 0 || b > 999 {
+	if err != nil || err2 != nil || a < 0 || a > 999 || b < 0 || b > 999 {
 		return newest
 	}
 	return a*1000 + b

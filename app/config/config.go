@@ -76,6 +76,7 @@ type Config struct {
 	LogLevel      slog.Level
 	LogFormat     string // text or json
 	Proxies       clientip.Proxies
+	ProxyProtocol bool             // of the proxies' connections: they begin with a header of it
 	MaxConns      int              // connections at once; 0 for any number
 	MaxConnsFrom  int              // and from one address that is no proxy's; 0 for any number
 	ReadTimeout   time.Duration    // how long a request's header, and the first 8 KiB of its body, may take to arrive
@@ -256,6 +257,15 @@ func variables() []variable {
 				r.Proxies.Header = v
 				return nil
 			}},
+		{"PROXY_PROTOCOL", "off",
+			"on: the proxies in TRUSTED_PROXIES name the caller by the PROXY protocol (v1 or v2) as each connection begins; those without it are closed",
+			func(r *reader, v string) error {
+				if v != "on" && v != "off" {
+					return errors.New("must be on or off")
+				}
+				r.ProxyProtocol = v == "on"
+				return nil
+			}},
 		{"MAX_CONNECTIONS", "4096", "connections that web has at once; 0 for any number",
 			func(r *reader, v string) error { return intIn(&r.MaxConns, v, 0, 1_000_000) }},
 		{"MAX_CONNECTIONS_PER_ADDRESS", "512",
@@ -341,12 +351,13 @@ func variables() []variable {
 		{"DESTINATION_LIMIT", "1000", "destinations of one tenant; 0 for no limit",
 			func(r *reader, v string) error { return intIn(&r.DestLimit, v, 0, 1_000_000) }},
 		{"TENANT_REQUESTS_PER_SECOND", "0",
-			"requests to the API in a second with the keys and tokens of one tenant, in each process; 0 for no limit", func(r *reader, v string) error {
+			"requests to the API in a second with the keys and tokens of one tenant, in all processes together; 0 for no limit",
+			func(r *reader, v string) error {
 				return intIn(&r.Intake.Requests, v, 0, models.MaxRequestsPerSecond)
 			}},
-		{"TENANT_EVENTS_PER_SECOND", "0", "events that are published for one tenant in a second, in each process; 0 for no limit",
+		{"TENANT_EVENTS_PER_SECOND", "0", "events that are published for one tenant in a second, in all processes together; 0 for no limit",
 			func(r *reader, v string) error { return intIn(&r.Intake.Events, v, 0, models.MaxEventsPerSecond) }},
-		{"TENANT_BYTES_PER_SECOND", "0", "bytes of such events in a second, in each process; 0 for no limit",
+		{"TENANT_BYTES_PER_SECOND", "0", "bytes of such events in a second, in all processes together; 0 for no limit",
 			func(r *reader, v string) error {
 				err := intIn(&r.Intake.Bytes, v, 0, models.MaxBytesPerSecond)
 				if n := r.Intake.Bytes; err == nil && n != 0 && n < models.LeastBytesPerSecond {
@@ -531,6 +542,10 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	}
 	if (c.AdminEmail == "") != (c.AdminPass == "") {
 		problems = append(problems, "ADMIN_EMAIL, ADMIN_PASSWORD: give both or neither")
+	}
+	if c.ProxyProtocol && len(c.Proxies.Trusted) == 0 && files.problems["TRUSTED_PROXIES"] == nil {
+		problems = append(problems,
+			"PROXY_PROTOCOL: needs TRUSTED_PROXIES, the addresses of the proxies that send it; nobody else's header is believed")
 	}
 	problems = append(problems, c.OIDC.problems(files.problems)...)
 	if _, err := c.Operator.Input(); err != nil {

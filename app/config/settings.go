@@ -88,8 +88,8 @@ func plainAddress(name, value string) string {
 		}
 		return out
 	case slices.Contains(withQuery, name):
-		_, rest, _ := strings.Cut(value, u.Host)
-		return out + rest
+		_, rest, _ := strings.Cut(value, "://") // the host's name may be in what stands before it, too
+		return out + rest[min(strings.IndexAny(rest+"/", "/?#"), len(rest)):]
 	case u.RawQuery != "":
 		return out + u.Path + "?…"
 	}

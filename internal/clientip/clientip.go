@@ -40,7 +40,10 @@ func (p Proxies) Client(peer netip.Addr, values []string) netip.Addr {
 	}
 	hops := strings.Split(strings.Join(values, ","), ",")
 	if p.Header == Forwarded {
-		hops = forwardedFor(strings.Join(values, ","))
+		hops = nil
+		for _, v := range values { // each by itself: what is broken in one does not reach into what a proxy wrote after it
+			hops = append(hops, forwardedFor(v)...)
+		}
 	}
 	for i := len(hops) - 1; i >= 0; i-- {
 		a, ok := parse(hops[i])
@@ -84,12 +87,18 @@ func parse(s string) (netip.Addr, bool) {
 }
 
 // forwardedFor are the values of for= in a Forwarded header, one for each element, empty where an element has none (RFC 7239,
-// section 4).
+// section 4). An element with a quoted string that does not end names nobody: it may have swallowed the one that a proxy
+// added behind it.
 func forwardedFor(header string) []string {
 	var hops []string
-	for _, element := range splitQuoted(header, ',') {
+	elements, _ := splitQuoted(header, ',')
+	for _, element := range elements {
 		hop := ""
-		for _, pair := range splitQuoted(element, ';') {
+		pairs, closed := splitQuoted(element, ';')
+		if !closed {
+			pairs = nil
+		}
+		for _, pair := range pairs {
 			if name, value, ok := strings.Cut(pair, "="); ok && strings.EqualFold(strings.TrimSpace(name), "for") {
 				hop = strings.Trim(strings.TrimSpace(value), `"`)
 			}
@@ -99,8 +108,9 @@ func forwardedFor(header string) []string {
 	return hops
 }
 
-// splitQuoted splits at a separator that is not within a quoted string (RFC 9110, section 5.6.4).
-func splitQuoted(s string, sep byte) (parts []string) {
+// splitQuoted splits at a separator that is not within a quoted string (RFC 9110, section 5.6.4). closed says that the last of
+// those strings ends.
+func splitQuoted(s string, sep byte) (parts []string, closed bool) {
 	quoted, start := false, 0
 	for i := 0; i < len(s); i++ {
 		switch {
@@ -112,5 +122,5 @@ func splitQuoted(s string, sep byte) (parts []string) {
 			parts, start = append(parts, s[start:i]), i+1
 		}
 	}
-	return append(parts, s[start:])
+	return append(parts, s[start:]), !quoted
 }

@@ -33,6 +33,8 @@ func TestClient(t *testing.T) {
 		{"Forwarded with an escaped quotation mark", Forwarded, "10.0.0.1", []string{`host="\",for=192.0.2.66"; for=198.51.100.1`},
 			"198.51.100.1"},
 		{"Forwarded with a hidden client", Forwarded, "10.0.0.1", []string{"for=192.0.2.66, for=_hidden"}, "10.0.0.1"},
+		{"Forwarded whose client opens a quotation", Forwarded, "10.0.0.1", []string{`for=192.0.2.66;x="`, "for=198.51.100.1"}, "198.51.100.1"},
+		{"the same in one line", Forwarded, "10.0.0.1", []string{`for=192.0.2.66;x=", for=198.51.100.1`}, "10.0.0.1"},
 		{"Forwarded without for", Forwarded, "10.0.0.1", []string{"for=192.0.2.66, proto=https"}, "10.0.0.1"},
 	} {
 		p := Proxies{Trusted: trusted, Header: c.header}
@@ -52,13 +54,32 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
+// FuzzForwarded writes whatever comes to mind into the header before a proxy adds to it, in the same line or in one of its own. The
+// client is the one that the proxy names, or the proxy where the header is broken, and nobody whom the client names.
 func FuzzForwarded(f *testing.F) {
-	f.Add(`for=192.0.2.1;proto=http, for="[2001:db8::1]:4711"`)
-	f.Add(`for="\`)
-	p := Proxies{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Header: Forwarded}
+	for _, s := range []string{"", "192.0.2.66", `for=192.0.2.1;proto=http, for="[2001:db8::1]:4711"`, `for="\`, `for=192.0.2.66;x="`, `"`,
+		"10.9.9.9,", "for=192.0.2.66;x=\\\"",
+		"::ffff:10.0.0.1%eth0"} {
+		f.Add(s)
+	}
+	peer, want := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("198.51.100.1")
 	f.Fuzz(func(t *testing.T, header string) {
-		if a := p.Client(netip.MustParseAddr("10.0.0.1"), []string{header}); !a.IsValid() {
-			t.Errorf("%q: no address", header)
+		for _, c := range [][2]string{{XForwardedFor, want.String()}, {Forwarded, "for=" + want.String()},
+			{Forwarded, `for="` + want.String() + `:4711";by="[2001:db8::1]"`}} {
+			name, added := c[0], c[1]
+			p := Proxies{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Header: name}
+			if got := p.Client(peer, []string{header, added}); got != want {
+				t.Errorf("%s: %q and then %s: %s", name, header, added, got)
+			}
+			if got := p.Client(peer, []string{header + ", " + added}); got != want && (got != peer || name == XForwardedFor) {
+				t.Errorf("%s: %q with %s behind it: %s", name, header, added, got)
+			}
+			if got := p.Client(want, []string{header}); got != want {
+				t.Errorf("%s: %q is believed of anybody: %s", name, header, got)
+			}
+			if n := Network(p.Client(peer, []string{header})); !n.IsValid() {
+				t.Errorf("%s: %q leads to no network", name, header)
+			}
 		}
 	})
 }

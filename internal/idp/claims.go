@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -26,6 +27,10 @@ func (p *Provider) claims(ctx context.Context, found *oidc.Provider, token *oidc
 	all := map[string]any{}
 	if err := token.Claims(&all); err != nil {
 		return nil, refuse("What the login provider says could not be read.", err)
+	}
+	// Section 2: what names somebody is at most 255 ASCII characters. All whom it does not name would be one person.
+	if s := token.Subject; s == "" || len(s) > 255 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return nil, refuse("The login provider did not say who you are.", fmt.Errorf("the ID token's sub is %.300q", s))
 	}
 	if azp, _ := all["azp"].(string); azp != "" && azp != p.ClientID {
 		return nil, refuse("What the login provider says could not be verified. Try again.", errors.New("the ID token is for "+azp))
@@ -57,11 +62,14 @@ func (p *Provider) claims(ctx context.Context, found *oidc.Provider, token *oidc
 		yes := v == "true"
 		c.Verified = &yes
 	}
-	if at, ok := all["auth_time"].(float64); ok && at > 0 {
+	if at, ok := all["auth_time"].(float64); ok && at > 0 && at < lastTime {
 		c.AuthTime = time.Unix(int64(at), 0)
 	}
 	return c, nil
 }
+
+// lastTime is the end of the year 9999, in Unix seconds. What is later is no time.
+const lastTime = 253_402_300_800
 
 // lacking reports whether claims that are needed are not there.
 func (p *Provider) lacking(all map[string]any) bool {
@@ -86,8 +94,12 @@ func look(all map[string]any, name string) any {
 	return nil
 }
 
+// text is a claim that is a text. One with a NUL character, which no database keeps, says nothing.
 func text(all map[string]any, name string) string {
 	s, _ := all[name].(string)
+	if strings.ContainsRune(s, 0) {
+		return ""
+	}
 	return strings.TrimSpace(s)
 }
 

@@ -3,10 +3,12 @@ package netlimit
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -56,7 +58,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		tcp, ok := c.(*net.TCPConn)
+		tcp, ok := c.(tcpConn)
 		if !ok {
 			return c, nil
 		}
@@ -74,17 +76,15 @@ func (l *listener) Accept() (net.Conn, error) {
 			}
 			continue
 		}
-		return &conn{TCPConn: tcp, end: sync.OnceFunc(func() { l.giveBack(addr, counted) })}, nil
+		return &conn{tcpConn: tcp, end: sync.OnceFunc(func() { l.giveBack(addr, counted) })}, nil
 	}
 }
 
 // address is where a connection comes from, and whether it counts for that.
-func (l *listener) address(c *net.TCPConn) (addr netip.Addr, counted bool) {
-	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
+func (l *listener) address(c net.Conn) (addr netip.Addr, counted bool) {
+	if addr = addrOf(c); !addr.IsValid() {
 		return addr, false
 	}
-	addr = ap.Addr().Unmap().WithZone("")
 	if l.limits.PerAddress == 0 || l.limits.Exempt != nil && l.limits.Exempt(addr) {
 		return addr, false
 	}
@@ -123,14 +123,23 @@ func (l *listener) giveBack(addr netip.Addr, counted bool) {
 	}
 }
 
+// tcpConn is a TCP connection, or one that a proxy made for its client.
+type tcpConn interface {
+	net.Conn
+	syscall.Conn
+	io.ReaderFrom
+	CloseRead() error
+	CloseWrite() error
+}
+
 // conn gives its place back when it is closed. It is a TCP connection in all else, so that what looks beneath finds one.
 type conn struct {
-	*net.TCPConn
+	tcpConn
 	end func()
 }
 
 // Close closes the connection.
 func (c *conn) Close() error {
 	defer c.end()
-	return c.TCPConn.Close()
+	return c.tcpConn.Close()
 }

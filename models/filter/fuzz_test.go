@@ -157,3 +157,34 @@ func FuzzReference(f *testing.F) {
 		}
 	})
 }
+
+// FuzzProjection: an expression that computes a value ends in time with one, or with a sentence, and the same each time.
+func FuzzProjection(f *testing.F) {
+	for _, c := range expressionCases {
+		f.Add(c.source)
+	}
+	for _, source := range append([]string{`{"id": id, "total": data.total}`, `data`, `[data, data]`, `1/0`,
+		`{"a": {"b": repeat("x", 100)}}`, `nil`, `"a" + 1`, `date("x")`, `metadata.k`},
+		runawayExpressions...) {
+		f.Add(source)
+	}
+	doc := eventDoc(explained)
+	f.Fuzz(func(t *testing.T, source string) {
+		timed(t, func() {
+			p, err := ParseProjection(source)
+			if err != nil {
+				return
+			}
+			if p.Source() != source {
+				t.Errorf("%q is kept as %q", source, p.Source())
+			}
+			text, err := p.Text(doc)
+			if err != nil && err.Error() == "" {
+				t.Errorf("%q fails without a word", source)
+			}
+			if again, err2 := p.Text(doc); again != text || (err == nil) != (err2 == nil) {
+				t.Errorf("%q gives %q and then %q (%v, %v)", source, text, again, err, err2)
+			}
+		})
+	})
+}

@@ -75,6 +75,9 @@ func Read(s *adapters.Settings) (Settings, []adapters.FieldError) {
 		if m[key] != v {
 			m[key] = v
 		}
+		if v == "" {
+			delete(m, key) // of spaces only
+		}
 		return v
 	}
 	out := Settings{Region: s.Config["region"], RoleARN: trim(s.Config, "role_arn"), ExternalID: trim(s.Config, "external_id"),
