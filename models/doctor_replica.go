@@ -36,17 +36,20 @@ func (s *Store) checkReplica(_ context.Context, f *findings, _ time.Time) error 
 var replicaAdvice = map[string]string{
 	ReplicaStarting: "Look again; if it stays, see whether the standby receives and replays (pg_stat_replication on the primary).",
 	ReplicaAway:     "Start the standby, or take DATABASE_URL_REPLICA out. Nothing is lost: the primary is read from.",
-	ReplicaPromoted: "After a failover, give the address of the new standby in DATABASE_URL_REPLICA (several hosts with target_session_attrs=standby find it by themselves).",
+	ReplicaPromoted: "After a failover, give the address of the new standby in DATABASE_URL_REPLICA (several hosts with " +
+		"target_session_attrs=standby find it by themselves).",
 	ReplicaBranched: "Have the standby follow the primary of DATABASE_URL (pg_rewind or a new pg_basebackup), or give another one.",
 	ReplicaForeign:  "Give the address of a standby of the database that DATABASE_URL leads to.",
 	ReplicaSchema:   "Wait until the standby has replayed the migration.",
-	ReplicaLags:     "See why it is behind: pg_stat_replication on the primary, long queries or a pause on the standby (pg_is_wal_replay_paused), its disk.",
+	ReplicaLags: "See why it is behind: pg_stat_replication on the primary, long queries or a pause on the standby " +
+		"(pg_is_wal_replay_paused), its disk.",
 }
 
 func (r *replica) finding() Finding {
 	st, fit := r.fit()
 	if fit {
-		return Finding{Check: "replica", Level: LevelOK, Message: fmt.Sprintf("The replica is read from; it is %d ms behind at most.", st.lag().Milliseconds())}
+		return Finding{Check: "replica", Level: LevelOK,
+			Message: fmt.Sprintf("The replica is read from; it is %d ms behind at most.", st.lag().Milliseconds())}
 	}
 	problem := st.problem
 	if problem == "" {
@@ -56,5 +59,6 @@ func (r *replica) finding() Finding {
 	if problem == ReplicaForeign {
 		level = LevelFail
 	}
-	return Finding{Check: "replica", Level: level, Message: "The replica is not read from (" + problem + "). " + st.detail, Advice: replicaAdvice[problem]}
+	return Finding{Check: "replica", Level: level,
+		Message: "The replica is not read from (" + problem + "). " + st.detail, Advice: replicaAdvice[problem]}
 }

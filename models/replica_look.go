@@ -62,7 +62,8 @@ func (r *replica) look(ctx context.Context) {
 		return
 	case !standby:
 		r.checked = ""
-		r.set(replicaState{problem: ReplicaPromoted, detail: "The server of DATABASE_URL_REPLICA takes writes: it is a primary, and no standby."})
+		r.set(replicaState{problem: ReplicaPromoted,
+			detail: "The server of DATABASE_URL_REPLICA takes writes: it is a primary, and no standby."})
 		return
 	case theirs != timeline:
 		r.set(replicaState{problem: ReplicaBranched, detail: fmt.Sprintf(

@@ -42,8 +42,8 @@ func (a *API) Mark(c *fiber.Ctx) {
 		c.Set(WrittenHeader, value)
 		return
 	}
-	c.Cookie(&fiber.Cookie{Name: WrittenCookie, Value: value, Path: cmp.Or(a.Cfg.BasePath(), "/"), Expires: time.Now().Add(2 * a.Store.ReplicaLag()),
-		HTTPOnly: true, Secure: strings.HasPrefix(a.Cfg.BaseURL, "https://"), SameSite: fiber.CookieSameSiteLaxMode})
+	c.Cookie(&fiber.Cookie{Name: WrittenCookie, Value: value, Path: cmp.Or(a.Cfg.BasePath(), "/"),
+		Expires: time.Now().Add(2 * a.Store.ReplicaLag()), HTTPOnly: true, Secure: strings.HasPrefix(a.Cfg.BaseURL, "https://"), SameSite: fiber.CookieSameSiteLaxMode})
 }
 
 // sawLatest is Mark for a caller who was told of the primary's state, and may ask about what that tells of.
@@ -67,8 +67,9 @@ func (a *API) Since(c *fiber.Ctx, call *Call) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339Nano, said)
 	if err != nil && name != "" {
-		return last, &models.Error{Kind: models.KindMalformed, Message: "The header " + WrittenHeader + " must be as an answer carried it: a time like 2026-11-29T15:04:05.123456Z.",
-			Fields: map[string]string{WrittenHeader: "must be a time (RFC 3339)"}}
+		return last, &models.Error{Kind: models.KindMalformed,
+			Message: "The header " + WrittenHeader + " must be as an answer carried it: a time like 2026-11-29T15:04:05.123456Z.",
+			Fields:  map[string]string{WrittenHeader: "must be a time (RFC 3339)"}}
 	}
 	if at.After(last) {
 		last = at
