@@ -119,7 +119,8 @@ func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error
 	}
 	lane.permit(target.Version, target.InFlight, target.Rate(), time.Duration(target.Policy.MaxInterval))
 	if status, reason := unusable(target, args.Trigger); status != "" {
-		err := w.recorder.Record(ctx, models.Report{Job: job.ID, Done: len(missing) == 0, Outcomes: unsent(target, ready, args, status, reason)})
+		err := w.recorder.Record(ctx, models.Report{Job: job.ID, Done: len(missing) == 0,
+			Outcomes: unsent(target, ready, args, status, reason)})
 		if err == nil {
 			err = w.notFound(job, missing)
 		}

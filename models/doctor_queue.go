@@ -276,7 +276,8 @@ func (d *doctor) events(ctx context.Context) error {
 	// The day is in the first 48 bits of the id, in milliseconds (RFC 9562, section 5.7).
 	rows, err := d.tx.Query(ctx, `select q.event_id, q.destination_key, min(q.job) from queued q
 		where not exists (select 1 from events e where e.id = q.event_id)
-			and to_timestamp(('x' || left(replace(q.event_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)::date = any($1::text[]::date[])
+			and to_timestamp(('x' || left(replace(q.event_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)::date
+				= any($1::text[]::date[])
 		group by 1, 2 order by 1, 2`, kept)
 	if err != nil {
 		return err

@@ -178,9 +178,9 @@ func (r *replica) set(next replicaState) {
 		last.end()
 		r.pool.Reset()
 	}
-	switch {
-	case next.problem == last.problem, next.problem == ReplicaStarting:
-	case next.problem == "":
+	switch next.problem {
+	case last.problem, ReplicaStarting:
+	case "":
 		r.log.Info("the replica is read from", "server", r.server.Load())
 	default:
 		r.log.Warn("the replica is not read from; the primary answers", "why", next.problem, "detail", next.detail)
