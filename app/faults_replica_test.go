@@ -38,7 +38,7 @@ func newReplicated(t *testing.T) *replicated {
 // process starts web and worker in this process, which read from the standby at url.
 func (r *replicated) process(url string) *testApp {
 	r.t.Helper()
-	return newProcessOf(r.t, testConfigOf(r.t, map[string]string{"DATABASE_URL": r.a.url(), "DATABASE_URL_REPLICA": url, "REPLICA_MAX_LAG": "2s"}, nil))
+	return newProcessOf(r.t, testConfigOf(r.t, map[string]string{"DATABASE_URL": r.a.url(), "DATABASE_URL_REPLICA": url, "REPLICA_MAX_LAG": "10s"}, nil))
 }
 
 func (r *replicated) ask(n *node, sql string) string {
@@ -148,6 +148,8 @@ func TestFaultsReplica(t *testing.T) {
 	})
 
 	// It replays nothing any more, and everybody finds what they wrote.
+	other := r.process(r.b.url())
+	other.replicaBecomes("used")
 	a.caughtUp(r)
 	r.ask(r.b, "select pg_wal_replay_pause()")
 	event := a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"late","data":{"n":2}}`)
@@ -162,7 +164,6 @@ func TestFaultsReplica(t *testing.T) {
 		t.Helper()
 		return strings.Contains(app.want(200, "GET", path, nil, header...).raw, text)
 	}
-	other := r.process(r.b.url())
 	if shows(a, "/events?topic=late", id) {
 		t.Error("a list shows what the replica has not replayed: it is not read from")
 	}
