@@ -87,7 +87,8 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
 		}
 	}
-	a.Store, err = models.Open(ctx, models.Options{URL: address, Pooled: cfg.Pooled(), Keys: keys, Rules: cfg.Rules(),
+	a.Store, err = models.Open(ctx, models.Options{URL: address, Pooled: cfg.Pooled(), Replica: cfg.ReplicaURL,
+		ReplicaLag: cfg.ReplicaLag, Keys: keys, Rules: cfg.Rules(),
 		Metrics: a.metrics, Traces: a.Traces, Log: log})
 	if err != nil {
 		return nil, err

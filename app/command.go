@@ -26,6 +26,7 @@ Usage: waybill <command>
   work          a worker
   migrate       bring the database up to this version
   doctor        check a live database and say what is wrong (see waybill doctor -h)
+  restore-check say what is sent again after the database was restored, and hold it (see waybill restore-check -h)
   check-config  read the environment, report every problem, and where each value comes from
   users         list, add and change users, reset their passwords (see waybill users -h)
   new-key       go on with another SECRET_KEY although the one of before is lost
@@ -70,6 +71,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		err = checkConfig(ctx, rest, stdout)
 	case "users":
 		err = users(ctx, rest, os.Getenv, os.Stdin, stdout)
+	case "restore-check":
+		err = restoreCheck(ctx, rest, os.Getenv, stdout)
 	case "new-key":
 		err = newKey(ctx, os.Getenv, stdout)
 	case "reseal":

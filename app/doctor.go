@@ -94,6 +94,9 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 	if cfg.DirectURL != "" {
 		found = append(found, store.CheckPooler(ctx, cfg.DatabaseURL))
 	}
+	if cfg.ReplicaURL != "" {
+		found = append(found, models.CheckReplica(ctx, address, cfg.ReplicaURL, cfg.ReplicaLag))
+	}
 	for _, check := range []func() ([]models.Finding, error){
 		func() ([]models.Finding, error) { return store.Diagnose(ctx, time.Now(), secrets) },
 		func() ([]models.Finding, error) { return store.DiagnoseQueue(ctx, repair) },

@@ -145,7 +145,12 @@ func TestFaultsStandbyAway(t *testing.T) {
 // doctorSays is the level and the message of a check of the doctor.
 func doctorSays(t *testing.T, url, name string) string {
 	t.Helper()
-	cfg, err := config.ReadConfig("doctor", func(n string) string { return map[string]string{"DATABASE_URL": url}[n] })
+	return doctorSaysWith(t, map[string]string{"DATABASE_URL": url}, name)
+}
+
+func doctorSaysWith(t *testing.T, env map[string]string, name string) string {
+	t.Helper()
+	cfg, err := config.ReadConfig("doctor", func(n string) string { return env[n] })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,9 @@ func (a *App) routes() *fiber.App {
 		DisablePreParseMultipartForm: true, // which would be read before anybody looks
 	})
 	f.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.onPanic}), a.meter, a.prepare, a.checkHost())
+	if a.Store.HasReplica() {
+		f.Use(a.MarkWrites)
+	}
 	f.Get("/healthz", a.Healthz)
 	f.Get("/metrics", a.scrape())
 	f.Get("/readyz", a.Readyz)

@@ -160,13 +160,13 @@ func TestServerHealthIsBounded(t *testing.T) {
 			t.Errorf("%s: no reason", u.Check)
 		}
 	}
-	if !slices.Equal(not, []string{"deliveries", "order", "jobs", "bulk retries"}) {
+	if !slices.Equal(not, []string{"deliveries", "events", "order", "jobs", "bulk retries"}) {
 		t.Errorf("not looked at: %v", not)
 	}
 	if len(s.Checkup.Findings) < 8 || len(s.Processes) != 1 {
 		t.Errorf("what was quick is missing: %+v", s)
 	}
-	a.visitor().get("/server").says("Not looked at: deliveries without a job, ordered deliveries, jobs, bulk retries.")
+	a.visitor().get("/server").says("Not looked at: deliveries without a job, events of jobs, ordered deliveries, jobs, bulk retries.")
 	var left int
 	if err := a.db.QueryRow(context.Background(), "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query ilike '%ordered_deliveries%' and now() - query_start > interval '10 seconds'").Scan(&left); err != nil || left > 0 {
 		t.Errorf("%d statements go on although nobody waits (%v)", left, err)

@@ -60,9 +60,13 @@ const requeueTimeout = 5 * time.Second
 // database not take that either, the job is found by whoever looks for jobs that nobody works on (adopt, takeOver).
 func (w *Worker) requeue(ctx context.Context, job *river.Job[queue.Batch], reason error) {
 	wait := min(time.Second*time.Duration(job.Attempt), 10*time.Second)
-	if ctx.Err() != nil {
+	var lost *lostEventsError
+	switch {
+	case ctx.Err() != nil:
 		wait = 0 // for others
-	} else {
+	case errors.As(reason, &lost):
+		wait = lost.wait
+	default:
 		w.log.Warn("a job could not be done and is done again", "job", job.ID, "attempt", job.Attempt, "deliveries", len(job.Args.Items),
 			"error", reason)
 	}
@@ -109,15 +113,20 @@ func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error
 		}
 	}()
 	fresh := !args.Later && job.Attempt == 1 && !bytes.Contains(job.Metadata, []byte(queue.Begun))
-	target, ready, err := w.loader.Load(ctx, args.Destination, args.Items, fresh)
+	target, ready, missing, err := w.loader.Load(ctx, args.Destination, args.Items, fresh)
 	if err != nil {
 		return err
 	}
 	lane.permit(target.Version, target.InFlight, target.Rate(), time.Duration(target.Policy.MaxInterval))
 	if status, reason := unusable(target, args.Trigger); status != "" {
-		return w.recorder.Record(ctx, models.Report{Job: job.ID, Done: true, Outcomes: unsent(target, ready, args, status, reason)})
+		err := w.recorder.Record(ctx, models.Report{Job: job.ID, Done: len(missing) == 0,
+			Outcomes: unsent(target, ready, args, status, reason)})
+		if err == nil {
+			err = w.notFound(job, missing)
+		}
+		return err
 	}
-	run := &run{w: w, ctx: ctx, job: job, tenant: tenant, lane: lane, ready: ready}
+	run := &run{w: w, ctx: ctx, job: job, tenant: tenant, lane: lane, ready: ready, missing: missing}
 	run.use(target)
 	defer run.releaseSenders()
 	placed = false
@@ -166,6 +175,7 @@ type run struct {
 	tenant  *tenant
 	lane    *lane
 	ready   []models.Ready
+	missing []queue.Item // whose event cannot be found, so that the job stays
 	current current
 
 	mu       sync.Mutex
@@ -447,6 +457,9 @@ func (r *run) finish() error {
 	}
 	r.outcomes = nil
 	r.mu.Unlock()
+	if err == nil {
+		err = r.w.notFound(r.job, r.missing)
+	}
 	if err != nil && len(known) == 0 {
 		return err
 	}

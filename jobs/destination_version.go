@@ -55,7 +55,7 @@ func (r *run) version() *version {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, lookTimeout)
 	defer cancel()
-	e, _, err := r.w.loader.Load(ctx, v.target.Key, nil, true)
+	e, _, _, err := r.w.loader.Load(ctx, v.target.Key, nil, true)
 	if err != nil || e.Version <= v.target.Version {
 		return v
 	}

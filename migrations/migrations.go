@@ -223,14 +223,19 @@ func applyOurs(ctx context.Context, pool *pgxpool.Pool) error {
 var ErrOldSchema = errors.New("the database schema is not the one this build needs: run `waybill migrate`")
 
 // Check returns ErrOldSchema unless the database is at this build's schema. It changes nothing.
-func Check(ctx context.Context, pool *pgxpool.Pool) error { return check(ctx, pool, false) }
+func Check(ctx context.Context, db oneRow) error { return check(ctx, db, false) }
 
 // CheckRunning is Check for a process that runs already: a later build may have migrated the database, by adding to it.
-func CheckRunning(ctx context.Context, pool *pgxpool.Pool) error { return check(ctx, pool, true) }
+func CheckRunning(ctx context.Context, db oneRow) error { return check(ctx, db, true) }
 
-func check(ctx context.Context, pool *pgxpool.Pool, orLater bool) error {
+// oneRow is a pool, a connection or a transaction.
+type oneRow interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func check(ctx context.Context, db oneRow, orLater bool) error {
 	var have int64
-	err := pool.QueryRow(ctx, `select coalesce(max(version_id), 0) from goose_db_version where is_applied`).Scan(&have)
+	err := db.QueryRow(ctx, `select coalesce(max(version_id), 0) from goose_db_version where is_applied`).Scan(&have)
 	var pe *pgconn.PgError
 	if err != nil && orLater && !errors.As(err, &pe) {
 		return err // of the connection, which says nothing of the schema
@@ -242,7 +247,7 @@ func check(ctx context.Context, pool *pgxpool.Pool, orLater bool) error {
 		return fmt.Errorf("%w (it is at version %d, this build needs %d)", ErrOldSchema, have, want)
 	}
 	var river int64
-	err = pool.QueryRow(ctx, "select coalesce(max(version), 0) from "+RiverSchema+".river_migration").Scan(&river)
+	err = db.QueryRow(ctx, "select coalesce(max(version), 0) from "+RiverSchema+".river_migration").Scan(&river)
 	if err != nil || river < riverVersion {
 		return fmt.Errorf("%w (the job queue is at version %d, this build needs %d)", ErrOldSchema, river, riverVersion)
 	}

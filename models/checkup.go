@@ -67,7 +67,7 @@ func outOfTime(ctx context.Context, err error) bool {
 // Checkup makes the checks of the doctor, the quick ones first, as far as checkupTime goes. It changes nothing. What was found a
 // moment ago is told again: at most a twentieth of the time goes into looking.
 func (s *Store) Checkup(ctx context.Context) (Checkup, error) {
-	c, _, err := s.checkups.get(ctx, func(ctx context.Context) (Checkup, error) { return s.checkup(ctx, checkupTime) })
+	c, _, err := s.checkups.get(OnPrimary(ctx), func(ctx context.Context) (Checkup, error) { return s.checkup(ctx, checkupTime) })
 	return c, err
 }
 

@@ -66,9 +66,10 @@ type loadRequest struct {
 }
 
 type loadResult struct {
-	target *Target
-	ready  []Ready
-	err    error
+	target  *Target
+	ready   []Ready
+	missing []queue.Item
+	err     error
 }
 
 const (
@@ -98,17 +99,19 @@ func (l *Loader) Close() { l.in.close() }
 
 // Load returns the destination's current version and those of the items whose turn it is. fresh says that these are
 // first attempts which no worker has begun; their rows are only looked at when the destination asks for care. Without
-// items it only reads the version.
-func (l *Loader) Load(ctx context.Context, destination int64, items []queue.Item, fresh bool) (*Target, []Ready, error) {
+// items it only reads the version. missing are items whose event cannot be found although its day is kept: they must be
+// looked for again.
+func (l *Loader) Load(ctx context.Context, destination int64, items []queue.Item, fresh bool) (t *Target, ready []Ready,
+	missing []queue.Item, err error) {
 	r := &loadRequest{destination: destination, items: items, fresh: fresh, done: make(chan loadResult, 1)}
 	if err := l.in.put(ctx, r); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	select {
 	case res := <-r.done:
-		return res.target, res.ready, res.err
+		return res.target, res.ready, res.missing, res.err
 	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+		return nil, nil, nil, ctx.Err()
 	}
 }
 
@@ -230,18 +233,37 @@ func (l *Loader) fill(ctx context.Context, group []*loadRequest, targets map[int
 	if err != nil {
 		return err
 	}
+	var lost lostEvents // nil as a rule
 	if len(missing) > 0 {
-		if err := l.s.readEvents(ctx, missing, events); err != nil {
+		erased, err := l.s.readEvents(ctx, missing, events)
+		if err != nil {
+			return err
+		}
+		if lost, err = l.s.lostOf(ctx, missing, events, erased); err != nil {
 			return err
 		}
 	}
 	for _, r := range group {
 		e := targets[r.destination]
 		ready := make([]Ready, 0, len(r.items))
+		var missing []queue.Item
 		for _, it := range r.items {
 			ev := events[it.EventKey]
 			if ev == nil {
-				continue // its day was dropped by retention
+				if !lost[it.EventKey] || e.DeletedAt != nil || e.TenantGone {
+					continue // it was erased, or its day was dropped by retention, or nobody is there to be sent to
+				}
+				key := DeliveryKey{it.EventKey, r.destination}
+				_, ours := claimed[key]
+				if ours = ours || r.fresh && !e.ClaimFirst; !ours {
+					if ours, err = lost.wanted(ctx, l.s, key); err != nil {
+						return err
+					}
+				}
+				if ours {
+					missing = append(missing, it)
+				}
+				continue
 			}
 			next := Ready{Item: it, Event: ev}
 			if !r.fresh || e.ClaimFirst {
@@ -253,7 +275,7 @@ func (l *Loader) fill(ctx context.Context, group []*loadRequest, targets map[int
 			}
 			ready = append(ready, next)
 		}
-		r.done <- loadResult{target: e, ready: ready}
+		r.done <- loadResult{target: e, ready: ready, missing: missing}
 	}
 	return nil
 }

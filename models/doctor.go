@@ -70,7 +70,7 @@ type check struct {
 
 // checks are those of the database itself, the quick ones first.
 func (s *Store) checks() []check {
-	return []check{{"settings", s.checkSettings}, {"replication", s.checkReplication}, {"clock", s.checkClock},
+	return []check{{"settings", s.checkSettings}, {"replication", s.checkReplication}, {"replica", s.checkReplica}, {"clock", s.checkClock},
 		{"connections", s.checkConnections},
 		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"api_keys", s.checkKeys},
 		{"held", s.checkHeld}}
@@ -120,7 +120,7 @@ const (
 )
 
 func (s *Store) checkClock(ctx context.Context, f *findings, _ time.Time) error {
-	skew, err := queue.ClockSkew(ctx, s.pool)
+	skew, err := queue.ClockSkew(ctx, s.pool.Pool)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (s *Store) DiagnoseQueue(ctx context.Context, repair bool) ([]Finding, erro
 var queueChecks = []struct {
 	name string
 	run  func(*doctor, context.Context) error
-}{{"deliveries", (*doctor).deliveries}, {"order", (*doctor).order}, {"jobs", (*doctor).jobs}, {"bulk retries", (*doctor).bulkRetries}}
+}{{"deliveries", (*doctor).deliveries}, {"events", (*doctor).events}, {"order", (*doctor).order}, {"jobs", (*doctor).jobs}, {"bulk retries", (*doctor).bulkRetries}}
 
 // checkAll makes the checks of what unpack has unpacked. done is how many it made to their end.
 func (d *doctor) checkAll(ctx context.Context) (done int, err error) {
@@ -260,6 +260,46 @@ func (d *doctor) jobs(ctx context.Context) error {
 	if len(d.findings) == bad {
 		d.add("jobs", LevelOK, "Every job carries deliveries that exist, and none that another carries too.", "")
 	}
+	return nil
+}
+
+// events looks for those that jobs carry and that are not there although their day is. Workers go on looking for them.
+func (d *doctor) events(ctx context.Context) error {
+	days, err := migrations.Days(ctx, d.tx)
+	if err != nil {
+		return err
+	}
+	kept := make([]string, len(days["events"]))
+	for i, day := range days["events"] {
+		kept[i] = day.Format(time.DateOnly)
+	}
+	// The day is in the first 48 bits of the id, in milliseconds (RFC 9562, section 5.7).
+	rows, err := d.tx.Query(ctx, `select q.event_id, q.destination_key, min(q.job) from queued q
+		where not exists (select 1 from events e where e.id = q.event_id)
+			and to_timestamp(('x' || left(replace(q.event_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)::date
+				= any($1::text[]::date[])
+		group by 1, 2 order by 1, 2`, kept)
+	if err != nil {
+		return err
+	}
+	var k DeliveryKey
+	var job int64
+	n := 0
+	var examples []string
+	if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &job}, func() error {
+		if n++; n <= maxExamples {
+			examples = append(examples, fmt.Sprintf("event_id %s, destination_key %d, job %d", k.EventKey, k.Destination, job))
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if n == 0 {
+		d.add("events", LevelOK, "Every event that a job carries is there.", "")
+		return nil
+	}
+	d.add("events", LevelFail, fmt.Sprintf("%d deliveries wait for events that cannot be found, although their days are kept.", n),
+		"Workers look for them again, after ten minutes at the latest. Bring the rows of the table events back from a backup; docs/monitoring.md says how to give deliveries up. Report this: it must not happen.", examples...)
 	return nil
 }
 

@@ -107,30 +107,34 @@ func (e *Event) finish(callerID *string, at *time.Time) {
 }
 
 // readEvents reads payloads for workers into events. Those that were erased are left out: their deliveries were called off.
-func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid.UUID]*Event) error {
+func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid.UUID]*Event) (erased map[uuid.UUID]bool, err error) {
 	rows, err := s.Hot.Query(ctx,
 		"select id, caller_id, tenant_key, topic, time, retry, metadata, data, coalesce(traceparent, ''), coalesce(tracestate, ''), erased_at is not null from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
 	if err != nil {
 		s.forgetPartitions(err)
-		return err
+		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		e := &Event{}
 		var callerID *string
 		var at *time.Time
-		var erased bool
+		var gone bool
 		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data, &e.TraceParent,
-			&e.TraceState, &erased); err != nil {
-			return err
+			&e.TraceState, &gone); err != nil {
+			return nil, err
 		}
-		if erased {
+		if gone {
+			if erased == nil {
+				erased = map[uuid.UUID]bool{}
+			}
+			erased[e.Key] = true
 			continue
 		}
 		e.finish(callerID, at)
 		events[e.Key] = e
 	}
-	return rows.Err()
+	return erased, rows.Err()
 }
 
 func parseEventIDs(ids []string) []uuid.UUID {

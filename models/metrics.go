@@ -88,7 +88,11 @@ func (s *Store) watch() {
 		{Name: "waybill_db_pool_waits_total", Help: "How often there was none and somebody had to wait.", Labels: pool, Counter: true},
 		{Name: "waybill_db_pool_wait_seconds_total", Help: "How long they waited in all.", Labels: pool, Counter: true},
 	}, func() (out []metrics.Sample) {
-		for name, p := range map[string]*pgxpool.Pool{"pages": s.pool, "hot": s.Hot, "jobs": s.Jobs} {
+		pools := map[string]*pgxpool.Pool{"pages": s.pool.Pool, "hot": s.Hot, "jobs": s.Jobs}
+		if s.replica != nil {
+			pools["replica"] = s.replica.pool
+		}
+		for name, p := range pools {
 			st := p.Stat()
 			for n, v := range map[string]float64{"max_connections": float64(st.MaxConns()), "acquires_total": float64(st.AcquireCount()),
 				"waits_total": float64(st.EmptyAcquireCount()), "wait_seconds_total": st.EmptyAcquireWaitTime().Seconds()} {
@@ -120,17 +124,26 @@ func (s *Store) watch() {
 
 // vitals reads how the database is.
 func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
+	err = s.Read(ctx, time.Time{}, func(there context.Context) error {
+		out, err = s.vitalsOf(ctx, there)
+		return err
+	})
+	return out, err
+}
+
+// vitalsOf reads with two contexts: here from the primary, there from a replica where there is one.
+func (s *Store) vitalsOf(here, there context.Context) (out []metrics.Sample, err error) {
 	add := func(name string, v float64, labels ...string) {
 		out = append(out, metrics.Sample{Name: "waybill_" + name, Value: v, Labels: labels})
 	}
 	now := time.Now()
-	skew, err := queue.ClockSkew(ctx, s.pool)
+	skew, err := queue.ClockSkew(here, s.pool.Pool)
 	if err != nil {
 		return nil, err
 	}
 	add("clock_skew_seconds", skew.Seconds())
 	add("retention_seconds", s.Retention.Seconds())
-	days, err := migrations.Days(ctx, s.pool)
+	days, err := migrations.Days(here, s.pool)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +167,11 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		{"notifications_last_hour", "select status, count(*)::numeric from notifications where id >= '" +
 			migrations.LowestID(now.Add(-time.Hour)) + "' group by 1"},
 	} {
-		rows, err := s.pool.Query(ctx, r.sql)
+		from := there
+		if r.name == "processes" {
+			from = here // those alive have been seen within seconds, and a replica may be as far behind
+		}
+		rows, err := s.pool.Query(from, r.sql)
 		if err != nil {
 			return nil, err
 		}
@@ -178,12 +195,12 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 			return nil, err
 		}
 	}
-	failing, _, err := s.troubled(ctx, AllTenants())
+	failing, _, err := s.troubled(there, AllTenants())
 	if err != nil {
 		return nil, err
 	}
 	add("destinations_failing", float64(failing))
-	waiting, _, err := s.waiting(ctx, AllTenants())
+	waiting, _, err := s.waiting(there, AllTenants())
 	if err != nil {
 		return nil, err
 	}

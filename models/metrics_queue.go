@@ -16,33 +16,42 @@ func (s *Store) watchQueue() {
 	s.Metrics.WatchSlow("queue", []metrics.Desc{
 		{Name: "waybill_queue_jobs",
 			Help: "Jobs by queue and state; due are those that a worker could take now, scheduled those of the future. A job carries up to 50 deliveries.", Labels: []string{"queue", "state"}},
-	}, func(ctx context.Context) ([]metrics.Sample, error) {
-		rows, err := s.pool.Query(ctx,
-			`select queue, `+jobState+`, count(*) from `+queue.Schema+`.river_job group by 1, 2`)
-		if err != nil {
-			return nil, err
-		}
-		// Every queue has its values, also when nothing is in it: one that went away cannot be told from one that is empty.
-		var out []metrics.Sample
-		jobs := map[[2]string]float64{}
-		for _, q := range watchedQueues {
-			for _, state := range []string{"due", "scheduled", "running"} {
-				jobs[[2]string{q, state}] = 0
-			}
-		}
-		var q, state string
-		var n float64
-		if _, err := pgx.ForEachRow(rows, []any{&q, &state, &n}, func() error {
-			jobs[[2]string{q, state}] += n
-			return nil
-		}); err != nil {
-			return nil, err
-		}
-		for k, n := range jobs {
-			out = append(out, metrics.Sample{Name: "waybill_queue_jobs", Value: n, Labels: []string{k[0], k[1]}})
-		}
-		return out, nil
+	}, func(ctx context.Context) (out []metrics.Sample, err error) {
+		err = s.Read(ctx, time.Time{}, func(ctx context.Context) error {
+			out, err = s.jobsByState(ctx)
+			return err
+		})
+		return out, err
 	})
+}
+
+// jobsByState counts the jobs, for metrics.
+func (s *Store) jobsByState(ctx context.Context) ([]metrics.Sample, error) {
+	rows, err := s.pool.Query(ctx,
+		`select queue, `+jobState+`, count(*) from `+queue.Schema+`.river_job group by 1, 2`)
+	if err != nil {
+		return nil, err
+	}
+	// Every queue has its values, also when nothing is in it: one that went away cannot be told from one that is empty.
+	var out []metrics.Sample
+	jobs := map[[2]string]float64{}
+	for _, q := range watchedQueues {
+		for _, state := range []string{"due", "scheduled", "running"} {
+			jobs[[2]string{q, state}] = 0
+		}
+	}
+	var q, state string
+	var n float64
+	if _, err := pgx.ForEachRow(rows, []any{&q, &state, &n}, func() error {
+		jobs[[2]string{q, state}] += n
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for k, n := range jobs {
+		out = append(out, metrics.Sample{Name: "waybill_queue_jobs", Value: n, Labels: []string{k[0], k[1]}})
+	}
+	return out, nil
 }
 
 var watchedQueues = []string{queue.Deliver, queue.Retry, queue.Maintenance}

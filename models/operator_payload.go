@@ -201,7 +201,7 @@ func (s *Store) completeTellings(ctx context.Context, list []*operatorTelling) e
 		events[a.EventKey] = nil
 	}
 	if ids := slices.Collect(maps.Keys(events)); len(ids) > 0 {
-		if err := s.readEvents(ctx, ids, events); err != nil {
+		if _, err := s.readEvents(ctx, ids, events); err != nil {
 			return err
 		}
 		if matched, err = s.matchedDestinations(ctx, ids); err != nil {

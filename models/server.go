@@ -70,6 +70,7 @@ type DeliveryTotals struct {
 
 // ServerState tells how the server is. The parts that may take long are remembered for a moment.
 func (s *Store) ServerState(ctx context.Context) (*ServerState, error) {
+	ctx = OnPrimary(ctx)
 	out := &ServerState{At: time.Now().UTC(), OldestDue: map[string]time.Duration{}}
 	var err error
 	if out.Checkup, err = s.Checkup(ctx); err != nil {

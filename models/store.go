@@ -29,7 +29,7 @@ import (
 type Store struct {
 	// pool is for what is read, for InTx (which writes what somebody asks for), and for single statements of the server's own
 	// upkeep.
-	pool *pgxpool.Pool
+	pool *readPool
 	Hot  *pgxpool.Pool // the path of events; its planner only follows indexes
 	// Jobs is for the job queue's own statements: as Hot, but its commits do not wait for the disk. What a crash of
 	// PostgreSQL can take back is that a job was begun, and then it is begun again.
@@ -37,6 +37,8 @@ type Store struct {
 	// pooled says that connections lead to a pooler in transaction mode, so that the settings of the hot path are those of each
 	// transaction.
 	pooled bool
+	// replica is a standby that reads may go to; nil for none. See Read.
+	replica *replica
 
 	SQL  *sql.DB  // over Pool
 	DB   *gorm.DB // over SQL
@@ -113,16 +115,18 @@ const maxInFlight = 1000
 
 // Options says how to open a Store.
 type Options struct {
-	URL      string // PostgreSQL connection string
-	Pooled   bool   // URL leads to a pooler in transaction mode: nothing of a session is used. Workers need sessions
-	MaxConns int    // of the pool for everything but the hot path; 0 for poolConns
-	HotConns int    // of the hot path's pool; 0 for hotConns
-	JobConns int    // of the job queue's pool; 0 for jobConns
-	Keys     *seal.Keyring
-	Rules    Rules
-	Metrics  *metrics.Metrics // nil for none
-	Traces   *traces.Tracer   // nil for none
-	Log      *slog.Logger     // what the queue has to say; nil for nobody
+	URL        string        // PostgreSQL connection string
+	Replica    string        // of a standby, for reading; empty for none
+	ReplicaLag time.Duration // how far it may be behind; 0 for DefaultReplicaLag
+	Pooled     bool          // URL leads to a pooler in transaction mode: nothing of a session is used. Workers need sessions
+	MaxConns   int           // of the pool for everything but the hot path; 0 for poolConns
+	HotConns   int           // of the hot path's pool; 0 for hotConns
+	JobConns   int           // of the job queue's pool; 0 for jobConns
+	Keys       *seal.Keyring
+	Rules      Rules
+	Metrics    *metrics.Metrics // nil for none
+	Traces     *traces.Tracer   // nil for none
+	Log        *slog.Logger     // what the queue has to say; nil for nobody
 }
 
 // How many connections the pools open at most, unless told otherwise.
@@ -159,7 +163,20 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	db := stdlib.OpenDBFromPool(pool)
-	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{
+	read, conn := &readPool{Pool: pool}, gorm.ConnPool(db)
+	var replica *replica
+	if o.Replica != "" {
+		if replica, err = openReplica(ctx, o); err != nil {
+			pool.Close()
+			hot.Close()
+			jobs.Close()
+			return nil, err
+		}
+		read.replica = replica.pool
+		replica.sql = stdlib.OpenDBFromPool(replica.pool)
+		conn = &readDB{DB: db, replica: replica.sql}
+	}
+	g, err := gorm.Open(postgres.New(postgres.Config{Conn: conn}), &gorm.Config{
 		SkipDefaultTransaction: true, // single writes are already atomic
 		TranslateError:         true,
 		Logger:                 logger.Discard, // errors are returned, and logged once where they are answered
@@ -170,7 +187,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		jobs.Close()
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Store{pool: pool, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics, Traces: o.Traces,
+	s := &Store{pool: read, replica: replica, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics,
+		Traces: o.Traces,
 		pooled: o.Pooled, SortWindow: DefaultSortWindow, ListTime: DefaultListTime}
 	log := o.Log
 	if log == nil {
@@ -179,6 +197,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.Queue = queue.New(queue.Pools{Any: pool, Hot: hot, Jobs: jobs}, log)
 	s.watch()
 	s.watchQueue()
+	if replica != nil {
+		s.watchReplica()
+	}
 	return s, nil
 }
 
@@ -213,6 +234,9 @@ func newPool(ctx context.Context, o Options, conns, dflt int, settings map[strin
 func (s *Store) Close() {
 	s.known.uses.Wait()
 	s.Queue.Close()
+	if s.replica != nil {
+		s.replica.close()
+	}
 	s.SQL.Close()
 	s.pool.Close()
 	s.Hot.Close()

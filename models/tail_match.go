@@ -177,6 +177,7 @@ const arrivedLooked = 5000
 
 // Arrived counts the events of a list that have come after a cursor, or after an event. "now" counts none.
 func (s *Store) Arrived(ctx context.Context, scope Scope, eq EventQuery, after string) (*Arrived, error) {
+	ctx = OnPrimary(ctx)
 	m, err := s.matchEvents(ctx, scope, eq)
 	if err != nil {
 		return nil, err

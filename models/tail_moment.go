@@ -118,7 +118,7 @@ const clockLeeway = time.Minute
 
 // now reads the present moment.
 func (s *Store) now(ctx context.Context) (moment, error) {
-	return readMoment(s.pool.QueryRow(ctx, momentSelect))
+	return readMoment(s.pool.Pool.QueryRow(ctx, momentSelect)) // a standby's snapshots do not tell which transactions are open
 }
 
 // TailCursor is the cursor of now: what a list read after it does not show comes after it in the live tail.

@@ -62,6 +62,9 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 	if err := Allow(actor, perm); err != nil {
 		return nil, err
 	}
+	if call.Wrote, err = a.Since(c, call); err != nil {
+		return nil, err
+	}
 	return call, a.limitRequest(c, actor)
 }
 

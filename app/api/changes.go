@@ -70,6 +70,7 @@ func (a *API) answerChanges(ctx context.Context, c *fiber.Ctx) (err error) {
 	if err != nil {
 		return err
 	}
+	a.sawLatest(c, call)
 	if streamed && c.Method() == http.MethodGet {
 		return a.streamChanges(c, call, scope, req.query(), page)
 	}
@@ -89,6 +90,7 @@ func (a *API) answerChanges(ctx context.Context, c *fiber.Ctx) (err error) {
 			return err
 		}
 	}
+	a.sawLatest(c, call)
 	reply.Applied = call.Prefer.waitApplied()
 	reply.Body = ChangesJSON{page.Entries, page.Next, page.More}
 	c.Set(fiber.HeaderCacheControl, "no-store")

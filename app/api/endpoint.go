@@ -23,11 +23,12 @@ type Call struct {
 	RequestID   string
 	IP          string
 	Prefer      prefer
-	IfMatch     string // version of a resource that the caller read; empty for any
-	IfNoneMatch string // states of a resource that the caller knows; empty for none
-	Page        bool   // from the dashboard, not from the API
-	Browser     string // User-Agent of a page's viewer; empty for the API
-	Schema      schema // what the caller's client can read of destinations
+	IfMatch     string    // version of a resource that the caller read; empty for any
+	IfNoneMatch string    // states of a resource that the caller knows; empty for none
+	Page        bool      // from the dashboard, not from the API
+	Browser     string    // User-Agent of a page's viewer; empty for the API
+	Schema      schema    // what the caller's client can read of destinations
+	Wrote       time.Time // when the caller wrote last, for what is read from a replica; zero for not lately
 
 	IdempotencyKey string        // of a form, so that sending it twice does nothing twice; empty for none
 	gone           func() bool   // whether the caller has gone away; nil where that cannot be told
@@ -58,6 +59,7 @@ type Reply struct {
 	Secret   bool          // no cache may keep it, and it is sent in full each time
 	NoStore  bool          // no cache may keep it, but whoever names its ETag is told that it has not changed
 	Applied  []string      // preferences that were honoured
+	Latest   bool          // it tells of the state of now, which no later answer may fall behind
 	Omitted  []string      // types of destinations that were left out, since the caller's client cannot read them
 }
 
@@ -105,12 +107,24 @@ func asJSON[Req any](a *API, perm models.Permission, run UseCase[Req]) fiber.Han
 		ctx, cancelWait := call.within(models.WithAsker(ctx, call.Asker()))
 		defer cancelWait()
 		var reply *Reply
-		err = a.WhileAnswering(ctx, c, func(ctx context.Context) (err error) {
+		answer := func(ctx context.Context) (err error) {
 			reply, err = run(ctx, call, &req)
 			return err
+		}
+		err = a.WhileAnswering(ctx, c, func(ctx context.Context) error {
+			if perm == models.MayRead && safe(c) && call.Prefer.wait == 0 {
+				return a.Store.Read(ctx, call.Wrote, answer)
+			}
+			return answer(ctx)
 		})
+		if !safe(c) && perm != models.MayPublish { // publishers are many, and what they publish is found by its id; see docs/replica.md
+			a.Store.Wrote(call.callerName())
+		}
 		if err != nil {
 			return err
+		}
+		if reply.Latest {
+			a.sawLatest(c, call)
 		}
 		return sendJSON(c, call, reply)
 	}

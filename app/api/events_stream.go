@@ -107,6 +107,7 @@ func (a *API) SendTail(ctx context.Context, c *fiber.Ctx, call *Call, req *Strea
 	if err != nil {
 		return err
 	}
+	a.sawLatest(c, call)
 	first, err := reader.Start(ctx, after)
 	if err != nil {
 		reader.End()
@@ -217,5 +218,5 @@ func (a *API) NewEvents(ctx context.Context, c *Call, req *NewEventsRequest) (*R
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: ArrivedJSON{n.Count, n.More, n.Cursor}, Secret: true}, nil
+	return &Reply{Body: ArrivedJSON{n.Count, n.More, n.Cursor}, Secret: true, Latest: true}, nil
 }

@@ -149,11 +149,11 @@ func export[T any](ctx context.Context, a *API, c *fiber.Ctx, call *Call, p expo
 	if err != nil {
 		return err
 	}
-	e := &exportOf[T]{rows: list, left: -1, size: exportFirst, still: still}
+	e := &exportOf[T]{rows: list, left: -1, size: exportFirst, still: still, wrote: call.Wrote}
 	if p.Limit != nil {
 		e.left = *p.Limit
 	}
-	first, err := e.read(ctx, "")
+	first, err := e.read(ctx, a, "")
 	if err != nil || c.Method() == http.MethodHead {
 		defer leave()
 	}
@@ -184,20 +184,25 @@ func export[T any](ctx context.Context, a *API, c *fiber.Ctx, call *Call, p expo
 // exportOf is an export under way.
 type exportOf[T any] struct {
 	rows[T]
-	left   int // rows to be sent; -1 for any number
-	size   int // rows of the next page
+	wrote  time.Time // when the caller wrote last, see Call
+	left   int       // rows to be sent; -1 for any number
+	size   int       // rows of the next page
 	still  func() bool
 	looked time.Time // when the caller was last found to be one who may read
 	sent   int64     // bytes
 }
 
 // read reads the next page.
-func (e *exportOf[T]) read(ctx context.Context, next string) (*models.Page[T], error) {
+func (e *exportOf[T]) read(ctx context.Context, a *API, next string) (page *models.Page[T], err error) {
 	n := e.size
 	if e.left >= 0 {
 		n = min(n, e.left)
 	}
-	return e.page(ctx, n, next)
+	err = a.Store.Read(ctx, e.wrote, func(ctx context.Context) (err error) {
+		page, err = e.page(ctx, n, next)
+		return err
+	})
+	return page, err
 }
 
 // counted counts what is written.
@@ -314,6 +319,6 @@ func (e *exportOf[T]) readPatiently(ctx context.Context, a *API, next string) (*
 	defer cancel()
 	bounded, stop := a.Store.WhileAnswering(bounded)
 	defer stop()
-	page, err := e.read(bounded, next)
+	page, err := e.read(bounded, a, next)
 	return page, models.Because(bounded, err)
 }

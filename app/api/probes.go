@@ -47,5 +47,9 @@ func (a *API) Readyz(c *fiber.Ctx) error {
 		}
 		return c.Status(http.StatusServiceUnavailable).JSON(map[string]string{"status": "failed", "message": message})
 	}
-	return c.JSON(map[string]string{"status": "ready"})
+	ready := map[string]string{"status": "ready"}
+	if state, _ := a.Store.ReplicaState(); state != "" {
+		ready["replica"] = state // a process without one is ready all the same
+	}
+	return c.JSON(ready)
 }

@@ -38,8 +38,10 @@ type Config struct {
 
 	Host          string
 	Port          int
-	DatabaseURL   string // empty for a private PostgreSQL in DataDir (serve only)
-	DirectURL     string // of the same database, past a pooler; empty where DatabaseURL keeps sessions
+	DatabaseURL   string        // empty for a private PostgreSQL in DataDir (serve only)
+	DirectURL     string        // of the same database, past a pooler; empty where DatabaseURL keeps sessions
+	ReplicaURL    string        // of a standby that reads may go to; empty for none
+	ReplicaLag    time.Duration // how far it may be behind
 	DataDir       string
 	APIKey        string
 	SecretKey     string
@@ -152,6 +154,10 @@ func variables() []variable {
 		{"DATABASE_URL_DIRECT", "",
 			"PostgreSQL itself, where DATABASE_URL is a pooler in transaction mode: web uses the pooler, everything else this address",
 			func(r *reader, v string) error { return databaseAddress(&r.DirectURL, v) }},
+		{"DATABASE_URL_REPLICA", "", "a streaming standby of the database: lists, search, counts, metrics, exports and pages are read there (docs/replica.md)",
+			func(r *reader, v string) error { return databaseAddress(&r.ReplicaURL, v) }},
+		{"REPLICA_MAX_LAG", "10s", "how far the standby may be behind; past it the primary is read from until it is half as far behind",
+			func(r *reader, v string) error { return timeIn(&r.ReplicaLag, v, time.Second, 10*time.Minute) }},
 		{"DATA_DIR", "./data", "the private PostgreSQL and generated keys", func(r *reader, v string) error { r.DataDir = v; return nil }},
 		{"API_KEY", "", "bootstrap admin key; serve makes one up and prints it once", func(r *reader, v string) error {
 			if v != "" && len(v) < 16 {
@@ -536,6 +542,9 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	}
 	if env("DATABASE_URL") == "" && env("DATABASE_URL_DIRECT") != "" {
 		problems = append(problems, "DATABASE_URL_DIRECT: give it together with DATABASE_URL, the pooler's address; without a pooler give DATABASE_URL only")
+	}
+	if env("DATABASE_URL") == "" && c.ReplicaURL != "" && files.problems["DATABASE_URL"] == nil {
+		problems = append(problems, "DATABASE_URL_REPLICA: give it together with DATABASE_URL, the primary's address")
 	}
 	if env("SECRET_KEY") == "" && (role == "web" || role == "work") && files.problems["SECRET_KEY"] == nil {
 		problems = append(problems, "SECRET_KEY: is required; make one with `openssl rand -base64 32` and give the same to every process")

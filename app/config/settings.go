@@ -43,7 +43,7 @@ var secretName = regexp.MustCompile(`KEY|SECRET|PASSWORD|CREDENTIALS|TOKEN|HEADE
 var notSecret = []string{"HOST_CREDENTIALS", "TOKEN_AUDIENCE", "GOOGLE_APPLICATION_CREDENTIALS", otlp + "CLIENT_KEY"}
 
 // addressName are the names of variables that hold addresses, in which there may be a password.
-var addressName = regexp.MustCompile(`_URL(_DIRECT)?$|_ENDPOINT$`)
+var addressName = regexp.MustCompile(`_URL(_DIRECT|_REPLICA)?$|_ENDPOINT$`)
 
 // withQuery are addresses whose query is worth reading and holds no secret.
 var withQuery = []string{"LOGS_URL", "TRACES_URL"}

@@ -27,7 +27,7 @@ func (a *Pages) liveEvents(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	token := p.Cookies(SessionCookie)
-	return a.SendTail(ctx, p.Ctx, p.call, &req, func() bool { return a.mayStillLook(token, p.tenant) })
+	return a.SendTail(models.OnPrimary(ctx), p.Ctx, p.call, &req, func() bool { return a.mayStillLook(token, p.tenant) })
 }
 
 // mayStillLook tells whether a session goes on, and sees a tenant, which is nil for all; also while the database does not say.
@@ -53,6 +53,9 @@ func (a *Pages) newEvents(ctx context.Context, p *pageCtx) error {
 func (p *pageCtx) answer(r *api.Reply, err error) error {
 	if err != nil {
 		return err
+	}
+	if r.Latest {
+		p.app.Mark(p.Ctx)
 	}
 	p.Set("Cache-Control", "no-store")
 	return p.JSON(r.Body)

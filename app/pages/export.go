@@ -6,6 +6,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/models"
 )
 
 // exportPage sends what a page with a list shows, and all pages after it, as a file.
@@ -21,6 +22,6 @@ func exportPage[Req any](a *Pages, send func(ctx context.Context, c *fiber.Ctx, 
 			return err
 		}
 		token := p.Cookies(SessionCookie)
-		return send(ctx, p.Ctx, p.call, &req, func() bool { return a.mayStillLook(token, p.tenant) })
+		return send(models.OnPrimary(ctx), p.Ctx, p.call, &req, func() bool { return a.mayStillLook(token, p.tenant) })
 	}
 }

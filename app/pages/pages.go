@@ -189,7 +189,17 @@ func (a *Pages) showPage(r pageRoute) func(ctx context.Context, c *fiber.Ctx) er
 				return p.toAbsolute(query)
 			}
 		}
-		return r.handler(models.WithAsker(ctx, p.call.Asker()), p)
+		ctx = models.WithAsker(ctx, p.call.Asker())
+		if r.Perm != models.MayRead || !reads(c) {
+			return r.handler(ctx, p)
+		}
+		if p.call.Wrote, err = a.Since(c, p.call); err != nil {
+			return err
+		}
+		return a.Store.Read(ctx, p.call.Wrote, func(ctx context.Context) error {
+			c.Response().ResetBody() // it may be the second try
+			return r.handler(ctx, p)
+		})
 	}
 }
 

@@ -33,6 +33,7 @@ type Metrics struct {
 	wait                *prometheus.HistogramVec // queue
 	latency             *prometheus.HistogramVec // type
 	putOff              prometheus.Counter
+	notFound            prometheus.Counter
 	takenOver           prometheus.Counter
 	shortages           *prometheus.CounterVec   // resource
 	requests            *prometheus.HistogramVec // part, code
@@ -83,6 +84,8 @@ func New(version string) *Metrics {
 		"Attempts recorded that were not a delivery's first, by who asked for them (automatic, manual, bulk).", "type", "trigger")
 	m.firsts = counters("waybill_first_attempts_total", "First attempts of deliveries, by destination type and outcome (success, failed).",
 		"type", "outcome")
+	m.notFound = counter("waybill_events_not_found_total",
+		"Deliveries whose event a job did not find although its day is kept, each time that it was looked for.")
 	m.putOff = counter("waybill_deliveries_put_off_total",
 		"Deliveries given back to the queue because their destination was slow or asked to wait.")
 	m.takenOver = counter("waybill_jobs_taken_over_total", "Jobs of dead processes that this process made available again.")
@@ -153,6 +156,13 @@ func (m *Metrics) Committed(of string, size int, took time.Duration, err error) 
 func (m *Metrics) PutOff(deliveries int) {
 	if m != nil {
 		m.putOff.Add(float64(deliveries))
+	}
+}
+
+// NotFound counts deliveries whose event was looked for and not found.
+func (m *Metrics) NotFound(deliveries int) {
+	if m != nil {
+		m.notFound.Add(float64(deliveries))
 	}
 }
 

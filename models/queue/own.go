@@ -50,8 +50,9 @@ const mine = "id = any($2) and state::text = 'running' and attempted_by[array_up
 
 var (
 	// postpone undoes that a job was taken. The attempt that is given back tells that nothing of it was done.
-	postpone      = again("greatest(attempt - 1, 0)", `metadata || '{"`+putOff+`": true}'`, mine)
-	makeAvailable = again("attempt", "metadata", mine)
+	postpone = again("greatest(attempt - 1, 0)", `metadata || '{"`+putOff+`": true}'`, mine)
+	// Jobs may be done again for as long as their events are kept, and the column is a smallint.
+	makeAvailable = again("least(attempt, 1000)", "metadata", mine)
 	// takeover takes the jobs of processes that nobody knows of, or not any more.
 	takeover = again("attempt", "metadata",
 		"state = 'running' and not exists (select 1 from processes p where p.id = attempted_by[array_upper(attempted_by, 1)])")

@@ -1,0 +1,145 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/waybill-dev/waybill/app/config"
+	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/seal"
+)
+
+// restoreCheck says what workers would send when they are started with a database that was restored, and holds it with -hold.
+func restoreCheck(ctx context.Context, args []string, env func(string) string, stdout io.Writer) error {
+	fs := flag.NewFlagSet("restore-check", flag.ContinueOnError)
+	fs.SetOutput(stdout)
+	asJSON := fs.Bool("json", false, "print it as JSON")
+	hold := fs.Bool("hold", false, "also disable these destinations, so that workers hold what is for them until somebody enables them")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("restore-check takes no arguments beside -hold and -json, and %q is one", fs.Arg(0))
+	}
+	cfg, err := config.ReadConfig("doctor", env) // which leaves open where the database is, as this does
+	if err != nil {
+		return fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	if err := findPrivate(cfg); err != nil {
+		return err
+	}
+	if cfg.SecretKey == "" && *hold {
+		return errors.New("SECRET_KEY: is required with -hold, which changes destinations")
+	}
+	if cfg.SecretKey == "" {
+		cfg.SecretKey = strings.Repeat("no key", seal.MinSecret) // nothing is opened
+	}
+	store, err := openSmall(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := store.Migrated(ctx); err != nil {
+		return err
+	}
+	r, err := store.Restored(ctx)
+	if err != nil {
+		return err
+	}
+	if *hold && r.Workers > 0 {
+		return fmt.Errorf("%d workers are alive and send already: stop them first, or disable destinations on their pages", r.Workers)
+	}
+	if *hold {
+		n, err := store.HoldRestored(ctx, r, "waybill restore-check")
+		if err != nil {
+			return fmt.Errorf("%d of %d destinations are disabled: %w", n, len(r.Destinations), err)
+		}
+		for i := range r.Destinations {
+			r.Destinations[i].Held = true
+		}
+	}
+	if *asJSON {
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(restoredJSON(r))
+	}
+	printRestored(stdout, r)
+	return nil
+}
+
+type restoredDestinationJSON struct {
+	Tenant      string    `json:"tenant_id"`
+	Destination string    `json:"destination_id"`
+	Type        string    `json:"type"`
+	Deliveries  int       `json:"deliveries"`
+	Begun       int       `json:"begun"`
+	Oldest      time.Time `json:"oldest_event_at"`
+	Held        bool      `json:"held"`
+}
+
+func restoredJSON(r models.Restored) any {
+	out := struct {
+		Newest       *time.Time                `json:"newest_event_at"`
+		Workers      int                       `json:"workers"`
+		Deliveries   int                       `json:"deliveries"`
+		Destinations []restoredDestinationJSON `json:"destinations"`
+	}{Workers: r.Workers, Destinations: []restoredDestinationJSON{}}
+	if !r.Newest.IsZero() {
+		out.Newest = &r.Newest
+	}
+	for _, d := range r.Destinations {
+		out.Deliveries += d.Deliveries
+		out.Destinations = append(out.Destinations,
+			restoredDestinationJSON{d.TenantID, d.DestinationID, d.Type, d.Deliveries, d.Begun, d.Oldest, d.Held})
+	}
+	return out
+}
+
+func printRestored(w io.Writer, r models.Restored) {
+	if r.Newest.IsZero() {
+		fmt.Fprintln(w, "There is no event in this database.")
+		return
+	}
+	fmt.Fprintf(w, "The last event in this database was received at %s. What was accepted later is not in it: have it published again.\n",
+		r.Newest.UTC().Format(time.RFC3339))
+	all, held := 0, 0
+	for _, d := range r.Destinations {
+		if all += d.Deliveries; d.Held {
+			held += d.Deliveries
+		}
+	}
+	if all == 0 {
+		fmt.Fprintln(w, "All of it is delivered, or has ended otherwise: nothing is sent again.")
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nTenant\tDestination\tType\tTo send\tBegun\tOldest event\t")
+	for _, d := range r.Destinations {
+		note := ""
+		if d.Held {
+			note = "held: the destination is disabled"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%s\n", d.TenantID, d.DestinationID, d.Type, d.Deliveries, d.Begun,
+			d.Oldest.UTC().Format(time.RFC3339), note)
+	}
+	_ = t.Flush() // as Fprintln above: where nobody reads there is nobody to tell
+	fmt.Fprintf(w, "\n%d deliveries are not delivered as far as this database knows, %d of them held. Workers send the other %d, each with the ID\n"+
+		"that its event always had. Of those that were delivered after the backup was made, no more than these are sent again.\n",
+		all, held, all-held)
+	if r.Workers > 0 {
+		fmt.Fprintf(w, "%d workers are alive: they send already.\n", r.Workers)
+	} else {
+		fmt.Fprintln(w, "No worker is alive: nothing is sent yet. `waybill restore-check -hold` holds them, by destination;",
+			"docs/backup.md says how to go on.")
+	}
+}
