@@ -154,8 +154,8 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{post, tenant + "/retries/:retry/cancel", retry, twin("POST /retries/:retry/cancel"), a.cancelRetryPage},
 
 		{get, tenant + "/erasures", read, twin("GET /erasures"), a.erasuresPage},
-		{get, tenant + "/erasures/new", admin, twin("POST /erasures"), a.newErasurePage},
-		{post, tenant + "/erasures/new", admin, twin("POST /erasures"), a.startErasure},
+		{get, tenant + "/erasures/new", admin, twin("POST /erasures/plan"), a.newErasurePage},
+		{post, tenant + "/erasures/new", admin, twin("POST /erasures/plan", "POST /erasures"), a.startErasure},
 		{get, tenant + "/erasures/:erasure", read, twin("GET /erasures/:erasure"), a.erasurePage},
 
 		{get, tenant + "/topics", read, twin("GET /topics", "GET /topics/:topic"), a.topicsPage},
