@@ -58,6 +58,8 @@ var auditWords = []Option{
 	{Value: "retry.finish", Label: "Bulk retry ended"},
 	{Value: "erasure.*", Label: "Erasures: anything"}, {Value: "erasure.start", Label: "Erasure started"},
 	{Value: "erasure.finish", Label: "Erasure ended"},
+	{Value: "export.*", Label: "Exports of the tenant: anything"}, {Value: "export.start", Label: "Export of the tenant started"},
+	{Value: "export.finish", Label: "Export of the tenant ended"},
 	{Value: "alert.*", Label: "Alerts: anything"}, {Value: "alert.acknowledge", Label: "Alert acknowledged"},
 	{Value: "alert.mute", Label: "Alert muted"}, {Value: "alert.resolve", Label: "Alert resolved"},
 	{Value: "alert_rule.*", Label: "Alert rules: anything"}, {Value: "alert_rule.create", Label: "Alert rule created"},

@@ -35,6 +35,10 @@ func (a *API) APIRoutes() []route {
 			on(a, get, tenant, read, a.getTenant, "getTenant", "Shows a tenant.", ok[tenantJSON]()),
 			on(a, del, tenant, write, a.deleteTenant, "deleteTenant", "Deletes a tenant with its destinations, and cancels what waits.",
 				ok[successJSON](), conflicts),
+			by[ExportTenantRequest](get, tenant+"/export", admin, a.exportTenant(), "exportTenant", "Exports all that a tenant has, as a ZIP.",
+				zipped,
+				says("JSON Lines for each kind of thing, with a manifest at the end that counts them; each line is as `openapi.json`, which is in the ZIP, describes it. "+
+					"Streamed, however much there is; what is received after it began is not in it. A ZIP that was cut off cannot be opened. Secrets are not in it.")),
 			on(a, get, tenant+"/token", admin, a.getTenantToken, "getTenantToken", "Makes a token for the tenant's developers.",
 				ok[tokenJSON](), secret),
 			on(a, get, tenant+"/portal", admin, a.getPortal, "getPortalLink", "Makes a link that opens the tenant's dashboard once.",

@@ -158,6 +158,9 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{post, tenant + "/erasures/new", admin, twin("POST /erasures/plan", "POST /erasures"), a.startErasure},
 		{get, tenant + "/erasures/:erasure", read, twin("GET /erasures/:erasure"), a.erasurePage},
 
+		{get, tenant + "/export", admin, twin("GET " + apiTenant + "/export"), a.recent(a.tenantExportPage)},
+		{get, tenant + "/export/download", admin, twin("GET " + apiTenant + "/export"), a.recentAt(exportAddress, a.downloadTenant)},
+
 		{get, tenant + "/topics", read, twin("GET /topics", "GET /topics/:topic"), a.topicsPage},
 		{post, tenant + "/topics", write, twin("PUT /topics/:topic"), a.saveTopic},
 		{get, tenant + "/topics/delete", write, twin("DELETE /topics/:topic"), a.deleteTopicPage},
