@@ -47,7 +47,8 @@ func (x *tenantExport) parts(tenant string, until time.Time) []exportPart {
 				if err != nil {
 					return nil, err
 				}
-				return []settingsJSON{a.SettingsOf(tenant, s)}, nil
+				rules, err := a.Store.TopicRetention(ctx)
+				return []settingsJSON{a.SettingsOf(tenant, s, rules)}, err
 			}, asIs)}},
 		partOf[*models.Destination]{"destinations.jsonl", "Destinations with the topics that they subscribe to; secrets are masked.", "Destination",
 			[]rows[*models.Destination]{whole(func(ctx context.Context) ([]*models.Destination, error) {
