@@ -59,7 +59,7 @@ func (s *Store) topicWalks(ctx context.Context) ([]*topicKeeping, error) {
 	}
 	owners, days := make([]int64, len(walks)), make([]int32, len(walks))
 	for i, k := range walks {
-		owners[i], days[i] = k.owner, int32(k.days) //nolint:gosec // checked to be few
+		owners[i], days[i] = k.owner, int32(k.days)
 	}
 	_, err = s.pool.Exec(ctx, `delete from kept_topic_marks m where not exists (select 1 from unnest($1::bigint[], $2::int[]) w (owner, days)
 		where w.owner = m.tenant_key and w.days = m.days)`, owners, days)
@@ -144,7 +144,9 @@ func (s *Store) eraseOfTopics(ctx context.Context, k *topicKeeping, list []topic
 		for i, e := range part {
 			ids[i] = e.id
 		}
-		if err := s.cancelErased(ctx, ids, said, func(ctx context.Context, tx *Tx, _ int) error { return noteTopicsLater(ctx, tx, part) }); err != nil {
+		if err := s.cancelErased(ctx, ids, said, func(ctx context.Context, tx *Tx, _ int) error {
+			return noteTopicsLater(ctx, tx, part)
+		}); err != nil {
 			return erased, err
 		}
 		var done []uuid.UUID
@@ -169,7 +171,7 @@ func noteTopicsLater(ctx context.Context, tx pgx.Tx, list []topicEvent) error {
 		tenants); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, `insert into kept_later (tenant_key, event_id) select * from unnest($1::bigint[], $2::uuid[])
+	_, err := tx.Exec(ctx, `insert into kept_later (tenant_key, event_id) select t, e from unnest($1::bigint[], $2::uuid[]) u (t, e)
 		on conflict do nothing`, tenants, ids)
 	return err
 }

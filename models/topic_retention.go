@@ -135,4 +135,6 @@ func (k *topicKeeping) why(topic string) string {
 }
 
 // until is before when events must have been received for their time to be over.
-func (k *topicKeeping) until(now time.Time) time.Time { return now.Add(-time.Duration(k.days) * 24 * time.Hour) }
+func (k *topicKeeping) until(now time.Time) time.Time {
+	return now.Add(-time.Duration(k.days) * 24 * time.Hour)
+}

@@ -86,7 +86,8 @@ const maxRetriedAtOnce = 100
 func FailedOf(list []*models.Delivery) []*models.Delivery {
 	var out []*models.Delivery
 	for _, d := range list {
-		if d.Status == models.StatusFailed && d.ErasedAt == nil && (d.Destination == nil || d.Destination.DisabledAt == nil && d.Destination.DeletedAt == nil) {
+		if d.Status == models.StatusFailed && d.ErasedAt == nil && (d.Destination == nil ||
+			d.Destination.DisabledAt == nil && d.Destination.DeletedAt == nil) {
 			out = append(out, d)
 		}
 	}

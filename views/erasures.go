@@ -58,7 +58,7 @@ func (v NewErasure) planned() string {
 
 // planNote says what was counted.
 func (v NewErasure) planNote() string {
-	looked := "Of " + plurals(v.Plan.Looked, "event", "events") + " of the tenant that " + map[bool]string{true: "was", false: "were"}[v.Plan.Looked == 1] + " looked at."
+	looked := "Of " + plurals(v.Plan.Looked, "event of the tenant that was", "events of the tenant that were") + " looked at."
 	switch {
 	case v.Plan.More:
 		return looked + " There are more than can be counted in three seconds; they are looked at when the erasure runs."

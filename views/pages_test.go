@@ -262,6 +262,8 @@ func pages() map[string]templ.Component {
 		"erasure":      ErasurePage(Erasure{Page: hostilePage("Erasure"), Erasure: hostileErasure(false)}),
 		"erasure done": ErasurePage(Erasure{Page: hostilePage("Erasure"), Erasure: hostileErasure(true)}),
 		"erase":        NewErasurePage(NewErasure{Page: hostilePage("Erase data"), Form: hostileForm("what", "q", "topic", "since", "until", "why")}),
+		"export":       TenantExportPage(TenantExport{Page: hostilePage("Export"), Events: &models.EventCount{Events: 7}}),
+		"topic rules":  TopicRetentionPage(TopicRetention{Page: hostilePage("Retention by topic"), Form: hostileForm("topics"), Days: 30}),
 		"erase, counted": NewErasurePage(NewErasure{Page: hostilePage("Erase data"), Form: hostileForm("q"), Confirm: hostile,
 			Plan: &models.ErasurePlan{Count: 3, Looked: 7}}),
 		"erase an event": NewErasurePage(NewErasure{Page: hostilePage("Erase data"), Event: hostile}),

@@ -119,7 +119,8 @@ func reading[Req any](a *API, send func(ctx context.Context, c *fiber.Ctx, call 
 }
 
 // answering is reading for those who have another permission.
-func answering[Req any](a *API, perm models.Permission, send func(ctx context.Context, c *fiber.Ctx, call *Call, req *Req) error) fiber.Handler {
+func answering[Req any](a *API, perm models.Permission,
+	send func(ctx context.Context, c *fiber.Ctx, call *Call, req *Req) error) fiber.Handler {
 	bind := BinderOf[Req]()
 	return func(c *fiber.Ctx) error {
 		ctx, cancel := CallContext()

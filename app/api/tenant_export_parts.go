@@ -95,7 +95,8 @@ func (x *tenantExport) parts(tenant string, until time.Time) []exportPart {
 			}, func(al *models.Alert) any { return alertToJSON(al) })}},
 		partOf[*models.Notification]{"notifications.jsonl", "What channels were told.", "Notification", []rows[*models.Notification]{
 			paged(models.MaxLimit, func(ctx context.Context, limit int, next string) (*models.Page[*models.Notification], error) {
-				return a.FindNotifications(ctx, c, &ListNotificationsRequest{Tenant: tenant, pageParams: listed(next)}, limit, models.MaxLimit)
+				req := &ListNotificationsRequest{Tenant: tenant, pageParams: listed(next)}
+				return a.FindNotifications(ctx, c, req, limit, models.MaxLimit)
 			}, func(n *models.Notification) any { return notificationToJSON(n) })}},
 		partOf[*models.BulkRetry]{"retries.jsonl", "Bulk retries.", "BulkRetry", []rows[*models.BulkRetry]{
 			paged(models.MaxLimit, func(ctx context.Context, limit int, next string) (*models.Page[*models.BulkRetry], error) {
@@ -116,7 +117,8 @@ func (x *tenantExport) parts(tenant string, until time.Time) []exportPart {
 		partOf[*models.Attempt]{"attempts.jsonl", "Attempts, with headers and bodies as they are kept.", "Attempt", []rows[*models.Attempt]{attempts}},
 		partOf[*models.AuditEntry]{"audit.jsonl", "The audit log of the tenant.", "Audit", []rows[*models.AuditEntry]{
 			paged(models.MaxLimit, func(ctx context.Context, limit int, next string) (*models.Page[*models.AuditEntry], error) {
-				return a.FindAudit(ctx, c, &ListAuditRequest{auditTenant: auditTenant{tenant}, pageParams: listed(next)}, limit, models.MaxLimit)
+				req := &ListAuditRequest{auditTenant: auditTenant{tenant}, pageParams: listed(next)}
+				return a.FindAudit(ctx, c, req, limit, models.MaxLimit)
 			}, func(e *models.AuditEntry) any { return auditToJSON(e) })}},
 	}
 }

@@ -80,8 +80,9 @@ func (a *API) SettingsOf(tenant string, s *models.TenantSettings, rules []models
 		DestinationLimit: or(s.DestinationLimit, a.Cfg.DestLimit),
 		Signature:        cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
 		RetryOn:       append([]string{}, retryOn...),
-		RetentionDays: or(s.RetentionDays, a.Store.RetentionDays()), TopicRetention: append([]models.TopicRetention{}, rules...), EraseDelivered: s.EraseDelivered != nil && *s.EraseDelivered,
-		RedactFields: list(s.RedactFields), RedactHeaders: list(s.RedactHeaders), RedactQuery: list(s.RedactQuery),
+		RetentionDays: or(s.RetentionDays, a.Store.RetentionDays()), TopicRetention: append([]models.TopicRetention{}, rules...),
+		EraseDelivered: s.EraseDelivered != nil && *s.EraseDelivered,
+		RedactFields:   list(s.RedactFields), RedactHeaders: list(s.RedactHeaders), RedactQuery: list(s.RedactQuery),
 		EnableBacklog: a.Store.EnableAction(t), RequestsPerSecond: intake.Requests, EventsPerSecond: intake.Events,
 		BytesPerSecond: intake.Bytes, LimitBurst: models.Duration(intake.Burst)}}
 }
