@@ -211,3 +211,68 @@ func TestTenantSettingsTellTheServersDefaults(t *testing.T) {
 		p.says(text)
 	}
 }
+
+// TestTopicRetention sets for how long topics are kept, for the server and for a tenant, by the API and on pages.
+func TestTopicRetention(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, nil)
+	a.tenant("acme")
+	if out := a.want(200, "GET", "/server/topic-retention", nil); out.num("retention_days") != 30 || len(out.body["topics"].([]any)) != 0 {
+		t.Errorf("%s", out.raw)
+	}
+	a.want(200, "PUT", "/server/topic-retention", `{"topics":[{"topic":"login.*","days":7}]}`)
+	a.audited("retention.update", "", "")
+	for body, field := range map[string]string{
+		`{}`: "topics", `{"topics":[{"topic":"a b","days":7}]}`: "topics[0].topic", `{"topics":[{"topic":"a","days":31}]}`: "topics[0].days",
+		`{"topics":[{"topic":"a","days":0}]}`: "topics[0].days", `{"topics":[{"topic":"a","days":1},{"topic":"a","days":2}]}`: "topics[1].topic",
+		`{"topics":[{"days":1}]}`: "topics[0].topic",
+	} {
+		if out := a.do("PUT", "/server/topic-retention", body); out.status != 422 || out.str("fields", field) == "" {
+			t.Errorf("%s: %d %s", body, out.status, out.raw)
+		}
+	}
+	own := a.as(a.want(201, "POST", "/api-keys", `{"name":"k","scopes":["read","admin"],"tenant_id":"acme"}`).str("key"))
+	if out := own.do("PUT", "/server/topic-retention", `{"topics":[]}`); out.status != 403 {
+		t.Errorf("a tenant's key changes the server's rules: %d %s", out.status, out.raw)
+	}
+	out := a.want(200, "PATCH", "/tenants/acme/settings", `{"topic_retention":[{"topic":"order.*","days":2}]}`)
+	if out.str("settings", "topic_retention", "0", "topic") != "order.*" || out.str("effective", "topic_retention", "0", "topic") != "login.*" ||
+		out.str("effective", "topic_retention", "1", "topic") != "order.*" {
+		t.Errorf("%s", out.raw)
+	}
+	a.audited("tenant.settings", "acme", "")
+	if out := a.do("PATCH", "/tenants/acme/settings", `{"topic_retention":[{"topic":"order.*","days":99}]}`); out.status != 422 ||
+		!strings.Contains(out.str("fields", "topic_retention[0].days"), "between 1 and 30") {
+		t.Errorf("%d %s", out.status, out.raw)
+	}
+
+	v := a.visitor()
+	v.get("/t/acme/topics").says("Retention by topic")
+	if text := v.get("/server/topic-retention").text("[name=topics]"); text != "login.*: 7" {
+		t.Errorf("the form has %q", text)
+	}
+	v.post("/server/topic-retention", "topics", "login.*: 7\nurn:order:paid: 3\n")
+	if out := a.want(200, "GET", "/server/topic-retention", nil); out.str("topics", "1", "topic") != "urn:order:paid" || out.str("topics", "1", "days") != "3" {
+		t.Errorf("%s", out.raw)
+	}
+	for text, says := range map[string]string{"login": "must be a topic and its days", "login: soon": "whole number of days",
+		"a: 99": "a: days must be a whole number between 1 and 30"} {
+		if p := v.post("/server/topic-retention", "topics", text); p.status != 422 || !strings.Contains(p.text("main"), says) {
+			t.Errorf("%q: %d %s", text, p.status, p.text("main"))
+		}
+	}
+	if text := v.get("/t/acme/settings/tenant").text("[name=topic_retention]"); text != "order.*: 2" {
+		t.Errorf("the tenant's form has %q", text)
+	}
+	v.post("/t/acme/settings/tenant", "topic_retention", "order.*: 5")
+	if out := a.want(200, "GET", "/tenants/acme/settings", nil); out.str("settings", "topic_retention", "0", "days") != "5" {
+		t.Errorf("%s", out.raw)
+	}
+	if p := v.post("/t/acme/settings/tenant", "topic_retention", "order.*: 99"); p.status != 422 || !strings.Contains(p.text("main"), "order.*: days must be") {
+		t.Errorf("%d %s", p.status, p.text("main"))
+	}
+	v.post("/t/acme/settings/tenant", "topic_retention", "")
+	if out := a.want(200, "GET", "/tenants/acme/settings", nil); strings.Contains(out.raw, "order.*") {
+		t.Errorf("%s", out.raw)
+	}
+}

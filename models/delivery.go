@@ -57,8 +57,9 @@ type Delivery struct {
 	ErrorClass    string
 	Error         string // of the last attempt
 	Advice        string
-	EventTime     time.Time // when the event happened
-	CreatedAt     time.Time // when it was received
+	EventTime     time.Time  // when the event happened
+	ErasedAt      *time.Time // when the data of the event was erased, so that it cannot be sent again; nil while it is there
+	CreatedAt     time.Time  // when it was received
 	UpdatedAt     time.Time
 	Turn          int32
 }
@@ -71,7 +72,7 @@ func (d *Delivery) Final() bool {
 const deliverySelect = `select d.event_id, d.destination_key, d.tenant_key, t.id, e.caller_id, e.time, e.topic, n.id, d.status,
 	coalesce(d.reason, ''),
 	d.attempts, d.manual_retries, d.next_attempt_at, d.last_attempt_at, coalesce(d.last_code, 0), coalesce(d.error_class, ''),
-	coalesce(d.error, ''), coalesce(d.advice, ''), d.turn, n.retry
+	coalesce(d.error, ''), coalesce(d.advice, ''), d.turn, n.retry, e.erased_at
 	from deliveries d join events e on e.id = d.event_id join tenants t on t.key = d.tenant_key join destinations n
 		on n.key = d.destination_key`
 
@@ -82,7 +83,8 @@ func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
 	var own *RetryPolicy
 	err := row.Scan(&d.EventKey, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &at, &d.Topic, &d.DestinationID,
 		&d.Status, &d.Reason,
-		&d.Attempts, &d.ManualRetries, &d.NextAttemptAt, &d.LastAttemptAt, &d.LastCode, &d.ErrorClass, &d.Error, &d.Advice, &d.Turn, &own)
+		&d.Attempts, &d.ManualRetries, &d.NextAttemptAt, &d.LastAttemptAt, &d.LastCode, &d.ErrorClass, &d.Error, &d.Advice, &d.Turn, &own,
+		&d.ErasedAt)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (s *Store) filteredOut(ctx context.Context, e *Event) ([]*Delivery, error) 
 	doc := e.doc()
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Delivery, error) {
 		d := &Delivery{TenantKey: e.TenantKey, TenantID: e.TenantID, PublicEventID: e.ID, Topic: e.Topic, Status: StatusFilteredOut,
-			EventTime: e.Time, CreatedAt: e.Received, UpdatedAt: e.Received}
+			EventTime: e.Time, CreatedAt: e.Received, UpdatedAt: e.Received, ErasedAt: e.ErasedAt}
 		d.EventKey = e.Key
 		var raw string
 		if err := row.Scan(&d.DeliveryKey.Destination, &raw, &d.DestinationID); err != nil {
@@ -106,7 +106,7 @@ func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
 // readFiltered reads deliveries that filters held back.
 func (s *Store) readFiltered(ctx context.Context, q *query, tail string) ([]*Delivery, error) {
 	return readByKeys(ctx, s, scanFiltered,
-		`select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id, e.erased_at is not null`+filteredFrom+
+		`select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id, e.erased_at`+filteredFrom+
 			q.sql()+tail, q.args...)
 }
 
@@ -140,16 +140,15 @@ func scanFiltered(row pgx.CollectableRow) (*Delivery, error) {
 	var callerID *string
 	var at *time.Time
 	var data, raw string
-	var erased bool
 	err := row.Scan(&e.Key, &callerID, &d.TenantKey, &d.TenantID, &e.Topic, &at, &e.Metadata, &data, &d.DeliveryKey.Destination, &raw,
-		&d.DestinationID, &erased)
+		&d.DestinationID, &d.ErasedAt)
 	if err != nil {
 		return nil, err
 	}
 	e.Data = []byte(data)
 	e.finish(callerID, at)
 	d.EventKey, d.PublicEventID, d.Topic, d.EventTime, d.CreatedAt, d.UpdatedAt = e.Key, e.ID, e.Topic, e.Time, e.Received, e.Received
-	if d.Reason = FilterErased; !erased {
+	if d.Reason = FilterErased; d.ErasedAt == nil {
 		d.Reason = explain(raw, e.doc())
 	}
 	return d, nil

@@ -118,6 +118,8 @@ func (m *deliveryMatch) byReceipt(ctx context.Context, k *keyset) (*Page[*Delive
 		q := newQuery()
 		if from {
 			q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventKey, after.Destination)
+			// The index begins at the bound of its first column that is said by itself: without this, at that of the whole list.
+			q.and("d.event_id "+k.op()[:1]+"= ?", after.EventKey)
 		}
 		m.conditions(q)
 		list, err = m.read(ctx, q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1))

@@ -261,8 +261,8 @@ type ErasureInput struct {
 	Actor   string
 }
 
-// StartErasure freezes what is to be erased and starts it. The work is done by a job, in portions; it cannot be taken back.
-func (s *Store) StartErasure(ctx context.Context, scope Scope, in ErasureInput) (*Erasure, error) {
+// newErasure checks what is asked for, and freezes what is relative to now.
+func (s *Store) newErasure(ctx context.Context, scope Scope, in ErasureInput) (*Erasure, error) {
 	bad := problems{}
 	checkText("why", in.Why, maxWhyLength, bad)
 	given := 0
@@ -283,8 +283,8 @@ func (s *Store) StartErasure(ctx context.Context, scope Scope, in ErasureInput) 
 		return nil, err
 	}
 	now := time.Now()
-	e := &Erasure{Key: uuid.Must(uuid.NewV7()), TenantKey: scope.key, Actor: in.Actor, Why: strings.TrimSpace(in.Why), Filter: in.Filter}
-	var event *uuid.UUID
+	e := &Erasure{Key: uuid.Must(uuid.NewV7()), TenantKey: scope.key, Actor: in.Actor, Why: strings.TrimSpace(in.Why), Filter: in.Filter,
+		CreatedAt: now}
 	switch {
 	case in.EventID != "":
 		of, err := s.event(ctx, scope, in.EventID)
@@ -294,7 +294,7 @@ func (s *Store) StartErasure(ctx context.Context, scope Scope, in ErasureInput) 
 		if of.ErasedAt != nil {
 			return nil, conflict("The data of this event is erased already. %s", of.ErasedWhy)
 		}
-		e.Scope, e.TenantKey, event = ErasureOfEvent, of.TenantKey, &of.Key
+		e.Scope, e.TenantKey, e.EventKey = ErasureOfEvent, of.TenantKey, of.Key
 	case in.All:
 		e.Scope = ErasureOfTenant
 	default:
@@ -303,7 +303,20 @@ func (s *Store) StartErasure(ctx context.Context, scope Scope, in ErasureInput) 
 	if err := e.Filter.freeze(now); err != nil {
 		return nil, err
 	}
-	err := s.InTx(ctx, func(tx *Tx) error {
+	return e, nil
+}
+
+// StartErasure freezes what is to be erased and starts it. The work is done by a job, in portions; it cannot be taken back.
+func (s *Store) StartErasure(ctx context.Context, scope Scope, in ErasureInput) (*Erasure, error) {
+	e, err := s.newErasure(ctx, scope, in)
+	if err != nil {
+		return nil, err
+	}
+	var event *uuid.UUID
+	if e.Scope == ErasureOfEvent {
+		event = &e.EventKey
+	}
+	err = s.InTx(ctx, func(tx *Tx) error {
 		var open int
 		if err := tx.Pgx.QueryRow(ctx, "select count(*) from erasures where tenant_key = $1 and finished_at is null",
 			e.TenantKey).Scan(&open); err != nil {
@@ -313,7 +326,7 @@ func (s *Store) StartErasure(ctx context.Context, scope Scope, in ErasureInput) 
 			return conflict("%d erasures of this tenant are not finished. Wait for one of them.", open)
 		}
 		if _, err := tx.Pgx.Exec(ctx, `insert into erasures (id, tenant_key, actor, why, scope, filter, event_key, created_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8)`, e.Key, e.TenantKey, text(e.Actor), e.Why, e.Scope, e.Filter, event, now); err != nil {
+			values ($1, $2, $3, $4, $5, $6, $7, $8)`, e.Key, e.TenantKey, text(e.Actor), e.Why, e.Scope, e.Filter, event, e.CreatedAt); err != nil {
 			return err
 		}
 		if err := s.Queue.EnqueueErasure(ctx, tx.Pgx, e.Key); err != nil {

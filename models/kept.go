@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Tenants may keep less than the server does: for fewer days, or no payload once an event is delivered. A job that runs every few
-// minutes goes through their events, in portions of one short transaction each, and notes how far it has come; so it goes on
+// Tenants may keep less than the server does: for fewer days, also of some topics (kept_topics.go), or no payload once an event is
+// delivered. A job that runs every few minutes goes through their events, in portions of one short transaction each, and notes how far it has come; so it goes on
 // where it was. Days that the whole server has done with are dropped as they are, see Upkeep.
 
 const (
@@ -43,14 +43,17 @@ func (s *Store) EraseKept(ctx context.Context, now time.Time, still func() bool)
 		return nil, err
 	}
 	now = earlier(now, there)
+	if erased, err = s.eraseTopics(ctx, now, still); err != nil {
+		return erased, err
+	}
 	if _, err := s.pool.Exec(ctx, `insert into kept_marks (tenant_key) select key from tenants
 		where deleted_at is null and settings ?| array['retention_days', 'erase_delivered'] on conflict do nothing`); err != nil {
-		return nil, err
+		return erased, err
 	}
 	rows, err := s.pool.Query(ctx,
 		"select m.tenant_key, t.settings, m.past, m.delivered from kept_marks m join tenants t on t.key = m.tenant_key order by 1")
 	if err != nil {
-		return nil, err
+		return erased, err
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k *keeping, err error) {
 		k = &keeping{}
@@ -58,7 +61,7 @@ func (s *Store) EraseKept(ctx context.Context, now time.Time, still func() bool)
 		return k, err
 	})
 	if err != nil {
-		return nil, err
+		return erased, err
 	}
 	for _, k := range list {
 		for _, do := range []func(context.Context, *keeping, time.Time) ([]uuid.UUID, bool, error){s.erasePast, s.eraseDelivered} {

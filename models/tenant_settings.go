@@ -25,8 +25,9 @@ type TenantSettings struct {
 	RetryOn              *[]string `json:"retry_on,omitempty" doc:"Which errors are retried, of destinations that do not say so."`
 	EnableBacklog        *string   `json:"enable_backlog,omitempty" api:"schema=BacklogAction" doc:"What enabling does with the events held, when the caller does not say so."`
 
-	RetentionDays  *int  `json:"retention_days,omitempty" doc:"After so many days the data of its events is erased; at most the server's retention."`
-	EraseDelivered *bool `json:"erase_delivered,omitempty" doc:"Erase the data of an event within minutes after it is delivered everywhere."`
+	RetentionDays  *int              `json:"retention_days,omitempty" doc:"After so many days the data of its events is erased; at most the server's retention."`
+	TopicRetention *[]TopicRetention `json:"topic_retention,omitempty" doc:"For how long the data of events of some topics is kept. Of all rules that hold for an event, those of the tenant and of the server, the shortest counts."`
+	EraseDelivered *bool             `json:"erase_delivered,omitempty" doc:"Erase the data of an event within minutes after it is delivered everywhere."`
 
 	RedactFields  *[]string `json:"redact_fields,omitempty" doc:"Fields of JSON answers that attempts do not keep, as paths: 'customer.email', 'items[*].name', '*.email'."`
 	RedactHeaders *[]string `json:"redact_headers,omitempty" doc:"Headers of requests and answers whose values attempts do not keep."`
@@ -180,6 +181,9 @@ func (x *TenantSettings) check(s *Store) error {
 	if most := int(s.Retention.Hours() / 24); x.RetentionDays != nil && (*x.RetentionDays < 1 || *x.RetentionDays > most) {
 		bad.add("retention_days", fmt.Sprintf("must be a whole number between 1 and %d, the server's retention", most))
 	}
+	if x.TopicRetention != nil {
+		checkTopicRetention("topic_retention", *x.TopicRetention, s.RetentionDays(), bad)
+	}
 	x.checkRedactions(bad)
 	x.IntakeLimits().check(bad)
 	if x.Signature != nil || x.HeaderPrefix != nil {
@@ -265,6 +269,7 @@ func (x *TenantSettings) snapshot() *snapshot {
 	s.set("redact_headers", x.RedactHeaders)
 	s.set("redact_query", x.RedactQuery)
 	s.set("retention_days", x.RetentionDays)
+	s.set("topic_retention", ruleTexts(x.TopicRetention))
 	s.set("erase_delivered", x.EraseDelivered)
 	x.IntakeLimits().set(s)
 	return s

@@ -58,6 +58,8 @@ var auditWords = []Option{
 	{Value: "retry.finish", Label: "Bulk retry ended"},
 	{Value: "erasure.*", Label: "Erasures: anything"}, {Value: "erasure.start", Label: "Erasure started"},
 	{Value: "erasure.finish", Label: "Erasure ended"},
+	{Value: "export.*", Label: "Exports of the tenant: anything"}, {Value: "export.start", Label: "Export of the tenant started"},
+	{Value: "export.finish", Label: "Export of the tenant ended"},
 	{Value: "alert.*", Label: "Alerts: anything"}, {Value: "alert.acknowledge", Label: "Alert acknowledged"},
 	{Value: "alert.mute", Label: "Alert muted"}, {Value: "alert.resolve", Label: "Alert resolved"},
 	{Value: "alert_rule.*", Label: "Alert rules: anything"}, {Value: "alert_rule.create", Label: "Alert rule created"},
@@ -71,6 +73,7 @@ var auditWords = []Option{
 	{Value: "topic.*", Label: "Topics: anything"}, {Value: "topic.create", Label: "Topic added"},
 	{Value: "topic.update", Label: "Topic changed"}, {Value: "topic.put", Label: "Topic saved"},
 	{Value: "topic.delete", Label: "Topic deleted"},
+	{Value: "retention.update", Label: "Retention by topic changed"},
 	{Value: "tenant.*", Label: "Tenants: anything"}, {Value: "tenant.create", Label: "Tenant created"},
 	{Value: "tenant.update", Label: "Tenant changed"}, {Value: "tenant.delete", Label: "Tenant deleted"},
 	{Value: "tenant.settings", Label: "Tenant settings changed"},
@@ -95,7 +98,7 @@ var auditWords = []Option{
 }
 
 // serverActions are the groups of actions that no tenant has entries of.
-var serverActions = []string{"topic.", "setup", "session.login", "session.confirm", "session.revoke", "tenant.*", "user."}
+var serverActions = []string{"topic.", "retention.", "setup", "session.login", "session.confirm", "session.revoke", "tenant.*", "user."}
 
 // actionOptions are the choices of the filter: in a tenant's log those that it can have.
 func (v Audit) actionOptions() []Option {

@@ -72,20 +72,22 @@ func deliveryNote(z Zone, d *models.Delivery) string {
 	return ""
 }
 
-// canRetry reports whether a delivery can be queued for an attempt by hand; it is not when it is on its way.
+// canRetry reports whether a delivery can be queued for an attempt by hand; it is not when it is on its way, or when nothing is
+// left to send.
 func canRetry(d *models.Delivery) bool {
-	return d.Status != models.StatusPending && d.Status != models.StatusDelivering
+	return d.ErasedAt == nil && d.Status != models.StatusPending && d.Status != models.StatusDelivering
 }
 
 // maxRetriedAtOnce is how many failed deliveries of an event its page retries with one click. More go by way of a plan.
 const maxRetriedAtOnce = 100
 
 // FailedOf are the deliveries that have failed and can be retried by hand now: not those of destinations that are disabled
-// or deleted.
+// or deleted, and not those of events whose data was erased.
 func FailedOf(list []*models.Delivery) []*models.Delivery {
 	var out []*models.Delivery
 	for _, d := range list {
-		if d.Status == models.StatusFailed && (d.Destination == nil || d.Destination.DisabledAt == nil && d.Destination.DeletedAt == nil) {
+		if d.Status == models.StatusFailed && d.ErasedAt == nil && (d.Destination == nil ||
+			d.Destination.DisabledAt == nil && d.Destination.DeletedAt == nil) {
 			out = append(out, d)
 		}
 	}

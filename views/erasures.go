@@ -39,6 +39,42 @@ type NewErasure struct {
 	Page
 	Form  Form
 	Event string // the event that is to be erased; empty for what is chosen
+
+	Plan    *models.ErasurePlan // what was counted; nil before
+	Confirm string              // what the button that erases sends, so that only what was counted is erased
+}
+
+// planned says how much would be erased.
+func (v NewErasure) planned() string {
+	switch n := plurals(v.Plan.Count, "event", "events"); {
+	case v.Plan.More:
+		return "At least " + n + " will be erased."
+	case v.Plan.Count == 0:
+		return "Nothing would be erased."
+	default:
+		return n + " will be erased."
+	}
+}
+
+// planNote says what was counted.
+func (v NewErasure) planNote() string {
+	looked := "Of " + plurals(v.Plan.Looked, "event of the tenant that was", "events of the tenant that were") + " looked at."
+	switch {
+	case v.Plan.More:
+		return looked + " There are more than can be counted in three seconds; they are looked at when the erasure runs."
+	case v.Plan.Scope == models.ErasureOfTenant:
+		return looked + " What is received until you confirm is erased, too."
+	case v.Plan.Count == 0:
+		return looked + " None meets the conditions and is not erased yet."
+	}
+	return looked + " What is received from now on is not erased."
+}
+
+func (v NewErasure) confirmLabel() string {
+	if v.Plan.More {
+		return "Erase all that match"
+	}
+	return "Erase " + plurals(v.Plan.Count, "event", "events")
 }
 
 var erasureLabels = []Label{{"event_id", "Event"}, {"what", "What"}, {"filter", "What"}, {"since", "Received from"},

@@ -19,7 +19,7 @@ var tenantSettingLabels = []Label{{"name", "Name"}, {"destination_limit", "Desti
 	{"bulk_retry_limit", "Deliveries of a bulk retry"}, {"signature", "Signature"}, {"header_prefix", "Prefix of headers"},
 	{"retry_on", "Errors that are retried"}, {"enable_backlog", "When a destination is enabled"},
 	{"requests_per_second", "Requests a second"}, {"events_per_second", "Events a second"}, {"bytes_per_second", "Bytes a second"},
-	{"limit_burst", "Burst"}, {"retention_days", "Days that data is kept"}, {"erase_delivered", "After success"},
+	{"limit_burst", "Burst"}, {"retention_days", "Days that data is kept"}, {"topic_retention", "Days by topic"}, {"erase_delivered", "After success"},
 	{"redact_fields", "Fields of answers"}, {"redact_headers", "Headers"}, {"redact_query", "Query parameters"}}
 
 // hint says what an empty field stands for.

@@ -194,11 +194,13 @@ func (s *changeStream) read(since string) (*models.FeedPage, error) {
 }
 
 // MayStillRead tells whether a key or token is good for reading; also while the database does not say.
-func (a *API) MayStillRead(key string) bool {
+func (a *API) MayStillRead(key string) bool { return a.mayStill(key, models.MayRead) }
+
+func (a *API) mayStill(key string, perm models.Permission) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), authTimeout)
 	defer cancel()
 	actor, err := a.whoIs(ctx, key)
-	return err == nil && actor.Can(models.MayRead) || models.IsUnavailable(err)
+	return err == nil && actor.Can(perm) || models.IsUnavailable(err)
 }
 
 // send sends the changes of a page, each with its cursor as the event's id, and then the cursor after it, which a client

@@ -28,6 +28,7 @@ type deliveryJSON struct {
 	LastError     *errorJSON `json:"last_error" doc:"Of the last attempt; null when it did not fail."`
 	CreatedAt     time.Time  `json:"created_at"`
 	UpdatedAt     time.Time  `json:"updated_at"`
+	ErasedAt      *time.Time `json:"erased_at,omitempty" doc:"When the data of its event was erased, so that it cannot be sent again; absent while it is there."`
 	Links         linksJSON  `json:"links"`
 }
 
@@ -42,7 +43,7 @@ func (a *API) deliveryToJSON(d *models.Delivery) deliveryJSON {
 		Status: d.Status,
 		Reason: d.Reason, WaitingFor: d.WaitsFor, Attempts: d.Attempts, MaxAttempts: d.MaxAttempts, NextAttemptAt: d.NextAttemptAt,
 		LastAttemptAt: d.LastAttemptAt,
-		CreatedAt:     d.CreatedAt, UpdatedAt: d.UpdatedAt, Links: deliveryLinks(d).under(a.Base)}
+		CreatedAt:     d.CreatedAt, UpdatedAt: d.UpdatedAt, ErasedAt: d.ErasedAt, Links: deliveryLinks(d).under(a.Base)}
 	if d.LastCode != 0 {
 		j.LastCode = &d.LastCode
 	}

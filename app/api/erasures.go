@@ -45,14 +45,42 @@ type ErasureRequest struct {
 	} `body:"json"`
 }
 
+func (r *ErasureRequest) input(actor string) models.ErasureInput {
+	return models.ErasureInput{EventID: r.Body.Event, Filter: r.Body.Filter, All: r.Body.All, Why: r.Body.Why, Actor: actor}
+}
+
+type ErasurePlanJSON struct {
+	Scope  string               `json:"scope" api:"schema=ErasureScope" doc:"What it was asked for."`
+	Filter models.ErasureFilter `json:"filter" doc:"What was chosen, with times fixed: give it to the erasure, and it erases what was counted."`
+	Count  int                  `json:"count" doc:"Events that would be erased; those that are erased already are not among them."`
+	Looked int                  `json:"looked" doc:"Events that were looked at."`
+	More   bool                 `json:"more" doc:"Whether there are more events than were looked at within three seconds, so that there may be more to erase than 'count'."`
+}
+
+// PlanErasure says how much an erasure would erase.
+func (a *API) PlanErasure(ctx context.Context, c *Call, req *ErasureRequest) (*models.ErasurePlan, error) {
+	scope, err := a.Store.Of(ctx, c.Scope(), req.Body.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return a.Store.PlanErasure(ctx, scope, req.input(c.Actor.Name))
+}
+
+func (a *API) planErasure(ctx context.Context, c *Call, req *ErasureRequest) (*Reply, error) {
+	p, err := a.PlanErasure(ctx, c, req)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: ErasurePlanJSON{p.Scope, p.Filter, p.Count, p.Looked, p.More}}, nil
+}
+
 // StartErasure starts an erasure.
 func (a *API) StartErasure(ctx context.Context, c *Call, req *ErasureRequest) (*Reply, error) {
 	scope, err := a.Store.Of(ctx, c.Scope(), req.Body.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.Store.StartErasure(ctx, scope, models.ErasureInput{EventID: req.Body.Event, Filter: req.Body.Filter, All: req.Body.All,
-		Why: req.Body.Why, Actor: c.Actor.Name})
+	e, err := a.Store.StartErasure(ctx, scope, req.input(c.Actor.Name))
 	if err != nil {
 		a.AuditFailure(ctx, c, scope, "erasure.start", "", err)
 		return nil, err

@@ -115,12 +115,18 @@ func exporting[Req any](a *API, send func(ctx context.Context, c *fiber.Ctx, cal
 
 // reading makes a handler of the API for those who may read, which sends its answer itself.
 func reading[Req any](a *API, send func(ctx context.Context, c *fiber.Ctx, call *Call, req *Req) error) fiber.Handler {
+	return answering(a, models.MayRead, send)
+}
+
+// answering is reading for those who have another permission.
+func answering[Req any](a *API, perm models.Permission,
+	send func(ctx context.Context, c *fiber.Ctx, call *Call, req *Req) error) fiber.Handler {
 	bind := BinderOf[Req]()
 	return func(c *fiber.Ctx) error {
 		ctx, cancel := CallContext()
 		defer cancel()
 		return a.WhileAnswering(ctx, c, func(ctx context.Context) error {
-			call, err := a.APICall(ctx, c, models.MayRead)
+			call, err := a.APICall(ctx, c, perm)
 			if err != nil {
 				return err
 			}

@@ -148,8 +148,11 @@ func (b *describer) operation(r route) *openapi.Operation {
 		}
 		for _, m := range an.media {
 			schema := b.reflector.Of(an.body, openapi.Answer, "")
-			if m == "text/csv" {
+			switch m {
+			case "text/csv":
 				schema = &openapi.Schema{Type: "string"}
+			case "application/zip":
+				schema = &openapi.Schema{Type: "string", Format: "binary"}
 			}
 			if old := resp.Content.Get(m); old != nil {
 				schema = &openapi.Schema{AnyOf: []*openapi.Schema{old.Schema, schema}}

@@ -105,6 +105,11 @@ func exportedOrBroken[T any]() fact {
 	}
 }
 
+// zipped says that the answer is a ZIP.
+func zipped(d *description) {
+	d.answers = append(d.answers, described{http.StatusOK, reflect.TypeFor[string](), "", []string{"application/zip"}})
+}
+
 // streamed says that a GET also answers with server-sent events, each of which holds a T.
 func streamed[T any]() fact {
 	return func(d *description) {

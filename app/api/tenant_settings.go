@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"github.com/waybill-dev/waybill/models"
 )
@@ -31,8 +32,9 @@ type effectiveJSON struct {
 	RetryOn              []string `json:"retry_on" doc:"Empty for what is retried anyway."`
 	EnableBacklog        string   `json:"enable_backlog" api:"schema=BacklogAction"`
 
-	RetentionDays  int  `json:"retention_days"`
-	EraseDelivered bool `json:"erase_delivered"`
+	RetentionDays  int                     `json:"retention_days"`
+	TopicRetention []models.TopicRetention `json:"topic_retention" doc:"The server's rules and the tenant's. Of all that hold for an event, and 'retention_days', the shortest counts."`
+	EraseDelivered bool                    `json:"erase_delivered"`
 
 	RedactFields  []string `json:"redact_fields"`
 	RedactHeaders []string `json:"redact_headers"`
@@ -44,7 +46,11 @@ type effectiveJSON struct {
 	LimitBurst        models.Duration `json:"limit_burst"`
 }
 
-func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
+// SettingsOf are a tenant's settings. rules are the server's for topics.
+func (a *API) SettingsOf(tenant string, s *models.TenantSettings, rules []models.TopicRetention) settingsJSON {
+	if s.TopicRetention != nil {
+		rules = slices.Concat(rules, *s.TopicRetention)
+	}
 	or := func(own *int, dflt int) int {
 		if own != nil {
 			return *own
@@ -74,8 +80,9 @@ func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
 		DestinationLimit: or(s.DestinationLimit, a.Cfg.DestLimit),
 		Signature:        cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
 		RetryOn:       append([]string{}, retryOn...),
-		RetentionDays: or(s.RetentionDays, int(a.Store.Retention.Hours()/24)), EraseDelivered: s.EraseDelivered != nil && *s.EraseDelivered,
-		RedactFields: list(s.RedactFields), RedactHeaders: list(s.RedactHeaders), RedactQuery: list(s.RedactQuery),
+		RetentionDays: or(s.RetentionDays, a.Store.RetentionDays()), TopicRetention: append([]models.TopicRetention{}, rules...),
+		EraseDelivered: s.EraseDelivered != nil && *s.EraseDelivered,
+		RedactFields:   list(s.RedactFields), RedactHeaders: list(s.RedactHeaders), RedactQuery: list(s.RedactQuery),
 		EnableBacklog: a.Store.EnableAction(t), RequestsPerSecond: intake.Requests, EventsPerSecond: intake.Events,
 		BytesPerSecond: intake.Bytes, LimitBurst: models.Duration(intake.Burst)}}
 }
@@ -85,7 +92,11 @@ func (a *API) getTenantSettings(ctx context.Context, c *Call, req *tenantRequest
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: a.SettingsOf(req.Tenant, s)}, nil
+	rules, err := a.Store.TopicRetention(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: a.SettingsOf(req.Tenant, s, rules)}, nil
 }
 
 // UpdateTenantSettings is for the platform: limits that a tenant could lift itself would be none.
@@ -101,5 +112,9 @@ func (a *API) UpdateTenantSettings(ctx context.Context, c *Call, req *TenantSett
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: a.SettingsOf(t.ID, s)}, nil
+	rules, err := a.Store.TopicRetention(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Reply{Body: a.SettingsOf(t.ID, s, rules)}, nil
 }

@@ -2,6 +2,8 @@ package pages
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
 	"strings"
 	"time"
@@ -28,11 +30,15 @@ func (a *Pages) newErasurePage(ctx context.Context, p *pageCtx) error {
 	if form.Value("what") == "" {
 		form.Values["what"] = []string{"filter"}
 	}
-	return a.showNewErasure(ctx, p, form)
+	return a.showNewErasure(ctx, p, form, nil)
 }
 
-func (a *Pages) showNewErasure(ctx context.Context, p *pageCtx, form views.Form) error {
-	v := views.NewErasure{Page: p.frame("Erase data", views.SectionSettings), Form: form, Event: form.Value("event_id")}
+// showNewErasure shows the form, with what was counted; nil before.
+func (a *Pages) showNewErasure(ctx context.Context, p *pageCtx, form views.Form, plan *models.ErasurePlan) error {
+	v := views.NewErasure{Page: p.frame("Erase data", views.SectionSettings), Form: form, Event: form.Value("event_id"), Plan: plan}
+	if plan != nil {
+		v.Confirm = erasureConfirm(form, *plan.Filter.Until)
+	}
 	v.Invalid = form.Err != nil
 	v.Crumbs = []views.Crumb{{Label: "Erasures", URL: views.ErasuresURL(p.tenant.ID)}}
 	body := map[string]any{"tenant_id": p.tenant.ID, "filter": map[string]any{"q": "data.customer.email:ann@example.com"}}
@@ -40,6 +46,9 @@ func (a *Pages) showNewErasure(ctx context.Context, p *pageCtx, form views.Form)
 		body = map[string]any{"tenant_id": p.tenant.ID, "event_id": v.Event}
 	}
 	v.API = apiCallOf("POST", indented(body), "/erasures")
+	if v.Event == "" && plan == nil {
+		v.API = apiCallOf("POST", indented(body), "/erasures/plan")
+	}
 	return p.render(ctx, listStatus(form.Err), views.NewErasurePage(v))
 }
 
@@ -49,19 +58,20 @@ type erasureConditions struct {
 	Until time.Time `query:"until"`
 }
 
-// startErasure starts what the form asks for.
-func (a *Pages) startErasure(ctx context.Context, p *pageCtx) error {
-	form := p.form()
+// erasureRequest is what the form asks for.
+func erasureRequest(tenant string, form views.Form) (*api.ErasureRequest, error) {
 	req := &api.ErasureRequest{}
 	b := &req.Body
-	b.Tenant, b.Event, b.Why = p.tenant.ID, form.Value("event_id"), form.Value("why")
+	b.Tenant, b.Event, b.Why = tenant, form.Value("event_id"), form.Value("why")
 	var c erasureConditions
-	err := bindQuery(map[string][]string{"since": {form.Value("since")}, "until": {form.Value("until")}}, &c)
+	if err := bindQuery(map[string][]string{"since": {form.Value("since")}, "until": {form.Value("until")}}, &c); err != nil {
+		return req, err
+	}
 	switch {
 	case b.Event != "":
 	case form.Value("what") == "all":
 		if b.All = true; strings.TrimSpace(form.Value("q")+form.Value("topic")+form.Value("since")+form.Value("until")) != "" {
-			err = models.Invalid("what", "is everything, but there are conditions: take them away, or choose by them")
+			return req, models.Invalid("what", "is everything, but there are conditions: take them away, or choose by them")
 		}
 	default:
 		b.Filter = models.ErasureFilter{Topics: config.List(form.Value("topic")), Text: form.Value("q")}
@@ -70,6 +80,38 @@ func (a *Pages) startErasure(ctx context.Context, p *pageCtx) error {
 		}
 		if !c.Until.IsZero() {
 			b.Filter.Until = &c.Until
+		}
+	}
+	return req, nil
+}
+
+// erasureConfirm is what the button that erases sends: which conditions were counted, and until when.
+func erasureConfirm(form views.Form, until time.Time) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{form.Value("what"), form.Value("q"), form.Value("topic"), form.Value("since"),
+		form.Value("until"), until.UTC().Format(time.RFC3339Nano)}, "\x00")))
+	return hex.EncodeToString(sum[:8]) + "." + until.UTC().Format(time.RFC3339Nano)
+}
+
+// confirmed reports whether what the form asks for is what was counted, and until when that was.
+func confirmed(form views.Form) (until time.Time, ok bool) {
+	given := form.Value("confirm")
+	_, at, _ := strings.Cut(given, ".")
+	until, err := time.Parse(time.RFC3339Nano, at)
+	return until, err == nil && given == erasureConfirm(form, until)
+}
+
+// startErasure starts what the form asks for. What conditions choose is counted first, and erased once somebody has seen how much
+// that is.
+func (a *Pages) startErasure(ctx context.Context, p *pageCtx) error {
+	form := p.form()
+	req, err := erasureRequest(p.tenant.ID, form)
+	if err == nil && req.Body.Event == "" {
+		until, ok := confirmed(form)
+		if !ok {
+			return a.countErasure(ctx, p, form, req)
+		}
+		if !req.Body.All {
+			req.Body.Filter.Until = &until
 		}
 	}
 	if err == nil {
@@ -81,7 +123,18 @@ func (a *Pages) startErasure(ctx context.Context, p *pageCtx) error {
 	if form.Err = named(api.Refusal(err)); form.Err == nil {
 		return err
 	}
-	return a.showNewErasure(ctx, p, form)
+	return a.showNewErasure(ctx, p, form, nil)
+}
+
+// countErasure shows how much would be erased, and asks whether it shall be.
+func (a *Pages) countErasure(ctx context.Context, p *pageCtx, form views.Form, req *api.ErasureRequest) error {
+	plan, err := a.PlanErasure(ctx, p.call, req)
+	if err != nil {
+		if form.Err = named(api.Refusal(err)); form.Err == nil {
+			return err
+		}
+	}
+	return a.showNewErasure(ctx, p, form, plan)
 }
 
 func (a *Pages) erasurePage(ctx context.Context, p *pageCtx) error {

@@ -250,6 +250,10 @@ func (a *Pages) retryEvent(ctx context.Context, p *pageCtx) error {
 	}
 	back := p.back(views.EventURL(p.tenant.ID, considered.Event.ID))
 	failed := views.FailedOf(considered.Deliveries)
+	if considered.Event.ErasedAt != nil {
+		return p.done(back, &views.Flash{Tone: views.ToneInfo,
+			Text: "The data of this event was erased, so that it cannot be sent again. " + considered.Event.ErasedWhy})
+	}
 	if len(failed) == 0 {
 		return p.done(back, &views.Flash{Tone: views.ToneInfo,
 			Text: "No delivery of this event is left that has failed and can be retried."})

@@ -32,13 +32,17 @@ func (a *Pages) liveEvents(ctx context.Context, p *pageCtx) error {
 
 // mayStillLook tells whether a session goes on, and sees a tenant, which is nil for all; also while the database does not say.
 func (a *Pages) mayStillLook(token string, t *models.Tenant) bool {
+	return a.mayStill(token, t, models.MayRead)
+}
+
+func (a *Pages) mayStill(token string, t *models.Tenant, perm models.Permission) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	actor, err := a.Store.Session(ctx, token)
 	if actor != nil && t != nil {
 		actor = actor.In(t)
 	}
-	return err == nil && actor != nil && actor.Can(models.MayRead) || models.IsUnavailable(err)
+	return err == nil && actor != nil && actor.Can(perm) || models.IsUnavailable(err)
 }
 
 func (a *Pages) newEvents(ctx context.Context, p *pageCtx) error {

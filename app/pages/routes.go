@@ -73,6 +73,8 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, "/server", read, twin("GET /server"), a.serverPage},
 		{get, "/server/usage", read, twin("GET /usage"), a.usagePage},
 		{get, "/server/usage/export", read, twin("GET /usage"), a.usageExport},
+		{get, "/server/topic-retention", admin, twin("PUT /server/topic-retention"), a.topicRetentionPage},
+		{post, "/server/topic-retention", admin, twin("PUT /server/topic-retention"), a.saveTopicRetention},
 		{get, "/server/settings", admin, twin("GET /server/settings"), a.serverSettingsPage},
 
 		{get, tenant, read, twin("GET "+apiTenant, "GET /deliveries"), a.overviewPage},
@@ -154,9 +156,12 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{post, tenant + "/retries/:retry/cancel", retry, twin("POST /retries/:retry/cancel"), a.cancelRetryPage},
 
 		{get, tenant + "/erasures", read, twin("GET /erasures"), a.erasuresPage},
-		{get, tenant + "/erasures/new", admin, twin("POST /erasures"), a.newErasurePage},
-		{post, tenant + "/erasures/new", admin, twin("POST /erasures"), a.startErasure},
+		{get, tenant + "/erasures/new", admin, twin("POST /erasures/plan"), a.newErasurePage},
+		{post, tenant + "/erasures/new", admin, twin("POST /erasures/plan", "POST /erasures"), a.startErasure},
 		{get, tenant + "/erasures/:erasure", read, twin("GET /erasures/:erasure"), a.erasurePage},
+
+		{get, tenant + "/export", admin, twin("GET " + apiTenant + "/export"), a.recent(a.tenantExportPage)},
+		{get, tenant + "/export/download", admin, twin("GET " + apiTenant + "/export"), a.recentAt(exportAddress, a.downloadTenant)},
 
 		{get, tenant + "/topics", read, twin("GET /topics", "GET /topics/:topic"), a.topicsPage},
 		{post, tenant + "/topics", write, twin("PUT /topics/:topic"), a.saveTopic},

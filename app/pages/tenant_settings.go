@@ -49,11 +49,14 @@ func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
 			form.Values[name] = []string{strings.Join(*l, ", ")}
 		}
 	}
+	if s.TopicRetention != nil {
+		form.Values["topic_retention"] = []string{views.RetentionText(*s.TopicRetention)}
+	}
 	return a.showTenantSettings(ctx, p, p.frame("Tenant settings", views.SectionSettings), form)
 }
 
 func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page, form views.Form) error {
-	d := a.SettingsOf(p.tenant.ID, &models.TenantSettings{}).Effective
+	d := a.SettingsOf(p.tenant.ID, &models.TenantSettings{}, nil).Effective
 	number := func(n int) string {
 		if n == 0 {
 			return "no limit"
@@ -69,7 +72,7 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID",
 		"manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
 		"bulk_retry_limit": number(d.BulkRetryLimit), "destination_limit": number(d.DestinationLimit),
-		"retention_days": views.Lasts(time.Duration(d.RetentionDays) * 24 * time.Hour), "erase_delivered": "keep it",
+		"retention_days": views.Lasts(time.Duration(d.RetentionDays) * 24 * time.Hour), "erase_delivered": "keep it", "topic_retention": "as all other events",
 		"redact_fields": "none", "redact_headers": "none but secrets", "redact_query": "none but secrets",
 		"signature": views.SignatureWord(d.Signature), "header_prefix": cmp.Or(d.HeaderPrefix, "none"), "retry_on": retryOn,
 		"enable_backlog": views.BacklogWord(d.EnableBacklog), "requests_per_second": number(d.RequestsPerSecond),
@@ -118,6 +121,14 @@ func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
 		in.LimitBurst = &d
 	}
 	number("retention_days", &in.RetentionDays)
+	var rules *string
+	if text("topic_retention", &rules); rules != nil {
+		list, problem := retentionRules(*rules)
+		if problem != "" {
+			bad["topic_retention"] = problem
+		}
+		in.TopicRetention = &list
+	}
 	var erase *string
 	if text("erase_delivered", &erase); erase != nil {
 		on := *erase == "true"
@@ -141,7 +152,7 @@ func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
 		_, err = a.UpdateTenantSettings(ctx, p.call, &api.TenantSettingsRequest{Tenant: p.tenant.ID, Body: in})
 	}
 	if err != nil {
-		if form.Err = api.Refusal(err); form.Err == nil {
+		if form.Err = ofRules(api.Refusal(err), "topic_retention", in.TopicRetention); form.Err == nil {
 			return err
 		}
 		return a.showTenantSettings(ctx, p, refused(p.frame("Tenant settings", views.SectionSettings)), form)

@@ -103,6 +103,8 @@ export async function fill(server) {
     'event-erased': `${t}/events/${erasedEvent}`,
     erasures: `${t}/erasures`,
     'erasure-new': `${t}/erasures/new`,
+    'tenant-export': `${t}/export`,
+    'topic-retention': '/server/topic-retention',
     erasure: `${t}/erasures/${erasure.id}`,
     topics: `${t}/topics`,
     'api-keys': '/api-keys',

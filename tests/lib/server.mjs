@@ -85,7 +85,7 @@ export async function startServer({ env = {}, bin = program() } = {}) {
     });
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
-    return JSON.parse(text);
+    return answer.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text;
   };
 
   let tenants = 0;
