@@ -87,7 +87,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
 		}
 	}
-	a.Store, err = models.Open(ctx, models.Options{URL: address, Pooled: cfg.Pooled(), Keys: keys, Rules: cfg.Rules(),
+	a.Store, err = models.Open(ctx, models.Options{URL: address, Pooled: cfg.Pooled(), Keys: keys, Rules: cfg.Defaults(), Locked: cfg.Locked,
 		Metrics: a.metrics, Traces: a.Traces, Log: log})
 	if err != nil {
 		return nil, err
@@ -102,6 +102,9 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		return nil, err
 	}
 	if err := a.Store.KnowSchemas(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.Store.KnowSettings(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.Store.KnowIntakes(ctx); err != nil {
@@ -213,6 +216,10 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	}
 	g.Go(func() error {
 		a.keepPartitionsKnown(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		a.Store.FollowSettings(ctx, a.Log)
 		return nil
 	})
 	if a.pg != nil {

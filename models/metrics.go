@@ -129,7 +129,7 @@ func (s *Store) vitals(ctx context.Context) (out []metrics.Sample, err error) {
 		return nil, err
 	}
 	add("clock_skew_seconds", skew.Seconds())
-	add("retention_seconds", s.Retention.Seconds())
+	add("retention_seconds", s.Rules().Retention.Seconds())
 	days, err := migrations.Days(ctx, s.pool)
 	if err != nil {
 		return nil, err

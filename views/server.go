@@ -38,6 +38,7 @@ func ServerSettingsURL() string { return "/server/settings" }
 func serverTabs(p Page, here string) []Tab {
 	tabs := []Tab{{"Health", ServerURL(), here == ServerURL()}, {"Usage", UsageURL("", nil), here == UsageURL("", nil)}}
 	if p.Viewer.Admin {
+		tabs = append(tabs, Tab{"Defaults", DefaultsURL(), here == DefaultsURL()})
 		tabs = append(tabs, Tab{"Settings", ServerSettingsURL(), here == ServerSettingsURL()})
 	}
 	return tabs

@@ -143,7 +143,7 @@ type serverSettingJSON struct {
 	Value  string `json:"value" doc:"Empty for a secret, and where nothing is set. Addresses are without user, password and query."`
 	Set    bool   `json:"set" doc:"Whether there is a value, be it the default."`
 	Secret bool   `json:"secret" doc:"The value is not told."`
-	Source string `json:"source" api:"enum=environment|file|credential|default|derived"`
+	Source string `json:"source" api:"enum=environment|file|credential|default|derived|stored" doc:"'stored' is what was set by page or API while the server runs."`
 	From   string `json:"from" doc:"The variable or credential that gave the value, or how it was derived; empty for the default."`
 	Help   string `json:"help" doc:"What it is."`
 }
@@ -155,6 +155,9 @@ func (a *API) ServerSettings(c *Call, req *ServerSettingsRequest) ([]config.Sett
 	}
 	out := []config.Setting{}
 	for _, s := range a.Cfg.Settings() {
+		if x, changed := a.Store.SettingInForce(s.Name); changed {
+			s.Value, s.Set, s.Source, s.From = x.Value, x.Value != "", config.SourceStored, "PATCH /settings"
+		}
 		if s.Matches(req.Text) {
 			out = append(out, s)
 		}

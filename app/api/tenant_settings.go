@@ -21,6 +21,7 @@ type settingsJSON struct {
 
 // effectiveJSON are all of a tenant's settings as they are in force.
 type effectiveJSON struct {
+	models.SharedSettings
 	Name                 string   `json:"name"`
 	ManualRetryLimit     int      `json:"manual_retry_limit"`
 	ManualRetriesPerHour int      `json:"manual_retries_per_hour"`
@@ -45,36 +46,30 @@ type effectiveJSON struct {
 }
 
 func (a *API) SettingsOf(tenant string, s *models.TenantSettings) settingsJSON {
-	or := func(own *int, dflt int) int {
-		if own != nil {
-			return *own
-		}
-		return dflt
-	}
 	list := func(l *[]string) []string {
 		if l == nil {
 			return []string{}
 		}
 		return append([]string{}, *l...)
 	}
-	retryOn := a.Cfg.Retry.RetryOn
-	if s.RetryOn != nil {
-		retryOn = *s.RetryOn
-	}
 	name := tenant
 	if s.Name != nil {
 		name = cmp.Or(*s.Name, tenant)
 	}
 	t := &models.Tenant{Settings: *s}
-	intake := s.IntakeLimits().Over(a.Store.Intake)
+	rules := a.Store.RulesOf(t)
+	intake := s.IntakeLimits().Over(rules.Intake)
+	days := int(rules.Retention.Hours() / 24)
+	if s.RetentionDays != nil {
+		days = min(days, *s.RetentionDays)
+	}
 	webhooks := a.Store.WebhookDefaults(t)
 	return settingsJSON{TenantID: tenant, Settings: *s, Effective: effectiveJSON{Name: name,
-		ManualRetryLimit:     or(s.ManualRetryLimit, a.Cfg.ManualLimit),
-		ManualRetriesPerHour: or(s.ManualRetriesPerHour, a.Cfg.HourlyLimit), BulkRetryLimit: or(s.BulkRetryLimit, a.Cfg.BulkLimit),
-		DestinationLimit: or(s.DestinationLimit, a.Cfg.DestLimit),
-		Signature:        cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
-		RetryOn:       append([]string{}, retryOn...),
-		RetentionDays: or(s.RetentionDays, int(a.Store.Retention.Hours()/24)), EraseDelivered: s.EraseDelivered != nil && *s.EraseDelivered,
+		SharedSettings: models.SharedOf(rules), ManualRetryLimit: rules.ManualRetryLimit,
+		ManualRetriesPerHour: rules.HourlyRetryLimit, BulkRetryLimit: rules.BulkRetryLimit, DestinationLimit: rules.DestinationLimit,
+		Signature: cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
+		RetryOn:       append([]string{}, rules.Retry.RetryOn...),
+		RetentionDays: days, EraseDelivered: s.EraseDelivered != nil && *s.EraseDelivered,
 		RedactFields: list(s.RedactFields), RedactHeaders: list(s.RedactHeaders), RedactQuery: list(s.RedactQuery),
 		EnableBacklog: a.Store.EnableAction(t), RequestsPerSecond: intake.Requests, EventsPerSecond: intake.Events,
 		BytesPerSecond: intake.Bytes, LimitBurst: models.Duration(intake.Burst)}}

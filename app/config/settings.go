@@ -21,7 +21,13 @@ const (
 )
 
 // Sources lists them.
-var Sources = []string{SourceEnvironment, SourceFile, SourceCredential, SourceDefault, SourceDerived}
+var Sources = []string{SourceEnvironment, SourceFile, SourceCredential, SourceDefault, SourceDerived, SourceStored}
+
+// SourceStored is the source of what was set while the server runs, and StoredText says so to people.
+const (
+	SourceStored = "stored"
+	StoredText   = "Set by page or API"
+)
 
 // Setting is a variable with the value that is in force, and where that comes from. It never holds a secret: of those it only
 // says whether they are set.
@@ -181,6 +187,8 @@ func (s Setting) SourceText() string {
 		return "Credential: " + s.From
 	case SourceDerived:
 		return "Derived: " + s.From
+	case SourceStored:
+		return StoredText
 	}
 	return "Default"
 }

@@ -73,6 +73,8 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, "/server", read, twin("GET /server"), a.serverPage},
 		{get, "/server/usage", read, twin("GET /usage"), a.usagePage},
 		{get, "/server/usage/export", read, twin("GET /usage"), a.usageExport},
+		{get, "/server/defaults", admin, twin("GET /settings"), a.defaultsPage},
+		{post, "/server/defaults", admin, twin("PATCH /settings"), a.saveDefaults},
 		{get, "/server/settings", admin, twin("GET /server/settings"), a.serverSettingsPage},
 
 		{get, tenant, read, twin("GET "+apiTenant, "GET /deliveries"), a.overviewPage},
