@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +53,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		GoogleKeyFile: cfg.GoogleKeyFile}
 	a := &App{API: api.New(cfg, log, env), metrics: metrics.New(config.Version)}
 	a.pages = pages.New(a.API)
+	a.watchReloads()
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -120,7 +120,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 			BaseURL: cfg.BaseURL, Publish: a.publishNotice, RenderMail: emails.Render}}
 	a.Bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(),
 		May: []models.Permission{models.MayAdmin}, Role: models.RoleOwner}
-	a.BootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
+	a.setBootstrapKey(cfg.APIKey)
 	if cfg.Role != "work" {
 		// What the environment asks for is nobody's doing.
 		ctx := models.WithoutAudit(ctx)
@@ -132,7 +132,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 				return nil, fmt.Errorf("make the demo tenant: %w", err)
 			}
 		}
-		if err := a.followEnvironment(ctx); err != nil {
+		if err := a.followEnvironment(ctx, cfg); err != nil {
 			return nil, err
 		}
 		a.Follower = models.NewFollower(a.Store, log)
@@ -220,6 +220,10 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	})
 	g.Go(func() error {
 		a.Store.FollowSettings(ctx, a.Log)
+		return nil
+	})
+	g.Go(func() error {
+		a.followFiles(ctx)
 		return nil
 	})
 	if a.pg != nil {

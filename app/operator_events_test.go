@@ -238,7 +238,7 @@ func TestOperatorEnvironment(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.Cfg.Operator = cfg.Operator
-		if err := a.followEnvironment(a.Context()); err != nil {
+		if err := a.followEnvironment(a.Context(), a.Cfg); err != nil {
 			t.Errorf("%s: %v", typ, err)
 			continue
 		}

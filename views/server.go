@@ -27,6 +27,8 @@ type ServerSettings struct {
 type ServerSetting struct {
 	Name, Value, Source, Help string
 	Plain                     string // Value in the words of people; empty where it reads the same
+	Problem                   string // why the value of before is in force; empty for nothing
+	Live                      bool   // it is changed on the page of defaults
 	Missing                   bool   // Value only says that there is none
 }
 

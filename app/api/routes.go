@@ -264,7 +264,7 @@ func (a *API) APIRoutes() []route {
 				"Changes the server's defaults, in every process within a second; for operators.", ok[liveSettingsJSON](), versioned,
 				says("A merge patch (RFC 7396): what is absent stays as it is, and for null the environment's value is in force again. "+
 					"What SETTINGS_LOCKED names cannot be changed."),
-				example(`{"retry_max_attempts": 8, "manual_retry_limit": null}`)),
+				example(`{"retry_max_attempts": 8, "manual_retry_limit": 5}`)),
 			on(a, get, "/server/settings", admin, a.listServerSettings, "listServerSettings",
 				"Lists the server's settings with where each value comes from; for operators. Secrets are not told.",
 				ok[listJSON[serverSettingJSON]]()),

@@ -146,6 +146,8 @@ type serverSettingJSON struct {
 	Source string `json:"source" api:"enum=environment|file|credential|default|derived|stored" doc:"'stored' is what was set by page or API while the server runs."`
 	From   string `json:"from" doc:"The variable or credential that gave the value, or how it was derived; empty for the default."`
 	Help   string `json:"help" doc:"What it is."`
+
+	Problem string `json:"problem" doc:"Why its file was not taken over when it had changed, so that the value of before is in force; empty for nothing."`
 }
 
 // ServerSettings lists the settings of this process.
@@ -157,6 +159,9 @@ func (a *API) ServerSettings(c *Call, req *ServerSettingsRequest) ([]config.Sett
 	for _, s := range a.Cfg.Settings() {
 		if x, changed := a.Store.SettingInForce(s.Name); changed {
 			s.Value, s.Set, s.Source, s.From = x.Value, x.Value != "", config.SourceStored, "PATCH /settings"
+		}
+		if r := a.Reloads.Load(); r != nil {
+			s.Problem = r.Problems[s.Name]
 		}
 		if s.Matches(req.Text) {
 			out = append(out, s)

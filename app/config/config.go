@@ -77,6 +77,8 @@ type Config struct {
 
 	given []Setting           // as it was read; see Settings
 	env   func(string) string // that it was read from
+
+	fromFiles map[string]string // values of variables that files give
 }
 
 // Whether tenants' tokens must name their audience.
@@ -339,7 +341,7 @@ var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*/*$`)
 // ReadConfig reads the configuration of a command from the environment. The error has one line per problem. Secrets
 // that serve makes up are written to DataDir by Config.Secrets, not here.
 func ReadConfig(role string, env func(string) string) (*Config, error) {
-	c := &Config{Role: role, env: env}
+	c := &Config{Role: role, env: env, fromFiles: map[string]string{}}
 	files := &files{env: env}
 	env = files.get
 	r := &reader{c, env}
@@ -349,7 +351,10 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 		if files.problems[name] != nil {
 			continue
 		}
-		c.given = append(c.given, read(files, v, name))
+		s := read(files, v, name)
+		if c.given = append(c.given, s); s.Source == SourceFile || s.Source == SourceCredential {
+			c.fromFiles[v.name] = value
+		}
 		if value == "" {
 			value = v.dflt
 		}
@@ -380,7 +385,7 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 		problems = append(problems, "SMTP_URL, MAIL_FROM: give both or neither")
 	}
 	for _, p := range c.Webhook.Problems() {
-		problems = append(problems, webhookProblem(p))
+		problems = append(problems, webhookProblem(p.Key, p.Message))
 	}
 	if c.Host == "" {
 		c.Host = "0.0.0.0"

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/waybill-dev/waybill/adapters"
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -46,15 +45,15 @@ func (c *Config) lock(v string) error {
 }
 
 // webhookProblem says what is wrong with the defaults of webhooks together.
-func webhookProblem(p adapters.FieldError) string {
-	if p.Key == "signature" {
-		return "WEBHOOK_SIGNATURE: " + p.Message
+func webhookProblem(key, message string) string {
+	if key == "signature" {
+		return "WEBHOOK_SIGNATURE: " + message
 	}
-	name := strings.TrimPrefix(p.Key, "config.")
+	name := strings.TrimPrefix(key, "config.")
 	if name == "header_prefix" {
-		return "WEBHOOK_HEADER_PREFIX: " + name + " " + p.Message
+		return "WEBHOOK_HEADER_PREFIX: " + name + " " + message
 	}
-	return "WEBHOOK_CONFIG: " + name + " " + p.Message
+	return "WEBHOOK_CONFIG: " + name + " " + message
 }
 
 // Live reports whether a variable is that of a setting that can be changed while the server runs.

@@ -39,6 +39,8 @@ type Setting struct {
 	Source string // one of Sources
 	From   string // what gave the value: a variable, a credential's name, or how it was derived; empty for the default
 	Help   string // what it is, in a line
+
+	Problem string // why its file was not taken over, so that the value of before is in force; empty for nothing
 }
 
 // secretName are the names of variables whose values are never told. A new one that sounds like a secret is one, until somebody
