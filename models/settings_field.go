@@ -485,3 +485,11 @@ func (f *SettingField) shown(v reflect.Value) any {
 	}
 	return f.text(v)
 }
+
+// Bounds says what values are allowed; empty where that is not a matter of bounds.
+func (f *SettingField) Bounds() string {
+	if f.low == "" {
+		return ""
+	}
+	return f.low + " to " + f.high
+}

@@ -97,7 +97,7 @@ func (s DefaultSetting) ignored() string {
 func settingControl(f *models.SettingField) Control {
 	c := Control{Name: f.Name, Label: f.Label, Hint: settingHint(f), Unmarked: true, Mono: len(f.Options) == 0}
 	if f.Number() {
-		c.InputMode = "numeric"
+		c.InputMode, c.Suffix = "numeric", f.Unit
 	}
 	for _, o := range f.Options {
 		c.Options = append(c.Options, Option{Value: o.Value, Label: o.Label})
@@ -108,6 +108,9 @@ func settingControl(f *models.SettingField) Control {
 // settingHint is the explanation of a setting as a sentence.
 func settingHint(f *models.SettingField) string {
 	hint := Capital(f.Help) + "."
+	if strings.EqualFold(f.Help, f.Label) {
+		hint = ""
+	}
 	if f.List() {
 		hint += " “" + models.NoneWord + "” for an empty list."
 	}
