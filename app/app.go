@@ -87,8 +87,8 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
 		}
 	}
-	a.Store, err = models.Open(ctx, models.Options{URL: address, Pooled: cfg.Pooled(), Keys: keys, Rules: cfg.Defaults(), Locked: cfg.Locked,
-		Metrics: a.metrics, Traces: a.Traces, Log: log})
+	a.Store, err = models.Open(ctx, models.Options{URL: address, Pooled: cfg.Pooled(), Keys: keys, Rules: cfg.Defaults(),
+		Locked: cfg.Locked, Metrics: a.metrics, Traces: a.Traces, Log: log})
 	if err != nil {
 		return nil, err
 	}

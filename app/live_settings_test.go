@@ -225,7 +225,7 @@ func TestLiveSettingsPage(t *testing.T) {
 	if s := v.get("/t/acme/settings").text("main"); !strings.Contains(s, "Stored: MANUAL_RETRY_LIMIT=0") {
 		t.Errorf("the tenant's page: %s", s)
 	}
-	p = v.post("/t/acme/settings/tenant", "retry_max_attempts", "4", "retry_schedule", "none", "delivery_timeout", "")
+	v.post("/t/acme/settings/tenant", "retry_max_attempts", "4", "retry_schedule", "none", "delivery_timeout", "")
 	p = v.get("/t/acme/settings/tenant")
 	if p.value("retry_max_attempts") != "4" || p.value("retry_schedule") != "none" || !strings.Contains(p.text("main"), "When empty: 20 s") {
 		t.Errorf("the tenant's own: %s", p.text("main"))

@@ -58,9 +58,9 @@ func (r *Rules) defaultRules(owner int64) []*AlertRule {
 		out = append(out, &AlertRule{OwnerKey: owner, Name: "Failures in a row", Condition: Condition{"disable_steps": r.AlertSteps}})
 	}
 	out = append(out, &AlertRule{OwnerKey: owner, Name: "Destination disabled", Condition: Condition{"disabled": true}})
-	if days := time.Duration(r.AlertCertificate); days > 0 {
+	if r.AlertCertificate > 0 {
 		out = append(out, &AlertRule{OwnerKey: owner, Name: "Certificate expiring",
-			Condition: Condition{"certificate_expires": Days(days * 24 * time.Hour)}})
+			Condition: Condition{"certificate_expires": Days(24 * time.Hour * time.Duration(r.AlertCertificate))}})
 	}
 	return out
 }

@@ -205,7 +205,8 @@ func (s *Store) checkRule(ctx context.Context, scope Scope, tenantID string, r *
 func addDefaultRules(ctx context.Context, tx *Tx, rules *Rules, owner int64) error {
 	list := rules.defaultRules(owner)
 	for _, r := range list {
-		r.ID, r.Kind, r.EverySeconds, r.Resolve = randomID(rulePrefix), r.Condition.Kind(), int64(rules.every(r.Condition)/time.Second), true
+		r.ID, r.Kind, r.EverySeconds, r.Resolve = randomID(rulePrefix), r.Condition.Kind(),
+			int64(rules.every(r.Condition)/time.Second), true
 	}
 	if err := tx.DB.Create(list).Error; err != nil {
 		return err

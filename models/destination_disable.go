@@ -33,7 +33,8 @@ func (s *Store) DisableFailing(ctx context.Context) (n int, err error) {
 		`select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
 		cross join lateral (select `+disableLimit+` as most) l
 		where h.failures > 0 and h.failures >= l.most and l.most > 0
-			and (h.last_failure_at - h.since >= $2::interval or t.settings ? 'disable_min_duration') and d.disabled_at is null and d.deleted_at is null and t.deleted_at is null
+			and (h.last_failure_at - h.since >= $2::interval or t.settings ? 'disable_min_duration')
+			and d.disabled_at is null and d.deleted_at is null and t.deleted_at is null
 		limit 1000`, rules.DisableAfter, rules.DisableLeast)
 	if err != nil {
 		return 0, err

@@ -135,7 +135,8 @@ func (s *Store) incidents(ctx context.Context, scope Scope) ([]*Incident, error)
 		var after *int
 		var least *string
 		err := row.Scan(&d.Key, &d.TenantKey, &d.ID, &d.Name, &d.Type, &d.TenantID, &d.DisabledAt, &d.DisabledBy, &d.DisabledReason,
-			&d.DisableAfter, &after, &least, &x.Failures, &x.Attempts, &since, &x.LastFailure, &x.Code, &x.ErrorClass, &message, &x.Advice, &x.ProbeAt)
+			&d.DisableAfter, &after, &least, &x.Failures, &x.Attempts, &since, &x.LastFailure, &x.Code, &x.ErrorClass, &message,
+			&x.Advice, &x.ProbeAt)
 		x.Cause, x.Limit, x.Least = message, d.DisableLimit(rules.DisableAfter), rules.disableLeast(least)
 		if after != nil {
 			x.Limit = d.DisableLimit(*after)
