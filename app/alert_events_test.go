@@ -17,7 +17,7 @@ func TestAlertEvents(t *testing.T) {
 	if notify.Topic != "waybill.alert" {
 		t.Fatalf("channels publish on %s", notify.Topic)
 	}
-	a := newTestApp(t, func(c *config.Config) { c.Topics, c.DisableN = []string{"bad", "good"}, 2 })
+	a := newTestApp(t, func(c *config.Config) { c.Topics, c.DisableAfter = []string{"bad", "good"}, 2 })
 	a.tenant("acme")
 	a.tenant("ops")
 	h := newHook(t)

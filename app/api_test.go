@@ -517,7 +517,7 @@ func TestPaging(t *testing.T) {
 
 func TestRetryByHand(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 2 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualRetryLimit = 2 })
 	a.tenant("acme")
 	a.want(201, "POST", "/tenants/acme/destinations", `{"id":"bad","type":"echo","topics":["x"],"config":{"answer":"500"}}`)
 	a.want(202, "POST", "/publish", `{"tenant_id":"acme","topic":"x","id":"e","data":{}}`)

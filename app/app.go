@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +53,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		GoogleKeyFile: cfg.GoogleKeyFile}
 	a := &App{API: api.New(cfg, log, env), metrics: metrics.New(config.Version)}
 	a.pages = pages.New(a.API)
+	a.watchReloads()
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -88,7 +88,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		}
 	}
 	a.Store, err = models.Open(ctx, models.Options{URL: address, Pooled: cfg.Pooled(), Replica: cfg.ReplicaURL,
-		ReplicaLag: cfg.ReplicaLag, Keys: keys, Rules: cfg.Rules(),
+		ReplicaLag: cfg.ReplicaLag, Keys: keys, Rules: cfg.Defaults(), Locked: cfg.Locked,
 		Metrics: a.metrics, Traces: a.Traces, Log: log})
 	if err != nil {
 		return nil, err
@@ -105,6 +105,9 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	if err := a.Store.KnowSchemas(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.Store.KnowSettings(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.Store.KnowIntakes(ctx); err != nil {
 		return nil, err
 	}
@@ -118,7 +121,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 			BaseURL: cfg.BaseURL, Publish: a.publishNotice, RenderMail: emails.Render}}
 	a.Bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(),
 		May: []models.Permission{models.MayAdmin}, Role: models.RoleOwner}
-	a.BootstrapHash = sha256.Sum256([]byte(cfg.APIKey))
+	a.setBootstrapKey(cfg.APIKey)
 	if cfg.Role != "work" {
 		if err := a.Store.KnowIntakeShare(ctx); err != nil {
 			return nil, err
@@ -133,7 +136,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 				return nil, fmt.Errorf("make the demo tenant: %w", err)
 			}
 		}
-		if err := a.followEnvironment(ctx); err != nil {
+		if err := a.followEnvironment(ctx, cfg); err != nil {
 			return nil, err
 		}
 		a.Follower = models.NewFollower(a.Store, log)
@@ -221,6 +224,14 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	}
 	g.Go(func() error {
 		a.keepPartitionsKnown(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		a.Store.FollowSettings(ctx, a.Log)
+		return nil
+	})
+	g.Go(func() error {
+		a.followFiles(ctx)
 		return nil
 	})
 	if a.pg != nil {

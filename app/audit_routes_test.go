@@ -35,6 +35,7 @@ var unaudited = map[string]string{
 var writing = map[string]string{
 	"PUT /api/v1/tenants/:tenant":                                           `{"metadata":{"plan":"new"}}`,
 	"PATCH /api/v1/tenants/:tenant/settings":                                `{"bulk_retry_limit":500}`,
+	"PATCH /api/v1/settings":                                                `{"bulk_retry_limit":500}`,
 	"POST /api/v1/tenants/:tenant/destinations":                             `{"type":"echo","topics":"*"}`,
 	"PATCH /api/v1/tenants/:tenant/destinations/:destination":               `{"name":"Other"}`,
 	"POST /api/v1/tenants/:tenant/destinations/:destination/backlog":        `{"action":"drop"}`,
@@ -77,6 +78,7 @@ var writing = map[string]string{
 	"POST /t/:tenant/events/cancel":                            "event_id=:event",
 	"POST /t/:tenant/erasures/new":                             "event_id=:event&why=Asked",
 	"POST /t/:tenant/retries/new":                              "status=failed&rate=1",
+	"POST /server/defaults":                                    "retry_initial=20s&version=2",
 	"POST /t/:tenant/settings/tenant":                          "bulk_retry_limit=600",
 	"POST /t/:tenant/api-keys/new":                             "name=k&scopes=read&expires_in=0",
 	"POST /api-keys/new":                                       "name=k&scopes=read&expires_in=0",

@@ -154,7 +154,7 @@ func TestAuditTellsWhatChanged(t *testing.T) {
 
 func TestAuditOfLoginsAndRetries(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 1 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualRetryLimit = 1 })
 	a.tenant("acme")
 	a.visitor()
 	v := a.stranger()

@@ -118,6 +118,10 @@ func serve(ctx context.Context, role string, stdout io.Writer) error {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
 	log := newLogger(cfg)
+	// Files of settings are read anew for it, once the process runs; until then it must not end it.
+	early := make(chan os.Signal, 1)
+	signal.Notify(early, syscall.SIGHUP)
+	defer signal.Stop(early)
 	a, err := New(ctx, cfg, log)
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -76,7 +76,7 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
 	}
 	address, variable := cfg.SessionURL()
-	store, err := models.Open(ctx, models.Options{URL: address, Keys: keys, Rules: cfg.Rules(), MaxConns: 2, HotConns: 1,
+	store, err := models.Open(ctx, models.Options{URL: address, Keys: keys, Rules: cfg.Defaults(), MaxConns: 2, HotConns: 1,
 		JobConns: 1})
 	if err != nil {
 		return nil, err
@@ -90,6 +90,9 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 	found := []models.Finding{session, schema}
 	if schema.Level != models.LevelOK {
 		return found, nil
+	}
+	if err := store.KnowSettings(ctx); err != nil { // such as how long events are kept
+		return found, err
 	}
 	if cfg.DirectURL != "" {
 		found = append(found, store.CheckPooler(ctx, cfg.DatabaseURL))

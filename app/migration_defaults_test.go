@@ -103,7 +103,8 @@ func TestMigrationDefaults(t *testing.T) {
 	// A tenant's settings come before the server's, for destinations that exist as well where they do not change what is sent.
 	create("globex", "before", "")
 	outpost, prefix, drop := "outpost", "x-globex-", "drop"
-	set := models.TenantSettings{Signature: &outpost, HeaderPrefix: &prefix, RetryOn: &[]string{"5xx"}, EnableBacklog: &drop}
+	set := models.TenantSettings{Signature: &outpost, HeaderPrefix: &prefix,
+		SharedSettings: models.SharedSettings{RetryOn: &[]string{"5xx"}, EnableBacklog: &drop}}
 	if _, err := a.Store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", set); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +159,8 @@ func TestMigrationDefaults(t *testing.T) {
 	// What is wrong is said at its field.
 	bad, blank := "nonsense", " x"
 	for field, x := range map[string]models.TenantSettings{"signature": {Signature: &bad}, "header_prefix": {HeaderPrefix: &blank},
-		"retry_on[0]": {RetryOn: &[]string{"6xx"}}, "enable_backlog": {EnableBacklog: &bad}} {
+		"retry_on[0]":    {SharedSettings: models.SharedSettings{RetryOn: &[]string{"6xx"}}},
+		"enable_backlog": {SharedSettings: models.SharedSettings{EnableBacklog: &bad}}} {
 		_, err := a.Store.UpdateTenantSettings(t.Context(), models.AllTenants(), "globex", x)
 		if e := models.AsError(err); e == nil || e.Fields[field] == "" {
 			t.Errorf("%s: %v", field, err)
@@ -176,7 +178,7 @@ func TestMigrationVariables(t *testing.T) {
 		"WEBHOOK_CONFIG": `{"signature_value":"sha256={{.Signatures}}"}`, "RETRY_ON": "usual, 4xx", "ENABLE_BACKLOG": "drop"})
 	if err != nil || c.Webhook.Signature != "custom" || c.Webhook.Config["header_prefix"] != "x-acme-" ||
 		c.Webhook.Config["signature_value"] != "sha256={{.Signatures}}" ||
-		strings.Join(c.Rules().Retry.RetryOn, " ") != "usual 4xx" || c.Rules().EnableBacklog != "drop" {
+		strings.Join(c.Retry.RetryOn, " ") != "usual 4xx" || c.EnableBacklog != "drop" {
 		t.Errorf("%+v %v", c, err)
 	}
 	for name, vars := range map[string]map[string]string{

@@ -10,8 +10,8 @@ import (
 )
 
 // followEnvironment makes the operators' destination as the environment asks for it, changes it, or takes it away.
-func (a *App) followEnvironment(ctx context.Context) error {
-	patch, err := a.Cfg.Operator.Input()
+func (a *App) followEnvironment(ctx context.Context, cfg *config.Config) error {
+	patch, err := cfg.Operator.Input()
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func (c *consumer) of(topic string) (out []operatorEvent) {
 // TestOperatorEvents has each of the operator events sent to a consumer that was written for Outpost.
 func TestOperatorEvents(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *config.Config) { c.DisableN, c.DisableMin, c.Topics = 4, 0, []string{"bad", "good"} })
+	a := newTestApp(t, func(c *config.Config) { c.DisableAfter, c.DisableLeast, c.Topics = 4, 0, []string{"bad", "good"} })
 	c := newConsumer(t)
 	const operators = "/tenants/" + models.OperatorTenant
 	out := a.want(422, "POST", operators+"/destinations", `{"type":"webhook","topics":["good"],"config":{"url":"`+c.URL+`"}}`)
@@ -238,7 +238,7 @@ func TestOperatorEnvironment(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.Cfg.Operator = cfg.Operator
-		if err := a.followEnvironment(a.Context()); err != nil {
+		if err := a.followEnvironment(a.Context(), a.Cfg); err != nil {
 			t.Errorf("%s: %v", typ, err)
 			continue
 		}

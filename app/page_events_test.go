@@ -185,7 +185,7 @@ func TestEventPage(t *testing.T) {
 
 func TestRetryAndCancelSayWhyNot(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 1 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualRetryLimit = 1 })
 	a.tenant("acme")
 	v := a.visitor()
 	out := a.want(200, "POST", "/publish", `{"id":"e1","tenant_id":"acme","data":{}}`, "Prefer", "wait=10")

@@ -183,7 +183,7 @@ func TestBulkRetryPauseResumeCancel(t *testing.T) {
 // TestBulkRetrySkips starts a bulk retry of deliveries that must not be retried, for several reasons.
 func TestBulkRetrySkips(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 1 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualRetryLimit = 1 })
 	a.tenant("acme")
 	a.failures("off", 3)
 	a.failures("gone", 2)
@@ -223,7 +223,7 @@ func TestBulkRetrySkips(t *testing.T) {
 // TestManualRetriesPerHour lets a tenant retry three deliveries in an hour, single and in bulk.
 func TestManualRetriesPerHour(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *config.Config) { c.HourlyLimit = 3 })
+	a := newTestApp(t, func(c *config.Config) { c.HourlyRetryLimit = 3 })
 	a.tenant("acme")
 	a.failures("shop", 5)
 	event := a.want(200, "GET", "/deliveries?status=failed&tenant_id=acme", nil).str("models", "0", "event_id")
@@ -247,7 +247,7 @@ func TestManualRetriesPerHour(t *testing.T) {
 
 func TestBulkRetryRefused(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *config.Config) { c.BulkLimit = 3 })
+	a := newTestApp(t, func(c *config.Config) { c.BulkRetryLimit = 3 })
 	a.tenant("acme")
 	a.failures("shop", 4)
 	for _, c := range []struct {

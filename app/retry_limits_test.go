@@ -17,7 +17,7 @@ func (a *testApp) settings(tenant, settings string) {
 // below the server's.
 func TestManualRetryLimits(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *config.Config) { c.ManualLimit = 3 })
+	a := newTestApp(t, func(c *config.Config) { c.ManualRetryLimit = 3 })
 	a.tenant("acme")
 	a.failures("shop", 1)
 	event := a.want(200, "GET", "/deliveries?status=failed&tenant_id=acme", nil).str("models", "0", "event_id")

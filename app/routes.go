@@ -22,7 +22,7 @@ func (a *App) routes() *fiber.App {
 		ErrorHandler:            a.OnError,
 		Immutable:               true, // values outlive their request
 		CaseSensitive:           true,
-		BodyLimit:               a.MaxBody(),
+		BodyLimit:               a.MostBody(),
 		StreamRequestBody:       true, // see api.Receive
 		ReadBufferSize:          16 << 10,
 		ReadTimeout:             a.Cfg.ReadTimeout,

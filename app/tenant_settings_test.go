@@ -79,7 +79,7 @@ func TestTenantSettings(t *testing.T) {
 // deleted makes room.
 func TestDestinationLimit(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, func(c *config.Config) { c.DestLimit = 2 })
+	a := newTestApp(t, func(c *config.Config) { c.DestinationLimit = 2 })
 	a.want(201, "PUT", "/tenants/acme", nil)
 	const body = `{"type":"webhook","topics":"*","config":{"url":"https://example.com/"}}`
 	first := a.want(201, "POST", "/tenants/acme/destinations", body)

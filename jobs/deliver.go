@@ -86,7 +86,7 @@ func (w *Worker) giveBack(ctx context.Context, jobs []int64, wait time.Duration)
 func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error {
 	args := job.Args
 	lane := w.lanes.get(args.Destination)
-	if wait, ok := lane.enter(time.Now(), coming{w.store.MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Later,
+	if wait, ok := lane.enter(time.Now(), coming{w.store.Rules().MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Later,
 		job.CreatedAt}); !ok {
 		return w.putOff(ctx, lane, job, wait)
 	}

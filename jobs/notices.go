@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,8 +49,22 @@ type Notices struct {
 	Unsubscribe func(channelID, address string) string
 	Log         *slog.Logger
 
+	mail atomic.Pointer[notify.SMTP] // in place of Env.SMTP since it was changed; nil for that one
+
 	busy      sync.Map // the notifications that this process is sending, by their keys
 	shortages shortages
+}
+
+// SetMail has mail go out like this from now on.
+func (s *Notices) SetMail(m notify.SMTP) { s.mail.Store(&m) }
+
+// EnvNow is Env with how mail goes out now.
+func (s *Notices) EnvNow() notify.Env {
+	env := s.Env
+	if m := s.mail.Load(); m != nil {
+		env.SMTP = *m
+	}
+	return env
 }
 
 type noticeWorker struct {
@@ -162,7 +177,7 @@ func (s *Notices) Send(ctx context.Context, c *models.Channel, n *notify.Notice)
 			Message: "Everybody whom the channel names has unsubscribed, so nothing was sent.",
 			Advice:  "Subscribe an address again on the channel's page, or name another one."}
 	}
-	env := s.Env
+	env := s.EnvNow()
 	env.TenantID = c.OwnerID
 	if s.Unsubscribe != nil {
 		env.Unsubscribe = func(address string) string { return s.Unsubscribe(c.ID, address) }

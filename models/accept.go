@@ -212,7 +212,7 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 		}
 		tenants[f.id] = &accepting{f.key, r}
 	}
-	return tenants, append(catalogue, a.s.Topics...), nil
+	return tenants, append(catalogue, a.s.Rules().Topics...), nil
 }
 
 // admit sorts out the events that cannot be accepted and those that were accepted before, and returns the others.

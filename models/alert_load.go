@@ -103,20 +103,23 @@ func (p *pass) loadRules(ctx context.Context, all bool) error {
 
 // loadSubjects reads the destinations that are to be looked at; when all are, the disabled ones too.
 func (p *pass) loadSubjects(ctx context.Context, keys map[int64]bool, all bool) error {
+	rules := p.s.Rules()
 	rows, err := p.tx.Query(ctx,
-		`select d.key, d.tenant_key, d.id, t.id, d.topics, coalesce(d.disable_after, $1), d.disabled_at, d.disabled_by, d.disabled_reason,
-			d.filter is not null, d.deleted_at is not null or t.deleted_at is not null
+		"select d.key, d.tenant_key, d.id, t.id, d.topics, "+disableLimit+`, d.disabled_at, d.disabled_by, d.disabled_reason,
+			d.filter is not null, d.deleted_at is not null or t.deleted_at is not null, t.settings->>'disable_min_duration'
 		from destinations d join tenants t on t.key = d.tenant_key
 		where d.key = any($2) or $3 and d.disabled_at is not null and d.deleted_at is null and t.deleted_at is null`,
-		p.s.DisableAfter, slices.Collect(maps.Keys(keys)), all)
+		rules.DisableAfter, slices.Collect(maps.Keys(keys)), all)
 	if err != nil {
 		return err
 	}
 	p.subjects = map[int64]*subject{}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
-		d := &subject{Subject: alertrule.Subject{Least: p.s.DisableLeast}}
+		d := &subject{}
+		var least *string
 		err := row.Scan(&d.key, &d.tenant, &d.id, &d.tenantID, &d.topics, &d.Limit, &d.DisabledAt, &d.disabledBy, &d.DisabledReason,
-			&d.Filtered, &d.gone)
+			&d.Filtered, &d.gone, &least)
+		d.Least = rules.disableLeast(least)
 		p.subjects[d.key] = d
 		return struct{}{}, err
 	})

@@ -80,9 +80,9 @@ func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, i
 
 // subjectsOf are the destinations that a rule is about, with their names.
 func (s *Store) subjectsOf(ctx context.Context, r *AlertRule) (map[int64]*subject, map[int64]string, error) {
-	rows, err := s.pool.Query(ctx, `select d.key, d.tenant_key, d.id, t.id, d.topics, coalesce(d.disable_after, $1), d.name
+	rows, err := s.pool.Query(ctx, "select d.key, d.tenant_key, d.id, t.id, d.topics, "+disableLimit+`, d.name
 		from destinations d join tenants t on t.key = d.tenant_key
-		where d.deleted_at is null and t.deleted_at is null and ($2 = 0 or d.tenant_key = $2)`, s.DisableAfter, r.OwnerKey)
+		where d.deleted_at is null and t.deleted_at is null and ($2 = 0 or d.tenant_key = $2)`, s.Rules().DisableAfter, r.OwnerKey)
 	if err != nil {
 		return nil, nil, err
 	}

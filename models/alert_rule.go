@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -49,15 +50,23 @@ func (r *AlertRule) concerns(d *subject) bool {
 	return r.Topics == nil || slices.ContainsFunc(r.Topics, func(t string) bool { return Subscribes(d.topics, t) })
 }
 
-// DefaultRules are the rules that every owner has from the first day. They go to all of the owner's channels. The
+// defaultRules are the rules that every new tenant has from the first day. They go to all of the tenant's channels. The
 // migration that made the tables has them too, for the owners of that day.
-func defaultRules(owner int64) []*AlertRule {
-	return []*AlertRule{
-		{OwnerKey: owner, Name: "Failures in a row", Condition: Condition{"disable_steps": []int{50, 70, 90, 100}}},
-		{OwnerKey: owner, Name: "Destination disabled", Condition: Condition{"disabled": true}},
-		{OwnerKey: owner, Name: "Certificate expiring", Condition: Condition{"certificate_expires": Days(14 * 24 * time.Hour)}},
+func (r *Rules) defaultRules(owner int64) []*AlertRule {
+	var out []*AlertRule
+	if len(r.AlertSteps) > 0 {
+		out = append(out, &AlertRule{OwnerKey: owner, Name: "Failures in a row", Condition: Condition{"disable_steps": r.AlertSteps}})
 	}
+	out = append(out, &AlertRule{OwnerKey: owner, Name: "Destination disabled", Condition: Condition{"disabled": true}})
+	if r.AlertCertificate > 0 {
+		out = append(out, &AlertRule{OwnerKey: owner, Name: "Certificate expiring",
+			Condition: Condition{"certificate_expires": Days(24 * time.Hour * time.Duration(r.AlertCertificate))}})
+	}
+	return out
 }
+
+// every is how often a new rule tells an open alert again, where nobody says so.
+func (r *Rules) every(c Condition) time.Duration { return c.EveryOr(cmp.Or(r.AlertEvery, time.Hour)) }
 
 // AlertRuleInput are the fields of a rule that a caller may set; as a merge patch (RFC 7396), nil fields stay as they are.
 type AlertRuleInput struct {
@@ -72,7 +81,7 @@ type AlertRuleInput struct {
 }
 
 // merge writes the input into the rule and reports what is wrong with the result.
-func (r *AlertRule) merge(in *AlertRuleInput) error {
+func (r *AlertRule) merge(in *AlertRuleInput, rules *Rules) error {
 	bad := problems{}
 	if in.Name != nil {
 		r.Name = strings.TrimSpace(*in.Name)
@@ -111,7 +120,7 @@ func (r *AlertRule) merge(in *AlertRuleInput) error {
 	list("topics", in.Topics, &r.Topics, false)
 	list("channel_ids", in.ChannelIDs, &r.ChannelIDs, true)
 	if in.Every == nil && r.Key == 0 {
-		r.EverySeconds = int64(r.Condition.Every() / time.Second)
+		r.EverySeconds = int64(rules.every(r.Condition) / time.Second)
 	}
 	if in.Every != nil {
 		r.EverySeconds = int64(time.Duration(*in.Every) / time.Second)

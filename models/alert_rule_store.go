@@ -48,7 +48,7 @@ func (s *Store) NewAlertRule(ctx context.Context, scope Scope, tenantID string, 
 		return nil, err
 	}
 	r := &AlertRule{OwnerKey: owner, ID: randomID(rulePrefix), Resolve: true}
-	if err := r.merge(&in); err != nil {
+	if err := r.merge(&in, s.Rules()); err != nil {
 		return nil, err
 	}
 	return r, s.checkRule(ctx, scope, tenantID, r)
@@ -87,7 +87,7 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 			return err
 		}
 		was, before := *r, r.snapshot()
-		if err := r.merge(&in); err != nil {
+		if err := r.merge(&in, s.Rules()); err != nil {
 			return err
 		}
 		r.Changes = before.changes(r.snapshot())
@@ -202,10 +202,11 @@ func (s *Store) checkRule(ctx context.Context, scope Scope, tenantID string, r *
 }
 
 // addDefaultRules gives a new tenant the rules that everybody has.
-func addDefaultRules(ctx context.Context, tx *Tx, owner int64) error {
-	list := defaultRules(owner)
+func addDefaultRules(ctx context.Context, tx *Tx, rules *Rules, owner int64) error {
+	list := rules.defaultRules(owner)
 	for _, r := range list {
-		r.ID, r.Kind, r.EverySeconds, r.Resolve = randomID(rulePrefix), r.Condition.Kind(), int64(r.Condition.Every()/time.Second), true
+		r.ID, r.Kind, r.EverySeconds, r.Resolve = randomID(rulePrefix), r.Condition.Kind(),
+			int64(rules.every(r.Condition)/time.Second), true
 	}
 	if err := tx.DB.Create(list).Error; err != nil {
 		return err

@@ -22,7 +22,7 @@ const firstAttempts = 10 * time.Second // length of the first portion over all t
 
 // attemptBounds are the times between which attempts of a list can be.
 func (s *Store) attemptBounds(aq AttemptQuery, now time.Time) (lo, hi time.Time) {
-	lo, hi = now.Add(-s.Retention-48*time.Hour), now.Add(time.Hour)
+	lo, hi = now.Add(-s.Rules().Retention-48*time.Hour), now.Add(time.Hour)
 	for _, at := range []time.Time{aq.GTE, aq.GT} {
 		lo = later(lo, at)
 	}

@@ -39,7 +39,7 @@ func (s *Store) away() bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), presenceTime)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	conn, err := pgx.ConnectConfig(ctx, s.login.Apply(s.pool.Config().ConnConfig))
 	if err == nil {
 		err = conn.Ping(ctx) // a pooler lets everybody in, also while it has no database
 		_ = conn.Close(ctx)

@@ -72,7 +72,8 @@ func (d *Delivery) Final() bool {
 const deliverySelect = `select d.event_id, d.destination_key, d.tenant_key, t.id, e.caller_id, e.time, e.topic, n.id, d.status,
 	coalesce(d.reason, ''),
 	d.attempts, d.manual_retries, d.next_attempt_at, d.last_attempt_at, coalesce(d.last_code, 0), coalesce(d.error_class, ''),
-	coalesce(d.error, ''), coalesce(d.advice, ''), d.turn, n.retry, e.erased_at
+	coalesce(d.error, ''), coalesce(d.advice, ''), d.turn, n.retry, e.erased_at,
+	case when t.settings ?| '{retry_max_attempts,retry_schedule,retry_initial,retry_multiplier}' then t.settings end
 	from deliveries d join events e on e.id = d.event_id join tenants t on t.key = d.tenant_key join destinations n
 		on n.key = d.destination_key`
 
@@ -81,10 +82,11 @@ func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
 	var callerID *string
 	var at *time.Time
 	var own *RetryPolicy
+	var shared *SharedSettings
 	err := row.Scan(&d.EventKey, &d.DeliveryKey.Destination, &d.TenantKey, &d.TenantID, &callerID, &at, &d.Topic, &d.DestinationID,
 		&d.Status, &d.Reason,
 		&d.Attempts, &d.ManualRetries, &d.NextAttemptAt, &d.LastAttemptAt, &d.LastCode, &d.ErrorClass, &d.Error, &d.Advice, &d.Turn, &own,
-		&d.ErasedAt)
+		&d.ErasedAt, &shared)
 	if err != nil {
 		return nil, err
 	}
@@ -95,9 +97,13 @@ func (s *Store) scanDelivery(row pgx.CollectableRow) (*Delivery, error) {
 	if d.LastAttemptAt != nil {
 		d.UpdatedAt = *d.LastAttemptAt
 	}
-	policy := s.Retry
+	rules := s.Rules()
+	if shared != nil {
+		rules = shared.over(rules)
+	}
+	policy := rules.Retry
 	if own != nil {
-		policy = own.Or(s.Retry)
+		policy = own.Or(rules.Retry)
 	}
 	d.MaxAttempts = policy.Attempts()
 	return d, nil

@@ -23,6 +23,7 @@ type Target struct {
 	TenantGone  bool
 	computing   computing // what it computes from each event
 	UnusableErr error     // why it cannot be used at all (credentials that cannot be opened)
+	rules       *Rules    // of the server, that these were made with
 }
 
 // Rate is how many deliveries may be sent to the destination in a second; 0 for any number.
@@ -143,9 +144,10 @@ func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*
 	}
 	var stale []int64
 	var key, version int64
+	rules := l.s.Rules()
 	l.mu.RLock()
 	_, err = pgx.ForEachRow(rows, []any{&key, &version}, func() error {
-		if e := l.targets[key]; e != nil && e.Version == version {
+		if e := l.targets[key]; e != nil && e.Version == version && e.rules == rules {
 			targets[key] = e
 		} else {
 			stale = append(stale, key)
@@ -173,6 +175,7 @@ func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*
 }
 
 func (s *Store) loadTargets(ctx context.Context, keys []int64) ([]*Target, error) {
+	rules := s.Rules()
 	var list []*Destination
 	if err := s.DB.WithContext(ctx).Where("key in ?", keys).Find(&list).Error; err != nil {
 		return nil, err
@@ -196,10 +199,11 @@ func (s *Store) loadTargets(ctx context.Context, keys []int64) ([]*Target, error
 		e.UnusableErr = s.open(d, t.ID)
 		e.Destination = *d
 		e.computing = d.computing()
-		e.Policy = s.policy(t, d)
+		mine := t.Settings.over(rules)
+		e.rules, e.Policy = rules, policyOf(mine, d)
 		e.Redaction = t.Settings.redaction()
-		e.Timeout = d.timeout(s.Timeout)
-		e.InFlight = s.InFlight(d)
+		e.Timeout = d.timeout(mine.Timeout)
+		e.InFlight = mine.InFlight(d)
 		out[i] = e
 	}
 	return out, nil

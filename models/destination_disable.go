@@ -12,14 +12,30 @@ import (
 // disabler is the actor of what the server does to a destination by itself.
 const disabler = "Waybill"
 
+// disableLimit is after how many failing deliveries in a row a destination d of a tenant t is disabled. $1 is the server's number.
+const disableLimit = "coalesce(d.disable_after, (t.settings->>'disable_after_failures')::int, $1)"
+
+// disableLeast is for how long they must last; own is the tenant's disable_min_duration.
+func (r *Rules) disableLeast(own *string) time.Duration {
+	if own != nil {
+		if d, err := ParseDuration(*own); err == nil {
+			return time.Duration(d)
+		}
+	}
+	return r.DisableLeast
+}
+
 // DisableFailing disables the destinations that have failed too often and for too long, and returns how many those were.
 // Any process may call it at any time.
 func (s *Store) DisableFailing(ctx context.Context) (n int, err error) {
+	rules := s.Rules()
 	rows, err := s.pool.Query(ctx,
 		`select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
-		where h.failures > 0 and h.failures >= coalesce(d.disable_after, $1) and coalesce(d.disable_after, $1) > 0
-			and h.last_failure_at - h.since >= $2::interval and d.disabled_at is null and d.deleted_at is null and t.deleted_at is null
-		limit 1000`, s.DisableAfter, s.DisableLeast)
+		cross join lateral (select `+disableLimit+` as most) l
+		where h.failures > 0 and h.failures >= l.most and l.most > 0
+			and (h.last_failure_at - h.since >= $2::interval or t.settings ? 'disable_min_duration')
+			and d.disabled_at is null and d.deleted_at is null and t.deleted_at is null
+		limit 1000`, rules.DisableAfter, rules.DisableLeast)
 	if err != nil {
 		return 0, err
 	}
@@ -51,7 +67,12 @@ func (s *Store) disableFailing(ctx context.Context, tenantID, id string) (done b
 			return err
 		}
 		h := found[d.Key]
-		if h == nil || d.DisabledAt != nil || !h.ShouldDisable(d.DisableLimit(s.DisableAfter), s.DisableLeast) {
+		t, err := s.tenantByKey(ctx, d.TenantKey)
+		if err != nil {
+			return err
+		}
+		rules := s.RulesOf(t)
+		if h == nil || d.DisabledAt != nil || !h.ShouldDisable(d.DisableLimit(rules.DisableAfter), rules.DisableLeast) {
 			return errUnchanged
 		}
 		// What other workers have recorded but nobody has folded in yet: one success is enough to let it go on.
@@ -74,8 +95,8 @@ func (s *Store) disableFailing(ctx context.Context, tenantID, id string) (done b
 			return err
 		}
 		h.Probes, h.ProbeAt = 0, nil
-		if s.ProbeAfter > 0 {
-			first := now.Add(s.ProbeAfter)
+		if rules.ProbeAfter > 0 {
+			first := now.Add(rules.ProbeAfter)
 			h.ProbeAt = &first
 		}
 		b := &pgx.Batch{}

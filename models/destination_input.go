@@ -259,7 +259,7 @@ func (s *Store) mergeSettings(d *Destination, p DestinationPatch, bad problems) 
 	for _, fe := range r.Check(&set) {
 		bad.add(fe.Key, fe.Message)
 	}
-	if b, can := r.Type.(adapters.Borrower); can && !s.HostCredentials && (d.Key == 0 || len(config)+len(credentials) > 0) {
+	if b, can := r.Type.(adapters.Borrower); can && !s.Rules().HostCredentials && (d.Key == 0 || len(config)+len(credentials) > 0) {
 		if key := b.Borrows(set); key != "" {
 			bad.add(key, "is required, because this server's operator does not lend its own credentials to destinations")
 		}

@@ -133,9 +133,6 @@ func (s *Store) settleProbe(ctx context.Context, tenantID, id string, p probe, a
 
 // startDueProbes probes the destinations that were disabled by themselves, each time after twice the wait.
 func (s *Store) startDueProbes(ctx context.Context, now time.Time) error {
-	if s.ProbeAfter == 0 {
-		return nil
-	}
 	rows, err := s.pool.Query(ctx,
 		`select t.id, d.id from destination_health h join destinations d on d.key = h.destination_key join tenants t on t.key = d.tenant_key
 		where h.probe_at <= $1 and h.probe is null and d.disabled_at is not null and d.deleted_at is null and t.deleted_at is null limit 100`, now)
@@ -159,16 +156,20 @@ func (s *Store) startDueProbes(ctx context.Context, now time.Time) error {
 			if h == nil || h.ProbeAt == nil || h.ProbeAt.After(now) || d.DisabledAt == nil {
 				return errUnchanged
 			}
+			t, err := s.tenantByKey(ctx, d.TenantKey)
+			if err != nil {
+				return err
+			}
+			wait := s.RulesOf(t).ProbeAfter
+			if wait == 0 {
+				return errUnchanged // probing was switched off since; it goes on where it is switched on again
+			}
 			h.Probes++
-			next := now.Add(min(s.ProbeAfter<<min(h.Probes, 16), maxProbeWait))
+			next := now.Add(min(wait<<min(h.Probes, 16), maxProbeWait))
 			h.ProbeAt = &next
 			b := &pgx.Batch{}
 			h.queue(b)
 			if err := tx.Pgx.SendBatch(ctx, b).Close(); err != nil {
-				return err
-			}
-			t, err := s.tenantByKey(ctx, d.TenantKey)
-			if err != nil {
 				return err
 			}
 			_, err = s.startProbe(ctx, tx, d, probe{Asker: Asker{Actor: disabler, ActorKind: ActorServer},

@@ -190,7 +190,7 @@ func (s *Store) checkPartitions(ctx context.Context, f *findings, now time.Time)
 				"Run `waybill migrate`, which makes them. They are also made every hour: see the worker's log for why that fails.")
 		}
 		if len(days[table]) > 0 {
-			late := now.Add(-s.Retention).Sub(days[table][0].AddDate(0, 0, 1))
+			late := now.Add(-s.Rules().Retention).Sub(days[table][0].AddDate(0, 0, 1))
 			if late > 48*time.Hour {
 				f.add("retention", LevelWarn, fmt.Sprintf("%s still has the day %s, which is %d days past its retention.", table,
 					days[table][0].Format(time.DateOnly), int(late.Hours()/24)),

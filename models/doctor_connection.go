@@ -41,7 +41,7 @@ func (s *Store) CheckPooler(ctx context.Context, url string) Finding {
 	if err := migrations.CheckTransactions(ctx, url); err != nil {
 		return bad("DATABASE_URL: "+err.Error(), "web accepts nothing until the pooler of DATABASE_URL answers. DATABASE_URL_DIRECT does.")
 	}
-	there, err := Open(ctx, Options{URL: url, Pooled: true, MaxConns: 1, HotConns: 1, JobConns: 1, Keys: s.Keys, Rules: s.Rules})
+	there, err := Open(ctx, Options{URL: url, Pooled: true, MaxConns: 1, HotConns: 1, JobConns: 1, Keys: s.Keys, Rules: *s.Rules()})
 	if err != nil {
 		return bad("DATABASE_URL: "+err.Error(), "Check the pooler's address.")
 	}

@@ -275,7 +275,7 @@ func (s *Store) event(ctx context.Context, scope Scope, id string) (*Event, erro
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, notFound("There is no event %q. Events are kept for %d days.", cut(id, 80), int(s.Retention.Hours()/24))
+		return nil, notFound("There is no event %q. Events are kept for %d days.", cut(id, 80), int(s.Rules().Retention.Hours()/24))
 	}
 	return list[0], nil
 }
@@ -310,7 +310,7 @@ func (s *Store) eventByKey(ctx context.Context, scope Scope, key uuid.UUID) (*Ev
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, notFound("There is no such event. Events are kept for %d days.", int(s.Retention.Hours()/24))
+		return nil, notFound("There is no such event. Events are kept for %d days.", int(s.Rules().Retention.Hours()/24))
 	}
 	return list[0], nil
 }

@@ -225,7 +225,7 @@ func (s *Store) ownEvents(ctx context.Context, list []*FeedEntry, all *subscribe
 			if o != all.operators && e.tenantKey != key && !(e.tenantKey == 0 && e.Type == FeedTopic) || !namesOwn(o.topics, e.topic()) {
 				continue
 			}
-			in, err := e.event(o.id, s.MaxPayload)
+			in, err := e.event(o.id, s.Rules().MaxPayload)
 			if err != nil {
 				return nil, err
 			}

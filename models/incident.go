@@ -115,7 +115,9 @@ func (s *Store) incidents(ctx context.Context, scope Scope) ([]*Incident, error)
 	q.and("d.deleted_at is null")
 	q.and("t.deleted_at is null")
 	scope.where(q, "d.tenant_key")
+	rules := s.Rules()
 	const columns = `select d.key, d.tenant_key, d.id, d.name, d.type, t.id, d.disabled_at, d.disabled_by, d.disabled_reason, d.disable_after,
+		(t.settings->>'disable_after_failures')::int, t.settings->>'disable_min_duration',
 		coalesce(h.failures, 0), coalesce(h.attempts, 0), h.since, h.last_failure_at, coalesce(h.code, 0), coalesce(h.error_class, ''),
 		coalesce(h.error, ''), coalesce(h.advice, ''), h.probe_at`
 	rows, err := s.pool.Query(ctx, columns+" from destinations d join tenants t on t.key = d.tenant_key left join destination_health h on h.destination_key = d.key"+
@@ -127,12 +129,18 @@ func (s *Store) incidents(ctx context.Context, scope Scope) ([]*Incident, error)
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Incident, error) {
 		d := &Destination{}
-		x := &Incident{Destination: d, State: IncidentFailing, Least: s.DisableLeast}
+		x := &Incident{Destination: d, State: IncidentFailing}
 		var since *time.Time
 		var message string
+		var after *int
+		var least *string
 		err := row.Scan(&d.Key, &d.TenantKey, &d.ID, &d.Name, &d.Type, &d.TenantID, &d.DisabledAt, &d.DisabledBy, &d.DisabledReason,
-			&d.DisableAfter, &x.Failures, &x.Attempts, &since, &x.LastFailure, &x.Code, &x.ErrorClass, &message, &x.Advice, &x.ProbeAt)
-		x.Cause, x.Limit = message, d.DisableLimit(s.DisableAfter)
+			&d.DisableAfter, &after, &least, &x.Failures, &x.Attempts, &since, &x.LastFailure, &x.Code, &x.ErrorClass, &message,
+			&x.Advice, &x.ProbeAt)
+		x.Cause, x.Limit, x.Least = message, d.DisableLimit(rules.DisableAfter), rules.disableLeast(least)
+		if after != nil {
+			x.Limit = d.DisableLimit(*after)
+		}
 		switch {
 		case d.DisabledAt == nil && since != nil:
 			x.Since = *since

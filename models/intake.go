@@ -109,7 +109,7 @@ type tenantIntakes struct {
 }
 
 // LimitsTenants reports whether there is a tenant whose intake is limited.
-func (s *Store) LimitsTenants() bool { return !s.Intake.None() || s.intakes.own.Load() != nil }
+func (s *Store) LimitsTenants() bool { return !s.Rules().Intake.None() || s.intakes.own.Load() != nil }
 
 // TenantIntake are the limits that are in force for a tenant, those that it has itself or the server's.
 func (s *Store) TenantIntake(tenantID string) Intake {
@@ -118,7 +118,7 @@ func (s *Store) TenantIntake(tenantID string) Intake {
 			return i
 		}
 	}
-	return s.Intake
+	return s.Rules().Intake
 }
 
 // KnowIntakes reads the limits of tenants, if they have changed since they were read last.
@@ -138,7 +138,7 @@ func (s *Store) KnowIntakes(ctx context.Context) error {
 	var id string
 	var limits IntakeLimits
 	if _, err := pgx.ForEachRow(rows, []any{&id, &limits}, func() error {
-		own[id] = limits.Over(s.Intake)
+		own[id] = limits.Over(s.Rules().Intake)
 		limits = IntakeLimits{}
 		return nil
 	}); err != nil {
@@ -151,6 +151,14 @@ func (s *Store) KnowIntakes(ctx context.Context) error {
 	}
 	s.intakes.version = version
 	return nil
+}
+
+// knowIntakesAgain applies the limits of tenants over others of the server.
+func (s *Store) knowIntakesAgain(ctx context.Context) error {
+	s.intakes.mu.Lock()
+	s.intakes.version = -1
+	s.intakes.mu.Unlock()
+	return s.KnowIntakes(ctx)
 }
 
 // FollowIntakes reads the limits of tenants again and again until ctx ends.

@@ -32,7 +32,7 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 	if there.Before(now) {
 		now = there
 	}
-	if dropped, err = migrations.DropPartitions(ctx, conn, now.Add(-s.Retention)); err != nil {
+	if dropped, err = migrations.DropPartitions(ctx, conn, now.Add(-s.Rules().Retention)); err != nil {
 		return dropped, err
 	}
 	if err := s.KnowPartitions(ctx); err != nil {
@@ -59,7 +59,7 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 		"delete from bulk_retries where finished_at < $1",
 		"delete from alerts where status = 'resolved' and resolved_at < $1",
 	} {
-		if _, err := conn.Exec(ctx, sql, now.Add(-s.Retention)); err != nil {
+		if _, err := conn.Exec(ctx, sql, now.Add(-s.Rules().Retention)); err != nil {
 			return dropped, err
 		}
 	}
@@ -75,10 +75,10 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 	if err := s.forgetReaders(ctx); err != nil {
 		return dropped, err
 	}
-	if err := s.dropChanges(ctx, now.Add(-min(FeedRetention, s.Retention))); err != nil {
+	if err := s.dropChanges(ctx, now.Add(-min(FeedRetention, s.Rules().Retention))); err != nil {
 		return dropped, err
 	}
-	if err := s.dropLines(ctx, now.Add(-s.Retention)); err != nil {
+	if err := s.dropLines(ctx, now.Add(-s.Rules().Retention)); err != nil {
 		return dropped, err
 	}
 	return dropped, s.cancelLeftBehind(ctx)

@@ -142,7 +142,7 @@ func (s *Store) vitalsOf(here, there context.Context) (out []metrics.Sample, err
 		return nil, err
 	}
 	add("clock_skew_seconds", skew.Seconds())
-	add("retention_seconds", s.Retention.Seconds())
+	add("retention_seconds", s.Rules().Retention.Seconds())
 	days, err := migrations.Days(here, s.pool)
 	if err != nil {
 		return nil, err

@@ -124,8 +124,8 @@ func (s *Store) noteFailures(ctx context.Context, tx pgx.Tx, touched map[int64]*
 		return err
 	}
 	rows, err := tx.Query(ctx,
-		`select d.key, d.tenant_key, t.id, d.id, d.disable_after from destinations d join tenants t on t.key = d.tenant_key
-		where d.key = any($1) and d.deleted_at is null and t.id <> $2 order by d.key`, keys, OperatorTenant)
+		"select d.key, d.tenant_key, t.id, d.id, "+disableLimit+` from destinations d join tenants t on t.key = d.tenant_key
+		where d.key = any($2) and d.deleted_at is null and t.id <> $3 order by d.key`, s.Rules().DisableAfter, keys, OperatorTenant)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (s *Store) noteFailures(ctx context.Context, tx pgx.Tx, touched map[int64]*
 		return err
 	}
 	for _, d := range list {
-		limit, h := d.DisableLimit(s.DisableAfter), touched[d.Key]
+		limit, h := d.DisableLimit(0), touched[d.Key]
 		for _, percent := range failureSteps {
 			at := max(1, (limit*percent+99)/100)
 			again := h.Failures < h.before || h.Failures < h.Peak // it has worked in between

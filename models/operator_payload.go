@@ -153,7 +153,7 @@ func (s *Store) operatorEvents(ctx context.Context, list []*FeedEntry, topics []
 	}
 	out := make([]*PublishInput, 0, len(tellings))
 	for _, t := range tellings {
-		in, err := t.input(s.MaxPayload)
+		in, err := t.input(s.Rules().MaxPayload)
 		if err != nil {
 			return nil, err
 		}

@@ -85,7 +85,7 @@ func (p *Process) Alive() bool {
 func (p *Process) connect(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, p.s.Hot.Config().ConnConfig)
+	conn, err := pgx.ConnectConfig(ctx, p.s.login.Apply(p.s.Hot.Config().ConnConfig))
 	if err != nil {
 		return nil, err
 	}

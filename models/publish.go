@@ -228,7 +228,7 @@ func (a *Accepter) publishRound(ctx context.Context, ins []*PublishInput, todo [
 			}
 			taken[id] = true
 		}
-		if errs[i] = in.check(a.s.MaxPayload); errs[i] != nil {
+		if errs[i] = in.check(a.s.Rules().MaxPayload); errs[i] != nil {
 			a.s.meterRefused(errs[i])
 			continue
 		}

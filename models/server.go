@@ -152,7 +152,7 @@ func (s *Store) countJobs(ctx context.Context) ([]QueueState, error) {
 const maxTables = 8
 
 func (s *Store) databaseState(ctx context.Context) (d DatabaseState, err error) {
-	d.Retention = s.Retention
+	d.Retention = s.Rules().Retention
 	err = s.pool.QueryRow(ctx, `select split_part(current_setting('server_version'), ' ', 1), pg_database_size(current_database()),
 		(select count(*) from pg_stat_activity where backend_type = 'client backend'),
 		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int`).Scan(&d.Version, &d.Size,

@@ -40,10 +40,12 @@ type Store struct {
 	// replica is a standby that reads may go to; nil for none. See Read.
 	replica *replica
 
-	SQL  *sql.DB  // over Pool
-	DB   *gorm.DB // over SQL
-	Keys *seal.Keyring
-	Rules
+	SQL        *sql.DB  // over Pool
+	DB         *gorm.DB // over SQL
+	Keys       *seal.Keyring
+	live       liveSettings
+	log        *slog.Logger
+	login      *dbconn.Login    // with which new connections are opened
 	Metrics    *metrics.Metrics // nil where nobody counts
 	Traces     *traces.Tracer   // nil where nobody traces
 	SortWindow int              // rows that are sorted together where no index gives the order
@@ -83,15 +85,22 @@ type Rules struct {
 	BaseURL          string        // of the dashboard, without a slash at the end
 	HostCredentials  bool          // destinations without credentials use those of the machine
 	Webhook          WebhookDefaults
-	EnableBacklog    string // what enabling does with the events held, when nobody says so; empty to deliver them
-	Intake           Intake // of tenants that have no limits of their own
+	EnableBacklog    string        // what enabling does with the events held, when nobody says so; empty to deliver them
+	Intake           Intake        // of tenants that have no limits of their own
+	AlertEvery       time.Duration // how often an open alert is told again, of rules that do not say
+	AlertSteps       []int         // of the rule about steps towards being disabled that new tenants get; empty for no such rule
+	AlertCertificate int           // days before a certificate ends, of the rule that new tenants get; 0 for no such rule
 }
 
 // DefaultRules are the rules of a server whose environment says nothing.
 func DefaultRules() Rules {
-	return Rules{Retry: DefaultRetryPolicy(), Timeout: 15 * time.Second, MaxInFlight: 20, ManualRetryLimit: 10, BulkRetryLimit: 100_000,
-		DestinationLimit: 1000, DisableAfter: 100, DisableLeast: 10 * time.Minute,
-		MaxPayload: 256 << 10, Retention: 30 * 24 * time.Hour, BaseURL: "http://localhost:3000"}
+	r := Rules{BaseURL: "http://localhost:3000"}
+	for i := range settingFields {
+		if err := settingFields[i].SetRule(&r, settingFields[i].Default); err != nil {
+			panic(err) // the defaults are constants of this program
+		}
+	}
+	return r
 }
 
 // InFlight is how many attempts to a destination each worker may have under way at once.
@@ -123,7 +132,8 @@ type Options struct {
 	HotConns   int           // of the hot path's pool; 0 for hotConns
 	JobConns   int           // of the job queue's pool; 0 for jobConns
 	Keys       *seal.Keyring
-	Rules      Rules
+	Rules      Rules            // what the environment says
+	Locked     []string         // names of settings that cannot be changed while the server runs
 	Metrics    *metrics.Metrics // nil for none
 	Traces     *traces.Tracer   // nil for none
 	Log        *slog.Logger     // what the queue has to say; nil for nobody
@@ -145,18 +155,19 @@ var hotSettings = map[string]string{
 
 // Open connects to the database. It does not migrate.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	pool, err := newPool(ctx, o, o.MaxConns, poolConns, map[string]string{"jit": "off"})
+	login := &dbconn.Login{}
+	pool, err := newPool(ctx, o, login, o.MaxConns, poolConns, map[string]string{"jit": "off"})
 	if err != nil {
 		return nil, err
 	}
-	hot, err := newPool(ctx, o, o.HotConns, hotConns, hotSettings)
+	hot, err := newPool(ctx, o, login, o.HotConns, hotConns, hotSettings)
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
 	queueSettings := maps.Clone(hotSettings)
 	queueSettings["synchronous_commit"] = "off"
-	jobs, err := newPool(ctx, o, o.JobConns, jobConns, queueSettings)
+	jobs, err := newPool(ctx, o, login, o.JobConns, jobConns, queueSettings)
 	if err != nil {
 		pool.Close()
 		hot.Close()
@@ -187,13 +198,15 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		jobs.Close()
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Store{pool: read, replica: replica, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, Rules: o.Rules, Metrics: o.Metrics,
+	s := &Store{pool: read, replica: replica, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, login: login, Metrics: o.Metrics,
 		Traces: o.Traces,
 		pooled: o.Pooled, SortWindow: DefaultSortWindow, ListTime: DefaultListTime}
+	s.live.begin(o.Rules, o.Locked)
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	s.log = log
 	s.Queue = queue.New(queue.Pools{Any: pool, Hot: hot, Jobs: jobs}, log)
 	s.watch()
 	s.watchQueue()
@@ -206,7 +219,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // Migrated returns an error that says what to do when the schema is not the one that this program needs.
 func (s *Store) Migrated(ctx context.Context) error { return migrations.Check(ctx, s.pool) }
 
-func newPool(ctx context.Context, o Options, conns, dflt int, settings map[string]string) (*pgxpool.Pool, error) {
+func newPool(ctx context.Context, o Options, login *dbconn.Login, conns, dflt int, settings map[string]string) (*pgxpool.Pool, error) {
 	cfg, err := dbconn.Parse(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("the address of the database: %w", err)
@@ -222,6 +235,10 @@ func newPool(ctx context.Context, o Options, conns, dflt int, settings map[strin
 		withoutSession(cfg.ConnConfig)
 	} else {
 		migrations.WithSettings(cfg.ConnConfig, settings)
+	}
+	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		login.Apply(c)
+		return nil
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {

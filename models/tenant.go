@@ -175,7 +175,7 @@ func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[stri
 		if err := noteTenant(ctx, tx, t, created); err != nil || !created {
 			return err
 		}
-		return addDefaultRules(ctx, tx, t.Key)
+		return addDefaultRules(ctx, tx, s.Rules(), t.Key)
 	})
 	return t, created, err
 }

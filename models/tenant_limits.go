@@ -75,9 +75,9 @@ func (s *Store) limits(ctx context.Context, db querier, tenant int64) (l Applied
 		return Limit{server, name,
 			serverLimits[name] + " of the server, which an operator changes, for all tenants in its environment or for one in the tenant's settings"}
 	}
-	l = AppliedLimits{of(limitPerDelivery, s.ManualRetryLimit, own.ManualRetryLimit),
-		of(limitPerHour, s.HourlyRetryLimit, own.ManualRetriesPerHour),
-		of(limitPerBulk, s.BulkRetryLimit, own.BulkRetryLimit)}
+	l = AppliedLimits{of(limitPerDelivery, s.Rules().ManualRetryLimit, own.ManualRetryLimit),
+		of(limitPerHour, s.Rules().HourlyRetryLimit, own.ManualRetriesPerHour),
+		of(limitPerBulk, s.Rules().BulkRetryLimit, own.BulkRetryLimit)}
 	return l, err
 }
 
@@ -116,10 +116,6 @@ func (s *Store) checkRetryLimits(ctx context.Context, d *Destination, before *De
 	return nil
 }
 
-// maxRetryLimit is what the limits can be.
-var maxRetryLimit = map[string]int{limitPerDelivery: 30_000, limitPerHour: 100_000_000, limitPerBulk: 1_000_000,
-	limitDestinations: 1_000_000}
-
 // checkDestinationLimit refuses another destination of a tenant that has as many as it may have. Nobody else changes its
 // destinations meanwhile; see changeDestinations.
 func (s *Store) checkDestinationLimit(ctx context.Context, tx *Tx, t *Tenant) error {
@@ -128,7 +124,7 @@ func (s *Store) checkDestinationLimit(ctx context.Context, tx *Tx, t *Tenant) er
 	if err != nil {
 		return err
 	}
-	most, where := s.DestinationLimit, "DESTINATION_LIMIT in the server's environment, or destination_limit in the tenant's settings"
+	most, where := s.Rules().DestinationLimit, "DESTINATION_LIMIT in the server's environment, or destination_limit in the tenant's settings"
 	if own != nil {
 		most, where = *own, "destination_limit in the tenant's settings"
 	}

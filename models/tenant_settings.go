@@ -1,12 +1,12 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/waybill-dev/waybill/adapters"
@@ -15,15 +15,10 @@ import (
 // TenantSettings are a tenant's own limits and defaults. What is nil is the server's. The names are those of the API and of
 // what is stored.
 type TenantSettings struct {
-	Name                 *string   `json:"name,omitempty" doc:"What people see in place of the id."`
-	ManualRetryLimit     *int      `json:"manual_retry_limit,omitempty" doc:"Manual retries of one delivery; 0 for no limit."`
-	ManualRetriesPerHour *int      `json:"manual_retries_per_hour,omitempty" doc:"Manual retries in an hour, single and in bulk; 0 for no limit."`
-	BulkRetryLimit       *int      `json:"bulk_retry_limit,omitempty" doc:"Deliveries of one bulk retry."`
-	DestinationLimit     *int      `json:"destination_limit,omitempty" doc:"Destinations that it may have; 0 for no limit."`
-	Signature            *string   `json:"signature,omitempty" api:"schema=Signature" doc:"Of webhooks that are created without one."`
-	HeaderPrefix         *string   `json:"header_prefix,omitempty" doc:"Of webhooks that are created without a 'signature', like 'x-acme-'."`
-	RetryOn              *[]string `json:"retry_on,omitempty" doc:"Which errors are retried, of destinations that do not say so."`
-	EnableBacklog        *string   `json:"enable_backlog,omitempty" api:"schema=BacklogAction" doc:"What enabling does with the events held, when the caller does not say so."`
+	SharedSettings
+	Name         *string `json:"name,omitempty" doc:"What people see in place of the id."`
+	Signature    *string `json:"signature,omitempty" api:"schema=Signature" doc:"Of webhooks that are created without one."`
+	HeaderPrefix *string `json:"header_prefix,omitempty" doc:"Of webhooks that are created without a 'signature', like 'x-acme-'."`
 
 	RetentionDays  *int              `json:"retention_days,omitempty" doc:"After so many days the data of its events is erased; at most the server's retention."`
 	TopicRetention *[]TopicRetention `json:"topic_retention,omitempty" doc:"For how long the data of events of some topics is kept. Of all rules that hold for an event, those of the tenant and of the server, the shortest counts."`
@@ -75,7 +70,7 @@ func (w WebhookDefaults) Problems() []adapters.FieldError {
 
 // WebhookDefaults are those of a tenant. The server's other settings belong to the server's signature.
 func (s *Store) WebhookDefaults(t *Tenant) WebhookDefaults {
-	w := WebhookDefaults{Signature: s.Webhook.Signature, Config: maps.Clone(s.Webhook.Config)}
+	w := WebhookDefaults{Signature: s.Rules().Webhook.Signature, Config: maps.Clone(s.Rules().Webhook.Config)}
 	if given := t.Settings.Signature; given != nil && *given != w.Signature {
 		prefix, has := w.Config["header_prefix"]
 		w = WebhookDefaults{Signature: *given}
@@ -131,28 +126,17 @@ func (s *Store) withDefaults(t *Tenant, d *Destination, p DestinationPatch) Dest
 	return p
 }
 
-// policy is when deliveries to a destination are tried again.
-func (s *Store) policy(t *Tenant, d *Destination) RetryPolicy {
-	dflt := s.Retry
-	if t.Settings.RetryOn != nil {
-		dflt.RetryOn = *t.Settings.RetryOn
-	}
+// policyOf is when deliveries to a destination are tried again, by the rules for its tenant.
+func policyOf(rules *Rules, d *Destination) RetryPolicy {
 	if d.Retry != nil {
-		return d.Retry.Or(dflt)
+		return d.Retry.Or(rules.Retry)
 	}
-	return dflt
+	return rules.Retry
 }
 
 // EnableAction is what enabling a tenant's destination does with the events held, when nobody says so.
 func (s *Store) EnableAction(t *Tenant) string {
-	action := s.EnableBacklog
-	if t.Settings.EnableBacklog != nil {
-		action = *t.Settings.EnableBacklog
-	}
-	if action == "" {
-		return BacklogDeliver
-	}
-	return action
+	return cmp.Or(s.RulesOf(t).EnableBacklog, BacklogDeliver)
 }
 
 // probeAction is EnableAction for what the server enables by itself: nothing is dropped that nobody asked to drop.
@@ -169,16 +153,8 @@ func (x *TenantSettings) check(s *Store) error {
 	if x.Name != nil {
 		checkText("name", *x.Name, maxNameLength, bad)
 	}
-	for name, n := range map[string]struct {
-		value *int
-		low   int
-	}{limitPerDelivery: {x.ManualRetryLimit, 0}, limitPerHour: {x.ManualRetriesPerHour, 0}, limitPerBulk: {x.BulkRetryLimit, 1},
-		limitDestinations: {x.DestinationLimit, 0}} {
-		if n.value != nil && (*n.value < n.low || *n.value > maxRetryLimit[name]) {
-			bad.add(name, fmt.Sprintf("must be a whole number between %d and %d", n.low, maxRetryLimit[name]))
-		}
-	}
-	if most := int(s.Retention.Hours() / 24); x.RetentionDays != nil && (*x.RetentionDays < 1 || *x.RetentionDays > most) {
+	x.SharedSettings.check(bad)
+	if most := int(s.Rules().Retention.Hours() / 24); x.RetentionDays != nil && (*x.RetentionDays < 1 || *x.RetentionDays > most) {
 		bad.add("retention_days", fmt.Sprintf("must be a whole number between 1 and %d, the server's retention", most))
 	}
 	if x.TopicRetention != nil {
@@ -190,16 +166,6 @@ func (x *TenantSettings) check(s *Store) error {
 		for _, e := range s.WebhookDefaults(&Tenant{Settings: *x}).Problems() {
 			bad.add(strings.TrimPrefix(e.Key, "config."), e.Message)
 		}
-	}
-	if x.RetryOn != nil {
-		policy := problems{}
-		RetryPolicy{RetryOn: *x.RetryOn}.check("retry", policy)
-		for field, message := range policy {
-			bad.add(strings.TrimPrefix(field, "retry."), message)
-		}
-	}
-	if x.EnableBacklog != nil && !slices.Contains([]string{BacklogDeliver, BacklogKeep, BacklogDrop}, *x.EnableBacklog) {
-		bad.add("enable_backlog", "must be deliver, keep or drop")
 	}
 	return bad.err()
 }
@@ -257,14 +223,9 @@ func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID 
 func (x *TenantSettings) snapshot() *snapshot {
 	s := newSnapshot()
 	s.set("name", x.Name)
-	s.set(limitPerDelivery, x.ManualRetryLimit)
-	s.set(limitPerHour, x.ManualRetriesPerHour)
-	s.set(limitPerBulk, x.BulkRetryLimit)
-	s.set(limitDestinations, x.DestinationLimit)
+	x.SharedSettings.set(s)
 	s.set("signature", x.Signature)
 	s.set("header_prefix", x.HeaderPrefix)
-	s.set("retry_on", x.RetryOn)
-	s.set("enable_backlog", x.EnableBacklog)
 	s.set("redact_fields", x.RedactFields)
 	s.set("redact_headers", x.RedactHeaders)
 	s.set("redact_query", x.RedactQuery)

@@ -81,7 +81,7 @@ func (s *Store) TopicCatalogue(ctx context.Context) ([]Topic, error) {
 		return nil, err
 	}
 	var out []Topic
-	for _, name := range s.Topics {
+	for _, name := range s.Rules().Topics {
 		t := Topic{Name: name, FromEnv: true}
 		if i := slices.IndexFunc(stored, func(x Topic) bool { return x.Name == name }); i >= 0 {
 			t = stored[i]
@@ -179,7 +179,7 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) error {
 
 // DeleteTopic takes a topic out of the catalogue. Subscriptions to it stay.
 func (s *Store) DeleteTopic(ctx context.Context, name string) error {
-	if slices.Contains(s.Topics, name) {
+	if slices.Contains(s.Rules().Topics, name) {
 		return conflict("The topic %q is set by TOPICS in the environment. Remove it there.", name)
 	}
 	err := s.InTx(ctx, func(tx *Tx) error {

@@ -47,7 +47,7 @@ func checkTopicRetention(field string, rules []TopicRetention, most int, bad pro
 }
 
 // RetentionDays is the server's retention.
-func (s *Store) RetentionDays() int { return int(s.Retention.Hours() / 24) }
+func (s *Store) RetentionDays() int { return int(s.Rules().Retention.Hours() / 24) }
 
 // TopicRetention returns the server's rules, which hold for all tenants.
 func (s *Store) TopicRetention(ctx context.Context) ([]TopicRetention, error) {

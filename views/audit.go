@@ -77,6 +77,7 @@ var auditWords = []Option{
 	{Value: "tenant.*", Label: "Tenants: anything"}, {Value: "tenant.create", Label: "Tenant created"},
 	{Value: "tenant.update", Label: "Tenant changed"}, {Value: "tenant.delete", Label: "Tenant deleted"},
 	{Value: "tenant.settings", Label: "Tenant settings changed"},
+	{Value: "server.settings", Label: "Server's defaults changed"},
 	{Value: "portal_link.*", Label: "Portal links: anything"}, {Value: "portal_link.create", Label: "Portal link created"},
 	{Value: "portal_link.revoke", Label: "Portal link revoked"},
 	{Value: "api_key.*", Label: "API keys: anything"}, {Value: "api_key.create", Label: "API key created"},
@@ -98,7 +99,7 @@ var auditWords = []Option{
 }
 
 // serverActions are the groups of actions that no tenant has entries of.
-var serverActions = []string{"topic.", "retention.", "setup", "session.login", "session.confirm", "session.revoke", "tenant.*", "user."}
+var serverActions = []string{"topic.", "retention.", "server.", "setup", "session.login", "session.confirm", "session.revoke", "tenant.*", "user."}
 
 // actionOptions are the choices of the filter: in a tenant's log those that it can have.
 func (v Audit) actionOptions() []Option {

@@ -27,6 +27,8 @@ type ServerSettings struct {
 type ServerSetting struct {
 	Name, Value, Source, Help string
 	Plain                     string // Value in the words of people; empty where it reads the same
+	Problem                   string // why the value of before is in force; empty for nothing
+	Live                      bool   // it is changed on the page of defaults
 	Missing                   bool   // Value only says that there is none
 }
 
@@ -38,6 +40,7 @@ func ServerSettingsURL() string { return "/server/settings" }
 func serverTabs(p Page, here string) []Tab {
 	tabs := []Tab{{"Health", ServerURL(), here == ServerURL()}, {"Usage", UsageURL("", nil), here == UsageURL("", nil)}}
 	if p.Viewer.Admin {
+		tabs = append(tabs, Tab{"Defaults", DefaultsURL(), here == DefaultsURL()})
 		tabs = append(tabs, Tab{"Settings", ServerSettingsURL(), here == ServerSettingsURL()})
 	}
 	return tabs

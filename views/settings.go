@@ -25,7 +25,15 @@ type Setting struct {
 }
 
 // source says where the value comes from.
-func (s Setting) source() string { return strings.ToUpper(s.Source[:1]) + s.Source[1:] }
+func (s Setting) source() string { return Capital(s.Source) }
+
+// Capital is a text that begins with a capital.
+func Capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
 
 // assignment is the variable as it is set, or its name alone.
 func (s Setting) assignment() string {

@@ -1,8 +1,6 @@
 package views
 
 import (
-	"strings"
-
 	"github.com/waybill-dev/waybill/models"
 )
 
@@ -14,13 +12,39 @@ type TenantSettings struct {
 	Defaults map[string]string
 }
 
-var tenantSettingLabels = []Label{{"name", "Name"}, {"destination_limit", "Destinations at most"}, {"manual_retry_limit", "Manual retries of a delivery"},
-	{"manual_retries_per_hour", "Manual retries in an hour"},
-	{"bulk_retry_limit", "Deliveries of a bulk retry"}, {"signature", "Signature"}, {"header_prefix", "Prefix of headers"},
-	{"retry_on", "Errors that are retried"}, {"enable_backlog", "When a destination is enabled"},
+var tenantSettingLabels = append(sharedLabels(), []Label{{"name", "Name"}, {"signature", "Signature"}, {"header_prefix", "Prefix of headers"},
 	{"requests_per_second", "Requests a second"}, {"events_per_second", "Events a second"}, {"bytes_per_second", "Bytes a second"},
 	{"limit_burst", "Burst"}, {"retention_days", "Days that data is kept"}, {"topic_retention", "Days by topic"}, {"erase_delivered", "After success"},
-	{"redact_fields", "Fields of answers"}, {"redact_headers", "Headers"}, {"redact_query", "Query parameters"}}
+	{"redact_fields", "Fields of answers"}, {"redact_headers", "Headers"}, {"redact_query", "Query parameters"}}...)
+
+// sharedLabels name the settings that the server has, too.
+func sharedLabels() (out []Label) {
+	for _, f := range models.SharedFields() {
+		out = append(out, Label{f.Name, f.Label})
+	}
+	return out
+}
+
+// shared are the settings of a group that the server has, too.
+func (TenantSettings) shared(group string) (out []*models.SettingField) {
+	for _, f := range models.SharedFields() {
+		if f.Group == group {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// sharedControl is the control of one of them.
+func (v TenantSettings) sharedControl(f *models.SettingField) Control {
+	c := settingControl(f)
+	if len(f.Options) > 0 {
+		c.Options = v.choices(f.Name, c.Options...)
+		return c
+	}
+	c.Hint = v.hint(f.Name, c.Hint+" ")
+	return c
+}
 
 // hint says what an empty field stands for.
 func (v TenantSettings) hint(name, more string) string {
@@ -32,17 +56,11 @@ func (v TenantSettings) choices(name string, options ...Option) []Option {
 	return append([]Option{{Value: "", Label: "The server's default: " + v.Defaults[name]}}, options...)
 }
 
-// SignatureWord and BacklogWord are the words for a signature scheme, and for what becomes of held events.
+// SignatureWord is the word for a signature scheme.
 func SignatureWord(scheme string) string { return optionLabel(signatureOptions, scheme) }
-func BacklogWord(action string) string {
-	word := optionLabel(onEnableOptions, action)
-	return strings.ToLower(word[:1]) + word[1:]
-}
 
 var (
 	signatureOptions = []Option{{Value: "standard", Label: "Standard Webhooks"}, {Value: "v1a", Label: "Standard Webhooks, ed25519"},
 		{Value: "outpost", Label: "Outpost"}}
 	afterSuccessOptions = []Option{{Value: "true", Label: "Erase payload, headers and bodies"}, {Value: "false", Label: "Keep them"}}
-	onEnableOptions     = []Option{{Value: models.BacklogDeliver, Label: "Deliver what was held"},
-		{Value: models.BacklogKeep, Label: "Keep it held"}, {Value: models.BacklogDrop, Label: "Drop it"}}
 )

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
@@ -30,8 +32,10 @@ type API struct {
 	Env      adapters.Env
 	Traces   *traces.Tracer // nil unless a collector is given
 
-	Bootstrap     *models.Actor // whoever has the key of the environment
-	BootstrapHash [32]byte      // of that key, SHA-256
+	Bootstrap     *models.Actor            // whoever has the key of the environment
+	BootstrapHash atomic.Pointer[[32]byte] // of that key, SHA-256; nil for none
+
+	Reloads atomic.Pointer[Reloads] // of files of settings; nil before the first
 
 	// ErrorPage answers an error outside of the API. It is a field because pages are made after what they show.
 	ErrorPage func(c *fiber.Ctx, e *models.Error, requestID string) error
@@ -45,6 +49,12 @@ type API struct {
 
 	// BeforeCompress is called with an answer that is about to be compressed; nil for nothing to do.
 	BeforeCompress func(*fasthttp.Response)
+}
+
+// Reloads is what was last read of files of settings.
+type Reloads struct {
+	At       time.Time
+	Problems map[string]string // by variable: why the value of before is in force
 }
 
 // New makes an API under a configuration.

@@ -169,9 +169,8 @@ func decodeFields(b []byte, dst reflect.Value, strict bool) error {
 	}
 	bad := map[string]string{}
 	patch, isPatch := dst.Addr().Interface().(interface{ Remove(field string) })
-	t := dst.Type()
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for _, f := range reflect.VisibleFields(dst.Type()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" || name == "-" {
 			continue
 		}
@@ -180,7 +179,7 @@ func decodeFields(b []byte, dst reflect.Value, strict bool) error {
 		if !given {
 			continue
 		}
-		if err := json.Unmarshal(value, dst.Field(i).Addr().Interface()); err != nil {
+		if err := json.Unmarshal(value, dst.FieldByIndex(f.Index).Addr().Interface()); err != nil {
 			field, message := FieldProblem(name, err)
 			parts := map[string]string{}
 			var several alertrule.ReadError
@@ -190,10 +189,10 @@ func decodeFields(b []byte, dst reflect.Value, strict bool) error {
 					parts[part] = message
 				}
 			} else if field == name {
-				parts = problemsWithin(name, value, t.Field(i).Type)
+				parts = problemsWithin(name, value, f.Type)
 			}
 			if len(parts) == 0 {
-				if must := t.Field(i).Tag.Get("must"); must != "" && field == name && t.Field(i).Type.Kind() == reflect.Pointer {
+				if must := f.Tag.Get("must"); must != "" && field == name && f.Type.Kind() == reflect.Pointer {
 					message = must
 				}
 				parts[field] = message

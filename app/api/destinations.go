@@ -91,7 +91,7 @@ func (c *Call) version() (int64, error) {
 	v, err := strconv.ParseInt(read, 10, 64)
 	if err != nil || v <= 0 {
 		return 0, &models.Error{Kind: models.KindStale,
-			Message: "If-Match does not name a version of this destination. Read it again and give its ETag."}
+			Message: "If-Match does not name a version of it. Read it again and give its ETag."}
 	}
 	return v, nil
 }

@@ -68,10 +68,14 @@ func (a *API) getHealth(ctx context.Context, c *Call, req *DestinationRequest) (
 	if err != nil {
 		return nil, err
 	}
+	t, err := a.Store.Tenant(ctx, c.Scope(), req.Tenant)
+	if err != nil {
+		return nil, err
+	}
 	h, now := d.Health, time.Now()
 	out := destinationHealthJSON{Failures: h.Failures, Attempts: h.Attempts, GivenUp: h.GivenUp, Since: h.Since, LastFailure: h.LastFailure,
 		LastSuccess:  h.LastSuccess,
-		DisableAfter: d.DisableLimit(a.Store.DisableAfter), Rates: map[string]ratesJSON{}, History: []healthBucketJSON{}}
+		DisableAfter: d.DisableLimit(a.Store.RulesOf(t).DisableAfter), Rates: map[string]ratesJSON{}, History: []healthBucketJSON{}}
 	if h.ErrorClass != "" {
 		out.LastError = &errorJSON{h.ErrorClass, h.Error, h.Advice}
 	}

@@ -89,7 +89,7 @@ func (a *API) Invite(ctx context.Context, c *Call, in models.InvitationInput) (*
 	made := &Invited{Invitation: i, URL: a.Cfg.BaseURL + views.InviteURL(url.PathEscape(token))}
 	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
 	defer cancel()
-	if err := notify.SendLetter(ctx, a.Notices.Env, invitationLetter(i, made.URL)); err != nil {
+	if err := notify.SendLetter(ctx, a.Notices.EnvNow(), invitationLetter(i, made.URL)); err != nil {
 		e := adapters.AsError(err)
 		made.MailError = e.Message
 		a.Log.Warn("an invitation could not be sent by mail", "invitation", i.ID(), "error", e.Message)

@@ -34,7 +34,10 @@ const (
 )
 
 // MaxBody bounds the body of a request with payloads.
-func (a *API) MaxBody() int { return max(maxBody, 2*a.Cfg.MaxPayload) }
+func (a *API) MaxBody() int { return max(maxBody, 2*a.Store.Rules().MaxPayload) }
+
+// MostBody is what MaxBody can become while the server runs.
+func (a *API) MostBody() int { return max(maxBody, 2*models.MostPayload) }
 
 // bodyBudget counts what bodies take up.
 type bodyBudget struct{ held atomic.Int64 }

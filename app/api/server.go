@@ -143,9 +143,11 @@ type serverSettingJSON struct {
 	Value  string `json:"value" doc:"Empty for a secret, and where nothing is set. Addresses are without user, password and query."`
 	Set    bool   `json:"set" doc:"Whether there is a value, be it the default."`
 	Secret bool   `json:"secret" doc:"The value is not told."`
-	Source string `json:"source" api:"enum=environment|file|credential|default|derived"`
+	Source string `json:"source" api:"enum=environment|file|credential|default|derived|stored" doc:"'stored' is what was set by page or API while the server runs."`
 	From   string `json:"from" doc:"The variable or credential that gave the value, or how it was derived; empty for the default."`
 	Help   string `json:"help" doc:"What it is."`
+
+	Problem string `json:"problem" doc:"Why its file was not taken over when it had changed, so that the value of before is in force; empty for nothing."`
 }
 
 // ServerSettings lists the settings of this process.
@@ -155,6 +157,12 @@ func (a *API) ServerSettings(c *Call, req *ServerSettingsRequest) ([]config.Sett
 	}
 	out := []config.Setting{}
 	for _, s := range a.Cfg.Settings() {
+		if x, changed := a.Store.SettingInForce(s.Name); changed {
+			s.Value, s.Set, s.Source, s.From = x.Value, x.Value != "", config.SourceStored, "PATCH /settings"
+		}
+		if r := a.Reloads.Load(); r != nil {
+			s.Problem = r.Problems[s.Name]
+		}
 		if s.Matches(req.Text) {
 			out = append(out, s)
 		}

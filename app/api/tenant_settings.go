@@ -22,6 +22,7 @@ type settingsJSON struct {
 
 // effectiveJSON are all of a tenant's settings as they are in force.
 type effectiveJSON struct {
+	models.SharedSettings
 	Name                 string   `json:"name"`
 	ManualRetryLimit     int      `json:"manual_retry_limit"`
 	ManualRetriesPerHour int      `json:"manual_retries_per_hour"`
@@ -46,16 +47,10 @@ type effectiveJSON struct {
 	LimitBurst        models.Duration `json:"limit_burst"`
 }
 
-// SettingsOf are a tenant's settings. rules are the server's for topics.
-func (a *API) SettingsOf(tenant string, s *models.TenantSettings, rules []models.TopicRetention) settingsJSON {
+// SettingsOf are a tenant's settings. topics are the server's rules for topics.
+func (a *API) SettingsOf(tenant string, s *models.TenantSettings, topics []models.TopicRetention) settingsJSON {
 	if s.TopicRetention != nil {
-		rules = slices.Concat(rules, *s.TopicRetention)
-	}
-	or := func(own *int, dflt int) int {
-		if own != nil {
-			return *own
-		}
-		return dflt
+		topics = slices.Concat(topics, *s.TopicRetention)
 	}
 	list := func(l *[]string) []string {
 		if l == nil {
@@ -63,24 +58,24 @@ func (a *API) SettingsOf(tenant string, s *models.TenantSettings, rules []models
 		}
 		return append([]string{}, *l...)
 	}
-	retryOn := a.Cfg.Retry.RetryOn
-	if s.RetryOn != nil {
-		retryOn = *s.RetryOn
-	}
 	name := tenant
 	if s.Name != nil {
 		name = cmp.Or(*s.Name, tenant)
 	}
 	t := &models.Tenant{Settings: *s}
-	intake := s.IntakeLimits().Over(a.Store.Intake)
+	rules := a.Store.RulesOf(t)
+	intake := s.IntakeLimits().Over(rules.Intake)
+	days := int(rules.Retention.Hours() / 24)
+	if s.RetentionDays != nil {
+		days = min(days, *s.RetentionDays)
+	}
 	webhooks := a.Store.WebhookDefaults(t)
 	return settingsJSON{TenantID: tenant, Settings: *s, Effective: effectiveJSON{Name: name,
-		ManualRetryLimit:     or(s.ManualRetryLimit, a.Cfg.ManualLimit),
-		ManualRetriesPerHour: or(s.ManualRetriesPerHour, a.Cfg.HourlyLimit), BulkRetryLimit: or(s.BulkRetryLimit, a.Cfg.BulkLimit),
-		DestinationLimit: or(s.DestinationLimit, a.Cfg.DestLimit),
-		Signature:        cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
-		RetryOn:       append([]string{}, retryOn...),
-		RetentionDays: or(s.RetentionDays, a.Store.RetentionDays()), TopicRetention: append([]models.TopicRetention{}, rules...),
+		SharedSettings: models.SharedOf(rules), ManualRetryLimit: rules.ManualRetryLimit,
+		ManualRetriesPerHour: rules.HourlyRetryLimit, BulkRetryLimit: rules.BulkRetryLimit, DestinationLimit: rules.DestinationLimit,
+		Signature: cmp.Or(webhooks.Signature, "standard"), HeaderPrefix: webhooks.Config["header_prefix"],
+		RetryOn:       append([]string{}, rules.Retry.RetryOn...),
+		RetentionDays: days, TopicRetention: append([]models.TopicRetention{}, topics...),
 		EraseDelivered: s.EraseDelivered != nil && *s.EraseDelivered,
 		RedactFields:   list(s.RedactFields), RedactHeaders: list(s.RedactHeaders), RedactQuery: list(s.RedactQuery),
 		EnableBacklog: a.Store.EnableAction(t), RequestsPerSecond: intake.Requests, EventsPerSecond: intake.Events,

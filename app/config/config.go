@@ -6,12 +6,10 @@ package config
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"net"
 	"net/mail"
 	"net/netip"
@@ -50,31 +48,17 @@ type Config struct {
 	AdminPass     string
 	RequireFactor bool // of users with a role for the whole server
 	OIDC          OIDC
-	BaseURL       string
+	BaseURL       string        // shadows that of Rules, which Defaults completes
 	Hosts         []string      // further names that the server answers to, in lower case; *.name for those below it, * for any
 	TokenAudience string        // of tenants' tokens: AudienceOptional or AudienceRequired
 	HSTS          time.Duration // how long browsers use TLS only; 0 for what they like
 	WriteTimeout  time.Duration // how long a reader may take for a portion of an answer; 0 for any time
-	Topics        []string
 	EgressAllow   []netip.Prefix
-	HostCreds     bool   // destinations may use the credentials of this machine
-	GoogleKeyFile string // those for Google Cloud; empty for the metadata server's
-	Retry         models.RetryPolicy
-	Webhook       models.WebhookDefaults
-	EnableBacklog string
-	ManualLimit   int
-	BulkLimit     int
-	HourlyLimit   int
-	DestLimit     int
-	Intake        models.Intake // of each tenant; its zero value for no limit
-	DisableN      int           // failing deliveries in a row after which a destination is disabled; 0 for never
-	DisableMin    time.Duration // and only when they lasted so long
-	ProbeAfter    time.Duration // wait before a destination that was disabled by itself is probed; 0 for never
-	Retention     time.Duration
-	Timeout       time.Duration
-	MaxInFlight   int
-	PerDest       int
-	MaxPayload    int
+	HostCreds     bool     // destinations may use the credentials of this machine
+	GoogleKeyFile string   // those for Google Cloud; empty for the metadata server's
+	models.Rules           // defaults and limits, those that can be changed while the server runs among them
+	Locked        []string // names of settings for which the environment is the last word
+	MaxInFlight   int      // attempts under way at once in this process
 	LogLevel      slog.Level
 	LogFormat     string // text or json
 	Proxies       clientip.Proxies
@@ -94,7 +78,10 @@ type Config struct {
 
 	BaseURLMissing bool // the environment does not say BASE_URL
 
-	given []Setting // as it was read; see Settings
+	given []Setting           // as it was read; see Settings
+	env   func(string) string // that it was read from
+
+	fromFiles map[string]string // values of variables that files give
 }
 
 // Whether tenants' tokens must name their audience.
@@ -314,128 +301,9 @@ func variables() []variable {
 				r.GoogleKeyFile = v
 				return nil
 			}},
-		{"RETRY_INITIAL", "10s", "wait before the second attempt", func(r *reader, v string) error {
-			return durationIn(&r.Retry.Initial, v, time.Millisecond, 168*time.Hour)
-		}},
-		{"RETRY_MULTIPLIER", "2", "backoff factor: each delay is so many times the one before", func(r *reader, v string) error {
-			f, err := strconv.ParseFloat(v, 64)
-			if err != nil || f < 1 || f > 100 || math.IsNaN(f) {
-				return errors.New("must be a number between 1 and 100")
-			}
-			r.Retry.Multiplier = f
-			return nil
-		}},
-		{"RETRY_MAX_INTERVAL", "6h", "no wait is longer, also one that the receiver asks for", func(r *reader, v string) error {
-			return durationIn(&r.Retry.MaxInterval, v, time.Millisecond, 168*time.Hour)
-		}},
-		{"RETRY_MAX_ATTEMPTS", "12", "attempts, the first included", func(r *reader,
-			v string) error {
-			return intIn(&r.Retry.MaxAttempts, v, 1, 100)
-		}},
-		{"RETRY_SCHEDULE", "", "explicit waits, comma-separated, instead of the exponential ones: 10s,1m,1h",
-			func(r *reader, v string) error {
-				for _, s := range List(v) {
-					var d models.Duration
-					if err := durationIn(&d, s, 0, 168*time.Hour); err != nil {
-						return err
-					}
-					r.Retry.Schedule = append(r.Retry.Schedule, d)
-				}
-				return nil
-			}},
-		{"RETRY_ON", "", "statuses and error classes that are retried, comma-separated; usual stands for the usual ones: usual,400",
-			func(r *reader, v string) error {
-				r.Retry.RetryOn = List(v)
-				return r.Retry.CheckRetryOn()
-			}},
-		{"MANUAL_RETRY_LIMIT", "10", "manual retries of one delivery; 0 for no limit",
-			func(r *reader, v string) error { return intIn(&r.ManualLimit, v, 0, 30000) }},
-		{"BULK_RETRY_LIMIT", "100000", "deliveries of one bulk retry",
-			func(r *reader, v string) error { return intIn(&r.BulkLimit, v, 1, 1_000_000) }},
-		{"MANUAL_RETRIES_PER_HOUR", "0", "manual retries of one tenant in an hour, single and in bulk; 0 for no limit",
-			func(r *reader, v string) error { return intIn(&r.HourlyLimit, v, 0, 100_000_000) }},
-		{"DESTINATION_LIMIT", "1000", "destinations of one tenant; 0 for no limit",
-			func(r *reader, v string) error { return intIn(&r.DestLimit, v, 0, 1_000_000) }},
-		{"TENANT_REQUESTS_PER_SECOND", "0",
-			"requests to the API in a second with the keys and tokens of one tenant, in all processes together; 0 for no limit",
-			func(r *reader, v string) error {
-				return intIn(&r.Intake.Requests, v, 0, models.MaxRequestsPerSecond)
-			}},
-		{"TENANT_EVENTS_PER_SECOND", "0", "events that are published for one tenant in a second, in all processes together; 0 for no limit",
-			func(r *reader, v string) error { return intIn(&r.Intake.Events, v, 0, models.MaxEventsPerSecond) }},
-		{"TENANT_BYTES_PER_SECOND", "0", "bytes of such events in a second, in all processes together; 0 for no limit",
-			func(r *reader, v string) error {
-				err := intIn(&r.Intake.Bytes, v, 0, models.MaxBytesPerSecond)
-				if n := r.Intake.Bytes; err == nil && n != 0 && n < models.LeastBytesPerSecond {
-					err = fmt.Errorf("must be at least %d, or 0 for no limit", models.LeastBytesPerSecond)
-				}
-				return err
-			}},
-		{"TENANT_LIMIT_BURST", "10s", "so many seconds' worth of these three may come at once", func(r *reader, v string) error {
-			return timeIn(&r.Intake.Burst, v, models.LeastBurst, models.MaxBurst)
-		}},
-		{"DISABLE_AFTER_FAILURES", "100", "a destination is disabled after so many failing deliveries in a row; 0 for never",
-			func(r *reader, v string) error {
-				return intIn(&r.DisableN, v, 0, models.MaxDisableAfter)
-			}},
-		{"DISABLE_MIN_DURATION", "10m", "and only when they lasted so long", func(r *reader, v string) error {
-			return timeIn(&r.DisableMin, v, 0, 168*time.Hour)
-		}},
-		{"PROBE_AFTER", "0s",
-			"wait before a destination that was disabled by itself is probed with one held event, doubling up to 6h; 0s for never",
-			func(r *reader, v string) error {
-				return timeIn(&r.ProbeAfter, v, 0, 6*time.Hour)
-			}},
-		{"ENABLE_BACKLOG", "deliver",
-			"what enabling a destination does with the events held, when the caller does not say so: deliver, keep or drop",
-			func(r *reader, v string) error {
-				if !slices.Contains([]string{models.BacklogDeliver, models.BacklogKeep, models.BacklogDrop}, v) {
-					return errors.New("must be deliver, keep or drop")
-				}
-				r.EnableBacklog = v
-				return nil
-			}},
-		{"WEBHOOK_SIGNATURE", "standard", "signature of webhooks that are created without one: standard, v1a, outpost or custom",
-			func(r *reader, v string) error {
-				if r.Webhook.Signature = v; v == "standard" {
-					r.Webhook.Signature = ""
-				}
-				return r.webhookProblem()
-			}},
-		{"WEBHOOK_HEADER_PREFIX", "", "what headers begin with, of webhooks that are created without a signature: x-acme-",
-			func(r *reader, v string) error {
-				return r.webhookConfig(map[string]string{"header_prefix": v})
-			}},
-		{"WEBHOOK_CONFIG", "",
-			`further config of webhooks that are created without a signature, in JSON: {"signature_header":"X-Acme-Signature"}`,
-			func(r *reader, v string) error {
-				if v == "" {
-					return nil
-				}
-				var m map[string]string
-				if json.Unmarshal([]byte(v), &m) != nil {
-					return errors.New(`must be a JSON object of strings, like {"signature_header":"X-Acme-Signature"}`)
-				}
-				return r.webhookConfig(m)
-			}},
-		{"RETENTION_DAYS", "30", "how long events, deliveries and attempts are kept", func(r *reader, v string) error {
-			var days int
-			err := intIn(&days, v, 1, 3650)
-			r.Retention = time.Duration(days) * 24 * time.Hour
-			return err
-		}},
-		{"DELIVERY_TIMEOUT", "15s", "deadline of one attempt", func(r *reader, v string) error {
-			return timeIn(&r.Timeout, v, 100*time.Millisecond, 2*time.Minute)
-		}},
+	}, liveVariables(), []variable{
 		{"MAX_IN_FLIGHT", "1000", "attempts under way at once in one worker process",
 			func(r *reader, v string) error { return intIn(&r.MaxInFlight, v, 1, 100000) }},
-		{"MAX_IN_FLIGHT_PER_DESTINATION", "20",
-			"of those, to one destination; five times as many to RabbitMQ, which confirms many messages together",
-			func(r *reader, v string) error { return intIn(&r.PerDest, v, 1, 1000) }},
-		{"MAX_PAYLOAD", "262144", "bytes of an event's data", func(r *reader,
-			v string) error {
-			return intIn(&r.MaxPayload, v, 1024, 16<<20)
-		}},
 		{"SMTP_URL", "",
 			"where alert mails are handed in: smtp://user:password@host:587 (STARTTLS) or smtps://…; without it they are written to the notifications log only", func(r *reader, v string) (err error) {
 				r.SMTP, err = notify.ParseSMTP(v)
@@ -483,40 +351,13 @@ func variables() []variable {
 	}, operatorVariables())
 }
 
-// webhookConfig adds defaults of webhooks.
-func (r *reader) webhookConfig(m map[string]string) error {
-	for k, v := range m {
-		if v == "" {
-			continue
-		}
-		if r.Webhook.Config == nil {
-			r.Webhook.Config = map[string]string{}
-		}
-		r.Webhook.Config[k] = v
-	}
-	return r.webhookProblem()
-}
-
-// webhookProblem is what is wrong with the defaults of webhooks, as far as they are read.
-func (r *reader) webhookProblem() error {
-	problems := r.Webhook.Problems()
-	if len(problems) == 0 {
-		return nil
-	}
-	p := problems[0]
-	if p.Key == "signature" {
-		return errors.New(p.Message)
-	}
-	return fmt.Errorf("%s %s", strings.TrimPrefix(p.Key, "config."), p.Message)
-}
-
 // basePath is the path that BASE_URL may have. What it allows needs no escaping anywhere: in links, cookies, scripts.
 var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*/*$`)
 
 // ReadConfig reads the configuration of a command from the environment. The error has one line per problem. Secrets
 // that serve makes up are written to DataDir by Config.Secrets, not here.
 func ReadConfig(role string, env func(string) string) (*Config, error) {
-	c := &Config{Role: role}
+	c := &Config{Role: role, env: env, fromFiles: map[string]string{}}
 	files := &files{env: env}
 	env = files.get
 	r := &reader{c, env}
@@ -526,7 +367,10 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 		if files.problems[name] != nil {
 			continue
 		}
-		c.given = append(c.given, read(files, v, name))
+		s := read(files, v, name)
+		if c.given = append(c.given, s); s.Source == SourceFile || s.Source == SourceCredential {
+			c.fromFiles[v.name] = value
+		}
 		if value == "" {
 			value = v.dflt
 		}
@@ -562,6 +406,9 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 	}
 	if (env("SMTP_URL") == "") != (env("MAIL_FROM") == "") {
 		problems = append(problems, "SMTP_URL, MAIL_FROM: give both or neither")
+	}
+	for _, p := range c.Webhook.Problems() {
+		problems = append(problems, webhookProblem(p.Key, p.Message))
 	}
 	if c.Host == "" {
 		c.Host = "0.0.0.0"
@@ -640,14 +487,11 @@ func writeNew(path string, b []byte) error {
 	return os.Rename(tmp.Name(), path)
 }
 
-// Rules are the limits and defaults for the models.
-func (c *Config) Rules() models.Rules {
-	return models.Rules{Retry: c.Retry, Timeout: c.Timeout, MaxInFlight: c.PerDest, ManualRetryLimit: c.ManualLimit,
-		BulkRetryLimit: c.BulkLimit, HourlyRetryLimit: c.HourlyLimit, DestinationLimit: c.DestLimit,
-		DisableAfter: c.DisableN,
-		DisableLeast: c.DisableMin, ProbeAfter: c.ProbeAfter, MaxPayload: c.MaxPayload,
-		Topics: c.Topics, Retention: c.Retention, BaseURL: c.BaseURL, HostCredentials: c.HostCreds, Webhook: c.Webhook,
-		EnableBacklog: c.EnableBacklog, Intake: c.Intake}
+// Defaults are the limits and defaults for the models, as the environment says them.
+func (c *Config) Defaults() models.Rules {
+	r := c.Rules
+	r.BaseURL, r.HostCredentials = c.BaseURL, c.HostCreds
+	return r
 }
 
 // EnvExample is the text of .env.example.

@@ -21,7 +21,13 @@ const (
 )
 
 // Sources lists them.
-var Sources = []string{SourceEnvironment, SourceFile, SourceCredential, SourceDefault, SourceDerived}
+var Sources = []string{SourceEnvironment, SourceFile, SourceCredential, SourceDefault, SourceDerived, SourceStored}
+
+// SourceStored is the source of what was set while the server runs, and StoredText says so to people.
+const (
+	SourceStored = "stored"
+	StoredText   = "Set by page or API"
+)
 
 // Setting is a variable with the value that is in force, and where that comes from. It never holds a secret: of those it only
 // says whether they are set.
@@ -33,6 +39,8 @@ type Setting struct {
 	Source string // one of Sources
 	From   string // what gave the value: a variable, a credential's name, or how it was derived; empty for the default
 	Help   string // what it is, in a line
+
+	Problem string // why its file was not taken over, so that the value of before is in force; empty for nothing
 }
 
 // secretName are the names of variables whose values are never told. A new one that sounds like a secret is one, until somebody
@@ -181,6 +189,8 @@ func (s Setting) SourceText() string {
 		return "Credential: " + s.From
 	case SourceDerived:
 		return "Derived: " + s.From
+	case SourceStored:
+		return StoredText
 	}
 	return "Default"
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -104,10 +105,22 @@ func traceVariables() []variable {
 				if err != nil {
 					return err
 				}
-				r.collectorTLS().Certificates = []tls.Certificate{pair}
+				r.collectorTLS().GetClientCertificate = fromFiles(v, key, pair)
 				return nil
 			}},
 		{otlp + "CLIENT_KEY", "", "file with its key, PEM", func(*reader, string) error { return nil }},
+	}
+}
+
+// fromFiles is a certificate as its files have it when a connection is opened; while they are no pair, the one of before.
+func fromFiles(cert, key string, pair tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	var last atomic.Pointer[tls.Certificate]
+	last.Store(&pair)
+	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if now, err := tls.LoadX509KeyPair(cert, key); err == nil {
+			last.Store(&now)
+		}
+		return last.Load(), nil
 	}
 }
 

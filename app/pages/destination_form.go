@@ -50,7 +50,7 @@ func (a *Pages) newForm(ctx context.Context, p *pageCtx, r *adapters.Registratio
 		return views.DestinationForm{}, err
 	}
 	limits, err := a.Store.Limits(ctx, p.tenant.Key)
-	return views.DestinationForm{Page: f, Type: r, Form: form, Topics: topics, Defaults: a.Store.Rules, Limits: limits}, err
+	return views.DestinationForm{Page: f, Type: r, Form: form, Topics: topics, Defaults: *a.Store.RulesOf(p.tenant), Limits: limits}, err
 }
 
 // exampleDestination is what a program would send to create a destination of the type.
@@ -152,7 +152,7 @@ func policyOf(in models.DestinationPatch) *models.RetryPolicy {
 
 func (a *Pages) settingsForm(ctx context.Context, p *pageCtx, d *models.Destination, form views.Form) (views.DestinationForm, error) {
 	v := views.DestinationForm{Page: p.destinationFrame(d, "Settings"), Destination: d, Type: d.Registration(), Form: form,
-		Defaults: a.Store.Rules}
+		Defaults: *a.Store.RulesOf(p.tenant)}
 	if v.Type == nil {
 		return v, &models.Error{Kind: models.KindConflict, Message: "This build of Waybill lacks the destination type " + d.Type + "."}
 	}

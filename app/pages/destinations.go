@@ -127,11 +127,12 @@ func (a *Pages) destinationPage(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return err
 	}
-	v := views.Destination{Page: p.destinationFrame(d, ""), Destination: d, Policy: a.Store.Retry, Timeout: a.Store.Timeout,
-		MaxInFlight: a.Store.InFlight(d)}
+	rules := a.Store.RulesOf(p.tenant)
+	v := views.Destination{Page: p.destinationFrame(d, ""), Destination: d, Policy: rules.Retry, Timeout: rules.Timeout,
+		MaxInFlight: rules.InFlight(d)}
 	v.API = apiCallOf("GET", "", destinationTail(d))
 	if d.Retry != nil {
-		v.Policy = d.Retry.Or(a.Store.Retry)
+		v.Policy = d.Retry.Or(rules.Retry)
 	}
 	if d.Timeout != nil {
 		v.Timeout = time.Duration(*d.Timeout)
@@ -157,8 +158,9 @@ func (a *Pages) destinationPage(ctx context.Context, p *pageCtx) error {
 
 // healthView is how a destination does, for its page.
 func (a *Pages) healthView(ctx context.Context, p *pageCtx, d *models.Destination) (v views.Health, err error) {
-	v = views.Health{Health: d.Health, Off: d.DisabledAt != nil, Limit: d.DisableLimit(a.Store.DisableAfter),
-		Least: a.Store.DisableLeast, Now: time.Now()}
+	rules := a.Store.RulesOf(p.tenant)
+	v = views.Health{Health: d.Health, Off: d.DisabledAt != nil, Limit: d.DisableLimit(rules.DisableAfter),
+		Least: rules.DisableLeast, Now: time.Now()}
 	day := v.Now.UTC().Truncate(time.Hour).Add(-23 * time.Hour)
 	if v.Day, err = a.Store.RatesOf(ctx, d.Key, day); err != nil {
 		return v, err

@@ -14,7 +14,7 @@ import (
 
 // eventsPage lists the events of a tenant, or of all.
 func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
-	v := views.Events{Page: p.frame("Events", views.SectionEvents), Query: p.query(), Retention: a.Cfg.Retention, Any: true}
+	v := views.Events{Page: p.frame("Events", views.SectionEvents), Query: p.query(), Retention: a.Store.Rules().Retention, Any: true}
 	q, since := rangeStart(v.Query, time.Now())
 	v.Since = since
 	if p.tenant != nil {

@@ -46,6 +46,13 @@ func newProvider(cfg *config.Config) *idp.Provider {
 		RedirectURL: cfg.BaseURL + views.ProviderReturnPath(), GroupsClaim: o.GroupsClaim, NeedGroups: len(o.Roles) > 0})
 }
 
+// SetProviderSecret has the provider asked with another secret from now on.
+func (a *Pages) SetProviderSecret(secret string) {
+	if a.provider != nil {
+		a.provider.SetSecret(secret)
+	}
+}
+
 // passwordsOff refuses passwords where the server takes none.
 func (a *Pages) passwordsOff() error {
 	if !a.Cfg.OIDC.Only {

@@ -75,6 +75,8 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, "/server/usage/export", read, twin("GET /usage"), a.usageExport},
 		{get, "/server/topic-retention", admin, twin("PUT /server/topic-retention"), a.topicRetentionPage},
 		{post, "/server/topic-retention", admin, twin("PUT /server/topic-retention"), a.saveTopicRetention},
+		{get, "/server/defaults", admin, twin("GET /settings"), a.defaultsPage},
+		{post, "/server/defaults", admin, twin("PATCH /settings"), a.saveDefaults},
 		{get, "/server/settings", admin, twin("GET /server/settings"), a.serverSettingsPage},
 
 		{get, tenant, read, twin("GET "+apiTenant, "GET /deliveries"), a.overviewPage},

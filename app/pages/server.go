@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/waybill-dev/waybill/app/api"
+	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/views"
 )
 
@@ -35,7 +36,7 @@ func (a *Pages) serverSettingsPage(ctx context.Context, p *pageCtx) error {
 			value = "–"
 		}
 		v.List = append(v.List, views.ServerSetting{Name: s.Name, Value: value, Plain: views.PlainValue(s.Name, s.Value),
-			Source: s.SourceText(), Help: s.Help, Missing: s.Value == "" && !s.Set})
+			Source: s.SourceText(), Help: s.Help, Problem: s.Problem, Live: config.Live(s.Name), Missing: s.Value == "" && !s.Set})
 	}
 	return p.render(ctx, http.StatusOK, views.ServerSettingsPage(v))
 }

@@ -23,16 +23,18 @@ func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	form := views.Form{Values: map[string][]string{}}
-	for name, v := range map[string]*string{"name": s.Name, "signature": s.Signature, "header_prefix": s.HeaderPrefix,
-		"enable_backlog": s.EnableBacklog} {
+	for _, f := range models.SharedFields() {
+		if text, has := f.StoredShared(&s.SharedSettings); has {
+			form.Values[f.Name] = []string{f.Entered(text)}
+		}
+	}
+	for name, v := range map[string]*string{"name": s.Name, "signature": s.Signature, "header_prefix": s.HeaderPrefix} {
 		if v != nil {
 			form.Values[name] = []string{*v}
 		}
 	}
-	for name, n := range map[string]*int{"manual_retry_limit": s.ManualRetryLimit, "manual_retries_per_hour": s.ManualRetriesPerHour,
-		"bulk_retry_limit": s.BulkRetryLimit, "requests_per_second": s.RequestsPerSecond, "events_per_second": s.EventsPerSecond,
-		"bytes_per_second": s.BytesPerSecond, "destination_limit": s.DestinationLimit,
-		"retention_days": s.RetentionDays} {
+	for name, n := range map[string]*int{"requests_per_second": s.RequestsPerSecond, "events_per_second": s.EventsPerSecond,
+		"bytes_per_second": s.BytesPerSecond, "retention_days": s.RetentionDays} {
 		if n != nil {
 			form.Values[name] = []string{strconv.Itoa(*n)}
 		}
@@ -43,7 +45,7 @@ func (a *Pages) tenantSettingsPage(ctx context.Context, p *pageCtx) error {
 	if s.EraseDelivered != nil {
 		form.Values["erase_delivered"] = []string{strconv.FormatBool(*s.EraseDelivered)}
 	}
-	for name, l := range map[string]*[]string{"retry_on": s.RetryOn, "redact_fields": s.RedactFields, "redact_headers": s.RedactHeaders,
+	for name, l := range map[string]*[]string{"redact_fields": s.RedactFields, "redact_headers": s.RedactHeaders,
 		"redact_query": s.RedactQuery} {
 		if l != nil {
 			form.Values[name] = []string{strings.Join(*l, ", ")}
@@ -63,21 +65,17 @@ func (a *Pages) showTenantSettings(ctx context.Context, p *pageCtx, f views.Page
 		}
 		return units.Thousands(n)
 	}
-	retryOn := strings.Join(d.RetryOn, ", ")
-	if retryOn == "" {
-		retryOn = "those that may pass"
-	}
 	f.Crumbs = []views.Crumb{{Label: "Settings", URL: views.SettingsURL(p.tenant.ID)}}
 	f.API = apiCallOf("PATCH", `{"manual_retry_limit": 3, "enable_backlog": "keep"}`, "/tenants/", p.tenant.ID, "/settings")
 	v := views.TenantSettings{Page: f, Form: form, Defaults: map[string]string{"name": "the ID",
-		"manual_retry_limit": number(d.ManualRetryLimit), "manual_retries_per_hour": number(d.ManualRetriesPerHour),
-		"bulk_retry_limit": number(d.BulkRetryLimit), "destination_limit": number(d.DestinationLimit),
 		"retention_days": views.Lasts(time.Duration(d.RetentionDays) * 24 * time.Hour), "erase_delivered": "keep it", "topic_retention": "as all other events",
 		"redact_fields": "none", "redact_headers": "none but secrets", "redact_query": "none but secrets",
-		"signature": views.SignatureWord(d.Signature), "header_prefix": cmp.Or(d.HeaderPrefix, "none"), "retry_on": retryOn,
-		"enable_backlog": views.BacklogWord(d.EnableBacklog), "requests_per_second": number(d.RequestsPerSecond),
+		"signature": views.SignatureWord(d.Signature), "header_prefix": cmp.Or(d.HeaderPrefix, "none"), "requests_per_second": number(d.RequestsPerSecond),
 		"events_per_second": number(d.EventsPerSecond), "bytes_per_second": number(d.BytesPerSecond),
 		"limit_burst": views.Lasts(time.Duration(d.LimitBurst))}}
+	for _, x := range models.SharedFields() {
+		v.Defaults[x.Name] = views.SettingWords(x, x.Rule(a.Store.Rules()))
+	}
 	return p.render(ctx, listStatus(form.Err), views.TenantSettingsPage(v))
 }
 
@@ -105,10 +103,14 @@ func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
 		*to = &n
 	}
 	text("name", &in.Name)
-	number("manual_retry_limit", &in.ManualRetryLimit)
-	number("manual_retries_per_hour", &in.ManualRetriesPerHour)
-	number("bulk_retry_limit", &in.BulkRetryLimit)
-	number("destination_limit", &in.DestinationLimit)
+	for _, f := range models.SharedFields() {
+		var v *string
+		if text(f.Name, &v); v != nil {
+			if err := f.EnterShared(&in.SharedSettings, *v); err != nil {
+				bad[f.Name] = err.Error()
+			}
+		}
+	}
 	number("requests_per_second", &in.RequestsPerSecond)
 	number("events_per_second", &in.EventsPerSecond)
 	number("bytes_per_second", &in.BytesPerSecond)
@@ -136,9 +138,7 @@ func (a *Pages) saveTenantSettings(ctx context.Context, p *pageCtx) error {
 	}
 	text("signature", &in.Signature)
 	text("header_prefix", &in.HeaderPrefix)
-	text("enable_backlog", &in.EnableBacklog)
-	for name, to := range map[string]**[]string{"retry_on": &in.RetryOn, "redact_fields": &in.RedactFields,
-		"redact_headers": &in.RedactHeaders, "redact_query": &in.RedactQuery} {
+	for name, to := range map[string]**[]string{"redact_fields": &in.RedactFields, "redact_headers": &in.RedactHeaders, "redact_query": &in.RedactQuery} {
 		var given *string
 		if text(name, &given); given != nil {
 			l := config.List(*given)

@@ -71,6 +71,13 @@ func (p *Provider) Ready(ctx context.Context) error {
 	return err
 }
 
+// SetSecret has the provider asked with another client secret from now on.
+func (p *Provider) SetSecret(secret string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ClientSecret = secret
+}
+
 // discover reads the provider's addresses (OpenID Connect Discovery 1.0), once.
 func (p *Provider) discover(ctx context.Context) (*oidc.Provider, *oauth2.Config, error) {
 	p.mu.Lock()

@@ -231,11 +231,14 @@ func (c Condition) Data() (Data, time.Duration) {
 }
 
 // Every is how often a rule tells at most unless it says otherwise.
-func (c Condition) Every() time.Duration {
+func (c Condition) Every() time.Duration { return c.EveryOr(time.Hour) }
+
+// EveryOr is Every where conditions that do not say so have another time than an hour.
+func (c Condition) EveryOr(most time.Duration) time.Duration {
 	if k := c.kind(); k != nil && k.Every > 0 {
 		return k.Every
 	}
-	return time.Hour
+	return most
 }
 
 // Countdown reports whether time alone makes an alert worse.

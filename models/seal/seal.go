@@ -11,10 +11,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
 )
 
-// Keyring holds the key that seals and the older ones that still open.
-type Keyring struct {
+// Keyring holds the key that seals and the older ones that still open. They can be replaced while it is used.
+type Keyring struct{ now atomic.Pointer[keys] }
+
+// keys are those of one time.
+type keys struct {
 	current keyID
 	keys    map[keyID]cipher.AEAD
 	derive  []string // the secrets, the one in force first
@@ -32,7 +36,34 @@ const MinSecret = 16
 // New makes a keyring that seals with secret and also opens what older secrets sealed. Each is any text of at least
 // MinSecret bytes with enough randomness.
 func New(secret string, older ...string) (*Keyring, error) {
-	k := &Keyring{keys: map[keyID]cipher.AEAD{}}
+	k, err := newKeys(secret, older...)
+	if err != nil {
+		return nil, err
+	}
+	r := &Keyring{}
+	r.now.Store(k)
+	return r, nil
+}
+
+// ErrLeftOut says that what is sealed could not be opened any more.
+var ErrLeftOut = errors.New("the key in force would be gone: give it in SECRET_KEY_PREVIOUS")
+
+// Replace has the keyring seal with another secret from now on. The secret that sealed until now must be among the older ones,
+// since there are values that it sealed a moment ago; otherwise the error is ErrLeftOut and nothing changes.
+func (k *Keyring) Replace(secret string, older ...string) error {
+	fresh, err := newKeys(secret, older...)
+	if err != nil {
+		return err
+	}
+	if _, has := fresh.keys[k.now.Load().current]; !has {
+		return ErrLeftOut
+	}
+	k.now.Store(fresh)
+	return nil
+}
+
+func newKeys(secret string, older ...string) (*keys, error) {
+	k := &keys{keys: map[keyID]cipher.AEAD{}}
 	for i, s := range append([]string{secret}, older...) {
 		if len(s) < MinSecret {
 			return nil, fmt.Errorf("must be at least %d characters long", MinSecret)
@@ -70,8 +101,9 @@ func (k *Keyring) Derive(purpose string) []byte { return k.DeriveAll(purpose)[0]
 
 // DeriveAll returns what Derive does, and behind it the same of each older secret, for what has to outlive a rotation.
 func (k *Keyring) DeriveAll(purpose string) [][]byte {
-	out := make([][]byte, len(k.derive))
-	for i, secret := range k.derive {
+	derive := k.now.Load().derive
+	out := make([][]byte, len(derive))
+	for i, secret := range derive {
 		b, err := hkdf.Key(sha256.New, []byte(secret), nil, "waybill "+purpose, 32)
 		if err != nil {
 			panic(err) // only for impossible lengths
@@ -86,11 +118,12 @@ const version = 1
 // Seal encrypts plain. The context (for example the destination's id) must be the same when opening: a value moved to
 // another row does not open.
 func (k *Keyring) Seal(plain []byte, context string) []byte {
-	aead := k.keys[k.current]
-	out := make([]byte, 1+len(k.current)+aead.NonceSize(), 1+len(k.current)+aead.NonceSize()+len(plain)+aead.Overhead())
+	now := k.now.Load()
+	aead := now.keys[now.current]
+	out := make([]byte, 1+len(now.current)+aead.NonceSize(), 1+len(now.current)+aead.NonceSize()+len(plain)+aead.Overhead())
 	out[0] = version
-	copy(out[1:], k.current[:])
-	nonce := out[1+len(k.current):]
+	copy(out[1:], now.current[:])
+	nonce := out[1+len(now.current):]
 	rand.Read(nonce)
 	return aead.Seal(out, nonce, plain, []byte(context))
 }
@@ -102,7 +135,7 @@ func (k *Keyring) Open(sealed []byte, context string) ([]byte, error) {
 		return nil, errors.New("not a sealed value")
 	}
 	copy(id[:], sealed[1:])
-	aead, ok := k.keys[id]
+	aead, ok := k.now.Load().keys[id]
 	if !ok {
 		return nil, ErrUnknownKey
 	}
@@ -125,14 +158,18 @@ func (k *Keyring) Has(prefix []byte) bool {
 	if len(prefix) < PrefixLength || prefix[0] != version {
 		return false
 	}
-	_, has := k.keys[keyID(prefix[1:PrefixLength])]
+	_, has := k.now.Load().keys[keyID(prefix[1:PrefixLength])]
 	return has
 }
 
 // CurrentPrefix is what values begin with that are sealed with the key in force.
-func (k *Keyring) CurrentPrefix() []byte { return append([]byte{version}, k.current[:]...) }
+func (k *Keyring) CurrentPrefix() []byte {
+	now := k.now.Load()
+	return append([]byte{version}, now.current[:]...)
+}
 
 // Current reports whether sealed was made with the key in force; if not, it should be sealed again.
 func (k *Keyring) Current(sealed []byte) bool {
-	return len(sealed) > 1+len(k.current) && keyID(sealed[1:1+len(k.current)]) == k.current
+	now := k.now.Load()
+	return len(sealed) > 1+len(now.current) && keyID(sealed[1:1+len(now.current)]) == now.current
 }

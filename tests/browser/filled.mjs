@@ -124,6 +124,7 @@ export async function fill(server) {
     'events-all': '/events',
     server: '/server',
     'server-settings': '/server/settings',
+    'server-defaults': '/server/defaults',
     'server-usage': '/server/usage',
     usage: `${t}/usage`,
     'usage-none': `${t}/usage?from=2024-01-01&to=2024-01-31`,

@@ -32,3 +32,24 @@ for (const size of [undefined, phone]) {
     assert.equal(await row('RETRY_SCHEDULE').count(), 0);
   });
 }
+
+journey(site, 'an operator changes a default while the server runs, and takes it back', {}, async (v) => {
+  await v.open('/server');
+  await v.follow('Defaults', { within: v.page.getByRole('navigation', { name: 'Server' }) });
+  assert.equal(v.path, '/server/defaults');
+  const setting = (name) => v.main.locator(`[data-setting=${name}]`);
+  assert.match(await setting('retry_schedule').innerText(), /1 s, 5 min · Environment/);
+  await v.field('Timeout of an attempt').fill('soon');
+  await v.press('Save settings', { status: 422 });
+  await v.sees('There is a problem');
+  assert.equal(await v.field('Timeout of an attempt').inputValue(), 'soon');
+  await v.field('Timeout of an attempt').fill('5s');
+  await v.press('Save settings');
+  await v.sees('The settings were saved.');
+  assert.match(await setting('delivery_timeout').innerText(), /5 s · Set by page or API[\s\S]*Default: 15 s[\s\S]*Changed by/);
+  await v.arrives(() => setting('delivery_timeout').getByRole('button', { name: 'Reset' }).click());
+  await v.sees('15 s · Default');
+  assert.equal(await v.field('Timeout of an attempt').inputValue(), '');
+  await v.open('/audit');
+  assert.ok(await v.main.getByRole('table').getByText("Server's defaults changed").count() >= 2);
+});
