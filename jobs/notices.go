@@ -46,7 +46,9 @@ type Notices struct {
 	Links func(owner string, n *notify.Notice)
 	// Unsubscribe makes the link with which an address ends a channel's notices to it; nil leaves it out.
 	Unsubscribe func(channelID, address string) string
-	Log         *slog.Logger
+	// Compose writes a letter.
+	Compose func(*models.Letter) notify.Letter
+	Log     *slog.Logger
 
 	busy      sync.Map // the notifications that this process is sending, by their keys
 	shortages shortages
