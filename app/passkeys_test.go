@@ -83,7 +83,7 @@ func TestPasskeys(t *testing.T) {
 		t.Error("the login page offers passkeys before there are any")
 	}
 	p := v.get(addPasskey)
-	if p.Find(`form[data-url="/account/passkeys/new/begin"]`).Length() != 1 || p.Find(`script[src^="/static/passkey."]`).Length() != 1 ||
+	if p.Find(`form#passkey[action="/account/passkeys/new"]`).Length() != 1 || p.Find(`script[src^="/static/passkey."]`).Length() != 1 ||
 		!strings.Contains(p.header.Get("Content-Security-Policy"), "script-src 'self';") {
 		t.Errorf("the page has no form for a passkey: %v", p.header)
 	}
