@@ -29,13 +29,15 @@ func linkIn(t testing.TB, m *mail.Message) string {
 func (a *testApp) hurry() {
 	a.Helper()
 	a.exec("update letters set due_at = now() where status = 'waiting'")
-	if _, err := a.db.Exec(a.Context(), "update river.river_job set scheduled_at = now() where kind = 'letter' and state in ('available', 'scheduled')"); err != nil {
+	_, err := a.db.Exec(a.Context(), `update river.river_job set scheduled_at = now() where kind = 'letter'
+		and state in ('available', 'scheduled')`) // whether it runs at this moment or not
+	if err != nil {
 		a.Fatal(err)
 	}
 }
 
-// TestInvitationIsTriedAgain: a mail that cannot be handed in is tried again, beside the invitation it is said why, and it is given up where
-// another try does not help.
+// TestInvitationIsTriedAgain: a mail that cannot be handed in is tried again, beside the invitation it is said why, and it is given up
+// where another try does not help.
 func TestInvitationIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	box := newMailbox(t)

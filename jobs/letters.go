@@ -13,8 +13,8 @@ import (
 )
 
 // letterWaits are the waits between the tries of a letter; after the last one it is given up.
-var letterWaits = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour,
-	8 * time.Hour}
+var letterWaits = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour,
+	4 * time.Hour, 8 * time.Hour}
 
 // letterTimeout bounds one try, with room within the minute for which nobody else tries.
 const letterTimeout = 20 * time.Second

@@ -101,7 +101,8 @@ func (s *Store) ClaimLetter(ctx context.Context, id uuid.UUID) (l *Letter, wait 
 		where id = $1 and status = 'waiting' and due_at <= now() returning kind, email, data, invitation_id, token, tries, created_at`, id,
 		letterClaim).Scan(&l.Kind, &l.Email, &l.Data, &invitation, &sealed, &l.Tries, &l.CreatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = s.pool.QueryRow(ctx, "select greatest(due_at - now(), interval '1 second') from letters where id = $1 and status = 'waiting'", id).Scan(&wait)
+		err = s.pool.QueryRow(ctx, `select greatest(due_at - now(), interval '1 second') from letters
+			where id = $1 and status = 'waiting'`, id).Scan(&wait)
 		if errors.Is(err, pgx.ErrNoRows) {
 			err = nil
 		}
@@ -141,7 +142,8 @@ func (s *Store) LetterDone(ctx context.Context, l *Letter) error {
 
 // LetterFailed records why a letter could not be sent, and that it is tried again after a while; 0 for never.
 func (s *Store) LetterFailed(ctx context.Context, l *Letter, why string, again time.Duration) error {
-	sql, args := "update letters set error = $2, due_at = now() + $3::interval where id = $1 and status = 'waiting'", []any{l.Key, text(cut(why, 500)), again}
+	sql := "update letters set error = $2, due_at = now() + $3::interval where id = $1 and status = 'waiting'"
+	args := []any{l.Key, text(cut(why, 500)), again}
 	switch {
 	case again > 0:
 	case l.Kind == LetterOfInvitation:
@@ -157,4 +159,5 @@ func (s *Store) LetterFailed(ctx context.Context, l *Letter, why string, again t
 const letterState = `l.status, coalesce(l.tries, 0), coalesce(l.error, ''), l.due_at, l.sent_at`
 
 // letterJoin finds it.
-const letterJoin = ` left join lateral (select * from letters l where l.invitation_id = i.id order by l.id desc limit 1) l on true`
+const letterJoin = ` left join lateral (select l.status, l.tries, l.error, l.due_at, l.sent_at from letters l
+	where l.invitation_id = i.id order by l.id desc limit 1) l on true`

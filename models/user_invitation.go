@@ -98,8 +98,8 @@ func (s *Store) Invite(ctx context.Context, by *Actor, in InvitationInput) (*New
 	})
 }
 
-// ResendInvitation gives an invitation that can still be accepted another link, for the full time, and has it sent. The link of before ends: it may
-// have gone astray.
+// ResendInvitation gives an invitation that can still be accepted another link, for the full time, and has it sent. The link of before
+// ends: it may have gone astray.
 func (s *Store) ResendInvitation(ctx context.Context, by *Actor, id string) (*NewInvitation, error) {
 	plain, hash := token()
 	made := &NewInvitation{Token: plain}
@@ -108,7 +108,8 @@ func (s *Store) ResendInvitation(ctx context.Context, by *Actor, id string) (*Ne
 			return err
 		}
 		made.ExpiresAt = time.Now().UTC().Add(InvitationLength)
-		if _, err := tx.Exec(ctx, "update invitations set token_hash = $2, expires_at = $3 where id = $1", made.Key, hash, made.ExpiresAt); err != nil {
+		if _, err := tx.Exec(ctx, "update invitations set token_hash = $2, expires_at = $3 where id = $1", made.Key, hash,
+			made.ExpiresAt); err != nil {
 			return err
 		}
 		if made.Letter, err = s.writeInvitation(ctx, tx, made.Invitation, plain); err != nil {

@@ -56,7 +56,8 @@ func PasskeysOff(baseURL string) string {
 	local := host == "localhost" || strings.HasSuffix(host, ".localhost")
 	switch {
 	case notIP == nil:
-		return "BASE_URL is an IP address (" + host + "), and passkeys need a name: https://waybill.example.com, or http://localhost on this machine."
+		return "BASE_URL is an IP address (" + host + "), and passkeys need a name: https://waybill.example.com, or http://localhost on this " +
+			"machine."
 	case u.Scheme != "https" && !local:
 		return "BASE_URL is not https, which passkeys need for any name but localhost."
 	}
@@ -115,7 +116,10 @@ func (s *Store) Passkeys(ctx context.Context, user uuid.UUID) ([]*Passkey, error
 	return list, err
 }
 
-const passkeySelect = "select id, rp_id, name, created_at, last_used_at, suspect_at from passkeys"
+const (
+	passkeyColumns = "id, rp_id, name, created_at, last_used_at, suspect_at"
+	passkeySelect  = "select " + passkeyColumns + " from passkeys"
+)
 
 func scanPasskey(r pgx.CollectableRow) (*Passkey, error) {
 	k := &Passkey{}
@@ -198,8 +202,7 @@ func mayChange(by *Actor, u *User) error {
 	return nil
 }
 
-// RemovePasskey takes a passkey from a user, and ends what it began: logins that wait for a second step. ways are those that the server
-// takes; a user does not take the last way from themselves.
+// RemovePasskey takes a passkey from a user. ways are those that the server takes; a user does not take the last way from themselves.
 func (s *Store) RemovePasskey(ctx context.Context, by *Actor, u *User, id string, ways LoginWays) error {
 	if err := mayChange(by, u); err != nil {
 		return err
@@ -236,7 +239,7 @@ func (s *Store) RemovePasskeys(ctx context.Context, by *Actor, u *User) (n int, 
 }
 
 func (s *Store) removePasskeys(ctx context.Context, tx *Tx, u *User) (int, error) {
-	rows, err := tx.Query(ctx, "delete from passkeys where user_id = $1 returning id, rp_id, name, created_at, last_used_at, suspect_at", u.Key)
+	rows, err := tx.Query(ctx, "delete from passkeys where user_id = $1 returning "+passkeyColumns, u.Key)
 	if err != nil {
 		return 0, err
 	}

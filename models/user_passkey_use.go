@@ -85,11 +85,13 @@ func (s *Store) BeginPasskeyLogin(ctx context.Context, network string) (*Challen
 		return nil, err
 	}
 	var n int
-	if err := s.pool.QueryRow(ctx, "select count(*) from passkey_challenges where network = $1 and expires_at > now()", network).Scan(&n); err != nil {
+	if err := s.pool.QueryRow(ctx, "select count(*) from passkey_challenges where network = $1 and expires_at > now()",
+		network).Scan(&n); err != nil {
 		return nil, err
 	}
 	if n >= maxChallenges {
-		return nil, &Error{Kind: KindLimited, Message: "Too many logins were begun from your network. Try again in some minutes.", RetryAfter: time.Minute}
+		return nil, &Error{Kind: KindLimited, Message: "Too many logins were begun from your network. Try again in some minutes.",
+			RetryAfter: time.Minute}
 	}
 	ask, data, err := party.BeginDiscoverableLogin(webauthn.WithUserVerification(protocol.VerificationRequired))
 	if err != nil {
@@ -127,7 +129,8 @@ func (s *Store) beginKnown(ctx context.Context, purpose string, u *User) (*Chall
 	return s.keepChallenge(ctx, purpose, u.Key, "", ask.Response, data)
 }
 
-func (s *Store) keepChallenge(ctx context.Context, purpose string, user uuid.UUID, network string, ask any, data *webauthn.SessionData) (*Challenge, error) {
+func (s *Store) keepChallenge(ctx context.Context, purpose string, user uuid.UUID, network string, ask any,
+	data *webauthn.SessionData) (*Challenge, error) {
 	options, err := json.Marshal(ask)
 	if err != nil {
 		return nil, err
@@ -174,7 +177,8 @@ func (s *Store) AddPasskey(ctx context.Context, u *User, challenge, name string,
 	k = &Passkey{Key: uuid.Must(uuid.NewV7()), Name: name, CreatedAt: time.Now().UTC(), rpID: party.Config.RPID}
 	return k, s.InTx(ctx, func(tx *Tx) error {
 		var n int
-		err := tx.Pgx.QueryRow(ctx, "select (select count(*) from passkeys where user_id = u.id) from users u where u.id = $1 for update", u.Key).Scan(&n)
+		err := tx.Pgx.QueryRow(ctx, "select (select count(*) from passkeys where user_id = u.id) from users u where u.id = $1 for update",
+			u.Key).Scan(&n)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			return notFound("This user was removed.")
@@ -208,9 +212,10 @@ func unverified(err error) error {
 	return fmt.Errorf("%w (%s)", errBadPasskey, err.Error())
 }
 
-// usePasskey verifies what an authenticator has signed for a challenge, and returns whose passkey it is. user is who it has to be; zero for
-// anybody. refused is why it does not count, where that is to be kept: the transaction goes on then.
-func (s *Store) usePasskey(ctx context.Context, tx *Tx, data *webauthn.SessionData, answer []byte, user uuid.UUID) (u *User, k *Passkey, refused, err error) {
+// usePasskey verifies what an authenticator has signed for a challenge, and returns whose passkey it is. user is who it has to be; zero
+// for anybody. refused is why it does not count, where that is to be kept: the transaction goes on then.
+func (s *Store) usePasskey(ctx context.Context, tx *Tx, data *webauthn.SessionData, answer []byte,
+	user uuid.UUID) (u *User, k *Passkey, refused, err error) {
 	party, err := s.party()
 	if err != nil {
 		return nil, nil, nil, err
@@ -221,8 +226,8 @@ func (s *Store) usePasskey(ctx context.Context, tx *Tx, data *webauthn.SessionDa
 	}
 	var owner uuid.UUID
 	k = &Passkey{}
-	err = tx.Pgx.QueryRow(ctx, "select id, name, suspect_at, user_id from passkeys where credential_id = $1 and rp_id = $2 for update", parsed.RawID,
-		party.Config.RPID).Scan(&k.Key, &k.Name, &k.SuspectAt, &owner)
+	err = tx.Pgx.QueryRow(ctx, `select id, name, suspect_at, user_id from passkeys
+		where credential_id = $1 and rp_id = $2 for update`, parsed.RawID, party.Config.RPID).Scan(&k.Key, &k.Name, &k.SuspectAt, &owner)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, nil, nil, errUnknownPasskey

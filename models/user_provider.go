@@ -30,7 +30,10 @@ type Identity struct {
 // ID is the connection's public id.
 func (i *Identity) ID() string { return identityPrefix + hex.EncodeToString(i.Key[:]) }
 
-const identitySelect = "select id, issuer, subject, email, created_at, last_login_at from identities"
+const (
+	identityColumns = "id, issuer, subject, email, created_at, last_login_at"
+	identitySelect  = "select " + identityColumns + " from identities"
+)
 
 func scanIdentity(r pgx.CollectableRow) (*Identity, error) {
 	i := &Identity{}
@@ -92,8 +95,7 @@ func (s *Store) Disconnect(ctx context.Context, by *Actor, u *User, id string, w
 	}
 	key, _ := parsePrefixed(identityPrefix, id)
 	return s.InTx(ctx, func(tx *Tx) error {
-		rows, err := tx.Query(ctx, "delete from identities where id = $1 and user_id = $2 returning id, issuer, subject, email, created_at, last_login_at",
-			key, u.Key)
+		rows, err := tx.Query(ctx, "delete from identities where id = $1 and user_id = $2 returning "+identityColumns, key, u.Key)
 		if err != nil {
 			return err
 		}
@@ -158,7 +160,8 @@ func (s *Store) LogoutByProvider(ctx context.Context, out ProviderLogout) (n int
 				returning user_id`, []any{out.Issuer, out.Subject}
 			if out.SID != "" {
 				sql, args = "delete from "+table+` where provider_issuer = $1 and provider_sid = $2 and ($3 = '' or
-					user_id = (select user_id from identities where issuer = $1 and subject = $3)) returning user_id`, []any{out.Issuer, out.SID, out.Subject}
+					user_id = (select user_id from identities where issuer = $1 and subject = $3)) returning user_id`,
+					[]any{out.Issuer, out.SID, out.Subject}
 			}
 			rows, err := tx.Query(ctx, sql, args...)
 			if err != nil {

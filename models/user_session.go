@@ -78,8 +78,8 @@ func beginSession(ctx context.Context, tx *Tx, u *User, via ProviderSession, det
 func startSession(ctx context.Context, tx *Tx, u *User, via ProviderSession) (string, error) {
 	by, _ := ctx.Value(askerKey{}).(Asker)
 	plain, hash := token()
-	_, err := tx.Exec(ctx, `insert into sessions (id, token_hash, user_id, expires_at, confirmed_at, ip, browser, provider_issuer, provider_sid)
-		values ($1, $2, $3, $4, now(), $5, $6, $7, $8)`, uuid.Must(uuid.NewV7()), hash, u.Key, time.Now().Add(SessionLength), by.IP,
+	_, err := tx.Exec(ctx, `insert into sessions (id, token_hash, user_id, expires_at, confirmed_at, ip, browser, provider_issuer,
+			provider_sid) values ($1, $2, $3, $4, now(), $5, $6, $7, $8)`, uuid.Must(uuid.NewV7()), hash, u.Key, time.Now().Add(SessionLength), by.IP,
 		text(cut(by.Browser, 300)), via.Issuer, via.SID)
 	if err == nil {
 		_, err = tx.Exec(ctx, "update users set last_login_at = now() where id = $1", u.Key)
@@ -113,8 +113,8 @@ func (s *Store) Session(ctx context.Context, plain string) (*Actor, error) {
 		left join tenants t on t.key = s.tenant_key and t.deleted_at is null
 		left join lateral (select array_agg(m.tenant_key order by m.tenant_key) keys, array_agg(m.role order by m.tenant_key) roles
 			from memberships m where m.user_id = s.user_id) m on true
-		where s.token_hash = $1 and s.expires_at > now()`, hash[:], s.rpID()).Scan(&userID, &name, &role, &factor, &passkey, &tenantKey, &tenantID, &x.Key,
-		&x.StartedAt, &x.SeenAt, &confirmed, &x.IP, &x.Browser, &keys, &roles)
+		where s.token_hash = $1 and s.expires_at > now()`, hash[:], s.rpID()).Scan(&userID, &name, &role, &factor, &passkey,
+		&tenantKey, &tenantID, &x.Key, &x.StartedAt, &x.SeenAt, &confirmed, &x.IP, &x.Browser, &keys, &roles)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

@@ -99,7 +99,8 @@ var auditWords = []Option{
 }
 
 // serverActions are the groups of actions that no tenant has entries of.
-var serverActions = []string{"topic.", "setup", "session.login", "session.confirm", "session.revoke", "session.provider_logout", "tenant.*", "user."}
+var serverActions = []string{"topic.", "setup", "session.login", "session.confirm", "session.revoke", "session.provider_logout", "tenant.*",
+	"user."}
 
 // actionOptions are the choices of the filter: in a tenant's log those that it can have.
 func (v Audit) actionOptions() []Option {

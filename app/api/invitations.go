@@ -39,7 +39,8 @@ func mailToJSON(m *models.LetterState) *mailJSON {
 	if m == nil {
 		return nil
 	}
-	j := &mailJSON{Sent: m.Status == models.LetterSent, Status: m.Status, Tries: m.Tries, NextTryAt: utcOrNil(m.NextTry), SentAt: utcOrNil(m.SentAt)}
+	j := &mailJSON{Sent: m.Status == models.LetterSent, Status: m.Status, Tries: m.Tries, NextTryAt: utcOrNil(m.NextTry),
+		SentAt: utcOrNil(m.SentAt)}
 	if m.Error != "" {
 		j.Error = &m.Error
 	}

@@ -28,8 +28,8 @@ func (a *Pages) needsFactor(who *models.Actor, r pageRoute) bool {
 		r.Path != views.NewPasskeyURL() && r.Path != views.NewPasskeyURL()+"/begin" && (!who.Passkey || a.PasskeysOff() != "")
 }
 
-// hasSecondStep reports whether more than a password is asked for at logins of a user: a code of their app or a passkey, which is enough for
-// a server that asks everybody for a second factor.
+// hasSecondStep reports whether more than a password is asked for at logins of a user: a code of their app or a passkey, which is enough
+// for a server that asks everybody for a second factor.
 func (a *Pages) hasSecondStep(ctx context.Context, u *models.User) (bool, error) {
 	if u.SecondFactor || !a.Cfg.RequireFactor || u.Role == models.RoleNone {
 		return u.SecondFactor, nil

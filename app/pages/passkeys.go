@@ -72,7 +72,7 @@ func (p *pageCtx) answered() (challenge string, answer []byte) {
 	return challenge, []byte(p.form().Value("credential"))
 }
 
-// beginPasskeyLogin begins a login by a passkey alone, or its second step where a password was right.
+// beginPasskeyLogin begins a login by a passkey alone.
 func (a *Pages) beginPasskeyLogin(ctx context.Context, p *pageCtx) error {
 	if err := a.passkeysOff(); err != nil {
 		return p.challenge(nil, err)
@@ -113,8 +113,8 @@ func (a *Pages) loggedIn(p *pageCtx, u *models.User, session, back string) error
 	return p.Redirect(localPath(back), http.StatusSeeOther)
 }
 
-// passkeyRefused is why a passkey was refused; nil for what is no refusal. The log has more, and the audit log no more than the first of many
-// from one network: anybody can have passkeys refused.
+// passkeyRefused is why a passkey was refused; nil for what is no refusal. The log has more, and the audit log no more than the first of
+// many from one network: anybody can have passkeys refused.
 func (a *Pages) passkeyRefused(ctx context.Context, p *pageCtx, action, object string, err error) *models.Error {
 	refusal := api.Refusal(err)
 	if refusal == nil {

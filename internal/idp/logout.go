@@ -28,8 +28,8 @@ type Logout struct {
 	ValidUntil time.Time
 }
 
-// VerifyLogout checks a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6): signature, issuer, audience, expiry, when it was
-// issued, that it is one (events, and no nonce), and that it says whose sessions end. Whether its jti came before is for the caller to
+// VerifyLogout checks a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6): signature, issuer, audience, expiry, when it
+// was issued, that it is one (events, and no nonce), and that it says whose sessions end. Whether its jti came before is for the caller to
 // look at. Its errors are of *Error.
 func (p *Provider) VerifyLogout(ctx context.Context, raw string) (*Logout, error) {
 	if raw == "" {
