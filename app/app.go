@@ -116,7 +116,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	}
 	// A worker accepts events too: notices that go to destinations.
 	a.Accepter = models.NewAccepter(a.Store, a.recent, log)
-	a.Notices = &jobs.Notices{Store: a.Store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Log: log,
+	a.Notices = &jobs.Notices{Store: a.Store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Compose: a.compose, Log: log,
 		Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.Env.UserAgent, SMTP: cfg.SMTP,
 			BaseURL: cfg.BaseURL, Publish: a.publishNotice, RenderMail: emails.Render}}
 	a.Bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(),

@@ -26,6 +26,10 @@ var unaudited = map[string]string{
 	"POST /t/:tenant/destinations/:destination/check":              "changes nothing: a look whether it can be reached",
 	"POST /api/v1/tenants/:tenant/alert-rules/preview":             "changes nothing: what a rule would have done",
 	"POST /api/v1/alert-rules/preview":                             "changes nothing: what a rule would have done",
+	"POST /login/passkey/begin":                                    "changes nothing: asks for a challenge",
+	"POST /login/code/passkey/begin":                               "changes nothing: asks for a challenge",
+	"POST /confirm/passkey/begin":                                  "changes nothing: asks for a challenge",
+	"POST /account/passkeys/new/begin":                             "changes nothing: asks for a challenge",
 	"POST /preferences":                                            "kept in the viewer's browser only",
 	"POST /logout":                                                 "ends what session.login or session.portal tells of",
 }
@@ -96,6 +100,9 @@ var writing = map[string]string{
 	"POST /account":                             "name=Ann+Lee&email=" + testEmail,
 	"POST /account/password":                    "present=" + testPassword + "&password=" + testPassword,
 	"POST /confirm":                             "password=" + testPassword,
+	"POST /account/passkeys/:passkey/rename":    "name=Other",
+
+	"PATCH /api/v1/users/:user/passkeys/:passkey": `{"name":"Other"}`,
 }
 
 const ruleForm = "name=x&when=consecutive_failures&when.consecutive_failures=50&scope_mode=all&channels_mode=all&every=1h"
@@ -124,6 +131,7 @@ type walker struct {
 	retry  string              // a bulk retry that is not over
 	user   *models.User        // the last that was made
 	alerts map[string][]string // open ones by their owner
+	device *device             // of the first user, who has a passkey there
 }
 
 // owner begins the addresses of a tenant's channels and rules, or of the operators'.
@@ -165,6 +173,9 @@ func (w *walker) id(name, path string) string {
 		if strings.Contains(path, "/second-factor") {
 			w.factor(w.user)
 		}
+		if strings.Contains(path, "/passkeys") {
+			w.loggedIn(w.user).adds(newDevice(w), "Key")
+		}
 		return w.user.ID()
 	case "session":
 		if strings.Contains(path, "/account/") {
@@ -175,6 +186,29 @@ func (w *walker) id(name, path string) string {
 			return w.session(u)
 		}
 		return w.session(w.user)
+	case "passkey":
+		u := w.user
+		if strings.HasPrefix(path, "/account/") {
+			u = w.testApp.user(testEmail)
+			w.loggedIn(u).adds(newDevice(w), "Key")
+		}
+		list, err := w.Store.Passkeys(w.Context(), u.Key)
+		if err != nil {
+			w.Fatal(err)
+		}
+		return list[len(list)-1].ID()
+	case "identity":
+		u := w.user
+		if strings.HasPrefix(path, "/account/") {
+			u = w.testApp.user(testEmail)
+		}
+		w.exec("insert into identities (issuer, subject, user_id, email) values ('https://id.example', $1, $2, '') on conflict do nothing",
+			u.ID()+path, u.Key)
+		list, err := w.Store.Identities(w.Context(), u.Key)
+		if err != nil || len(list) == 0 {
+			w.Fatal(err)
+		}
+		return list[0].ID()
 	case "invitation":
 		if strings.Contains(path, ":tenant") {
 			return made("/invitations", `{"email":"dee@example.com","role":"viewer","tenant_id":"acme"}`)
@@ -292,7 +326,38 @@ func TestAuditOfEveryRequest(t *testing.T) {
 			body = before + w.id("event", path) + after
 		}
 		v := user
+		passkey := func(v *visitor) {
+			if w.device == nil {
+				w.device = newDevice(t)
+				user.adds(w.device, "Walk")
+			}
+			options, _ := v.challenge(strings.TrimSuffix(path, "/begin"))
+			body = url.Values{"credential": {w.device.signs(options)}}.Encode()
+		}
 		switch path {
+		case "/account/passkeys/new":
+			options, _ := v.challenge(path)
+			body = url.Values{"credential": {newDevice(t).makes(options)}, "name": {"Key"}}.Encode()
+		case "/login/passkey":
+			v = browser()
+			passkey(v)
+		case "/confirm/passkey":
+			passkey(v)
+		case "/confirm/passkey/begin":
+			passkey(v)
+			body = ""
+		case "/login/code/passkey", "/login/code/passkey/begin":
+			if w.device == nil {
+				w.device = newDevice(t)
+				user.adds(w.device, "Walk")
+			}
+			a.factor(a.user(testEmail))
+			v = browser()
+			v.post("/login", "email", testEmail, "password", testPassword)
+			if path == "/login/code/passkey" {
+				passkey(v)
+			}
+			a.exec("update users set totp_secret = null, totp_enabled_at = null where lower(email) = $1", testEmail)
 		case "/account/second-factor":
 			body = "code=" + a.code(user.get(path).text("#factor-secret"))
 		case "/login/code":

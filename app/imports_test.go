@@ -74,6 +74,7 @@ var onlyIn = map[string][]string{
 	"github.com/pquerna/otp":        {"models"},
 	"github.com/boombuler/barcode":  {"views"},
 	"github.com/coreos/go-oidc":     {"internal/idp"},
+	"github.com/go-webauthn/":       {"models"},
 }
 
 // TestImports holds the code against the rules on who may import whom.

@@ -226,7 +226,9 @@ func TestPageTwins(t *testing.T) {
 		"GET /account": true, "POST /account": true, "POST /account/password": true, "POST /account/sessions/end": true,
 		"POST /account/sessions/:session/end": true, "GET /confirm": true, "POST /confirm": true, "GET /confirm/oidc": true,
 		"GET /account/second-factor": true, "POST /account/second-factor": true, "POST /account/second-factor/codes": true,
-		"POST /account/second-factor/remove": true}
+		"POST /account/second-factor/remove": true, "GET /account/passkeys/new": true, "POST /account/passkeys/new": true,
+		"POST /account/passkeys/new/begin": true, "POST /account/passkeys/:passkey/rename": true, "POST /account/passkeys/:passkey/remove": true,
+		"POST /confirm/passkey": true, "POST /confirm/passkey/begin": true, "POST /account/identities/:identity/disconnect": true}
 	for _, r := range a.pages.PageRoutes() {
 		name := r.Method + " " + r.Path
 		if len(r.Twin) == 0 && !without[name] {

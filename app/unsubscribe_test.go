@@ -23,6 +23,8 @@ type mailbox struct {
 	addr string
 	mu   sync.Mutex
 	got  map[string][]*mail.Message
+
+	refuses *smtp.SMTPError // every mail; nil for none
 }
 
 func newMailbox(t testing.TB) *mailbox {
@@ -50,16 +52,34 @@ func (m *mailbox) to(address string) []*mail.Message {
 	return slices.Clone(m.got[address])
 }
 
+// refuse makes every mail be refused, with a code and words of SMTP (RFC 5321); 0 for none.
+func (m *mailbox) refuse(code int, words string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuses = nil
+	if code != 0 {
+		m.refuses = &smtp.SMTPError{Code: code, EnhancedCode: smtp.NoEnhancedCode, Message: words}
+	}
+}
+
 // delivering is one conversation with the mailbox.
 type delivering struct {
 	m  *mailbox
 	to string
 }
 
-func (d *delivering) Reset()                                    {}
-func (d *delivering) Logout() error                             { return nil }
-func (d *delivering) Mail(string, *smtp.MailOptions) error      { return nil }
-func (d *delivering) Rcpt(to string, _ *smtp.RcptOptions) error { d.to = to; return nil }
+func (d *delivering) Reset()                               {}
+func (d *delivering) Logout() error                        { return nil }
+func (d *delivering) Mail(string, *smtp.MailOptions) error { return nil }
+func (d *delivering) Rcpt(to string, _ *smtp.RcptOptions) error {
+	d.to = to
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
+	if d.m.refuses != nil {
+		return d.m.refuses
+	}
+	return nil
+}
 func (d *delivering) Data(r io.Reader) error {
 	msg, err := mail.ReadMessage(r)
 	if err != nil {

@@ -74,7 +74,7 @@ func (a *testApp) stale() {
 // anyIDs are ids that nothing has, for addresses that are refused before anything is looked up.
 var anyIDs = map[string]string{"destination": "inbox", "event": "evt_0", "delivery": "dlv_0", "attempt": "att_0", "retry": "rty_0",
 	"key": "k", "rule": "r", "channel": "c", "notification": "n", "alert": "a", "view": "v", "user": "usr_0", "session": "ses_0",
-	"invitation": "inv_0", "entry": "aud_0", "topic": "t", "link": "l", "type": "echo"}
+	"invitation": "inv_0", "passkey": "psk_0", "identity": "idn_0", "entry": "aud_0", "topic": "t", "link": "l", "type": "echo"}
 
 func withTenant(tenant string) map[string]string {
 	ids := map[string]string{"tenant": tenant}
@@ -94,7 +94,9 @@ func TestViewersChangeNothing(t *testing.T) {
 	a.member(member, "acme", models.RoleViewer)
 	own := []string{"POST /logout", "POST /account", "POST /account/password", "POST /account/sessions/end",
 		"POST /account/sessions/:session/end", "POST /account/second-factor", "POST /account/second-factor/codes",
-		"POST /account/second-factor/remove", "POST /confirm"}
+		"POST /account/second-factor/remove", "POST /confirm", "POST /confirm/passkey", "POST /confirm/passkey/begin",
+		"POST /account/passkeys/new", "POST /account/passkeys/new/begin", "POST /account/passkeys/:passkey/rename",
+		"POST /account/passkeys/:passkey/remove", "POST /account/identities/:identity/disconnect"}
 	walked := 0
 	for _, u := range []*models.User{server, member} {
 		v := a.loggedIn(u)

@@ -47,7 +47,9 @@ type Notices struct {
 	Links func(owner string, n *notify.Notice)
 	// Unsubscribe makes the link with which an address ends a channel's notices to it; nil leaves it out.
 	Unsubscribe func(channelID, address string) string
-	Log         *slog.Logger
+	// Compose writes a letter.
+	Compose func(*models.Letter) notify.Letter
+	Log     *slog.Logger
 
 	mail atomic.Pointer[notify.SMTP] // in place of Env.SMTP since it was changed; nil for that one
 

@@ -48,6 +48,7 @@ type Actor struct {
 	Session Session        // of a user
 
 	SecondFactor bool // of a user: a code of an app is asked for at logins
+	Passkey      bool // of a user: has one for this server's address
 }
 
 // Can reports whether the actor has a permission.

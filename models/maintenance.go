@@ -41,6 +41,9 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 	for _, sql := range []string{
 		"delete from sessions where expires_at < now()",
 		"delete from login_steps where expires_at < now()",
+		"delete from passkey_challenges where expires_at < now()",
+		"delete from logout_tokens where expires_at < now()",
+		"delete from letters where invitation_id is null and created_at < now() - interval '3 days'",
 		"delete from invitations where coalesce(used_at, expires_at) < now() - interval '1 day'",
 		"delete from portal_links where expires_at < now() - interval '1 day'",
 		"delete from rate_limits where free_at < now() - interval '1 day'",

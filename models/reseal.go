@@ -33,6 +33,7 @@ var sealedColumns = []sealedColumn{
 	{"answers to requests with an Idempotency-Key", "idempotency_keys", "answer", []keyColumn{{"caller", "bytea"}, {"key", "text"}},
 		"'idempotency ' || encode(caller, 'hex') || ' ' || key", "expires_at < now()", 100},
 	{"secrets of second factors", "users", "totp_secret", []keyColumn{{"id", "uuid"}}, "'totp ' || id", "false", 1},
+	{"links of mails that wait", "letters", "token", []keyColumn{{"id", "uuid"}}, "'letter ' || id", "status <> 'waiting'", 100},
 }
 
 // SealedColumns are all columns with sealed values, as "table.column".

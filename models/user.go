@@ -22,6 +22,7 @@ type User struct {
 	Name         string
 	Role         Role // for the whole server; empty for none
 	SecondFactor bool // a code of an app is asked for at logins
+	Passkeys     int  // how many
 	HasPassword  bool // false for who logs in by a provider only; filled in by Users and User
 	CreatedAt    time.Time
 	LastLoginAt  *time.Time
@@ -93,7 +94,7 @@ func (u *User) snapshot() *snapshot {
 }
 
 const userSelect = `select u.id, u.email, u.name, coalesce(u.role, ''), u.totp_enabled_at is not null,
-	u.password_hash <> '` + noPassword + `', u.created_at, u.last_login_at,
+	(select count(*) from passkeys p where p.user_id = u.id), u.password_hash <> '` + noPassword + `', u.created_at, u.last_login_at,
 	coalesce((select json_agg(json_build_object('Key', t.key, 'ID', t.id, 'Name', t.settings->>'name', 'Role', m.role) order by t.id)
 		from memberships m join tenants t on t.key = m.tenant_key where m.user_id = u.id and t.deleted_at is null), '[]')
 	from users u`
@@ -105,7 +106,7 @@ func scanUser(r pgx.CollectableRow) (*User, error) {
 		ID, Name string
 		Role     Role
 	}
-	err := r.Scan(&u.Key, &u.Email, &u.Name, &u.Role, &u.SecondFactor, &u.HasPassword, &u.CreatedAt, &u.LastLoginAt, &members)
+	err := r.Scan(&u.Key, &u.Email, &u.Name, &u.Role, &u.SecondFactor, &u.Passkeys, &u.HasPassword, &u.CreatedAt, &u.LastLoginAt, &members)
 	for _, m := range members {
 		t := Tenant{ID: m.ID, Settings: TenantSettings{Name: &m.Name}}
 		u.Members = append(u.Members, Member{TenantKey: m.Key, TenantID: m.ID, Name: t.Name(), Role: m.Role})
@@ -162,7 +163,7 @@ func (s *Store) HasUsers(ctx context.Context) (has bool, err error) {
 // the set-up is over.
 func (s *Store) SetUp(ctx context.Context, in UserInput) (u *User, session string, err error) {
 	u, err = s.createFirstUser(ctx, in, func(tx *Tx, u *User) error {
-		if session, err = startSession(ctx, tx, u); err != nil {
+		if session, err = startSession(ctx, tx, u, ProviderSession{}); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Actor: u.Name, ActorKind: ActorUser, Action: "setup", Object: u.Email})
@@ -276,6 +277,11 @@ func (s *Store) ChangeProfile(ctx context.Context, u *User, name, email string) 
 		if _, err := tx.Exec(ctx, `update users set name = $2, email = $3,
 			email_changed_at = case when lower(email) = lower($3) then email_changed_at else now() end where id = $1`, u.Key, name, email); err != nil {
 			return orTaken(err)
+		}
+		if !strings.EqualFold(u.Email, email) { // who has the old address hears of it
+			if err := s.tell(ctx, tx, u, u.Email, "user.update", LetterData{Email: email}); err != nil {
+				return err
+			}
 		}
 		e := u.entry("user.update")
 		e.Changes = changes

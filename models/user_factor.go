@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pquerna/otp"
 	"github.com/pquerna/otp/hotp"
 	"github.com/pquerna/otp/totp"
@@ -134,6 +135,9 @@ func (s *Store) EnableFactor(ctx context.Context, u *User, code string) (codes [
 		if codes, err = newRecoveryCodes(ctx, tx, u.Key); err != nil {
 			return err
 		}
+		if err := s.tell(ctx, tx, u, u.Email, "user.factor_enable", LetterData{}); err != nil {
+			return err
+		}
 		return tx.Audit(ctx, u.entry("user.factor_enable"))
 	})
 	return codes, err
@@ -184,10 +188,10 @@ func (s *Store) RemoveFactor(ctx context.Context, by *Actor, u *User) error {
 	if u.Role == RoleOwner && by.Role != RoleOwner {
 		return errOwnersOnly
 	}
-	return s.InTx(ctx, func(tx *Tx) error { return removeFactor(ctx, tx, u) })
+	return s.InTx(ctx, func(tx *Tx) error { return s.removeFactor(ctx, tx, u) })
 }
 
-func removeFactor(ctx context.Context, tx *Tx, u *User) error {
+func (s *Store) removeFactor(ctx context.Context, tx *Tx, u *User) error {
 	if _, err := tx.Exec(ctx, "delete from recovery_codes where user_id = $1", u.Key); err != nil {
 		return err
 	}
@@ -195,15 +199,29 @@ func removeFactor(ctx context.Context, tx *Tx, u *User) error {
 	if err != nil || tag.RowsAffected() == 0 {
 		return err
 	}
+	if err := s.tell(ctx, tx, u, u.Email, "user.factor_remove", LetterData{}); err != nil {
+		return err
+	}
 	return tx.Audit(ctx, u.entry("user.factor_remove"))
 }
 
-// BeginStep keeps that a user's password was right, and returns the token with which the login goes on.
-func (s *Store) BeginStep(ctx context.Context, u *User) (string, error) {
+// BeginStep keeps that a user's password was right, or that a provider knows them, and returns the token with which the login goes on.
+func (s *Store) BeginStep(ctx context.Context, u *User, via ProviderSession) (string, error) {
 	plain, hash := token()
-	_, err := s.pool.Exec(ctx, "insert into login_steps (token_hash, user_id, expires_at) values ($1, $2, $3)", hash, u.Key,
-		time.Now().Add(StepLength))
+	_, err := s.pool.Exec(ctx, `insert into login_steps (token_hash, user_id, expires_at, provider_issuer, provider_sid)
+		values ($1, $2, $3, $4, $5)`, hash, u.Key, time.Now().Add(StepLength), via.Issuer, via.SID)
 	return plain, err
+}
+
+// endStep ends a login's first step, for the second one is done, and returns how it was begun.
+func endStep(ctx context.Context, tx *Tx, u *User, plain string) (via ProviderSession, err error) {
+	hash := sha256.Sum256([]byte(plain))
+	err = tx.Pgx.QueryRow(ctx, `delete from login_steps where token_hash = $1 and user_id = $2 and expires_at > now()
+		returning provider_issuer, provider_sid`, hash[:], u.Key).Scan(&via.Issuer, &via.SID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = &Error{Kind: KindUnauthorized, Message: "This login has waited too long. Log in again."}
+	}
+	return via, err
 }
 
 // StepUser is whose login waits for its second step; nil for none, or when it has waited too long.
@@ -219,22 +237,19 @@ func (s *Store) StepUser(ctx context.Context, plain string) (*User, error) {
 // FinishStep ends a login with a code of the user's app or a recovery code, and starts a session, whose token it returns. A code is
 // taken once.
 func (s *Store) FinishStep(ctx context.Context, u *User, plain, code string) (session string, err error) {
-	hash := sha256.Sum256([]byte(plain))
 	code = trimCode(code)
 	err = s.InTx(ctx, func(tx *Tx) error {
 		secret, err := s.factorSecret(ctx, tx, u.Key, " for update")
 		if err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, "delete from login_steps where token_hash = $1 and user_id = $2 and expires_at > now()", hash[:], u.Key)
-		if err == nil && tag.RowsAffected() == 0 {
-			return &Error{Kind: KindUnauthorized, Message: "This login has waited too long. Log in again."}
-		}
+		via, err := endStep(ctx, tx, u, plain)
 		if err != nil {
 			return err
 		}
 		right := false
 		if len(code) == recoveryLength {
+			var tag pgconn.CommandTag
 			tag, err = tx.Exec(ctx, "update recovery_codes set used_at = now() where user_id = $1 and hash = $2 and used_at is null", u.Key,
 				recoveryHash(code))
 			right = err == nil && tag.RowsAffected() == 1
@@ -247,7 +262,7 @@ func (s *Store) FinishStep(ctx context.Context, u *User, plain, code string) (se
 		if !right {
 			return errBadCode
 		}
-		session, err = beginSession(ctx, tx, u)
+		session, err = beginSession(ctx, tx, u, via, nil)
 		return err
 	})
 	return session, err

@@ -109,6 +109,9 @@ func (in ProviderLogin) user(ctx context.Context, tx *Tx) (u *User, given Role, 
 		in.Email); err != nil {
 		return nil, "", err
 	}
+	if _, err := tx.Exec(ctx, "update users set disconnected_at = null where id = $1", u.Key); err != nil {
+		return nil, "", err
+	}
 	e := u.entry("user.identity")
 	e.Detail["provider"], e.Detail["issuer"], e.Detail["subject"] = in.Provider, in.Issuer, cut(in.Subject, 255)
 	return u, "", tx.Audit(WithAsker(ctx, u.asker(ctx)), e)
@@ -119,14 +122,18 @@ func (in ProviderLogin) mayConnect(ctx context.Context, tx *Tx, u *User) error {
 	if in.Confirm != uuid.Nil && in.Confirm != u.Key {
 		return errIdentity("Your account at %s has the address of another user. Log in there as yourself.", in.Provider)
 	}
-	var changed, other bool
-	err := tx.Pgx.QueryRow(ctx, `select email_changed_at is not null, exists (select 1 from identities where user_id = $1 and issuer = $2)
-		from users where id = $1 for update`, u.Key, in.Issuer).Scan(&changed, &other)
+	var changed, gone, other bool
+	err := tx.Pgx.QueryRow(ctx, `select email_changed_at is not null, disconnected_at is not null,
+		exists (select 1 from identities where user_id = $1 and issuer = $2)
+		from users where id = $1 for update`, u.Key, in.Issuer).Scan(&changed, &gone, &other)
 	switch {
 	case err != nil:
 		return err
 	case other:
 		return errIdentity("The user with the address %s is connected with another account at %s. Ask an administrator.", u.Email, in.Provider)
+	case gone && in.Confirm == uuid.Nil:
+		return errIdentity("The user with the address %s has disconnected %s. Log in in another way and connect it under “Your account”.",
+			u.Email, in.Provider)
 	case changed && in.Confirm == uuid.Nil:
 		// Whoever wrote the address may not be its owner, and still knows the password.
 		return errIdentity("The user with the address %s has written it themselves. Log in with the password and connect %s under “Your account”.",
@@ -211,13 +218,4 @@ func (in ProviderLogin) follow(ctx context.Context, tx *Tx, u *User, given Role)
 	}
 	_, err := tx.Exec(ctx, "update identities set mapped_role = nullif($3, '') where issuer = $1 and subject = $2", in.Issuer, in.Subject, in.Role)
 	return err
-}
-
-// Connected reports whether a user is connected with an account at a provider, and returns the address that it had then.
-func (s *Store) Connected(ctx context.Context, user uuid.UUID, issuer string) (email string, connected bool, err error) {
-	err = s.pool.QueryRow(ctx, "select email from identities where user_id = $1 and issuer = $2", user, issuer).Scan(&email)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", false, nil
-	}
-	return email, err == nil, err
 }

@@ -28,6 +28,7 @@ type Invitation struct {
 	CreatedBy  string
 	CreatedAt  time.Time
 	ExpiresAt  time.Time
+	Mail       *LetterState // nil for invitations of before that was kept
 }
 
 // ID is the invitation's public id.
@@ -48,8 +49,16 @@ type InvitationInput struct {
 	TenantID string `json:"tenant_id" doc:"The tenant where they have the role; absent for the whole server."`
 }
 
-// Invite makes an invitation, and the token of its link. The answer does not tell whether the address has a user.
-func (s *Store) Invite(ctx context.Context, by *Actor, in InvitationInput) (i *Invitation, plain string, err error) {
+// NewInvitation is an invitation with the token of its link, and the letter that brings it.
+type NewInvitation struct {
+	*Invitation
+	Token  string
+	Letter uuid.UUID
+}
+
+// Invite makes an invitation, and the token of its link. Its letter is for the caller to try first. The answer does not tell whether the
+// address has a user.
+func (s *Store) Invite(ctx context.Context, by *Actor, in InvitationInput) (*NewInvitation, error) {
 	in.Email = strings.TrimSpace(in.Email)
 	if in.TenantID == "" {
 		in.TenantID = by.TenantID
@@ -58,30 +67,55 @@ func (s *Store) Invite(ctx context.Context, by *Actor, in InvitationInput) (i *I
 	checkEmail(in.Email, bad)
 	checkRole(in.Role, in.TenantID != "", bad)
 	if err := bad.err(); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if in.Role == RoleOwner && by.Role != RoleOwner {
-		return nil, "", errOwnersOnly
+		return nil, errOwnersOnly
 	}
 	plain, hash := token()
 	now := time.Now().UTC()
-	i = &Invitation{Key: uuid.Must(uuid.NewV7()), Email: in.Email, Role: in.Role, CreatedBy: by.Name, CreatedAt: now,
+	i := &Invitation{Key: uuid.Must(uuid.NewV7()), Email: in.Email, Role: in.Role, CreatedBy: by.Name, CreatedAt: now,
 		ExpiresAt: now.Add(InvitationLength)}
 	if in.TenantID != "" {
 		t, err := s.Tenant(ctx, by.Scope, in.TenantID)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		i.TenantKey, i.TenantID, i.TenantName = &t.Key, t.ID, t.Name()
 	}
-	return i, plain, s.InTx(ctx, func(tx *Tx) error {
+	made := &NewInvitation{Invitation: i, Token: plain}
+	return made, s.InTx(ctx, func(tx *Tx) error {
 		_, err := tx.Exec(ctx, `insert into invitations (id, token_hash, email, role, tenant_key, created_by, user_id, created_at, expires_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, i.Key, hash, i.Email, i.Role, i.TenantKey, text(i.CreatedBy), idOrNil(by.UserID),
 			i.CreatedAt, i.ExpiresAt)
 		if err != nil {
 			return err
 		}
+		if made.Letter, err = s.writeInvitation(ctx, tx, i, plain); err != nil {
+			return err
+		}
 		return tx.Audit(ctx, i.entry("invitation.create"))
+	})
+}
+
+// ResendInvitation gives an invitation that can still be accepted another link, for the full time, and has it sent. The link of before
+// ends: it may have gone astray.
+func (s *Store) ResendInvitation(ctx context.Context, by *Actor, id string) (*NewInvitation, error) {
+	plain, hash := token()
+	made := &NewInvitation{Token: plain}
+	return made, s.InTx(ctx, func(tx *Tx) (err error) {
+		if made.Invitation, err = lockInvitation(ctx, tx, by, id); err != nil {
+			return err
+		}
+		made.ExpiresAt = time.Now().UTC().Add(InvitationLength)
+		if _, err := tx.Exec(ctx, "update invitations set token_hash = $2, expires_at = $3 where id = $1", made.Key, hash,
+			made.ExpiresAt); err != nil {
+			return err
+		}
+		if made.Letter, err = s.writeInvitation(ctx, tx, made.Invitation, plain); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, made.entry("invitation.send"))
 	})
 }
 
@@ -95,14 +129,23 @@ func (i *Invitation) entry(action string) AuditEntry {
 
 const (
 	invitationSelect = `select i.id, i.email, i.role, i.tenant_key, coalesce(t.id, ''), coalesce(nullif(t.settings->>'name', ''), t.id, ''), i.created_by,
-	i.created_at, i.expires_at from invitations i left join tenants t on t.key = i.tenant_key`
+	i.created_at, i.expires_at, ` + letterState + ` from invitations i left join tenants t on t.key = i.tenant_key` + letterJoin
 	// openInvitation is the condition of invitations that can be accepted.
 	openInvitation = "i.used_at is null and i.expires_at > now() and (i.tenant_key is null or t.deleted_at is null)"
 )
 
 func scanInvitation(r pgx.CollectableRow) (*Invitation, error) {
-	i := &Invitation{}
-	return i, r.Scan(&i.Key, &i.Email, &i.Role, &i.TenantKey, &i.TenantID, &i.TenantName, &i.CreatedBy, &i.CreatedAt, &i.ExpiresAt)
+	i, mail := &Invitation{}, &LetterState{}
+	var status *string
+	err := r.Scan(&i.Key, &i.Email, &i.Role, &i.TenantKey, &i.TenantID, &i.TenantName, &i.CreatedBy, &i.CreatedAt, &i.ExpiresAt, &status,
+		&mail.Tries, &mail.Error, &mail.NextTry, &mail.SentAt)
+	if status != nil {
+		mail.Status, i.Mail = *status, mail
+		if mail.Status != LetterWaiting {
+			mail.NextTry = nil
+		}
+	}
+	return i, err
 }
 
 // Invitations lists those that can be accepted, newest first: of the scope's tenants, or all.
@@ -117,27 +160,33 @@ func (s *Store) Invitations(ctx context.Context, scope Scope) ([]*Invitation, er
 	return pgx.CollectRows(rows, scanInvitation)
 }
 
+// lockInvitation reads an invitation that can still be accepted, and that by may end, and keeps it as it is until the transaction ends.
+func lockInvitation(ctx context.Context, tx *Tx, by *Actor, id string) (*Invitation, error) {
+	key, _ := parsePrefixed(invitationPrefix, id)
+	q := newQuery()
+	q.and("i.id = ?", key)
+	q.and(openInvitation)
+	by.Scope.where(q, "i.tenant_key")
+	rows, err := tx.Query(ctx, invitationSelect+q.sql()+" for update of i", q.args...)
+	if err != nil {
+		return nil, err
+	}
+	i, err := pgx.CollectExactlyOneRow(rows, scanInvitation)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, notFound("There is no invitation %q that can still be accepted.", cut(id, 80))
+	}
+	if err == nil && i.Role == RoleOwner && by.Role != RoleOwner {
+		err = errOwnersOnly
+	}
+	return i, err
+}
+
 // RevokeInvitation ends an invitation before it was accepted.
 func (s *Store) RevokeInvitation(ctx context.Context, by *Actor, id string) error {
-	key, _ := parsePrefixed(invitationPrefix, id)
 	return s.InTx(ctx, func(tx *Tx) error {
-		q := newQuery()
-		q.and("i.id = ?", key)
-		q.and(openInvitation)
-		by.Scope.where(q, "i.tenant_key")
-		rows, err := tx.Query(ctx, invitationSelect+q.sql()+" for update of i", q.args...)
+		i, err := lockInvitation(ctx, tx, by, id)
 		if err != nil {
 			return err
-		}
-		i, err := pgx.CollectExactlyOneRow(rows, scanInvitation)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return notFound("There is no invitation %q that can still be accepted.", cut(id, 80))
-		}
-		if err != nil {
-			return err
-		}
-		if i.Role == RoleOwner && by.Role != RoleOwner {
-			return errOwnersOnly
 		}
 		if _, err := tx.Exec(ctx, "delete from invitations where id = $1", i.Key); err != nil {
 			return err
@@ -255,7 +304,7 @@ func (i *Invitation) give(ctx context.Context, tx *Tx, out *Accepted, fresh bool
 	}
 	out.User = u
 	if fresh {
-		out.Session, err = beginSession(ctx, tx, u)
+		out.Session, err = beginSession(ctx, tx, u, ProviderSession{}, nil)
 	}
 	return err
 }

@@ -44,9 +44,9 @@ func matches(ctx context.Context, password, hash string) (bool, error) {
 func (s *Store) Login(ctx context.Context, email, password string) (*User, error) {
 	u, hash := &User{}, noPassword
 	err := s.pool.QueryRow(ctx,
-		`select id, email, name, coalesce(role, ''), totp_enabled_at is not null, created_at, password_hash from users
-			where lower(email) = lower($1)`, strings.TrimSpace(email)).
-		Scan(&u.Key, &u.Email, &u.Name, &u.Role, &u.SecondFactor, &u.CreatedAt, &hash)
+		`select id, email, name, coalesce(role, ''), totp_enabled_at is not null, created_at, password_hash,
+			(select count(*) from passkeys p where p.user_id = users.id) from users where lower(email) = lower($1)`, strings.TrimSpace(email)).
+		Scan(&u.Key, &u.Email, &u.Name, &u.Role, &u.SecondFactor, &u.CreatedAt, &hash, &u.Passkeys)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, err
 	}
@@ -88,17 +88,17 @@ func (s *Store) ChangePassword(ctx context.Context, u *User, password string) (s
 		return "", err
 	}
 	err = s.InTx(ctx, func(tx *Tx) error {
-		if err := setPassword(ctx, tx, u, hash); err != nil {
+		if err := s.setPassword(ctx, tx, u, hash); err != nil {
 			return err
 		}
-		session, err = startSession(ctx, tx, u)
+		session, err = startSession(ctx, tx, u, ProviderSession{})
 		return err
 	})
 	return session, err
 }
 
 // setPassword stores a password's hash and ends all sessions, also logins that wait for their second step.
-func setPassword(ctx context.Context, tx *Tx, u *User, hash string) error {
+func (s *Store) setPassword(ctx context.Context, tx *Tx, u *User, hash string) error {
 	tag, err := tx.Exec(ctx, "update users set password_hash = $2 where id = $1", u.Key, hash)
 	if err == nil && tag.RowsAffected() == 0 {
 		return notFound("This user was removed.")
@@ -107,6 +107,9 @@ func setPassword(ctx context.Context, tx *Tx, u *User, hash string) error {
 		return err
 	}
 	if err := endAll(ctx, tx, u.Key); err != nil {
+		return err
+	}
+	if err := s.tell(ctx, tx, u, u.Email, "user.password", LetterData{}); err != nil {
 		return err
 	}
 	return tx.Audit(ctx, u.entry("user.password"))
@@ -121,8 +124,8 @@ func endAll(ctx context.Context, tx *Tx, user uuid.UUID) error {
 	return err
 }
 
-// ResetPassword gives a user another password and ends all sessions of theirs. With factor it takes the second factor away too. It is
-// for the command line.
+// ResetPassword gives a user another password and ends all sessions of theirs. With factor it takes the second factor and the passkeys
+// away, too. It is for the command line.
 func (s *Store) ResetPassword(ctx context.Context, u *User, password string, factor bool) error {
 	bad := problems{}
 	checkPassword("password", password, bad)
@@ -134,9 +137,12 @@ func (s *Store) ResetPassword(ctx context.Context, u *User, password string, fac
 		return err
 	}
 	return s.InTx(ctx, func(tx *Tx) error {
-		if err := setPassword(ctx, tx, u, hash); err != nil || !factor {
+		if err := s.setPassword(ctx, tx, u, hash); err != nil || !factor {
 			return err
 		}
-		return removeFactor(ctx, tx, u)
+		if _, err := s.removePasskeys(ctx, tx, u); err != nil {
+			return err
+		}
+		return s.removeFactor(ctx, tx, u)
 	})
 }

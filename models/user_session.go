@@ -54,28 +54,33 @@ func token() (plain string, hash []byte) {
 // StartSession starts a session of a user who has just logged in, and returns its token for the cookie. Where from is what the
 // context says (WithAsker).
 func (s *Store) StartSession(ctx context.Context, u *User) (plain string, err error) {
+	return s.StartSessionBy(ctx, u, ProviderSession{})
+}
+
+// StartSessionBy is StartSession for a login by a provider.
+func (s *Store) StartSessionBy(ctx context.Context, u *User, via ProviderSession) (plain string, err error) {
 	err = s.InTx(ctx, func(tx *Tx) error {
-		plain, err = beginSession(ctx, tx, u)
+		plain, err = beginSession(ctx, tx, u, via, nil)
 		return err
 	})
 	return plain, err
 }
 
-// beginSession starts a session and says so in the audit log.
-func beginSession(ctx context.Context, tx *Tx, u *User) (plain string, err error) {
-	if plain, err = startSession(ctx, tx, u); err != nil {
+// beginSession starts a session and says so in the audit log, with detail.
+func beginSession(ctx context.Context, tx *Tx, u *User, via ProviderSession, detail map[string]any) (plain string, err error) {
+	if plain, err = startSession(ctx, tx, u, via); err != nil {
 		return "", err
 	}
 	return plain, tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Actor: u.Name, ActorKind: ActorUser, Action: "session.login",
-		Object: strings.ToLower(u.Email)})
+		Object: strings.ToLower(u.Email), Detail: detail})
 }
 
-func startSession(ctx context.Context, tx *Tx, u *User) (string, error) {
+func startSession(ctx context.Context, tx *Tx, u *User, via ProviderSession) (string, error) {
 	by, _ := ctx.Value(askerKey{}).(Asker)
 	plain, hash := token()
-	_, err := tx.Exec(ctx, `insert into sessions (id, token_hash, user_id, expires_at, confirmed_at, ip, browser)
-		values ($1, $2, $3, $4, now(), $5, $6)`, uuid.Must(uuid.NewV7()), hash, u.Key, time.Now().Add(SessionLength), by.IP,
-		text(cut(by.Browser, 300)))
+	_, err := tx.Exec(ctx, `insert into sessions (id, token_hash, user_id, expires_at, confirmed_at, ip, browser, provider_issuer,
+			provider_sid) values ($1, $2, $3, $4, now(), $5, $6, $7, $8)`, uuid.Must(uuid.NewV7()), hash, u.Key, time.Now().Add(SessionLength), by.IP,
+		text(cut(by.Browser, 300)), via.Issuer, via.SID)
 	if err == nil {
 		_, err = tx.Exec(ctx, "update users set last_login_at = now() where id = $1", u.Key)
 	}
@@ -96,19 +101,20 @@ func (s *Store) Session(ctx context.Context, plain string) (*Actor, error) {
 	var name, tenantID *string
 	var tenantKey *int64
 	var role string
-	var factor bool
+	var factor, passkey bool
 	var confirmed *time.Time
 	var x Session
 	var keys []int64
 	var roles []string
-	err := s.pool.QueryRow(ctx, `select s.user_id, u.name, coalesce(u.role, ''), coalesce(u.totp_enabled_at is not null, false), s.tenant_key, t.id, s.id, s.created_at,
+	err := s.pool.QueryRow(ctx, `select s.user_id, u.name, coalesce(u.role, ''), coalesce(u.totp_enabled_at is not null, false),
+			exists (select 1 from passkeys p where p.user_id = s.user_id and p.rp_id = $2), s.tenant_key, t.id, s.id, s.created_at,
 			s.seen_at, s.confirmed_at, s.ip, s.browser, m.keys, m.roles
 		from sessions s left join users u on u.id = s.user_id
 		left join tenants t on t.key = s.tenant_key and t.deleted_at is null
 		left join lateral (select array_agg(m.tenant_key order by m.tenant_key) keys, array_agg(m.role order by m.tenant_key) roles
 			from memberships m where m.user_id = s.user_id) m on true
-		where s.token_hash = $1 and s.expires_at > now()`, hash[:]).Scan(&userID, &name, &role, &factor, &tenantKey, &tenantID, &x.Key, &x.StartedAt,
-		&x.SeenAt, &confirmed, &x.IP, &x.Browser, &keys, &roles)
+		where s.token_hash = $1 and s.expires_at > now()`, hash[:], s.rpID()).Scan(&userID, &name, &role, &factor, &passkey,
+		&tenantKey, &tenantID, &x.Key, &x.StartedAt, &x.SeenAt, &confirmed, &x.IP, &x.Browser, &keys, &roles)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -119,7 +125,7 @@ func (s *Store) Session(ctx context.Context, plain string) (*Actor, error) {
 		x.ConfirmedAt = *confirmed
 	}
 	if userID != nil {
-		a := &Actor{Name: *name, Kind: ActorUser, UserID: *userID, Role: Role(role), Session: x, SecondFactor: factor}
+		a := &Actor{Name: *name, Kind: ActorUser, UserID: *userID, Role: Role(role), Session: x, SecondFactor: factor, Passkey: passkey}
 		a.setMembers(keys, roles)
 		return a, nil
 	}
@@ -147,17 +153,30 @@ func (s *Store) SessionSeen(ctx context.Context, a *Actor, ip string) error {
 // ConfirmSession keeps that the password of a session's user was given just now, and gives the session another token, which it
 // returns: who got hold of the old one cannot do more with it than before.
 func (s *Store) ConfirmSession(ctx context.Context, a *Actor) (plain string, err error) {
-	plain, hash := token()
-	return plain, s.InTx(ctx, func(tx *Tx) error {
-		tag, err := tx.Exec(ctx, "update sessions set token_hash = $2, confirmed_at = now() where id = $1 and user_id is not null", a.Session.Key, hash)
-		if err == nil && tag.RowsAffected() == 0 {
-			return &Error{Kind: KindUnauthorized, Message: "Your session has ended. Log in again."}
-		}
-		if err != nil {
-			return err
-		}
-		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Action: "session.confirm", Object: a.Session.ID()})
+	return s.ConfirmSessionBy(ctx, a, ProviderSession{})
+}
+
+// ConfirmSessionBy is ConfirmSession for who has shown to a provider who they are. The session ends with that there.
+func (s *Store) ConfirmSessionBy(ctx context.Context, a *Actor, via ProviderSession) (plain string, err error) {
+	err = s.InTx(ctx, func(tx *Tx) error {
+		plain, err = confirmSession(ctx, tx, a, via, nil)
+		return err
 	})
+	return plain, err
+}
+
+func confirmSession(ctx context.Context, tx *Tx, a *Actor, via ProviderSession, detail map[string]any) (string, error) {
+	plain, hash := token()
+	tag, err := tx.Exec(ctx, `update sessions set token_hash = $2, confirmed_at = now(),
+		provider_issuer = case when $3 = '' then provider_issuer else $3 end, provider_sid = case when $3 = '' then provider_sid else $4 end
+		where id = $1 and user_id is not null`, a.Session.Key, hash, via.Issuer, via.SID)
+	if err == nil && tag.RowsAffected() == 0 {
+		return "", &Error{Kind: KindUnauthorized, Message: "Your session has ended. Log in again."}
+	}
+	if err != nil {
+		return "", err
+	}
+	return plain, tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Action: "session.confirm", Object: a.Session.ID(), Detail: detail})
 }
 
 // Sessions lists the sessions of a user, the one that was used last first.

@@ -20,7 +20,7 @@ import (
 	"github.com/andybalholm/brotli"
 )
 
-//go:embed app.css app.js htmx.min.js icons.svg favicon.svg inter.woff2 inter.LICENSE.txt
+//go:embed app.css app.js passkey.js htmx.min.js icons.svg favicon.svg inter.woff2 inter.LICENSE.txt
 var files embed.FS
 
 // Prefix is the path below which the files are served.

@@ -86,20 +86,25 @@ var auditWords = []Option{
 	{Value: "view.update", Label: "View changed"}, {Value: "view.delete", Label: "View deleted"},
 	{Value: "session.*", Label: "Logins: anything"}, {Value: "session.login", Label: "Login"},
 	{Value: "session.portal", Label: "Portal opened"}, {Value: "session.confirm", Label: "Login confirmed"},
-	{Value: "session.revoke", Label: "Session ended"}, {Value: "setup", Label: "Server set up"},
+	{Value: "session.revoke", Label: "Session ended"}, {Value: "session.provider_logout", Label: "Logged out at the login provider"},
+	{Value: "setup", Label: "Server set up"},
 	{Value: "user.*", Label: "Users: anything"}, {Value: "user.create", Label: "User created"}, {Value: "user.update", Label: "User changed"},
 	{Value: "user.role", Label: "Role changed"}, {Value: "user.password", Label: "Password changed"},
-	{Value: "user.identity", Label: "Login provider connected"},
+	{Value: "user.identity", Label: "Login provider connected"}, {Value: "user.disconnect", Label: "Login provider disconnected"},
+	{Value: "user.passkey_add", Label: "Passkey added"}, {Value: "user.passkey_rename", Label: "Passkey renamed"},
+	{Value: "user.passkey_remove", Label: "Passkey removed"},
 	{Value: "user.delete", Label: "User removed"}, {Value: "user.factor_enable", Label: "Second factor enabled"},
 	{Value: "user.factor_remove", Label: "Second factor removed"}, {Value: "user.recovery_codes", Label: "Recovery codes made"},
 	{Value: "member.*", Label: "Members: anything"}, {Value: "member.add", Label: "Member added"},
 	{Value: "member.update", Label: "Member's role changed"}, {Value: "member.remove", Label: "Member removed"},
 	{Value: "invitation.*", Label: "Invitations: anything"}, {Value: "invitation.create", Label: "Invitation made"},
 	{Value: "invitation.accept", Label: "Invitation accepted"}, {Value: "invitation.revoke", Label: "Invitation revoked"},
+	{Value: "invitation.send", Label: "Invitation sent again"},
 }
 
 // serverActions are the groups of actions that no tenant has entries of.
-var serverActions = []string{"topic.", "retention.", "server.", "setup", "session.login", "session.confirm", "session.revoke", "tenant.*", "user."}
+var serverActions = []string{"topic.", "retention.", "server.", "setup", "session.login", "session.confirm", "session.revoke",
+	"session.provider_logout", "tenant.*", "user."}
 
 // actionOptions are the choices of the filter: in a tenant's log those that it can have.
 func (v Audit) actionOptions() []Option {

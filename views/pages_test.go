@@ -136,7 +136,7 @@ func pages() map[string]templ.Component {
 	return map[string]templ.Component{
 		"gallery":         GalleryPage(Gallery{hostilePage("Components")}),
 		"setup":           SetupPage(Setup{nobody, hostileForm("code", "name", "email", "password")}),
-		"login":           LoginPage(Login{nobody, hostileForm("email", "password", "return"), LoginWays{true, hostile, ProviderURL(hostile), true}, hostile}),
+		"login":           LoginPage(Login{nobody, hostileForm("email", "password", "return"), LoginWays{true, hostile, ProviderURL(hostile), true, true}, hostile}),
 		"login first":     LoginPage(Login{Page: nobody, Ways: LoginWays{Password: true}}),
 		"login elsewhere": LoginPage(Login{Page: nobody, Ways: LoginWays{Provider: hostile, URL: ProviderURL(hostile)}}),
 		"tenants":         TenantsPage(Tenants{Page: server, Query: query("q"), List: tenants}),
@@ -284,26 +284,31 @@ func pages() map[string]templ.Component {
 			hostileForm("name", "scopes", "tenant_id", "expires_in")}),
 		"new key for all": NewKeyPage(NewKey{server, hostileForm("tenant_id")}),
 		"users":           UsersPage(Users{Page: hostileServer("Users"), List: hostileUsers(), Invitations: hostileInvitations()}),
-		"user":            UserPage(User{Page: hostileServer("User"), User: hostileUsers()[0], Form: hostileForm("role"), Sessions: hostileSessions(), MayOwn: true}),
-		"members":         MembersPage(Members{Page: hostilePage("Members"), List: hostileUsers(), Invitations: hostileInvitations()}),
-		"no members":      MembersPage(Members{Page: hostilePage("Members")}),
-		"new invitation":  NewInvitationPage(NewInvitation{Page: hostileServer("Invite"), Form: hostileForm("email", "role", "tenant_id")}),
-		"invited": InvitedPage(Invited{Page: hostilePage("Invited"), Invitation: hostileInvitations()[0], Link: hostile, MailError: hostile,
-			Next: "/x"}),
+		"user": UserPage(User{Page: hostileServer("User"), User: hostileUsers()[0], Form: hostileForm("role"), Sessions: hostileSessions(), MayOwn: true,
+			Passkeys: hostilePasskeys(), Identities: hostileIdentities()}),
+		"members":             MembersPage(Members{Page: hostilePage("Members"), List: hostileUsers(), Invitations: hostileInvitations()}),
+		"no members":          MembersPage(Members{Page: hostilePage("Members")}),
+		"new invitation":      NewInvitationPage(NewInvitation{Page: hostileServer("Invite"), Form: hostileForm("email", "role", "tenant_id")}),
+		"invited":             InvitedPage(Invited{Page: hostilePage("Invited"), Invitation: hostileInvitations()[0], Link: hostile, Next: "/x"}),
+		"invited, mail waits": InvitedPage(Invited{Page: hostilePage("Invited"), Invitation: hostileInvitations()[1], Link: hostile, Next: "/x"}),
+		"new passkey":         NewPasskeyPage(NewPasskey{Page: hostilePage("Add a passkey"), Form: hostileForm("name")}),
+		"no passkeys":         NewPasskeyPage(NewPasskey{Page: hostilePage("Add a passkey"), Off: hostile}),
+		"passkey as a code":   LoginCodePage(LoginCode{Page: hostilePage("Code"), Form: hostileForm("return"), Passkey: true}),
 		"invite": InvitePage(Invite{Page: hostilePage("Accept invitation"), Invitation: hostileInvitations()[0], Action: InviteURL("x"),
-			Form: hostileForm("name", "password"), Ways: LoginWays{true, hostile, ProviderURL(hostile), true}}),
+			Form: hostileForm("name", "password"), Ways: LoginWays{true, hostile, ProviderURL(hostile), true, true}}),
 		"choose": ChoosePage(Choose{Page: hostileServer("Your tenants"), List: hostileUsers()[0].Members}),
 		"account": AccountPage(Account{Page: hostilePage("Your account"), User: hostileUsers()[0], Sessions: hostileSessions(),
-			Profile: hostileForm("name", "email")}),
+			Profile: hostileForm("name", "email"), Passkeys: hostilePasskeys(), PasskeysOff: hostile, Provider: hostile, Issuer: hostile,
+			Identities: hostileIdentities()}),
 		"account, password": AccountPage(Account{Page: hostilePage("Your account"), User: hostileUsers()[0], Profile: Form{Values: query("name")},
 			Password: hostileForm("present", "password")}),
 		"second factor": FactorPage(Factor{Page: hostilePage("Second factor"), Setup: &models.FactorSetup{Secret: hostile, URL: hostile}, Required: true,
 			Form: hostileForm("code")}),
 		"second factor on": FactorPage(Factor{Page: hostilePage("Second factor"), Left: 3}),
 		"recovery codes":   RecoveryCodesPage(RecoveryCodes{Page: hostilePage("Recovery codes"), Codes: []string{hostile}}),
-		"login code":       LoginCodePage(LoginCode{Page: hostilePage("Code"), Form: hostileForm("code", "return")}),
+		"login code":       LoginCodePage(LoginCode{Page: hostilePage("Code"), Form: hostileForm("code", "return"), Code: true, Passkey: true}),
 		"confirm login": ConfirmLoginPage(ConfirmLogin{Page: hostilePage("Password"), Form: hostileForm("password", "return"),
-			Ways: LoginWays{true, hostile, ProviderURL(hostile), false}}),
+			Ways: LoginWays{true, hostile, ProviderURL(hostile), false, true}}),
 		"key created": KeyCreatedPage(KeyCreated{Page: hostilePage("API key created"), Key: key, Secret: hostile, Next: "/x",
 			Try: APICall{Path: "/api/v1/topics"}}),
 		"audit log": AuditPage(Audit{Page: hostilePage("Audit log"),
@@ -590,7 +595,18 @@ func hostileUsers() []*models.User {
 func hostileInvitations() []*models.Invitation {
 	key := int64(1)
 	return []*models.Invitation{{Email: hostile, Role: models.RoleViewer, TenantKey: &key, TenantID: hostile, TenantName: hostile, CreatedBy: hostile,
-		ExpiresAt: galleryTime}}
+		ExpiresAt: galleryTime, Mail: &models.LetterState{Status: models.LetterFailed, Tries: 9, Error: hostile}},
+		{Email: hostile, Role: models.RoleViewer, TenantKey: &key, TenantID: hostile, TenantName: hostile, CreatedBy: hostile, ExpiresAt: galleryTime,
+			Mail: &models.LetterState{Status: models.LetterWaiting, Tries: 1, Error: hostile, NextTry: &galleryTime}}}
+}
+
+func hostilePasskeys() []*models.Passkey {
+	return []*models.Passkey{{Name: hostile, CreatedAt: galleryTime, LastUsedAt: &galleryTime, SuspectAt: &galleryTime},
+		{Key: uuid.MustParse("0195939e-1a2b-7c3d-8e4f-5a6b7c8d9e0f"), Name: hostile, CreatedAt: galleryTime, Elsewhere: true}}
+}
+
+func hostileIdentities() []*models.Identity {
+	return []*models.Identity{{Issuer: hostile, Subject: hostile, Email: hostile, CreatedAt: galleryTime, LastLoginAt: galleryTime}}
 }
 
 func hostileSessions() []*models.Session {

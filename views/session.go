@@ -20,6 +20,7 @@ type LoginWays struct {
 	Provider string // as people call it; empty for none
 	URL      string // leads there
 	Away     bool   // it does not answer
+	Passkey  bool   // by a passkey
 }
 
 var setupLabels = []Label{{"code", "Setup code"}, {"name", "Your name"}, {"email", "Email"}, {"password", "Password"}}

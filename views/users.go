@@ -24,6 +24,9 @@ type User struct {
 	Sessions []*models.Session
 	Current  uuid.UUID // the viewer's session
 	MayOwn   bool      // the viewer is an owner
+
+	Passkeys   []*models.Passkey
+	Identities []*models.Identity // accounts at login providers
 }
 
 // Members lists who has a role in a tenant, and open invitations to it.
@@ -45,7 +48,6 @@ type Invited struct {
 	Page
 	Invitation *models.Invitation
 	Link       string
-	MailError  string // why no mail was sent; empty when one was
 	Next       string // where to go on
 }
 
@@ -69,11 +71,13 @@ type Account struct {
 	Page
 	User              *models.User
 	Sessions          []*models.Session
-	Current           uuid.UUID // the viewer's session
-	NoPassword        bool      // none is taken of the viewer
-	Provider          string    // by which people log in, as they call it; empty for none
-	Connected         bool      // the viewer is, with an account there
-	ConnectedAs       string    // its address then
+	Current           uuid.UUID          // the viewer's session
+	NoPassword        bool               // none is taken of the viewer
+	Provider          string             // by which people log in, as they call it; empty for none
+	Issuer            string             // of that provider
+	Identities        []*models.Identity // accounts at login providers that the viewer is connected with
+	Passkeys          []*models.Passkey
+	PasskeysOff       string // why the server takes none, in a sentence; empty where it does
 	Profile, Password Form
 }
 
@@ -83,6 +87,7 @@ type Factor struct {
 	Setup    *models.FactorSetup // to be enabled; nil when it is on
 	Left     int                 // recovery codes that were not used
 	Required bool                // by the server
+	Passkeys bool                // one is enough
 	Form     Form
 }
 
@@ -95,7 +100,16 @@ type RecoveryCodes struct {
 // LoginCode is the second step of a login. Its form has code and return.
 type LoginCode struct {
 	Page
+	Form    Form
+	Code    bool // of an app
+	Passkey bool // in its place
+}
+
+// NewPasskey adds a passkey of the viewer's. Its form has name, and credential, which the script fills in.
+type NewPasskey struct {
+	Page
 	Form Form
+	Off  string // why the server takes none; empty where it does
 }
 
 // ConfirmLogin asks for the password once more, or leads to the provider. Its form has password and return.
@@ -115,14 +129,20 @@ func NewInvitationURL(tenant string) string { return under(tenant, "invitations"
 func AccountURL(tail ...string) string {
 	return "/" + strings.Join(append([]string{"account"}, tail...), "/")
 }
+
+// NewPasskeyURL is the page that adds a passkey of the viewer's, PasskeyURL an action on one: "rename", "remove".
+func NewPasskeyURL() string                      { return AccountURL("passkeys", "new") }
+func PasskeyURL(id, action string) string        { return AccountURL("passkeys", id, action) }
+func PasskeyLoginPath() string                   { return "/login/passkey" }
 func CodePath() string                           { return "/login/code" }
 func ConfirmPath() string                        { return "/confirm" }
 func ConfirmByProviderPath() string              { return "/confirm/oidc" }
 func ProviderPath() string                       { return "/login/oidc" }
 func ProviderReturnPath() string                 { return "/login/oidc/callback" }
+func ProviderLogoutPath() string                 { return "/login/oidc/logout" }
 func MemberURL(tenant, id, action string) string { return path("t", tenant, "members", id, action) }
 
-// InvitationURL is an action on an invitation: "revoke".
+// InvitationURL is an action on an invitation: "revoke", "send".
 func InvitationURL(tenant, id, action string) string { return under(tenant, "invitations", id, action) }
 
 // InviteURL is the page that the link of an invitation leads to. The token is a part of a URL already.
@@ -208,7 +228,7 @@ func (v User) facts() []Fact {
 	if u.LastLoginAt != nil {
 		last = Fact{Label: "Last login", Time: *u.LastLoginAt}
 	}
-	return []Fact{{Label: "Email", Text: u.Email, Copy: true}, {Label: "Second factor", Text: onOff(u.SecondFactor)}, last,
+	return []Fact{{Label: "Email", Text: u.Email, Copy: true}, {Label: "Second factor", Text: factors(u)}, last,
 		{Label: "Created", Time: u.CreatedAt}, {Label: "ID", Text: u.ID(), Mono: true, Copy: true}}
 }
 
@@ -218,6 +238,50 @@ func onOff(on bool) string {
 	}
 	return "Off"
 }
+
+// factors says what a user has beside a password.
+func factors(u *models.User) string {
+	if u.Passkeys == 0 {
+		return onOff(u.SecondFactor)
+	}
+	return onOff(u.SecondFactor) + ", and " + plural(u.Passkeys, "passkey")
+}
+
+// identity is the viewer's account at the present provider; nil for none.
+func (v Account) identity() *models.Identity {
+	for _, i := range v.Identities {
+		if i.Issuer == v.Issuer && v.Provider != "" {
+			return i
+		}
+	}
+	return nil
+}
+
+// identityURL disconnects an account at a provider from a user, or without one from the viewer.
+func identityURL(user string, i *models.Identity) string {
+	if user == "" {
+		return AccountURL("identities", i.ID(), "disconnect")
+	}
+	return UserURL(user, "identities", i.ID(), "disconnect")
+}
+
+// mailWords say how the mail of an invitation is doing.
+func mailWords(m *models.LetterState) Look {
+	switch {
+	case m == nil:
+		return Look{ToneMute, "minus", "Unknown"}
+	case m.Status == models.LetterSent:
+		return Look{ToneOK, "check", "Sent"}
+	case m.Status == models.LetterFailed && m.Tries < 2:
+		return Look{ToneBad, "x", "Not sent"}
+	case m.Status == models.LetterFailed:
+		return Look{ToneBad, "x", "Given up"}
+	}
+	return Look{ToneInfo, "clock", "Waiting"}
+}
+
+// BrowserWords is what people call a browser, by its User-Agent.
+func BrowserWords(agent string) string { return browserWords(agent) }
 
 // browserWords is what people call a browser: its name and system, of its User-Agent. What is not known is shown as it is.
 func browserWords(agent string) string {
@@ -247,6 +311,8 @@ func browserWords(agent string) string {
 var invitationLabels = []Label{{"email", "Email"}, {"role", "Role"}, {"tenant_id", "Tenant ID"}}
 
 var codeLabels = []Label{{"code", "Code"}}
+
+var passkeyLabels = []Label{{"name", "Name"}}
 
 var inviteLabels = []Label{{"name", "Your name"}, {"password", "Password"}}
 

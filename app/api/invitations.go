@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/views"
 )
@@ -20,22 +18,46 @@ type invitationJSON struct {
 	CreatedBy string    `json:"created_by"`
 	CreatedAt time.Time `json:"created_at"`
 	ExpiresAt time.Time `json:"expires_at"`
+	Mail      *mailJSON `json:"mail" doc:"What became of the mail with the link; null for invitations of before that was kept."`
 }
 
 type newInvitationJSON struct {
 	invitationJSON
-	URL  string   `json:"url" api:"format=uri" doc:"Accepts the invitation. It is told this once."`
-	Mail mailJSON `json:"mail" doc:"What became of the mail with the link."`
+	URL string `json:"url" api:"format=uri" doc:"Accepts the invitation. It is told this once."`
 }
 
 type mailJSON struct {
-	Sent  bool    `json:"sent" doc:"Whether the mail server took it."`
-	Error *string `json:"error" doc:"Why not; null when it was sent."`
+	Sent      bool       `json:"sent" doc:"Whether the mail server took it."`
+	Status    string     `json:"status" api:"enum=waiting|sent|failed" doc:"'waiting' to be tried again, 'failed' where it was given up."`
+	Tries     int        `json:"tries" doc:"So far."`
+	Error     *string    `json:"error" doc:"Why the last try did not succeed; null when it did, or before the first."`
+	NextTryAt *time.Time `json:"next_try_at" doc:"When it waits; else null."`
+	SentAt    *time.Time `json:"sent_at" doc:"null until it is sent."`
+}
+
+func mailToJSON(m *models.LetterState) *mailJSON {
+	if m == nil {
+		return nil
+	}
+	j := &mailJSON{Sent: m.Status == models.LetterSent, Status: m.Status, Tries: m.Tries, NextTryAt: utcOrNil(m.NextTry),
+		SentAt: utcOrNil(m.SentAt)}
+	if m.Error != "" {
+		j.Error = &m.Error
+	}
+	return j
+}
+
+func utcOrNil(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	at := t.UTC()
+	return &at
 }
 
 func invitationToJSON(i *models.Invitation) invitationJSON {
 	j := invitationJSON{ID: i.ID(), Email: i.Email, Role: string(i.Role), CreatedBy: i.CreatedBy, CreatedAt: i.CreatedAt.UTC(),
-		ExpiresAt: i.ExpiresAt.UTC()}
+		ExpiresAt: i.ExpiresAt.UTC(), Mail: mailToJSON(i.Mail)}
 	if i.TenantID != "" {
 		j.TenantID = &i.TenantID
 	}
@@ -63,48 +85,65 @@ func (a *API) createInvitation(ctx context.Context, c *Call, req *createInvitati
 	if err != nil {
 		return nil, err
 	}
-	j := newInvitationJSON{invitationJSON: invitationToJSON(made.Invitation), URL: made.URL, Mail: mailJSON{Sent: made.MailError == ""}}
-	if made.MailError != "" {
-		j.Mail.Error = &made.MailError
-	}
-	return &Reply{Status: http.StatusCreated, Body: j, Location: APIPrefix + "/invitations", Secret: true}, nil
+	return invitedReply(made, http.StatusCreated), nil
 }
 
-// Invited is a new invitation.
+func invitedReply(made *Invited, status int) *Reply {
+	r := &Reply{Status: status, Body: newInvitationJSON{invitationToJSON(made.Invitation), made.URL}, Secret: true}
+	if status == http.StatusCreated {
+		r.Location = APIPrefix + "/invitations"
+	}
+	return r
+}
+
+// Invited is a new invitation, or one with a new link.
 type Invited struct {
 	*models.Invitation
-	URL       string // of the page where it is accepted
-	MailError string // why no mail was sent; empty when one was
+	URL string // of the page where it is accepted
 }
-
-// inviteTimeout bounds how long the mail server may take, for whoever invites waits for it.
-const inviteTimeout = 20 * time.Second
 
 // Invite makes an invitation and sends its link by mail. That no mail could be sent does not undo it: whoever invites has the link.
 func (a *API) Invite(ctx context.Context, c *Call, in models.InvitationInput) (*Invited, error) {
-	i, token, err := a.Store.Invite(ctx, c.Actor, in)
+	made, err := a.Store.Invite(ctx, c.Actor, in)
 	if err != nil {
 		return nil, err
 	}
-	made := &Invited{Invitation: i, URL: a.Cfg.BaseURL + views.InviteURL(url.PathEscape(token))}
-	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
-	defer cancel()
-	if err := notify.SendLetter(ctx, a.Notices.EnvNow(), invitationLetter(i, made.URL)); err != nil {
-		e := adapters.AsError(err)
-		made.MailError = e.Message
-		a.Log.Warn("an invitation could not be sent by mail", "invitation", i.ID(), "error", e.Message)
-	}
-	return made, nil
+	return a.invited(ctx, c, made)
 }
 
-func invitationLetter(i *models.Invitation, link string) notify.Letter {
-	return notify.Letter{ID: i.ID(), To: i.Email, At: i.CreatedAt, Subject: i.CreatedBy + " invites you to Waybill",
-		Mail: notify.Mail{State: "Invitation", Tone: notify.Calm,
-			Summary: i.CreatedBy + " invites you to Waybill, as " + string(i.Role) + " of " + i.Place() + ".",
-			Advice:  "Open the link and choose a password. It can be used once.",
-			Facts:   []notify.MailFact{{Label: "Valid until", Value: i.ExpiresAt.UTC().Format("2 January 2006, 15:04") + " UTC"}},
-			Links:   []notify.MailLink{{Label: "Accept the invitation", URL: link}},
-			Why:     "because somebody there entered this address"}}
+// SendInvitation gives an invitation another link, and sends it.
+func (a *API) SendInvitation(ctx context.Context, c *Call, req *InvitationRequest) (*Invited, error) {
+	made, err := a.Store.ResendInvitation(ctx, c.Actor, req.Invitation)
+	if err != nil {
+		return nil, err
+	}
+	return a.invited(ctx, c, made)
+}
+
+func (a *API) sendInvitation(ctx context.Context, c *Call, req *InvitationRequest) (*Reply, error) {
+	made, err := a.SendInvitation(ctx, c, req)
+	if err != nil {
+		return nil, err
+	}
+	return invitedReply(made, http.StatusOK), nil
+}
+
+// invited makes the first try to send an invitation's letter, for whoever invites wants to know. Later ones are a job's.
+func (a *API) invited(ctx context.Context, c *Call, made *models.NewInvitation) (*Invited, error) {
+	out := &Invited{Invitation: made.Invitation, URL: a.Cfg.BaseURL + views.InviteURL(url.PathEscape(made.Token))}
+	if _, err := a.Notices.TryLetter(ctx, made.Letter); err != nil {
+		a.Log.Warn("the first try to send an invitation was cut off; a job goes on", "invitation", made.ID(), "error", err)
+	}
+	list, err := a.Store.Invitations(ctx, c.Scope())
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list {
+		if i.Key == made.Key {
+			out.Invitation = i
+		}
+	}
+	return out, nil
 }
 
 // InvitationRequest names an invitation.

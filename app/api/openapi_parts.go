@@ -265,6 +265,8 @@ var pathParameters = map[string][2]string{ // description, example
 	"user":         {"Id of the user.", "usr_…"},
 	"session":      {"Id of the session.", "ses_…"},
 	"invitation":   {"Id of the invitation.", "inv_…"},
+	"passkey":      {"Id of the passkey.", "psk_…"},
+	"identity":     {"Id of the connection with a login provider.", "idn_…"},
 }
 
 func pathParameter(name string) *openapi.Parameter {

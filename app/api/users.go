@@ -18,13 +18,14 @@ type userJSON struct {
 	Role         string          `json:"role" api:"enum=owner|admin|developer|viewer|none" doc:"For the whole server; 'none' for who sees tenants only."`
 	Memberships  []models.Member `json:"memberships" doc:"Roles in single tenants."`
 	SecondFactor bool            `json:"second_factor" doc:"Whether logins ask for a code of an app."`
+	Passkeys     int             `json:"passkeys" doc:"How many they have."`
 	CreatedAt    time.Time       `json:"created_at"`
 	LastLoginAt  *time.Time      `json:"last_login_at" doc:"null for never."`
 }
 
 func userToJSON(u *models.User) userJSON {
 	j := userJSON{ID: u.ID(), Name: u.Name, Email: u.Email, Role: roleNone, Memberships: []models.Member{}, SecondFactor: u.SecondFactor,
-		CreatedAt: u.CreatedAt.UTC()}
+		Passkeys: u.Passkeys, CreatedAt: u.CreatedAt.UTC()}
 	if u.Role != models.RoleNone {
 		j.Role = string(u.Role)
 	}
@@ -265,6 +266,17 @@ func (a *API) userRoutes(tenant string) []route {
 			says("API keys that they made go on.")),
 		on(a, del, "/users/:user/second-factor", admin, a.RemoveSecondFactor, "removeSecondFactor",
 			"Turns a user's second factor off, for one who has lost it.", ok[successJSON]()),
+		on(a, get, "/users/:user/passkeys", admin, a.listPasskeys, "listPasskeys", "Lists a user's passkeys.", ok[listJSON[passkeyJSON]]()),
+		on(a, patch, "/users/:user/passkeys/:passkey", admin, a.RenamePasskey, "renamePasskey", "Renames a passkey.", ok[passkeyJSON](),
+			example(`{"name": "Laptop"}`)),
+		on(a, del, "/users/:user/passkeys/:passkey", admin, a.RemovePasskey, "removePasskey", "Removes a passkey.", ok[successJSON](), conflicts),
+		on(a, del, "/users/:user/passkeys", admin, a.RemovePasskeys, "removePasskeys",
+			"Removes all passkeys of a user, for one who has lost them.", ok[successJSON]()),
+		on(a, get, "/users/:user/identities", admin, a.listIdentities, "listIdentities",
+			"Lists the accounts at login providers that a user is connected with.", ok[listJSON[identityJSON]]()),
+		on(a, del, "/users/:user/identities/:identity", admin, a.Disconnect, "disconnectIdentity",
+			"Parts a user from their account at a login provider.", ok[successJSON](), conflicts,
+			says("Sessions that were begun by it end. It is refused where nothing else is left to log in with. A later login by an account with the user's verified address connects them again.")),
 		on(a, get, "/users/:user/sessions", admin, a.listSessions, "listUserSessions", "Lists the sessions of a user.",
 			ok[listJSON[sessionJSON]]()),
 		on(a, del, "/users/:user/sessions", admin, a.EndSessions, "endUserSessions", "Ends all sessions of a user.", ok[successJSON]()),
@@ -273,8 +285,10 @@ func (a *API) userRoutes(tenant string) []route {
 			ok[listJSON[invitationJSON]]()),
 		on(a, post, "/invitations", admin, a.createInvitation, "createInvitation",
 			"Invites somebody to the dashboard, by mail and with a link that is shown once.", created[newInvitationJSON](), located,
-			says("The link can be used once, within 7 days. Whether the mail was handed in is in `mail`; without a mail server, pass the link on."),
+			says("The link can be used once, within 7 days. What became of the mail is in `mail`: one that could not be handed in is tried again for most of a day. Without a mail server, pass the link on."),
 			example(`{"email": "ann@example.com", "role": "developer", "tenant_id": "acme"}`)),
+		on(a, post, "/invitations/:invitation/send", admin, a.sendInvitation, "sendInvitation",
+			"Gives an invitation another link for 7 days, shown once, and sends it.", ok[newInvitationJSON](), says("The link of before ends.")),
 		on(a, del, "/invitations/:invitation", admin, a.RevokeInvitation, "revokeInvitation", "Ends an invitation before it was accepted.",
 			ok[successJSON]()),
 		on(a, get, tenant+"/members", admin, a.listMembers, "listMembers", "Lists who has a role in a tenant.", ok[listJSON[memberJSON]]()),

@@ -17,10 +17,12 @@ import (
 // does the same to users for administrators.
 func (a *Pages) accountRoutes() []pageRoute {
 	get, post := http.MethodGet, http.MethodPost
-	return []pageRoute{
+	return append(a.passkeyRoutes(), []pageRoute{
 		{get, views.AccountURL(), "", nil, a.accountPage},
 		{post, views.AccountURL(), "", nil, a.recent(a.saveAccount)},
 		{post, views.AccountURL("password"), "", nil, a.changePassword},
+		{post, views.AccountURL("identities", ":identity", "disconnect"), "", nil,
+			a.recentAt(func(*pageCtx) string { return views.AccountURL() }, a.disconnect)},
 		{post, views.AccountURL("sessions", "end"), "", nil, a.endOtherSessions},
 		{post, views.AccountURL("sessions", ":session", "end"), "", nil, a.endOwnSession},
 		{get, views.AccountURL(factorPart), "", nil, a.recent(a.factorPage)},
@@ -30,7 +32,7 @@ func (a *Pages) accountRoutes() []pageRoute {
 		{get, views.ConfirmPath(), "", nil, a.confirmPage},
 		{post, views.ConfirmPath(), "", nil, a.doConfirm},
 		{get, views.ConfirmByProviderPath(), "", nil, a.confirmByProvider},
-	}
+	}...)
 }
 
 // recent asks for the password first where it was given too long ago. What was typed into a form is then gone, so the page of the
@@ -69,6 +71,9 @@ func (a *Pages) showConfirm(ctx context.Context, p *pageCtx, back string, form v
 		return err
 	}
 	v := views.ConfirmLogin{Ways: a.ways(ctx, views.ConfirmByProviderURL(back)), Form: form}
+	if v.Ways.Passkey, err = a.mayPasskey(ctx, u); err != nil {
+		return err
+	}
 	title := "Enter your password"
 	if v.Ways.Password = v.Ways.Password && u.HasPassword; !v.Ways.Password {
 		title = "Log in again"
@@ -143,11 +148,15 @@ func (a *Pages) showAccount(ctx context.Context, p *pageCtx, v views.Account) er
 	}
 	v.NoPassword = a.Cfg.OIDC.Only || !u.HasPassword
 	if a.provider != nil {
-		v.Provider = a.Cfg.OIDC.Name
-		if v.ConnectedAs, v.Connected, err = a.Store.Connected(ctx, u.Key, a.Cfg.OIDC.Issuer); err != nil {
-			return err
-		}
+		v.Provider, v.Issuer = a.Cfg.OIDC.Name, a.Cfg.OIDC.Issuer
 	}
+	if v.Identities, err = a.Store.Identities(ctx, u.Key); err != nil {
+		return err
+	}
+	if v.Passkeys, err = a.Store.Passkeys(ctx, u.Key); err != nil {
+		return err
+	}
+	v.PasskeysOff = a.PasskeysOff()
 	if v.Profile.Values == nil {
 		v.Profile.Values = map[string][]string{"name": {u.Name}, "email": {u.Email}}
 	}

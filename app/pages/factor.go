@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -24,13 +23,23 @@ func factorAddress(*pageCtx) string { return views.AccountURL(factorPart) }
 // needsFactor reports whether a viewer has to set a second factor up before the page.
 func (a *Pages) needsFactor(who *models.Actor, r pageRoute) bool {
 	return a.Cfg.RequireFactor && who.UserID != uuid.Nil && who.Role != models.RoleNone && !who.SecondFactor &&
-		r.Path != views.LogoutURL() && r.Path != views.ConfirmPath() && r.Path != views.ConfirmByProviderPath() &&
-		!strings.HasPrefix(r.Path, views.AccountURL(factorPart))
+		r.Path != views.LogoutURL() &&
+		!strings.HasPrefix(r.Path, views.AccountURL(factorPart)) && !strings.HasPrefix(r.Path, views.ConfirmPath()) &&
+		r.Path != views.NewPasskeyURL() && r.Path != views.NewPasskeyURL()+"/begin" && (!who.Passkey || a.PasskeysOff() != "")
+}
+
+// hasSecondStep reports whether more than a password is asked for at logins of a user: a code of their app or a passkey, which is enough
+// for a server that asks everybody for a second factor.
+func (a *Pages) hasSecondStep(ctx context.Context, u *models.User) (bool, error) {
+	if u.SecondFactor || !a.Cfg.RequireFactor || u.Role == models.RoleNone {
+		return u.SecondFactor, nil
+	}
+	return a.mayPasskey(ctx, u)
 }
 
 // toSecondStep goes on with the login of a user whose password was right.
-func (a *Pages) toSecondStep(ctx context.Context, p *pageCtx, u *models.User, back string) error {
-	token, err := a.Store.BeginStep(ctx, u)
+func (a *Pages) toSecondStep(ctx context.Context, p *pageCtx, u *models.User, via models.ProviderSession, back string) error {
+	token, err := a.Store.BeginStep(ctx, u, via)
 	if err != nil {
 		return err
 	}
@@ -55,8 +64,21 @@ func (a *Pages) codePage(ctx context.Context, p *pageCtx) error {
 	if u == nil {
 		return p.Redirect(views.LoginURL(), http.StatusSeeOther)
 	}
-	return p.render(ctx, http.StatusOK, views.LoginCodePage(views.LoginCode{Page: p.frame("Enter a code", ""),
-		Form: views.Form{Values: map[string][]string{"return": {p.Query("return")}}}}))
+	return a.showCode(ctx, p, u, views.Form{Values: map[string][]string{"return": {p.Query("return")}}})
+}
+
+func (a *Pages) showCode(ctx context.Context, p *pageCtx, u *models.User, form views.Form) error {
+	v := views.LoginCode{Page: p.frame("Enter a code", ""), Code: u.SecondFactor, Form: form}
+	v.Form.Values = map[string][]string{"return": {form.Value("return")}}
+	var err error
+	if v.Passkey, err = a.mayPasskey(ctx, u); err != nil {
+		return err
+	}
+	if !v.Code {
+		v.Title = "Use a passkey"
+	}
+	status := p.status(&v.Page, form.Err)
+	return p.render(ctx, status, views.LoginCodePage(v))
 }
 
 // doCode ends a login. Tries of codes are counted as those of passwords are, and apart from them.
@@ -82,19 +104,12 @@ func (a *Pages) doCode(ctx context.Context, p *pageCtx) error {
 		if !again {
 			a.auditVisitor(ctx, p, "session.login", u.Email, err)
 		}
-		api.SayWhen(p.Ctx, form.Err)
-		form.Values = map[string][]string{"return": {form.Value("return")}}
-		return p.render(ctx, form.Err.Status(), views.LoginCodePage(views.LoginCode{Page: refused(p.frame("Enter a code", "")), Form: form}))
+		return a.showCode(ctx, p, u, form)
 	}
 	if err := a.Store.LoginSucceeded(ctx, try); err != nil {
 		return err
 	}
-	if err := p.rememberBrowser(u.Email); err != nil {
-		return err
-	}
-	p.setCookie(stepCookie, "", -time.Hour)
-	p.setCookie(SessionCookie, session, models.SessionLength)
-	return p.Redirect(localPath(form.Value("return")), http.StatusSeeOther)
+	return a.loggedIn(p, u, session, form.Value("return"))
 }
 
 func (a *Pages) factorPage(ctx context.Context, p *pageCtx) error {
@@ -115,7 +130,8 @@ func (a *Pages) showFactor(ctx context.Context, p *pageCtx, form views.Form) err
 	if err != nil {
 		return err
 	}
-	v := views.Factor{Page: p.factorFrame("Second factor"), Form: form, Required: a.Cfg.RequireFactor && u.Role != models.RoleNone}
+	v := views.Factor{Page: p.factorFrame("Second factor"), Form: form, Required: a.Cfg.RequireFactor && u.Role != models.RoleNone,
+		Passkeys: a.PasskeysOff() == ""}
 	if u.SecondFactor {
 		v.Left, err = a.Store.RecoveryCodesLeft(ctx, u)
 	} else {
@@ -159,7 +175,11 @@ func (a *Pages) newRecoveryCodes(ctx context.Context, p *pageCtx) error {
 
 func (a *Pages) removeFactor(ctx context.Context, p *pageCtx) error {
 	return a.changeFactor(ctx, p, func(u *models.User) error {
-		if a.Cfg.RequireFactor && u.Role != models.RoleNone {
+		has, err := a.mayPasskey(ctx, u)
+		if err != nil {
+			return err
+		}
+		if a.Cfg.RequireFactor && u.Role != models.RoleNone && !has {
 			return &models.Error{Kind: models.KindConflict, Message: "This server asks everybody with a role for the whole server for a second factor."}
 		}
 		if err := a.Store.RemoveFactor(ctx, p.call.Actor, u); err != nil {

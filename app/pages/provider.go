@@ -65,6 +65,10 @@ func (a *Pages) passwordsOff() error {
 // ways are the ways to log in that a page offers, with the address that leads to the provider.
 func (a *Pages) ways(ctx context.Context, to string) views.LoginWays {
 	w := views.LoginWays{Password: !a.Cfg.OIDC.Only}
+	if a.PasskeysOff() == "" {
+		has, err := a.Store.HasPasskeys(ctx)
+		w.Passkey = err == nil && has // where the database is away, the page says so soon enough
+	}
 	if a.provider != nil {
 		w.Provider, w.URL = a.Cfg.OIDC.Name, to
 		w.Away = a.provider.Ready(ctx) != nil
@@ -161,10 +165,11 @@ func (a *Pages) providerReturn(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return a.providerFailed(ctx, p, at, claims.Email, err)
 	}
+	via := models.ProviderSession{Issuer: o.Issuer, SID: claims.SID}
 	if confirm != nil {
-		return a.confirmed(ctx, p, confirm, at)
+		return a.confirmed(ctx, p, confirm, via, at)
 	}
-	return a.loggedInBy(ctx, p, u, at)
+	return a.loggedInBy(ctx, p, u, via, at)
 }
 
 // confirming is who shows again who they are; nil for a login.
@@ -183,8 +188,9 @@ func (a *Pages) confirming(ctx context.Context, p *pageCtx, at loginAttempt) (*m
 	return actor, nil
 }
 
-func (a *Pages) confirmed(ctx context.Context, p *pageCtx, who *models.Actor, at loginAttempt) error {
-	token, err := a.Store.ConfirmSession(models.WithAsker(ctx, p.call.Asker()), who)
+func (a *Pages) confirmed(ctx context.Context, p *pageCtx, who *models.Actor, via models.ProviderSession,
+	at loginAttempt) error {
+	token, err := a.Store.ConfirmSessionBy(models.WithAsker(ctx, p.call.Asker()), who, via)
 	if err != nil {
 		return a.providerFailed(ctx, p, at, "", err)
 	}
@@ -193,19 +199,19 @@ func (a *Pages) confirmed(ctx context.Context, p *pageCtx, who *models.Actor, at
 }
 
 // loggedInBy ends a login by the provider. A second factor that somebody has set up here is asked for as well.
-func (a *Pages) loggedInBy(ctx context.Context, p *pageCtx, u *models.User, at loginAttempt) error {
-	if u.SecondFactor {
-		return a.toSecondStep(ctx, p, u, at.Return)
-	}
-	if err := p.rememberBrowser(u.Email); err != nil {
-		return err
-	}
-	token, err := a.Store.StartSession(ctx, u)
+func (a *Pages) loggedInBy(ctx context.Context, p *pageCtx, u *models.User, via models.ProviderSession, at loginAttempt) error {
+	more, err := a.hasSecondStep(ctx, u)
 	if err != nil {
 		return err
 	}
-	p.setCookie(SessionCookie, token, models.SessionLength)
-	return p.Redirect(localPath(at.Return), http.StatusSeeOther)
+	if more {
+		return a.toSecondStep(ctx, p, u, via, at.Return)
+	}
+	token, err := a.Store.StartSessionBy(ctx, u, via)
+	if err != nil {
+		return err
+	}
+	return a.loggedIn(p, u, token, at.Return)
 }
 
 // providerFailed leads to where the login began, and says there why it failed. The entry of the audit log has no more than the first

@@ -26,6 +26,10 @@ func (a *Pages) publicPages() []pageRoute {
 		{get, views.ProviderReturnPath(), "", nil, a.providerReturn},
 		{get, views.CodePath(), "", nil, a.codePage},
 		{post, views.CodePath(), "", nil, a.doCode},
+		{post, views.PasskeyLoginPath(), "", nil, a.doPasskeyLogin},
+		{post, views.PasskeyLoginPath() + "/begin", "", nil, a.beginPasskeyLogin},
+		{post, views.CodePath() + "/passkey", "", nil, a.doCodeByPasskey},
+		{post, views.CodePath() + "/passkey/begin", "", nil, a.beginCodeByPasskey},
 		{get, views.PortalURL(":token"), "", nil, a.portalPage},
 		{post, views.PortalURL(":token"), "", nil, a.usePortalLink},
 		{get, views.InviteURL(":token"), "", nil, a.invitePage},
@@ -35,6 +39,9 @@ func (a *Pages) publicPages() []pageRoute {
 		{post, views.PreferencesURL(), "", nil, a.setPreferences},
 		{get, views.APIDocsURL(), "", nil, a.apiDocsPage},
 		{get, views.APIDocsURL() + "/:part", "", nil, a.apiDocsPartPage},
+	}
+	if a.provider != nil {
+		routes = append(routes, pageRoute{post, views.ProviderLogoutPath(), "", nil, a.providerLogout})
 	}
 	if config.Version == "dev" {
 		routes = append(routes, pageRoute{get, "/dev/components", "", nil, a.galleryPage})

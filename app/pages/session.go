@@ -130,18 +130,18 @@ func (a *Pages) doLogin(ctx context.Context, p *pageCtx) error {
 	if err := a.Store.LoginSucceeded(ctx, try); err != nil {
 		return err
 	}
-	if u.SecondFactor {
-		return a.toSecondStep(ctx, p, u, form.Value("return"))
-	}
-	if err := p.rememberBrowser(u.Email); err != nil {
+	more, err := a.hasSecondStep(ctx, u)
+	if err != nil {
 		return err
+	}
+	if more {
+		return a.toSecondStep(ctx, p, u, models.ProviderSession{}, form.Value("return"))
 	}
 	token, err := a.Store.StartSession(ctx, u)
 	if err != nil {
 		return err
 	}
-	p.setCookie(SessionCookie, token, models.SessionLength)
-	return p.Redirect(localPath(form.Value("return")), http.StatusSeeOther)
+	return a.loggedIn(p, u, token, form.Value("return"))
 }
 
 // loginName is what the audit log keeps of what somebody typed for an e-mail address: what is none may be a password.

@@ -18,12 +18,18 @@ func (a *Pages) userPageRoutes(tenant, apiTenant string) []pageRoute {
 	twin := func(list ...string) []string { return list }
 	routes := []pageRoute{
 		{get, "/users", admin, twin("GET /users", "GET /invitations"), a.usersPage},
-		{get, "/users/:user", admin, twin("GET /users/:user", "GET /users/:user/sessions"), a.userPage},
+		{get, "/users/:user", admin, twin("GET /users/:user", "GET /users/:user/sessions", "GET /users/:user/passkeys",
+			"GET /users/:user/identities"), a.userPage},
 		{post, "/users/:user/role", admin, twin("PATCH /users/:user"), a.recentAt(userAddress, a.setUserRole)},
 		{get, "/users/:user/delete", admin, twin("DELETE /users/:user"), a.recent(a.deleteUserPage)},
 		{post, "/users/:user/delete", admin, twin("DELETE /users/:user"), a.recent(a.doDeleteUser)},
 		{post, "/users/:user/second-factor/remove", admin, twin("DELETE /users/:user/second-factor"),
 			a.recentAt(userAddress, a.removeUserFactor)},
+		{post, "/users/:user/passkeys/remove", admin, twin("DELETE /users/:user/passkeys"), a.recentAt(userAddress, a.removeUserPasskeys)},
+		{post, "/users/:user/passkeys/:passkey/remove", admin, twin("DELETE /users/:user/passkeys/:passkey"),
+			a.recentAt(userAddress, a.removeUserPasskey)},
+		{post, "/users/:user/identities/:identity/disconnect", admin, twin("DELETE /users/:user/identities/:identity"),
+			a.recentAt(userAddress, a.disconnectUser)},
 		{post, "/users/:user/sessions/end", admin, twin("DELETE /users/:user/sessions"), a.recentAt(userAddress, a.endUserSessions)},
 		{post, "/users/:user/sessions/:session/end", admin, twin("DELETE /users/:user/sessions/:session"),
 			a.recentAt(userAddress, a.endUserSession)},
@@ -36,6 +42,8 @@ func (a *Pages) userPageRoutes(tenant, apiTenant string) []pageRoute {
 	for _, page := range []string{"", tenant} {
 		routes = append(routes, pageRoute{get, page + "/invitations/new", admin, twin("POST /invitations"), a.recent(a.newInvitationPage)},
 			pageRoute{post, page + "/invitations/new", admin, twin("POST /invitations"), a.recent(a.createInvitation)},
+			pageRoute{post, page + "/invitations/:invitation/send", admin, twin("POST /invitations/:invitation/send"),
+				a.recentAt(invitationsAddress, a.sendInvitation)},
 			pageRoute{get, page + "/invitations/:invitation/revoke", admin, twin("DELETE /invitations/:invitation"), a.revokeInvitationPage},
 			pageRoute{post, page + "/invitations/:invitation/revoke", admin, twin("DELETE /invitations/:invitation"), a.doRevokeInvitation})
 	}
@@ -81,6 +89,12 @@ func (a *Pages) showUser(ctx context.Context, p *pageCtx, problem *models.Error)
 		v.Form.Values["role"] = []string{p.form().Value("role")}
 	}
 	if v.Sessions, err = a.Store.Sessions(ctx, u.Key); err != nil {
+		return err
+	}
+	if v.Passkeys, err = a.Store.Passkeys(ctx, u.Key); err != nil {
+		return err
+	}
+	if v.Identities, err = a.Store.Identities(ctx, u.Key); err != nil {
 		return err
 	}
 	return p.render(ctx, listStatus(problem), views.UserPage(v))
@@ -146,6 +160,27 @@ func (a *Pages) removeUserFactor(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	return p.done(userAddress(p), said("The second factor is removed. The next login asks for the password only."))
+}
+
+func (a *Pages) removeUserPasskeys(ctx context.Context, p *pageCtx) error {
+	if _, err := a.RemovePasskeys(ctx, p.call, &api.UserRequest{User: p.Params("user")}); err != nil {
+		return err
+	}
+	return p.done(userAddress(p), said("All passkeys are removed."))
+}
+
+func (a *Pages) removeUserPasskey(ctx context.Context, p *pageCtx) error {
+	if _, err := a.RemovePasskey(ctx, p.call, &api.PasskeyRequest{User: p.Params("user"), Passkey: p.Params("passkey")}); err != nil {
+		return p.failed(userAddress(p), err)
+	}
+	return p.done(userAddress(p), said("The passkey is removed."))
+}
+
+func (a *Pages) disconnectUser(ctx context.Context, p *pageCtx) error {
+	if _, err := a.Disconnect(ctx, p.call, &api.IdentityRequest{User: p.Params("user"), Identity: p.Params("identity")}); err != nil {
+		return p.failed(userAddress(p), err)
+	}
+	return p.done(userAddress(p), said("The account at the login provider is not connected any more."))
 }
 
 func (p *pageCtx) memberFrame(title string, crumbs bool) views.Page {
@@ -261,11 +296,23 @@ func (a *Pages) createInvitation(ctx context.Context, p *pageCtx) error {
 		v.Page = refused(v.Page)
 		return p.render(ctx, form.Err.Status(), views.NewInvitationPage(v))
 	}
-	v := views.Invited{Page: p.invitationFrame("Invitation made"), Invitation: made.Invitation, Link: made.URL, MailError: made.MailError,
-		Next: invitationsAddress(p)}
+	return p.showInvited(ctx, "Invitation made", made)
+}
+
+func (p *pageCtx) showInvited(ctx context.Context, title string, made *api.Invited) error {
+	v := views.Invited{Page: p.invitationFrame(title), Invitation: made.Invitation, Link: made.URL, Next: invitationsAddress(p)}
 	v.Here = v.Next
 	p.Set("Cache-Control", "no-store")
 	return p.render(ctx, http.StatusOK, views.InvitedPage(v))
+}
+
+// sendInvitation answers with the new link, this once.
+func (a *Pages) sendInvitation(ctx context.Context, p *pageCtx) error {
+	made, err := a.SendInvitation(ctx, p.call, &api.InvitationRequest{Invitation: p.Params("invitation")})
+	if err != nil {
+		return p.failed(invitationsAddress(p), err)
+	}
+	return p.showInvited(ctx, "Invitation sent again", made)
 }
 
 func (a *Pages) revokeInvitationPage(ctx context.Context, p *pageCtx) error {

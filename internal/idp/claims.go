@@ -20,7 +20,11 @@ type Claims struct {
 	Name     string
 	Groups   []string
 	AuthTime time.Time // when they proved last who they are; zero where it is not told
+	SID      string    // of the session there, which a logout names (OpenID Connect Back-Channel Logout 1.0, section 2.1); may be empty
 }
+
+// maxSID bounds what is kept of a session's name at the provider, in bytes.
+const maxSID = 1000
 
 // claims reads the ID token, and the UserInfo endpoint for what is not in it.
 func (p *Provider) claims(ctx context.Context, found *oidc.Provider, token *oidc.IDToken, tokens *oauth2.Token) (*Claims, error) {
@@ -55,6 +59,9 @@ func (p *Provider) claims(ctx context.Context, found *oidc.Provider, token *oidc
 		}
 	}
 	c := &Claims{Subject: token.Subject, Email: text(all, "email"), Name: text(all, "name"), Groups: list(look(all, p.GroupsClaim))}
+	if c.SID = text(all, "sid"); len(c.SID) > maxSID || strings.ContainsRune(c.SID, 0) {
+		c.SID = ""
+	}
 	switch v := all["email_verified"].(type) {
 	case bool:
 		c.Verified = &v

@@ -119,6 +119,7 @@ export async function fill(server) {
     invite: new URL(invitation.url).pathname,
     account: '/account',
     'second-factor': '/account/second-factor',
+    'passkey-new': '/account/passkeys/new',
     confirm: '/confirm?return=%2Fapi-keys%2Fnew',
     tenants: '/tenants',
     'events-all': '/events',

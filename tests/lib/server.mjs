@@ -48,12 +48,12 @@ function program() {
 }
 
 // startServer starts a server and waits until it is ready. Retries follow each other at once, so that a delivery's
-// attempts are over within a moment; env changes that and any other setting, bin the program.
-export async function startServer({ env = {}, bin = program() } = {}) {
+// attempts are over within a moment; env changes that and any other setting, bin the program, host the name by which it is called.
+export async function startServer({ env = {}, bin = program(), host = '127.0.0.1' } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'waybill-serve-'));
   chmodSync(dir, 0o755); // PostgreSQL does not run as root, and its account must reach its directory
   const port = await freePort();
-  const base = `http://127.0.0.1:${port}`;
+  const base = `http://${host}:${port}`;
   const child = spawn(bin, ['serve'], {
     cwd: dir,
     env: {
