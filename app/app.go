@@ -1,3 +1,5 @@
+// Package app wires everything together and speaks HTTP: the dashboard's pages, the JSON API, health and static files. Nobody but
+// main imports it.
 package app
 
 import (

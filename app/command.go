@@ -214,7 +214,7 @@ func checkConfig(ctx context.Context, args []string, stdout io.Writer) error {
 	if err == nil && cfg.DatabaseURL != "" && cfg.SecretKey != "" {
 		var unknown error
 		if err, unknown = checkKey(ctx, cfg); unknown != nil {
-			fmt.Fprintf(stdout, "SECRET_KEY was not held against the database: %v.\n", unknown)
+			fmt.Fprintf(stdout, "SECRET_KEY was not checked against the database: %v.\n", unknown)
 		}
 	}
 	if err != nil {

@@ -75,8 +75,8 @@ type AlertRuleInput struct {
 	DestinationIDs json.RawMessage `json:"destination_ids" api:"schema=StringList" doc:"null or absent for all."`
 	Topics         json.RawMessage `json:"topics" api:"schema=StringList" doc:"null or absent for all."`
 	ChannelIDs     json.RawMessage `json:"channel_ids" api:"schema=StringList" doc:"null or absent for all channels, empty for none."`
-	Every          *Duration       `json:"every" doc:"How often an open alert is told again."`
-	Resolve        *bool           `json:"resolve" doc:"Whether its end is told."`
+	Every          *Duration       `json:"every" doc:"How often reminders of an open alert are sent."`
+	Resolve        *bool           `json:"resolve" doc:"Whether its end is notified, too."`
 	Disabled       *bool           `json:"disabled"`
 }
 

@@ -44,7 +44,7 @@ var SkipWords = map[string]string{
 	SkipDeleted:  "the destination was deleted",
 	SkipLimit:    "retried by hand as often as is allowed (manual_retry_limit)",
 	SkipChanged:  "in another state when their turn came: already delivered or on their way, say",
-	SkipUnsent:   "held or called off before they were sent",
+	SkipUnsent:   "held or cancelled before they were sent",
 }
 
 // refusal says why the plan cannot be carried out; nil when it can.

@@ -212,7 +212,7 @@ func (s *Store) UpdateChannel(ctx context.Context, scope Scope, tenantID, id str
 	return c, err
 }
 
-// DeleteChannel deletes a channel. What it was told stays in the log.
+// DeleteChannel deletes a channel. What was sent to it stays in the log.
 func (s *Store) DeleteChannel(ctx context.Context, scope Scope, tenantID, id string) error {
 	c, err := s.Channel(ctx, scope, tenantID, id)
 	if err != nil {

@@ -54,7 +54,7 @@ type FeedEntry struct {
 	Time     time.Time       `json:"time" doc:"When the change was made. Changes are told in the order in which they became visible, which may be another one."`
 	Version  *int64          `json:"version" doc:"Of a destination, after the change; null for others."`
 	Changes  []Change        `json:"changes" api:"null" doc:"Field by field; null where none is told."`
-	Object   json.RawMessage `json:"object" doc:"How it is after the change, in the API's words; null when it was deleted. Secrets are masked as a whole."`
+	Object   json.RawMessage `json:"object" doc:"The object after the change, as the API shows it; null when it was deleted. Secrets are masked as a whole."`
 	Omitted  bool            `json:"omitted,omitempty" doc:"In events: 'changes' and 'object' would make the event too large. Read the thing itself."`
 
 	position  int64

@@ -16,7 +16,7 @@ const keyCheck = "secret_key_check"
 // ErrOtherKey says that the database's secrets are sealed with a key that the store does not have.
 var ErrOtherKey = errors.New("SECRET_KEY is not the one that this database was used with: " +
 	"credentials could not be opened, and tokens and links in mails would be void. " +
-	"Start with the SECRET_KEY of before (`waybill serve` keeps it in DATA_DIR/" + KeyFile + "), " +
+	"Start with the earlier SECRET_KEY (`waybill serve` keeps it in DATA_DIR/" + KeyFile + "), " +
 	"or give that one in SECRET_KEY_PREVIOUS to change it. " +
 	"If it is lost for good, run `waybill new-key` and enter the destinations' credentials again")
 

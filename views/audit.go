@@ -165,7 +165,7 @@ func retryText(a *models.AuditAttempt) string {
 	case models.RetryFailed:
 		return ended(strings.TrimSpace("The attempt failed "+codeSuffix(a.Code))) + " " + a.Error
 	case models.RetryNotMade:
-		return "No attempt was made: the delivery was held, called off or delivered before its turn."
+		return "No attempt was made: the delivery was held, cancelled or delivered before its turn."
 	}
 	return "What became of it is not kept any more."
 }

@@ -278,7 +278,7 @@ func filterText(d *models.Destination) string {
 
 // manualText says how often somebody may retry by hand.
 func manualText(l models.AppliedLimits) string {
-	text := "as often as somebody wants"
+	text := "without limit"
 	if l.PerDelivery.Most > 0 {
 		text = plural(l.PerDelivery.Most, "time") + " a delivery"
 	}

@@ -63,7 +63,7 @@ func (s *sender) verdict(resp *outbound.Response) *adapters.Error {
 		e.Advice = "Enter an expression as the destination's session ID; this queue or topic requires sessions."
 	case code == 400:
 		e.Message = "Service Bus refused the message (400)."
-		e.Advice = "Its own words, below, say what is wrong with it; correct that, or filter such events out."
+		e.Advice = "Its answer, below, says what is wrong with it; correct that, or filter such events out."
 	case code == 429, code == 503:
 		e.Kind, e.Class, e.After = adapters.KindThrottled, adapters.ClassThrottled, resp.Retry
 		if e.After == 0 {

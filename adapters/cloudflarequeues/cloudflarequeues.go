@@ -137,5 +137,5 @@ func (s *sender) Check(ctx context.Context) []adapters.Stage {
 		auth.Message = "Cloudflare knows the queue " + outbound.OneLine(answer.Result.Name) + " and the token."
 	}
 	return append(stages, auth, adapters.Stage{Name: "publish", OK: true,
-		Message: "Nothing was sent; whether the token may write shows with a test event."})
+		Message: "Nothing was sent; a test event shows whether the token may write."})
 }

@@ -166,7 +166,7 @@ func (s *sender) verdict(resp *outbound.Response, a *answer) *adapters.Error {
 		}
 		e = &adapters.Error{Kind: adapters.KindTransient, Class: adapters.ClassRejected, Raw: fmt.Sprint(resp.Code),
 			Message: fmt.Sprintf("Cloudflare did not take the message (%d).", resp.Code),
-			Advice:  "Cloudflare's own words, in the answer, say why. It will be retried."}
+			Advice:  "Cloudflare's answer says why. It will be retried."}
 	}
 	if words := a.said(); words != "" {
 		e.Raw += ": " + words
@@ -190,7 +190,7 @@ func (s *sender) verdict(resp *outbound.Response, a *answer) *adapters.Error {
 		e.Advice = "It will be retried; see Cloudflare's status page if it stays."
 	case e.Kind == adapters.KindPermanent:
 		e.Message = fmt.Sprintf("Cloudflare refused the message (%d).", code)
-		e.Advice = "Cloudflare's own words, in the answer, say what is wrong with it; correct that, or filter such events out."
+		e.Advice = "Cloudflare's answer says what is wrong with it; correct that, or filter such events out."
 	}
 	return e
 }

@@ -37,7 +37,7 @@ func (s *sender) verdict(resp *outbound.Response) *adapters.Error {
 		e.Advice = "Check the project's billing, the topic's encryption key and its schema, and whether ordering keys are allowed."
 	case resp.Code == 400:
 		e.Message = "Pub/Sub refused the message (400)."
-		e.Advice = "Google's own words, below, say what is wrong with it; correct that, or filter such events out."
+		e.Advice = "Google's answer, below, says what is wrong with it; correct that, or filter such events out."
 	case resp.Code == 413:
 		e.Message = "The message is larger than Pub/Sub accepts (413)."
 		e.Advice = "Send less data, or filter such events out."

@@ -175,7 +175,7 @@ func (c *cluster) open(ctx context.Context, batch int32) (*session, error) {
 		timing := &firstTiming{}
 		client, err := kgo.NewClient(c.options(batch, timing)...)
 		if err != nil {
-			return nil, adapters.ConfigError("The destination's settings are of no use to a Kafka client.")
+			return nil, adapters.ConfigError("A Kafka client cannot use the destination's settings.")
 		}
 		info, err := c.inspect(ctx, client)
 		if err == nil {

@@ -123,7 +123,7 @@ func security(s *adapters.Settings) (cfg *tls.Config, mechanism sasl.Mechanism, 
 		for _, f := range [...]problem{{"config.ca_certificate", s.Config["ca_certificate"]}, {"credentials.client_certificate", cert},
 			{"credentials.client_key", key}} {
 			if f.message != "" {
-				return nil, nil, &problem{f.key, "is of use only with TLS: switch TLS on, or leave it empty"}
+				return nil, nil, &problem{f.key, "works only with TLS: switch TLS on, or leave it empty"}
 			}
 		}
 		return nil, mechanism, nil

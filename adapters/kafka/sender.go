@@ -220,7 +220,7 @@ func (s *sender) Check(ctx context.Context) (stages []adapters.Stage) {
 	}
 	client, err := kgo.NewClient(s.cluster.options(maxBatch, &firstTiming{})...)
 	if err != nil {
-		return append(stages, failed(auth, adapters.ConfigError("The destination's settings are of no use to a Kafka client.")))
+		return append(stages, failed(auth, adapters.ConfigError("A Kafka client cannot use the destination's settings.")))
 	}
 	defer client.Close()
 	err = client.Ping(ctx)

@@ -12,7 +12,7 @@ func init() {
 	Register(Type{
 		Name: "destination", Label: "Own destinations",
 		Description: "Publishes each notice as an event, so that it goes to queues, streams or wherever events can go.",
-		Instructions: "1. Choose the tenant whose destinations shall get the notices. A tenant's own channel always publishes for that tenant.\n" +
+		Instructions: "1. Choose the tenant whose destinations get the notices. A tenant's own channel always publishes for that tenant.\n" +
 			"2. Give that tenant a destination that subscribes to the topic `" + Topic +
 			"`. Destinations that subscribe to all topics get the notices as well. The topic needs no entry in the catalogue, and nobody else can publish on it.\n\n" +
 			"The event's id is the notice's, so it is published once however often it is tried. What it holds is the same JSON that " +

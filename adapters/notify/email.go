@@ -20,7 +20,7 @@ const maxRecipients = 20
 func init() {
 	Register(Type{
 		Name: "email", Label: "E-mail", Description: "Sends each notice by mail to one or several addresses.",
-		Instructions: "Enter the addresses that notices shall go to. A team's mailing list is often better than people one by one.\n\n" +
+		Instructions: "Enter the addresses that get the notices. A team's mailing list is often better than people one by one.\n\n" +
 			"The mail server is the operator's: `SMTP_URL` and `MAIL_FROM` in the server's environment. Without them notices are kept in the " +
 			"notifications log and no mail is sent.",
 		Config: []adapters.Field{{Key: "to", Label: "To", Type: adapters.FieldText, Required: true, MaxLength: 4000,
@@ -64,7 +64,7 @@ func recipients(text string) (out []string, err error) {
 		}
 		a, err := stdmail.ParseAddress(part)
 		if err != nil || !plainAddress(a.Address) {
-			return nil, fmt.Errorf("must be e-mail addresses separated by commas; %q is none", clip(part, 80))
+			return nil, fmt.Errorf("must be e-mail addresses separated by commas; %q is not one", clip(part, 80))
 		}
 		if !contains(out, a.Address) {
 			out = append(out, a.Address)
@@ -123,7 +123,7 @@ func (m *email) Send(ctx context.Context, n *Notice) (Result, error) {
 		}
 		if err := mail.Send(c, msg); err != nil && c.failed == nil { // what go-mail itself finds wrong with the message
 			fault = &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassInternal,
-				Message: "The mail could not be put together.", Advice: "This is a defect of this server; please report it.",
+				Message: "The mail could not be written.", Advice: "This is a defect of this server; please report it.",
 				Raw: c.redact(err.Error())}
 		}
 	}

@@ -51,7 +51,7 @@ func SendLetter(ctx context.Context, env Env, l Letter) error {
 	defer c.close()
 	if fault == nil {
 		if err := mail.Send(c, msg); err != nil && c.failed == nil {
-			fault = &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassInternal, Message: "The mail could not be put together.",
+			fault = &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassInternal, Message: "The mail could not be written.",
 				Raw: c.redact(err.Error())}
 		}
 	}

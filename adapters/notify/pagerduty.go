@@ -22,7 +22,7 @@ func init() {
 	Register(Type{
 		Name: "pagerduty", Label: "PagerDuty",
 		Description: "Opens an incident for whoever is on call, and acknowledges and resolves it with the alert.",
-		Instructions: "1. In PagerDuty, open the service that shall be alerted, then **Integrations**, **Add an integration**, and choose **Events API V2**.\n" +
+		Instructions: "1. In PagerDuty, open the service to alert, then **Integrations**, **Add an integration**, and choose **Events API V2**.\n" +
 			"2. Copy the **Integration Key** and enter it as **Integration key**.\n" +
 			"3. Choose the region that your PagerDuty address shows: `eu` if it ends in `eu.pagerduty.com`.\n\n" +
 			"All notices of one alert carry the same deduplication key (the alert's id), so they end up in one incident. " +

@@ -19,7 +19,7 @@ func init() {
 		Name: "sms", Label: "SMS", Description: "Sends a text message through your Twilio account.",
 		Instructions: "1. In the Twilio console, copy the **Account SID** and the **Auth Token** from the account's start page.\n" +
 			"2. Under **Phone Numbers**, choose a number of yours that can send SMS and enter it as **From**; a Messaging Service (`MG…`) will do as well.\n" +
-			"3. Enter the phone that shall be alerted as **To**, with + and the country's code. A trial account sends to verified numbers only.\n\n" +
+			"3. Enter the phone to alert as **To**, with + and the country's code. A trial account sends to verified numbers only.\n\n" +
 			"Twilio charges by segments. A notice has at most 459 characters, which are three of them, or up to seven if it holds letters that " +
 			"the GSM alphabet does not have. Twilio takes every request for a new message, so a notice whose answer was lost may arrive twice.",
 		Config: []adapters.Field{

@@ -334,6 +334,6 @@ func checkRequest(r Request) *adapters.Error {
 		return nil
 	}
 	return &adapters.Error{Kind: adapters.KindPermanent, Class: adapters.ClassConfig,
-		Message: "The request could not be put together, so nothing was sent.",
+		Message: "The request could not be written, so nothing was sent.",
 		Advice:  "Check the event's id and topic, and the destination's custom headers, for control characters.", Raw: err.Error()}
 }

@@ -79,7 +79,7 @@ func (Type) Validate(s *adapters.Settings) (errs []adapters.FieldError) {
 	}
 	if s.Config["tls"] != "true" {
 		errs = append(errs, adapters.FieldError{Key: "config.ca_certificate",
-			Message: "is of use only with TLS: switch TLS on, or leave it empty"})
+			Message: "works only with TLS: switch TLS on, or leave it empty"})
 	} else if _, err := outbound.TLSConfig(s.Config["ca_certificate"]); err != nil {
 		errs = append(errs, adapters.FieldError{Key: "config.ca_certificate", Message: err.Error()})
 	}

@@ -216,7 +216,7 @@ func (s *sender) Check(ctx context.Context) []adapters.Stage {
 	defer l.close()
 	begun = time.Now()
 	publish := adapters.Stage{Name: "publish", OK: true, Message: fmt.Sprintf(
-		"Nothing was published: %s exists; whether %s may write to it, and whether a queue is bound, shows with a test event.",
+		"Nothing was published: %s exists; a test event shows whether %s may write to it, and whether a queue is bound.",
 		s.broker.exchangeName(), s.broker.user)}
 	err = s.broker.inspect(ctx, l)
 	publish.Took = time.Since(begun)

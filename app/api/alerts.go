@@ -213,8 +213,8 @@ type ruleJSON struct {
 	DestinationIDs []string         `json:"destination_ids" api:"null" doc:"null for all."`
 	Topics         []string         `json:"topics" api:"null" doc:"Destinations that subscribe to one of these; null for all."`
 	ChannelIDs     []string         `json:"channel_ids" api:"null" doc:"null for all of the owner's channels, empty for none."`
-	Every          models.Duration  `json:"every" doc:"How often an open alert is told again."`
-	Resolve        bool             `json:"resolve" doc:"Whether its end is told."`
+	Every          models.Duration  `json:"every" doc:"How often reminders of an open alert are sent."`
+	Resolve        bool             `json:"resolve" doc:"Whether its end is notified, too."`
 	Disabled       bool             `json:"disabled"`
 	CreatedAt      time.Time        `json:"created_at"`
 	UpdatedAt      time.Time        `json:"updated_at"`

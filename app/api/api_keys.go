@@ -26,7 +26,7 @@ type apiKeyJSON struct {
 	BytesPerSecond    *int             `json:"bytes_per_second" doc:"null for no limit."`
 	LimitBurst        *models.Duration `json:"limit_burst" doc:"null for '10s'."`
 
-	Key string `json:"key,omitempty" doc:"The key itself. It is told when it is created, and never again."`
+	Key string `json:"key,omitempty" doc:"The key itself, shown only when it is created."`
 }
 
 func apiKeyToJSON(k *models.APIKey) apiKeyJSON {

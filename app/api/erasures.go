@@ -19,7 +19,7 @@ type ErasureJSON struct {
 	Total      *int                 `json:"total" doc:"Events to look at; null until they are counted."`
 	Looked     int                  `json:"looked" doc:"Events that it has looked at."`
 	Erased     int                  `json:"erased" doc:"Events that it has erased."`
-	Cancelled  int                  `json:"cancelled" doc:"Deliveries called off because of it."`
+	Cancelled  int                  `json:"cancelled" doc:"Deliveries that were cancelled because of it."`
 	Attempts   int                  `json:"attempts" doc:"Attempts of which headers and bodies were erased."`
 	CreatedAt  time.Time            `json:"created_at"`
 	FinishedAt *time.Time           `json:"finished_at" doc:"null until everything is erased, also what attempts that were under way have recorded."`

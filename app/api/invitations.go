@@ -23,7 +23,7 @@ type invitationJSON struct {
 
 type newInvitationJSON struct {
 	invitationJSON
-	URL string `json:"url" api:"format=uri" doc:"Accepts the invitation. It is told this once."`
+	URL string `json:"url" api:"format=uri" doc:"Accepts the invitation. It is shown this once."`
 }
 
 type mailJSON struct {

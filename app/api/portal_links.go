@@ -32,7 +32,7 @@ type portalLinkJSON struct {
 
 type newPortalLinkJSON struct {
 	portalLinkJSON
-	URL string `json:"url" api:"format=uri" doc:"Opens the tenant's dashboard. It is told this once."`
+	URL string `json:"url" api:"format=uri" doc:"Opens the tenant's dashboard. It is shown this once."`
 }
 
 func portalLinkToJSON(tenant string, l *models.PortalLink) portalLinkJSON {

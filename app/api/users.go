@@ -129,7 +129,7 @@ type sessionJSON struct {
 	ID        string    `json:"id"`
 	StartedAt time.Time `json:"started_at"`
 	SeenAt    time.Time `json:"last_seen_at" doc:"To within a minute."`
-	IP        string    `json:"ip" doc:"That it was used from last; empty for sessions of before that was kept."`
+	IP        string    `json:"ip" doc:"That it was used from last; empty for older sessions."`
 	Browser   string    `json:"user_agent" doc:"Of the browser that it was started with."`
 }
 
@@ -257,7 +257,7 @@ func (a *API) userRoutes(tenant string) []route {
 	get, put, post, patch, del := http.MethodGet, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete
 	read, admin := models.MayRead, models.MayAdmin
 	return under("Users",
-		on(a, get, "/account", read, a.getAccount, "getAccount", "Tells who the caller is and what they may do.", ok[accountJSON]()),
+		on(a, get, "/account", read, a.getAccount, "getAccount", "Shows who the caller is and what they may do.", ok[accountJSON]()),
 		on(a, get, "/users", admin, a.listUsers, "listUsers", "Lists the users of the dashboard.", ok[listJSON[userJSON]]()),
 		on(a, get, "/users/:user", admin, a.getUser, "getUser", "Shows a user.", ok[userJSON]()),
 		on(a, patch, "/users/:user", admin, a.UpdateUser, "updateUser", "Changes a user's role for the whole server.", ok[userJSON](), conflicts,
@@ -265,7 +265,7 @@ func (a *API) userRoutes(tenant string) []route {
 		on(a, del, "/users/:user", admin, a.DeleteUser, "deleteUser", "Removes a user and ends their sessions.", ok[successJSON](), conflicts,
 			says("API keys that they made go on.")),
 		on(a, del, "/users/:user/second-factor", admin, a.RemoveSecondFactor, "removeSecondFactor",
-			"Turns a user's second factor off, for one who has lost it.", ok[successJSON]()),
+			"Removes a user's second factor, for somebody who has lost it.", ok[successJSON]()),
 		on(a, get, "/users/:user/passkeys", admin, a.listPasskeys, "listPasskeys", "Lists a user's passkeys.", ok[listJSON[passkeyJSON]]()),
 		on(a, patch, "/users/:user/passkeys/:passkey", admin, a.RenamePasskey, "renamePasskey", "Renames a passkey.", ok[passkeyJSON](),
 			example(`{"name": "Laptop"}`)),
@@ -294,5 +294,5 @@ func (a *API) userRoutes(tenant string) []route {
 		on(a, get, tenant+"/members", admin, a.listMembers, "listMembers", "Lists who has a role in a tenant.", ok[listJSON[memberJSON]]()),
 		on(a, put, tenant+"/members/:user", admin, a.PutMember, "putMember", "Gives a user a role in a tenant.", ok[memberJSON](),
 			says("Who sees the tenant only may change the roles of its members, and invites others."), example(`{"role": "developer"}`)),
-		on(a, del, tenant+"/members/:user", admin, a.RemoveMember, "removeMember", "Takes a user's role in a tenant away.", ok[successJSON]()))
+		on(a, del, tenant+"/members/:user", admin, a.RemoveMember, "removeMember", "Removes a user's role in a tenant.", ok[successJSON]()))
 }

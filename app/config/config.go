@@ -1,5 +1,3 @@
-// Package app wires everything together and speaks HTTP: the dashboard's pages, the JSON API, health and static files.
-// Nobody but main imports it.
 // Package config reads the environment.
 package config
 

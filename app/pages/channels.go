@@ -239,8 +239,8 @@ func (a *Pages) deleteChannelPage(ctx context.Context, p *pageCtx) error {
 	}
 	v := views.Confirm{Page: p.alertFrame("Delete channel", views.Crumb{Label: "Channels", URL: views.ChannelsURL(p.tenantID())}),
 		Question: "Delete the channel " + c.Name + "?",
-		Effects: []string{"Nothing is sent to it any more, also not what waits.", "Rules that name it tell one channel less.",
-			"What it was told stays in the log."},
+		Effects: []string{"Nothing more is sent to it, not even what waits.", "Rules that name it notify one channel less.",
+			"What was sent to it stays in the log."},
 		Action: views.ChannelURL(p.tenantID(), c.ID, "delete"), Submit: "Delete channel", Back: views.ChannelURL(p.tenantID(), c.ID)}
 	v.API = p.ownerCall("DELETE", "", "", "channels", c.ID)
 	return p.render(ctx, http.StatusOK, views.ConfirmPage(v))

@@ -182,7 +182,7 @@ func (a *Pages) deleteRulePage(ctx context.Context, p *pageCtx) error {
 	}
 	v := views.Confirm{Page: p.alertFrame("Delete rule", views.Crumb{Label: "Rules", URL: views.RulesURL(p.tenantID())}),
 		Question: "Delete the rule " + r.Name + "?",
-		Effects: []string{"Its open alerts end. Channels that were told of them are told that.",
+		Effects: []string{"Its open alerts end. Channels that were notified of them are notified of that.",
 			"What it has found in the past stays in the lists."},
 		Action: views.RuleURL(p.tenantID(), r.ID, "delete"), Submit: "Delete rule", Back: views.RuleURL(p.tenantID(), r.ID)}
 	v.API = p.ownerCall("DELETE", "", "", "alert-rules", r.ID)

@@ -30,7 +30,7 @@ func (c *Client) Check(ctx context.Context, look func(context.Context) error) []
 		auth.Message = "AWS accepts the credentials, and the role can be assumed."
 	}
 	publish := adapters.Stage{Name: "publish", OK: true, Message: fmt.Sprintf(
-		"The %s is there. Nothing was sent; whether %s is allowed shows with a test event.", c.where(), c.Resource.Action)}
+		"The %s is there. Nothing was sent; a test event shows whether %s is allowed.", c.where(), c.Resource.Action)}
 	if err == nil {
 		return append(stages, auth, publish)
 	}
@@ -42,7 +42,7 @@ func (c *Client) Check(ctx context.Context, look func(context.Context) error) []
 		auth.OK, auth.Message, auth.Advice = false, fail.Message, fail.Advice
 		return append(stages, auth)
 	case m == denied:
-		publish.Message = fmt.Sprintf("AWS denies %s, so whether the %s is there cannot be told. Sending may still work; a test event shows it.",
+		publish.Message = fmt.Sprintf("AWS denies %s, so this server cannot see whether the %s is there. Sending may still work; a test event shows it.",
 			c.Resource.Look, c.where())
 	default:
 		publish.OK, publish.Message, publish.Advice = false, fail.Message, fail.Advice
