@@ -38,7 +38,15 @@ func (l *liveSettings) begin(base Rules, locked []string) {
 
 // Rules are the limits and defaults that are in force now, those of the environment and what was changed since. They are never
 // written to: what is looked at twice and must be the same is kept.
-func (s *Store) Rules() *Rules { return s.live.rules.Load() }
+func (s *Store) Rules() *Rules {
+	if r := s.live.rules.Load(); r != nil {
+		return r
+	}
+	return &noRules
+}
+
+// noRules are those of a store that was not opened.
+var noRules Rules
 
 // RulesOf are the rules for a tenant: its own where it has some, and the server's elsewhere.
 func (s *Store) RulesOf(t *Tenant) *Rules { return t.Settings.over(s.Rules()) }

@@ -102,7 +102,7 @@ func (v Erasure) total() int {
 func (v Erasure) progress() string {
 	said := plurals(v.Erased, "event", "events") + " erased, with the receipts of " + plurals(v.Attempts, "attempt", "attempts") + "."
 	if v.Cancelled > 0 {
-		said += " " + plurals(v.Cancelled, "delivery was", "deliveries were") + " called off."
+		said += " " + plurals(v.Cancelled, "delivery was", "deliveries were") + " cancelled."
 	}
 	return said
 }

@@ -286,7 +286,7 @@ func NewErasurePage(v NewErasure) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 18, "\"><ul class=\"list-disc space-y-1 pl-5\"><li>Payload and metadata are erased, and what attempts keep of requests and answers.</li><li>Deliveries that wait or are under way are called off. What was sent is not called back.</li><li>States, times, IDs and counts stay, so that numbers stay true.</li></ul>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 18, "\"><ul class=\"list-disc space-y-1 pl-5\"><li>Payload and metadata are erased, and what attempts keep of requests and answers.</li><li>Deliveries that wait or are under way are cancelled. What was sent cannot be taken back.</li><li>States, times, IDs and counts stay, so that numbers stay true.</li></ul>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -280,12 +280,12 @@ func TestErrors(t *testing.T) {
 		"404 10104":    {Kind: adapters.KindTransient, Class: adapters.ClassNotFound, Advice: "queue ID"},
 		"400 10107":    {Kind: adapters.KindTransient, Class: adapters.ClassNotFound, Advice: "queue ID"},
 		"410 7003":     {Kind: adapters.KindTransient, Class: adapters.ClassNotFound, Advice: "queue ID"},
-		"400 10207":    {Kind: adapters.KindPermanent, Class: adapters.ClassRejected, Advice: "own words"},
+		"400 10207":    {Kind: adapters.KindPermanent, Class: adapters.ClassRejected, Advice: "Cloudflare's answer"},
 		"413 10209":    {Kind: adapters.KindPermanent, Class: adapters.ClassTooLarge, Advice: "less data"},
 		"429 10250":    {Kind: adapters.KindThrottled, Class: adapters.ClassThrottled, Advice: "rate limit"},
 		"500 10001":    {Kind: adapters.KindTransient, Class: adapters.ClassServer, Advice: "status page"},
 		"html":         {Kind: adapters.KindTransient, Class: adapters.ClassProtocol, Advice: "between this server"},
-		"unsuccessful": {Kind: adapters.KindTransient, Class: adapters.ClassRejected, Advice: "own words"},
+		"unsuccessful": {Kind: adapters.KindTransient, Class: adapters.ClassRejected, Advice: "Cloudflare's answer"},
 	} {
 		_, err := open(t, f.at(does)).Send(t.Context(), adaptertest.Event("evt_1"))
 		e := adapters.AsError(err)
