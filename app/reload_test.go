@@ -94,6 +94,7 @@ func TestDatabasePasswordChanged(t *testing.T) {
 	files := newSecretFiles(t, map[string]string{"DATABASE_URL": as("before")})
 	env := append(files.env(), "LOG_LEVEL=info")
 	web, work := startProcess(t, "web", env...), startProcess(t, "work", env...)
+	work.says(t, "the worker runs")
 	a := web.apiOf(address)
 	a.tenant("acme")
 
@@ -130,7 +131,15 @@ func (p *process) says(t *testing.T, text string) {
 	t.Helper()
 	(&testApp{TB: t}).follows(func() bool {
 		b, err := os.ReadFile(p.log)
-		return err == nil && strings.Contains(string(b), text)
+		said := err == nil && strings.Contains(string(b), text)
+		select {
+		case <-p.gone:
+			if !said {
+				t.Fatalf("the process ended without saying %q:\n%s", text, b)
+			}
+		default:
+		}
+		return said
 	})
 }
 
