@@ -10,9 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Tenants may keep less than the server does: for fewer days, also of some topics (kept_topics.go), or no payload once an event is
-// delivered. A job that runs every few minutes goes through their events, in portions of one short transaction each, and notes how far it has come; so it goes on
-// where it was. Days that the whole server has done with are dropped as they are, see Upkeep.
+// Tenants may keep less than the server does: for fewer days, also of some topics (kept_topics.go), or no payload once an
+// event is delivered. A job that runs every few minutes goes through their events, in portions of one short transaction each,
+// and notes how far it has come; so it goes on where it was. Days that the whole server has done with are dropped as they are,
+// see Upkeep.
 
 const (
 	// keptSettle is how old an event is before it is looked at: most are delivered by then.

@@ -26,7 +26,8 @@ type Proxies struct {
 // Proxied reads the header of each connection from a proxy, and gives the connection its client's address. One without a
 // header is closed. Connections of others are given on as they are: a header of theirs is no HTTP and is refused as such.
 func Proxied(ln net.Listener, p Proxies) net.Listener {
-	l := &proxied{Listener: ln, proxies: p, ready: make(chan accepted), closed: make(chan struct{}), pending: make(chan struct{}, p.Pending)}
+	l := &proxied{Listener: ln, proxies: p, ready: make(chan accepted), closed: make(chan struct{}),
+		pending: make(chan struct{}, p.Pending)}
 	go l.run()
 	return l
 }
