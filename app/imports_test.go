@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"app/api": {"app/config", "adapters", "internal/clientip", "internal/openapi", "internal/traces", "jobs", "migrations",
 		"models", "views"},
 	"app/pages": {"app/api", "app/config", "adapters", "internal/clientip", "internal/idp", "models", "static", "views"},
-	"app/bench": {"internal/postgres", "jobs", "migrations"},
+	"app/bench": {"internal/postgres", "jobs", "migrations", "models/units"},
 	"app": {"adapters", "internal/clientip", "internal/netlimit", "internal/metrics", "internal/traces", "internal/postgres",
 		"models", "views", "jobs", "migrations", "static", "app"},
 	"tests": {},

@@ -124,7 +124,7 @@ func TestReseal(t *testing.T) {
 }
 
 // notSealed are columns of bytes that hold nothing sealed.
-var notSealed = []string{"api_keys.hash", "sessions.token_hash", "portal_links.token_hash", "attempts.response_body", "events.data",
+var notSealed = []string{"api_keys.hash", "sessions.token_hash", "portal_links.token_hash", "attempts.headers", "attempts.response_body", "events.data",
 	"events.metadata", "health_deltas.outcomes", "idempotency_keys.caller", "idempotency_keys.fingerprint", "traffic.latencies",
 	"traffic_deltas.latencies", "invitations.token_hash", "login_steps.token_hash", "recovery_codes.hash", "logout_tokens.hash",
 	"passkey_challenges.token_hash", "passkeys.credential_id"}

@@ -186,6 +186,10 @@ func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID 
 	if err != nil {
 		return nil, err
 	}
+	bad := problems{}
+	if patch.SharedSettings.check(bad); bad.err() != nil { // before the database is asked to keep what it cannot
+		return nil, bad.err()
+	}
 	given, err := json.Marshal(patch)
 	if err != nil {
 		return nil, fmt.Errorf("write settings: %w", err)
