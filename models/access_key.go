@@ -109,7 +109,7 @@ type APIKeyInput struct {
 	RequestsPerSecond *int      `json:"requests_per_second" doc:"Requests with it in a second; absent, null or 0 for no limit."`
 	EventsPerSecond   *int      `json:"events_per_second" doc:"Events that are published with it in a second; absent, null or 0 for no limit."`
 	BytesPerSecond    *int      `json:"bytes_per_second" doc:"Bytes of such events in a second; absent, null or 0 for no limit."`
-	LimitBurst        *Duration `json:"limit_burst" doc:"So many seconds' worth of these three may come at once; '10s' when absent."`
+	LimitBurst        *Duration `json:"limit_burst" doc:"How many seconds' worth of these three may come at once; '10s' when absent."`
 }
 
 // CreateAPIKey makes a key and returns it with its secret, which is shown this once.

@@ -132,7 +132,7 @@ type APIKeyPatch struct {
 	RequestsPerSecond *int      `json:"requests_per_second" doc:"Requests with it in a second; null or 0 for no limit."`
 	EventsPerSecond   *int      `json:"events_per_second" doc:"Events that are published with it in a second; null or 0 for no limit."`
 	BytesPerSecond    *int      `json:"bytes_per_second" doc:"Bytes of such events in a second; null or 0 for no limit."`
-	LimitBurst        *Duration `json:"limit_burst" doc:"So many seconds' worth of these three may come at once; null for '10s'."`
+	LimitBurst        *Duration `json:"limit_burst" doc:"How many seconds' worth of these three may come at once; null for '10s'."`
 
 	removed []string // fields that were given as null
 }

@@ -87,7 +87,7 @@ type Rules struct {
 	Webhook          WebhookDefaults
 	EnableBacklog    string        // what enabling does with the events held, when nobody says so; empty to deliver them
 	Intake           Intake        // of tenants that have no limits of their own
-	AlertEvery       time.Duration // how often an open alert is told again, of rules that do not say
+	AlertEvery       time.Duration // how often reminders of an open alert are sent, of rules that do not say
 	AlertSteps       []int         // of the rule about steps towards being disabled that new tenants get; empty for no such rule
 	AlertCertificate int           // days before a certificate ends, of the rule that new tenants get; 0 for no such rule
 }

@@ -31,7 +31,7 @@ type TenantSettings struct {
 	RequestsPerSecond *int      `json:"requests_per_second,omitempty" doc:"Requests to the API in a second, of all its keys and tokens together; 0 for no limit."`
 	EventsPerSecond   *int      `json:"events_per_second,omitempty" doc:"Events that are published for it in a second; 0 for no limit."`
 	BytesPerSecond    *int      `json:"bytes_per_second,omitempty" doc:"Bytes of such events in a second; 0 for no limit."`
-	LimitBurst        *Duration `json:"limit_burst,omitempty" doc:"So many seconds' worth of these three may come at once."`
+	LimitBurst        *Duration `json:"limit_burst,omitempty" doc:"How many seconds' worth of these three may come at once."`
 
 	removed []string // fields that were given as null
 }

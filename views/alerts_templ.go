@@ -192,7 +192,7 @@ func AlertsPage(v Alerts) templ.Component {
 						}
 						return nil
 					})
-					templ_7745c5c3_Err = EmptyState("search", "No alert here", "Nothing of this kind happened since records are kept.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var7), templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = EmptyState("search", "No alert here", "No alert of this kind since records began.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var7), templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -572,7 +572,7 @@ func keyBoundFields(f Form) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Input(f, Control{Name: "limit_burst", Label: "Burst", Hint: "So many seconds' worth of these may come at once. When empty: 10s."}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Input(f, Control{Name: "limit_burst", Label: "Burst", Hint: "How many seconds' worth of these may come at once. When empty: 10s."}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -193,7 +193,7 @@ func TenantSettingsPage(v TenantSettings) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = Input(v.Form, Control{Name: "limit_burst", Label: "Burst", Hint: v.hint("limit_burst", "So many seconds' worth may come at once: 10s. ")}).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = Input(v.Form, Control{Name: "limit_burst", Label: "Burst", Hint: v.hint("limit_burst", "How many seconds' worth may come at once: 10s. ")}).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -458,7 +458,7 @@ func TopicsPage(v Topics) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = Input(v.Form, Control{Name: "schema", Label: "JSON Schema", Hint: "Of the payload (2020-12). The example above is held against it when you save.", Rows: 8, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = Input(v.Form, Control{Name: "schema", Label: "JSON Schema", Hint: "Of the payload (2020-12). The example above is checked against it when you save.", Rows: 8, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -1090,7 +1090,7 @@ func MembersPage(v Members) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = EmptyState("users", "No members yet", "Invite people who shall see this tenant and no other.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var46), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = EmptyState("users", "No members yet", "Invite people who see this tenant and no other.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var46), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -8,7 +8,7 @@ import (
 
 type TopicRetentionRulesJSON struct {
 	RetentionDays int                     `json:"retention_days" doc:"For how long the server keeps everything (RETENTION_DAYS)."`
-	Topics        []models.TopicRetention `json:"topics" doc:"For how long the data of events of some topics is kept, of all tenants."`
+	Topics        []models.TopicRetention `json:"topics" doc:"How long the data of events is kept, by topic, in all tenants."`
 }
 
 func (a *API) getTopicRetention(ctx context.Context, _ *Call, _ *noRequest) (*Reply, error) {
