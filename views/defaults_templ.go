@@ -56,7 +56,7 @@ func DefaultsPage(v Defaults) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, " <p class=\"mb-3 max-w-[75ch] text-muted\">Changes are in force in every process within a second, without a restart. What is empty follows the environment, and that the built-in default; destinations and tenants may have their own. <a class=\"link\" href=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, " <p class=\"mb-3 max-w-[75ch] text-muted\">Changes are in force in every process within a second, without a restart. An empty field follows the environment, or else the built-in default; destinations and tenants may have values of their own. <a class=\"link\" href=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
