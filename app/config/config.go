@@ -32,46 +32,47 @@ import (
 type Config struct {
 	Role string // the command: serve, web or work
 
-	Host              string
-	Port              int
-	DatabaseURL       string        // empty for a private PostgreSQL in DataDir (serve only)
-	DirectURL         string        // of the same database, past a pooler; empty where DatabaseURL keeps sessions
-	ReplicaURL        string        // of a standby that reads may go to; empty for none
-	ReplicaLag        time.Duration // how far it may be behind
-	DataDir           string
-	APIKey            string
-	SecretKey         string
-	OlderKeys         []string
 	PayloadEncryption bool   // payloads are sealed with a key of each tenant's own
 	PayloadKeysURL    string // of the database of these keys; empty for a schema in the database itself
-	AdminEmail        string
-	AdminPass         string
-	RequireFactor     bool // of users with a role for the whole server
-	OIDC              OIDC
-	BaseURL           string        // shadows that of Rules, which Defaults completes
-	Hosts             []string      // further names that the server answers to, in lower case; *.name for those below it, * for any
-	TokenAudience     string        // of tenants' tokens: AudienceOptional or AudienceRequired
-	HSTS              time.Duration // how long browsers use TLS only; 0 for what they like
-	WriteTimeout      time.Duration // how long a reader may take for a portion of an answer; 0 for any time
-	EgressAllow       []netip.Prefix
-	HostCreds         bool     // destinations may use the credentials of this machine
-	GoogleKeyFile     string   // those for Google Cloud; empty for the metadata server's
-	models.Rules               // defaults and limits, those that can be changed while the server runs among them
-	Locked            []string // names of settings for which the environment is the last word
-	MaxInFlight       int      // attempts under way at once in this process
-	LogLevel          slog.Level
-	LogFormat         string // text or json
-	Proxies           clientip.Proxies
-	ProxyProtocol     bool             // of the proxies' connections: they begin with a header of it
-	MaxConns          int              // connections at once; 0 for any number
-	MaxConnsFrom      int              // and from one address that is no proxy's; 0 for any number
-	ReadTimeout       time.Duration    // how long a request's header, and the first 8 KiB of its body, may take to arrive
-	SMTP              notify.SMTP      // without a server when SMTP_URL is not given; meant for notify.Env
-	OTLP              traces.Collector // without an address for no traces
-	LogsURL           linkTemplate     // where operators find an attempt's log lines; empty for nowhere
-	TracesURL         linkTemplate     // and its trace
-	Operator          operatorEnv      // a destination of the operators
-	MetricsAddr       string           // where metrics are served without a key; empty for nowhere
+
+	Host          string
+	Port          int
+	DatabaseURL   string        // empty for a private PostgreSQL in DataDir (serve only)
+	DirectURL     string        // of the same database, past a pooler; empty where DatabaseURL keeps sessions
+	ReplicaURL    string        // of a standby that reads may go to; empty for none
+	ReplicaLag    time.Duration // how far it may be behind
+	DataDir       string
+	APIKey        string
+	SecretKey     string
+	OlderKeys     []string
+	AdminEmail    string
+	AdminPass     string
+	RequireFactor bool // of users with a role for the whole server
+	OIDC          OIDC
+	BaseURL       string        // shadows that of Rules, which Defaults completes
+	Hosts         []string      // further names that the server answers to, in lower case; *.name for those below it, * for any
+	TokenAudience string        // of tenants' tokens: AudienceOptional or AudienceRequired
+	HSTS          time.Duration // how long browsers use TLS only; 0 for what they like
+	WriteTimeout  time.Duration // how long a reader may take for a portion of an answer; 0 for any time
+	EgressAllow   []netip.Prefix
+	HostCreds     bool     // destinations may use the credentials of this machine
+	GoogleKeyFile string   // those for Google Cloud; empty for the metadata server's
+	models.Rules           // defaults and limits, those that can be changed while the server runs among them
+	Locked        []string // names of settings for which the environment is the last word
+	MaxInFlight   int      // attempts under way at once in this process
+	LogLevel      slog.Level
+	LogFormat     string // text or json
+	Proxies       clientip.Proxies
+	ProxyProtocol bool             // of the proxies' connections: they begin with a header of it
+	MaxConns      int              // connections at once; 0 for any number
+	MaxConnsFrom  int              // and from one address that is no proxy's; 0 for any number
+	ReadTimeout   time.Duration    // how long a request's header, and the first 8 KiB of its body, may take to arrive
+	SMTP          notify.SMTP      // without a server when SMTP_URL is not given; meant for notify.Env
+	OTLP          traces.Collector // without an address for no traces
+	LogsURL       linkTemplate     // where operators find an attempt's log lines; empty for nowhere
+	TracesURL     linkTemplate     // and its trace
+	Operator      operatorEnv      // a destination of the operators
+	MetricsAddr   string           // where metrics are served without a key; empty for nowhere
 
 	NewAPIKey bool // the API key was made up just now
 	KeyInFile bool // the API key is kept in DataDir
