@@ -306,3 +306,38 @@ func TestPayloadKeysElsewhere(t *testing.T) {
 		t.Errorf("it is %s", raw)
 	}
 }
+
+// TestPayloadKeysAway: while the database of keys is away, what needs an unknown key is refused or waits, and nothing is lost or sealed
+// with a key that is nowhere. Tenants whose keys are known go on.
+func TestPayloadKeysAway(t *testing.T) {
+	t.Parallel()
+	var s *silencer
+	a := newTestApp(t, func(c *config.Config) {
+		c.PayloadEncryption = true
+		s, c.PayloadKeysURL = newSilencer(t, modelstest.Empty(t))
+	})
+	for _, tenant := range []string{"acme", "globex"} {
+		a.tenant(tenant)
+	}
+	a.want(200, "POST", "/publish", `{"id":"before","tenant_id":"acme","data":{"n":"before"}}`, "Prefer", "wait=60")
+	rise := s.fall()
+	a.want(503, "POST", "/publish", `{"id":"refused","tenant_id":"globex","data":{"n":"refused"}}`)
+	a.want(200, "POST", "/publish", `{"id":"meanwhile","tenant_id":"acme","data":{"n":"meanwhile"}}`, "Prefer", "wait=60")
+	rise()
+	a.eventually("/events?tenant_id=acme", func(o answer) bool { return len(o.list()) == 2 })
+	for i := 0; ; i++ {
+		o := a.do("POST", "/publish", `{"id":"refused","tenant_id":"globex","data":{"n":"refused"}}`)
+		if o.status == 202 {
+			break
+		}
+		if o.status != 503 || i > 100 {
+			t.Fatalf("%d %s", o.status, o.raw)
+		}
+	}
+	a.eventually("/events/refused", func(o answer) bool { return o.num("deliveries", "delivered") == 1 })
+	for _, id := range []string{"before", "meanwhile", "refused"} {
+		if raw := a.want(200, "GET", "/events/"+id+"/data", nil).raw; raw != fmt.Sprintf(`{"n":%q}`, id) {
+			t.Errorf("%s is %s", id, raw)
+		}
+	}
+}

@@ -432,7 +432,8 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	}
 	if a.recent != nil && len(to) > 0 {
 		a.recent.add(&Event{Key: p.id, ID: p.publicID(), TenantKey: t.key, Topic: p.in.Topic, Time: p.time(), Received: p.received,
-			Retry: retry, Metadata: p.in.Metadata, Data: p.in.Data, TraceParent: p.in.TraceParent, TraceState: p.in.TraceState, PayloadKey: sealedWith})
+			Retry: retry, Metadata: p.in.Metadata, Data: p.in.Data, TraceParent: p.in.TraceParent, TraceState: p.in.TraceState,
+			PayloadKey: sealedWith})
 	}
 }
 

@@ -166,8 +166,8 @@ func (s *Store) scanAttempt(ctx context.Context, row pgx.CollectableRow) (*Attem
 	var duration, dns, connect, tls, first int64
 	err := row.Scan(&a.EventKey, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
 		&a.Code, &a.OK, &a.Truncated, &a.Trigger, &a.Actor, &a.ErrorClass, &a.Error, &a.Advice, &a.RawError, &a.Method, &a.URL,
-		&a.RequestHeader, &a.ResponseHeader, &headers, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &sealed, &a.TenantID, &callerID,
-		&a.DestinationID, &a.DestinationType, &a.ErasedAt)
+		&a.RequestHeader, &a.ResponseHeader, &headers, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &sealed, &a.TenantID,
+		&callerID, &a.DestinationID, &a.DestinationType, &a.ErasedAt)
 	if err == nil && headers != nil {
 		a.RequestHeader, a.ResponseHeader, err = unpackHeaders(headers)
 	}

@@ -141,8 +141,8 @@ func (s *Store) scanFiltered(ctx context.Context, row pgx.CollectableRow) (*Deli
 	var at *time.Time
 	var data, raw string
 	var sealed []byte
-	err := row.Scan(&e.Key, &callerID, &d.TenantKey, &d.TenantID, &e.Topic, &at, &e.Metadata, &data, &sealed, &d.DeliveryKey.Destination, &raw,
-		&d.DestinationID, &d.ErasedAt)
+	err := row.Scan(&e.Key, &callerID, &d.TenantKey, &d.TenantID, &e.Topic, &at, &e.Metadata, &data, &sealed,
+		&d.DeliveryKey.Destination, &raw, &d.DestinationID, &d.ErasedAt)
 	if err != nil {
 		return nil, err
 	}

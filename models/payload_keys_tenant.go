@@ -26,6 +26,8 @@ func (e *lacking) Error() string {
 // provide loads the keys that are lacking, and makes those that there are none of. A key is committed before its tenant names it.
 func (s *Store) provide(ctx context.Context, need *lacking) error {
 	p := s.payloads
+	ctx, cancel := context.WithTimeout(ctx, providePatience) // others wait for it
+	defer cancel()
 	ids := slices.DeleteFunc(slices.Collect(maps.Values(need.keys)), func(id int64) bool { return id == 0 })
 	found, err := p.load(ctx, ids...)
 	if err != nil {
@@ -57,6 +59,9 @@ func (s *Store) withPayloadKeys(ctx context.Context, fn func(*hotTx) error) erro
 
 // maxProvide is how often keys are provided for one transaction: once, unless they are taken out of force meanwhile.
 const maxProvide = 5
+
+// providePatience is how long it may take.
+const providePatience = 2 * time.Second
 
 // makePayloadKey makes a key for a tenant in place of the one that its row names, which is not there; 0 for none.
 func (s *Store) makePayloadKey(ctx context.Context, tenant, named int64) error {
