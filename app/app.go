@@ -91,6 +91,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	}
 	a.Store, err = models.Open(ctx, models.Options{URL: address, Pooled: cfg.Pooled(), Replica: cfg.ReplicaURL,
 		ReplicaLag: cfg.ReplicaLag, Keys: keys, Rules: cfg.Defaults(), Locked: cfg.Locked,
+		PayloadEncryption: cfg.PayloadEncryption, PayloadKeys: cfg.PayloadKeysURL,
 		Metrics: a.metrics, Traces: a.Traces, Log: log})
 	if err != nil {
 		return nil, err
@@ -99,6 +100,9 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		return nil, err
 	}
 	if err := a.Store.KeepKey(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.Store.PreparePayloadKeys(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.Store.KnowPartitions(ctx); err != nil {

@@ -77,7 +77,7 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 	}
 	address, variable := cfg.SessionURL()
 	store, err := models.Open(ctx, models.Options{URL: address, Keys: keys, Rules: cfg.Defaults(), MaxConns: 2, HotConns: 1,
-		JobConns: 1})
+		JobConns: 1, PayloadEncryption: cfg.PayloadEncryption, PayloadKeys: cfg.PayloadKeysURL})
 	if err != nil {
 		return nil, err
 	}

@@ -127,7 +127,9 @@ func TestReseal(t *testing.T) {
 var notSealed = []string{"api_keys.hash", "sessions.token_hash", "portal_links.token_hash", "attempts.headers", "attempts.response_body", "events.data",
 	"events.metadata", "health_deltas.outcomes", "idempotency_keys.caller", "idempotency_keys.fingerprint", "traffic.latencies",
 	"traffic_deltas.latencies", "invitations.token_hash", "login_steps.token_hash", "recovery_codes.hash", "logout_tokens.hash",
-	"passkey_challenges.token_hash", "passkeys.credential_id"}
+	"passkey_challenges.token_hash", "passkeys.credential_id", "attempts.headers",
+	// Sealed with the keys of tenants, which are sealed anew in their place.
+	"events.sealed", "attempts.sealed"}
 
 // TestSealedColumns: whoever adds a column of sealed values has it sealed anew, too.
 func TestSealedColumns(t *testing.T) {
@@ -149,7 +151,7 @@ func TestSealedColumns(t *testing.T) {
 		}
 	}
 	for _, name := range models.SealedColumns() {
-		if !slices.Contains(names, name) {
+		if name != models.PayloadKeysSchema+".payload_keys.sealed" && !slices.Contains(names, name) { // of TestPayloadKeysElsewhere
 			t.Errorf("there is no column %s", name)
 		}
 	}

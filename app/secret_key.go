@@ -44,7 +44,8 @@ func openSmall(ctx context.Context, cfg *config.Config) (*models.Store, error) {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
 	}
 	url, _ := cfg.SessionURL()
-	return models.Open(ctx, models.Options{URL: url, Keys: keys, Rules: cfg.Defaults(), MaxConns: 2, HotConns: 1, JobConns: 1})
+	return models.Open(ctx, models.Options{URL: url, Keys: keys, Rules: cfg.Defaults(), MaxConns: 2, HotConns: 1, JobConns: 1,
+		PayloadKeys: cfg.PayloadKeysURL})
 }
 
 // newKey has servers start with the SECRET_KEY of the environment from now on, although secrets in the database are sealed

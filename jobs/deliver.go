@@ -351,7 +351,7 @@ func (r *run) outcome(v *version, d *models.Ready, started time.Time, took time.
 		Timing: models.AttemptTiming(rc.Timing), Code: rc.Code, OK: err == nil, Trigger: trigger, Actor: r.job.Args.Actor,
 		BulkKey: r.job.Args.BulkKey, Method: rc.Method, URL: rc.URL,
 		RequestHeader: rc.ReqHeader, ResponseHeader: rc.RespHeader, ResponseBody: rc.Body, Truncated: rc.Truncated,
-		TransformKey: v.target.TransformKey, CertificateEnds: rc.CertificateEnds}
+		TransformKey: v.target.TransformKey, PayloadKey: d.Event.PayloadKey, CertificateEnds: rc.CertificateEnds}
 	t := tried{policy: v.target.Policy, eligible: d.Event.Retry && trigger != models.TriggerTest, number: a.Number, code: rc.Code,
 		asked: rc.Retry, random: rand.Float64()}
 	throttled := false

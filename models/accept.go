@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-dev/waybill/models/filter"
 	"github.com/waybill-dev/waybill/models/pgcopy"
 	"github.com/waybill-dev/waybill/models/queue"
+	"github.com/waybill-dev/waybill/models/seal"
 )
 
 // acceptWriter holds what one committer reuses from group to group.
@@ -32,6 +33,7 @@ type acceptWriter struct {
 	alone              bool                  // accepts those
 	traffic            trafficDeltas
 	trafficRows        pgcopy.Rows
+	plain, sealed      []byte // of one event
 }
 
 // write accepts a group in one transaction, in two round trips where it can: the first begins it and reads what routing
@@ -43,7 +45,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 	}
 	w.routed, w.filtered = map[string]int{}, 0
 	repeated := false // and nothing else
-	err := a.s.inHotTx(ctx, func(tx *hotTx) error {
+	err := a.s.withPayloadKeys(ctx, func(tx *hotTx) error {
 		conn := tx.conn
 		tenants, catalogue, err := a.lookup(ctx, tx, group)
 		if err != nil {
@@ -89,7 +91,7 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 			jobs = append(jobs, queue.Split(k, w.jobs[k])...)
 		}
 		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events",
-			ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate, ordering_key) from stdin binary`,
+			ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate, ordering_key, sealed) from stdin binary`,
 			Rows: &w.events}}
 		if !w.deliveries.Empty() {
 			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries",
@@ -137,12 +139,13 @@ func (w *acceptWriter) enqueue(k queue.Key, event uuid.UUID) {
 type accepting struct {
 	key    int64
 	routes *routes
+	seal   *seal.Data // nil to keep its events as they are
 }
 
 // The statements of lookup, which Store.Ready tries too.
 const (
 	acceptLock    = "select pg_advisory_xact_lock_shared($1, l) from unnest($2::int[]) l"
-	acceptTenants = "select id, key, version from tenants where id = any($1) and deleted_at is null"
+	acceptTenants = "select id, key, version, coalesce(payload_key, 0) from tenants where id = any($1) and deleted_at is null"
 	acceptTopics  = "select name from topics"
 )
 
@@ -173,8 +176,8 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 		}
 	}
 	type found struct {
-		id           string
-		key, version int64
+		id                       string
+		key, version, payloadKey int64
 	}
 	rows, err := br.Query()
 	if err != nil {
@@ -182,7 +185,7 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 		return nil, nil, err
 	}
 	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (f found, err error) {
-		err = r.Scan(&f.id, &f.key, &f.version)
+		err = r.Scan(&f.id, &f.key, &f.version, &f.payloadKey)
 		return f, err
 	})
 	if err != nil {
@@ -202,6 +205,7 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 	if err := br.Close(); err != nil {
 		return nil, nil, err
 	}
+	need := &lacking{map[int64]int64{}}
 	for _, f := range list {
 		r := a.routes.get(f.key, f.version)
 		if r == nil {
@@ -210,7 +214,15 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 			}
 			a.routes.put(f.key, r)
 		}
-		tenants[f.id] = &accepting{f.key, r}
+		tenants[f.id] = &accepting{key: f.key, routes: r}
+		if a.s.payloads.on {
+			if tenants[f.id].seal = a.s.payloads.inForce(f.payloadKey); tenants[f.id].seal == nil {
+				need.keys[f.key] = f.payloadKey
+			}
+		}
+	}
+	if len(need.keys) > 0 {
+		return nil, nil, need
 	}
 	return tenants, append(catalogue, a.s.Rules().Topics...), nil
 }
@@ -373,7 +385,7 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	traffic.Bytes += int64(len(p.in.Data))
 	retry := p.in.EligibleForRetry == nil || *p.in.EligibleForRetry
 	e := &w.events
-	e.Row(12)
+	e.Row(13)
 	e.UUID(p.id)
 	e.Int8(t.key)
 	e.TextOrNull(p.in.ID)
@@ -385,17 +397,30 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	}
 	e.Bool(retry)
 	e.Int8s(filteredBy)
+	var md []byte
 	if len(p.in.Metadata) > 0 {
-		md, _ := json.Marshal(p.in.Metadata)
-		e.Bytes(md)
-	} else {
-		e.Null()
+		md, _ = json.Marshal(p.in.Metadata)
 	}
-	e.Bytes(p.in.Data)
+	if t.seal != nil {
+		w.plain = append(appendPart(w.plain[:0], md), p.in.Data...)
+		w.sealed = t.seal.Seal(w.sealed[:0], w.plain, eventContext(p.id))
+		e.Null()
+		e.Text("")
+	} else {
+		e.BytesOrNull(md)
+		e.Bytes(p.in.Data)
+	}
 	e.TextOrNull(p.in.TraceParent)
 	e.TextOrNull(p.in.TraceState)
 	if len(filteredBy) > 0 {
 		e.TextOrNull(p.key)
+	} else {
+		e.Null()
+	}
+	var sealedWith int64
+	if t.seal != nil {
+		sealedWith = t.seal.ID()
+		e.Bytes(w.sealed)
 	} else {
 		e.Null()
 	}
@@ -407,7 +432,8 @@ func (a *Accepter) place(p *publishing, t *accepting, w *acceptWriter) {
 	}
 	if a.recent != nil && len(to) > 0 {
 		a.recent.add(&Event{Key: p.id, ID: p.publicID(), TenantKey: t.key, Topic: p.in.Topic, Time: p.time(), Received: p.received,
-			Retry: retry, Metadata: p.in.Metadata, Data: p.in.Data, TraceParent: p.in.TraceParent, TraceState: p.in.TraceState})
+			Retry: retry, Metadata: p.in.Metadata, Data: p.in.Data, TraceParent: p.in.TraceParent, TraceState: p.in.TraceState,
+			PayloadKey: sealedWith})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/models/pgcopy"
+	"github.com/waybill-dev/waybill/models/seal"
 )
 
 // Attempt is one try to deliver an event, as it was recorded.
@@ -41,6 +42,7 @@ type Attempt struct {
 	ResponseHeader  string
 	ResponseBody    []byte
 	Truncated       bool   // the answer was longer than ResponseBody
+	PayloadKey      int64  // with which its event is sealed, and what is kept of request and answer; 0 for none
 	TransformKey    *int64 // the row of destination_transforms that made the body; nil for the payload as it is
 
 	ErasedAt *time.Time // when the data of its event was erased, and with it what was kept of request and answer; nil while it is there
@@ -78,12 +80,20 @@ func (a *Attempt) Status() string {
 
 const attemptColumns = `event_id, destination_key, tenant_key, started_at, number, duration_us, dns_us, connect_us, tls_us, first_byte_us,
 	code, ok, truncated, trigger, actor, error_class, error, advice, raw_error, method, url, headers, response_body,
-		transform_key, retry_id, log, not_sent`
+		transform_key, retry_id, log, not_sent, sealed`
 
-const attemptColumnCount = 27
+const attemptColumnCount = 28
 
-// write appends the attempt to a COPY of attemptColumns.
-func (a *Attempt) write(c *pgcopy.Rows) {
+// write appends the attempt to a COPY of attemptColumns. key is the one of PayloadKey; nil where that is 0 or not there.
+func (a *Attempt) write(c *pgcopy.Rows, key *seal.Data) {
+	var sealed []byte
+	if a.PayloadKey != 0 {
+		sealed = a.sealed(key)
+		kept := *a
+		kept.RequestHeader, kept.ResponseHeader, kept.ResponseBody, kept.RawError, kept.Log = "", "", nil, "", nil
+		kept.URL, _, _ = strings.Cut(a.URL, "?")
+		a = &kept
+	}
 	us := func(d time.Duration) { c.Int4(int32(min(d.Microseconds(), 1<<31-1))) }
 	c.Row(attemptColumnCount)
 	c.UUID(a.EventKey)
@@ -129,6 +139,7 @@ func (a *Attempt) write(c *pgcopy.Rows) {
 	} else {
 		c.Null()
 	}
+	c.BytesOrNull(sealed)
 }
 
 const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.started_at, a.number, a.duration_us, a.dns_us, a.connect_us,
@@ -137,23 +148,31 @@ const attemptSelect = `select a.event_id, a.destination_key, a.tenant_key, a.sta
 		''),
 	coalesce(a.raw_error, ''), a.method, a.url, a.request_header, a.response_header, a.headers,
 		a.response_body, a.transform_key, a.retry_id,
-		coalesce(a.log, ''), coalesce(a.not_sent, false), t.id, e.caller_id, n.id, n.type, e.erased_at
+		coalesce(a.log, ''), coalesce(a.not_sent, false), a.sealed, t.id, e.caller_id, n.id, n.type, e.erased_at
 	from attempts a join events e on e.id = a.event_id join tenants t on t.key = a.tenant_key join destinations n
 		on n.key = a.destination_key`
 
-func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
+// attemptScanner scans rows of attemptSelect.
+func (s *Store) attemptScanner(ctx context.Context) pgx.RowToFunc[*Attempt] {
+	return func(row pgx.CollectableRow) (*Attempt, error) { return s.scanAttempt(ctx, row) }
+}
+
+func (s *Store) scanAttempt(ctx context.Context, row pgx.CollectableRow) (*Attempt, error) {
 	a := &Attempt{}
 	var callerID *string
 	var retry *uuid.UUID
 	var log string
-	var headers []byte
+	var headers, sealed []byte
 	var duration, dns, connect, tls, first int64
 	err := row.Scan(&a.EventKey, &a.DeliveryKey.Destination, &a.TenantKey, &a.StartedAt, &a.Number, &duration, &dns, &connect, &tls, &first,
 		&a.Code, &a.OK, &a.Truncated, &a.Trigger, &a.Actor, &a.ErrorClass, &a.Error, &a.Advice, &a.RawError, &a.Method, &a.URL,
-		&a.RequestHeader, &a.ResponseHeader, &headers, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &a.TenantID, &callerID,
-		&a.DestinationID, &a.DestinationType, &a.ErasedAt)
+		&a.RequestHeader, &a.ResponseHeader, &headers, &a.ResponseBody, &a.TransformKey, &retry, &log, &a.NotSent, &sealed, &a.TenantID,
+		&callerID, &a.DestinationID, &a.DestinationType, &a.ErasedAt)
 	if err == nil && headers != nil {
 		a.RequestHeader, a.ResponseHeader, err = unpackHeaders(headers)
+	}
+	if err == nil {
+		err = s.unsealAttempt(ctx, a, sealed)
 	}
 	a.Duration = time.Duration(duration) * time.Microsecond
 	a.Timing = AttemptTiming{time.Duration(dns) * time.Microsecond, time.Duration(connect) * time.Microsecond,
@@ -161,7 +180,7 @@ func scanAttempt(row pgx.CollectableRow) (*Attempt, error) {
 	if retry != nil {
 		a.BulkKey = *retry
 	}
-	if log != "" {
+	if log != "" && sealed == nil {
 		a.Log = strings.Split(log, "\n")
 	}
 	e := Event{Key: a.EventKey}
@@ -277,7 +296,7 @@ func (s *Store) attemptPage(ctx context.Context, scope Scope, aq AttemptQuery, k
 	read := func(ctx context.Context, span func(*query)) (int, error) {
 		part, o := &query{slices.Clone(q.conds), slices.Clone(q.args)}, k.order()
 		span(part)
-		more, err := readByKeys(ctx, s, scanAttempt, attemptSelect+part.sql()+" order by a.started_at "+o+", a.event_id "+o+
+		more, err := readByKeys(ctx, s, s.attemptScanner(ctx), attemptSelect+part.sql()+" order by a.started_at "+o+", a.event_id "+o+
 			", a.destination_key "+o+", a.number "+o+part.limit(k.limit+1-len(list)), part.args...)
 		list = append(list, more...)
 		return len(list), err
@@ -326,7 +345,7 @@ func (s *Store) Attempt(ctx context.Context, scope Scope, id string) (*Attempt, 
 	if err != nil {
 		return nil, err
 	}
-	a, err := pgx.CollectExactlyOneRow(rows, scanAttempt)
+	a, err := pgx.CollectExactlyOneRow(rows, s.attemptScanner(ctx))
 	if err == pgx.ErrNoRows {
 		return nil, notFound("There is no attempt %q.", cut(id, 80))
 	}
@@ -343,7 +362,7 @@ func (s *Store) DeliveryAttempts(ctx context.Context, scope Scope, k DeliveryKey
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, scanAttempt)
+	return pgx.CollectRows(rows, s.attemptScanner(ctx))
 }
 
 // FailuresOf lists attempts of a bulk retry that failed, newest first, at most limit.
@@ -352,7 +371,7 @@ func (s *Store) FailuresOf(ctx context.Context, b *BulkRetry, limit int) ([]*Att
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, scanAttempt)
+	return pgx.CollectRows(rows, s.attemptScanner(ctx))
 }
 
 // EventAttempts lists all attempts of an event's deliveries, newest first, at most 1,000.
@@ -364,5 +383,5 @@ func (s *Store) EventAttempts(ctx context.Context, scope Scope, event uuid.UUID)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, scanAttempt)
+	return pgx.CollectRows(rows, s.attemptScanner(ctx))
 }

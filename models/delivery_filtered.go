@@ -105,8 +105,8 @@ func (m *deliveryMatch) filtered(q *query, op string, from *DeliveryKey) {
 
 // readFiltered reads deliveries that filters held back.
 func (s *Store) readFiltered(ctx context.Context, q *query, tail string) ([]*Delivery, error) {
-	return readByKeys(ctx, s, scanFiltered,
-		`select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, f.destination_key, f.filter, n.id, e.erased_at`+filteredFrom+
+	return readByKeys(ctx, s, func(row pgx.CollectableRow) (*Delivery, error) { return s.scanFiltered(ctx, row) },
+		`select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.metadata, e.data, e.sealed, f.destination_key, f.filter, n.id, e.erased_at`+filteredFrom+
 			q.sql()+tail, q.args...)
 }
 
@@ -134,19 +134,25 @@ func (m *deliveryMatch) withFiltered(ctx context.Context, k *keyset, list []*Del
 	return list[:min(len(list), k.limit+1)], nil
 }
 
-func scanFiltered(row pgx.CollectableRow) (*Delivery, error) {
+func (s *Store) scanFiltered(ctx context.Context, row pgx.CollectableRow) (*Delivery, error) {
 	e := &Event{}
 	d := &Delivery{Status: StatusFilteredOut}
 	var callerID *string
 	var at *time.Time
 	var data, raw string
-	err := row.Scan(&e.Key, &callerID, &d.TenantKey, &d.TenantID, &e.Topic, &at, &e.Metadata, &data, &d.DeliveryKey.Destination, &raw,
-		&d.DestinationID, &d.ErasedAt)
+	var sealed []byte
+	err := row.Scan(&e.Key, &callerID, &d.TenantKey, &d.TenantID, &e.Topic, &at, &e.Metadata, &data, &sealed,
+		&d.DeliveryKey.Destination, &raw, &d.DestinationID, &d.ErasedAt)
 	if err != nil {
 		return nil, err
 	}
 	e.Data = []byte(data)
 	e.finish(callerID, at)
+	if ok, err := s.unseal(ctx, e, sealed); err != nil {
+		return nil, err
+	} else if !ok && d.ErasedAt == nil {
+		d.ErasedAt = &e.Received
+	}
 	d.EventKey, d.PublicEventID, d.Topic, d.EventTime, d.CreatedAt, d.UpdatedAt = e.Key, e.ID, e.Topic, e.Time, e.Received, e.Received
 	if d.Reason = FilterErased; d.ErasedAt == nil {
 		d.Reason = explain(raw, e.doc())
@@ -237,7 +243,7 @@ func (s *Store) filteredEvents(ctx context.Context, destination, tenant int64, l
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, scanEvent)
+	return pgx.CollectRows(rows, s.eventScanner(ctx))
 }
 
 // SendFiltered sends events that the destination's filters held back after all. The work is done by a job, in portions;

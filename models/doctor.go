@@ -379,7 +379,10 @@ func (s *Store) checkSecrets(ctx context.Context, f *findings) error {
 	default:
 		f.add("secrets", LevelOK, fmt.Sprintf("SECRET_KEY opens the credentials of all %d destinations that have some.", len(list)), "")
 	}
-	return s.checkSealed(ctx, f)
+	if err := s.checkSealed(ctx, f); err != nil {
+		return err
+	}
+	return s.checkPayloadKeys(ctx, f)
 }
 
 // CheckSchema says whether the database has this build's schema. Without it nothing else can be checked.

@@ -101,7 +101,7 @@ func eraseEvents(ctx context.Context, tx *Tx, ids []uuid.UUID, why string, erasu
 	lo, hi := ends(ids)
 	rows, err := tx.Pgx.Query(ctx, `with portion as (
 			select id from events where id = any($1) and id >= $2 and id <= $3 and erased_at is null order by id for no key update)
-		update events e set data = 'null', metadata = null, ordering_key = null, tracestate = null,
+		update events e set data = 'null', metadata = null, sealed = null, ordering_key = null, tracestate = null,
 			erased_at = now(), erased_why = $4, erasure_id = $5
 		from portion p where e.id = p.id and e.id >= $2 and e.id <= $3 returning e.id`, ids, lo, hi, why, erasure)
 	if err != nil {
@@ -133,10 +133,10 @@ func eraseReceipts(ctx context.Context, tx *Tx, ids []uuid.UUID) (attempts int, 
 		return 0, nil
 	}
 	lo, hi := ends(ids)
-	tag, err := tx.Pgx.Exec(ctx, `update attempts set request_header = '', response_header = '', headers = null, response_body = null,
+	tag, err := tx.Pgx.Exec(ctx, `update attempts set request_header = '', response_header = '', headers = null, response_body = null, sealed = null,
 			url = split_part(url, '?', 1), error = case when error is not null then $4 end, advice = null, raw_error = null, log = null
 		where event_id = any($1) and event_id >= $2 and event_id <= $3 and (request_header <> ''
-			or response_header <> '' or headers is not null or response_body is not null or url like '%?%' or error <> $4 or advice is not null or raw_error is not null or log is not null)`,
+			or response_header <> '' or headers is not null or response_body is not null or sealed is not null or url like '%?%' or error <> $4 or advice is not null or raw_error is not null or log is not null)`,
 		ids, lo, hi, ReceiptErased)
 	if err != nil {
 		return 0, fmt.Errorf("erase attempts: %w", err)

@@ -134,9 +134,10 @@ type Erasure struct {
 	CreatedAt  time.Time
 	FinishedAt *time.Time
 
-	phase    string
-	after    uuid.UUID
-	walkedAt *time.Time
+	phase      string
+	payloadKey int64 // that is deleted at the end; 0 for none
+	after      uuid.UUID
+	walkedAt   *time.Time
 }
 
 // ErasureID is the public id of an erasure; empty for the zero key.
@@ -175,7 +176,7 @@ func (e *Erasure) sentence() string {
 
 const erasureSelect = `select x.id, x.tenant_key, t.id, x.actor, x.why, x.scope, x.filter, x.event_key,
 	(select coalesce(v.caller_id, 'evt_' || replace(v.id::text, '-', '')) from events v where v.id = x.event_key), x.phase, x.total,
-	x.looked, x.erased, x.cancelled, x.attempts, x.after_event, x.walked_at, x.created_at, x.finished_at
+	x.looked, x.erased, x.cancelled, x.attempts, x.after_event, x.walked_at, x.created_at, x.finished_at, coalesce(x.payload_key, 0)
 	from erasures x join tenants t on t.key = x.tenant_key`
 
 func scanErasure(row pgx.CollectableRow) (*Erasure, error) {
@@ -183,7 +184,7 @@ func scanErasure(row pgx.CollectableRow) (*Erasure, error) {
 	var event, after *uuid.UUID
 	var id *string
 	err := row.Scan(&e.Key, &e.TenantKey, &e.TenantID, &e.Actor, &e.Why, &e.Scope, &e.Filter, &event, &id, &e.phase, &e.Total, &e.Looked,
-		&e.Erased, &e.Cancelled, &e.Attempts, &after, &e.walkedAt, &e.CreatedAt, &e.FinishedAt)
+		&e.Erased, &e.Cancelled, &e.Attempts, &after, &e.walkedAt, &e.CreatedAt, &e.FinishedAt, &e.payloadKey)
 	if event != nil {
 		e.EventKey = *event
 	}
@@ -325,8 +326,12 @@ func (s *Store) StartErasure(ctx context.Context, scope Scope, in ErasureInput) 
 		if open >= maxOpenErasures {
 			return conflict("%d erasures of this tenant are not finished. Wait for one of them.", open)
 		}
-		if _, err := tx.Pgx.Exec(ctx, `insert into erasures (id, tenant_key, actor, why, scope, filter, event_key, created_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8)`, e.Key, e.TenantKey, text(e.Actor), e.Why, e.Scope, e.Filter, event, e.CreatedAt); err != nil {
+		if err := retirePayloadKey(ctx, tx, e); err != nil {
+			return err
+		}
+		if _, err := tx.Pgx.Exec(ctx, `insert into erasures (id, tenant_key, actor, why, scope, filter, event_key, created_at, payload_key)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9::bigint, 0))`, e.Key, e.TenantKey, text(e.Actor), e.Why, e.Scope, e.Filter, event, e.CreatedAt,
+			e.payloadKey); err != nil {
 			return err
 		}
 		if err := s.Queue.EnqueueErasure(ctx, tx.Pgx, e.Key); err != nil {
@@ -346,6 +351,9 @@ func (e *Erasure) detail() map[string]any {
 	d := map[string]any{"scope": e.Scope}
 	if e.Why != "" {
 		d["why"] = e.Why
+	}
+	if e.payloadKey != 0 {
+		d["deletes_key"] = true
 	}
 	switch e.Scope {
 	case ErasureOfEvent:

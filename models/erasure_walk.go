@@ -242,6 +242,11 @@ func (s *Store) sweepPortion(ctx context.Context, e *Erasure) error {
 
 // finishErasure ends an erasure, with its entry in the audit log.
 func (s *Store) finishErasure(ctx context.Context, e *Erasure) error {
+	if e.payloadKey != 0 {
+		if err := s.payloads.delete(ctx, e.payloadKey); err != nil {
+			return fmt.Errorf("delete the key of the tenant's payloads: %w", err)
+		}
+	}
 	return s.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Pgx.Exec(ctx, `update erasures set phase = 'done', looked = coalesce(total, looked), finished_at = now()
 			where id = $1 and finished_at is null`, e.Key)

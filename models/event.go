@@ -25,6 +25,8 @@ type Event struct {
 	Metadata  map[string]string
 	Data      []byte // payload, byte for byte; nil once it was erased
 
+	PayloadKey int64 // with which its row is sealed; 0 for none
+
 	ErasedAt  *time.Time // when its data was erased; nil while it is there
 	ErasedWhy string     // by whom and why, in a sentence
 
@@ -73,16 +75,22 @@ func (c Counts) Final() bool {
 }
 
 // eventSelect reads one row of events as e with its tenant.
-const eventSelect = `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.retry, e.metadata, e.data, e.filtered_by,
+const eventSelect = `select e.id, e.caller_id, e.tenant_key, t.id, e.topic, e.time, e.retry, e.metadata, e.data, e.sealed, e.filtered_by,
 	e.erased_at, coalesce(e.erased_why, '')
 	from events e join tenants t on t.key = e.tenant_key`
 
-func scanEvent(row pgx.CollectableRow) (*Event, error) {
+// eventScanner scans rows of eventSelect.
+func (s *Store) eventScanner(ctx context.Context) pgx.RowToFunc[*Event] {
+	return func(row pgx.CollectableRow) (*Event, error) { return s.scanEvent(ctx, row) }
+}
+
+func (s *Store) scanEvent(ctx context.Context, row pgx.CollectableRow) (*Event, error) {
 	e := &Event{}
+	var sealed []byte
 	var callerID *string
 	var at *time.Time
 	var data string
-	if err := row.Scan(&e.Key, &callerID, &e.TenantKey, &e.TenantID, &e.Topic, &at, &e.Retry, &e.Metadata, &data,
+	if err := row.Scan(&e.Key, &callerID, &e.TenantKey, &e.TenantID, &e.Topic, &at, &e.Retry, &e.Metadata, &data, &sealed,
 		&e.FilteredBy, &e.ErasedAt, &e.ErasedWhy); err != nil {
 		return nil, err
 	}
@@ -90,7 +98,11 @@ func scanEvent(row pgx.CollectableRow) (*Event, error) {
 		e.Data = []byte(data)
 	}
 	e.finish(callerID, at)
-	return e, nil
+	ok, err := s.unseal(ctx, e, sealed)
+	if err == nil && !ok && e.ErasedAt == nil {
+		e.ErasedAt, e.ErasedWhy = &e.Received, PayloadGone
+	}
+	return e, err
 }
 
 func (e *Event) finish(callerID *string, at *time.Time) {
@@ -109,7 +121,7 @@ func (e *Event) finish(callerID *string, at *time.Time) {
 // readEvents reads payloads for workers into events. Those that were erased are left out: their deliveries were called off.
 func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid.UUID]*Event) (erased map[uuid.UUID]bool, err error) {
 	rows, err := s.Hot.Query(ctx,
-		"select id, caller_id, tenant_key, topic, time, retry, metadata, data, coalesce(traceparent, ''), coalesce(tracestate, ''), erased_at is not null from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
+		"select id, caller_id, tenant_key, topic, time, retry, metadata, data, sealed, coalesce(traceparent, ''), coalesce(tracestate, ''), erased_at is not null from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
 	if err != nil {
 		s.forgetPartitions(err)
 		return nil, err
@@ -120,7 +132,8 @@ func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid
 		var callerID *string
 		var at *time.Time
 		var gone bool
-		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data, &e.TraceParent,
+		var sealed []byte
+		if err := rows.Scan(&e.Key, &callerID, &e.TenantKey, &e.Topic, &at, &e.Retry, &e.Metadata, &e.Data, &sealed, &e.TraceParent,
 			&e.TraceState, &gone); err != nil {
 			return nil, err
 		}
@@ -132,6 +145,12 @@ func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid
 			continue
 		}
 		e.finish(callerID, at)
+		if ok, err := s.unseal(ctx, e, sealed); err != nil {
+			return nil, err
+		} else if !ok {
+			s.log.Error("an event cannot be read: the key that it is sealed with is not there", "event_key", e.Key, "see", "waybill doctor")
+			continue // as one that cannot be found
+		}
 		events[e.Key] = e
 	}
 	return erased, rows.Err()
@@ -270,7 +289,7 @@ func (s *Store) event(ctx context.Context, scope Scope, id string) (*Event, erro
 	if err != nil {
 		return nil, err
 	}
-	list, err := pgx.CollectRows(rows, scanEvent)
+	list, err := pgx.CollectRows(rows, s.eventScanner(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +324,7 @@ func (s *Store) eventByKey(ctx context.Context, scope Scope, key uuid.UUID) (*Ev
 	if err != nil {
 		return nil, err
 	}
-	list, err := pgx.CollectRows(rows, scanEvent)
+	list, err := pgx.CollectRows(rows, s.eventScanner(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -230,10 +230,12 @@ func (w *searching) read(ctx context.Context, last uuid.UUID, narrowed bool) err
 	q.and("e.erased_at is null")
 	switch {
 	case w.what.filter == nil:
-		q.and("position(lower(?) in lower(e.data)) > 0", w.what.text)
+		// What is sealed is looked at below.
+		q.and("(e.sealed is not null or position(lower(?) in lower(e.data)) > 0)", w.what.text)
 	case narrowed:
 		// Lists directly inside of lists are taken along: the path does not look into them.
-		q.and(`(e.data ~ '[,\[]\s*\[' or coalesce(jsonb_path_match(e.data::jsonb, ?::jsonpath, '{}', true), true))`, w.what.path)
+		q.and(`case when e.sealed is not null then true else e.data ~ '[,\[]\s*\[' or coalesce(jsonb_path_match(e.data::jsonb, ?::jsonpath, '{}',
+			true), true) end`, w.what.path)
 	}
 	rows, err := w.s.pool.Query(ctx, eventSelect+q.sql()+" order by e.id "+w.k.order(), q.args...)
 	if err != nil {
@@ -241,11 +243,16 @@ func (w *searching) read(ctx context.Context, last uuid.UUID, narrowed bool) err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		e, err := scanEvent(rows)
+		e, err := w.s.scanEvent(ctx, rows)
 		if err != nil {
 			return err
 		}
-		if w.what.filter != nil && !e.Try(w.what.filter).Match {
+		switch {
+		case e.ErasedAt != nil: // its key is not there
+			continue
+		case w.what.filter != nil && !e.Try(w.what.filter).Match:
+			continue
+		case w.what.filter == nil && e.PayloadKey != 0 && !strings.Contains(strings.ToLower(string(e.Data)), strings.ToLower(w.what.text)):
 			continue
 		}
 		if w.found = append(w.found, e); len(w.found) > w.k.limit {

@@ -149,7 +149,7 @@ func (s *Store) readEventRows(ctx context.Context, q *query, tail string) ([]*Ev
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, scanEvent)
+	return pgx.CollectRows(rows, s.eventScanner(ctx))
 }
 
 // sortedEvents lists events in an order that no index gives.

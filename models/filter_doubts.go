@@ -137,7 +137,7 @@ func (s *Store) Doubts(ctx context.Context, scope Scope, field string, f *filter
 	}
 	defer rows.Close()
 	for bytes := 0; bytes < doubtBytes && rows.Next(); {
-		e, err := scanEvent(rows)
+		e, err := s.scanEvent(ctx, rows)
 		if err != nil {
 			return nil
 		}

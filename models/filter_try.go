@@ -42,7 +42,7 @@ func (s *Store) RecentEvents(ctx context.Context, scope Scope, topics []string, 
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, scanEvent)
+	return pgx.CollectRows(rows, s.eventScanner(ctx))
 }
 
 // likePatterns are subscriptions as SQL's LIKE takes them.

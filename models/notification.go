@@ -75,7 +75,7 @@ func (s *Store) NotificationToSend(ctx context.Context, id uuid.UUID) (*Notifica
 		return n, nil, nil
 	}
 	if err == nil && n.Notice.ResponseExcerpt == "" && n.DestinationKey != nil && n.Kind != notify.Resolved {
-		n.Notice.ResponseExcerpt, err = s.responseExcerpt(ctx, *n.DestinationKey, n.Notice.LastFailure)
+		n.Notice.ResponseExcerpt, err = s.responseExcerpt(ctx, *n.DestinationKey, n.Notice.LastFailure, false)
 	}
 	if err == nil {
 		err = s.addFailures(ctx, n)
@@ -89,18 +89,24 @@ func (s *Store) AlertResponse(ctx context.Context, a *Alert) (string, error) {
 	if a.Detail.LastFailure == nil {
 		return "", nil
 	}
-	return s.responseExcerpt(ctx, a.DestinationKey, *a.Detail.LastFailure)
+	return s.responseExcerpt(ctx, a.DestinationKey, *a.Detail.LastFailure, true)
 }
 
-// responseExcerpt is the beginning of what the receiver answered to the attempt that failed last.
-func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.Time) (string, error) {
+// responseExcerpt is the beginning of what the receiver answered to the attempt that failed last. What is sealed is opened for those
+// who look at it, and not for notices, which are kept and sent as they are.
+func (s *Store) responseExcerpt(ctx context.Context, destination int64, at time.Time, open bool) (string, error) {
 	const most = 1000
-	var body []byte
+	var body, sealed []byte
+	of := Attempt{DeliveryKey: DeliveryKey{Destination: destination}}
 	err := s.pool.QueryRow(ctx,
-		`select substr(response_body, 1, $3) from attempts where destination_key = $1 and started_at = $2 and not ok limit 1`,
-		destination, at, most).Scan(&body)
+		`select substr(response_body, 1, $3), sealed, event_id, number from attempts where destination_key = $1 and started_at = $2 and not ok limit 1`,
+		destination, at, most).Scan(&body, &sealed, &of.EventKey, &of.Number)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", nil
+	}
+	if err == nil && sealed != nil && open {
+		err = s.unsealAttempt(ctx, &of, sealed)
+		body = of.ResponseBody[:min(len(of.ResponseBody), most)]
 	}
 	return text(string(body)), err
 }

@@ -287,7 +287,7 @@ func (s *Store) tellingAttempts(ctx context.Context, list []*operatorTelling) (m
 			q.and("not a.ok")
 		}
 		b.Queue(attemptSelect+q.sql()+rest, q.args...).Query(func(rows pgx.Rows) error {
-			found, err := pgx.CollectRows(rows, scanAttempt)
+			found, err := pgx.CollectRows(rows, s.attemptScanner(ctx))
 			if len(found) > 0 {
 				out[t.key] = found[0]
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/waybill-dev/waybill/models/pgcopy"
 	"github.com/waybill-dev/waybill/models/queue"
+	"github.com/waybill-dev/waybill/models/seal"
 )
 
 // Outcome is what became of a delivery when its turn came.
@@ -121,10 +123,11 @@ type recordWriter struct {
 	requeue  map[requeueKey][]queue.Item
 	health   healthDeltas
 	traffic  trafficDeltas
-	rows     pgcopy.Rows   // of traffic
-	finished []DeliveryKey // those behind which others may wait
-	recorded []*Outcome    // what is written
-	noted    pgcopy.Rows   // changes for the feed; empty while nobody follows outcomes
+	rows     pgcopy.Rows          // of traffic
+	finished []DeliveryKey        // those behind which others may wait
+	recorded []*Outcome           // what is written
+	keys     map[int64]*seal.Data // of the attempts whose events are sealed
+	noted    pgcopy.Rows          // changes for the feed; empty while nobody follows outcomes
 }
 
 type requeueKey struct {
@@ -142,6 +145,9 @@ var errOthersJob = errors.New("jobs were taken over")
 func (r *Recorder) write(group []*recording, w *recordWriter) error {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()
+	if err := w.loadKeys(ctx, r.s, group); err != nil {
+		return err
+	}
 	for lost := map[int64]bool{}; ; {
 		err := r.s.inHotTx(ctx, func(tx *hotTx) error { return r.attempt(ctx, tx, group, w, lost) })
 		switch {
@@ -152,6 +158,22 @@ func (r *Recorder) write(group []*recording, w *recordWriter) error {
 			return err
 		}
 	}
+}
+
+// loadKeys loads the keys with which attempts are sealed.
+func (w *recordWriter) loadKeys(ctx context.Context, s *Store, group []*recording) (err error) {
+	var ids []int64
+	for _, rec := range group {
+		for i := range rec.Outcomes {
+			if a := rec.Outcomes[i].Attempt; a != nil && a.PayloadKey != 0 && !slices.Contains(ids, a.PayloadKey) {
+				ids = append(ids, a.PayloadKey)
+			}
+		}
+	}
+	if w.keys = nil; len(ids) > 0 {
+		w.keys, err = s.payloads.load(ctx, ids...)
+	}
+	return err
 }
 
 // attempt is one try of write. lost are the jobs of others; it adds to them when it returns errOthersJob.
@@ -305,7 +327,7 @@ func (w *recordWriter) add(s *Store, o *Outcome) {
 			rows.Reset()
 			w.attempts[table] = rows
 		}
-		o.Attempt.write(rows)
+		o.Attempt.write(rows, w.keys[o.Attempt.PayloadKey])
 		w.health.attempt(o)
 	}
 	w.update(s.partitions.of("deliveries", o.EventKey), o)

@@ -33,6 +33,7 @@ var sealedColumns = []sealedColumn{
 	{"answers to requests with an Idempotency-Key", "idempotency_keys", "answer", []keyColumn{{"caller", "bytea"}, {"key", "text"}},
 		"'idempotency ' || encode(caller, 'hex') || ' ' || key", "expires_at < now()", 100},
 	{"secrets of second factors", "users", "totp_secret", []keyColumn{{"id", "uuid"}}, "'totp ' || id", "false", 1},
+	{"keys of payloads", payloadKeysTable, "sealed", []keyColumn{{"id", "bigint"}}, "'payload key ' || id || ' ' || tenant_key", "false", 1},
 	{"links of mails that wait", "letters", "token", []keyColumn{{"id", "uuid"}}, "'letter ' || id", "status <> 'waiting'", 100},
 }
 
@@ -56,7 +57,15 @@ type SealedRows struct {
 func (s *Store) Sealed(ctx context.Context) (list []SealedRows, err error) {
 	err = s.beforeEnd(ctx, func(tx pgx.Tx) error {
 		for _, c := range sealedColumns {
-			rows, err := tx.Query(ctx, "select substring("+c.column+" for $1), "+c.gone+", count(*) from "+c.table+" where "+c.column+
+			db, there, err := s.sealedIn(ctx, c, tx)
+			if err != nil {
+				return err
+			}
+			if !there {
+				list = append(list, SealedRows{What: c.what})
+				continue
+			}
+			rows, err := db.Query(ctx, "select substring("+c.column+" for $1), "+c.gone+", count(*) from "+c.table+" where "+c.column+
 				" is not null group by 1, 2", seal.PrefixLength)
 			if err != nil {
 				return err
@@ -109,6 +118,10 @@ func (s *Store) Reseal(ctx context.Context, tell func(ResealProgress)) error {
 		return err
 	}
 	for i, c := range sealedColumns {
+		if c.table == payloadKeysTable && list[i].All == 0 { // perhaps there is no such table
+			tell(ResealProgress{What: c.what})
+			continue
+		}
 		if err := s.reseal(ctx, c, ResealProgress{What: c.what, Of: list[i].Old}, tell); err != nil {
 			return fmt.Errorf("seal %s anew: %w", c.what, err)
 		}
@@ -121,6 +134,27 @@ type old struct {
 	key     []string
 	context string
 	sealed  []byte
+}
+
+// sealedIn returns where a column is: tx or, with PAYLOAD_KEYS_DATABASE_URL, the database of the keys. there is false when there are no
+// keys, because there never was one.
+func (s *Store) sealedIn(ctx context.Context, c sealedColumn, tx batcherOf) (db batcherOf, there bool, err error) {
+	if c.table != payloadKeysTable {
+		return tx, true, nil
+	}
+	if s.payloads.separate {
+		if tx, err = s.payloads.db(); err != nil {
+			return nil, false, err
+		}
+	}
+	err = tx.QueryRow(ctx, "select to_regclass($1) is not null", payloadKeysTable).Scan(&there)
+	return tx, there, err
+}
+
+// batcherOf is a pool or a transaction.
+type batcherOf interface {
+	querier
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
 func (s *Store) reseal(ctx context.Context, c sealedColumn, p ResealProgress, tell func(ResealProgress)) error {
@@ -162,7 +196,11 @@ func (s *Store) oldRows(ctx context.Context, c sealedColumn, after []string) ([]
 	if after != nil {
 		q.and("("+strings.Join(names, ", ")+") > ("+strings.Join(values, ", ")+")", args...)
 	}
-	rows, err := s.pool.Query(ctx, "select array["+strings.Join(texts, ", ")+"], "+c.context+", "+c.column+" from "+c.table+q.sql()+
+	db, _, err := s.sealedIn(ctx, c, s.pool)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.Query(ctx, "select array["+strings.Join(texts, ", ")+"], "+c.context+", "+c.column+" from "+c.table+q.sql()+
 		" order by "+strings.Join(names, ", ")+" limit 100", q.args...)
 	if err != nil {
 		return nil, err
@@ -196,7 +234,11 @@ func (s *Store) resealRows(ctx context.Context, c sealedColumn, list []old, p *R
 	if b.Len() == 0 {
 		return nil
 	}
-	br := s.pool.SendBatch(ctx, b)
+	db, _, err := s.sealedIn(ctx, c, s.pool)
+	if err != nil {
+		return err
+	}
+	br := db.SendBatch(ctx, b)
 	for range b.Len() {
 		tag, err := br.Exec()
 		if err != nil {

@@ -63,6 +63,8 @@ type Store struct {
 	checkups   figure[Checkup]
 	queues     figure[[]QueueState]
 
+	payloads *payloadKeys // of events that are sealed
+
 	tenantWait   figure[map[int64]Waiting]
 	tenantVolume figure[map[int64]int64]
 }
@@ -132,11 +134,15 @@ type Options struct {
 	HotConns   int           // of the hot path's pool; 0 for hotConns
 	JobConns   int           // of the job queue's pool; 0 for jobConns
 	Keys       *seal.Keyring
-	Rules      Rules            // what the environment says
-	Locked     []string         // names of settings that cannot be changed while the server runs
-	Metrics    *metrics.Metrics // nil for none
-	Traces     *traces.Tracer   // nil for none
-	Log        *slog.Logger     // what the queue has to say; nil for nobody
+	// PayloadEncryption has new events sealed, and PayloadKeys is the database of the keys; empty for URL. What is sealed is read
+	// whether or not it is on.
+	PayloadEncryption bool
+	PayloadKeys       string
+	Rules             Rules            // what the environment says
+	Locked            []string         // names of settings that cannot be changed while the server runs
+	Metrics           *metrics.Metrics // nil for none
+	Traces            *traces.Tracer   // nil for none
+	Log               *slog.Logger     // what the queue has to say; nil for nobody
 }
 
 // How many connections the pools open at most, unless told otherwise.
@@ -201,6 +207,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{pool: read, replica: replica, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, login: login, Metrics: o.Metrics,
 		Traces: o.Traces,
 		pooled: o.Pooled, SortWindow: DefaultSortWindow, ListTime: DefaultListTime}
+	s.payloads = newPayloadKeys(o)
 	s.live.begin(o.Rules, o.Locked)
 	log := o.Log
 	if log == nil {
@@ -254,6 +261,7 @@ func (s *Store) Close() {
 	if s.replica != nil {
 		s.replica.close()
 	}
+	s.payloads.close()
 	s.SQL.Close()
 	s.pool.Close()
 	s.Hot.Close()

@@ -152,7 +152,7 @@ func (s *Store) summaries(ctx context.Context, ids []uuid.UUID) ([]*Event, error
 	if err != nil {
 		return nil, err
 	}
-	list, err := pgx.CollectRows(rows, scanEvent)
+	list, err := pgx.CollectRows(rows, s.eventScanner(ctx))
 	if err != nil {
 		return nil, err
 	}

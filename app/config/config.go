@@ -32,6 +32,9 @@ import (
 type Config struct {
 	Role string // the command: serve, web or work
 
+	PayloadEncryption bool   // payloads are sealed with a key of each tenant's own
+	PayloadKeysURL    string // of the database of these keys; empty for a schema in the database itself
+
 	Host          string
 	Port          int
 	DatabaseURL   string        // empty for a private PostgreSQL in DataDir (serve only)
@@ -168,6 +171,17 @@ func variables() []variable {
 			}
 			return nil
 		}},
+		{"PAYLOAD_ENCRYPTION", "off",
+			"on: payloads of new events, and what attempts keep, are encrypted with a key of each tenant's own, which an erasure of all deletes (docs/privacy.md)",
+			func(r *reader, v string) error {
+				if v != "on" && v != "off" {
+					return errors.New("must be on or off")
+				}
+				r.PayloadEncryption = v == "on"
+				return nil
+			}},
+		{"PAYLOAD_KEYS_DATABASE_URL", "", "PostgreSQL that keeps these keys, so that they are not in backups; empty for the schema waybill_keys of DATABASE_URL",
+			func(r *reader, v string) error { return databaseAddress(&r.PayloadKeysURL, v) }},
 		{"TOKEN_AUDIENCE", AudienceOptional,
 			"whether a tenant's token must name BASE_URL as its audience: optional (one that names another is refused all the same) or required",
 			func(r *reader, v string) error {
