@@ -217,7 +217,8 @@ func TestFaultsSilent(t *testing.T) {
 		l.more(300)
 		delivered := time.Since(at)
 		slowest := time.Duration(l.slowest.Load())
-		t.Logf("%s for %v: first 503 after %v, %d in all, the longest answer took %v; healed: accepting again after %v, a hundred after %v, three hundred delivered after %v",
+		t.Logf("%s for %v: first 503 after %v, %d in all, the longest answer took %v; healed: "+
+			"accepting again after %v, a hundred after %v, three hundred delivered after %v",
 			fault.name, silent.Round(time.Millisecond), told.Round(time.Millisecond), l.answered(503)-refused,
 			slowest.Round(time.Millisecond), first.Round(time.Millisecond), hundred.Round(time.Millisecond), delivered.Round(time.Millisecond))
 		if slowest > answerWithin {
