@@ -16,8 +16,9 @@ import (
 )
 
 // TestFaultsDeploy deploys this build over the last one with another schema, as a platform does: while the old processes
-// work, the release phase migrates; then new processes start beside the old ones, and those stop. Nothing is lost, nothing
-// is sent twice, and nobody waits for longer than a migration waits for its locks.
+// work, the release phase migrates; then new processes start beside the old ones. It goes back to the old ones, which still
+// run, then to new ones again, and the old ones stop. An old process that starts on the new schema refuses it. Nothing is lost,
+// nothing is sent twice, and nobody waits for longer than a migration waits for its locks.
 func TestFaultsDeploy(t *testing.T) {
 	old := previousBuild(t)
 	url := modelstest.Empty(t)
@@ -57,15 +58,28 @@ func TestFaultsDeploy(t *testing.T) {
 	more(200) // accepted by the old web, delivered by both
 	l.base.Store(web.base)
 	more(200) // and the other way round
-	for _, p := range append(oldWorkers, oldWeb) {
-		if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
-			t.Fatal(err)
-		}
-		<-p.gone
-		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-			t.Errorf("an old process ended with %d", code)
+	end := func(processes ...*process) {
+		t.Helper()
+		for _, p := range processes {
+			if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			<-p.gone
+			if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+				t.Errorf("a process that was asked to stop ended with %d", code)
+			}
 		}
 	}
+	l.base.Store(oldWeb.base)
+	more(1) // so that no publish is under way at the new web
+	end(append(workers, web)...)
+	more(200) // back: by the old processes alone
+	refusesSchema(t, old, db)
+	web = startProcess(t, "web", db)
+	workers = []*process{startProcess(t, "work", db), startProcess(t, "work", db)}
+	l.base.Store(web.base)
+	more(200)
+	end(append(oldWorkers, oldWeb)...)
 	more(500)
 	stop()
 	publishers.Wait()
@@ -84,7 +98,19 @@ func TestFaultsDeploy(t *testing.T) {
 	}
 }
 
-// previousBuild builds the last commit before this build's latest migration.
+// refusesSchema starts a build on a schema that is not its own. It ends at once, and says what is wrong.
+func refusesSchema(t *testing.T, program, db string) {
+	t.Helper()
+	p := prepare(program, "work", db, "API_KEY="+testKey)
+	stuck := time.AfterFunc(time.Minute, func() { _ = p.Process.Kill() })
+	defer stuck.Stop()
+	out, err := p.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "the database schema is not the one this build needs") {
+		t.Errorf("an old build that starts on the new schema: %v %s", err, out)
+	}
+}
+
+// previousBuild builds the last commit before this build's latest migration, or that of BASE.
 func previousBuild(t *testing.T) string {
 	t.Helper()
 	names, err := filepath.Glob("../migrations/*.sql")
@@ -104,9 +130,13 @@ func previousBuild(t *testing.T) string {
 	if added == "" {
 		t.Fatalf("%s is not committed yet", latest)
 	}
+	base := added + "^"
+	if named := os.Getenv("BASE"); named != "" {
+		base = named
+	}
 	dir := t.TempDir()
 	archive := filepath.Join(dir, "source.tar")
-	git("-C", "..", "archive", "--output", archive, added+"^")
+	git("-C", "..", "archive", "--output", archive, base)
 	source := filepath.Join(dir, "source")
 	if err := os.Mkdir(source, 0o755); err != nil {
 		t.Fatal(err)
@@ -118,8 +148,8 @@ func previousBuild(t *testing.T) string {
 	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", program, ".")
 	build.Dir = source
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build %s^: %v %s", added, err, out)
+		t.Fatalf("build %s: %v %s", base, err, out)
 	}
-	t.Logf("the previous build is that before %s", filepath.Base(latest))
+	t.Logf("the previous build is %s; the latest migration is %s", base, filepath.Base(latest))
 	return program
 }

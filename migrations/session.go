@@ -15,12 +15,22 @@ import (
 	"github.com/waybill-dev/waybill/internal/dbconn"
 )
 
-// WithSettings makes every connection of a configuration begin with these settings. They are set on the connection rather than
-// sent with its first message, which poolers refuse for all but a few settings.
+// orphanSettings have PostgreSQL give up a session whose client is gone without a word, with its locks: a machine lost power, a firewall
+// forgot the connection. By itself it waits for the kernel's keep-alives, two hours. No transaction here waits for a person or a
+// receiver between two statements, so that none is idle for that long.
+var orphanSettings = map[string]string{
+	"idle_in_transaction_session_timeout": "30s",
+	"tcp_keepalives_idle":                 "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3",
+}
+
+// WithSettings makes every connection of a configuration begin with these settings, and orphanSettings. They are set on the connection
+// rather than sent with its first message, which poolers refuse for all but a few settings.
 func WithSettings(cfg *pgx.ConnConfig, settings map[string]string) {
+	all := maps.Clone(orphanSettings)
+	maps.Copy(all, settings)
 	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		fmt.Fprintf(&b, "set %s to '%s';", name, settings[name]) // both are constants of this program
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		fmt.Fprintf(&b, "set %s to '%s';", name, all[name]) // both are constants of this program
 	}
 	text := b.String()
 	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {

@@ -44,6 +44,7 @@ type Process struct {
 	back     atomic.Pointer[time.Time] // when the first proof was sent, or the first one after a silence
 	lost     chan struct{}
 	proving  sync.WaitGroup
+	backend  int32              // the session of PostgreSQL that took the lock last; 0 before
 	silent   map[string]silence // the others that seem to have been silent for longer than leaseLength; for KeepTakingOver
 }
 
@@ -81,6 +82,12 @@ func (p *Process) Alive() bool {
 	return passed(*p.lastSeen.Load(), time.Now()) < sendLease
 }
 
+// endBackend ends the session that still holds this process's lock for a connection which was given up. Where that news was lost on
+// its way, PostgreSQL waits for the kernel's keep-alives to find out, and this process would wait for its own lock.
+const endBackend = `select pg_terminate_backend(l.pid) from pg_locks l join pg_database d on d.oid = l.database, processes p
+	where d.datname = current_database() and l.locktype = 'advisory' and l.granted and l.pid = $1 and l.classid = $2::int::oid
+		and l.objid = p.lock_key::oid and p.id = $3`
+
 // connect opens the connection that holds the process's lock, and takes the lock.
 func (p *Process) connect(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -90,7 +97,13 @@ func (p *Process) connect(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	host, _ := os.Hostname()
-	tx, err := conn.Begin(ctx)
+	if p.backend != 0 {
+		_, err = conn.Exec(ctx, endBackend, p.backend, int32(lockProcess), p.ID)
+	}
+	var tx pgx.Tx
+	if err == nil {
+		tx, err = conn.Begin(ctx)
+	}
 	if err == nil {
 		_, err = tx.Exec(ctx,
 			`insert into processes (id, role, host, pid) values ($1, $2, $3, $4) on conflict (id) do update set seen_at = now()`,
@@ -98,7 +111,8 @@ func (p *Process) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	if err == nil {
 		// In the transaction that makes the row visible, so that nobody finds it without its lock.
-		_, err = tx.Exec(ctx, "select pg_advisory_lock($1, lock_key) from processes where id = $2", int32(lockProcess), p.ID)
+		err = tx.QueryRow(ctx, "select pg_advisory_lock($1, lock_key), pg_backend_pid() from processes where id = $2",
+			int32(lockProcess), p.ID).Scan(nil, &p.backend)
 	}
 	if err == nil {
 		err = tx.Commit(ctx)
