@@ -20,7 +20,7 @@ import (
 // refused and nothing closed.
 type line struct {
 	target  string
-	out, in gate // to PostgreSQL, and from it
+	out, in lossyLine // to PostgreSQL, and from it
 	mu      sync.Mutex
 	open    map[*call]bool
 	kept    []net.Conn // ends at PostgreSQL of what was forgotten
@@ -32,20 +32,20 @@ type call struct {
 	forgotten      atomic.Bool
 }
 
-// gate lets through what goes one way, or holds it, or loses it.
-type gate struct {
+// lossyLine lets through what goes one way, or holds it, or loses it.
+type lossyLine struct {
 	mu    sync.Mutex
 	shut  chan struct{} // closed when it opens again; nil while it is open
 	loses atomic.Bool
 }
 
-func (g *gate) hold() {
+func (g *lossyLine) hold() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shut = make(chan struct{})
 }
 
-func (g *gate) release() {
+func (g *lossyLine) release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.shut != nil {
@@ -54,7 +54,7 @@ func (g *gate) release() {
 	g.shut = nil
 }
 
-func (g *gate) wait() {
+func (g *lossyLine) wait() {
 	g.mu.Lock()
 	shut := g.shut
 	g.mu.Unlock()
@@ -119,7 +119,7 @@ func (l *line) carry(client *net.TCPConn) {
 	}
 }
 
-func (c *call) pass(to, from *net.TCPConn, g *gate) {
+func (c *call) pass(to, from *net.TCPConn, g *lossyLine) {
 	b := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(b)
