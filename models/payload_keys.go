@@ -49,6 +49,7 @@ type payloadKeys struct {
 
 	closed chan struct{}
 	begun  sync.Once // renewing
+	ended  sync.Once
 
 	mu    sync.Mutex
 	pool  *pgxpool.Pool // opened when it is first needed, so that it costs nothing otherwise
@@ -90,7 +91,7 @@ func (p *payloadKeys) db() (*pgxpool.Pool, error) {
 }
 
 func (p *payloadKeys) close() {
-	close(p.closed)
+	p.ended.Do(func() { close(p.closed) }) // a store may be closed twice
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pool != nil {
