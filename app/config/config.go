@@ -366,6 +366,11 @@ func variables() []variable {
 // basePath is the path that BASE_URL may have. What it allows needs no escaping anywhere: in links, cookies, scripts.
 var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*/*$`)
 
+// oneLine is an error that may quote a value, such as the name of a file, on one line.
+func oneLine(err error) string {
+	return strings.NewReplacer("\r", " ", "\n", " ").Replace(err.Error())
+}
+
 // ReadConfig reads the configuration of a command from the environment. The error has one line per problem. Secrets
 // that serve makes up are written to DataDir by Config.Secrets, not here.
 func ReadConfig(role string, env func(string) string) (*Config, error) {
@@ -387,11 +392,11 @@ func ReadConfig(role string, env func(string) string) (*Config, error) {
 			value = v.dflt
 		}
 		if err := v.set(r, value); err != nil {
-			problems = append(problems, fmt.Sprintf("%s: %v", name, err))
+			problems = append(problems, fmt.Sprintf("%s: %v", name, oneLine(err)))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(files.problems)) {
-		problems = append(problems, fmt.Sprintf("%s: %v", name, files.problems[name]))
+		problems = append(problems, fmt.Sprintf("%s: %v", name, oneLine(files.problems[name])))
 	}
 	if env("DATABASE_URL") == "" && role != "serve" && role != "doctor" && files.problems["DATABASE_URL"] == nil {
 		problems = append(problems, "DATABASE_URL: is required (only `waybill serve` brings its own PostgreSQL)")
