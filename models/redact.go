@@ -166,7 +166,7 @@ func (r *Redaction) body(body []byte) []byte {
 	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") {
 		return body
 	}
-	if !gjson.Valid(text) {
+	if !gjson.Valid(string(body)) {
 		return []byte(BodyNotKept)
 	}
 	out, changed := redactJSON(gjson.Parse(text), r.fields)
