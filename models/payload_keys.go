@@ -61,13 +61,13 @@ type knownPayloadKey struct {
 	at   time.Time
 }
 
-func newPayloadKeys(o Options) *payloadKeys {
+func newPayloadKeys(o Options, login *dbconn.Login) *payloadKeys {
 	return &payloadKeys{on: o.PayloadEncryption, separate: o.PayloadKeys != "", keys: o.Keys, closed: make(chan struct{}), known: map[int64]knownPayloadKey{},
 		open: func() (*pgxpool.Pool, error) {
 			ctx := context.Background() // it only opens the pool, and no connection
 			if o.PayloadKeys == "" {
 				// Keys are looked up while rows are read, so that these are connections of their own.
-				return newPool(ctx, o, &dbconn.Login{}, payloadKeyConns, payloadKeyConns, nil)
+				return newPool(ctx, o, login, payloadKeyConns, payloadKeyConns, nil)
 			}
 			pool, err := newPool(ctx, Options{URL: o.PayloadKeys}, &dbconn.Login{}, payloadKeyConns, payloadKeyConns, nil)
 			if err != nil {

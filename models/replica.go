@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/waybill-dev/waybill/internal/dbconn"
 )
 
 // replica is a standby of the database, for what only reads. Which state of the database it shows is known by looking at both, four
@@ -93,7 +95,7 @@ var readNames = [...][2]string{{"replica", ""}, {"primary", "after_write"}, {"pr
 var ErrReplica = errors.New("DATABASE_URL_REPLICA")
 
 // openReplica looks at a replica, and goes on looking. That it is away or behind is no error: it may come.
-func openReplica(ctx context.Context, o Options) (*replica, error) {
+func openReplica(ctx context.Context, o Options, login *dbconn.Login) (*replica, error) {
 	there := o
 	there.URL, there.Pooled = o.Replica, false
 	r := &replica{maxLag: o.ReplicaLag, log: o.Log, doubt: make(chan struct{}, 1), done: make(chan struct{})}
@@ -107,9 +109,10 @@ func openReplica(ctx context.Context, o Options) (*replica, error) {
 	for _, p := range []struct {
 		to    **pgxpool.Pool
 		o     Options
+		login *dbconn.Login
 		conns int
-	}{{&r.pool, there, max(o.MaxConns, poolConns)}, {&r.looks, there, 1}, {&r.primary, o, 1}} {
-		pool, err := newReplicaPool(ctx, p.o, p.conns, settings, r)
+	}{{&r.pool, there, &dbconn.Login{}, max(o.MaxConns, poolConns)}, {&r.looks, there, &dbconn.Login{}, 1}, {&r.primary, o, login, 1}} {
+		pool, err := newReplicaPool(ctx, p.o, p.login, p.conns, settings, r)
 		if err != nil {
 			r.close()
 			return nil, fmt.Errorf("%w: %w", ErrReplica, err)
@@ -187,10 +190,13 @@ func (r *replica) set(next replicaState) {
 	}
 }
 
-// fit reports whether the replica may answer now, and the state that says so.
-func (r *replica) fit() (*replicaState, bool) {
-	st := r.state.Load()
-	return st, st.problem == "" && time.Since(st.shows.seen) <= r.maxLag
+// judged is the state that the last look found, and why the replica may not answer now; empty when it may.
+func (r *replica) judged() (st *replicaState, problem string) {
+	st = r.state.Load()
+	if st.problem == "" && time.Since(st.shows.seen) > r.maxLag {
+		return st, ReplicaLags // nobody has looked for a while
+	}
+	return st, st.problem
 }
 
 // failed takes note of a read that the primary does in place of the replica.

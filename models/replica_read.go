@@ -11,7 +11,6 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/dbconn"
 	"github.com/waybill-dev/waybill/internal/metrics"
-	"github.com/waybill-dev/waybill/migrations"
 )
 
 // fromReplica marks a context whose reads go to the replica. It holds the context that was marked.
@@ -67,9 +66,9 @@ func (s *Store) Read(ctx context.Context, wrote time.Time, run func(ctx context.
 	if r == nil {
 		return run(ctx)
 	}
-	st, fit := r.fit()
+	st, problem := r.judged()
 	switch {
-	case !fit:
+	case problem != "":
 		r.count[readUnfit].Add(1)
 		return run(ctx)
 	case !wrote.IsZero() && !st.shows.at.After(wrote):
@@ -152,20 +151,13 @@ var errOtherServer = errors.New("the address leads to another server than the on
 
 // newReplicaPool makes a pool that is not used before it is needed. Connections of the one for reading are used only while they lead
 // to the server that was looked at.
-func newReplicaPool(ctx context.Context, o Options, conns int, settings map[string]string, r *replica) (*pgxpool.Pool, error) {
-	cfg, err := dbconn.Parse(o.URL)
+func newReplicaPool(ctx context.Context, o Options, login *dbconn.Login, conns int, settings map[string]string,
+	r *replica) (*pgxpool.Pool, error) {
+	cfg, err := poolConfig(o, login, conns, settings)
 	if err != nil {
 		return nil, err
 	}
-	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = int32(conns), 0, 0
-	cfg.ConnConfig.RuntimeParams["application_name"] = "waybill"
-	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
-	switch {
-	case o.Pooled:
-		withoutSession(cfg.ConnConfig)
-	default:
-		migrations.WithSettings(cfg.ConnConfig, settings)
-	}
+	cfg.MinConns, cfg.MinIdleConns = 0, 0
 	if conns > 1 {
 		cfg.PrepareConn = func(_ context.Context, c *pgx.Conn) (bool, error) {
 			if c.PgConn().Conn().RemoteAddr().String() == r.server.Load() {
@@ -189,18 +181,14 @@ func (s *Store) watchReplica() {
 			Labels: []string{"from", "reason"}, Counter: true},
 	}, func() []metrics.Sample {
 		r := s.replica
-		st, fit := r.fit()
-		problem := st.problem
-		if problem == "" && !fit {
-			problem = ReplicaLags
-		}
+		st, problem := r.judged()
 		value := func(is bool) float64 {
 			if is {
 				return 1
 			}
 			return 0
 		}
-		out := []metrics.Sample{{Name: "waybill_replica_fit", Value: value(fit)},
+		out := []metrics.Sample{{Name: "waybill_replica_fit", Value: value(problem == "")},
 			{Name: "waybill_replica_lag_seconds", Value: st.lag().Seconds()}}
 		for _, p := range problems {
 			out = append(out, metrics.Sample{Name: "waybill_replica_problem", Value: value(p == problem), Labels: []string{p}})
@@ -217,12 +205,12 @@ func (s *Store) ReplicaState() (state, detail string) {
 	if s.replica == nil {
 		return "", ""
 	}
-	st, fit := s.replica.fit()
+	st, problem := s.replica.judged()
 	switch {
-	case fit:
+	case problem == "":
 		return "used", ""
 	case st.problem == "":
-		return ReplicaLags, "It was not looked at for a while."
+		return problem, "It was not looked at for a while."
 	}
-	return st.problem, st.detail
+	return problem, st.detail
 }

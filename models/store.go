@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -162,32 +163,36 @@ var hotSettings = map[string]string{
 // Open connects to the database. It does not migrate.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	login := &dbconn.Login{}
+	var opened []*pgxpool.Pool
+	failed := func(err error) (*Store, error) {
+		for _, p := range opened {
+			p.Close()
+		}
+		return nil, err
+	}
 	pool, err := newPool(ctx, o, login, o.MaxConns, poolConns, map[string]string{"jit": "off"})
 	if err != nil {
-		return nil, err
+		return failed(err)
 	}
+	opened = append(opened, pool)
 	hot, err := newPool(ctx, o, login, o.HotConns, hotConns, hotSettings)
 	if err != nil {
-		pool.Close()
-		return nil, err
+		return failed(err)
 	}
+	opened = append(opened, hot)
 	queueSettings := maps.Clone(hotSettings)
 	queueSettings["synchronous_commit"] = "off"
 	jobs, err := newPool(ctx, o, login, o.JobConns, jobConns, queueSettings)
 	if err != nil {
-		pool.Close()
-		hot.Close()
-		return nil, err
+		return failed(err)
 	}
+	opened = append(opened, jobs)
 	db := stdlib.OpenDBFromPool(pool)
 	read, conn := &readPool{Pool: pool}, gorm.ConnPool(db)
 	var replica *replica
 	if o.Replica != "" {
-		if replica, err = openReplica(ctx, o); err != nil {
-			pool.Close()
-			hot.Close()
-			jobs.Close()
-			return nil, err
+		if replica, err = openReplica(ctx, o, login); err != nil {
+			return failed(err)
 		}
 		read.replica = replica.pool
 		replica.sql = stdlib.OpenDBFromPool(replica.pool)
@@ -199,15 +204,15 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		Logger:                 logger.Discard, // errors are returned, and logged once where they are answered
 	})
 	if err != nil {
-		pool.Close()
-		hot.Close()
-		jobs.Close()
-		return nil, fmt.Errorf("open the database: %w", err)
+		if replica != nil {
+			replica.close()
+		}
+		return failed(fmt.Errorf("open the database: %w", err))
 	}
 	s := &Store{pool: read, replica: replica, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, login: login, Metrics: o.Metrics,
 		Traces: o.Traces,
 		pooled: o.Pooled, SortWindow: DefaultSortWindow, ListTime: DefaultListTime}
-	s.payloads = newPayloadKeys(o)
+	s.payloads = newPayloadKeys(o, login)
 	s.live.begin(o.Rules, o.Locked)
 	log := o.Log
 	if log == nil {
@@ -227,12 +232,22 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) Migrated(ctx context.Context) error { return migrations.Check(ctx, s.pool) }
 
 func newPool(ctx context.Context, o Options, login *dbconn.Login, conns, dflt int, settings map[string]string) (*pgxpool.Pool, error) {
-	cfg, err := dbconn.Parse(o.URL)
+	cfg, err := poolConfig(o, login, cmp.Or(conns, dflt), settings)
 	if err != nil {
 		return nil, fmt.Errorf("the address of the database: %w", err)
 	}
-	if conns == 0 {
-		conns = dflt
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	return pool, nil
+}
+
+// poolConfig is how a pool of at most so many connections opens them.
+func poolConfig(o Options, login *dbconn.Login, conns int, settings map[string]string) (*pgxpool.Config, error) {
+	cfg, err := dbconn.Parse(o.URL)
+	if err != nil {
+		return nil, err
 	}
 	cfg.MaxConns = int32(conns)
 	// Poolers give these two to whichever connection of the server a transaction gets.
@@ -247,11 +262,7 @@ func newPool(ctx context.Context, o Options, login *dbconn.Login, conns, dflt in
 		login.Apply(c)
 		return nil
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
-	}
-	return pool, nil
+	return cfg, nil
 }
 
 // Close releases the connections.
