@@ -34,6 +34,9 @@ func (v *visitor) challenge(path string) (options string, status int) {
 	return p.Text(), p.status
 }
 
+// ec2Whole is how many bytes a P-256 key has as COSE writes it, with coordinates of 32 bytes (RFC 9053, section 7.1.1).
+const ec2Whole = 77
+
 // makes answers a challenge of a registration with a new passkey.
 func (d *device) makes(options string) (answer string) {
 	d.Helper()
@@ -42,6 +45,9 @@ func (d *device) makes(options string) (answer string) {
 		d.Fatalf("%v: %s", err, options)
 	}
 	k := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
+	for len(k.Key.AttestationData()) != ec2Whole { // it leaves out zeros at the start of a coordinate, as no authenticator does
+		k = virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
+	}
 	d.keys, d.auth.Options.UserHandle = append(d.keys, k), []byte(o.UserID)
 	d.auth.AddCredential(k)
 	return virtualwebauthn.CreateAttestationResponse(d.rp, d.auth, k, *o)
