@@ -16,7 +16,6 @@ import (
 	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/models"
-	"github.com/waybill-dev/waybill/models/seal"
 )
 
 // errUnwell is how the doctor ends when something is wrong, which it has said already.
@@ -66,14 +65,9 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 	if err := findPrivate(cfg); err != nil {
 		return nil, err
 	}
-	secrets := cfg.SecretKey != ""
-	key := cfg.SecretKey
-	if !secrets {
-		key = strings.Repeat("no key", seal.MinSecret) // opens nothing, and is not asked to
-	}
-	keys, err := seal.New(key, cfg.OlderKeys...)
+	keys, err := keysOf(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("SECRET_KEY: %w", err)
+		return nil, err
 	}
 	address, variable := cfg.SessionURL()
 	store, err := models.Open(ctx, models.Options{URL: address, Keys: keys, Rules: cfg.Defaults(), MaxConns: 2, HotConns: 1,
@@ -101,7 +95,7 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 		found = append(found, models.CheckReplica(ctx, address, cfg.ReplicaURL, cfg.ReplicaLag))
 	}
 	for _, check := range []func() ([]models.Finding, error){
-		func() ([]models.Finding, error) { return store.Diagnose(ctx, time.Now(), secrets) },
+		func() ([]models.Finding, error) { return store.Diagnose(ctx, time.Now(), cfg.SecretKey != "") },
 		func() ([]models.Finding, error) { return store.DiagnoseQueue(ctx, repair) },
 	} {
 		more, err := check()

@@ -7,13 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/models"
-	"github.com/waybill-dev/waybill/models/seal"
 )
 
 // restoreCheck says what workers would send when they are started with a database that was restored, and holds it with -hold.
@@ -31,27 +28,15 @@ func restoreCheck(ctx context.Context, args []string, env func(string) string, s
 	if fs.NArg() > 0 {
 		return fmt.Errorf("restore-check takes no arguments beside -hold and -json, and %q is one", fs.Arg(0))
 	}
-	cfg, err := config.ReadConfig("doctor", env) // which leaves open where the database is, as this does
-	if err != nil {
-		return fmt.Errorf("the configuration has problems:\n%w", err)
+	needKey := ""
+	if *hold {
+		needKey = "is required with -hold, which changes destinations"
 	}
-	if err := findPrivate(cfg); err != nil {
-		return err
-	}
-	if cfg.SecretKey == "" && *hold {
-		return errors.New("SECRET_KEY: is required with -hold, which changes destinations")
-	}
-	if cfg.SecretKey == "" {
-		cfg.SecretKey = strings.Repeat("no key", seal.MinSecret) // nothing is opened
-	}
-	store, err := openSmall(ctx, cfg)
+	store, err := openBeside(ctx, env, needKey)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	if err := store.Migrated(ctx); err != nil {
-		return err
-	}
 	r, err := store.Restored(ctx)
 	if err != nil {
 		return err

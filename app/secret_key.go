@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -37,11 +38,48 @@ func checkKey(ctx context.Context, cfg *config.Config) (wrong, unknown error) {
 	return nil, nil
 }
 
-// openSmall opens the store for a command that looks at little.
-func openSmall(ctx context.Context, cfg *config.Config) (*models.Store, error) {
-	keys, err := seal.New(cfg.SecretKey, cfg.OlderKeys...)
+// keysOf are the keys of a command. Without SECRET_KEY they open nothing, and are not asked to.
+func keysOf(cfg *config.Config) (*seal.Keyring, error) {
+	key := cfg.SecretKey
+	if key == "" {
+		key = rand.Text()
+	}
+	keys, err := seal.New(key, cfg.OlderKeys...)
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_KEY: %w", err)
+	}
+	return keys, nil
+}
+
+// openBeside opens the store for a command that works beside servers: without DATABASE_URL that of serve, which has to run. needKey is
+// what is said where there is no SECRET_KEY; empty where none is needed.
+func openBeside(ctx context.Context, env func(string) string, needKey string) (*models.Store, error) {
+	cfg, err := config.ReadConfig("doctor", env) // which leaves open where the database is, as this does
+	if err != nil {
+		return nil, fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	if err := findPrivate(cfg); err != nil {
+		return nil, err
+	}
+	if cfg.SecretKey == "" && needKey != "" {
+		return nil, errors.New("SECRET_KEY: " + needKey)
+	}
+	store, err := openSmall(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Migrated(ctx); err != nil {
+		store.Close()
+		return nil, err
+	}
+	return store, nil
+}
+
+// openSmall opens the store for a command that looks at little.
+func openSmall(ctx context.Context, cfg *config.Config) (*models.Store, error) {
+	keys, err := keysOf(cfg)
+	if err != nil {
+		return nil, err
 	}
 	url, _ := cfg.SessionURL()
 	return models.Open(ctx, models.Options{URL: url, Keys: keys, Rules: cfg.Defaults(), MaxConns: 2, HotConns: 1, JobConns: 1,
@@ -92,24 +130,11 @@ var errShut = errors.New("some values could not be opened and stay as they are: 
 
 // reseal seals with SECRET_KEY what is sealed with one of SECRET_KEY_PREVIOUS, while servers work.
 func reseal(ctx context.Context, env func(string) string, stdout io.Writer) error {
-	cfg, err := config.ReadConfig("doctor", env) // which leaves open where the database is, as this does
-	if err != nil {
-		return fmt.Errorf("the configuration has problems:\n%w", err)
-	}
-	if err := findPrivate(cfg); err != nil {
-		return err
-	}
-	if cfg.SecretKey == "" {
-		return errors.New("SECRET_KEY: is required")
-	}
-	store, err := openSmall(ctx, cfg)
+	store, err := openBeside(ctx, env, "is required")
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	if err := store.Migrated(ctx); err != nil {
-		return err
-	}
 	printed, last, shut := time.Now(), models.ResealProgress{}, 0
 	line := func(p models.ResealProgress) {
 		if p.What == "" {

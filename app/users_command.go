@@ -94,9 +94,6 @@ func openUsers(ctx context.Context, env func(string) string) (*models.Store, err
 			cfg.SecretKey = strings.TrimSpace(string(b))
 		}
 	}
-	if cfg.SecretKey == "" {
-		cfg.SecretKey = rand.Text() // nothing of what follows opens or seals
-	}
 	store, err := openSmall(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -31,11 +31,7 @@ func (*letterWorker) NextRetry(*river.Job[queue.Letter]) time.Time {
 
 // Work makes one try.
 func (w *letterWorker) Work(ctx context.Context, job *river.Job[queue.Letter]) error {
-	again, err := w.notices.TryLetter(ctx, job.Args.ID)
-	if err != nil || again == 0 {
-		return err
-	}
-	return river.JobSnooze(again)
+	return again(w.notices.TryLetter(ctx, job.Args.ID))
 }
 
 // TryLetter makes one try to send a letter, where one is due, and records how it went. again is after what time to look again; 0 for never.

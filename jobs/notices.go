@@ -88,11 +88,7 @@ func (*noticeWorker) Timeout(*river.Job[queue.Notice]) time.Duration {
 // Work makes one try. When the process dies in between, another one makes it again, with the same id: the receiver may
 // hear it twice, and can tell.
 func (w *noticeWorker) Work(ctx context.Context, job *river.Job[queue.Notice]) error {
-	again, err := w.notices.Try(ctx, w.process, job.Args.ID)
-	if err != nil || again == 0 {
-		return err
-	}
-	return river.JobSnooze(again)
+	return again(w.notices.Try(ctx, w.process, job.Args.ID))
 }
 
 // Try makes one try to send a notification, and records how it went. process is the one that makes it. again is after

@@ -16,6 +16,14 @@ func (inTurns[T]) Timeout(*river.Job[T]) time.Duration { return -1 }
 // NextRetry tries again soon: a portion that is done is done.
 func (inTurns[T]) NextRetry(*river.Job[T]) time.Time { return time.Now().Add(time.Second) }
 
+// again is what a worker returns whose job is done once more after a while; 0 for never.
+func again(after time.Duration, err error) error {
+	if err != nil || after == 0 {
+		return err
+	}
+	return river.JobSnooze(after)
+}
+
 // turnLength is how long such a job works before others that wait get their turn.
 const turnLength = 30 * time.Second
 

@@ -237,20 +237,9 @@ func (d *doctor) jobs(ctx context.Context) error {
 			"deliveries are in several jobs of the same turn, and could be sent twice at once",
 			"Cancel those that are named, or let them go out twice. Report this: it must not happen."},
 	} {
-		rows, err := d.tx.Query(ctx, c.sql, c.args...)
+		n, examples, err := d.inJobs(ctx, func(k DeliveryKey, job int64) string { return fmt.Sprintf("%s in job %d", k.ID(), job) },
+			c.sql, c.args...)
 		if err != nil {
-			return err
-		}
-		var k DeliveryKey
-		var job int64
-		n := 0
-		var examples []string
-		if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &job}, func() error {
-			if n++; n <= maxExamples {
-				examples = append(examples, fmt.Sprintf("%s in job %d", k.ID(), job))
-			}
-			return nil
-		}); err != nil {
 			return err
 		}
 		if n > 0 {
@@ -261,6 +250,24 @@ func (d *doctor) jobs(ctx context.Context) error {
 		d.add("jobs", LevelOK, "Every job carries deliveries that exist, and none that another carries too.", "")
 	}
 	return nil
+}
+
+// inJobs counts the deliveries in jobs that a query finds, and tells of the first ones.
+func (d *doctor) inJobs(ctx context.Context, tell func(k DeliveryKey, job int64) string, sql string, args ...any) (n int, examples []string,
+	err error) {
+	rows, err := d.tx.Query(ctx, sql, args...)
+	if err != nil {
+		return 0, nil, err
+	}
+	var k DeliveryKey
+	var job int64
+	_, err = pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &job}, func() error {
+		if n++; n <= maxExamples {
+			examples = append(examples, tell(k, job))
+		}
+		return nil
+	})
+	return n, examples, err
 }
 
 // events looks for those that jobs carry and that are not there although their day is. Workers go on looking for them.
@@ -274,24 +281,14 @@ func (d *doctor) events(ctx context.Context) error {
 		kept[i] = day.Format(time.DateOnly)
 	}
 	// The day is in the first 48 bits of the id, in milliseconds (RFC 9562, section 5.7).
-	rows, err := d.tx.Query(ctx, `select q.event_id, q.destination_key, min(q.job) from queued q
+	n, examples, err := d.inJobs(ctx, func(k DeliveryKey, job int64) string {
+		return fmt.Sprintf("event_id %s, destination_key %d, job %d", k.EventKey, k.Destination, job)
+	}, `select q.event_id, q.destination_key, min(q.job) from queued q
 		where not exists (select 1 from events e where e.id = q.event_id)
 			and to_timestamp(('x' || left(replace(q.event_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)::date
 				= any($1::text[]::date[])
 		group by 1, 2 order by 1, 2`, kept)
 	if err != nil {
-		return err
-	}
-	var k DeliveryKey
-	var job int64
-	n := 0
-	var examples []string
-	if _, err := pgx.ForEachRow(rows, []any{&k.EventKey, &k.Destination, &job}, func() error {
-		if n++; n <= maxExamples {
-			examples = append(examples, fmt.Sprintf("event_id %s, destination_key %d, job %d", k.EventKey, k.Destination, job))
-		}
-		return nil
-	}); err != nil {
 		return err
 	}
 	if n == 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/waybill-dev/waybill/internal/dbconn"
 )
 
 // replicaFit is for how long the doctor waits until a replica shows what the primary had when it began to look.
@@ -11,7 +13,7 @@ const replicaFit = 3 * time.Second
 
 // CheckReplica says whether reads can go to the replica at url.
 func CheckReplica(ctx context.Context, primary, url string, maxLag time.Duration) Finding {
-	r, err := openReplica(ctx, Options{URL: primary, Replica: url, ReplicaLag: maxLag})
+	r, err := openReplica(ctx, Options{URL: primary, Replica: url, ReplicaLag: maxLag}, &dbconn.Login{})
 	if err != nil {
 		return Finding{Check: "replica", Level: LevelFail, Message: err.Error() + ".", Advice: "web, work and serve do not start with it."}
 	}
@@ -46,14 +48,10 @@ var replicaAdvice = map[string]string{
 }
 
 func (r *replica) finding() Finding {
-	st, fit := r.fit()
-	if fit {
+	st, problem := r.judged()
+	if problem == "" {
 		return Finding{Check: "replica", Level: LevelOK,
 			Message: fmt.Sprintf("The replica is read from; it is %d ms behind at most.", st.lag().Milliseconds())}
-	}
-	problem := st.problem
-	if problem == "" {
-		problem = ReplicaLags
 	}
 	level := LevelWarn
 	if problem == ReplicaForeign {

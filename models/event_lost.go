@@ -3,6 +3,8 @@ package models
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,22 +19,18 @@ type lostEvents map[uuid.UUID]bool
 // lostOf returns those of the wanted events that were neither found nor erased, and whose day is there. Retention takes whole days.
 func (s *Store) lostOf(ctx context.Context, wanted []uuid.UUID, found map[uuid.UUID]*Event, erased map[uuid.UUID]bool) (lostEvents, error) {
 	byDay := map[string][]uuid.UUID{}
-	var names []string
 	for _, id := range wanted {
 		if found[id] != nil || erased[id] {
 			continue
 		}
 		name := migrations.PartitionName("events", time.Unix(dayOf(id)*86400, 0))
-		if byDay[name] == nil {
-			names = append(names, name)
-		}
 		byDay[name] = append(byDay[name], id)
 	}
-	if len(names) == 0 {
+	if len(byDay) == 0 {
 		return nil, nil
 	}
 	rows, err := s.Hot.Query(ctx, `select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-		where i.inhparent = 'events'::regclass and c.relname = any($1)`, names)
+		where i.inhparent = 'events'::regclass and c.relname = any($1)`, slices.Collect(maps.Keys(byDay)))
 	if err != nil {
 		return nil, err
 	}

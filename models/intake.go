@@ -163,20 +163,7 @@ func (s *Store) knowIntakesAgain(ctx context.Context) error {
 
 // FollowIntakes reads the limits of tenants again and again until ctx ends.
 func (s *Store) FollowIntakes(ctx context.Context, log *slog.Logger) {
-	tick := time.NewTicker(intakeEvery)
-	defer tick.Stop()
-	for failing := false; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		err := s.KnowIntakes(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
-			log.Warn("the limits of tenants could not be read; those known so far stay in force", "error", err)
-		}
-		failing = err != nil
-	}
+	follow(ctx, intakeEvery, log, "the limits of tenants could not be read; those known so far stay in force", s.KnowIntakes)
 }
 
 // noteIntake tells all processes that a tenant's limits are others now.

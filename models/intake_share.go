@@ -44,23 +44,10 @@ func (s *Store) KnowIntakeShare(ctx context.Context) error {
 // FollowIntakeShare does so again and again until ctx ends, and then takes this process off. While the database does not
 // answer, the share stays.
 func (s *Store) FollowIntakeShare(ctx context.Context, log *slog.Logger) {
-	tick := time.NewTicker(shareEvery)
-	defer tick.Stop()
-	for failing := false; ; {
-		select {
-		case <-ctx.Done():
-			bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			defer cancel()
-			if _, err := s.pool.Exec(bye, "delete from api_processes where id = $1", s.intakes.share.id); err != nil {
-				log.Warn("this process still counts among those that share limits, for some seconds", "error", err)
-			}
-			return
-		case <-tick.C:
-		}
-		err := s.KnowIntakeShare(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
-			log.Warn("cannot tell how many processes share the limits of keys and tenants; the share stays", "error", err)
-		}
-		failing = err != nil
+	follow(ctx, shareEvery, log, "cannot tell how many processes share the limits of keys and tenants; the share stays", s.KnowIntakeShare)
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if _, err := s.pool.Exec(bye, "delete from api_processes where id = $1", s.intakes.share.id); err != nil {
+		log.Warn("this process still counts among those that share limits, for some seconds", "error", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -116,7 +117,7 @@ func (s *Store) erasePast(ctx context.Context, k *keeping, now time.Time) (erase
 	}
 	if len(ids) > 0 {
 		err = s.cancelErased(ctx, ids, whyPast(*days), func(ctx context.Context, tx *Tx, n int) error {
-			return noteLater(ctx, tx, k.tenant, ids)
+			return noteLater(ctx, tx, slices.Repeat([]int64{k.tenant}, len(ids)), ids)
 		})
 		if err != nil {
 			return nil, false, err
@@ -139,9 +140,9 @@ func (s *Store) erasePast(ctx context.Context, k *keeping, now time.Time) (erase
 	return erased, more, err
 }
 
-func noteLater(ctx context.Context, tx pgx.Tx, tenant int64, ids []uuid.UUID) error {
-	_, err := tx.Exec(ctx, "insert into kept_later (tenant_key, event_id) select $1, id from unnest($2::uuid[]) id on conflict do nothing",
-		tenant, ids)
+func noteLater(ctx context.Context, tx pgx.Tx, tenants []int64, ids []uuid.UUID) error {
+	_, err := tx.Exec(ctx, `insert into kept_later (tenant_key, event_id) select t, e from unnest($1::bigint[], $2::uuid[]) u (t, e)
+		on conflict do nothing`, tenants, ids)
 	return err
 }
 
@@ -189,7 +190,7 @@ func (s *Store) eraseDelivered(ctx context.Context, k *keeping, now time.Time) (
 			return err
 		}
 		if len(others) > 0 {
-			err = noteLater(ctx, tx, k.tenant, others)
+			err = noteLater(ctx, tx, slices.Repeat([]int64{k.tenant}, len(others)), others)
 		}
 		if err == nil && len(settled) > 0 {
 			erased, _, err = eraseEvents(ctx, tx, settled, WhyDelivered, nil)

@@ -171,7 +171,5 @@ func noteTopicsLater(ctx context.Context, tx pgx.Tx, list []topicEvent) error {
 		tenants); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, `insert into kept_later (tenant_key, event_id) select t, e from unnest($1::bigint[], $2::uuid[]) u (t, e)
-		on conflict do nothing`, tenants, ids)
-	return err
+	return noteLater(ctx, tx, tenants, ids)
 }

@@ -111,11 +111,7 @@ func (s *Store) ClaimLetter(ctx context.Context, id uuid.UUID) (l *Letter, wait 
 	if err != nil || l.Kind != LetterOfInvitation {
 		return l, 0, err
 	}
-	rows, err := s.pool.Query(ctx, invitationSelect+" where i.id = $1 and "+openInvitation, *invitation)
-	if err != nil {
-		return nil, 0, err
-	}
-	l.Invitation, err = pgx.CollectExactlyOneRow(rows, scanInvitation)
+	l.Invitation, err = s.openInvitationOf(ctx, *invitation)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, 0, s.LetterFailed(ctx, l, "The invitation was accepted, or is too old.", 0)
 	}

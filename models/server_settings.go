@@ -101,21 +101,29 @@ func (s *Store) Effective(state *SettingsState) *ServerSettings {
 	return out
 }
 
-// SettingInForce tells of the setting with this variable where its value was changed while the server runs.
-func (s *Store) SettingInForce(variable string) (x SettingState, changed bool) {
-	f := LookUpSetting(variable)
-	if f == nil {
-		return x, false
-	}
+// ChangedSettings are those that were changed while the server runs and are in force in this process, by their variables.
+func (s *Store) ChangedSettings() map[string]SettingState {
 	s.live.mu.Lock()
 	state := s.live.state
 	s.live.mu.Unlock()
+	out := map[string]SettingState{}
 	for _, x := range s.SettingsOf(&state) {
-		if x.Name == f.Name {
-			return x, x.InForce()
+		if x.InForce() {
+			out[x.Variable] = x
 		}
 	}
-	return x, false
+	return out
+}
+
+// WebhookSetting is the setting that a problem with the defaults of webhooks is about, and the field of theirs, by the problem's key.
+func WebhookSetting(key string) (setting, field string) {
+	switch field = strings.TrimPrefix(key, "config."); key {
+	case "signature":
+		return "webhook_signature", field
+	case "config." + prefixField:
+		return "webhook_header_prefix", field
+	}
+	return "webhook_config", field
 }
 
 // apply makes rules of what is stored, over those of the environment. What this process cannot read, since another version wrote
@@ -136,10 +144,7 @@ func (l *liveSettings) apply(stored *ServerSettings) (*Rules, []string) {
 		}
 		set[f.Name] = true
 	}
-	// As for tenants: waits that are said here stand in the place of explicit ones that the environment says.
-	if !set["retry_schedule"] && !l.locked["retry_schedule"] && (set["retry_initial"] || set["retry_multiplier"] || set["retry_max_attempts"]) {
-		r.Retry.Schedule = nil
-	}
+	r.withoutScheduleBelow(func(name string) bool { return set[name] || name == "retry_schedule" && l.locked[name] })
 	return &r, unread
 }
 
@@ -181,7 +186,12 @@ func (s *Store) KnowSettings(ctx context.Context) error {
 
 // FollowSettings reads the server's settings again and again until ctx ends.
 func (s *Store) FollowSettings(ctx context.Context, log *slog.Logger) {
-	tick := time.NewTicker(settingsEvery)
+	follow(ctx, settingsEvery, log, "the settings could not be read; those known so far stay in force", s.KnowSettings)
+}
+
+// follow reads again and again what others may have changed, until ctx ends. trouble is told once for each time that it does not work.
+func follow(ctx context.Context, every time.Duration, log *slog.Logger, trouble string, read func(context.Context) error) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for failing := false; ; {
 		select {
@@ -189,9 +199,9 @@ func (s *Store) FollowSettings(ctx context.Context, log *slog.Logger) {
 			return
 		case <-tick.C:
 		}
-		err := s.KnowSettings(ctx)
+		err := read(ctx)
 		if err != nil && !failing && ctx.Err() == nil {
-			log.Warn("the settings could not be read; those known so far stay in force", "error", err)
+			log.Warn(trouble, "error", err)
 		}
 		failing = err != nil
 	}
@@ -296,12 +306,11 @@ func (s *Store) mergeServerSettings(stored, patch *ServerSettings) (touched map[
 	if len(bad) == 0 {
 		rules, _ := s.live.apply(stored)
 		for _, p := range rules.Webhook.Problems() {
-			field := map[string]string{"signature": "webhook_signature", "config.header_prefix": "webhook_header_prefix"}[p.Key]
-			if field == "" {
-				bad.add("webhook_config", strings.TrimPrefix(p.Key, "config.")+" "+p.Message)
-				continue
+			setting, field := WebhookSetting(p.Key)
+			if setting == "webhook_config" {
+				p.Message = field + " " + p.Message
 			}
-			bad.add(field, p.Message)
+			bad.add(setting, p.Message)
 		}
 	}
 	return touched, bad.err()

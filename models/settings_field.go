@@ -423,16 +423,22 @@ func (f *SettingField) Entered(text string) string {
 func (x *SharedSettings) over(below *Rules) *Rules {
 	r := *below
 	v := reflect.ValueOf(x).Elem()
+	said := map[string]bool{}
 	for _, f := range sharedFields {
 		if p := f.in(v); !p.IsNil() {
 			f.apply(&r, p.Elem())
+			said[f.Name] = true
 		}
 	}
-	// Waits that are said here stand in the place of explicit ones that are said below.
-	if x.RetrySchedule == nil && (x.RetryInitial != nil || x.RetryMultiplier != nil || x.RetryMaxAttempts != nil) {
+	r.withoutScheduleBelow(func(name string) bool { return said[name] })
+	return &r
+}
+
+// withoutScheduleBelow has waits that a level says stand in the place of explicit ones that are said below it.
+func (r *Rules) withoutScheduleBelow(said func(setting string) bool) {
+	if !said("retry_schedule") && slices.ContainsFunc([]string{"retry_initial", "retry_multiplier", "retry_max_attempts"}, said) {
 		r.Retry.Schedule = nil
 	}
-	return &r
 }
 
 // SharedOf are the settings that tenants share with the server, all of them, as rules say.

@@ -160,6 +160,24 @@ func (s *Store) Invitations(ctx context.Context, scope Scope) ([]*Invitation, er
 	return pgx.CollectRows(rows, scanInvitation)
 }
 
+// openInvitationOf reads an invitation that can still be accepted, by its key.
+func (s *Store) openInvitationOf(ctx context.Context, key uuid.UUID) (*Invitation, error) {
+	rows, err := s.pool.Query(ctx, invitationSelect+" where i.id = $1 and "+openInvitation, key)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectExactlyOneRow(rows, scanInvitation)
+}
+
+// RefreshInvitation reads an invitation again. One that was accepted or ended meanwhile stays as it was.
+func (s *Store) RefreshInvitation(ctx context.Context, i *Invitation) (*Invitation, error) {
+	now, err := s.openInvitationOf(ctx, i.Key)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return i, nil
+	}
+	return now, err
+}
+
 // lockInvitation reads an invitation that can still be accepted, and that by may end, and keeps it as it is until the transaction ends.
 func lockInvitation(ctx context.Context, tx *Tx, by *Actor, id string) (*Invitation, error) {
 	key, _ := parsePrefixed(invitationPrefix, id)

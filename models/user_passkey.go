@@ -227,33 +227,30 @@ func (s *Store) RemovePasskey(ctx context.Context, by *Actor, u *User, id string
 	})
 }
 
-// RemovePasskeys takes all passkeys from a user, who has lost them, and says how many there were.
-func (s *Store) RemovePasskeys(ctx context.Context, by *Actor, u *User) (n int, err error) {
+// RemovePasskeys takes all passkeys from a user, who has lost them.
+func (s *Store) RemovePasskeys(ctx context.Context, by *Actor, u *User) error {
 	if err := mayChange(by, u); err != nil {
-		return 0, err
-	}
-	return n, s.InTx(ctx, func(tx *Tx) error {
-		n, err = s.removePasskeys(ctx, tx, u)
 		return err
-	})
+	}
+	return s.InTx(ctx, func(tx *Tx) error { return s.removePasskeys(ctx, tx, u) })
 }
 
-func (s *Store) removePasskeys(ctx context.Context, tx *Tx, u *User) (int, error) {
+func (s *Store) removePasskeys(ctx context.Context, tx *Tx, u *User) error {
 	rows, err := tx.Query(ctx, "delete from passkeys where user_id = $1 returning "+passkeyColumns, u.Key)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	list, err := pgx.CollectRows(rows, scanPasskey)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for _, k := range list {
 		if err := tx.Audit(ctx, k.entry(u, "user.passkey_remove")); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	if len(list) == 0 {
-		return 0, nil
+		return nil
 	}
-	return len(list), s.tell(ctx, tx, u, u.Email, "user.passkey_remove", LetterData{})
+	return s.tell(ctx, tx, u, u.Email, "user.passkey_remove", LetterData{})
 }

@@ -58,6 +58,10 @@ func (s *Store) party() (*webauthn.WebAuthn, error) {
 	return relyingParty(s.Rules().BaseURL)
 }
 
+func tooManyPasskeys(n int) error {
+	return conflict("You have %d passkeys, and more are not possible. Remove one first.", n)
+}
+
 // BeginAddPasskey asks for a new passkey of a user, on an authenticator that has none of theirs.
 func (s *Store) BeginAddPasskey(ctx context.Context, u *User) (*Challenge, error) {
 	party, err := s.party()
@@ -69,7 +73,7 @@ func (s *Store) BeginAddPasskey(ctx context.Context, u *User) (*Challenge, error
 		return nil, err
 	}
 	if u.Passkeys >= maxPasskeys {
-		return nil, conflict("You have %d passkeys, and more are not possible. Remove one first.", u.Passkeys)
+		return nil, tooManyPasskeys(u.Passkeys)
 	}
 	ask, data, err := party.BeginRegistration(h, webauthn.WithExclusions(webauthn.Credentials(h.list).CredentialDescriptors()))
 	if err != nil {
@@ -185,7 +189,7 @@ func (s *Store) AddPasskey(ctx context.Context, u *User, challenge, name string,
 		case err != nil:
 			return err
 		case n >= maxPasskeys:
-			return conflict("You have %d passkeys, and more are not possible. Remove one first.", n)
+			return tooManyPasskeys(n)
 		}
 		_, err = tx.Exec(ctx, `insert into passkeys (id, user_id, rp_id, credential_id, credential, name, created_at)
 			values ($1, $2, $3, $4, $5, $6, $7)`, k.Key, u.Key, k.rpID, made.ID, made, k.Name, k.CreatedAt)
@@ -265,19 +269,21 @@ func (k *Passkey) by() map[string]any {
 	return map[string]any{"passkey": k.ID(), "passkey_name": k.Name}
 }
 
-// PasskeyLogin ends a login by a passkey alone, and starts a session, whose token it returns.
-func (s *Store) PasskeyLogin(ctx context.Context, challenge string, answer []byte) (u *User, session string, err error) {
-	data, err := s.takeChallenge(ctx, forLogin, challenge, uuid.Nil)
+// byPasskey ends a challenge with the answer to it, and has then make the session that it is good for, in one transaction. user is who
+// it has to be; zero for anybody.
+func (s *Store) byPasskey(ctx context.Context, purpose, challenge string, answer []byte, user uuid.UUID,
+	then func(tx *Tx, u *User, by map[string]any) (session string, err error)) (u *User, session string, err error) {
+	data, err := s.takeChallenge(ctx, purpose, challenge, user)
 	if err != nil {
 		return nil, "", err
 	}
 	var refused error
 	err = s.InTx(ctx, func(tx *Tx) error {
 		var k *Passkey
-		if u, k, refused, err = s.usePasskey(ctx, tx, data, answer, uuid.Nil); err != nil || refused != nil {
+		if u, k, refused, err = s.usePasskey(ctx, tx, data, answer, user); err != nil || refused != nil {
 			return err
 		}
-		session, err = beginSession(ctx, tx, u, ProviderSession{}, k.by())
+		session, err = then(tx, u, k.by())
 		return err
 	})
 	if err == nil {
@@ -286,48 +292,29 @@ func (s *Store) PasskeyLogin(ctx context.Context, challenge string, answer []byt
 	return u, session, err
 }
 
+// PasskeyLogin ends a login by a passkey alone, and starts a session, whose token it returns.
+func (s *Store) PasskeyLogin(ctx context.Context, challenge string, answer []byte) (u *User, session string, err error) {
+	return s.byPasskey(ctx, forLogin, challenge, answer, uuid.Nil, func(tx *Tx, u *User, by map[string]any) (string, error) {
+		return beginSession(ctx, tx, u, ProviderSession{}, by)
+	})
+}
+
 // FinishStepByPasskey ends a login whose password was right with a passkey in place of a code. plain is the token of BeginStep.
 func (s *Store) FinishStepByPasskey(ctx context.Context, u *User, plain, challenge string, answer []byte) (session string, err error) {
-	data, err := s.takeChallenge(ctx, forCode, challenge, u.Key)
-	if err != nil {
-		return "", err
-	}
-	var refused error
-	err = s.InTx(ctx, func(tx *Tx) error {
-		var k *Passkey
-		if _, k, refused, err = s.usePasskey(ctx, tx, data, answer, u.Key); err != nil || refused != nil {
-			return err
-		}
+	_, session, err = s.byPasskey(ctx, forCode, challenge, answer, u.Key, func(tx *Tx, _ *User, by map[string]any) (string, error) {
 		via, err := endStep(ctx, tx, u, plain)
 		if err != nil {
-			return err
+			return "", err
 		}
-		session, err = beginSession(ctx, tx, u, via, k.by())
-		return err
+		return beginSession(ctx, tx, u, via, by)
 	})
-	if err == nil {
-		err = refused
-	}
 	return session, err
 }
 
 // ConfirmByPasskey is ConfirmSession for who has shown who they are by a passkey.
 func (s *Store) ConfirmByPasskey(ctx context.Context, a *Actor, challenge string, answer []byte) (session string, err error) {
-	data, err := s.takeChallenge(ctx, forConfirm, challenge, a.UserID)
-	if err != nil {
-		return "", err
-	}
-	var refused error
-	err = s.InTx(ctx, func(tx *Tx) error {
-		var k *Passkey
-		if _, k, refused, err = s.usePasskey(ctx, tx, data, answer, a.UserID); err != nil || refused != nil {
-			return err
-		}
-		session, err = confirmSession(ctx, tx, a, ProviderSession{}, k.by())
-		return err
+	_, session, err = s.byPasskey(ctx, forConfirm, challenge, answer, a.UserID, func(tx *Tx, _ *User, by map[string]any) (string, error) {
+		return confirmSession(ctx, tx, a, ProviderSession{}, by)
 	})
-	if err == nil {
-		err = refused
-	}
 	return session, err
 }

@@ -140,7 +140,7 @@ func (s *Store) ResetPassword(ctx context.Context, u *User, password string, fac
 		if err := s.setPassword(ctx, tx, u, hash); err != nil || !factor {
 			return err
 		}
-		if _, err := s.removePasskeys(ctx, tx, u); err != nil {
+		if err := s.removePasskeys(ctx, tx, u); err != nil {
 			return err
 		}
 		return s.removeFactor(ctx, tx, u)

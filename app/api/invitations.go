@@ -134,16 +134,9 @@ func (a *API) invited(ctx context.Context, c *Call, made *models.NewInvitation) 
 	if _, err := a.Notices.TryLetter(ctx, made.Letter); err != nil {
 		a.Log.Warn("the first try to send an invitation was cut off; a job goes on", "invitation", made.ID(), "error", err)
 	}
-	list, err := a.Store.Invitations(ctx, c.Scope())
-	if err != nil {
-		return nil, err
-	}
-	for _, i := range list {
-		if i.Key == made.Key {
-			out.Invitation = i
-		}
-	}
-	return out, nil
+	var err error
+	out.Invitation, err = a.Store.RefreshInvitation(ctx, made.Invitation)
+	return out, err
 }
 
 // InvitationRequest names an invitation.

@@ -99,7 +99,7 @@ func (a *API) RemovePasskeys(ctx context.Context, c *Call, req *UserRequest) (*R
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.Store.RemovePasskeys(ctx, c.Actor, u); err != nil {
+	if err := a.Store.RemovePasskeys(ctx, c.Actor, u); err != nil {
 		return nil, err
 	}
 	return &Reply{Body: success}, nil

@@ -155,9 +155,9 @@ func (a *API) ServerSettings(c *Call, req *ServerSettingsRequest) ([]config.Sett
 	if err := OperatorsOnly(c); err != nil {
 		return nil, err
 	}
-	out := []config.Setting{}
+	out, live := []config.Setting{}, a.Store.ChangedSettings()
 	for _, s := range a.Cfg.Settings() {
-		if x, changed := a.Store.SettingInForce(s.Name); changed {
+		if x, changed := live[s.Name]; changed {
 			s.Value, s.Set, s.Source, s.From = x.Value, x.Value != "", config.SourceStored, "PATCH /settings"
 		}
 		if r := a.Reloads.Load(); r != nil {

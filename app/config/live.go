@@ -46,14 +46,11 @@ func (c *Config) lock(v string) error {
 
 // webhookProblem says what is wrong with the defaults of webhooks together.
 func webhookProblem(key, message string) string {
-	if key == "signature" {
-		return "WEBHOOK_SIGNATURE: " + message
+	setting, field := models.WebhookSetting(key)
+	if field == "signature" {
+		return strings.ToUpper(setting) + ": " + message
 	}
-	name := strings.TrimPrefix(key, "config.")
-	if name == "header_prefix" {
-		return "WEBHOOK_HEADER_PREFIX: " + name + " " + message
-	}
-	return "WEBHOOK_CONFIG: " + name + " " + message
+	return strings.ToUpper(setting) + ": " + field + " " + message
 }
 
 // Live reports whether a variable is that of a setting that can be changed while the server runs.

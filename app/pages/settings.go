@@ -28,12 +28,13 @@ func (a *Pages) serverSettings() []views.Setting {
 		out = append(out, views.Setting{Label: label, Value: value, Variable: variable, Raw: given[variable].Value,
 			Source: cmp.Or(given[variable].Source, config.SourceDefault)})
 	}
+	live := a.Store.ChangedSettings()
 	for _, f := range models.SettingFields() {
 		if f.Group == "Alerts" || f.Group == "New webhooks" {
 			continue
 		}
 		add(f.Label, f.Variable, views.Capital(views.SettingWords(&f, f.Rule(a.Store.Rules()))))
-		if _, changed := a.Store.SettingInForce(f.Variable); changed {
+		if _, changed := live[f.Variable]; changed {
 			last := &out[len(out)-1]
 			last.Source, last.Raw = config.SourceStored, f.Rule(a.Store.Rules())
 		}

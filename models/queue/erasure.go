@@ -22,7 +22,7 @@ func (q *Queue) EnqueueErasure(ctx context.Context, tx pgx.Tx, keys ...uuid.UUID
 	for i, key := range keys {
 		jobs[i].ID = key
 	}
-	return enqueueEach(ctx, tx, Bulk, jobs)
+	return enqueueEach(ctx, tx, Bulk, 0, jobs)
 }
 
 // ErasuresWithoutJob lists the unfinished erasures that no job carries. They stay as they are until tx ends; those that others

@@ -116,16 +116,16 @@ func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 
 // EnqueueRelease adds jobs that act upon deliveries that wait, within tx.
 func (q *Queue) EnqueueRelease(ctx context.Context, tx pgx.Tx, list ...Release) error {
-	return enqueueEach(ctx, tx, Maintenance, list)
+	return enqueueEach(ctx, tx, Maintenance, 0, list)
 }
 
 // EnqueueBulkRetry adds the job that works off a bulk retry within tx. run tells it from earlier ones.
 func (q *Queue) EnqueueBulkRetry(ctx context.Context, tx pgx.Tx, key uuid.UUID, run int) error {
-	return enqueueEach(ctx, tx, Bulk, []BulkRetry{{key, run}})
+	return enqueueEach(ctx, tx, Bulk, 0, []BulkRetry{{key, run}})
 }
 
-// enqueueEach adds jobs that are due at once. Workers find them by themselves soon.
-func enqueueEach[T interface{ Kind() string }](ctx context.Context, tx pgx.Tx, queue string, jobs []T) error {
+// enqueueEach adds jobs that are due after a while. Workers find them by themselves soon.
+func enqueueEach[T interface{ Kind() string }](ctx context.Context, tx pgx.Tx, queue string, after time.Duration, jobs []T) error {
 	var kind T
 	args := make([]string, len(jobs))
 	for i, job := range jobs {
@@ -135,9 +135,8 @@ func enqueueEach[T interface{ Kind() string }](ctx context.Context, tx pgx.Tx, q
 		}
 		args[i] = string(b)
 	}
-	_, err := tx.Exec(ctx,
-		"insert into "+Schema+".river_job (args, kind, max_attempts, queue) select a::jsonb, $2, $3, $4 from unnest($1::text[]) a",
-		args, kind.Kind(), maxAttempts, queue)
+	_, err := tx.Exec(ctx, "insert into "+Schema+`.river_job (args, kind, max_attempts, queue, scheduled_at)
+		select a::jsonb, $2, $3, $4, now() + $5::interval from unnest($1::text[]) a`, args, kind.Kind(), maxAttempts, queue, after)
 	if err != nil {
 		return fmt.Errorf("write jobs: %w", err)
 	}
@@ -151,5 +150,5 @@ func (q *Queue) EnqueueNotices(ctx context.Context, tx Tx, ids []uuid.UUID) erro
 		list[i].ID = id
 	}
 	tx.AfterCommit(q.wake[2].wake)
-	return enqueueEach(ctx, tx, Notify, list)
+	return enqueueEach(ctx, tx, Notify, 0, list)
 }
