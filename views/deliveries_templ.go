@@ -126,7 +126,7 @@ func deliveryActions(p Page, d *models.Delivery) templ.Component {
 			}
 		}
 		if p.Viewer.Retry && d.ErasedAt != nil && d.Final() {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 7, "<span class=\"text-right text-xs text-muted\">Erased: cannot be sent again</span> ")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 7, "<span class=\"whitespace-nowrap text-right text-xs text-muted\">Erased: cannot be sent again</span> ")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
