@@ -59,6 +59,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "waybill:", err)
 		return 2
 	}
+	migrations.Version = config.Version
 	var err error
 	switch command {
 	case "serve", "web", "work":

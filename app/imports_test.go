@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/traces":   {"internal/traces"},
 	"internal/dbconn":   {},
 	"internal/idp":      {},
-	"models":            {"adapters", "migrations", "internal/metrics", "internal/dbconn", "models", "internal/traces"},
+	"models":            {"adapters", "migrations", "internal/metrics", "internal/dbconn", "internal/postgres", "models", "internal/traces"},
 	"models/filter":     {"models/filter"},
 	"models/alertrule":  {"models/alertrule", "models/units"},
 	"models/queue":      {"models/pgcopy"},
@@ -54,7 +54,8 @@ var mayImport = map[string][]string{
 // testsMayImport lists what the tests of a folder may import besides that: channels hold their mails against files, as what
 // lies above them draws them, answers of the whole server against their description, and
 // the queue is tested in a database.
-var testsMayImport = map[string][]string{"adapters/notify": {"views/emails"}, "app": {"internal/openapi"}, "models/queue": {"models"}}
+var testsMayImport = map[string][]string{"adapters/notify": {"views/emails"}, "app": {"internal/openapi"}, "models/queue": {"models"},
+	"migrations": {"internal/postgres"}}
 
 // onlyIn lists the folders that may import a library of others.
 var onlyIn = map[string][]string{

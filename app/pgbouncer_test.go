@@ -1,17 +1,10 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,102 +16,35 @@ import (
 
 // bouncer is a PgBouncer in front of a database.
 type bouncer struct {
-	t    *testing.T
-	url  string // of the database behind it
-	file string // its configuration
-	port int
-	cmd  *exec.Cmd
-	gone chan struct{}
-	said bytes.Buffer
+	*bench.PgBouncer
+	t   *testing.T
+	url string // of the database behind it
 }
 
 // newBouncer starts PgBouncer with few connections to the database, so that many transactions share each; nil where there is none.
 func newBouncer(t *testing.T, database, mode string) *bouncer {
 	t.Helper()
-	program := os.Getenv("PGBOUNCER") // another one than the system's
-	if program == "" {
-		var err error
-		if program, err = exec.LookPath("pgbouncer"); err != nil {
-			program = "/usr/sbin/pgbouncer" // not on everybody's path
-		}
-	}
-	if _, err := os.Stat(program); err != nil {
+	if bench.FindPgBouncer() == "" {
 		return nil
 	}
-	cfg, err := pgx.ParseConfig(database)
+	p, err := bench.NewPgBouncer(openDir(t), database, mode, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := bench.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := openDir(t)
-	b := &bouncer{t: t, port: port, file: filepath.Join(dir, "pgbouncer.ini"),
-		url: fmt.Sprintf("postgres://somebody@127.0.0.1:%d/%s?sslmode=disable", port, cfg.Database)}
-	text := fmt.Sprintf(`[databases]
-* = host=%s port=%d user=%s password=%s
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = %d
-unix_socket_dir =
-auth_type = any
-pool_mode = %s
-default_pool_size = 4
-max_client_conn = 500
-query_wait_timeout = 5
-server_login_retry = 0.2
-`, cfg.Host, cfg.Port, cfg.User, cfg.Password, port, mode)
-	if err := os.WriteFile(b.file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	b.start(program)
 	t.Cleanup(func() {
-		b.kill()
+		p.Kill()
 		if t.Failed() {
-			t.Logf("pgbouncer:\n%s", b.said.String())
+			t.Logf("pgbouncer:\n%s", p.Said.String())
 		}
 	})
-	return b
+	return &bouncer{p, t, p.URL}
 }
 
-func (b *bouncer) start(program string) {
+func (b *bouncer) start() {
 	b.t.Helper()
-	b.cmd = exec.Command(program, b.file)
-	b.cmd.Stdout, b.cmd.Stderr = &b.said, &b.said
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{}
-	if os.Getuid() == 0 { // it does not run as root
-		nobody, err := user.Lookup("nobody")
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		uid, _ := strconv.Atoi(nobody.Uid)
-		gid, _ := strconv.Atoi(nobody.Gid)
-		b.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	}
-	if err := b.cmd.Start(); err != nil {
+	if err := b.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	b.gone = make(chan struct{})
-	go func(cmd *exec.Cmd, gone chan struct{}) {
-		_ = cmd.Wait()
-		close(gone)
-	}(b.cmd, b.gone)
-	for deadline := time.Now().Add(patience); ; <-time.After(5 * time.Millisecond) {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", b.port))
-		if err == nil {
-			c.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			b.t.Fatalf("pgbouncer does not listen: %v", err)
-		}
-	}
-}
-
-func (b *bouncer) kill() {
-	_ = b.cmd.Process.Kill()
-	<-b.gone
 }
 
 // refused runs a command that ends at once, and returns what it says.
@@ -163,11 +89,11 @@ func TestPgBouncer(t *testing.T) {
 	for range 3 {
 		l.more(150)
 		refused := l.answered(503)
-		b.kill()
+		b.Kill()
 		began := time.Now()
 		accepted, _, _ := l.count()
 		l.await(func() bool { return l.answered(503) > refused })
-		b.start(b.cmd.Path)
+		b.start()
 		l.await(func() bool { now, _, _ := l.count(); return now > accepted })
 		t.Logf("PgBouncer was killed and started again: an event was accepted %v later", time.Since(began).Round(time.Millisecond))
 	}
@@ -251,4 +177,42 @@ func TestDifferentDatabases(t *testing.T) {
 			t.Errorf("%s says: %s", command, said)
 		}
 	}
+}
+
+// TestPgBouncerLiveSettings: settings that are changed through a pooler are in force in every process within a second, in the one that
+// works past it, too.
+func TestPgBouncerLiveSettings(t *testing.T) {
+	t.Parallel()
+	url := modelstest.DB(t)
+	b := newBouncer(t, url, "transaction")
+	if b == nil {
+		t.Log("PgBouncer is not on this machine")
+		return
+	}
+	both := []string{"DATABASE_URL=" + b.url, "DATABASE_URL_DIRECT=" + url}
+	one, other := startProcess(t, "web", both...).apiOf(url), startProcess(t, "web", both...).apiOf(url)
+	worker := startProcess(t, "serve", append(both, "DATA_DIR="+t.TempDir())...).apiOf(url)
+	one.tenant("acme")
+	for version, most := range []string{"7", "8"} { // the second time by what is known of the statements now
+		version += 2
+		got := one.want(200, "PATCH", "/settings", `{"destination_limit":`+most+`}`)
+		answered := time.Now()
+		if etag := got.header.Get("ETag"); etag != fmt.Sprintf(`"%d"`, version) {
+			t.Errorf("changed: %s", etag)
+		}
+		for name, a := range map[string]*testApp{"web": one, "another web": other, "serve": worker} {
+			a.settled("destination_limit", most)
+			t.Logf("%s followed %v after the answer", name, time.Since(answered).Round(time.Millisecond))
+		}
+		if took := time.Since(answered); took > 2*time.Second { // a second, and the time to ask three busy processes
+			t.Errorf("the processes followed after %v", took)
+		}
+	}
+	// A tenant's own limit stands before it, and both are in force.
+	one.want(200, "PATCH", "/tenants/acme/settings", `{"destination_limit":1}`)
+	other.want(201, "POST", "/tenants/acme/destinations", `{"id":"first","type":"echo","topics":"*"}`)
+	if o := other.do("POST", "/tenants/acme/destinations", `{"type":"echo","topics":"*"}`); o.status != 422 {
+		t.Errorf("a second destination: %d %s", o.status, o.raw)
+	}
+	b.leftAlone()
 }

@@ -102,6 +102,14 @@ func (r *reloader) reload(ctx context.Context, why string) {
 			taken["DATABASE_URL"], taken["DATABASE_URL_DIRECT"], r.again = false, false, true
 		}
 	}
+	if after.ReplicaURL != "" {
+		if err := r.Store.ReloginReplica(ctx, after.ReplicaURL); err != nil {
+			got.Problems["DATABASE_URL_REPLICA"] = err
+			got.Keep(&before, "DATABASE_URL_REPLICA")
+			after.ReplicaURL = before.ReplicaURL
+			taken["DATABASE_URL_REPLICA"], r.again = false, true
+		}
+	}
 	use(func() error {
 		if err := r.Store.Keys.Replace(after.SecretKey, after.OlderKeys...); err != nil {
 			after.SecretKey, after.OlderKeys = before.SecretKey, before.OlderKeys

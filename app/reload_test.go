@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -242,4 +243,55 @@ func (p *process) metric(t *testing.T, key, name string) string {
 		}
 	}
 	return ""
+}
+
+// TestReplicaPasswordChanged: the replica's password is changed, and its file after that. It is not left away until a restart.
+func TestReplicaPasswordChanged(t *testing.T) {
+	t.Parallel()
+	address := modelstest.DB(t)
+	db := modelstest.Connect(t, address)
+	const role = "waybill_reload_replica"
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("drop role if exists " + role)
+	exec("create role " + role + " superuser login password 'before'")
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := func(password string) string {
+		to := *u
+		to.User = url.UserPassword(role, password)
+		return to.String()
+	}
+	files := newSecretFiles(t, map[string]string{"DATABASE_URL_REPLICA": as("before")})
+	web := startProcess(t, "web", append(files.env(), "DATABASE_URL="+address, "LOG_LEVEL=info")...)
+	a := web.apiOf(address)
+	becomes := func(state string) {
+		t.Helper()
+		a.follows(func() bool {
+			resp, err := http.Get(a.base + "/readyz")
+			if err != nil {
+				return false
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			return err == nil && strings.Contains(string(body), `"replica":"`+state+`"`)
+		})
+	}
+	becomes("no_standby") // it is the primary itself, which says so to whoever is let in
+	exec("alter role " + role + " password 'after'")
+	exec("select pg_terminate_backend(pid) from pg_stat_activity where usename = '" + role + "'")
+	becomes("away")
+	files.change(map[string]string{"DATABASE_URL_REPLICA": as("wrong")})
+	web.says(t, "setting=DATABASE_URL_REPLICA")
+	files.change(map[string]string{"DATABASE_URL_REPLICA": as("after")})
+	web.says(t, "taken_over=DATABASE_URL_REPLICA")
+	becomes("no_standby")
+	web.kill()
+	exec("drop role " + role)
 }

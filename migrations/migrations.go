@@ -57,7 +57,7 @@ var queueUnused = []string{"river_job_args_index", "river_job_metadata_index"}
 // template database by it.
 func Hash() string {
 	h := sha256.New()
-	fmt.Fprintln(h, riverVersion, queueSettings, queueUnused, queueIndex, partitionedIndexes)
+	fmt.Fprintln(h, riverVersion, queueSettings, queueUnused, queueIndex, partitionedIndexes, tableSettings)
 	names, _ := fs.Glob(files, "*.sql")
 	for _, n := range names {
 		b, _ := files.ReadFile(n)
@@ -81,16 +81,16 @@ func Apply(ctx context.Context, url string) error {
 	if err := CheckSession(ctx, url); err != nil {
 		return err
 	}
-	conn, err := dbconn.Connect(ctx, url)
+	cfg, err := dbconn.Parse(url)
+	if err != nil {
+		return err
+	}
+	conn, err := connectToLock(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	if err := waitForOthers(ctx, conn); err != nil {
-		return err
-	}
-	cfg, err := dbconn.Parse(url)
-	if err != nil {
 		return err
 	}
 	cfg.MaxConns = 4
@@ -104,13 +104,20 @@ func Apply(ctx context.Context, url string) error {
 		applyOurs, applyRiver, tuneQueue, ensureQueueIndex, ensureIndexes,
 		func(ctx context.Context, pool *pgxpool.Pool) error {
 			return EnsurePartitions(ctx, pool, time.Now(), PartitionsAhead)
-		},
+		}, sign,
 	} {
 		if err := untilLocked(ctx, func() error { return step(ctx, pool) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// connectToLock opens the connection that keeps other migrations waiting, which does not outlive this machine for long.
+func connectToLock(ctx context.Context, cfg *pgxpool.Config) (*pgx.Conn, error) {
+	one := cfg.ConnConfig.Copy()
+	WithSettings(one, nil)
+	return pgx.ConnectConfig(ctx, one)
 }
 
 // waitForOthers waits until no other process migrates the database, and keeps the next one waiting until conn is
@@ -219,10 +226,45 @@ func applyOurs(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// ErrOldSchema says that the database has not been migrated to this build, or is newer than it.
+// ErrOldSchema says that the database has not been migrated to this build.
 var ErrOldSchema = errors.New("the database schema is not the one this build needs: run `waybill migrate`")
 
-// Check returns ErrOldSchema unless the database is at this build's schema. It changes nothing.
+// ErrNewSchema says that a later build has migrated the database. Nothing takes that back.
+var ErrNewSchema = errors.New("the database schema is newer than this build")
+
+// Version is the program's. Apply leaves it in the database, so that an older build can name the one to run.
+var Version string
+
+// signature begins the comment that names the version which has migrated the database last.
+const signature = "migrated by Waybill "
+
+// sign leaves this build's version in the database, unless a later build has migrated it.
+func sign(ctx context.Context, pool *pgxpool.Pool) error {
+	var have int64
+	var before string
+	err := pool.QueryRow(ctx, `select coalesce(max(version_id), 0), coalesce(obj_description('goose_db_version'::regclass, 'pg_class'), '')
+		from goose_db_version where is_applied`).Scan(&have, &before)
+	now := signature + Version
+	if err != nil || Version == "" || have > latest() || before == now {
+		return err
+	}
+	_, err = pool.Exec(ctx, "comment on table goose_db_version is '"+strings.ReplaceAll(now, "'", "''")+"'")
+	return err
+}
+
+// newSchema tells which version to run.
+func newSchema(ctx context.Context, db oneRow, have, want int64) error {
+	which := "a later version"
+	var signed string
+	if err := db.QueryRow(ctx, "select coalesce(obj_description('goose_db_version'::regclass, 'pg_class'), '')").Scan(&signed); err == nil {
+		if v, ok := strings.CutPrefix(signed, signature); ok {
+			which = "Waybill " + v
+		}
+	}
+	return fmt.Errorf("%w (it is at version %d, this build knows %d): %s has migrated it; run that version or a later one", ErrNewSchema, have, want, which)
+}
+
+// Check returns ErrOldSchema or ErrNewSchema unless the database is at this build's schema. It changes nothing.
 func Check(ctx context.Context, db oneRow) error { return check(ctx, db, false) }
 
 // CheckRunning is Check for a process that runs already: a later build may have migrated the database, by adding to it.
@@ -243,8 +285,11 @@ func check(ctx context.Context, db oneRow, orLater bool) error {
 	if err != nil {
 		return fmt.Errorf("%w (%v)", ErrOldSchema, err)
 	}
-	if want := latest(); have < want || have > want && !orLater {
+	switch want := latest(); {
+	case have < want:
 		return fmt.Errorf("%w (it is at version %d, this build needs %d)", ErrOldSchema, have, want)
+	case have > want && !orLater:
+		return newSchema(ctx, db, have, want)
 	}
 	var river int64
 	err = db.QueryRow(ctx, "select coalesce(max(version), 0) from "+RiverSchema+".river_migration").Scan(&river)

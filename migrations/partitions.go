@@ -28,10 +28,15 @@ type Querier interface {
 
 // tableSettings are the storage settings of new partitions. A bit more than half of a page of deliveries stays free, so that the
 // update to "delivered" fits beside the row it replaces.
+//
+// Events and attempts are vacuumed soon after they were written: pages that vacuum marks after the next checkpoint are written to the
+// log as a whole (with checksums, also for hints alone), which was more log than the rows themselves; before it they cost next to
+// nothing. Rows are frozen on that occasion, so that no later vacuum against the wraparound of transaction ids writes all of it once
+// more. Deliveries wait until half of them are new, for their dead rows may have vacuum read all of the day's indexes.
 var tableSettings = map[string]string{
-	"events":     "autovacuum_vacuum_insert_scale_factor = 0.5",
-	"deliveries": "fillfactor = 45, autovacuum_vacuum_scale_factor = 0.5, autovacuum_vacuum_insert_scale_factor = 0.5",
-	"attempts":   "autovacuum_vacuum_insert_scale_factor = 0.5",
+	"events":     "autovacuum_vacuum_insert_scale_factor = 0.01, autovacuum_freeze_min_age = 0",
+	"deliveries": "fillfactor = 45, autovacuum_vacuum_scale_factor = 0.5, autovacuum_vacuum_insert_scale_factor = 0.5, autovacuum_freeze_min_age = 0",
+	"attempts":   "autovacuum_vacuum_insert_scale_factor = 0.01, autovacuum_freeze_min_age = 0",
 	// A minute's row is written anew each second.
 	byMinute: "fillfactor = 70",
 }

@@ -19,9 +19,14 @@ import (
 // forgot the connection. By itself it waits for the kernel's keep-alives, two hours. No transaction here waits for a person or a
 // receiver between two statements, so that none is idle for that long.
 var orphanSettings = map[string]string{
-	"idle_in_transaction_session_timeout": "30s",
+	"idle_in_transaction_session_timeout": OrphanTime,
 	"tcp_keepalives_idle":                 "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3",
+	// Keep-alives do not run while an answer waits for its acknowledgement (RFC 5482).
+	"tcp_user_timeout": "25s",
 }
+
+// OrphanTime is for how long a transaction may be idle, as PostgreSQL takes it, wherever that is set on the way of events.
+const OrphanTime = "30s"
 
 // WithSettings makes every connection of a configuration begin with these settings, and orphanSettings. They are set on the connection
 // rather than sent with its first message, which poolers refuse for all but a few settings.

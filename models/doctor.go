@@ -72,7 +72,7 @@ type check struct {
 func (s *Store) checks() []check {
 	return []check{{"settings", s.checkSettings}, {"replication", s.checkReplication}, {"replica", s.checkReplica}, {"clock", s.checkClock},
 		{"connections", s.checkConnections},
-		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"api_keys", s.checkKeys},
+		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"tuning", s.checkTuning}, {"api_keys", s.checkKeys},
 		{"held", s.checkHeld}}
 }
 
@@ -391,8 +391,12 @@ func CheckSchema(ctx context.Context, s *Store) Finding {
 	switch {
 	case err == nil:
 		return Finding{Check: "schema", Level: LevelOK, Message: "The schema is the one that this build needs."}
-	case errors.Is(err, migrations.ErrOldSchema):
+	case errors.Is(err, migrations.ErrOldSchema), errors.Is(err, migrations.ErrNewSchema):
 		message := strings.ToUpper(err.Error()[:1]) + err.Error()[1:] + "."
+		if errors.Is(err, migrations.ErrNewSchema) {
+			return Finding{Check: "schema", Level: LevelFail, Message: message,
+				Advice: "Run web, work and the doctor of that version. This one cannot take the migration back, and does not work on it."}
+		}
 		return Finding{Check: "schema", Level: LevelFail, Message: message,
 			Advice: "Run `waybill migrate` of the version that web and work run."}
 	}

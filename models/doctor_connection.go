@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -59,11 +60,22 @@ func (s *Store) CheckPooler(ctx context.Context, url string) Finding {
 	if err := there.tryAccepting(ctx); err != nil {
 		return bad("Events cannot be accepted through the pooler of DATABASE_URL: "+err.Error(), "Check the pooler, and what it says.")
 	}
-	var jit string
-	if err := there.pool.QueryRow(ctx, "select current_setting('jit')").Scan(&jit); err == nil && jit == "on" {
+	var jit, idle string
+	err = there.pool.QueryRow(ctx, "select current_setting('jit'), current_setting('idle_in_transaction_session_timeout')").Scan(&jit, &idle)
+	var why, set []string
+	if err == nil && jit == "on" {
+		why = append(why, "PostgreSQL compiles statements (jit is on), which makes some lists slow")
+		set = append(set, "jit = off")
+	}
+	if err == nil && idle == "0" {
+		why = append(why, "nothing ends a transaction whose process is gone without a word, with its locks")
+		set = append(set, "idle_in_transaction_session_timeout = '"+migrations.OrphanTime+"'")
+	}
+	if len(why) > 0 {
 		return Finding{Check: "pooler", Level: LevelWarn,
-			Message: "Through the pooler, PostgreSQL compiles statements (jit is on), which makes some lists slow: without a session, web cannot switch it off.",
-			Advice:  "Run `alter role … set jit = off` for the account of DATABASE_URL, and restart the pooler."}
+			Message: "Through the pooler, " + strings.Join(why, ", and ") + ": without a session, web cannot set that.",
+			Advice: "Run `alter role … set " + strings.Join(set, "` and `alter role … set ") +
+				"` for the account of DATABASE_URL, and restart the pooler."}
 	}
 	return Finding{Check: "pooler", Level: LevelOK, Message: "The pooler of DATABASE_URL leads to the same database, and takes events."}
 }

@@ -24,6 +24,7 @@ type replica struct {
 	sql     *sql.DB       // over pool
 	looks   *pgxpool.Pool // one connection, so that a look does not wait for readers
 	primary *pgxpool.Pool // one connection, as well
+	login   *dbconn.Login // with which connections to the replica are opened
 	maxLag  time.Duration
 	log     *slog.Logger
 
@@ -98,7 +99,7 @@ var ErrReplica = errors.New("DATABASE_URL_REPLICA")
 func openReplica(ctx context.Context, o Options, login *dbconn.Login) (*replica, error) {
 	there := o
 	there.URL, there.Pooled = o.Replica, false
-	r := &replica{maxLag: o.ReplicaLag, log: o.Log, doubt: make(chan struct{}, 1), done: make(chan struct{})}
+	r := &replica{maxLag: o.ReplicaLag, log: o.Log, login: &dbconn.Login{}, doubt: make(chan struct{}, 1), done: make(chan struct{})}
 	if r.maxLag == 0 {
 		r.maxLag = DefaultReplicaLag
 	}
@@ -111,7 +112,7 @@ func openReplica(ctx context.Context, o Options, login *dbconn.Login) (*replica,
 		o     Options
 		login *dbconn.Login
 		conns int
-	}{{&r.pool, there, &dbconn.Login{}, max(o.MaxConns, poolConns)}, {&r.looks, there, &dbconn.Login{}, 1}, {&r.primary, o, login, 1}} {
+	}{{&r.pool, there, r.login, max(o.MaxConns, poolConns)}, {&r.looks, there, r.login, 1}, {&r.primary, o, login, 1}} {
 		pool, err := newReplicaPool(ctx, p.o, p.login, p.conns, settings, r)
 		if err != nil {
 			r.close()

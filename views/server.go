@@ -48,7 +48,7 @@ func serverTabs(p Page, here string) []Tab {
 
 // checkNames are the doctor's checks for people.
 var checkNames = map[string]string{"schema": "Schema", "settings": "PostgreSQL settings", "clock": "Clocks", "connections": "Connections",
-	"partitions": "Partitions", "retention": "Retention", "indexes": "Indexes", "vacuum": "Vacuum", "held": "Held deliveries", "api_keys": "API keys", "secrets": "Secrets",
+	"partitions": "Partitions", "retention": "Retention", "indexes": "Indexes", "vacuum": "Vacuum", "tuning": "Tuning", "held": "Held deliveries", "api_keys": "API keys", "secrets": "Secrets",
 	"workers": "Workers", "dead workers": "Jobs of dead workers", "deliveries": "Deliveries without a job", "events": "Events of jobs", "replica": "Read replica", "order": "Ordered deliveries",
 	"jobs": "Jobs", "bulk retries": "Bulk retries", "everything else": "Everything else"}
 

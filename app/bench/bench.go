@@ -58,6 +58,10 @@ var benchCases = []benchCase{
 	{name: "tls", about: "as one, to a receiver behind TLS", publishers: 64, events: 40_000, fanOut: 1, run: measureTLS("/hook")},
 	{name: "handshake", about: "as one, to a receiver behind TLS that ends the connection after each request", publishers: 64,
 		events: 10_000, fanOut: 1, run: measureTLS("/close")},
+	{name: "apart", about: "as one, to two processes that accept, beside two that deliver", publishers: 64, events: 40_000, fanOut: 1,
+		run: measureApart},
+	{name: "pooled", about: "as apart, with PgBouncer in transaction mode before those that accept", publishers: 64, events: 40_000,
+		fanOut: 1, run: measurePooled},
 	{name: "rest", about: "nothing for 30 seconds; the processor time is that of a second", run: measureRest},
 	{name: "tail", about: "as steady, while 50 viewers read the live tail", publishers: 64, events: 4_000, rate: 200, fanOut: 1,
 		run: measureTailed},
@@ -87,6 +91,15 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	scale := fs.Float64("scale", 1, "number of events, as a multiple of the usual")
 	limits := fs.Bool("limits", false, "first measure what this machine can do: commits, jobs and posts that carry nothing")
 	soak := soakFlags(fs)
+	settings := map[string]string{}
+	fs.Func("set", "a setting of the private PostgreSQL as `NAME=VALUE`, for example max_wal_size=4GB; may be given several times", func(text string) error {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("%q must be a setting's name, =, and its value", text)
+		}
+		settings[name] = value
+		return nil
+	})
 	brokers := map[string]string{}
 	fs.Func("destination",
 		"measure a destination of your own, of any type, as `NAME=JSON`: NAME is a case then, and JSON what POST …/destinations takes",
@@ -105,10 +118,10 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	if *names == soakName {
-		return soak.run(ctx, stdout)
+		return soak.run(ctx, settings, stdout)
 	}
 	if *names == pagesName {
-		return pagesRun(ctx, *scale, stdout)
+		return pagesRun(ctx, *scale, settings, stdout)
 	}
 	if *size < minSize {
 		return fmt.Errorf("-size must be at least %d", minSize)
@@ -117,13 +130,14 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	b, err := startBench(ctx)
+	b, err := startBench(ctx, settings)
 	if err != nil {
 		return err
 	}
 	defer b.stop()
 	b.pad = pad(*size - padless)
-	fmt.Fprintf(stdout, "events with %d bytes of data, default durability, everything recorded; load and sink on the same %s cores\n", *size, cpus())
+	fmt.Fprintf(stdout, "events with %d bytes of data, default durability, everything recorded; PostgreSQL %s, load and sink on the same %s cores\n", *size,
+		b.pg.Binaries.Version, cpus())
 	fmt.Fprintf(stdout, "memory at rest: %d MiB (server and PostgreSQL, PSS)\n", b.memory()>>20)
 	if *limits {
 		if err := b.limits(ctx, stdout); err != nil {
@@ -145,13 +159,17 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		var all []benchResult
 		for range *runs {
 			r, err := c.run(ctx, b, c)
+			if errors.Is(err, errNoPgBouncer) {
+				fmt.Fprintf(stdout, "%-10s %v\n", c.name, err)
+				break
+			}
 			if err != nil {
 				return fmt.Errorf("case %s: %w", c.name, err)
 			}
 			all = append(all, r)
 			fmt.Fprintln(stdout, r.line(c.name, c.publishers))
 		}
-		if *runs > 1 {
+		if len(all) > 1 {
 			fmt.Fprintln(stdout, medianResult(all).line("median", c.publishers))
 		}
 	}

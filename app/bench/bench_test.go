@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"flag"
 	"io"
 	"os"
@@ -125,5 +126,17 @@ func TestSoakRows(t *testing.T) {
 	}
 	if len(drawn) < 9 {
 		t.Errorf("%d columns are drawn", len(drawn))
+	}
+}
+
+// TestSet: a setting of PostgreSQL without its value is refused before anything starts, and a case that needs PgBouncer says so.
+func TestSet(t *testing.T) {
+	err := Run(t.Context(), []string{"-set", "max_wal_size"}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), `"max_wal_size" must be a setting's name, =, and its value`) {
+		t.Errorf("-set max_wal_size: %v", err)
+	}
+	t.Setenv("PGBOUNCER", "/nowhere/pgbouncer")
+	if _, err := measurePooled(t.Context(), nil, benchCase{}); !errors.Is(err, errNoPgBouncer) || !strings.Contains(err.Error(), "apt-get install pgbouncer") {
+		t.Errorf("without PgBouncer: %v", err)
 	}
 }

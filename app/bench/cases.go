@@ -128,7 +128,11 @@ func (b *bencher) publish(ctx context.Context, c benchCase, tenant func(k int64)
 	var wg sync.WaitGroup
 	start := time.Now()
 	size := max(c.batch, 1)
-	for range c.publishers {
+	for i := range c.publishers {
+		base := b.base
+		if len(b.bases) > 0 {
+			base = b.bases[i%len(b.bases)]
+		}
 		wg.Go(func() {
 			var mine []float64
 			req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
@@ -138,7 +142,7 @@ func (b *bencher) publish(ctx context.Context, c benchCase, tenant func(k int64)
 			if c.batch > 0 {
 				path = "/publish/batch"
 			}
-			req.SetRequestURI(b.base + path)
+			req.SetRequestURI(base + path)
 			req.Header.SetMethod("POST")
 			req.Header.SetContentType("application/json")
 			req.Header.Set("Authorization", "Bearer "+b.key)

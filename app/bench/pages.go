@@ -26,8 +26,8 @@ const (
 )
 
 // pagesRun fills a database and measures.
-func pagesRun(ctx context.Context, scale float64, stdout io.Writer) (err error) {
-	b, err := startBench(ctx)
+func pagesRun(ctx context.Context, scale float64, settings map[string]string, stdout io.Writer) (err error) {
+	b, err := startBench(ctx, settings)
 	if err != nil {
 		return err
 	}

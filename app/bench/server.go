@@ -29,6 +29,7 @@ type bencher struct {
 	pg     *postgres.Server
 	server *exec.Cmd
 	base   string
+	bases  []string // of several processes that accept, in place of base
 	key    string
 	client *fasthttp.Client
 	sink   *fasthttp.Server
@@ -49,7 +50,8 @@ type bencher struct {
 	closing  chan struct{}
 }
 
-func startBench(ctx context.Context) (b *bencher, err error) {
+// startBench starts a server on a private PostgreSQL with these settings beside its own.
+func startBench(ctx context.Context, settings map[string]string) (b *bencher, err error) {
 	b = &bencher{key: "wb_bench_key_0123456789abcdef", client: &fasthttp.Client{MaxConnsPerHost: 2000, ReadTimeout: time.Minute},
 		closing: make(chan struct{})}
 	defer func() {
@@ -73,51 +75,63 @@ func startBench(ctx context.Context) (b *bencher, err error) {
 	if err := b.serveTLS(); err != nil {
 		return b, err
 	}
-	if b.pg, err = postgres.Start(ctx, postgres.Options{Dir: b.dir, Socket: true}); err != nil {
+	if b.pg, err = postgres.Start(ctx, postgres.Options{Dir: b.dir, Socket: true, Settings: settings}); err != nil {
 		return b, err
 	}
 	return b, b.serve(ctx)
 }
 
-// serve starts the server and waits until it answers.
-func (b *bencher) serve(ctx context.Context) error {
-	port, err := FreePort()
-	if err != nil {
+// serve starts the server and waits until it is at rest.
+func (b *bencher) serve(ctx context.Context) (err error) {
+	if b.server, b.base, err = b.launch(ctx, "serve", "DATABASE_URL="+b.pg.URL); err != nil {
 		return err
 	}
-	b.base = fmt.Sprintf("http://127.0.0.1:%d/api/v1", port)
-	exe, err := os.Executable()
-	if err != nil {
+	if err := b.answers(); err != nil {
 		return err
-	}
-	log, err := os.Create(filepath.Join(b.dir, "server.log"))
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	b.server = exec.CommandContext(ctx, exe, "serve")
-	b.server.Cancel = func() error { return b.server.Process.Signal(os.Interrupt) }
-	b.server.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL="+b.pg.URL,
-		"API_KEY="+b.key,
-		"LOG_LEVEL=warn", "BASE_URL=", "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0",
-		"DESTINATION_LIMIT=0", "SSL_CERT_FILE="+b.roots)
-	b.server.Stdout, b.server.Stderr = log, log
-	if err := b.server.Start(); err != nil {
-		return err
-	}
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		status, _, err := b.call("GET", "/tenants", nil)
-		if err == nil && status == 200 {
-			break
-		}
-		if time.Now().After(deadline) {
-			out, _ := os.ReadFile(log.Name())
-			return fmt.Errorf("the server did not start: %s", out)
-		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	time.Sleep(2 * time.Second) // at rest
 	return nil
+}
+
+// launch starts a process of the program, and returns its API's address.
+func (b *bencher) launch(ctx context.Context, command string, env ...string) (p *exec.Cmd, base string, err error) {
+	port, err := FreePort()
+	if err != nil {
+		return nil, "", err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, "", err
+	}
+	log, err := os.OpenFile(b.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, "", err
+	}
+	defer log.Close()
+	p = exec.CommandContext(ctx, exe, command)
+	p.Cancel = func() error { return p.Process.Signal(os.Interrupt) }
+	p.Env = append(append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL_DIRECT=",
+		"API_KEY="+b.key, "SECRET_KEY=the key of a server that is measured",
+		"LOG_LEVEL=warn", "BASE_URL=http://127.0.0.1:"+strconv.Itoa(port), "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0",
+		"DESTINATION_LIMIT=0", "SSL_CERT_FILE="+b.roots), env...)
+	p.Stdout, p.Stderr = log, log
+	return p, fmt.Sprintf("http://127.0.0.1:%d/api/v1", port), p.Start()
+}
+
+// log is the file that holds what processes say.
+func (b *bencher) log() string { return filepath.Join(b.dir, "server.log") }
+
+// answers waits until the process at base answers.
+func (b *bencher) answers() error {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if status, _, err := b.call("GET", "/tenants", nil); err == nil && status == 200 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			out, _ := os.ReadFile(b.log())
+			return fmt.Errorf("the server did not start: %s", out)
+		}
+	}
 }
 
 // FreePort finds a port for a server that is about to start. It is one that the system does not give to outgoing
@@ -138,8 +152,7 @@ func FreePort() (int, error) {
 func (b *bencher) stop() {
 	close(b.closing)
 	if b.server != nil && b.server.Process != nil {
-		_ = b.server.Process.Signal(os.Interrupt)
-		_ = b.server.Wait()
+		b.end(b.server)
 	}
 	if b.sink != nil {
 		_ = b.sink.Shutdown()

@@ -90,7 +90,7 @@ func (s *soakRun) check(fs *flag.FlagSet, names string) (err error) {
 }
 
 // run makes the soak: a row is recorded every ten seconds and one printed each minute.
-func (s *soakRun) run(ctx context.Context, stdout io.Writer) (err error) {
+func (s *soakRun) run(ctx context.Context, settings map[string]string, stdout io.Writer) (err error) {
 	file := io.Discard
 	if s.out != "" {
 		f, openErr := os.Create(s.out)
@@ -100,7 +100,7 @@ func (s *soakRun) run(ctx context.Context, stdout io.Writer) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		file = f
 	}
-	b, err := startBench(ctx)
+	b, err := startBench(ctx, settings)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // reloadable are the variables that a running process takes from their files anew.
-var reloadable = []string{"DATABASE_URL", "DATABASE_URL_DIRECT", "API_KEY", "SECRET_KEY", "SECRET_KEY_PREVIOUS", "OIDC_CLIENT_SECRET",
+var reloadable = []string{"DATABASE_URL", "DATABASE_URL_DIRECT", "DATABASE_URL_REPLICA", "API_KEY", "SECRET_KEY", "SECRET_KEY_PREVIOUS", "OIDC_CLIENT_SECRET",
 	"SMTP_URL", "MAIL_FROM"}
 
 // operatorPrefix begins the variables of the operators' destination, which are reloadable, too.
@@ -109,7 +109,7 @@ func (c *Config) WatchedFiles() []string {
 			out = append(out, filepath.Join(dir, credentialPrefix+name))
 		}
 	}
-	for _, address := range []string{c.DatabaseURL, c.DirectURL} {
+	for _, address := range []string{c.DatabaseURL, c.DirectURL, c.ReplicaURL} {
 		if u, err := url.Parse(address); err == nil {
 			for _, name := range []string{"sslcert", "sslkey", "sslrootcert", "passfile"} {
 				if path := u.Query().Get(name); path != "" && path != "system" {

@@ -154,7 +154,7 @@ func endPredecessor(ctx context.Context, data string, logf func(string, ...any))
 // startedByUs says whether this package started the last server on data.
 func startedByUs(data string) bool {
 	b, err := os.ReadFile(filepath.Join(data, "postmaster.opts"))
-	return err == nil && strings.Contains(string(b), "cluster_name="+clusterName)
+	return err == nil && strings.Contains(string(b), "cluster_name="+ClusterName)
 }
 
 // disarmPidFile deals with a file that a crash of the machine left behind and whose pid now belongs to some other

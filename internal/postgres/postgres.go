@@ -54,14 +54,14 @@ var ErrInUse = errors.New("the PostgreSQL data directory is in use")
 // error's text says what can be done about it, one line each.
 var ErrNoBinaries = errors.New("no PostgreSQL programs found")
 
+// ClusterName marks servers that this package started (in postmaster.opts, in the process list, and as a setting), so that it
+// never stops one that somebody else runs on the same files, say with pg_ctl to look into them.
+const ClusterName = "waybill-private"
+
 const (
 	// superuser owns the cluster, and database is the one that Server.URL names.
 	superuser = "waybill"
 	database  = "waybill"
-
-	// clusterName marks servers that this package started (in postmaster.opts, and in the process list), so that it
-	// never stops one that somebody else runs on the same files, say with pg_ctl to look into them.
-	clusterName = "waybill-private"
 
 	// goneTimeout bounds the wait for the server of an earlier process to finish its shutdown.
 	goneTimeout = 20 * time.Second
@@ -89,8 +89,11 @@ var defaultSettings = map[string]string{
 	"max_connections": "100",
 	// Enough to hold the hot tables and indexes of a busy single machine, little enough not to matter on a laptop.
 	"shared_buffers": "128MB",
-	// Bounds both the disk used between checkpoints and the time that recovery takes after a crash.
-	"max_wal_size":                 "1GB",
+	// Bounds both the disk that the log takes and the time that recovery takes after a crash, which reads about half of it. What
+	// vacuum marks before the next checkpoint needs no image of its page in the log (see migrations, tableSettings), so that
+	// checkpoints are far apart: a quarter of an hour, up to about 500 events a second.
+	"max_wal_size":                 "2GB",
+	"checkpoint_timeout":           "15min",
 	"checkpoint_completion_target": "0.9",
 	// The program's statements are short: compiling them costs more than it saves.
 	"jit":          "off",

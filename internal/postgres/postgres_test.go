@@ -196,13 +196,22 @@ func TestSettings(t *testing.T) {
 	for name, want := range map[string]string{
 		// Nothing that was committed may be lost, whatever else is tuned.
 		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "data_checksums": "on",
-		"shared_buffers": "128MB", "max_wal_size": "1GB", "jit": "off", "TimeZone": "UTC", "server_encoding": "UTF8",
+		"shared_buffers": "128MB", "max_wal_size": "2GB", "checkpoint_timeout": "15min", "jit": "off", "TimeZone": "UTC", "server_encoding": "UTF8",
 		"work_mem": "5MB", "max_connections": "42",
 		"listen_addresses": "127.0.0.1", "unix_socket_directories": "",
 	} {
 		if got := query(t, s.URL, "select current_setting('"+name+"')"); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
+	}
+	// Whole pages in the log are compressed where that is cheap, and a setting of the caller's stays.
+	const compression = "select case when 'lz4' = any(enumvals) then 'lz4' else 'off' end || ' ' || setting from pg_settings where name = 'wal_compression'"
+	if got := query(t, s.URL, compression); got != "lz4 lz4" && got != "off off" {
+		t.Errorf("wal_compression: the cheapest way and the setting are %q", got)
+	}
+	own := serve(t, Options{Dir: filepath.Join(passable(t), "data"), Settings: map[string]string{"fsync": "off", "wal_compression": "on"}})
+	if got := query(t, own.URL, "select setting from pg_settings where name = 'wal_compression'"); got != "pglz" && got != "on" {
+		t.Errorf("the caller's wal_compression is %q", got)
 	}
 }
 
