@@ -206,7 +206,7 @@ func (r *run) attemptAll(mine *place) {
 				return
 			}
 			helpers.Add(1)
-			go func() {
+			r.w.pool.run(func() {
 				defer helpers.Done()
 				defer r.lane.release()
 				defer place.release()
@@ -216,7 +216,7 @@ func (r *run) attemptAll(mine *place) {
 						return
 					}
 				}
-			}()
+			})
 		}
 	}
 	var err error
