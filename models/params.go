@@ -6,7 +6,7 @@ import (
 )
 
 // uuids is a uuid[] as the path of events sends it. Of a plain slice pgx finds out element by element, by reflection, that each can
-// be made a text, and reads that text again.
+// be made a text, and reads that text again: 20 allocations. A single one goes as [16]byte.
 type uuids []uuid.UUID
 
 // Dimensions implements pgtype.ArrayGetter.

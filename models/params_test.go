@@ -9,8 +9,7 @@ import (
 )
 
 // TestUUIDs: an array is sent as pgx sends a plain slice, and for less.
-func TestUUIDs(t *testing.T) {
-	t.Parallel()
+func TestUUIDs(t *testing.T) { // not beside others, whose allocations would be counted
 	m := pgtype.NewMap()
 	send := func(v any) []byte {
 		b, err := m.Encode(pgtype.UUIDArrayOID, pgtype.BinaryFormatCode, v, nil)

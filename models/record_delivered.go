@@ -75,6 +75,6 @@ func (d *deliveredRows) queueMissed(b *pgx.Batch) bool {
 func (d *deliveredRows) queueEach(b *pgx.Batch) {
 	sql := updateDeliveredOne(d.table)
 	for i := range d.ids {
-		b.Queue(sql, d.ids[i], d.dest[i], d.number[i], d.started[i], d.code[i])
+		b.Queue(sql, [16]byte(d.ids[i]), d.dest[i], d.number[i], d.started[i], d.code[i])
 	}
 }
