@@ -206,7 +206,7 @@ func (r *run) attemptAll(mine *place) {
 				return
 			}
 			helpers.Add(1)
-			go func() {
+			r.w.pool.run(func() {
 				defer helpers.Done()
 				defer r.lane.release()
 				defer place.release()
@@ -216,7 +216,7 @@ func (r *run) attemptAll(mine *place) {
 						return
 					}
 				}
-			}()
+			})
 		}
 	}
 	var err error
@@ -333,7 +333,7 @@ func (r *run) send(v *version, d *models.Ready, span traces.Span) (adapters.Rece
 		return adapters.Receipt{}, &adapters.Error{Class: adapters.ClassConfig, Message: err.Error(),
 			Advice: "Nothing was sent, not even the payload as it is. Correct the expression in the destination's settings; the next attempt uses it."}
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, v.target.Timeout)
+	ctx, cancel := adapters.WithTimeout(r.ctx, v.target.Timeout)
 	defer cancel()
 	return v.sender.Send(ctx, &adapters.Message{EventID: e.ID, Topic: e.Topic, Time: e.Time, Metadata: e.Metadata,
 		DeliveryMetadata: v.target.DeliveryMetadata, Data: body, Attempt: d.Attempts + 1, Computed: computed, TraceParent: span.Parent,

@@ -56,7 +56,7 @@ func (w *Worker) takeOwn(jobs []queue.Taken) {
 		return
 	}
 	for _, j := range jobs {
-		go w.runOwn(j)
+		w.pool.run(func() { w.runOwn(j) })
 	}
 }
 

@@ -43,8 +43,11 @@ func TestShortageIsNotTheDestinations(t *testing.T) {
 	e.startWorker()
 	for i := range n {
 		d := e.delivery(fmt.Sprint("e", i), "d", is(models.StatusDelivered))
-		if d.Attempts != 1 || d.Reason != "" || got[d.PublicEventID] != 1 {
-			t.Errorf("sent %d times: %+v", got[d.PublicEventID], d)
+		mu.Lock() // others are under way
+		sent := got[d.PublicEventID]
+		mu.Unlock()
+		if d.Attempts != 1 || d.Reason != "" || sent != 1 {
+			t.Errorf("sent %d times: %+v", sent, d)
 		}
 	}
 	if h := e.get("d").Health; h != nil && h.Failures > 0 {

@@ -44,6 +44,7 @@ type Worker struct {
 	tenants  tenants
 	tracker  tracker
 	ownJobs  *ownJobs
+	pool     pool // makes attempts
 
 	shortages  shortages
 	slots      chan struct{} // one token per attempt under way in this process
@@ -199,6 +200,7 @@ func (w *Worker) stop(ctx context.Context) error {
 		w.ownJobs.cancel()
 		if err := cmp.Or(w.client.StopAndCancel(hard), w.waitOwn(hard)); err != nil {
 			w.log.Warn("some attempts did not end; another process takes them over", "error", err)
+			w.pool.close()
 			return nil // without signing off: the others find this process dead, and its jobs with it
 		}
 	}
@@ -206,6 +208,7 @@ func (w *Worker) stop(ctx context.Context) error {
 	w.background.Wait()
 	w.loader.Close()
 	w.senders.sweep(time.Now().Add(time.Hour))
+	w.pool.close()
 	bye, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	return w.process.Unregister(bye)
@@ -222,6 +225,7 @@ func (w *Worker) sweep(ctx context.Context) {
 		case now := <-tick.C:
 			w.senders.sweep(now.Add(-5 * time.Minute))
 			w.lanes.sweep(now.Add(-10 * time.Minute))
+			w.pool.sweep(now.Add(-pooledFor))
 		}
 	}
 }

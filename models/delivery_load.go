@@ -308,7 +308,7 @@ func (c claims) run(ctx context.Context, s *Store, targets map[int64]*Target) (m
 		for _, it := range r.items {
 			b.Queue("update "+s.partitions.of("deliveries", it.EventKey)+` set status = 'delivering', next_attempt_at = null
 				where event_id = $1 and destination_key = $2 and turn = $3 and status in ('pending', 'retrying', 'delivering')`+turn+`
-				returning attempts, last_attempt_at`, it.EventKey, r.destination, it.Turn)
+				returning attempts, last_attempt_at`, [16]byte(it.EventKey), r.destination, it.Turn)
 		}
 	}
 	br := s.Jobs.SendBatch(ctx, b)

@@ -121,7 +121,7 @@ func (e *Event) finish(callerID *string, at *time.Time) {
 // readEvents reads payloads for workers into events. Those that were erased are left out: their deliveries were called off.
 func (s *Store) readEvents(ctx context.Context, ids []uuid.UUID, events map[uuid.UUID]*Event) (erased map[uuid.UUID]bool, err error) {
 	rows, err := s.Hot.Query(ctx,
-		"select id, caller_id, tenant_key, topic, time, retry, metadata, data, sealed, coalesce(traceparent, ''), coalesce(tracestate, ''), erased_at is not null from "+s.partitions.of("events", ids...)+" where id = any($1)", ids)
+		"select id, caller_id, tenant_key, topic, time, retry, metadata, data, sealed, coalesce(traceparent, ''), coalesce(tracestate, ''), erased_at is not null from "+s.partitions.of("events", ids...)+" where id = any($1)", uuids(ids))
 	if err != nil {
 		s.forgetPartitions(err)
 		return nil, err

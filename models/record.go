@@ -373,11 +373,11 @@ func (w *recordWriter) update(table string, o *Outcome) {
 		}
 		d.add(o)
 	case a != nil:
-		w.updates.Queue("update "+table+updateTried, o.EventKey, o.DeliveryKey.Destination, o.Turn, int32(a.Number), a.StartedAt,
+		w.updates.Queue("update "+table+updateTried, [16]byte(o.EventKey), o.DeliveryKey.Destination, o.Turn, int32(a.Number), a.StartedAt,
 			int32(a.Code),
 			textOrNil(a.ErrorClass), textOrNil(a.Error), textOrNil(a.Advice), o.Status, textOrNil(o.Reason), timeOrNil(o.Next))
 	default:
-		w.updates.Queue("update "+table+updateUntried, o.EventKey, o.DeliveryKey.Destination, o.Turn, o.Status, textOrNil(o.Reason),
+		w.updates.Queue("update "+table+updateUntried, [16]byte(o.EventKey), o.DeliveryKey.Destination, o.Turn, o.Status, textOrNil(o.Reason),
 			timeOrNil(o.Next))
 	}
 }

@@ -3,7 +3,6 @@ package models
 import (
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -12,7 +11,7 @@ import (
 // that, so one statement writes all of a group.
 type deliveredRows struct {
 	table   string // a partition; or "deliveries", when that is not known
-	ids     []uuid.UUID
+	ids     uuids
 	dest    []int64
 	number  []int32
 	started []time.Time
@@ -76,6 +75,6 @@ func (d *deliveredRows) queueMissed(b *pgx.Batch) bool {
 func (d *deliveredRows) queueEach(b *pgx.Batch) {
 	sql := updateDeliveredOne(d.table)
 	for i := range d.ids {
-		b.Queue(sql, d.ids[i], d.dest[i], d.number[i], d.started[i], d.code[i])
+		b.Queue(sql, [16]byte(d.ids[i]), d.dest[i], d.number[i], d.started[i], d.code[i])
 	}
 }

@@ -237,8 +237,9 @@ func (x *exchange) roundTrip(r Request) (resp Response, again bool, err *adapter
 	keep := false
 	cn.nc.SetDeadline(x.deadline)
 	stop := func() bool { return true }
-	if x.ctx.Done() != nil {
-		stop = context.AfterFunc(x.ctx, cn.abort)
+	// The connection has the deadline, so that only the end of what the attempt is part of has to be watched for.
+	if whole := adapters.WithoutTimeout(x.ctx); whole.Done() != nil {
+		stop = context.AfterFunc(whole, cn.abort)
 	}
 	defer func() {
 		// When the context has ended meanwhile, the connection's deadline is being moved into the past by another

@@ -110,21 +110,26 @@ func TestCanceledContext(t *testing.T) {
 		_, err = c.Do(past, Request{})
 		wantError(t, err, adapters.ClassTimeout)
 	})
-	t.Run("while waiting", func(t *testing.T) {
-		t.Parallel()
-		s := adaptertest.NewSink(t, adaptertest.Answer{Hang: true}, adaptertest.Answer{})
-		c := client(t, s, Options{})
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		failed := make(chan error)
-		go func() {
-			_, err := c.Do(ctx, Request{Body: []byte("x")})
-			failed <- err
-		}()
-		s.WaitRequests(1)
-		cancel()
-		inTime(t, func() { wantError(t, <-failed, adapters.ClassInternal, "stopped the attempt") })
-		mustPost(t, c, "y")
-	})
+	for name, limit := range map[string]func(context.Context, time.Duration) (context.Context, context.CancelFunc){
+		"while waiting": context.WithTimeout, "while an attempt is waiting": adapters.WithTimeout} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := adaptertest.NewSink(t, adaptertest.Answer{Hang: true}, adaptertest.Answer{})
+			c := client(t, s, Options{})
+			stopping, stop := context.WithCancel(context.Background())
+			ctx, over := limit(stopping, time.Minute)
+			defer over()
+			failed := make(chan error)
+			go func() {
+				_, err := c.Do(ctx, Request{Body: []byte("x")})
+				failed <- err
+			}()
+			s.WaitRequests(1)
+			stop()
+			inTime(t, func() { wantError(t, <-failed, adapters.ClassInternal, "stopped the attempt") })
+			mustPost(t, c, "y")
+		})
+	}
 	t.Run("while connecting", func(t *testing.T) {
 		t.Parallel()
 		c := clientFor(t, "http://nowhere.test/", Options{Resolver: names{}}, nil)

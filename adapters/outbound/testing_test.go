@@ -37,7 +37,7 @@ func clientFor(t testing.TB, url string, opt Options, s *adaptertest.Sink) *Clie
 
 // deadline is a context that ends after d; tests that are not about deadlines take a long one.
 func deadline(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
+	ctx, cancel := adapters.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
 }
