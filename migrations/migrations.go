@@ -89,13 +89,7 @@ func Apply(ctx context.Context, url string) error {
 	if err := waitForOthers(ctx, conn); err != nil {
 		return err
 	}
-	cfg, err := dbconn.Parse(url)
-	if err != nil {
-		return err
-	}
-	cfg.MaxConns = 4
-	WithSettings(cfg.ConnConfig, map[string]string{"lock_timeout": fmt.Sprint(lockTimeout.Milliseconds())})
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	pool, err := poolFor(ctx, url)
 	if err != nil {
 		return err
 	}
@@ -111,6 +105,17 @@ func Apply(ctx context.Context, url string) error {
 		}
 	}
 	return nil
+}
+
+// poolFor makes connections whose statements wait for a lock for lockTimeout.
+func poolFor(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	cfg, err := dbconn.Parse(url)
+	if err != nil {
+		return nil, err
+	}
+	cfg.MaxConns = 4
+	WithSettings(cfg.ConnConfig, map[string]string{"lock_timeout": fmt.Sprint(lockTimeout.Milliseconds())})
+	return pgxpool.NewWithConfig(ctx, cfg)
 }
 
 // waitForOthers waits until no other process migrates the database, and keeps the next one waiting until conn is
