@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,9 +48,56 @@ type bencher struct {
 	last     atomic.Int64
 	tenants  int
 	closing  chan struct{}
+	kept     kept // what is in a database that an earlier run has kept
+	stays    bool // dir is not removed
 }
 
-func startBench(ctx context.Context) (b *bencher, err error) {
+// kept is what a run writes down beside a filled database that is to be used again.
+type kept struct {
+	Events, Tenants int
+	Sink            string // where deliveries go, host and port
+}
+
+const keptFile = "bench.json"
+
+// keep writes down what the database is filled with, where it is to stay.
+func (b *bencher) keep(k kept) error {
+	if !b.stays {
+		return nil
+	}
+	k.Sink = strings.TrimPrefix(b.host, "http://")
+	out, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.dir, keptFile), out, 0o600)
+}
+
+// findKept looks for what an earlier run has left in dir.
+func (b *bencher) findKept(dir string) error {
+	b.dir, b.stays = dir, true
+	have, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(have) == 0 {
+		return os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
+		return err
+	}
+	out, err := os.ReadFile(filepath.Join(dir, keptFile))
+	if err == nil {
+		err = json.Unmarshal(out, &b.kept)
+	}
+	if err != nil {
+		return fmt.Errorf("%s holds no database that was filled to its end: remove it, or give another directory (%w)", dir, err)
+	}
+	return nil
+}
+
+func startBench(ctx context.Context) (*bencher, error) { return startKept(ctx, "") }
+
+// startKept starts a server with a database in dir, which stays when it stops; in a directory of its own that does not, when dir is
+// empty.
+func startKept(ctx context.Context, dir string) (b *bencher, err error) {
 	b = &bencher{key: "wb_bench_key_0123456789abcdef", client: &fasthttp.Client{MaxConnsPerHost: 2000, ReadTimeout: time.Minute},
 		closing: make(chan struct{})}
 	defer func() {
@@ -57,13 +105,15 @@ func startBench(ctx context.Context) (b *bencher, err error) {
 			b.stop()
 		}
 	}()
-	if b.dir, err = os.MkdirTemp("", "waybill-bench-"); err != nil {
+	if dir != "" {
+		err = b.findKept(dir)
+	} else if b.dir, err = os.MkdirTemp("", "waybill-bench-"); err == nil {
+		err = os.Chmod(b.dir, 0o755)
+	}
+	if err != nil {
 		return b, err
 	}
-	if err := os.Chmod(b.dir, 0o755); err != nil {
-		return b, err
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", cmp.Or(b.kept.Sink, "127.0.0.1:0"))
 	if err != nil {
 		return b, err
 	}
@@ -79,45 +129,76 @@ func startBench(ctx context.Context) (b *bencher, err error) {
 	return b, b.serve(ctx)
 }
 
-// serve starts the server and waits until it answers.
-func (b *bencher) serve(ctx context.Context) error {
+// process starts the program in a role. ready is an address that answers 200 once it works.
+func (b *bencher) process(ctx context.Context, role string) (cmd *exec.Cmd, ready string, err error) {
 	port, err := FreePort()
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	b.base = fmt.Sprintf("http://127.0.0.1:%d/api/v1", port)
+	address := "127.0.0.1:" + strconv.Itoa(port)
 	exe, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	log, err := os.Create(filepath.Join(b.dir, "server.log"))
+	log, err := os.Create(b.log())
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	defer log.Close()
-	b.server = exec.CommandContext(ctx, exe, "serve")
-	b.server.Cancel = func() error { return b.server.Process.Signal(os.Interrupt) }
-	b.server.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL="+b.pg.URL,
+	cmd = exec.CommandContext(ctx, exe, role)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL="+b.pg.URL,
 		"API_KEY="+b.key,
 		"LOG_LEVEL=warn", "BASE_URL=", "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0",
 		"DESTINATION_LIMIT=0", "SSL_CERT_FILE="+b.roots)
-	b.server.Stdout, b.server.Stderr = log, log
-	if err := b.server.Start(); err != nil {
+	ready = "http://" + address + "/readyz"
+	if role != "serve" { // which keeps a key of its own
+		secret, err := os.ReadFile(filepath.Join(b.dir, "secret_key"))
+		if err != nil {
+			return nil, "", err
+		}
+		cmd.Env = append(cmd.Env, "SECRET_KEY="+strings.TrimSpace(string(secret)))
+	}
+	if role == "work" {
+		cmd.Env = append(cmd.Env, "METRICS_ADDR="+address)
+		ready = "http://" + address + "/healthz"
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	return cmd, ready, cmd.Start()
+}
+
+// log is the file that the last process wrote to.
+func (b *bencher) log() string { return filepath.Join(b.dir, "server.log") }
+
+// serve starts the server and waits until it answers.
+func (b *bencher) serve(ctx context.Context) (err error) {
+	var ready string
+	if b.server, ready, err = b.process(ctx, "serve"); err != nil {
 		return err
 	}
+	b.base = strings.TrimSuffix(ready, "/readyz") + "/api/v1"
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		status, _, err := b.call("GET", "/tenants", nil)
 		if err == nil && status == 200 {
 			break
 		}
 		if time.Now().After(deadline) {
-			out, _ := os.ReadFile(log.Name())
+			out, _ := os.ReadFile(b.log())
 			return fmt.Errorf("the server did not start: %s", out)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	time.Sleep(2 * time.Second) // at rest
 	return nil
+}
+
+// end stops the server.
+func (b *bencher) end() {
+	if b.server != nil && b.server.Process != nil {
+		_ = b.server.Process.Signal(os.Interrupt)
+		_ = b.server.Wait()
+	}
+	b.server = nil
 }
 
 // FreePort finds a port for a server that is about to start. It is one that the system does not give to outgoing
@@ -137,17 +218,16 @@ func FreePort() (int, error) {
 
 func (b *bencher) stop() {
 	close(b.closing)
-	if b.server != nil && b.server.Process != nil {
-		_ = b.server.Process.Signal(os.Interrupt)
-		_ = b.server.Wait()
-	}
+	b.end()
 	if b.sink != nil {
 		_ = b.sink.Shutdown()
 	}
 	if b.pg != nil {
 		_ = b.pg.Stop()
 	}
-	_ = os.RemoveAll(b.dir)
+	if !b.stays {
+		_ = os.RemoveAll(b.dir)
+	}
 }
 
 // receive is the sink. What comes to /hook is measured: the payload says when it was published. /hang answers after ten
