@@ -223,28 +223,30 @@ var seedDay = []string{
 				case status when 'failed' then 404 end code, case status when 'failed' then 'not_found' end class
 			from seed_deliveries cross join lateral generate_series(1, attempts) number) a
 		order by started_at`,
-	// Retries after midnight count for a minute that the next day may have as well.
+	// The numbers, as workers would have added them up. Retries after midnight count for a time that the next day has as well, which
+	// another connection may be writing: hence the order.
 	`insert into health_minutes select destination_key, date_trunc('minute', started_at), tenant_key, count(*) filter (where number = 1),
 			count(*) filter (where not ok and number = 1), count(*), count(*) filter (where not ok), count(*) filter (where code = 404 and number = 3), 0, 0, 0, 20
 		from attempts where event_id >= (select id from seed_events order by id limit 1) and event_id <= (select id from seed_events order by id desc limit 1)
 		group by 1, 2, 3 on conflict do nothing`,
-}
-
-// numbers adds up the history, as workers would have.
-func (p *pagesDB) numbers(ctx context.Context) error {
-	for _, sql := range []string{
-		"set work_mem = '192MB'",
-		`update settings set value = to_jsonb(now() - interval '90 days') where key = 'traffic_since'`,
-		`insert into traffic select tenant, grain, b.start, sum(received), sum(delivered), sum(failed), sum(retrying), sum(first), sum(first_failed), '\xd40101'
-			from (select tenant_key, e.start, 1 received, 0 delivered, 0 failed, 0 retrying, 0 first, 0 first_failed from events
-					cross join lateral (select timestamptz 'epoch' + ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint *
-						interval '1 ms' start) e
-				union all select tenant_key, started_at, 0, ok::int, (code = 404 and number = 3)::int, (not ok and number = 1)::int, (number = 1)::int,
-						(not ok and number = 1)::int from attempts) x
+	`insert into traffic as t select tenant, grain, b.start, sum(received), sum(delivered), sum(failed), sum(retrying), sum(first), sum(first_failed), '\xd40101'
+		from (select tenant tenant_key, at start, 1 received, 0 delivered, 0 failed, 0 retrying, 0 first, 0 first_failed from seed_events
+			union all select tenant_key, at + interval '20 ms' + (number - 1) * interval '5 seconds', 0, (status = 'delivered' and number = attempts)::int,
+					(status = 'failed' and number = attempts)::int, retried, (number = 1)::int, retried
+				from seed_deliveries cross join generate_series(1, attempts) number
+					cross join lateral (select (number = 1 and (status = 'retrying' or attempts > 1))::int retried) r) x
 			cross join lateral (values (0, 60), (0, 1800), (tenant_key, 60), (tenant_key, 1800)) g (tenant, grain)
 			cross join lateral (select date_bin(grain * interval '1 second', x.start, 'epoch')) b (start)
-			where grain = 1800 or x.start > now() - interval '3 hours'
-			group by 1, 2, 3`,
+		where grain = 1800 or x.start > now() - interval '3 hours'
+		group by 1, 2, 3 order by 1, 2, 3
+		on conflict (tenant_key, grain, start) do update set received = t.received + excluded.received, delivered = t.delivered + excluded.delivered,
+			failed = t.failed + excluded.failed, retrying = t.retrying + excluded.retrying, first = t.first + excluded.first, first_failed = t.first_failed + excluded.first_failed`,
+}
+
+// numbers writes what else workers know of the history.
+func (p *pagesDB) numbers(ctx context.Context) error {
+	for _, sql := range []string{
+		`update settings set value = to_jsonb(now() - interval '90 days') where key = 'traffic_since'`,
 		`insert into destination_health (destination_key, tenant_key, failures, attempts, since, last_failure_at, code, error_class, error, advice)
 			select key, tenant, 5 + n % 90, 20, now() - interval '20 minutes', now() - interval '1 minute', 500, 'server',
 				'The receiver answered 500', 'Look at the receiver.'
