@@ -168,5 +168,6 @@ create index notifications_digest on notifications (digest_id) where digest_id i
 create index notifications_waiting on notifications (channel_key) where status = 'waiting';
 
 -- +goose Down
+drop index destinations_disabled;
 drop table notifications, alerts, alert_rules, channels, health_minutes, destination_health, health_deltas;
 alter table destinations drop column disable_after;

@@ -55,6 +55,7 @@ create table recovery_codes (
 );
 
 -- +goose Down
+drop index sessions_user;
 drop table recovery_codes, login_steps, invitations, memberships;
 alter table sessions drop column id, drop column seen_at, drop column confirmed_at, drop column ip, drop column browser;
 alter table users drop column role, drop column last_login_at, drop column totp_secret, drop column totp_enabled_at,

@@ -93,9 +93,7 @@ func Apply(ctx context.Context, url string) error {
 	if err := waitForOthers(ctx, conn); err != nil {
 		return err
 	}
-	cfg.MaxConns = 4
-	WithSettings(cfg.ConnConfig, map[string]string{"lock_timeout": fmt.Sprint(lockTimeout.Milliseconds())})
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	pool, err := poolFor(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -118,6 +116,14 @@ func connectToLock(ctx context.Context, cfg *pgxpool.Config) (*pgx.Conn, error) 
 	one := cfg.ConnConfig.Copy()
 	WithSettings(one, nil)
 	return pgx.ConnectConfig(ctx, one)
+}
+
+// poolFor makes connections whose statements wait for a lock for lockTimeout.
+func poolFor(ctx context.Context, cfg *pgxpool.Config) (*pgxpool.Pool, error) {
+	cfg = cfg.Copy()
+	cfg.MaxConns = 4
+	WithSettings(cfg.ConnConfig, map[string]string{"lock_timeout": fmt.Sprint(lockTimeout.Milliseconds())})
+	return pgxpool.NewWithConfig(ctx, cfg)
 }
 
 // waitForOthers waits until no other process migrates the database, and keeps the next one waiting until conn is

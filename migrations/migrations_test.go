@@ -186,6 +186,38 @@ func TestMigrationsLockNothing(t *testing.T) {
 	}
 }
 
+// TestReplay takes all migrations but the first back, applies them again, and tells what they lock.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	url := modelstest.DB(t)
+	seen := map[string][]string{}
+	if err := migrations.Replay(ctx, url, 1000, func(r migrations.Replayed) {
+		if seen[r.Name] = r.Locks; r.Took <= 0 {
+			t.Errorf("%s took %v", r.Name, r.Took)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	locks := regexp.MustCompile(`^AccessExclusiveLock on attempts and \d+ partitions,AccessExclusiveLock on erasures,AccessExclusiveLock on events and \d+ partitions,AccessExclusiveLock on tenants$`)
+	if got := strings.Join(seen["00040_payload_keys.sql"], ","); !locks.MatchString(got) {
+		t.Errorf("locks of 00040: %s", got)
+	}
+	if got := seen["00038_api_processes.sql"]; len(got) > 0 {
+		t.Errorf("a table of its own locks %v", got)
+	}
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	var sealed, days bool
+	if err := conn.QueryRow(ctx, `select exists (select from information_schema.columns where table_name = 'events' and column_name = 'sealed'),
+		(select indisvalid from pg_index where indexrelid = 'attempts_by_start'::regclass)`).Scan(&sealed, &days); err != nil || !sealed || !days {
+		t.Errorf("the schema afterwards: column %v, index %v, %v", sealed, days, err)
+	}
+}
+
 // TestPartitions makes and drops partitions, also where rows of a day came before its partition.
 func TestPartitions(t *testing.T) {
 	t.Parallel()

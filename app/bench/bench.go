@@ -85,10 +85,14 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	fmt.Fprintf(&about, "\n  %-10s %s", soakName, "a steady rate for long, recorded every ten seconds; alone, and not part of all")
 	fmt.Fprintf(&about, "\n  %-10s %s", pagesName,
 		"how long lists, details and numbers take with 3,000,000 events in the database; alone, and not part of all")
+	fmt.Fprintf(&about, "\n  %-10s %s", upkeepName,
+		"how long starts, the doctor, exports, backups, migrations and dropping a day take with a database of that size; alone, and not part of all")
 	names := fs.String("case", "one,fanout,steady", "cases to run, comma-separated, or all:"+about.String())
 	runs := fs.Int("runs", 1, "runs of each case; medians are printed when there are several")
 	size := fs.Int("size", defaultSize, "bytes of an event's data, 256 at least")
 	scale := fs.Float64("scale", 1, "number of events, as a multiple of the usual")
+	dir := fs.String("dir", "", "with "+pagesName+" and "+upkeepName+": keep the database in this `directory`, and use the one that an earlier run has filled there")
+	steps := fs.String("steps", "", "of the case "+upkeepName+": those whose names match this `pattern`, of start, metrics, doctor, export, backup, migrations and retention")
 	limits := fs.Bool("limits", false, "first measure what this machine can do: commits, jobs and posts that carry nothing")
 	soak := soakFlags(fs)
 	settings := map[string]string{}
@@ -120,8 +124,14 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	if *names == soakName {
 		return soak.run(ctx, settings, stdout)
 	}
+	if alone := *names == pagesName || *names == upkeepName; *dir != "" && !alone || *steps != "" && *names != upkeepName {
+		return fmt.Errorf("-dir is for the cases %s and %s, and -steps for %[2]s", pagesName, upkeepName)
+	}
 	if *names == pagesName {
-		return pagesRun(ctx, *scale, settings, stdout)
+		return pagesRun(ctx, *scale, *dir, settings, stdout)
+	}
+	if *names == upkeepName {
+		return upkeepRun(ctx, *scale, *dir, *steps, settings, stdout)
 	}
 	if *size < minSize {
 		return fmt.Errorf("-size must be at least %d", minSize)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -138,5 +139,34 @@ func TestSet(t *testing.T) {
 	t.Setenv("PGBOUNCER", "/nowhere/pgbouncer")
 	if _, err := measurePooled(t.Context(), nil, benchCase{}); !errors.Is(err, errNoPgBouncer) || !strings.Contains(err.Error(), "apt-get install pgbouncer") {
 		t.Errorf("without PgBouncer: %v", err)
+	}
+}
+
+// TestKept finds a filled database again, and neither one that was not filled to its end nor somebody's files.
+func TestKept(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{"-dir x": "-dir is for the cases", "-case pages -steps start": "-steps for upkeep", "-case one,upkeep": `no case "upkeep"`,
+		"-case upkeep -steps (": "-steps: error parsing"} {
+		if err := Run(t.Context(), strings.Fields(args), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", args, err, want)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "new")
+	b := &bencher{host: "http://127.0.0.1:1234"}
+	if err := b.findKept(dir); err != nil || b.kept.Events != 0 || b.dir != dir {
+		t.Errorf("a directory that is not there: %v, %+v", err, b.kept)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "pgdata"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := (&bencher{}).findKept(dir); err == nil || !strings.Contains(err.Error(), "filled to its end") {
+		t.Errorf("one that was not filled to its end: %v", err)
+	}
+	if err := b.keep(kept{Events: 7, Tenants: 2}); err != nil {
+		t.Fatal(err)
+	}
+	again := &bencher{}
+	if err := again.findKept(dir); err != nil || again.kept != (kept{Events: 7, Tenants: 2, Sink: "127.0.0.1:1234"}) || !again.stays {
+		t.Errorf("one that was: %v, %+v", err, again.kept)
 	}
 }

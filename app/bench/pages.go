@@ -25,22 +25,40 @@ const (
 	pagesTime   = 1000 * time.Millisecond
 )
 
+// filled starts a server and fills its database, with that many times the usual. Where dir is not empty, the database is kept there
+// and found again.
+func filled(ctx context.Context, scale float64, dir string, settings map[string]string, say func(format string, args ...any)) (p *pagesDB, err error) {
+	b, err := startKept(ctx, dir, settings)
+	if err != nil {
+		return nil, err
+	}
+	p = &pagesDB{b: b, tenants: max(20, int(pagesTenants*min(scale, 1))), events: max(3_000, int(pagesEvents*scale))}
+	if p.conn, err = pgx.Connect(ctx, b.pg.URL); err == nil {
+		err = p.seed(ctx, say)
+	}
+	if err != nil {
+		p.close(ctx)
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *pagesDB) close(ctx context.Context) {
+	if p.conn != nil {
+		_ = p.conn.Close(context.WithoutCancel(ctx))
+	}
+	p.b.stop()
+}
+
 // pagesRun fills a database and measures.
-func pagesRun(ctx context.Context, scale float64, settings map[string]string, stdout io.Writer) (err error) {
-	b, err := startBench(ctx, settings)
+func pagesRun(ctx context.Context, scale float64, dir string, settings map[string]string, stdout io.Writer) error {
+	say := func(format string, args ...any) { fmt.Fprintf(stdout, format, args...) }
+	p, err := filled(ctx, scale, dir, settings, say)
 	if err != nil {
 		return err
 	}
-	defer b.stop()
-	p := &pagesDB{b: b, tenants: max(20, int(pagesTenants*min(scale, 1))), events: max(3_000, int(pagesEvents*scale))}
-	if p.conn, err = pgx.Connect(ctx, b.pg.URL); err != nil {
-		return err
-	}
-	defer p.conn.Close(context.WithoutCancel(ctx))
-	say := func(format string, args ...any) { fmt.Fprintf(stdout, format, args...) }
-	if err := p.seed(ctx, say); err != nil {
-		return err
-	}
+	defer p.close(ctx)
+	b := p.b
 	list, err := p.addresses(ctx)
 	if err != nil {
 		return err
@@ -50,7 +68,7 @@ func pagesRun(ctx context.Context, scale float64, settings map[string]string, st
 	var published error
 	wg.Go(func() {
 		_, published = b.publish(loading, benchCase{publishers: 16, events: 1 << 30, rate: pagesRate,
-			topic: func(k int64) string { return fmt.Sprintf("topic.%d", k%5) }},
+			topic: func(k int64) string { return fmt.Sprintf("topic.%d", k%pagesTopics) }},
 			func(k int64) string { return fmt.Sprintf("page-%d", k*7919%int64(p.tenants)) })
 	})
 	say("\n%d events a second come in; %d requests of each address at most, one at a time\n\n%-74s %8s %8s %8s\n", pagesRate, pagesRounds, "address",
@@ -89,7 +107,7 @@ func (p *pagesDB) addresses(ctx context.Context) ([]*address, error) {
 		return "since=" + day.Add(-since).Format(time.RFC3339) + "&until=" + day.Add(-until).Format(time.RFC3339)
 	}
 	var list []*address
-	for _, of := range []string{"", "tenant_id=page-0", "tenant_id=page-7"} {
+	for _, of := range []string{"", "tenant_id=page-0", "tenant_id=" + p.small()} {
 		for _, path := range []string{"/stats/overview?range=1h", "/stats/overview?range=24h", "/stats/overview?range=7d", "/stats/overview?range=30d",
 			"/stats/failures?range=24h", "/stats/failures?range=30d", "/stats/destinations?range=24h", "/stats/destinations?range=30d", "/incidents?limit=20",
 			"/events?", "/events?" + span(240*time.Hour, 200*time.Hour), "/events?topic=topic.3", "/events?topic=none", "/events?status=failed",
@@ -114,8 +132,8 @@ func (p *pagesDB) addresses(ctx context.Context) ([]*address, error) {
 	}
 	for _, path := range []string{"/tenants", "/events", "/t/page-0", "/t/page-0?range=30d", "/t/page-0/events", "/t/page-0/events?status=failed", "/t/page-0/events?q=nowhere",
 		"/t/page-0/events/" + ids["event_id"], "/t/page-0/attempts", "/t/page-0/attempts?status=failed", "/t/page-0/attempts/" + ids["id"], "/t/page-0/destinations",
-		"/t/page-0/destinations/" + ids["destination_id"], "/t/page-0/destinations/" + ids["destination_id"] + "/deliveries", "/t/page-0/retries", "/t/page-7",
-		"/t/page-7/events"} {
+		"/t/page-0/destinations/" + ids["destination_id"], "/t/page-0/destinations/" + ids["destination_id"] + "/deliveries", "/t/page-0/retries", "/t/" + p.small(),
+		"/t/" + p.small() + "/events"} {
 		list = append(list, &address{path: path, page: true})
 	}
 	return list, nil

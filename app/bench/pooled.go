@@ -70,13 +70,13 @@ func (b *bencher) apart(ctx context.Context, c benchCase, env ...string) (r benc
 	}()
 	var bases []string
 	for _, command := range []string{"web", "web", "work", "work"} {
-		p, base, err := b.launch(ctx, command, env...)
+		p, address, err := b.launch(ctx, command, env...)
 		if err != nil {
 			return r, err
 		}
 		running = append(running, p)
 		if command == "web" {
-			bases = append(bases, base)
+			bases = append(bases, address+apiPath)
 		}
 	}
 	for _, base := range bases {
@@ -94,6 +94,9 @@ func (b *bencher) apart(ctx context.Context, c benchCase, env ...string) (r benc
 
 // end stops a process and waits for it.
 func (*bencher) end(p *exec.Cmd) {
+	if p == nil || p.Process == nil {
+		return
+	}
 	_ = p.Process.Signal(os.Interrupt)
 	_ = p.Wait()
 }

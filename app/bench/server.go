@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,10 +49,18 @@ type bencher struct {
 	last     atomic.Int64
 	tenants  int
 	closing  chan struct{}
+	kept     kept // what is in a database that an earlier run has kept
+	stays    bool // dir is not removed
 }
 
 // startBench starts a server on a private PostgreSQL with these settings beside its own.
-func startBench(ctx context.Context, settings map[string]string) (b *bencher, err error) {
+func startBench(ctx context.Context, settings map[string]string) (*bencher, error) {
+	return startKept(ctx, "", settings)
+}
+
+// startKept is startBench with a database in dir, which stays when it stops; in a directory of its own that does not, when dir is
+// empty.
+func startKept(ctx context.Context, dir string, settings map[string]string) (b *bencher, err error) {
 	b = &bencher{key: "wb_bench_key_0123456789abcdef", client: &fasthttp.Client{MaxConnsPerHost: 2000, ReadTimeout: time.Minute},
 		closing: make(chan struct{})}
 	defer func() {
@@ -59,13 +68,15 @@ func startBench(ctx context.Context, settings map[string]string) (b *bencher, er
 			b.stop()
 		}
 	}()
-	if b.dir, err = os.MkdirTemp("", "waybill-bench-"); err != nil {
+	if dir != "" {
+		err = b.findKept(dir)
+	} else if b.dir, err = os.MkdirTemp("", "waybill-bench-"); err == nil {
+		err = os.Chmod(b.dir, 0o755)
+	}
+	if err != nil {
 		return b, err
 	}
-	if err := os.Chmod(b.dir, 0o755); err != nil {
-		return b, err
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", cmp.Or(b.kept.Sink, "127.0.0.1:0"))
 	if err != nil {
 		return b, err
 	}
@@ -86,6 +97,7 @@ func (b *bencher) serve(ctx context.Context) (err error) {
 	if b.server, b.base, err = b.launch(ctx, "serve", "DATABASE_URL="+b.pg.URL); err != nil {
 		return err
 	}
+	b.base += apiPath
 	if err := b.answers(); err != nil {
 		return err
 	}
@@ -93,8 +105,11 @@ func (b *bencher) serve(ctx context.Context) (err error) {
 	return nil
 }
 
-// launch starts a process of the program, and returns its API's address.
-func (b *bencher) launch(ctx context.Context, command string, env ...string) (p *exec.Cmd, base string, err error) {
+// apiPath is where a server has its API.
+const apiPath = "/api/v1"
+
+// launch starts a process of the program, and returns its address. A worker has its health and metrics there.
+func (b *bencher) launch(ctx context.Context, command string, env ...string) (p *exec.Cmd, address string, err error) {
 	port, err := FreePort()
 	if err != nil {
 		return nil, "", err
@@ -108,14 +123,18 @@ func (b *bencher) launch(ctx context.Context, command string, env ...string) (p 
 		return nil, "", err
 	}
 	defer log.Close()
+	at := fmt.Sprintf("127.0.0.1:%d", port)
 	p = exec.CommandContext(ctx, exe, command)
 	p.Cancel = func() error { return p.Process.Signal(os.Interrupt) }
 	p.Env = append(append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL_DIRECT=",
 		"API_KEY="+b.key, "SECRET_KEY=the key of a server that is measured",
-		"LOG_LEVEL=warn", "BASE_URL=http://127.0.0.1:"+strconv.Itoa(port), "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0",
+		"LOG_LEVEL=warn", "BASE_URL=http://"+at, "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0",
 		"DESTINATION_LIMIT=0", "SSL_CERT_FILE="+b.roots), env...)
+	if command == "work" {
+		p.Env = append(p.Env, "METRICS_ADDR="+at)
+	}
 	p.Stdout, p.Stderr = log, log
-	return p, fmt.Sprintf("http://127.0.0.1:%d/api/v1", port), p.Start()
+	return p, "http://" + at, p.Start()
 }
 
 // log is the file that holds what processes say.
@@ -151,16 +170,16 @@ func FreePort() (int, error) {
 
 func (b *bencher) stop() {
 	close(b.closing)
-	if b.server != nil && b.server.Process != nil {
-		b.end(b.server)
-	}
+	b.end(b.server)
 	if b.sink != nil {
 		_ = b.sink.Shutdown()
 	}
 	if b.pg != nil {
 		_ = b.pg.Stop()
 	}
-	_ = os.RemoveAll(b.dir)
+	if !b.stays {
+		_ = os.RemoveAll(b.dir)
+	}
 }
 
 // receive is the sink. What comes to /hook is measured: the payload says when it was published. /hang answers after ten
