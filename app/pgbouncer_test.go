@@ -208,11 +208,11 @@ func TestPgBouncerLiveSettings(t *testing.T) {
 			t.Errorf("the processes followed after %v", took)
 		}
 	}
-	// A tenant's own limit stands before it, and both are in force.
-	one.want(200, "PATCH", "/tenants/acme/settings", `{"destination_limit":1}`)
+	// A tenant's own limit stands before it. One destination is there already.
+	one.want(200, "PATCH", "/tenants/acme/settings", `{"destination_limit":2}`)
 	other.want(201, "POST", "/tenants/acme/destinations", `{"id":"first","type":"echo","topics":"*"}`)
 	if o := other.do("POST", "/tenants/acme/destinations", `{"type":"echo","topics":"*"}`); o.status != 422 {
-		t.Errorf("a second destination: %d %s", o.status, o.raw)
+		t.Errorf("a third destination: %d %s", o.status, o.raw)
 	}
 	b.leftAlone()
 }
