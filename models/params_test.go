@@ -27,6 +27,11 @@ func TestUUIDs(t *testing.T) { // not beside others, whose allocations would be 
 			t.Errorf("%d ids are sent as %x instead of %x", n, got, want)
 		}
 	}
+	id := uuid.New()
+	want, err := m.Encode(pgtype.UUIDOID, pgtype.BinaryFormatCode, id, nil)
+	if got, err2 := m.Encode(pgtype.UUIDOID, pgtype.BinaryFormatCode, [16]byte(id), nil); err != nil || err2 != nil || !bytes.Equal(got, want) {
+		t.Errorf("an id is sent as %x instead of %x (%v, %v)", got, want, err, err2)
+	}
 	of := func(v any) float64 { return testing.AllocsPerRun(10, func() { send(v) }) }
 	many := make([]uuid.UUID, 100)
 	if plain, ours := of(many), of(uuids(many)); ours > plain/4 {
