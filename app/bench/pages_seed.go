@@ -269,7 +269,8 @@ func (p *pagesDB) session(ctx context.Context) error {
 	}
 	p.cookie = base64.RawURLEncoding.EncodeToString(raw[:])
 	hash := sha256.Sum256([]byte(p.cookie))
-	_, err := p.conn.Exec(ctx, `with u as (insert into users (id, email, name, password_hash) values (gen_random_uuid(), 'bench@example.com', 'Bench', '-') returning id)
+	_, err := p.conn.Exec(ctx, `with u as (insert into users (id, email, name, password_hash) values (gen_random_uuid(), 'bench@example.com', 'Bench', '-')
+			on conflict (lower(email)) do update set name = excluded.name returning id)
 		insert into sessions (token_hash, user_id, expires_at) select $1, id, now() + interval '1 day' from u`, hash[:])
 	return err
 }
