@@ -17,6 +17,12 @@ alter table tenants add column cell text;
 -- While this is in the future nothing of the tenant's is written: it is about to go elsewhere.
 alter table tenants add column held_until timestamptz;
 
+-- The first position in the feed here of a tenant that came from another cell; null for others. A cursor before it is of that cell.
+alter table tenants add column feed_base bigint;
+
+-- Of a change that came with its tenant from another cell: its position there. Null for the cell's own.
+alter table changes add column was bigint;
+
 create table tenant_moves (
   id          uuid primary key,                    -- UUIDv7
   tenant_key  bigint not null references tenants (key),
@@ -34,6 +40,8 @@ create unique index tenant_moves_open on tenant_moves (tenant_key) where finishe
 
 -- +goose Down
 drop table tenant_moves;
+alter table changes drop column was;
+alter table tenants drop column feed_base;
 alter table tenants drop column held_until;
 alter table tenants drop column cell;
 drop table cells;

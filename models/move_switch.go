@@ -1,0 +1,435 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/waybill-dev/waybill/models/queue"
+)
+
+// How a tenant leaves the source. Nothing of it is accepted and none of its jobs is begun for a moment, those under way get a moment to
+// end, and what they have changed is copied. Then one transaction at the source makes sure that nobody writes anything of the tenant's
+// any more, copies the rest, takes the jobs away, and says where the tenant is. What this brings to the target waits there beside its
+// tables until release puts it there: should the transaction at the source come to nothing, nothing has happened.
+
+const (
+	// holdFor is when a hold ends by itself, should the mover die.
+	holdFor = 10 * time.Second
+	// holdMost is after how long the mover gives up a hold: publishers wait for three seconds. It grows with each try, for tenants that
+	// need more.
+	holdMost, holdMore, holdLongest = 2 * time.Second, time.Second, 8 * time.Second
+	// quiesce is how long attempts under way get to end.
+	quiesce = 700 * time.Millisecond
+	// quiescePause is how often it is looked whether they have.
+	quiescePause = 10 * time.Millisecond
+)
+
+var (
+	errHoldOver = errors.New("the hold of the tenant ran out before it was moved")
+	errNotYet   = errors.New("somebody still writes")
+)
+
+// catchUp copies what has changed until little is left and the hold can begin.
+func (r *moveRun) catchUp(ctx context.Context) (MoveStep, error) {
+	m := r.m
+	n, err := r.takeUp(ctx, highestUUID)
+	if err != nil {
+		return MoveStep{}, err
+	}
+	if m.Progress.Left = n; n >= moveLittle {
+		return MoveStep{}, m.note(ctx, r.Home, MoveCatchUp)
+	}
+	if err := r.sameReaders(ctx); err != nil {
+		return MoveStep{Wait: moveWait}, err
+	}
+	if m.Progress.Tries == 0 {
+		if err := r.verify(ctx); err != nil {
+			return MoveStep{Wait: moveWait}, err
+		}
+	}
+	return MoveStep{}, m.note(ctx, r.Home, MoveSwitch)
+}
+
+// verify compares how many rows both databases have, up to the event with which the copy ended.
+func (r *moveRun) verify(ctx context.Context) error {
+	before, err := r.count(ctx, r.source.pool, "<=")
+	if err != nil {
+		return err
+	}
+	for n := int64(moveChanges); n == moveChanges; {
+		if n, err = r.takeUp(ctx, highestUUID); err != nil {
+			return err
+		}
+	}
+	there, err := r.count(ctx, r.target.pool, "<=")
+	if err != nil {
+		return err
+	}
+	after, err := r.count(ctx, r.source.pool, "<=")
+	if err != nil {
+		return err
+	}
+	for i, name := range []string{"events", "deliveries", "attempts"} {
+		if there[i] < min(before[i], after[i]) || there[i] > max(before[i], after[i]) {
+			return fmt.Errorf("the target has %d %s of the tenant, and the source %d", there[i], name, after[i])
+		}
+	}
+	return nil
+}
+
+// count counts the tenant's events up to the mark, or behind it, with their deliveries and attempts.
+func (r *moveRun) count(ctx context.Context, db querier, compare string) (n [3]int64, err error) {
+	const of = "from events e join %s x on x.event_id = e.id where e.tenant_key = $1 and e.id %s $2"
+	for i, from := range []string{"from events e where e.tenant_key = $1 and e.id " + compare + " $2",
+		fmt.Sprintf(of, "deliveries", compare), fmt.Sprintf(of, "attempts", compare)} {
+		if err := db.QueryRow(ctx, "select count(*) "+from, r.m.TenantKey, r.m.Progress.Mark).Scan(&n[i]); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// switchOver holds the tenant and has it leave the source.
+func (r *moveRun) switchOver(ctx context.Context) (MoveStep, error) {
+	m := r.m
+	left, err := r.hasLeft(ctx)
+	if err != nil {
+		return MoveStep{}, err
+	}
+	if left {
+		return MoveStep{}, m.note(ctx, r.Home, MoveRelease)
+	}
+	began := time.Now()
+	most := min(holdMost+time.Duration(m.Progress.Tries)*holdMore, holdLongest)
+	m.Progress.Tries++
+	if err := r.hold(ctx); err != nil {
+		return MoveStep{}, err
+	}
+	if err := r.pause("hold"); err != nil {
+		return MoveStep{}, err
+	}
+	err = r.leave(ctx, began.Add(most))
+	m.Progress.HeldMs = time.Since(began).Milliseconds()
+	if errors.Is(err, errHoldOver) {
+		if err := r.letGo(ctx); err != nil {
+			return MoveStep{}, err
+		}
+		r.log().Warn("a tenant that is to move could not be held for long enough; it is tried again", "tenant", m.TenantID, "held",
+			time.Since(began))
+		return MoveStep{Wait: moveWait}, m.note(ctx, r.Home, MoveCatchUp)
+	}
+	if err != nil {
+		return MoveStep{}, err
+	}
+	if err := r.pause("switch"); err != nil {
+		return MoveStep{}, err
+	}
+	return MoveStep{}, m.note(ctx, r.Home, MoveRelease)
+}
+
+// hasLeft reports whether the source refuses the tenant already.
+func (r *moveRun) hasLeft(ctx context.Context) (left bool, err error) {
+	err = r.source.pool.QueryRow(ctx, "select coalesce(cell = $2, false) from tenants where key = $1", r.m.TenantKey, r.m.Target).Scan(&left)
+	return left, err
+}
+
+// hold keeps the tenant from accepting. Those who are at it end first.
+func (r *moveRun) hold(ctx context.Context) error {
+	return pgx.BeginFunc(ctx, r.source.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockTenant), lockHash(r.m.TenantID)); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "update tenants set held_until = clock_timestamp() + $2::interval where key = $1", r.m.TenantKey, holdFor)
+		return err
+	})
+}
+
+// letGo ends a hold that came to nothing.
+func (r *moveRun) letGo(ctx context.Context) error {
+	_, err := r.source.pool.Exec(ctx, "update tenants set held_until = null where key = $1 and cell is distinct from $2", r.m.TenantKey, r.m.Target)
+	r.source.Queue.WakeAll()
+	return err
+}
+
+// leave has the tenant leave the source once nobody writes, or until the time is over.
+func (r *moveRun) leave(ctx context.Context, until time.Time) error {
+	for end := time.Now().Add(quiesce); ; {
+		n, err := r.takeUp(ctx, highestUUID)
+		if err != nil {
+			return err
+		}
+		busy, err := r.busy(ctx)
+		if err != nil {
+			return err
+		}
+		if r.m.Progress.Running = busy; busy == 0 && n == 0 || time.Now().After(end) {
+			break
+		}
+		if err := pauseFor(ctx, quiescePause); err != nil {
+			return err
+		}
+	}
+	for {
+		err := r.tryLeave(ctx)
+		var pe *pgconn.PgError
+		if errors.As(err, &pe) && (pe.Code == "55P03" || pe.Code == "40P01") { // a lock was not to be had, or two waited for each other
+			err = errNotYet
+		}
+		if !errors.Is(err, errNotYet) {
+			return err
+		}
+		if time.Now().After(until) {
+			return errHoldOver
+		}
+		if err := r.fold(ctx); err != nil {
+			return err
+		}
+		if err := pauseFor(ctx, quiescePause); err != nil {
+			return err
+		}
+	}
+}
+
+func pauseFor(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// busy counts jobs under way.
+func (r *moveRun) busy(ctx context.Context) (n int, err error) {
+	err = r.source.pool.QueryRow(ctx, "select count(*) from "+queue.Schema+`.river_job where state = 'running' and kind = 'deliver'
+		and (args->>'d')::bigint in (select key from destinations where tenant_key = $1)`, r.m.TenantKey).Scan(&n)
+	return n, err
+}
+
+// fold folds what was recorded of the tenant.
+func (r *moveRun) fold(ctx context.Context) error {
+	noted, err := r.recorded(ctx, r.source.pool)
+	if err != nil || !noted {
+		return err
+	}
+	_, err = NewWatcher(r.source, r.log()).Pass(ctx, time.Now())
+	return err
+}
+
+// recorded reports whether something that was recorded of the tenant is not folded.
+func (r *moveRun) recorded(ctx context.Context, db querier) (any bool, err error) {
+	err = db.QueryRow(ctx, `select exists (select 1 from traffic_deltas where tenant_key = $1) or
+		exists (select 1 from health_deltas where tenant_key = $1)`, r.m.TenantKey).Scan(&any)
+	return any, err
+}
+
+// tryLeave is the transaction with which the tenant leaves the source.
+func (r *moveRun) tryLeave(ctx context.Context) error {
+	m := r.m
+	feed, rows := m.Progress.Feed, m.Progress.Rows
+	err := r.carry(ctx, func(p *movePipe) error {
+		if err := r.lockSource(ctx, p.from); err != nil {
+			return err
+		}
+		if err := r.carryJobs(ctx, p); err != nil {
+			return err
+		}
+		// From here on nobody else writes anything of the tenant's, and all that was written is seen.
+		if _, err := p.from.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockMove), int32(m.TenantKey)); err != nil {
+			return err
+		}
+		if err := r.nothingLeft(ctx, p.from); err != nil {
+			return err
+		}
+		for {
+			c, err := takeChanged(ctx, p.from, m, moveChanges)
+			if err != nil {
+				return err
+			}
+			if c.empty() {
+				break
+			}
+			if err := p.changed(ctx, c); err != nil {
+				return err
+			}
+		}
+		if err := r.carryRest(ctx, p); err != nil {
+			return err
+		}
+		if err := r.compareTail(ctx, p); err != nil {
+			return err
+		}
+		return r.closeSource(ctx, p.from)
+	})
+	if err != nil {
+		m.Progress.Feed, m.Progress.Rows = feed, rows
+	}
+	return err
+}
+
+// lockSource locks the tenant, and checks that it is still held.
+func (r *moveRun) lockSource(ctx context.Context, from pgx.Tx) error {
+	if _, err := from.Exec(ctx, "set local lock_timeout = '500ms'"); err != nil {
+		return err
+	}
+	if _, err := from.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockTenant), lockHash(r.m.TenantID)); err != nil {
+		return err
+	}
+	var held, told bool
+	err := from.QueryRow(ctx, "select coalesce(held_until > clock_timestamp(), false) from tenants where key = $1 for no key update",
+		r.m.TenantKey).Scan(&held)
+	if err != nil {
+		return err
+	}
+	if !held {
+		return errHoldOver
+	}
+	// Nobody is publishing changes, some of which may be the tenant's.
+	if err := from.QueryRow(ctx, "select pg_try_advisory_xact_lock($1, 0)", int32(lockPublish)).Scan(&told); err != nil {
+		return err
+	}
+	if !told {
+		return errNotYet
+	}
+	return nil
+}
+
+// jobsOf is the condition for the tenant's jobs.
+func (m *Move) jobsOf() string {
+	key := fmt.Sprint(m.TenantKey)
+	return strings.NewReplacer("{t}", key, "{d}", "select key from destinations where tenant_key = "+key).Replace(queue.OfTenant)
+}
+
+// carryJobs takes the tenant's jobs away, to their place beside those of the target. A worker that has one cannot record anything with it
+// any more, as if another had taken it over.
+func (r *moveRun) carryJobs(ctx context.Context, p *movePipe) error {
+	into := moveNames{r.m.TenantKey}.staged("river_job")
+	if err := p.makeStage(ctx, into, queue.Carried, queue.Schema+".river_job"); err != nil {
+		return err
+	}
+	n, err := p.copyRows(ctx, "delete from "+queue.Schema+".river_job where "+r.m.jobsOf()+" returning "+queue.CarriedAs, into, queue.Carried)
+	r.m.Progress.MovedJob = n
+	return err
+}
+
+// nothingLeft makes sure that no job came up while the others were taken away, and that all that was recorded is folded.
+func (r *moveRun) nothingLeft(ctx context.Context, from pgx.Tx) error {
+	var job bool
+	if err := from.QueryRow(ctx, "select exists (select 1 from "+queue.Schema+".river_job where "+r.m.jobsOf()+")").Scan(&job); err != nil {
+		return err
+	}
+	noted, err := r.recorded(ctx, from)
+	if err == nil && (job || noted) {
+		return errNotYet
+	}
+	return err
+}
+
+// makeStage makes a place at the target beside a table.
+func (p *movePipe) makeStage(ctx context.Context, into, columns, table string) error {
+	b := &pgx.Batch{}
+	b.Queue("drop table if exists " + into)
+	b.Queue("create table " + into + " as select " + columns + " from " + table + " limit 0")
+	return p.to.SendBatch(ctx, b).Close()
+}
+
+// carryRest brings all that was not copied before the hold.
+func (r *moveRun) carryRest(ctx context.Context, p *movePipe) error {
+	m := r.m
+	if err := r.restOfChanges(ctx, p); err != nil {
+		return err
+	}
+	// What is only added to, from a while before the copy began.
+	since := m.Progress.Since.Add(-time.Hour).UTC()
+	at := since.Format(time.RFC3339)
+	for name, tail := range map[string]string{
+		"health_minutes": " and minute >= '" + at + "'",
+		"filter_counts":  " and hour >= '" + since.Truncate(time.Hour).Format(time.RFC3339) + "'",
+		"audit":          " and id >= '" + lowestUUID(since).String() + "'",
+	} {
+		t := movedTableNamed(name)
+		if err := p.put(ctx, t, t.where(m.TenantKey)+tail); err != nil {
+			return err
+		}
+	}
+	staged, err := r.filled(ctx, p.from)
+	if err != nil {
+		return err
+	}
+	for _, t := range tablesThat(movesStaged) {
+		if !staged[t.name] {
+			if _, err := p.to.Exec(ctx, "drop table if exists "+moveNames{m.TenantKey}.staged(t.name)); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := p.stage(ctx, t); err != nil {
+			return err
+		}
+	}
+	return p.stage(ctx, movedTableNamed("tenants"))
+}
+
+// filled says which of the staged tables have rows of the tenant.
+func (r *moveRun) filled(ctx context.Context, db querier) (map[string]bool, error) {
+	tables := tablesThat(movesStaged)
+	list := make([]string, len(tables))
+	for i, t := range tables {
+		list[i] = "exists (select 1 from " + t.name + " where " + t.where(r.m.TenantKey) + ")"
+	}
+	var there []bool
+	if err := db.QueryRow(ctx, "select array["+strings.Join(list, ", ")+"]").Scan(&there); err != nil {
+		return nil, err
+	}
+	filled := map[string]bool{}
+	for i, t := range tables {
+		filled[t.name] = there[i]
+	}
+	return filled, nil
+}
+
+// compareTail compares how many rows both have of the events behind the mark.
+func (r *moveRun) compareTail(ctx context.Context, p *movePipe) error {
+	here, err := r.count(ctx, p.from, ">")
+	if err != nil {
+		return err
+	}
+	there, err := r.count(ctx, p.to, ">")
+	if err == nil && here != there {
+		err = fmt.Errorf("the source has %v new events, deliveries and attempts of the tenant, and the target %v", here, there)
+	}
+	return err
+}
+
+// closeSource deletes what somebody would act upon at the source, and has it refuse the tenant.
+func (r *moveRun) closeSource(ctx context.Context, from pgx.Tx) error {
+	m := r.m
+	b := &pgx.Batch{}
+	// Of the operators' rules, which stay.
+	b.Queue(`update alerts set status = 'resolved', resolved_at = now(), updated_at = now(), resolution = 'The tenant went to another cell.'
+		where tenant_key = $1 and owner_key <> $1 and status <> 'resolved'`, m.TenantKey)
+	for _, t := range slices.Backward(tablesThat(movesStaged)) {
+		if !strings.HasPrefix(t.name, "destination") {
+			b.Queue("delete from " + t.name + " where " + t.where(m.TenantKey))
+		}
+	}
+	b.Queue("delete from filter_counts where " + movedTableNamed("filter_counts").where(m.TenantKey)) // what is counted late is added by the clean
+	b.Queue("delete from outcome_readers where tenant_key = $1", m.TenantKey)
+	b.Queue("update destinations set deleted_at = now(), version = version + 1 where tenant_key = $1 and deleted_at is null", m.TenantKey)
+	b.Queue("update tenants set cell = $2, held_until = null where key = $1", m.TenantKey, m.Target)
+	b.Queue("update "+MoveSchema+".moving set closed = $2 where tenant_key = $1", m.TenantKey, m.Target)
+	if err := from.SendBatch(ctx, b).Close(); err != nil {
+		return err
+	}
+	if m.Source != HomeCell {
+		return nil
+	}
+	return noteDirectory(ctx, from)
+}

@@ -1,0 +1,415 @@
+package models
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/migrations"
+)
+
+// Mover moves tenants between cells, step by step. Each step can be done again: whoever dies within one, or between two, is followed by
+// somebody who goes on. What has to be known for that is in the move's row at home, and in the databases themselves.
+//
+// Two that work on the same move do no harm: whoever writes to the target locks the tenant's row there first, which must still say that
+// the tenant waits for it, and reads from the source only then. So nothing older ever replaces something newer.
+type Mover struct {
+	Home *Store
+	// Open returns the store of a cell; HomeCell is home. The caller keeps it open.
+	Open func(ctx context.Context, cell string) (*Store, error)
+	Log  *slog.Logger // nil for nobody
+
+	// between is called between any two things that are not one transaction, by tests that die there.
+	between func(step string) error
+
+	mu      sync.Mutex
+	columns map[string]string
+}
+
+// MoveStep is how a step of a move went.
+type MoveStep struct {
+	Over bool          // nothing is left to do
+	Wait time.Duration // until it is worth going on
+}
+
+const (
+	movePortion  = 2000 // events that are copied in one transaction
+	moveHistory  = 20_000
+	moveChanges  = 5000 // changes that are taken up in one transaction
+	moveDeletion = 1000 // events that are deleted in one transaction
+	// moveLittle is how many changes may be left when the hold begins.
+	moveLittle = 500
+	// moveWait is how long a move waits for what it can do nothing about.
+	moveWait = 250 * time.Millisecond
+	// moveRest is how long the clean rests after each portion, for everybody else.
+	moveRest = 20 * time.Millisecond
+	// moveStuck ends a transaction that a mover which was stopped has left open.
+	moveStuck = "20s"
+)
+
+// moveRun is one step under way.
+type moveRun struct {
+	*Mover
+	m              *Move
+	source, target *Store
+}
+
+// Advance does the next step of a move.
+func (r *Mover) Advance(ctx context.Context, key uuid.UUID) (MoveStep, error) {
+	m, err := moveRow(ctx, r.Home.pool, key)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && !m.Open() {
+		return MoveStep{Over: true}, nil
+	}
+	if err != nil {
+		return MoveStep{}, err
+	}
+	step, err := r.step(ctx, m)
+	if errors.Is(err, errMoved) {
+		return MoveStep{}, nil
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			_, _ = r.Home.pool.Exec(ctx, "update tenant_moves set error = $2 where id = $1", key, text(cut(err.Error(), 1000)))
+		}
+		return MoveStep{}, fmt.Errorf("move tenant %s from %s to %s: %w", m.TenantID, m.Source, m.Target, err)
+	}
+	return step, nil
+}
+
+func (r *Mover) step(ctx context.Context, m *Move) (step MoveStep, err error) {
+	run := &moveRun{Mover: r, m: m}
+	if run.source, err = r.Open(ctx, m.Source); err != nil {
+		return step, fmt.Errorf("the cell %q: %w", m.Source, err)
+	}
+	if run.target, err = r.Open(ctx, m.Target); err != nil {
+		return step, fmt.Errorf("the cell %q: %w", m.Target, err)
+	}
+	switch m.Phase {
+	case MovePrepare:
+		return step, run.prepare(ctx)
+	case MoveCopy:
+		return step, run.copyPortion(ctx)
+	case MoveCatchUp:
+		return run.catchUp(ctx)
+	case MoveSwitch:
+		return run.switchOver(ctx)
+	case MoveRelease:
+		return step, run.release(ctx)
+	case MoveClean:
+		return run.clean(ctx)
+	case MoveUndo:
+		return run.undo(ctx)
+	}
+	return MoveStep{Over: true}, nil
+}
+
+func (r *Mover) log() *slog.Logger { return cmp.Or(r.Log, slog.New(slog.DiscardHandler)) }
+
+func (r *Mover) pause(step string) error {
+	if r.between == nil {
+		return nil
+	}
+	return r.between(step)
+}
+
+// columnsOf is moveColumns, remembered while the mover lives: a schema changes with the program.
+func (r *moveRun) columnsOf(ctx context.Context) func(table string) (string, error) {
+	return func(table string) (string, error) {
+		name := r.m.Source + " " + r.m.Target + " " + table
+		r.mu.Lock()
+		known := r.Mover.columns[name]
+		r.mu.Unlock()
+		if known != "" {
+			return known, nil
+		}
+		// Not over the transactions of the caller, one of which may be copying.
+		list, err := moveColumns(ctx, r.source.pool, r.target.pool, table, "")
+		if err != nil {
+			return "", err
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.Mover.columns == nil {
+			r.Mover.columns = map[string]string{}
+		}
+		r.Mover.columns[name] = list
+		return list, nil
+	}
+}
+
+// planned keeps the planner on indexes, as hotSettings do: it looks for few rows in big tables, by keys.
+const planned = `set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
+	set local plan_cache_mode = force_custom_plan; set local idle_in_transaction_session_timeout = '` + moveStuck + `'`
+
+// carry runs fn with a transaction at the source and one at the target that holds the tenant's row there. The target commits first: were
+// the source to fail then, what it gives up is copied again.
+func (r *moveRun) carry(ctx context.Context, fn func(p *movePipe) error) error {
+	to, err := r.target.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer rollBack(ctx, to)
+	if _, err := to.Exec(ctx, planned); err != nil {
+		return err
+	}
+	if err := r.lockTarget(ctx, to); err != nil {
+		return err
+	}
+	from, err := r.source.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer rollBack(ctx, from)
+	if _, err := from.Exec(ctx, planned); err != nil {
+		return err
+	}
+	p := &movePipe{from: from, to: to, m: r.m, columns: r.columnsOf(ctx)}
+	if err := fn(p); err != nil {
+		return err
+	}
+	if err := r.pause("target commits"); err != nil {
+		return err
+	}
+	if err := to.Commit(ctx); err != nil {
+		return err
+	}
+	if err := r.pause("source commits"); err != nil {
+		return err
+	}
+	r.m.Progress.Rows += p.rows
+	return from.Commit(ctx)
+}
+
+// rollBack ends a transaction that was not committed.
+func rollBack(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+	defer cancel()
+	_ = tx.Rollback(ctx) // that it is over already is as good
+}
+
+// lockTarget locks the tenant's row at the target, which must still wait for the tenant.
+func (r *moveRun) lockTarget(ctx context.Context, to pgx.Tx) error {
+	var waits bool
+	err := to.QueryRow(ctx, "select coalesce(held_until = 'infinity', false) from tenants where key = $1 for no key update", r.m.TenantKey).Scan(&waits)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && !waits {
+		return errMoved
+	}
+	return err
+}
+
+// prepare makes the target ready and has the source note what changes.
+func (r *moveRun) prepare(ctx context.Context) error {
+	m := r.m
+	for name, s := range map[string]*Store{m.Source: r.source, m.Target: r.target} {
+		if err := s.Migrated(ctx); err != nil {
+			return fmt.Errorf("the cell %q: %w", name, err)
+		}
+	}
+	if err := r.samePartitions(ctx); err != nil {
+		return err
+	}
+	if err := ddl(ctx, r.target, "select pg_advisory_xact_lock(hashtext('"+MoveSchema+"'))", "create schema if not exists "+MoveSchema); err != nil {
+		return err
+	}
+	// At home the row is the directory's: cell goes on telling where the tenant is. Elsewhere a row that says so may be there still.
+	// What the tenant's settings ask for is not to be done to a copy.
+	sql := `insert into tenants (key, id, held_until) overriding system value values ($1, $2, 'infinity')
+		on conflict (key) do update set id = excluded.id, cell = null, held_until = 'infinity', settings = '{}', deleted_at = null`
+	if m.Target == HomeCell {
+		sql = "update tenants set held_until = 'infinity' where key = $1 and id = $2"
+	}
+	if _, err := r.target.pool.Exec(ctx, sql, m.TenantKey, m.TenantID); err != nil {
+		return err
+	}
+	if err := r.pause("target's row"); err != nil {
+		return err
+	}
+	if err := capture(ctx, r.source, m); err != nil {
+		return err
+	}
+	if err := r.pause("capture"); err != nil {
+		return err
+	}
+	err := r.source.pool.QueryRow(ctx, `select clock_timestamp(), (select count(*) from events where tenant_key = $1)`, m.TenantKey).
+		Scan(&m.Progress.Since, &m.Progress.Total)
+	if err != nil {
+		return err
+	}
+	if err := r.openFeed(ctx); err != nil {
+		return err
+	}
+	return m.note(ctx, r.Home, MoveCopy)
+}
+
+// samePartitions makes the days at the target that the source has.
+func (r *moveRun) samePartitions(ctx context.Context) error {
+	days, err := migrations.Days(ctx, r.source.pool)
+	if err != nil {
+		return err
+	}
+	return migrations.EnsureDays(ctx, r.target.pool, days)
+}
+
+// copyPortion copies the next portion of what may be much.
+func (r *moveRun) copyPortion(ctx context.Context) (err error) {
+	p := &r.m.Progress
+	var over bool
+	switch stages := tablesThat(movesHistory); {
+	case p.Stage == 0:
+		over, err = r.copyEvents(ctx)
+	case p.Stage == 1:
+		over, err = r.copyNotifications(ctx)
+	case p.Stage == 2:
+		over, err = r.copyChanges(ctx)
+	case p.Stage-3 < len(stages):
+		over, err = r.copyHistory(ctx, stages[p.Stage-3])
+	default:
+		p.Stage, p.After = 0, ""
+		return r.m.note(ctx, r.Home, MoveCatchUp)
+	}
+	if err != nil {
+		return err
+	}
+	if over {
+		p.Stage, p.After = p.Stage+1, ""
+	}
+	if err := r.pause("progress"); err != nil {
+		return err
+	}
+	return r.m.note(ctx, r.Home, MoveCopy)
+}
+
+// copyEvents copies the next events with what belongs to them, and some of what has changed meanwhile: of a long copy, much would pile up.
+func (r *moveRun) copyEvents(ctx context.Context) (over bool, err error) {
+	p := &r.m.Progress
+	after := uuid.UUID{}
+	if p.After != "" {
+		if after, err = uuid.Parse(p.After); err != nil {
+			return false, err
+		}
+	}
+	n, last := 0, after
+	err = r.carry(ctx, func(pipe *movePipe) error {
+		ids, err := r.nextEvents(ctx, pipe.from, after, movePortion)
+		if n = len(ids); err != nil || n == 0 {
+			return err
+		}
+		last = ids[n-1]
+		return pipe.events(ctx, ids)
+	})
+	if err != nil {
+		return false, err
+	}
+	if n > 0 {
+		p.After, p.Events = last.String(), p.Events+int64(n)
+	}
+	if _, err := r.takeUp(ctx, last); err != nil {
+		return false, err
+	}
+	if n < movePortion {
+		p.Mark = last
+		return true, nil
+	}
+	return false, nil
+}
+
+func (r *moveRun) nextEvents(ctx context.Context, db querier, after uuid.UUID, limit int) ([]uuid.UUID, error) {
+	rows, err := db.Query(ctx, "select id from events where tenant_key = $1 and id > $2 order by id limit $3", r.m.TenantKey, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+}
+
+// takeUp copies some of what has changed, up to an event; changes of later ones are dropped, for the copy comes to those. Without an event
+// it takes all. It returns how many changes it took.
+func (r *moveRun) takeUp(ctx context.Context, upTo uuid.UUID) (taken int64, err error) {
+	err = r.carry(ctx, func(p *movePipe) error {
+		c, err := takeChanged(ctx, p.from, r.m, moveChanges)
+		if err != nil {
+			return err
+		}
+		taken = c.noted
+		if upTo != uuid.Nil {
+			c.until(upTo)
+		}
+		return p.changed(ctx, c)
+	})
+	return taken, err
+}
+
+func (r *moveRun) copyNotifications(ctx context.Context) (over bool, err error) {
+	p := &r.m.Progress
+	n, last := 0, p.After
+	err = r.carry(ctx, func(pipe *movePipe) error {
+		rows, err := pipe.from.Query(ctx, "select id from notifications where owner_key = $1 and id > $2 order by id limit $3", r.m.TenantKey,
+			uuidOr(last), moveHistory)
+		if err != nil {
+			return err
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		if n = len(ids); err != nil || n == 0 {
+			return err
+		}
+		last = ids[n-1].String()
+		return pipe.put(ctx, movedTableNamed("notifications"), "id = any("+uuidList(ids)+")")
+	})
+	p.After = last
+	return n < moveHistory, err
+}
+
+func uuidOr(s string) uuid.UUID {
+	id, _ := uuid.Parse(s) // empty for the first one
+	return id
+}
+
+// copyHistory copies a table that is only added to.
+func (r *moveRun) copyHistory(ctx context.Context, t *movedTable) (over bool, err error) {
+	if t.name != "audit" && t.name != "filter_counts" {
+		return r.copyByDestination(ctx, t)
+	}
+	return true, r.carry(ctx, func(p *movePipe) error { return p.put(ctx, t, t.where(r.m.TenantKey)) })
+}
+
+// copyByDestination copies a destination's part of a table.
+func (r *moveRun) copyByDestination(ctx context.Context, t *movedTable) (over bool, err error) {
+	p := &r.m.Progress
+	err = r.carry(ctx, func(pipe *movePipe) error {
+		var key int64
+		err := pipe.from.QueryRow(ctx, "select key from destinations where tenant_key = $1 and key > $2::text::bigint order by key limit 1",
+			r.m.TenantKey, cmp.Or(p.After, "0")).Scan(&key)
+		if errors.Is(err, pgx.ErrNoRows) {
+			over = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		p.After = fmt.Sprint(key)
+		return pipe.put(ctx, t, fmt.Sprintf("destination_key = %d", key))
+	})
+	return over, err
+}
+
+// until leaves out what belongs to later events.
+func (c *changedRows) until(last uuid.UUID) {
+	events, deliveries := c.events[:0], c.deliveries[:0]
+	for _, id := range c.events {
+		if minUUID(id, last) == id {
+			events = append(events, id)
+		}
+	}
+	for _, k := range c.deliveries {
+		if minUUID(k.EventKey, last) == k.EventKey {
+			deliveries = append(deliveries, k)
+		}
+	}
+	c.events, c.deliveries = events, deliveries
+}
