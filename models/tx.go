@@ -80,6 +80,9 @@ func (tx *Tx) run(ctx context.Context, s *Store, fn func(tx *Tx) error) (err err
 			}
 		}
 	}()
+	if err = s.checkTenant(ctx, ptx); err != nil {
+		return err
+	}
 	g := s.DB.Session(&gorm.Session{Context: ctx, NewDB: true, SkipDefaultTransaction: true})
 	g.Statement.ConnPool = &txConn{conn}
 	tx.Pgx, tx.DB = ptx, g
