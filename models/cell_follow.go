@@ -111,7 +111,7 @@ func (s *Store) FollowCells(ctx context.Context, log *slog.Logger, changed func(
 }
 
 // noteCells tells all processes that there are other cells now, or that a tenant is in another one.
-func noteCells(ctx context.Context, tx *Tx) error {
+func noteCells(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `insert into settings (key, value) values ($1, '1')
 		on conflict (key) do update set value = to_jsonb((settings.value #>> '{}')::bigint + 1)`, cellsVersion)
 	return err

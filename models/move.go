@@ -49,22 +49,23 @@ type Move struct {
 
 // MoveProgress is how far a move has come.
 type MoveProgress struct {
-	Events   int64 `json:"events"`    // copied, or to be so
-	Total    int64 `json:"total"`     // that the source had when the copy began
-	Rows     int64 `json:"rows"`      // copied in all, those that were copied again included
-	Left     int64 `json:"left"`      // changes that are noted and not copied yet, as far as was looked
-	Deleted  int64 `json:"deleted"`   // events deleted at the source
-	Tries    int   `json:"tries"`     // holds that were begun
-	HeldMs   int64 `json:"held_ms"`   // how long the last hold took, as the mover saw it
-	Running  int   `json:"cut_off"`   // jobs that were under way at the switch, and are done again at the target
+	Events   int64 `json:"events"`  // copied, or to be so
+	Total    int64 `json:"total"`   // that the source had when the copy began
+	Rows     int64 `json:"rows"`    // copied in all, those that were copied again included
+	Left     int64 `json:"left"`    // changes that are noted and not copied yet, as far as was looked
+	Deleted  int64 `json:"deleted"` // events deleted at the source
+	Tries    int   `json:"tries"`   // holds that were begun
+	HeldMs   int64 `json:"held_ms"` // how long the tenant was held at last
+	Running  int   `json:"cut_off"` // jobs that were under way at the switch, and are done again at the target
 	MovedJob int64 `json:"jobs_moved"`
 
-	Since time.Time `json:"since,omitzero"`  // when the copy began, by the source's clock
-	Stage int       `json:"stage,omitempty"` // of the copy, or of the clean
-	After string    `json:"after,omitempty"` // the last key of the stage that was copied
-	Mark  uuid.UUID `json:"mark,omitzero"`   // events up to this one were counted at both
-	Base  int64     `json:"base,omitempty"`  // the first position in the target's feed
-	Feed  int64     `json:"feed,omitempty"`  // the last position of the source's feed that was copied
+	Since  time.Time `json:"since,omitzero"`   // when the copy began, by the source's clock
+	HeldAt time.Time `json:"held_at,omitzero"` // when the last hold began, by the mover's clock
+	Stage  int       `json:"stage,omitempty"`  // of the copy, or of the clean
+	After  string    `json:"after,omitempty"`  // the last key of the stage that was copied
+	Mark   uuid.UUID `json:"mark,omitzero"`    // events up to this one were counted at both
+	Base   int64     `json:"base,omitempty"`   // the first position in the target's feed
+	Feed   int64     `json:"feed,omitempty"`   // the last position of the source's feed that was copied
 }
 
 // ID is the public id of the move.
@@ -162,12 +163,16 @@ func (s *Store) StartMove(ctx context.Context, tenantID, cell, actor string) (*M
 			return conflict("The tenant %q is in the cell %q already.", t.ID, cell)
 		}
 		if cell != HomeCell {
-			var known bool
-			if err := tx.QueryRow(ctx, "select exists (select 1 from cells where name = $1)", cell).Scan(&known); err != nil {
+			var draining bool // the lock is for RemoveCell
+			err := tx.QueryRow(ctx, "select draining_at is not null from cells where name = $1 for key share", cell).Scan(&draining)
+			if errors.Is(err, pgx.ErrNoRows) {
+				return Invalid("cell", fmt.Sprintf("%q is no cell; GET /cells lists those that there are", cut(cell, 80)))
+			}
+			if err != nil {
 				return err
 			}
-			if !known {
-				return Invalid("cell", fmt.Sprintf("%q is no cell; `waybill cells list` names them", cut(cell, 80)))
+			if draining {
+				return conflict("The cell %q is being drained. Choose another one, or end that first.", cell)
 			}
 		}
 		_, err := tx.Exec(ctx, "insert into tenant_moves (id, tenant_key, source, target, phase, created_by) values ($1, $2, $3, $4, $5, $6)",
@@ -217,6 +222,9 @@ func (s *Store) CancelMove(ctx context.Context, id string) (*Move, error) {
 
 // ResumeMoves gives moves a job that are open and have none; see ResumeLost. It returns how many.
 func (s *Store) ResumeMoves(ctx context.Context) (n int, err error) {
+	if s.home != nil {
+		return 0, nil // they are home's
+	}
 	return n, s.InTx(ctx, func(tx *Tx) error {
 		open, err := s.Queue.MovesWithoutJob(ctx, tx.Pgx)
 		if n = len(open); err != nil || n == 0 {

@@ -21,7 +21,7 @@ import (
 const MoveSchema = "waybill_move"
 
 // lockMove is the class of the lock that writes to a tenant on the move share.
-const lockMove = 6
+const lockMove = 7
 
 // movedAway is the SQLSTATE of a write to a tenant that is elsewhere by then. The detail is the tenant's id and the cell.
 const movedAway = "WB001"

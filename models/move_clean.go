@@ -38,7 +38,7 @@ func (r *moveRun) clean(ctx context.Context) (MoveStep, error) {
 	if !over {
 		return MoveStep{Wait: moveRest}, r.m.note(ctx, r.Home, MoveClean)
 	}
-	if err := uncapture(ctx, r.source, r.m); err != nil {
+	if err := errors.Join(uncapture(ctx, r.source, r.m), dropStages(ctx, r.target, r.m)); err != nil {
 		return MoveStep{}, err
 	}
 	return MoveStep{Over: true}, r.m.note(ctx, r.Home, MoveDone)
@@ -67,10 +67,8 @@ func (r *moveRun) undo(ctx context.Context) (MoveStep, error) {
 	if !over {
 		return MoveStep{Wait: moveRest}, m.note(ctx, r.Home, MoveUndo)
 	}
-	for i := range movedTables {
-		if _, err := r.target.pool.Exec(ctx, "drop table if exists "+moveNames{m.TenantKey}.staged(movedTables[i].name)); err != nil && !noSchema(err) {
-			return MoveStep{}, err
-		}
+	if err := dropStages(ctx, r.target, m); err != nil {
+		return MoveStep{}, err
 	}
 	sql, args := "update tenants set held_until = null where key = $1 and held_until = 'infinity'", []any{m.TenantKey}
 	if m.Target != HomeCell {
@@ -80,6 +78,15 @@ func (r *moveRun) undo(ctx context.Context) (MoveStep, error) {
 		return MoveStep{}, err
 	}
 	return MoveStep{Over: true}, m.note(ctx, r.Home, MoveUndone)
+}
+
+// dropStages drops the places beside the target's tables.
+func dropStages(ctx context.Context, s *Store, m *Move) error {
+	_, err := s.pool.Exec(ctx, "drop table if exists "+strings.Join(m.stages(), ", "))
+	if noSchema(err) {
+		return nil
+	}
+	return err
 }
 
 // next deletes the next portion, and reports whether nothing is left.

@@ -78,32 +78,30 @@ func (p *movePipe) replace(ctx context.Context, t *movedTable, query, columns st
 	if _, err := p.copyRows(ctx, query, beside, columns); err != nil {
 		return err
 	}
-	var set []string
-	for _, c := range strings.Split(columns, ", ") {
-		set = append(set, c+" = excluded."+c)
-	}
-	if _, err := p.to.Exec(ctx, "insert into "+t.name+" ("+columns+") select "+columns+" from "+beside+" on conflict ("+
-		strings.Join(t.key, ", ")+") do update set "+strings.Join(set, ", ")); err != nil {
+	if _, err := p.to.Exec(ctx, t.upsert(columns, beside)); err != nil {
 		return fmt.Errorf("replace rows of %s: %w", t.name, err)
 	}
 	_, err := p.to.Exec(ctx, "drop table "+beside)
 	return err
 }
 
-// stage copies all rows of the tenant in a table to their place beside it at the target.
-func (p *movePipe) stage(ctx context.Context, t *movedTable) error {
+// upsert puts rows of another table into this one, in place of those that are there.
+func (t *movedTable) upsert(columns, from string) string {
+	var set []string
+	for _, c := range strings.Split(columns, ", ") {
+		set = append(set, c+" = excluded."+c)
+	}
+	return "insert into " + t.name + " (" + columns + ") select " + columns + " from " + from + " on conflict (" + strings.Join(t.key, ", ") +
+		") do update set " + strings.Join(set, ", ")
+}
+
+// stage copies rows of a table to their place beside it at the target.
+func (p *movePipe) stage(ctx context.Context, t *movedTable, condition string) error {
 	columns, err := p.columns(t.name)
 	if err != nil {
 		return err
 	}
-	into := moveNames{p.m.TenantKey}.staged(t.name)
-	if _, err := p.to.Exec(ctx, "drop table if exists "+into); err != nil {
-		return err
-	}
-	if _, err := p.to.Exec(ctx, "create table "+into+" as select "+columns+" from "+t.name+" limit 0"); err != nil {
-		return err
-	}
-	_, err = p.copyRows(ctx, "select "+columns+" from "+t.name+" where "+t.where(p.m.TenantKey), into, columns)
+	_, err = p.copyRows(ctx, "select "+columns+" from "+t.name+" where "+condition, moveNames{p.m.TenantKey}.staged(t.name), columns)
 	return err
 }
 

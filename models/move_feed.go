@@ -105,9 +105,6 @@ func (r *moveRun) restOfChanges(ctx context.Context, p *movePipe) error {
 		return err
 	}
 	into := moveNames{r.m.TenantKey}.staged("changes")
-	if err := p.makeStage(ctx, into, columns, "changes"); err != nil {
-		return err
-	}
 	rest := fmt.Sprintf("tenant_key = %d and (position > %d or position is null)", r.m.TenantKey, r.m.Progress.Feed)
 	if _, err := p.copyRows(ctx, "select "+columns+" from changes where "+rest+" order by position, seq", into, columns); err != nil {
 		return err

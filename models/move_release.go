@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -36,25 +37,31 @@ func (r *moveRun) release(ctx context.Context) error {
 // putInPlace puts the rows that were brought during the hold into their tables.
 func (r *moveRun) putInPlace(ctx context.Context, tx *Tx) error {
 	m, n := r.m, moveNames{r.m.TenantKey}
-	var staged []*movedTable
-	for _, t := range tablesThat(movesStaged) {
-		var there bool
-		if err := tx.QueryRow(ctx, "select to_regclass($1) is not null", n.staged(t.name)).Scan(&there); err != nil {
-			return err
-		}
-		if there {
-			staged = append(staged, t)
-		}
+	tables := brought()
+	list := make([]string, len(tables))
+	for i, t := range tables {
+		list[i] = "exists (select 1 from " + n.staged(t.name) + ")"
 	}
+	var filled []bool
+	if err := tx.QueryRow(ctx, "select array["+strings.Join(list, ", ")+"]").Scan(&filled); err != nil {
+		return err
+	}
+	b := &pgx.Batch{}
 	for _, t := range slices.Backward(tablesThat(movesStaged)) { // the rules that every new tenant has, where home has made some
-		if _, err := tx.Exec(ctx, "delete from "+t.name+" where "+t.where(m.TenantKey)); err != nil {
-			return err
-		}
+		b.Queue("delete from " + t.name + " where " + t.where(m.TenantKey))
 	}
-	for _, t := range staged {
-		if err := putStaged(ctx, tx, n.staged(t.name), t.name, t.fresh, t.order); err != nil {
+	for i, t := range tables {
+		if !filled[i] {
+			continue
+		}
+		columns, err := r.columnsOf(ctx)(t.name)
+		if err != nil {
 			return err
 		}
+		b.Queue(t.fromStage(n.staged(t.name), columns))
+	}
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("put rows in place: %w", err)
 	}
 	if err := r.putTenant(ctx, tx); err != nil {
 		return err
@@ -66,39 +73,30 @@ func (r *moveRun) putInPlace(ctx context.Context, tx *Tx) error {
 		queue.Carried, n.staged("river_job"))); err != nil {
 		return fmt.Errorf("put jobs in place: %w", err)
 	}
-	staged = append(staged, movedTableNamed("tenants"), movedTableNamed("changes"), &movedTable{name: "river_job"})
-	for _, t := range staged {
-		if _, err := tx.Exec(ctx, "drop table "+n.staged(t.name)); err != nil {
-			return err
-		}
-	}
 	tx.AfterCommit(r.target.Queue.Carry)
 	return nil
 }
 
-// putStaged moves rows from their place beside a table into it.
-func putStaged(ctx context.Context, tx pgx.Tx, from, into, fresh, order string) error {
-	columns, err := moveColumns(ctx, tx, tx, from, fresh)
-	if err != nil {
-		return err
+// fromStage puts rows of a table that were brought beside it into it.
+func (t *movedTable) fromStage(stage, columns string) string {
+	if t.how == movesHistory {
+		return t.upsert(columns, stage)
 	}
-	sql := fmt.Sprintf("insert into %[1]s (%[2]s) overriding system value select %[2]s from %[3]s", into, columns, from)
-	if fresh != "" {
-		sql = strings.Replace(sql, "overriding system value ", "", 1)
+	into, order := columns, ""
+	if t.order != "" {
+		order = " order by " + t.order
 	}
-	if order != "" {
-		sql += " order by " + order
+	if t.fresh != "" {
+		into = strings.Join(slices.DeleteFunc(strings.Split(columns, ", "), func(c string) bool { return c == t.fresh }), ", ")
+		return fmt.Sprintf("insert into %[1]s (%[2]s) select %[2]s from %[3]s%[4]s", t.name, into, stage, order)
 	}
-	if _, err := tx.Exec(ctx, sql); err != nil {
-		return fmt.Errorf("put rows of %s in place: %w", into, err)
-	}
-	return nil
+	return fmt.Sprintf("insert into %[1]s (%[2]s) overriding system value select %[2]s from %[3]s%[4]s", t.name, into, stage, order)
 }
 
 // putTenant gives the tenant's row what it had at the source, and ends the hold. Where the target is home, that is the directory, too.
 func (r *moveRun) putTenant(ctx context.Context, tx *Tx) error {
 	m, from := r.m, moveNames{r.m.TenantKey}.staged("tenants")
-	columns, err := moveColumns(ctx, tx, tx, from, "")
+	columns, err := r.columnsOf(ctx)("tenants")
 	if err != nil {
 		return err
 	}
@@ -127,7 +125,7 @@ func (r *moveRun) putTenant(ctx context.Context, tx *Tx) error {
 		}
 	}
 	if m.Target == HomeCell {
-		return noteDirectory(ctx, tx)
+		return noteCells(ctx, tx)
 	}
 	return nil
 }
@@ -138,11 +136,15 @@ func (r *moveRun) putChanges(ctx context.Context, tx *Tx) error {
 	if _, err := tx.Exec(ctx, "update "+from+" set position = null, was = null"); err != nil {
 		return err
 	}
-	if err := putStaged(ctx, tx, from, "changes", "", "ctid"); err != nil {
+	columns, err := moveColumns(ctx, tx, tx, from, "")
+	if err != nil {
 		return err
 	}
+	if _, err := tx.Exec(ctx, fmt.Sprintf("insert into changes (%[1]s) select %[1]s from %[2]s order by ctid", columns, from)); err != nil {
+		return fmt.Errorf("put changes in place: %w", err)
+	}
 	// Outcomes are read from the position on that stands for that of the source: all of the tenant's that came are there.
-	_, err := tx.Exec(ctx, "update outcome_readers set since = $2 where tenant_key = $1 and source = $3 and since is null", r.m.TenantKey,
+	_, err = tx.Exec(ctx, "update outcome_readers set since = $2 where tenant_key = $1 and source = $3 and since is null", r.m.TenantKey,
 		r.m.Progress.Base-1, sourceFeed)
 	return err
 }
@@ -150,6 +152,9 @@ func (r *moveRun) putChanges(ctx context.Context, tx *Tx) error {
 // direct has the directory say that the tenant is at the target.
 func (r *moveRun) direct(ctx context.Context) error {
 	m := r.m
+	if !m.Progress.HeldAt.IsZero() {
+		m.Progress.HeldMs = time.Since(m.Progress.HeldAt).Milliseconds()
+	}
 	err := r.Home.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Exec(ctx, "update tenant_moves set phase = $3, switched_at = coalesce(switched_at, now()), error = '', progress = $4 where id = $1 and phase = $2",
 			m.Key, MoveRelease, MoveClean, m.Progress)
@@ -162,25 +167,16 @@ func (r *moveRun) direct(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, "update tenants set cell = $2 where key = $1", m.TenantKey, inDirectory(m.Target)); err != nil {
 			return err
 		}
-		if err := noteDirectory(ctx, tx); err != nil {
+		if err := noteCells(ctx, tx); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Actor: disabler, Action: "move.switch", Object: m.ID(),
 			Detail: map[string]any{"tenant": m.TenantID, "from": m.Source, "to": m.Target, "started_by": m.Actor, "held_ms": m.Progress.HeldMs}})
 	})
+	r.Home.ForgetPlace(m.TenantID)
 	if err == nil {
 		r.log().Info("a tenant is in another cell", "tenant", m.TenantID, "from", m.Source, "to", m.Target, "events", m.Progress.Events,
 			"held_ms", m.Progress.HeldMs, "jobs", m.Progress.MovedJob, "jobs_under_way", m.Progress.Running)
 	}
-	return err
-}
-
-// directoryVersion rises when a tenant is somewhere else, or cells change. It is a setting of home's.
-const directoryVersion = "cells_version"
-
-// noteDirectory says that the directory has changed.
-func noteDirectory(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `insert into settings (key, value) values ($1, '1')
-		on conflict (key) do update set value = to_jsonb((settings.value #>> '{}')::bigint + 1)`, directoryVersion)
 	return err
 }

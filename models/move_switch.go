@@ -54,6 +54,9 @@ func (r *moveRun) catchUp(ctx context.Context) (MoveStep, error) {
 			return MoveStep{Wait: moveWait}, err
 		}
 	}
+	if err := r.makeStages(ctx); err != nil {
+		return MoveStep{}, err
+	}
 	return MoveStep{}, m.note(ctx, r.Home, MoveSwitch)
 }
 
@@ -107,6 +110,7 @@ func (r *moveRun) switchOver(ctx context.Context) (MoveStep, error) {
 		return MoveStep{}, m.note(ctx, r.Home, MoveRelease)
 	}
 	began := time.Now()
+	m.Progress.HeldAt = began
 	most := min(holdMost+time.Duration(m.Progress.Tries)*holdMore, holdLongest)
 	m.Progress.Tries++
 	if err := r.hold(ctx); err != nil {
@@ -116,7 +120,6 @@ func (r *moveRun) switchOver(ctx context.Context) (MoveStep, error) {
 		return MoveStep{}, err
 	}
 	err = r.leave(ctx, began.Add(most))
-	m.Progress.HeldMs = time.Since(began).Milliseconds()
 	if errors.Is(err, errHoldOver) {
 		if err := r.letGo(ctx); err != nil {
 			return MoveStep{}, err
@@ -140,11 +143,13 @@ func (r *moveRun) hasLeft(ctx context.Context) (left bool, err error) {
 	return left, err
 }
 
-// hold keeps the tenant from accepting. Those who are at it end first.
+// hold keeps the tenant from accepting. Those who are at it end first, and who changes something of it.
 func (r *moveRun) hold(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, r.source.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockTenant), lockHash(r.m.TenantID)); err != nil {
-			return err
+		for _, class := range []int32{lockCell, lockTenant} {
+			if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", class, lockHash(r.m.TenantID)); err != nil {
+				return err
+			}
 		}
 		_, err := tx.Exec(ctx, "update tenants set held_until = clock_timestamp() + $2::interval where key = $1", r.m.TenantKey, holdFor)
 		return err
@@ -235,6 +240,9 @@ func (r *moveRun) tryLeave(ctx context.Context) error {
 	m := r.m
 	feed, rows := m.Progress.Feed, m.Progress.Rows
 	err := r.carry(ctx, func(p *movePipe) error {
+		if err := m.emptyStages(ctx, p.to); err != nil {
+			return err
+		}
 		if err := r.lockSource(ctx, p.from); err != nil {
 			return err
 		}
@@ -311,9 +319,6 @@ func (m *Move) jobsOf() string {
 // any more, as if another had taken it over.
 func (r *moveRun) carryJobs(ctx context.Context, p *movePipe) error {
 	into := moveNames{r.m.TenantKey}.staged("river_job")
-	if err := p.makeStage(ctx, into, queue.Carried, queue.Schema+".river_job"); err != nil {
-		return err
-	}
 	n, err := p.copyRows(ctx, "delete from "+queue.Schema+".river_job where "+r.m.jobsOf()+" returning "+queue.CarriedAs, into, queue.Carried)
 	r.m.Progress.MovedJob = n
 	return err
@@ -332,12 +337,45 @@ func (r *moveRun) nothingLeft(ctx context.Context, from pgx.Tx) error {
 	return err
 }
 
-// makeStage makes a place at the target beside a table.
-func (p *movePipe) makeStage(ctx context.Context, into, columns, table string) error {
+// makeStages makes the places beside the target's tables for what is brought during the hold.
+func (r *moveRun) makeStages(ctx context.Context) error {
 	b := &pgx.Batch{}
-	b.Queue("drop table if exists " + into)
-	b.Queue("create table " + into + " as select " + columns + " from " + table + " limit 0")
-	return p.to.SendBatch(ctx, b).Close()
+	make := func(name, columns, table string) {
+		b.Queue("create table if not exists " + moveNames{r.m.TenantKey}.staged(name) + " as select " + columns + " from " + table + " limit 0")
+	}
+	for _, t := range append(brought(), movedTableNamed("tenants")) {
+		columns, err := r.columnsOf(ctx)(t.name)
+		if err != nil {
+			return err
+		}
+		make(t.name, columns, t.name)
+	}
+	columns, err := moveColumns(ctx, r.source.pool, r.target.pool, "changes", "seq")
+	if err != nil {
+		return err
+	}
+	make("changes", columns, "changes")
+	make("river_job", queue.Carried, queue.Schema+".river_job")
+	return r.target.pool.SendBatch(ctx, b).Close()
+}
+
+// stages are the names of those places.
+func (m *Move) stages() []string {
+	n := moveNames{m.TenantKey}
+	list := []string{n.staged("tenants"), n.staged("changes"), n.staged("river_job")}
+	for _, t := range brought() {
+		list = append(list, n.staged(t.name))
+	}
+	return list
+}
+
+// emptyStages takes away what a try that came to nothing has brought.
+func (m *Move) emptyStages(ctx context.Context, to pgx.Tx) error {
+	b := &pgx.Batch{}
+	for _, stage := range m.stages() {
+		b.Queue("delete from " + stage)
+	}
+	return to.SendBatch(ctx, b).Close()
 }
 
 // carryRest brings all that was not copied before the hold.
@@ -346,53 +384,30 @@ func (r *moveRun) carryRest(ctx context.Context, p *movePipe) error {
 	if err := r.restOfChanges(ctx, p); err != nil {
 		return err
 	}
-	// What is only added to, from a while before the copy began.
-	since := m.Progress.Since.Add(-time.Hour).UTC()
-	at := since.Format(time.RFC3339)
-	for name, tail := range map[string]string{
-		"health_minutes": " and minute >= '" + at + "'",
-		"filter_counts":  " and hour >= '" + since.Truncate(time.Hour).Format(time.RFC3339) + "'",
-		"audit":          " and id >= '" + lowestUUID(since).String() + "'",
-	} {
-		t := movedTableNamed(name)
-		if err := p.put(ctx, t, t.where(m.TenantKey)+tail); err != nil {
-			return err
-		}
-	}
-	staged, err := r.filled(ctx, p.from)
-	if err != nil {
-		return err
-	}
-	for _, t := range tablesThat(movesStaged) {
-		if !staged[t.name] {
-			if _, err := p.to.Exec(ctx, "drop table if exists "+moveNames{m.TenantKey}.staged(t.name)); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := p.stage(ctx, t); err != nil {
-			return err
-		}
-	}
-	return p.stage(ctx, movedTableNamed("tenants"))
-}
-
-// filled says which of the staged tables have rows of the tenant.
-func (r *moveRun) filled(ctx context.Context, db querier) (map[string]bool, error) {
-	tables := tablesThat(movesStaged)
+	// Of what is only added to, the end: from a while before the copy began.
+	tables := brought()
+	conditions := make([]string, len(tables))
 	list := make([]string, len(tables))
 	for i, t := range tables {
-		list[i] = "exists (select 1 from " + t.name + " where " + t.where(r.m.TenantKey) + ")"
+		if conditions[i] = t.where(m.TenantKey); t.how == movesHistory {
+			conditions[i] = t.end(m.TenantKey, m.Progress.Since.Add(-time.Hour))
+		}
+		list[i] = "exists (select 1 from " + t.name + " where " + conditions[i] + ")"
 	}
-	var there []bool
-	if err := db.QueryRow(ctx, "select array["+strings.Join(list, ", ")+"]").Scan(&there); err != nil {
-		return nil, err
+	var filled []bool
+	if err := p.from.QueryRow(ctx, "select array["+strings.Join(list, ", ")+"]").Scan(&filled); err != nil {
+		return err
 	}
-	filled := map[string]bool{}
 	for i, t := range tables {
-		filled[t.name] = there[i]
+		if !filled[i] {
+			continue
+		}
+		if err := p.stage(ctx, t, conditions[i]); err != nil {
+			return err
+		}
 	}
-	return filled, nil
+	t := movedTableNamed("tenants")
+	return p.stage(ctx, t, t.where(m.TenantKey))
 }
 
 // compareTail compares how many rows both have of the events behind the mark.
@@ -431,5 +446,5 @@ func (r *moveRun) closeSource(ctx context.Context, from pgx.Tx) error {
 	if m.Source != HomeCell {
 		return nil
 	}
-	return noteDirectory(ctx, from)
+	return noteCells(ctx, from)
 }

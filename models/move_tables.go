@@ -3,6 +3,7 @@ package models
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // What becomes of each table when a tenant goes to another cell. TestMoveKnowsAllTables holds this against the schema.
@@ -29,6 +30,7 @@ type movedTable struct {
 	// of is the condition for the rows of a tenant: {t} is its key, {d} the keys of its destinations.
 	of    string
 	key   []string // what names a row; none for tables that are copied as a whole
+	tail  string   // of movesHistory: the condition for its end, {since} on; {id} is the first event id of then
 	order string   // in which rows are put at the target, where that matters
 	// fresh is a column that the target fills anew.
 	fresh string
@@ -67,10 +69,11 @@ var movedTables = []movedTable{
 	{name: "attempts", how: movesLive, of: ofTenant, key: []string{"event_id", "destination_key", "number"}, fenced: true},
 	{name: "notifications", how: movesLive, of: ofOwner, key: []string{"id"}, fenced: true},
 
-	{name: "health_minutes", how: movesHistory, of: ofDestinations, key: []string{"destination_key", "minute"}},
+	{name: "health_minutes", how: movesHistory, of: ofDestinations, key: []string{"destination_key", "minute"},
+		tail: "minute >= '{since}'"},
 	{name: "filter_counts", how: movesHistory, of: "filter_key in (select key from destination_filters where destination_key in ({d}))",
-		key: []string{"filter_key", "hour", "rule"}},
-	{name: "audit", how: movesHistory, of: ofTenant, key: []string{"id"}},
+		key: []string{"filter_key", "hour", "rule"}, tail: "hour >= date_trunc('hour', '{since}'::timestamptz)"},
+	{name: "audit", how: movesHistory, of: ofTenant, key: []string{"id"}, tail: "id >= '{id}'"},
 
 	{name: "changes", how: movesApart, of: ofTenant},         // with new positions, move_feed.go
 	{name: "outcome_readers", how: movesApart, of: ofTenant}, // whose versions are the target's, move_feed.go
@@ -117,6 +120,15 @@ func (t *movedTable) where(tenant int64) string {
 	key := fmt.Sprint(tenant)
 	return strings.NewReplacer("{t}", key, "{d}", "select key from destinations where tenant_key = "+key).Replace(t.of)
 }
+
+// end is the condition for the rows of a tenant that were added since a time.
+func (t *movedTable) end(tenant int64, since time.Time) string {
+	return t.where(tenant) + " and " + strings.NewReplacer("{since}", since.UTC().Format(time.RFC3339), "{id}",
+		lowestUUID(since).String()).Replace(t.tail)
+}
+
+// brought lists the tables whose rows are brought during the hold, to a place beside them.
+func brought() []*movedTable { return append(tablesThat(movesStaged), tablesThat(movesHistory)...) }
 
 // tablesThat lists tables in the order of movedTables.
 func tablesThat(how moving) []*movedTable {
