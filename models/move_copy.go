@@ -52,12 +52,11 @@ func (p *movePipe) put(ctx context.Context, t *movedTable, condition string) err
 	if err != nil {
 		return err
 	}
-	query := "select " + columns + " from " + t.name + " where " + condition
 	before := p.rows
 	if _, err := p.to.Exec(ctx, "savepoint put"); err != nil {
 		return err
 	}
-	_, err = p.copyRows(ctx, query, t.name, columns)
+	_, err = p.copyRows(ctx, "select "+columns+" from "+t.name+" where "+condition, t.name, columns)
 	var pe *pgconn.PgError
 	if !errors.As(err, &pe) || pe.Code != "23505" {
 		return err
@@ -66,22 +65,26 @@ func (p *movePipe) put(ctx context.Context, t *movedTable, condition string) err
 		return err
 	}
 	p.rows = before
-	return p.replace(ctx, t, query, columns)
+	return p.replace(ctx, t, condition)
 }
 
-// replace is put for rows some of which are there.
-func (p *movePipe) replace(ctx context.Context, t *movedTable, query, columns string) error {
+// replace is put for rows most of which are there.
+func (p *movePipe) replace(ctx context.Context, t *movedTable, condition string) error {
 	const beside = "moved_rows"
+	columns, err := p.columns(t.name)
+	if err != nil {
+		return err
+	}
 	if _, err := p.to.Exec(ctx, "create temporary table "+beside+" on commit drop as select "+columns+" from "+t.name+" limit 0"); err != nil {
 		return err
 	}
-	if _, err := p.copyRows(ctx, query, beside, columns); err != nil {
+	if _, err := p.copyRows(ctx, "select "+columns+" from "+t.name+" where "+condition, beside, columns); err != nil {
 		return err
 	}
 	if _, err := p.to.Exec(ctx, t.upsert(columns, beside)); err != nil {
 		return fmt.Errorf("replace rows of %s: %w", t.name, err)
 	}
-	_, err := p.to.Exec(ctx, "drop table "+beside)
+	_, err = p.to.Exec(ctx, "drop table "+beside)
 	return err
 }
 
@@ -141,7 +144,7 @@ func (p *movePipe) changed(ctx context.Context, c *changedRows) error {
 		// The ids alone say which days are looked at, and find the rows; the pairs leave out other destinations of the event.
 		condition := "event_id = any(" + uuidList(events) + ") and (event_id, destination_key) in (" + pairs.String() + ")"
 		for _, table := range []string{"deliveries", "attempts"} {
-			if err := p.put(ctx, movedTableNamed(table), condition); err != nil {
+			if err := p.replace(ctx, movedTableNamed(table), condition); err != nil {
 				return err
 			}
 		}

@@ -129,6 +129,9 @@ func (r *moveRun) switchOver(ctx context.Context) (MoveStep, error) {
 		return MoveStep{Wait: moveWait}, m.note(ctx, r.Home, MoveCatchUp)
 	}
 	if err != nil {
+		if left, asked := r.hasLeft(ctx); asked == nil && !left {
+			_ = r.letGo(ctx) // else the hold ends by itself
+		}
 		return MoveStep{}, err
 	}
 	if err := r.pause("switch"); err != nil {

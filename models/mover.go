@@ -310,14 +310,12 @@ func (r *moveRun) copyEvents(ctx context.Context) (over bool, err error) {
 	if n > 0 {
 		p.After, p.Events = last.String(), p.Events+int64(n)
 	}
-	if _, err := r.takeUp(ctx, last); err != nil {
-		return false, err
-	}
-	if n < movePortion {
+	if n < movePortion { // what comes now is for the catch-up: the copy does not come to it
 		p.Mark = last
 		return true, nil
 	}
-	return false, nil
+	_, err = r.takeUp(ctx, last)
+	return false, err
 }
 
 func (r *moveRun) nextEvents(ctx context.Context, db querier, after uuid.UUID, limit int) ([]uuid.UUID, error) {
