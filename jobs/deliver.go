@@ -90,7 +90,7 @@ func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error
 	args := job.Args
 	lane := w.lanes.get(args.Destination)
 	if lane.held(time.Now()) {
-		return &models.HeldError{}
+		return w.store.Queue.Postpone(ctx, w.process.ID, job.ID, heldPause)
 	}
 	if wait, ok := lane.enter(time.Now(), coming{w.store.Rules().MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Later,
 		job.CreatedAt}); !ok {
@@ -122,6 +122,7 @@ func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error
 	target, ready, missing, err := w.loader.Load(ctx, args.Destination, args.Items, fresh)
 	if held := (*models.HeldError)(nil); errors.As(err, &held) {
 		lane.hold(time.Now())
+		return w.store.Queue.Postpone(ctx, w.process.ID, job.ID, heldPause)
 	}
 	if err != nil {
 		return err

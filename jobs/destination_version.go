@@ -26,6 +26,8 @@ const (
 	lookTimeout = time.Second
 	// heldAgain is after what time a job is looked at again whose tenant goes to another cell.
 	heldAgain = 250 * time.Millisecond
+	// heldPause is for how long such a job is put off that has not begun: as a rule the tenant has left then, with its jobs.
+	heldPause = time.Second
 )
 
 // current is the version that a run uses. A job may take minutes, when its destination is slow or takes few at once, and

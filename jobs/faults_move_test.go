@@ -63,7 +63,7 @@ func TestMoveWorkerProcess(t *testing.T) {
 		return adapters.Receipt{Code: resp.StatusCode}, resp.Body.Close()
 	}))
 	stores := map[string]*models.Store{models.HomeCell: home, "eu1": cell}
-	mover := &models.Mover{Home: home, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Open: func(_ context.Context, name string) (*models.Store, error) {
+	mover := &models.Mover{Home: home, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})), Open: func(_ context.Context, name string) (*models.Store, error) {
 		return stores[name], nil
 	}}
 	go func() { _ = jobs.Run(t.Context(), cell, jobs.Options{Role: "work"}, log, func() {}) }()
@@ -100,11 +100,14 @@ func faultsNumber(t *testing.T, name string, without int) int {
 	return n
 }
 
+// deadly are the phases in which the worker is killed.
+var deadly = []string{models.MoveSwitch, models.MoveCopy, models.MoveClean, models.MoveCatchUp, models.MovePrepare}
+
 // TestFaultsMove moves a tenant with FAULTS_MOVE_EVENTS events (20000) to another database and back, while FAULTS_MOVE_RATE (200) are
-// published in a second and delivered, and kills the worker that moves it FAULTS_MOVE_KILLS (6) times: none is lost, and none arrives
+// published in a second and delivered, and kills the worker that moves it in FAULTS_MOVE_KILLS (5) phases each way: none is lost, and none arrives
 // twice but what was under way when a worker died.
 func TestFaultsMove(t *testing.T) {
-	size, rate, kills := faultsNumber(t, "FAULTS_MOVE_EVENTS", 20_000), faultsNumber(t, "FAULTS_MOVE_RATE", 200), faultsNumber(t, "FAULTS_MOVE_KILLS", 6)
+	size, rate, kills := faultsNumber(t, "FAULTS_MOVE_EVENTS", 20_000), faultsNumber(t, "FAULTS_MOVE_RATE", 200), faultsNumber(t, "FAULTS_MOVE_KILLS", len(deadly))
 	s := newSite(t, false)
 	var mu sync.Mutex
 	arrived, last := map[string]int{}, map[int]int{}
@@ -132,14 +135,14 @@ func TestFaultsMove(t *testing.T) {
 	t.Logf("filled with %d events in %v", size, time.Since(begun).Round(time.Second))
 	worker := startMoveWorker(s, srv.URL)
 
-	const publishers = 20
+	publishers := max(20, rate/4) // for a machine on which each event takes a quarter of a second
 	published, refused := 0, 0
 	var took []time.Duration
 	stop := make(chan struct{})
 	var running sync.WaitGroup
 	for key := range publishers {
 		running.Go(func() {
-			tick := time.NewTicker(time.Second * publishers / time.Duration(rate))
+			tick := time.NewTicker(time.Second * time.Duration(publishers) / time.Duration(rate))
 			defer tick.Stop()
 			for n := 1; ; n++ {
 				select {
@@ -192,7 +195,7 @@ func TestFaultsMove(t *testing.T) {
 			t.Fatal(err)
 		}
 		phase, since := "", time.Now()
-		next := time.Now().Add(time.Duration(rand.IntN(3000)) * time.Millisecond)
+		left, next := slices.Clone(deadly[:kills]), time.Now()
 		await("the move to "+to, func() bool {
 			if m, err = s.home.Move(t.Context(), m.ID()); err != nil {
 				t.Fatal(err)
@@ -202,17 +205,19 @@ func TestFaultsMove(t *testing.T) {
 					latencies(fmt.Sprintf("to %s, %s for %v", to, phase, time.Since(since).Round(10*time.Millisecond)))
 				}
 				phase, since = m.Phase, time.Now()
+				next = time.Now().Add(time.Duration(rand.IntN(500)) * time.Millisecond)
 			}
 			if m.Error != "" {
 				t.Logf("%s: %s", m.Phase, m.Error)
 			}
-			if killed < kills*(1+slices.Index(ways, to))/len(ways) && time.Now().After(next) {
+			if i := slices.Index(left, m.Phase); i >= 0 && time.Now().After(next) {
+				left = slices.Delete(left, i, i+1)
 				_ = worker.Process.Kill()
 				_ = worker.Wait()
 				killed++
 				t.Logf("killed in phase %s", m.Phase)
 				worker = startMoveWorker(s, srv.URL)
-				next = time.Now().Add(4*time.Second + time.Duration(rand.IntN(3000))*time.Millisecond)
+				next = time.Now().Add(time.Duration(rand.IntN(700)) * time.Millisecond)
 			}
 			return !m.Open()
 		})

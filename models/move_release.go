@@ -15,6 +15,7 @@ import (
 
 // release lets the tenant go on at the target, in one transaction, and has the directory say where it is.
 func (r *moveRun) release(ctx context.Context) error {
+	r.lap("")
 	err := r.target.InTx(ctx, func(tx *Tx) error {
 		err := r.lockTarget(ctx, tx)
 		if errors.Is(err, errMoved) {
@@ -25,6 +26,7 @@ func (r *moveRun) release(ctx context.Context) error {
 		}
 		return r.putInPlace(ctx, tx)
 	})
+	r.lap("release")
 	if err != nil {
 		return err
 	}
@@ -177,6 +179,8 @@ func (r *moveRun) direct(ctx context.Context) error {
 	if err == nil {
 		r.log().Info("a tenant is in another cell", "tenant", m.TenantID, "from", m.Source, "to", m.Target, "events", m.Progress.Events,
 			"held_ms", m.Progress.HeldMs, "jobs", m.Progress.MovedJob, "jobs_under_way", m.Progress.Running)
+		r.lap("directory")
+		r.log().Debug("a tenant was released", append([]any{"tenant", m.TenantID}, r.laps...)...)
 	}
 	return err
 }

@@ -89,14 +89,10 @@ func (r *moveRun) verify(ctx context.Context) error {
 
 // count counts the tenant's events up to the mark, or behind it, with their deliveries and attempts.
 func (r *moveRun) count(ctx context.Context, db querier, compare string) (n [3]int64, err error) {
-	const of = "from events e join %s x on x.event_id = e.id where e.tenant_key = $1 and e.id %s $2"
-	for i, from := range []string{"from events e where e.tenant_key = $1 and e.id " + compare + " $2",
-		fmt.Sprintf(of, "deliveries", compare), fmt.Sprintf(of, "attempts", compare)} {
-		if err := db.QueryRow(ctx, "select count(*) "+from, r.m.TenantKey, r.m.Progress.Mark).Scan(&n[i]); err != nil {
-			return n, err
-		}
-	}
-	return n, nil
+	const events = "select count(*) from events e where e.tenant_key = $1 and e.id %[1]s $2"
+	const of = "select count(*) from events e join %[2]s x on x.event_id = e.id where e.tenant_key = $1 and e.id %[1]s $2 and x.event_id %[1]s $2"
+	sql := "select (" + fmt.Sprintf(events, compare) + "), (" + fmt.Sprintf(of, compare, "deliveries") + "), (" + fmt.Sprintf(of, compare, "attempts") + ")"
+	return n, db.QueryRow(ctx, sql, r.m.TenantKey, r.m.Progress.Mark).Scan(&n[0], &n[1], &n[2])
 }
 
 // switchOver holds the tenant and has it leave the source.
@@ -113,13 +109,16 @@ func (r *moveRun) switchOver(ctx context.Context) (MoveStep, error) {
 	m.Progress.HeldAt = began
 	most := min(holdMost+time.Duration(m.Progress.Tries)*holdMore, holdLongest)
 	m.Progress.Tries++
+	r.lap("")
 	if err := r.hold(ctx); err != nil {
 		return MoveStep{}, err
 	}
+	r.lap("hold")
 	if err := r.pause("hold"); err != nil {
 		return MoveStep{}, err
 	}
 	err = r.leave(ctx, began.Add(most))
+	r.log().Debug("a tenant was held", append([]any{"tenant", m.TenantID, "left", err == nil}, r.laps...)...)
 	if errors.Is(err, errHoldOver) {
 		if err := r.letGo(ctx); err != nil {
 			return MoveStep{}, err
@@ -169,23 +168,28 @@ func (r *moveRun) letGo(ctx context.Context) error {
 // leave has the tenant leave the source once nobody writes, or until the time is over.
 func (r *moveRun) leave(ctx context.Context, until time.Time) error {
 	for end := time.Now().Add(quiesce); ; {
-		n, err := r.takeUp(ctx, highestUUID)
-		if err != nil {
+		if _, err := r.takeUp(ctx, highestUUID); err != nil {
 			return err
 		}
 		busy, err := r.busy(ctx)
 		if err != nil {
 			return err
 		}
-		if r.m.Progress.Running = busy; busy == 0 && n == 0 || time.Now().After(end) {
-			break
+		if r.m.Progress.Running = busy; busy == 0 || time.Now().After(end) {
+			break // what these have changed last is taken up with the rest
 		}
 		if err := pauseFor(ctx, quiescePause); err != nil {
 			return err
 		}
 	}
+	r.lap("quiesce")
+	if err := r.fold(ctx); err != nil { // nearly always something was recorded in the last second
+		return err
+	}
+	r.lap("fold")
 	for {
 		err := r.tryLeave(ctx)
+		r.lap("commit")
 		var pe *pgconn.PgError
 		if errors.As(err, &pe) && (pe.Code == "55P03" || pe.Code == "40P01") { // a lock was not to be had, or two waited for each other
 			err = errNotYet
@@ -227,7 +231,8 @@ func (r *moveRun) fold(ctx context.Context) error {
 	if err != nil || !noted {
 		return err
 	}
-	_, err = NewWatcher(r.source, r.log()).Pass(ctx, time.Now())
+	// Only of what was recorded: not all open alerts are looked at.
+	_, err = (&Watcher{s: r.source, log: r.log(), slow: time.Now().Add(time.Hour)}).Pass(ctx, time.Now())
 	return err
 }
 
@@ -249,9 +254,11 @@ func (r *moveRun) tryLeave(ctx context.Context) error {
 		if err := r.lockSource(ctx, p.from); err != nil {
 			return err
 		}
+		r.lap("lock")
 		if err := r.carryJobs(ctx, p); err != nil {
 			return err
 		}
+		r.lap("jobs")
 		// From here on nobody else writes anything of the tenant's, and all that was written is seen.
 		if _, err := p.from.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockMove), int32(m.TenantKey)); err != nil {
 			return err
@@ -271,13 +278,18 @@ func (r *moveRun) tryLeave(ctx context.Context) error {
 				return err
 			}
 		}
+		r.lap("changes")
 		if err := r.carryRest(ctx, p); err != nil {
 			return err
 		}
+		r.lap("rest")
 		if err := r.compareTail(ctx, p); err != nil {
 			return err
 		}
-		return r.closeSource(ctx, p.from)
+		r.lap("compare")
+		err := r.closeSource(ctx, p.from)
+		r.lap("close")
+		return err
 	})
 	if err != nil {
 		m.Progress.Feed, m.Progress.Rows = feed, rows
@@ -415,11 +427,15 @@ func (r *moveRun) carryRest(ctx context.Context, p *movePipe) error {
 
 // compareTail compares how many rows both have of the events behind the mark.
 func (r *moveRun) compareTail(ctx context.Context, p *movePipe) error {
-	here, err := r.count(ctx, p.from, ">")
-	if err != nil {
-		return err
-	}
+	var here, there [3]int64
+	read := make(chan error, 1)
+	go func() {
+		var err error
+		here, err = r.count(ctx, p.from, ">")
+		read <- err
+	}()
 	there, err := r.count(ctx, p.to, ">")
+	err = errors.Join(err, <-read)
 	if err == nil && here != there {
 		err = fmt.Errorf("the source has %v new events, deliveries and attempts of the tenant, and the target %v", here, there)
 	}

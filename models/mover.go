@@ -59,6 +59,17 @@ type moveRun struct {
 	*Mover
 	m              *Move
 	source, target *Store
+	lapped         time.Time // when the last lap ended
+	laps           []any     // what took how long, for the log
+}
+
+// lap takes note of how long something took.
+func (r *moveRun) lap(what string) {
+	now := time.Now()
+	if what != "" {
+		r.laps = append(r.laps, what, now.Sub(r.lapped).Round(time.Millisecond))
+	}
+	r.lapped = now
 }
 
 // Advance does the next step of a move.

@@ -49,9 +49,11 @@ const OfTenant = Open + ` and case kind
 // carriedState and carriedDue.
 const Carried = "args, attempt, created_at, errors, kind, max_attempts, metadata, priority, queue, tags, unique_key, unique_states, state, scheduled_at"
 
-// CarriedAs is how they are read: a job that was taken goes on as a dead worker's does, see Takeover.
+// CarriedAs is how they are read: a job that was taken goes on as a dead worker's does, see Takeover, and one that was just put off is due,
+// since it may be so for the tenant was held.
 const CarriedAs = `args, attempt, created_at, errors, kind, max_attempts, metadata, priority, queue, tags, unique_key, unique_states,
-	case when state = 'running' then 'available' else state end, case when state = 'running' then now() else scheduled_at end`
+	case when state = 'running' then 'available' else state end, 
+	case when state = 'running' or metadata ? '` + putOff + `' and scheduled_at < now() + interval '1 second' then now() else scheduled_at end`
 
 // Carry has the tenant's workers look for jobs that were put into the table from elsewhere.
 func (q *Queue) Carry() {
