@@ -32,7 +32,8 @@ func asElsewhere(err error) error {
 	if !errors.As(err, &pe) || pe.Code != movedAway {
 		return err
 	}
-	id, cell, _ := strings.Cut(pe.Detail, "|")
+	end := max(0, strings.LastIndexByte(pe.Detail, '|'))
+	id, cell := pe.Detail[:end], strings.TrimPrefix(pe.Detail[end:], "|")
 	if cell == HomeCell {
 		cell = ""
 	}

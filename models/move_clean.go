@@ -47,8 +47,8 @@ func (r *moveRun) clean(ctx context.Context) (MoveStep, error) {
 // undo deletes the next portion of what a move that was cancelled has copied.
 func (r *moveRun) undo(ctx context.Context) (MoveStep, error) {
 	m := r.m
-	if m.Progress.Deleted == 0 { // of the copy
-		m.Progress.Stage, m.Progress.After, m.Progress.Deleted = 0, "", 1
+	if !m.Progress.Undoing {
+		m.Progress.Stage, m.Progress.After, m.Progress.Undoing = 0, "", true
 		if err := r.letGo(ctx); err != nil {
 			return MoveStep{}, err
 		}
