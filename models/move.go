@@ -59,14 +59,15 @@ type MoveProgress struct {
 	Running  int   `json:"cut_off"` // jobs that were under way at the switch, and are done again at the target
 	MovedJob int64 `json:"jobs_moved"`
 
-	Since   time.Time `json:"since,omitzero"`   // when the copy began, by the source's clock
-	HeldAt  time.Time `json:"held_at,omitzero"` // when the last hold began, by the mover's clock
-	Undoing bool      `json:"undoing,omitempty"`
-	Stage   int       `json:"stage,omitempty"` // of the copy, or of the clean
-	After   string    `json:"after,omitempty"` // the last key of the stage that was copied
-	Mark    uuid.UUID `json:"mark,omitzero"`   // events up to this one were counted at both
-	Base    int64     `json:"base,omitempty"`  // the first position in the target's feed
-	Feed    int64     `json:"feed,omitempty"`  // the last position of the source's feed that was copied
+	Since    time.Time `json:"since,omitzero"`     // when the copy began, by the source's clock
+	HeldAt   time.Time `json:"held_at,omitzero"`   // when the last hold began, by the mover's clock
+	Verified bool      `json:"verified,omitempty"` // the numbers of rows were compared
+	Undoing  bool      `json:"undoing,omitempty"`
+	Stage    int       `json:"stage,omitempty"` // of the copy, or of the clean
+	After    string    `json:"after,omitempty"` // the last key of the stage that was copied
+	Mark     uuid.UUID `json:"mark,omitzero"`   // events up to this one were counted at both
+	Base     int64     `json:"base,omitempty"`  // the first position in the target's feed
+	Feed     int64     `json:"feed,omitempty"`  // the last position of the source's feed that was copied
 }
 
 // ID is the public id of the move.

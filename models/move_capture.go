@@ -195,6 +195,12 @@ func uncapture(ctx context.Context, s *Store, m *Move) error {
 	return err
 }
 
+// tidyChanged frees what was taken from the notes of changes: whoever takes some reads past what is dead.
+func tidyChanged(ctx context.Context, s *Store, m *Move) error {
+	_, err := s.pool.Exec(ctx, "vacuum (truncate false) "+moveNames{m.TenantKey}.changed())
+	return err
+}
+
 // noSchema reports whether an error says that nothing was ever made for a move.
 func noSchema(err error) bool {
 	var pe *pgconn.PgError

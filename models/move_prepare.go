@@ -122,7 +122,9 @@ func (r *moveRun) copyEvents(ctx context.Context) (over bool, err error) {
 		p.Mark = last
 		return true, nil
 	}
-	_, err = r.takeUp(ctx, last)
+	if _, err = r.takeUp(ctx, last); err == nil && p.Events/movePortion%tidyEach == 0 {
+		err = tidyChanged(ctx, r.source, r.m)
+	}
 	return false, err
 }
 

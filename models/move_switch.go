@@ -49,10 +49,15 @@ func (r *moveRun) catchUp(ctx context.Context) (MoveStep, error) {
 	if err := r.sameReaders(ctx); err != nil {
 		return MoveStep{Wait: moveWait}, err
 	}
-	if m.Progress.Tries == 0 {
+	if !m.Progress.Verified { // which takes a while, after which there is something to catch up with again
 		if err := r.verify(ctx); err != nil {
 			return MoveStep{Wait: moveWait}, err
 		}
+		m.Progress.Verified = true
+		return MoveStep{}, m.note(ctx, r.Home, MoveCatchUp)
+	}
+	if err := tidyChanged(ctx, r.source, m); err != nil { // so that the hold is short
+		return MoveStep{}, err
 	}
 	if err := r.makeStages(ctx); err != nil {
 		return MoveStep{}, err
@@ -82,7 +87,7 @@ func (r *moveRun) switchOver(ctx context.Context) (MoveStep, error) {
 	if err := r.pause("hold"); err != nil {
 		return MoveStep{}, err
 	}
-	err = r.leave(ctx, began.Add(most))
+	err = r.leaveBy(ctx, began.Add(most))
 	r.log().Debug("a tenant was held", append([]any{"tenant", m.TenantID, "left", err == nil}, r.laps...)...)
 	if errors.Is(err, errHoldOver) {
 		if err := r.letGo(ctx); err != nil {
@@ -128,6 +133,20 @@ func (r *moveRun) letGo(ctx context.Context) error {
 	_, err := r.source.pool.Exec(ctx, "update tenants set held_until = null where key = $1 and cell is distinct from $2", r.m.TenantKey, r.m.Target)
 	r.source.Queue.WakeAll()
 	return err
+}
+
+// leaveBy is leave with an end: what takes longer is given up.
+func (r *moveRun) leaveBy(ctx context.Context, until time.Time) error {
+	within, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	err := r.leave(within, until)
+	if err == nil || within.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	if left, asked := r.hasLeft(ctx); asked != nil || left { // it may have been committed nevertheless
+		return asked
+	}
+	return errHoldOver
 }
 
 // leave has the tenant leave the source once nobody writes, or until the time is over.

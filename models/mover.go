@@ -42,6 +42,7 @@ const (
 	moveHistory  = 20_000
 	moveChanges  = 5000 // changes that are taken up in one transaction
 	moveDeletion = 1000 // events that are deleted in one transaction
+	tidyEach     = 20   // portions after which the notes of changes are tidied
 	// moveLittle is how many changes may be left when the hold begins.
 	moveLittle = 500
 	// moveWait is how long a move waits for what it can do nothing about.
