@@ -50,7 +50,7 @@ const (
 	// moveRest is how long the clean rests after each portion, for everybody else.
 	moveRest = 20 * time.Millisecond
 	// moveStuck ends a transaction that a mover which was stopped has left open.
-	moveStuck = "20s"
+	moveStuck = "60s"
 )
 
 // moveRun is one step under way.
