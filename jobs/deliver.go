@@ -61,11 +61,14 @@ const requeueTimeout = 5 * time.Second
 func (w *Worker) requeue(ctx context.Context, job *river.Job[queue.Batch], reason error) {
 	wait := min(time.Second*time.Duration(job.Attempt), 10*time.Second)
 	var lost *lostEventsError
+	var held *models.HeldError
 	switch {
 	case ctx.Err() != nil:
 		wait = 0 // for others
 	case errors.As(reason, &lost):
 		wait = lost.wait
+	case errors.As(reason, &held):
+		wait = heldAgain
 	default:
 		w.log.Warn("a job could not be done and is done again", "job", job.ID, "attempt", job.Attempt, "deliveries", len(job.Args.Items),
 			"error", reason)
@@ -86,6 +89,9 @@ func (w *Worker) giveBack(ctx context.Context, jobs []int64, wait time.Duration)
 func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error {
 	args := job.Args
 	lane := w.lanes.get(args.Destination)
+	if lane.held(time.Now()) {
+		return w.store.Queue.Postpone(ctx, w.process.ID, job.ID, heldPause)
+	}
 	if wait, ok := lane.enter(time.Now(), coming{w.store.Rules().MaxInFlight, len(args.Items), w.jobs.Load() > maxJobs/2, args.Later,
 		job.CreatedAt}); !ok {
 		return w.putOff(ctx, lane, job, wait)
@@ -114,6 +120,10 @@ func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error
 	}()
 	fresh := !args.Later && job.Attempt == 1 && !bytes.Contains(job.Metadata, []byte(queue.Begun))
 	target, ready, missing, err := w.loader.Load(ctx, args.Destination, args.Items, fresh)
+	if held := (*models.HeldError)(nil); errors.As(err, &held) {
+		lane.hold(time.Now())
+		return w.store.Queue.Postpone(ctx, w.process.ID, job.ID, heldPause)
+	}
 	if err != nil {
 		return err
 	}
@@ -274,6 +284,10 @@ func (r *run) attemptOne(i int, in *place) {
 	in.try()
 	defer in.tried()
 	v := r.version()
+	if r.lane.held(time.Now()) {
+		r.fail(&models.HeldError{TenantID: v.target.TenantID})
+		return
+	}
 	if status, reason := unusable(v.target, r.job.Args.Trigger); status != "" {
 		r.add(unsent(v.target, r.ready[i:i+1], r.job.Args, status, reason)[0])
 		return

@@ -63,13 +63,19 @@ type engine struct {
 	done   chan error
 }
 
-func newEngine(t *testing.T, change func(*models.Rules)) *engine {
+func testKeys(t *testing.T) *seal.Keyring {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
 	keys, err := seal.New("a secret for tests that is long enough")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return keys
+}
+
+func newEngine(t *testing.T, change func(*models.Rules)) *engine {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	keys := testKeys(t)
 	rules := models.DefaultRules()
 	rules.Retry = models.RetryPolicy{Schedule: []models.Duration{0, 0}, MaxInterval: models.Duration(time.Hour)}
 	if change != nil {

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -23,6 +24,10 @@ const (
 	lookAgain = 100 * time.Millisecond
 	// lookTimeout bounds how long attempts wait for that.
 	lookTimeout = time.Second
+	// heldAgain is after what time a job is looked at again whose tenant goes to another cell.
+	heldAgain = 250 * time.Millisecond
+	// heldPause is for how long such a job is put off that has not begun: as a rule the tenant has left then, with its jobs.
+	heldPause = time.Second
 )
 
 // current is the version that a run uses. A job may take minutes, when its destination is slow or takes few at once, and
@@ -56,6 +61,9 @@ func (r *run) version() *version {
 	ctx, cancel := context.WithTimeout(r.ctx, lookTimeout)
 	defer cancel()
 	e, _, _, err := r.w.loader.Load(ctx, v.target.Key, nil, true)
+	if held := (*models.HeldError)(nil); errors.As(err, &held) {
+		r.lane.hold(time.Now())
+	}
 	if err != nil || e.Version <= v.target.Version {
 		return v
 	}

@@ -35,6 +35,8 @@ type lane struct {
 	looked   time.Time // when that was seen
 	late     bool      // jobs were put off for longer than the destination's state may last
 	recalled time.Time // when such jobs were last called back
+
+	heldUntil time.Time // nothing is sent before, for the tenant goes to another cell
 }
 
 const (
@@ -193,6 +195,19 @@ func (l *lane) outdated(version int64, now time.Time) bool {
 	}
 	l.looked = now
 	return true
+}
+
+// hold has nothing sent to the destination for a moment: its tenant goes to another cell.
+func (l *lane) hold(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heldUntil = now.Add(heldAgain)
+}
+
+func (l *lane) held(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return now.Before(l.heldUntil)
 }
 
 // errPutOff says that the destination has become slow while a job waited for a place.

@@ -74,5 +74,11 @@ func (w *upkeepWorker) Work(ctx context.Context, _ *river.Job[upkeepArgs]) error
 	if n, err = w.store.ResumeErasures(ctx); n > 0 {
 		w.log.Warn("erasures had no job any more and go on", "erasures", n)
 	}
+	if err != nil {
+		return err
+	}
+	if n, err = w.store.ResumeMoves(ctx); n > 0 {
+		w.log.Warn("moves of tenants had no job any more and go on", "moves", n)
+	}
 	return err
 }

@@ -29,6 +29,7 @@ type Options struct {
 	StopWait    time.Duration  // how long running attempts may take to finish when stopping; 0 for 20s
 	Notices     *Notices       // sends notices
 	Publish     models.Publish // accepts events that tell of changes; nil for none
+	Mover       *models.Mover  // moves tenants between cells; nil for none. Only workers of home have one
 }
 
 // Worker is the part of a process that works off the queue.
@@ -142,6 +143,9 @@ func (w *Worker) start(ctx context.Context) error {
 	river.AddWorker(workers, &releaseWorker{store: w.store, log: w.log})
 	river.AddWorker(workers, &bulkWorker{store: w.store, log: w.log, stopping: w.stopping})
 	river.AddWorker(workers, &erasureWorker{store: w.store, recent: w.opts.Recent, stopping: w.stopping})
+	if w.opts.Mover != nil {
+		river.AddWorker(workers, &moveWorker{mover: w.opts.Mover, stopping: w.stopping})
+	}
 	river.AddWorker(workers, &keptWorker{store: w.store, recent: w.opts.Recent, stopping: w.stopping, log: w.log})
 	river.AddWorker(workers, &noticeWorker{notices: w.opts.Notices, process: w.process.ID})
 	river.AddWorker(workers, &letterWorker{notices: w.opts.Notices})

@@ -69,6 +69,27 @@ func EnsurePartitions(ctx context.Context, db Querier, now time.Time, ahead int)
 	return nil
 }
 
+// EnsureDays makes the missing partitions for days by table, as Days lists them: what is to be copied here comes from such days.
+func EnsureDays(ctx context.Context, db Querier, days map[string][]time.Time) error {
+	for _, table := range Partitioned {
+		have, err := partitions(ctx, db, table)
+		if err != nil {
+			return err
+		}
+		for _, day := range days[table] {
+			name := PartitionName(table, day)
+			if have[name] {
+				continue
+			}
+			bounds := fmt.Sprintf("for values from ('%s') to ('%s')", lowest(table, day), lowest(table, day.AddDate(0, 0, 1)))
+			if err := create(ctx, db, table, name, bounds); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // lowest is the first value of the partition key of a day.
 func lowest(table string, day time.Time) string {
 	if table == byMinute {

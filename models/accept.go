@@ -140,12 +140,13 @@ type accepting struct {
 	key    int64
 	routes *routes
 	seal   *seal.Data // nil to keep its events as they are
+	gone   error      // why nothing of it is accepted here; nil for no reason
 }
 
 // The statements of lookup, which Store.Ready tries too.
 const (
 	acceptLock    = "select pg_advisory_xact_lock_shared($1, l) from unnest($2::int[]) l"
-	acceptTenants = "select id, key, version, coalesce(payload_key, 0) from tenants where id = any($1) and deleted_at is null"
+	acceptTenants = "select id, key, version, coalesce(payload_key, 0), coalesce(cell, ''), coalesce(held_until > now(), false) from tenants where id = any($1) and deleted_at is null"
 	acceptTopics  = "select name from topics"
 )
 
@@ -167,7 +168,9 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 	own := tx.begin(b)
 	b.Queue(acceptLock, int32(lockTenant), locks)
 	b.Queue(acceptTenants, ids)
-	b.Queue(acceptTopics)
+	if a.s.home == nil {
+		b.Queue(acceptTopics)
+	}
 	br := tx.conn.SendBatch(ctx, b)
 	for range own + 1 {
 		if _, err := br.Exec(); err != nil {
@@ -178,6 +181,8 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 	type found struct {
 		id                       string
 		key, version, payloadKey int64
+		cell                     string
+		held                     bool
 	}
 	rows, err := br.Query()
 	if err != nil {
@@ -185,19 +190,19 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 		return nil, nil, err
 	}
 	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (f found, err error) {
-		err = r.Scan(&f.id, &f.key, &f.version, &f.payloadKey)
+		err = r.Scan(&f.id, &f.key, &f.version, &f.payloadKey, &f.cell, &f.held)
 		return f, err
 	})
 	if err != nil {
 		br.Close()
 		return nil, nil, err
 	}
-	rows, err = br.Query()
-	if err != nil {
-		br.Close()
-		return nil, nil, err
+	var catalogue []string
+	if a.s.home != nil {
+		catalogue = a.s.home.catalogue.list()
+	} else if rows, err = br.Query(); err == nil {
+		catalogue, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	}
-	catalogue, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		br.Close()
 		return nil, nil, err
@@ -207,6 +212,10 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 	}
 	need := &lacking{map[int64]int64{}}
 	for _, f := range list {
+		if gone := a.s.notHere(f.id, f.cell, f.held); gone != nil {
+			tenants[f.id] = &accepting{key: f.key, gone: gone}
+			continue
+		}
 		r := a.routes.get(f.key, f.version)
 		if r == nil {
 			if r, err = loadRoutes(ctx, tx.conn, f.key, f.version); err != nil {
@@ -224,7 +233,7 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 	if len(need.keys) > 0 {
 		return nil, nil, need
 	}
-	return tenants, append(catalogue, a.s.Rules().Topics...), nil
+	return tenants, slices.Concat(catalogue, a.s.Rules().Topics), nil
 }
 
 // admit sorts out the events that cannot be accepted and those that were accepted before, and returns the others.
@@ -242,6 +251,8 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 				Message: fmt.Sprintf("There is no tenant %q. Create it with PUT /tenants/{id} before publishing to it.",
 					cut(p.in.TenantID, 80)),
 				Fields: map[string]string{"tenant_id": "is unknown"}}
+		case t.gone != nil:
+			p.err = t.gone
 		case p.in.Topic != "" && len(catalogue) > 0 && !OwnTopic(p.in.Topic) && p.in.TenantID != OperatorTenant &&
 			!slices.Contains(catalogue, p.in.Topic):
 			p.err = Invalid("topic", fmt.Sprintf("%q is not in the catalogue: %s", cut(p.in.Topic, 80), listSome(catalogue)))

@@ -114,6 +114,7 @@ type APIKeyInput struct {
 
 // CreateAPIKey makes a key and returns it with its secret, which is shown this once.
 func (s *Store) CreateAPIKey(ctx context.Context, actor *Actor, in APIKeyInput) (*APIKey, string, error) {
+	s = s.root()
 	bad := problems{}
 	checkKeyName(in.Name, bad)
 	checkScopes(actor, in.Scopes, nil, bad)
@@ -187,6 +188,7 @@ func scanAPIKey(r pgx.CollectableRow) (*APIKey, error) {
 
 // APIKeys lists keys, newest first, also those that are over.
 func (s *Store) APIKeys(ctx context.Context, scope Scope) ([]*APIKey, error) {
+	s = s.root()
 	q := newQuery()
 	scope.where(q, "k.tenant_key")
 	rows, err := s.pool.Query(ctx, apiKeySelect+q.sql()+" order by k.id desc limit 1000", q.args...)
@@ -198,6 +200,7 @@ func (s *Store) APIKeys(ctx context.Context, scope Scope) ([]*APIKey, error) {
 
 // RevokeAPIKey ends a key and returns it. Other processes notice within keyMemory.
 func (s *Store) RevokeAPIKey(ctx context.Context, scope Scope, id string) (*APIKey, error) {
+	s = s.root()
 	u, err := uuid.Parse(id)
 	if err != nil {
 		return nil, notFound("There is no API key %q.", cut(id, 80))

@@ -223,6 +223,7 @@ func (k *APIKey) snapshot() *snapshot {
 
 // APIKey returns a key, also one that is over.
 func (s *Store) APIKey(ctx context.Context, scope Scope, id string) (*APIKey, error) {
+	s = s.root()
 	return s.apiKey(ctx, s.pool, scope, id, "")
 }
 
@@ -250,6 +251,7 @@ func (s *Store) apiKey(ctx context.Context, db querier, scope Scope, id, lock st
 
 // UpdateAPIKey changes a key. Other processes notice within keyMemory.
 func (s *Store) UpdateAPIKey(ctx context.Context, actor *Actor, id string, patch APIKeyPatch) (*APIKey, error) {
+	s = s.root()
 	var k *APIKey
 	err := s.InTx(ctx, func(tx *Tx) (err error) {
 		if k, err = s.apiKey(ctx, tx, actor.Scope, id, " for update of k"); err != nil {

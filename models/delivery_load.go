@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,7 +102,7 @@ func (l *Loader) Close() { l.in.close() }
 // Load returns the destination's current version and those of the items whose turn it is. fresh says that these are
 // first attempts which no worker has begun; their rows are only looked at when the destination asks for care. Without
 // items it only reads the version. missing are items whose event cannot be found although its day is kept: they must be
-// looked for again.
+// looked for again. The error is a HeldError while nothing of the tenant is to be sent, since it goes to another cell.
 func (l *Loader) Load(ctx context.Context, destination int64, items []queue.Item, fresh bool) (t *Target, ready []Ready,
 	missing []queue.Item, err error) {
 	r := &loadRequest{destination: destination, items: items, fresh: fresh, done: make(chan loadResult, 1)}
@@ -119,6 +120,7 @@ func (l *Loader) Load(ctx context.Context, destination int64, items []queue.Item
 func (l *Loader) answer(ctx context.Context, group []*loadRequest) {
 	targets, err := l.current(ctx, group)
 	if err == nil {
+		group = withoutHeld(group, targets)
 		err = l.fill(ctx, group, targets)
 	}
 	if err != nil {
@@ -128,7 +130,18 @@ func (l *Loader) answer(ctx context.Context, group []*loadRequest) {
 	}
 }
 
-// current returns the targets of the group at their current versions.
+// withoutHeld answers those of a group whose tenants are held, and returns the others.
+func withoutHeld(group []*loadRequest, targets map[int64]*Target) []*loadRequest {
+	return slices.DeleteFunc(group, func(r *loadRequest) bool {
+		_, has := targets[r.destination]
+		if !has {
+			r.done <- loadResult{err: &HeldError{}}
+		}
+		return !has
+	})
+}
+
+// current returns the targets of the group at their current versions. Those whose tenants are held, or have left, are not among them.
 func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*Target, error) {
 	targets := map[int64]*Target{}
 	var keys []int64
@@ -138,15 +151,21 @@ func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*
 			keys = append(keys, r.destination)
 		}
 	}
-	rows, err := l.s.Hot.Query(ctx, "select key, version from destinations where key = any($1)", keys)
+	rows, err := l.s.Hot.Query(ctx, "select d.key, d.version, t.cell is not null or coalesce(t.held_until > clock_timestamp(), false) "+
+		"from destinations d join tenants t on t.key = d.tenant_key where d.key = any($1)", keys)
 	if err != nil {
 		return nil, err
 	}
 	var stale []int64
 	var key, version int64
+	var held bool // by a move of the tenant, see Mover
 	rules := l.s.Rules()
 	l.mu.RLock()
-	_, err = pgx.ForEachRow(rows, []any{&key, &version}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&key, &version, &held}, func() error {
+		if held {
+			delete(targets, key)
+			return nil
+		}
 		if e := l.targets[key]; e != nil && e.Version == version && e.rules == rules {
 			targets[key] = e
 		} else {

@@ -147,6 +147,9 @@ func (s *Store) Feed(ctx context.Context, scope Scope, fq FeedQuery) (*FeedPage,
 		if after, err = strconv.ParseInt(fq.Since, 10, 64); err != nil || after < 0 {
 			return nil, Invalid("since", `must be "now", "start" or a cursor that an earlier answer gave`)
 		}
+		if after, err = s.afterMove(ctx, scope, after); err != nil {
+			return nil, err
+		}
 		const again = ` Ask for a cursor with since=now, list everything anew, then go on from that cursor.`
 		switch {
 		case after < dropped:
@@ -167,7 +170,12 @@ func cursorOf(position int64) string { return strconv.FormatInt(position, 10) }
 
 // feedAfter reads what there is between two positions.
 func (s *Store) feedAfter(ctx context.Context, scope Scope, fq FeedQuery, after, last int64) (*FeedPage, error) {
-	to := min(last, after+feedWindow)
+	// Positions may have a gap, where tenants came from other cells.
+	var first int64
+	if err := s.pool.QueryRow(ctx, "select coalesce(min(position), $1) from changes where position > $1", after).Scan(&first); err != nil {
+		return nil, err
+	}
+	to := min(last, max(after, first-1)+feedWindow)
 	q := newQuery()
 	q.and("c.position > ?", after)
 	q.and("c.position <= ?", to)

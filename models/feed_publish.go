@@ -183,6 +183,7 @@ func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log 
 		q := newQuery()
 		q.and("c.position > ?", after)
 		q.and("c.position <= ?", last)
+		q.and("c.was is null") // others were published where they come from
 		list, err := s.feedEntries(ctx, q, publishPortion)
 		if err != nil {
 			return n, err

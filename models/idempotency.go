@@ -153,6 +153,11 @@ func WithClaim(ctx context.Context, c *Claim) context.Context {
 	return context.WithValue(ctx, claimKey{}, c)
 }
 
+// withoutClaim makes transactions under the returned context say nothing of the claim: they are in another database.
+func withoutClaim(ctx context.Context) context.Context {
+	return context.WithValue(ctx, claimKey{}, nil)
+}
+
 // markClaim notes in the transaction that something is done on behalf of the claim's request. It fails when the request has
 // lost its claim: then another one does the same.
 func markClaim(ctx context.Context, tx pgx.Tx) error {

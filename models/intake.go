@@ -109,11 +109,13 @@ type tenantIntakes struct {
 }
 
 // LimitsTenants reports whether there is a tenant whose intake is limited.
-func (s *Store) LimitsTenants() bool { return !s.Rules().Intake.None() || s.intakes.own.Load() != nil }
+func (s *Store) LimitsTenants() bool {
+	return !s.Rules().Intake.None() || s.root().intakes.own.Load() != nil
+}
 
 // TenantIntake are the limits that are in force for a tenant, those that it has itself or the server's.
 func (s *Store) TenantIntake(tenantID string) Intake {
-	if own := s.intakes.own.Load(); own != nil {
+	if own := s.root().intakes.own.Load(); own != nil {
 		if i, has := (*own)[tenantID]; has {
 			return i
 		}
@@ -123,6 +125,7 @@ func (s *Store) TenantIntake(tenantID string) Intake {
 
 // KnowIntakes reads the limits of tenants, if they have changed since they were read last.
 func (s *Store) KnowIntakes(ctx context.Context) error {
+	s = s.root()
 	s.intakes.mu.Lock()
 	defer s.intakes.mu.Unlock()
 	var version int64

@@ -22,7 +22,7 @@ type intakeShare struct {
 }
 
 // IntakeShare is among how many processes that answer the API the limits of what comes in are shared, this one included.
-func (s *Store) IntakeShare() int { return max(1, int(s.intakes.share.among.Load())) }
+func (s *Store) IntakeShare() int { return max(1, int(s.root().intakes.share.among.Load())) }
 
 // KnowIntakeShare says that this process answers the API, and counts those that do.
 func (s *Store) KnowIntakeShare(ctx context.Context) error {

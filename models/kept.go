@@ -49,11 +49,11 @@ func (s *Store) EraseKept(ctx context.Context, now time.Time, still func() bool)
 		return erased, err
 	}
 	if _, err := s.pool.Exec(ctx, `insert into kept_marks (tenant_key) select key from tenants
-		where deleted_at is null and settings ?| array['retention_days', 'erase_delivered'] on conflict do nothing`); err != nil {
+		where deleted_at is null and cell is null and settings ?| array['retention_days', 'erase_delivered'] on conflict do nothing`); err != nil {
 		return erased, err
 	}
 	rows, err := s.pool.Query(ctx,
-		"select m.tenant_key, t.settings, m.past, m.delivered from kept_marks m join tenants t on t.key = m.tenant_key order by 1")
+		"select m.tenant_key, t.settings, m.past, m.delivered from kept_marks m join tenants t on t.key = m.tenant_key where t.cell is null order by 1")
 	if err != nil {
 		return erased, err
 	}

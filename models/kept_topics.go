@@ -42,7 +42,7 @@ func (s *Store) topicWalks(ctx context.Context) ([]*topicKeeping, error) {
 		return nil, err
 	}
 	walks := byDays(AllTenants(), 0, rules)
-	rows, err := s.pool.Query(ctx, "select key, settings from tenants where deleted_at is null and settings ? 'topic_retention' order by key")
+	rows, err := s.pool.Query(ctx, "select key, settings from tenants where deleted_at is null and cell is null and settings ? 'topic_retention' order by key")
 	if err != nil {
 		return nil, err
 	}

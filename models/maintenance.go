@@ -38,14 +38,15 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 	if err := s.KnowPartitions(ctx); err != nil {
 		return dropped, err
 	}
+	if s.home == nil {
+		if err := forgetPeople(ctx, conn); err != nil {
+			return dropped, err
+		}
+		if err := s.forgetTries(ctx); err != nil {
+			return dropped, err
+		}
+	}
 	for _, sql := range []string{
-		"delete from sessions where expires_at < now()",
-		"delete from login_steps where expires_at < now()",
-		"delete from passkey_challenges where expires_at < now()",
-		"delete from logout_tokens where expires_at < now()",
-		"delete from letters where invitation_id is null and created_at < now() - interval '3 days'",
-		"delete from invitations where coalesce(used_at, expires_at) < now() - interval '1 day'",
-		"delete from portal_links where expires_at < now() - interval '1 day'",
 		"delete from rate_limits where free_at < now() - interval '1 day'",
 		"delete from destination_waits where seen_at < now() - interval '1 day'",
 		"delete from idempotency_keys where expires_at < now()",
@@ -72,9 +73,6 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 	if err := dropTraffic(ctx, conn, now); err != nil {
 		return dropped, err
 	}
-	if err := s.forgetTries(ctx); err != nil {
-		return dropped, err
-	}
 	if err := s.forgetReaders(ctx); err != nil {
 		return dropped, err
 	}
@@ -85,4 +83,22 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 		return dropped, err
 	}
 	return dropped, s.cancelLeftBehind(ctx)
+}
+
+// forgetPeople deletes what has expired of those who log in.
+func forgetPeople(ctx context.Context, db migrations.Querier) error {
+	for _, sql := range []string{
+		"delete from sessions where expires_at < now()",
+		"delete from login_steps where expires_at < now()",
+		"delete from passkey_challenges where expires_at < now()",
+		"delete from logout_tokens where expires_at < now()",
+		"delete from letters where invitation_id is null and created_at < now() - interval '3 days'",
+		"delete from invitations where coalesce(used_at, expires_at) < now() - interval '1 day'",
+		"delete from portal_links where expires_at < now() - interval '1 day'",
+	} {
+		if _, err := db.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }

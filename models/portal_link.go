@@ -50,6 +50,7 @@ func portalLinkID(hash []byte) string {
 // CreatePortalLink makes a link that opens the dashboard of one tenant, and its token.
 func (s *Store) CreatePortalLink(ctx context.Context, scope Scope, tenantID string,
 	in PortalLinkInput) (l *PortalLink, plain string, err error) {
+	s = s.root()
 	t, err := s.Tenant(ctx, scope, tenantID)
 	if err != nil {
 		return nil, "", err
@@ -85,6 +86,7 @@ const liveLink = "l.expires_at > now() and (l.used_at is null or not l.single_us
 
 // PortalLinks lists the links of a tenant that can still be opened, newest first.
 func (s *Store) PortalLinks(ctx context.Context, scope Scope, tenantID string) ([]*PortalLink, error) {
+	s = s.root()
 	t, err := s.Tenant(ctx, scope, tenantID)
 	if err != nil {
 		return nil, err
@@ -107,6 +109,7 @@ func (s *Store) PortalLinks(ctx context.Context, scope Scope, tenantID string) (
 
 // RevokePortalLink ends a link of a tenant. Sessions that it has started go on until they end.
 func (s *Store) RevokePortalLink(ctx context.Context, scope Scope, tenantID, id string) error {
+	s = s.root()
 	t, err := s.Tenant(ctx, scope, tenantID)
 	if err != nil {
 		return err

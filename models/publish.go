@@ -164,7 +164,9 @@ func NewAccepter(s *Store, recent *Recent, log *slog.Logger) *Accepter {
 	a.events.standBy(a.writer(false))
 	a.events.start(a.writer(false))
 	a.wide = newWideQueue(a.writer(true))
-	a.runs.Go(func() { s.schemas.follow(s, log, a.stop) })
+	if s.home == nil {
+		a.runs.Go(func() { s.schemas.follow(s, log, a.stop) })
+	}
 	return a
 }
 
@@ -233,7 +235,10 @@ func (a *Accepter) publishRound(ctx context.Context, ins []*PublishInput, todo [
 			continue
 		}
 		var mismatches []string
-		if mismatches, errs[i] = a.s.schemas.check(in); errs[i] != nil {
+		if a.s.home != nil {
+			a.s.home.catalogue.look(ctx, a.s.home, in)
+		}
+		if mismatches, errs[i] = a.s.root().schemas.check(in); errs[i] != nil {
 			a.s.meterRefused(errs[i])
 			continue
 		}

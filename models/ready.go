@@ -47,7 +47,7 @@ func (s *Store) tryAccepting(ctx context.Context) error {
 	if err := migrations.CheckRunning(ctx, s.pool); err != nil {
 		return fmt.Errorf("the schema: %w", err)
 	}
-	if err := s.inHotTx(ctx, func(tx *hotTx) error { return tryHot(ctx, tx) }); err != nil {
+	if err := s.inHotTx(ctx, func(tx *hotTx) error { return tryHot(ctx, tx, s.home == nil) }); err != nil {
 		return fmt.Errorf("the connections that events are accepted on: %w", err)
 	}
 	var async string
@@ -60,15 +60,18 @@ func (s *Store) tryAccepting(ctx context.Context) error {
 }
 
 // tryHot begins a transaction as Accepter.lookup does, for no tenant.
-func tryHot(ctx context.Context, tx *hotTx) error {
+func tryHot(ctx context.Context, tx *hotTx, home bool) error {
 	b := &pgx.Batch{}
 	own := tx.begin(b)
 	b.Queue(acceptLock, int32(lockTenant), []int32{})
 	b.Queue(acceptTenants, []string{})
-	b.Queue(acceptTopics)
+	if home {
+		b.Queue(acceptTopics)
+		own++
+	}
 	b.Queue("select current_setting('transaction_read_only'), current_setting('plan_cache_mode')")
 	br := tx.conn.SendBatch(ctx, b)
-	for range own + 3 {
+	for range own + 2 {
 		if _, err := br.Exec(); err != nil {
 			br.Close()
 			return err

@@ -34,6 +34,7 @@ var sealedColumns = []sealedColumn{
 		"'idempotency ' || encode(caller, 'hex') || ' ' || key", "expires_at < now()", 100},
 	{"secrets of second factors", "users", "totp_secret", []keyColumn{{"id", "uuid"}}, "'totp ' || id", "false", 1},
 	{"keys of payloads", payloadKeysTable, "sealed", []keyColumn{{"id", "bigint"}}, "'payload key ' || id || ' ' || tenant_key", "false", 1},
+	{"addresses of cells", "cells", "address", []keyColumn{{"number", "smallint"}}, "'cell ' || number", "false", 1},
 	{"links of mails that wait", "letters", "token", []keyColumn{{"id", "uuid"}}, "'letter ' || id", "status <> 'waiting'", 100},
 }
 

@@ -77,6 +77,7 @@ func viewsOf(q *query, scope Scope, user uuid.UUID) {
 
 // SavedViews lists the views of the scope's tenant, or of the operators: the shared ones first, then the user's own.
 func (s *Store) SavedViews(ctx context.Context, scope Scope, user uuid.UUID, list string) ([]*SavedView, error) {
+	s = s.root()
 	if list != "" && list != ViewEvents {
 		return nil, Invalid("list", "must be "+ViewEvents)
 	}
@@ -94,6 +95,7 @@ func (s *Store) SavedViews(ctx context.Context, scope Scope, user uuid.UUID, lis
 
 // SavedView returns a view that a user sees. Operators see those of all tenants.
 func (s *Store) SavedView(ctx context.Context, scope Scope, user uuid.UUID, id string) (*SavedView, error) {
+	s = s.root()
 	return savedView(ctx, s.pool, scope, user, id, "")
 }
 
@@ -161,6 +163,7 @@ func (v *SavedView) auditScope() Scope { return ownerScope(v.TenantKey) }
 
 // SaveView saves a view of the scope's tenant, or of the operators.
 func (s *Store) SaveView(ctx context.Context, scope Scope, user uuid.UUID, actor string, in SavedViewInput) (*SavedView, error) {
+	s = s.root()
 	v := &SavedView{Key: uuid.Must(uuid.NewV7()), TenantKey: scope.key, List: ViewEvents, CreatedBy: actor}
 	if in.List != nil && *in.List != ViewEvents {
 		return nil, Invalid("list", "must be "+ViewEvents)
@@ -195,6 +198,7 @@ func (s *Store) SaveView(ctx context.Context, scope Scope, user uuid.UUID, actor
 
 // ChangeView changes a view that the user sees.
 func (s *Store) ChangeView(ctx context.Context, scope Scope, user uuid.UUID, id string, in SavedViewInput) (*SavedView, error) {
+	s = s.root()
 	err := s.InTx(ctx, func(tx *Tx) error {
 		v, err := savedView(ctx, tx, scope, user, id, " for update of v")
 		if err != nil {
@@ -236,6 +240,7 @@ func (s *Store) ChangeView(ctx context.Context, scope Scope, user uuid.UUID, id 
 
 // DeleteView deletes a view that the user sees.
 func (s *Store) DeleteView(ctx context.Context, scope Scope, user uuid.UUID, id string) error {
+	s = s.root()
 	return s.InTx(ctx, func(tx *Tx) error {
 		v, err := savedView(ctx, tx, scope, user, id, " for update of v")
 		if err != nil {

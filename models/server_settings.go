@@ -39,7 +39,7 @@ func (l *liveSettings) begin(base Rules, locked []string) {
 // Rules are the limits and defaults that are in force now, those of the environment and what was changed since. They are never
 // written to: what is looked at twice and must be the same is kept.
 func (s *Store) Rules() *Rules {
-	if r := s.live.rules.Load(); r != nil {
+	if r := s.root().live.rules.Load(); r != nil {
 		return r
 	}
 	return &noRules

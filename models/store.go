@@ -52,6 +52,10 @@ type Store struct {
 	SortWindow int              // rows that are sorted together where no index gives the order
 	ListTime   time.Duration    // for how long a list looks for rows that no index finds
 	Queue      *queue.Queue     // of jobs
+	home       *Store           // of which this is a cell; nil for home itself
+	cell       string           // its name; empty for home
+	cells      knownCells       // of home
+	catalogue  catalogue        // of home, for its cells
 	known      knownKeys
 	ready      readiness
 	presence   presence
@@ -144,6 +148,10 @@ type Options struct {
 	Metrics           *metrics.Metrics // nil for none
 	Traces            *traces.Tracer   // nil for none
 	Log               *slog.Logger     // what the queue has to say; nil for nobody
+	// Home and Cell make a cell of the database: what belongs to no tenant is read in Home. Rules, Locked and what is said of the
+	// encryption of payloads are Home's then. See cell.go.
+	Home *Store
+	Cell string
 }
 
 // How many connections the pools open at most, unless told otherwise.
@@ -212,8 +220,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{pool: read, replica: replica, Hot: hot, Jobs: jobs, SQL: db, DB: g, Keys: o.Keys, login: login, Metrics: o.Metrics,
 		Traces: o.Traces,
 		pooled: o.Pooled, SortWindow: DefaultSortWindow, ListTime: DefaultListTime}
-	s.payloads = newPayloadKeys(o, login)
-	s.live.begin(o.Rules, o.Locked)
+	if s.home, s.cell = o.Home, o.Cell; s.home != nil {
+		s.payloads = s.home.payloads
+	} else {
+		s.payloads = newPayloadKeys(o, login)
+		s.live.begin(o.Rules, o.Locked)
+	}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -272,7 +284,9 @@ func (s *Store) Close() {
 	if s.replica != nil {
 		s.replica.close()
 	}
-	s.payloads.close()
+	if s.home == nil {
+		s.payloads.close()
+	}
 	s.SQL.Close()
 	s.pool.Close()
 	s.Hot.Close()

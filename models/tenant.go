@@ -22,6 +22,8 @@ type Tenant struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	DeletedAt *time.Time
+	Cell      *string    // where its rows are; nil for this database
+	HeldUntil *time.Time // until when nothing of it is written
 
 	Changes []Change `gorm:"-"` // what the change that returned it has altered; nil otherwise
 }
@@ -110,6 +112,9 @@ func (s *Store) Tenant(ctx context.Context, scope Scope, id string) (*Tenant, er
 	if errors.Is(err, gorm.ErrRecordNotFound) || err == nil && !scope.sees(t.Key) {
 		return nil, notFound("There is no tenant %q.", cut(id, 80))
 	}
+	if err == nil && s.home != nil && t.Cell != nil {
+		return nil, s.notHere(t.ID, *t.Cell, false)
+	}
 	return &t, err
 }
 
@@ -135,6 +140,20 @@ func (s *Store) PutTenant(ctx context.Context, id string, metadata map[string]st
 // PutTenantSince is PutTenant for a tenant that, if it is created, has been there since then.
 func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[string]string,
 	since Since) (t *Tenant, created bool, err error) {
+	return s.putTenant(ctx, id, metadata, since, 0)
+}
+
+// PutTenantAs is PutTenantSince in a cell, of a tenant that has this key. Home has its row already.
+func (s *Store) PutTenantAs(ctx context.Context, key int64, id string, metadata map[string]string,
+	since Since) (t *Tenant, created bool, err error) {
+	if t, created, err = s.putTenant(ctx, id, metadata, since, key); err == nil {
+		s.mirror(ctx, t.Key)
+	}
+	return t, created, err
+}
+
+func (s *Store) putTenant(ctx context.Context, id string, metadata map[string]string, since Since,
+	key int64) (t *Tenant, created bool, err error) {
 	bad := problems{}
 	createdAt, updatedAt := since.times(time.Now(), bad)
 	checkID("tenant_id", id, bad)
@@ -149,11 +168,21 @@ func (s *Store) PutTenantSince(ctx context.Context, id string, metadata map[stri
 		if err != nil && !errors.Is(err, gorm.ErrRecordNotFound) {
 			return err
 		}
+		if before.Cell != nil {
+			return s.notHere(id, *before.Cell, false)
+		}
 		// An upsert that says whether it inserted: xmax is 0 in a new row.
-		row := tx.Pgx.QueryRow(ctx, `insert into tenants (id, metadata, created_at, updated_at) values ($1, $2, $3, $4)
-			on conflict (id) where deleted_at is null do update
+		const upsert = `on conflict (id) where deleted_at is null do update
 			set metadata = coalesce(excluded.metadata, tenants.metadata), updated_at = now()
-			returning key, xmax = 0`, id, metadata, createdAt, updatedAt)
+			returning key, xmax = 0`
+		var row pgx.Row
+		if key == 0 {
+			row = tx.Pgx.QueryRow(ctx, `insert into tenants (id, metadata, created_at, updated_at) values ($1, $2, $3, $4) `+upsert, id,
+				metadata, createdAt, updatedAt)
+		} else {
+			row = tx.Pgx.QueryRow(ctx, `insert into tenants (key, id, metadata, created_at, updated_at) overriding system value
+				values ($5, $1, $2, $3, $4) `+upsert, id, metadata, createdAt, updatedAt, key)
+		}
 		if err := row.Scan(&t.Key, &created); err != nil {
 			return err
 		}
@@ -205,8 +234,10 @@ func (s *Store) DeleteTenant(ctx context.Context, scope Scope, id string) error 
 		if err := s.releaseDeleted(ctx, tx, ReleaseTenantDeleted, keys...); err != nil {
 			return err
 		}
-		if _, err := tx.Pgx.Exec(ctx, "delete from memberships where tenant_key = $1", t.Key); err != nil {
-			return err
+		if s.home == nil { // else home's part is deleted after it; see DeleteTenantAway
+			if _, err := tx.Pgx.Exec(ctx, "delete from memberships where tenant_key = $1", t.Key); err != nil {
+				return err
+			}
 		}
 		if err := noteTenantDeleted(ctx, tx, t, now); err != nil {
 			return err
@@ -231,13 +262,18 @@ func (s *Store) changeDestinations(ctx context.Context, t *Tenant, fn func(conte
 		if _, err := tx.Pgx.Exec(ctx, "select pg_advisory_xact_lock($1, $2)", int32(lockTenant), lockHash(t.ID)); err != nil {
 			return err
 		}
-		tag, err := tx.Pgx.Exec(ctx, "update tenants set version = version + 1, updated_at = now() where key = $1 and deleted_at is null",
-			t.Key)
+		var cell string
+		var held bool
+		err := tx.Pgx.QueryRow(ctx, `update tenants set version = version + 1, updated_at = now() where key = $1 and deleted_at is null
+			returning coalesce(cell, ''), coalesce(held_until > now(), false)`, t.Key).Scan(&cell, &held)
+		if errors.Is(err, pgx.ErrNoRows) { // deleted since it was looked up
+			return notFound("There is no tenant %q.", cut(t.ID, 80))
+		}
 		if err != nil {
 			return err
 		}
-		if tag.RowsAffected() == 0 { // deleted since it was looked up
-			return notFound("There is no tenant %q.", cut(t.ID, 80))
+		if gone := s.notHere(t.ID, cell, held); gone != nil {
+			return gone
 		}
 		return fn(ctx, tx)
 	})
@@ -251,6 +287,7 @@ const (
 	lockPublish = 4 // held by the one process that publishes changes as events
 
 	lockIdentity = 5 // held while somebody logs in by a provider
+	lockCell     = 6 // shared while something of a tenant's is changed, exclusive while it is held to go to another cell
 )
 
 // lockHash is the second number of a tenant's lock. Two tenants with the same hash merely wait for each other.

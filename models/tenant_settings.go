@@ -217,6 +217,9 @@ func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID 
 		}
 		return err
 	})
+	if err == nil && s.home != nil {
+		s.mirror(ctx, t.Key)
+	}
 	if err == nil {
 		err = s.KnowIntakes(ctx) // others know within intakeEvery
 	}

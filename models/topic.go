@@ -65,6 +65,7 @@ type Mismatches struct {
 // TopicCatalogue lists the topics of the catalogue, those of the environment first. An empty catalogue means that any
 // topic may be published.
 func (s *Store) TopicCatalogue(ctx context.Context) ([]Topic, error) {
+	s = s.root()
 	rows, err := s.pool.Query(ctx,
 		`select name, description, example, schema, enforce, created_at, coalesce(warned, 0), coalesce(refused, 0), coalesce(last_at,
 			created_at), coalesce(last_why, '')
@@ -121,6 +122,7 @@ func (s *Store) TopicNames(ctx context.Context) ([]string, error) {
 
 // PutTopic adds a topic to the catalogue, or changes its description or example.
 func (s *Store) PutTopic(ctx context.Context, t Topic) error {
+	s = s.root()
 	bad := problems{}
 	if t.Name == "" {
 		bad.add("name", "is required")
@@ -174,11 +176,22 @@ func (s *Store) PutTopic(ctx context.Context, t Topic) error {
 	if err != nil {
 		return err
 	}
+	return s.knowTopics(ctx)
+}
+
+// knowTopics takes over in this process what was changed; others do so by themselves.
+func (s *Store) knowTopics(ctx context.Context) error {
+	if s.Cells() != nil {
+		if err := s.catalogue.read(ctx, s); err != nil {
+			return err
+		}
+	}
 	return s.schemas.read(ctx, s)
 }
 
 // DeleteTopic takes a topic out of the catalogue. Subscriptions to it stay.
 func (s *Store) DeleteTopic(ctx context.Context, name string) error {
+	s = s.root()
 	if slices.Contains(s.Rules().Topics, name) {
 		return conflict("The topic %q is set by TOPICS in the environment. Remove it there.", name)
 	}
@@ -201,7 +214,7 @@ func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return s.schemas.read(ctx, s)
+	return s.knowTopics(ctx)
 }
 
 // CheckCatalogue reports what is wrong with names of topics that the environment gives.

@@ -52,12 +52,13 @@ func (s *Store) RetentionDays() int { return int(s.Rules().Retention.Hours() / 2
 // TopicRetention returns the server's rules, which hold for all tenants.
 func (s *Store) TopicRetention(ctx context.Context) ([]TopicRetention, error) {
 	rules := []TopicRetention{}
-	_, err := s.Setting(ctx, topicRetentionSetting, &rules)
+	_, err := s.root().Setting(ctx, topicRetentionSetting, &rules)
 	return rules, err
 }
 
 // SetTopicRetention replaces the server's rules.
 func (s *Store) SetTopicRetention(ctx context.Context, rules []TopicRetention) error {
+	s = s.root()
 	bad := problems{}
 	if checkTopicRetention("topics", rules, s.RetentionDays(), bad); len(bad) > 0 {
 		return bad.err()

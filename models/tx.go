@@ -33,11 +33,12 @@ func (tx *Tx) Commit(context.Context) error { return errOuter }
 func (tx *Tx) Rollback(context.Context) error { return errOuter }
 
 // InTx is the way to write: it runs fn in a transaction, and commits when fn returns nil. It notes what it commits with the
-// Idempotency-Key of the request that the context belongs to. Only the path of events has transactions of its own (hotTx).
+// Idempotency-Key of the request that the context belongs to. Of a tenant that has gone to
+// another cell it writes nothing, and returns an ElsewhereError. Only the path of events has transactions of its own (hotTx).
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	tx := &Tx{}
 	if err := tx.run(ctx, s, fn); err != nil {
-		return err
+		return asElsewhere(err)
 	}
 	for _, f := range tx.after {
 		f()
@@ -79,6 +80,9 @@ func (tx *Tx) run(ctx context.Context, s *Store, fn func(tx *Tx) error) (err err
 			}
 		}
 	}()
+	if err = s.checkTenant(ctx, ptx); err != nil {
+		return err
+	}
 	g := s.DB.Session(&gorm.Session{Context: ctx, NewDB: true, SkipDefaultTransaction: true})
 	g.Statement.ConnPool = &txConn{conn}
 	tx.Pgx, tx.DB = ptx, g

@@ -59,6 +59,7 @@ type NewInvitation struct {
 // Invite makes an invitation, and the token of its link. Its letter is for the caller to try first. The answer does not tell whether the
 // address has a user.
 func (s *Store) Invite(ctx context.Context, by *Actor, in InvitationInput) (*NewInvitation, error) {
+	s = s.root()
 	in.Email = strings.TrimSpace(in.Email)
 	if in.TenantID == "" {
 		in.TenantID = by.TenantID
@@ -101,6 +102,7 @@ func (s *Store) Invite(ctx context.Context, by *Actor, in InvitationInput) (*New
 // ResendInvitation gives an invitation that can still be accepted another link, for the full time, and has it sent. The link of before
 // ends: it may have gone astray.
 func (s *Store) ResendInvitation(ctx context.Context, by *Actor, id string) (*NewInvitation, error) {
+	s = s.root()
 	plain, hash := token()
 	made := &NewInvitation{Token: plain}
 	return made, s.InTx(ctx, func(tx *Tx) (err error) {
@@ -150,6 +152,7 @@ func scanInvitation(r pgx.CollectableRow) (*Invitation, error) {
 
 // Invitations lists those that can be accepted, newest first: of the scope's tenants, or all.
 func (s *Store) Invitations(ctx context.Context, scope Scope) ([]*Invitation, error) {
+	s = s.root()
 	q := newQuery()
 	q.and(openInvitation)
 	scope.where(q, "i.tenant_key")
@@ -201,6 +204,7 @@ func lockInvitation(ctx context.Context, tx *Tx, by *Actor, id string) (*Invitat
 
 // RevokeInvitation ends an invitation before it was accepted.
 func (s *Store) RevokeInvitation(ctx context.Context, by *Actor, id string) error {
+	s = s.root()
 	return s.InTx(ctx, func(tx *Tx) error {
 		i, err := lockInvitation(ctx, tx, by, id)
 		if err != nil {

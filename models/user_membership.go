@@ -111,6 +111,7 @@ func (s *Store) DeleteUser(ctx context.Context, by *Actor, id string) (*User, er
 
 // Members lists the members of a tenant, by name, each with that membership only.
 func (s *Store) Members(ctx context.Context, scope Scope, tenantID string) ([]*User, error) {
+	s = s.root()
 	t, err := s.Tenant(ctx, scope, tenantID)
 	if err != nil {
 		return nil, err
@@ -151,6 +152,7 @@ func (u *User) RoleIn(tenantID string) Role {
 // SetMember gives a user a role in a tenant, or with RoleNone takes it away. Who sees the tenant only may change those who are
 // members, and invites others.
 func (s *Store) SetMember(ctx context.Context, by *Actor, tenantID, id string, role Role) (*User, error) {
+	s = s.root()
 	t, err := s.Tenant(ctx, by.Scope, tenantID)
 	if err != nil {
 		return nil, err

@@ -125,7 +125,7 @@ func (w *wideQueue) close() {
 func (w *acceptWriter) setAside(group []*publishing, tenants map[string]*accepting) []*publishing {
 	isWide := func(p *publishing) bool {
 		t := tenants[p.in.TenantID]
-		if t == nil || len(t.routes.all) < wideFrom {
+		if t == nil || t.gone != nil || len(t.routes.all) < wideFrom {
 			return false
 		}
 		p.breadth = t.routes.breadth(p)

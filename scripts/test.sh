@@ -76,7 +76,7 @@ fault_tests() {
 	local pattern
 	pattern=$(IFS='|' && echo "${skip[*]-}")
 	# shellcheck disable=SC2086
-	"${run[@]}" go test -tags faults -timeout 40m -count 1 -run Faults -skip "${pattern:-^$}" -v ${ARGS:-} ./app || failed=1
+	"${run[@]}" go test -tags faults -timeout 40m -count 1 -run Faults -skip "${pattern:-^$}" -v ${ARGS:-} ./app ./jobs || failed=1
 }
 
 random_tests() {

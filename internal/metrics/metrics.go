@@ -8,6 +8,7 @@ package metrics
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,8 @@ import (
 // Metrics are the metrics of one process.
 type Metrics struct {
 	registry *prometheus.Registry
+	cell     string                // of which database beside the first; empty for the process
+	register prometheus.Registerer // with the label of the cell
 
 	accepted, duplicate prometheus.Counter
 	refused             *prometheus.CounterVec // reason
@@ -41,6 +44,9 @@ type Metrics struct {
 	mu    sync.Mutex
 	known map[attemptKey]*attemptSeries
 	ends  map[[2]string]prometheus.Counter // of finished, by type and status
+
+	cells  map[string]*Metrics // of further databases, by name
+	answer atomic.Pointer[http.Handler]
 }
 
 // Buckets, in seconds. The shortest are those of a receiver on the same machine, the longest those of a delivery that was
@@ -53,20 +59,67 @@ var (
 
 // New makes the metrics of a process of this version.
 func New(version string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), known: map[attemptKey]*attemptSeries{}, ends: map[[2]string]prometheus.Counter{}}
+	m := newMetrics("")
+	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "waybill_build_info", Help: "The version that runs; the value is always 1.",
+		ConstLabels: prometheus.Labels{"version": version}})
+	info.Set(1)
+	m.register.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.answerAll()
+	return m
+}
+
+// Cell makes the metrics of a further database. They have its name in the label cell, and are told with those of the process until
+// they are dropped.
+func (m *Metrics) Cell(name string) *Metrics {
+	if m == nil {
+		return nil
+	}
+	c := newMetrics(name)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cells == nil {
+		m.cells = map[string]*Metrics{}
+	}
+	m.cells[name] = c
+	m.answerAll()
+	return c
+}
+
+// Drop forgets the metrics of a further database.
+func (m *Metrics) Drop(cell *Metrics) {
+	if m == nil || cell == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cells[cell.cell] == cell {
+		delete(m.cells, cell.cell)
+		m.answerAll()
+	}
+}
+
+// newMetrics makes the metrics that there are of each database. Those of a further one are in a registry of their own: one registry
+// takes a name with one set of labels only.
+func newMetrics(cell string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), cell: cell, known: map[attemptKey]*attemptSeries{},
+		ends: map[[2]string]prometheus.Counter{}}
+	m.register = m.registry
+	if cell != "" {
+		m.register = prometheus.WrapRegistererWith(prometheus.Labels{"cell": cell}, m.registry)
+	}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-		m.registry.MustRegister(c)
+		m.register.MustRegister(c)
 		return c
 	}
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-		m.registry.MustRegister(c)
+		m.register.MustRegister(c)
 		return c
 	}
 	histograms := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
-		m.registry.MustRegister(h)
+		m.register.MustRegister(h)
 		return h
 	}
 	m.accepted = counter("waybill_events_accepted_total", "Events accepted: committed together with the jobs that deliver them.")
@@ -106,17 +159,22 @@ func New(version string) *Metrics {
 		shortTimes, "of", "result")
 	m.requests = histograms("waybill_http_request_duration_seconds",
 		"How long HTTP requests took to be answered, by part of the server and class of status.", shortTimes, "part", "code")
-
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "waybill_build_info", Help: "The version that runs; the value is always 1.",
-		ConstLabels: prometheus.Labels{"version": version}})
-	info.Set(1)
-	m.registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // Handler answers a scrape. It needs no deadline of its own: whatever may take long is read with one.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*m.answer.Load()).ServeHTTP(w, r) })
+}
+
+// answerAll makes what answers a scrape: with the metrics of the process, and those of its further databases.
+func (m *Metrics) answerAll() {
+	all := prometheus.Gatherers{m.registry}
+	for _, c := range m.cells {
+		all = append(all, c.registry)
+	}
+	h := promhttp.HandlerFor(all, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	m.answer.Store(&h)
 }
 
 // Accepted counts a committed group of events.

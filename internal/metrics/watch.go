@@ -25,7 +25,7 @@ type Sample struct {
 // Watch adds metrics that read gives at every scrape. It must be quick; what takes longer belongs into WatchSlow.
 func (m *Metrics) Watch(descs []Desc, read func() []Sample) {
 	if m != nil {
-		m.registry.MustRegister(newReader(descs, func() []Sample { return read() }))
+		m.register.MustRegister(newReader(descs, func() []Sample { return read() }))
 	}
 }
 
@@ -55,7 +55,7 @@ func (m *Metrics) WatchSlow(source string, descs []Desc, read func(context.Conte
 		ch <- prometheus.MustNewConstMetric(success, prometheus.GaugeValue, v)
 	}
 	r.alsoDesc = success
-	m.registry.MustRegister(r)
+	m.register.MustRegister(r)
 }
 
 // cached keeps what was read last.
