@@ -148,7 +148,8 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 	}
 	q := newQuery()
 	q.and("t.deleted_at is null")
-	q.and("t.cell is null") // those in other cells are in the lists of these
+	// Those in other cells are in the lists of these, and those that are on their way are where they come from.
+	q.and("t.cell is null and t.held_until is distinct from 'infinity'")
 	if !slices.Contains(tq.IDs, OperatorTenant) {
 		q.and("t.id <> ?", OperatorTenant)
 	}

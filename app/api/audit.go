@@ -172,6 +172,9 @@ func (a *API) SendAudit(ctx context.Context, c *fiber.Ctx, call *Call, req *Expo
 	}
 	list := &ListAuditRequest{req.auditTenant, req.AuditQuery, pageParams{cursorParams: cursorParams{Dir: req.Dir}}}
 	first, err := a.FindAudit(ctx, call, list, models.MaxLimit, models.MaxLimit)
+	if err == nil {
+		err = call.whole()
+	}
 	if err != nil {
 		return err
 	}
@@ -216,7 +219,10 @@ func (a *API) writeExport(ctx context.Context, w io.Writer, call *Call, list *Li
 			return buffered.Flush()
 		}
 		list.Next = page.Next
-		if page, err = a.FindAudit(ctx, call, list, models.MaxLimit, models.MaxLimit); err != nil {
+		if page, err = a.FindAudit(ctx, call, list, models.MaxLimit, models.MaxLimit); err == nil {
+			err = call.whole()
+		}
+		if err != nil {
 			return err
 		}
 	}

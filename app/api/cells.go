@@ -184,7 +184,10 @@ func (a *API) Accept(ctx context.Context, ins []*models.PublishInput) ([]models.
 			var held *models.HeldError
 			switch {
 			case a.home != nil && errors.As(errs[i], &gone): // its Idempotency-Key is here
-			case errors.As(errs[i], &gone) && hops < maxHops, models.IsKind(errs[i], models.KindNotFound) && hops == 0 && a.moved(ctx, ins[i].TenantID):
+			case errors.As(errs[i], &gone) && time.Now().Before(deadline):
+				a.root().Store.ForgetPlace(ins[i].TenantID)
+				again, pause = append(again, i), pause || hops > 0 // the directory follows within a moment
+			case models.IsKind(errs[i], models.KindNotFound) && hops == 0 && a.moved(ctx, ins[i].TenantID):
 				a.root().Store.ForgetPlace(ins[i].TenantID)
 				again = append(again, i)
 			case errors.As(errs[i], &held) && time.Now().Before(deadline):
@@ -196,7 +199,6 @@ func (a *API) Accept(ctx context.Context, ins []*models.PublishInput) ([]models.
 		}
 		hops++
 		if pause {
-			hops--
 			select {
 			case <-ctx.Done():
 				return res, errs

@@ -47,7 +47,7 @@ func whereOf(r route) whereabouts {
 		return wherePublish
 	case "GET /tenants", "GET /events", "GET /deliveries", "GET /attempts":
 		return whereMerged
-	case "GET /audit", "GET /audit/:entry":
+	case "GET /audit", "GET /audit/:entry", "GET /audit/export":
 		return whereAudit
 	case "POST /filters/test", "POST /transforms/test":
 		return whereAsked
@@ -215,7 +215,7 @@ func (a *API) runIn(c *fiber.Ctx, cell, tenant string, i int, own fiber.Handler)
 	if tenant != "" && !safe(c) {
 		c.Locals(guardLocal, tenant)
 	}
-	return a.following(c, cell, func(x *API) error {
+	return a.Following(c, cell, func(x *API) error {
 		if x == a {
 			return own(c)
 		}
@@ -223,8 +223,8 @@ func (a *API) runIn(c *fiber.Ctx, cell, tenant string, i int, own fiber.Handler)
 	})
 }
 
-// following does something in a cell, and in that to which the tenant has gone when it is there no more.
-func (a *API) following(c *fiber.Ctx, cell string, run func(x *API) error) error {
+// Following does something in a cell, and in that to which the tenant has gone when it is there no more.
+func (a *API) Following(c *fiber.Ctx, cell string, run func(x *API) error) error {
 	deadline := time.Now().Add(heldFor)
 	for hops := 0; ; {
 		x, err := a.In(cell)
@@ -268,4 +268,67 @@ func (a *API) search(c *fiber.Ctx, cells []string, i int, own fiber.Handler) err
 				". Try again."}
 	}
 	return last
+}
+
+// Spread finds out in which cells a page over tenants is read: those of the tenants that its query names, or all. Of one, its API is to
+// be used; of several the call reads its list in all of them.
+func (a *API) Spread(ctx context.Context, c *fiber.Ctx, call *Call) (x *API, err error) {
+	var names []string
+	for k, v := range c.Context().QueryArgs().All() {
+		if name, _, _ := strings.Cut(string(k), "["); name != "tenant_id" || len(v) == 0 {
+			continue
+		}
+		cell, err := a.Store.Place(ctx, string(v))
+		if err != nil {
+			return nil, err
+		}
+		if cell = cellOr(cell); !slices.Contains(names, cell) {
+			names = append(names, cell)
+		}
+	}
+	switch len(names) {
+	case 0:
+		call.cells = a.allCells()
+	case 1:
+		return a.In(names[0])
+	default:
+		call.cells = names
+	}
+	return a, nil
+}
+
+// SpreadTenant has the call read a list in the cell of a tenant and in home, where its people and keys are.
+func (c *Call) SpreadTenant(x *API) { c.cells = []string{x.Store.CellName(), models.HomeCell} }
+
+// IsSpread reports whether the call reads its list in several cells.
+func (c *Call) IsSpread() bool { return c.cells != nil }
+
+// Searched asks home and the cells, one after the other, until one has what is looked for.
+func (a *API) Searched(find func(x *API) error) error {
+	var missing []string
+	var last error
+	for _, name := range a.allCells() {
+		x, err := a.In(name)
+		if err == nil {
+			err = x.named(find(x))
+		}
+		switch {
+		case models.IsKind(err, models.KindNotFound):
+			last = err
+		case err != nil && models.IsUnavailable(err):
+			missing, last = append(missing, name), err
+		default:
+			return err
+		}
+	}
+	if len(missing) > 0 {
+		return cellAway(strings.Join(missing, ", "), last)
+	}
+	return last
+}
+
+// Unplaced is the error of a page over all tenants that is not put together from several databases.
+func Unplaced() error {
+	return &models.Error{Kind: models.KindInvalid,
+		Message: "The tenants are in several databases, and this is not put together from all of them. Open it in a tenant."}
 }

@@ -66,3 +66,11 @@ func (c *Call) miss(cells []string) {
 		}
 	}
 }
+
+// whole is an error when an answer lacks what is in some cells, for answers that must not.
+func (c *Call) whole() error {
+	if len(c.Missing) == 0 {
+		return nil
+	}
+	return cellAway(strings.Join(c.Missing, ", "), nil)
+}
