@@ -237,27 +237,27 @@ func TestCells(t *testing.T) {
 		a.want(202, "POST", "/publish", `{"tenant_id": "new-0", "data": {}}`)
 	})
 	t.Run("pages", func(t *testing.T) {
-		v := a.login()
+		v := a.visitor()
 		for _, r := range a.pages.PageRoutes() {
 			if r.Method != http.MethodGet || strings.Count(r.Path, ":") != strings.Count(r.Path, ":tenant")+strings.Count(r.Path, ":destination") ||
 				!strings.Contains(r.Path, ":tenant") || strings.HasSuffix(r.Path, "/live") {
 				continue
 			}
 			path := strings.NewReplacer(":tenant", "in-eu1", ":destination", "inbox").Replace(r.Path)
-			if status, body := v.look(path); status >= 500 || status == 404 {
-				t.Errorf("%s: %d %.300s", path, status, body)
+			if p := v.get(path); p.status >= 500 || p.status == 404 {
+				t.Errorf("%s: %d %.300s", path, p.status, p.text("main"))
 			}
 		}
 		for _, path := range []string{"/tenants", "/events"} {
-			if status, body := v.look(path); status != 200 || !strings.Contains(body, "in-eu1") || !strings.Contains(body, "in-eu2") {
-				t.Errorf("%s: %d, without tenants of cells", path, status)
+			if p := v.get(path); p.status != 200 || !strings.Contains(p.text("main"), "in-eu1") || !strings.Contains(p.text("main"), "in-eu2") {
+				t.Errorf("%s: %d, without tenants of cells: %s", path, p.status, p.text("main"))
 			}
 		}
-		if status, body := v.look("/t/in-eu2/events/" + events["in-eu2"]); status != 200 || !strings.Contains(body, "inbox") {
-			t.Errorf("an event's page: %d", status)
+		if p := v.get("/t/in-eu2/events/" + events["in-eu2"]); p.status != 200 || !strings.Contains(p.text("main"), "inbox") {
+			t.Errorf("an event's page: %d", p.status)
 		}
-		if status, _ := v.look("/server/usage"); status != 422 {
-			t.Errorf("usage of all tenants: %d", status)
+		if p := v.get("/server/usage"); p.status != 422 {
+			t.Errorf("usage of all tenants: %d", p.status)
 		}
 	})
 }
@@ -294,8 +294,8 @@ func TestCellAway(t *testing.T) {
 	if all.header.Get("Waybill-Missing-Cells") != "eu1" || !strings.Contains(all.raw, "in-eu2") || strings.Contains(all.raw, `"in-eu1"`) {
 		t.Errorf("all events: %v %s", all.header, all.raw)
 	}
-	if status, body := a.login().look("/events"); status != 200 || !strings.Contains(body, "do not answer: eu1") {
-		t.Errorf("the page of all events: %d", status)
+	if p := a.visitor().get("/events"); p.status != 200 || !strings.Contains(p.text("main"), "do not answer: eu1") {
+		t.Errorf("the page of all events: %d %s", p.status, p.text("main"))
 	}
 	a.want(503, "GET", "/events/evt_00000000000000000000000000000000", nil)
 	var cells struct {

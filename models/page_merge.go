@@ -102,7 +102,12 @@ func MergePages[T any](from CellPages, pages map[string]*Page[T]) *Page[T] {
 			break
 		}
 		out.Items = append(out.Items, first.page.Items[first.at])
-		first.at++
+		place := first.page.place(first.at)
+		for _, r := range open { // what is in two of them is of a tenant that goes from one to the other
+			if r.at < len(r.page.Items) && comparePlaces(r.page.place(r.at), place) == 0 {
+				r.at++
+			}
+		}
 	}
 	for _, r := range open {
 		switch {

@@ -8,8 +8,8 @@ import (
 	"github.com/waybill-dev/waybill/models"
 )
 
-// cellJSON is a database that holds tenants.
-type cellJSON struct {
+// tenantCellJSON is a database that holds tenants.
+type tenantCellJSON struct {
 	Name       string     `json:"name" doc:"'main' is the database of DATABASE_URL."`
 	Address    string     `json:"address,omitempty" doc:"Without passwords; absent for 'main'."`
 	Tenants    int        `json:"tenants" doc:"How many are in it."`
@@ -20,7 +20,7 @@ type cellJSON struct {
 }
 
 // CellStates tells of all databases that hold tenants, home first.
-func (a *API) CellStates(ctx context.Context, c *Call) ([]cellJSON, error) {
+func (a *API) CellStates(ctx context.Context, c *Call) ([]tenantCellJSON, error) {
 	if err := OperatorsOnly(c); err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (a *API) CellStates(ctx context.Context, c *Call) ([]cellJSON, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []cellJSON{{Name: models.HomeCell, Tenants: n[models.HomeCell], DrainingAt: draining, Served: a.Cfg.Serves(models.HomeCell),
+	out := []tenantCellJSON{{Name: models.HomeCell, Tenants: n[models.HomeCell], DrainingAt: draining, Served: a.Cfg.Serves(models.HomeCell),
 		Reachable: true}}
 	states := map[string]error{}
 	names := []string{models.HomeCell}
@@ -52,7 +52,7 @@ func (a *API) CellStates(ctx context.Context, c *Call) ([]cellJSON, error) {
 		states[name] = cellAway(name, nil)
 	}
 	for _, x := range a.Cells() {
-		j := cellJSON{Name: x.Name, Address: x.MaskedAddress(), Tenants: n[x.Name], DrainingAt: x.DrainingAt, Served: x.Served(),
+		j := tenantCellJSON{Name: x.Name, Address: x.MaskedAddress(), Tenants: n[x.Name], DrainingAt: x.DrainingAt, Served: x.Served(),
 			Reachable: states[x.Name] == nil}
 		switch {
 		case !x.Served():
@@ -80,7 +80,7 @@ func (a *API) listCells(ctx context.Context, c *Call, _ *noRequest) (*Reply, err
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: listJSON[cellJSON]{list}}, nil
+	return &Reply{Body: listJSON[tenantCellJSON]{list}}, nil
 }
 
 // ChangeCellRequest drains a cell, or no longer.
@@ -124,8 +124,8 @@ func (a *API) changeCell(ctx context.Context, c *Call, req *ChangeCellRequest) (
 func (a *API) cellRoutes() []route {
 	return under("Server",
 		on(a, http.MethodGet, "/cells", models.MayAdmin, a.listCells, "listCells", "Lists the databases that hold tenants; for operators.",
-			ok[listJSON[cellJSON]](), secret,
+			ok[listJSON[tenantCellJSON]](), secret,
 			says("They are added and removed at the command line (`waybill cells`), which takes their addresses.")),
 		on(a, http.MethodPatch, "/cells/:cell", models.MayAdmin, a.changeCell, "updateCell",
-			"Has new tenants go to other databases, or no longer; for operators.", ok[cellJSON](), example(`{"draining": true}`)))
+			"Has new tenants go to other databases, or no longer; for operators.", ok[tenantCellJSON](), example(`{"draining": true}`)))
 }
