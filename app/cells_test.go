@@ -29,9 +29,13 @@ type celled struct {
 // newCelledApp starts a process, adds cells to it while it runs, and makes a tenant "in-<cell>" in each, home included.
 func newCelledApp(t *testing.T, names ...string) *celled {
 	t.Helper()
+	urls := map[string]string{} // made first, so that they are dropped last
+	for _, name := range names {
+		urls[name] = modelstest.Empty(t)
+	}
 	a := &celled{newTestApp(t, nil), map[string]*pgxpool.Pool{}}
 	for _, name := range names {
-		url := modelstest.Empty(t)
+		url := urls[name]
 		if _, err := a.Store.AddCell(t.Context(), name, url); err != nil {
 			t.Fatal(err)
 		}
