@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/adapters"
-	"github.com/waybill-dev/waybill/adapters/notify"
 	"github.com/waybill-dev/waybill/app/api"
 	"github.com/waybill-dev/waybill/app/config"
 	"github.com/waybill-dev/waybill/app/pages"
@@ -27,7 +26,6 @@ import (
 	"github.com/waybill-dev/waybill/jobs"
 	"github.com/waybill-dev/waybill/models"
 	"github.com/waybill-dev/waybill/models/seal"
-	"github.com/waybill-dev/waybill/views/emails"
 )
 
 // App is one process: the web part, the worker, or both.
@@ -36,7 +34,8 @@ type App struct {
 	pages    *pages.Pages
 	metrics  *metrics.Metrics
 	recent   *models.Recent // nil unless web and worker share the process
-	http     *fiber.App     // nil in a process without web
+	cells    cellRuns
+	http     *fiber.App // nil in a process without web
 	listener net.Listener
 	pg       *postgres.Server // the private PostgreSQL, nil otherwise
 	closing  sync.Once
@@ -122,9 +121,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	}
 	// A worker accepts events too: notices that go to destinations.
 	a.Accepter = models.NewAccepter(a.Store, a.recent, log)
-	a.Notices = &jobs.Notices{Store: a.Store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Compose: a.compose, Log: log,
-		Env: notify.Env{Egress: cfg.EgressAllow, UserAgent: a.Env.UserAgent, SMTP: cfg.SMTP,
-			BaseURL: cfg.BaseURL, Publish: a.publishNotice, RenderMail: emails.Render}}
+	a.Notices = a.notices(a.Store)
 	a.Bootstrap = &models.Actor{Name: "API_KEY", Kind: models.ActorKey, Scope: models.AllTenants(),
 		May: []models.Permission{models.MayAdmin}, Role: models.RoleOwner}
 	a.setBootstrapKey(cfg.APIKey)
@@ -149,6 +146,10 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		a.Tail = models.NewTail(a.Store, log, a.WriteTail)
 		a.http = a.routes()
 	}
+	if err := a.Store.KnowCells(ctx); err != nil {
+		return nil, err
+	}
+	a.setCells(ctx, a.Store.Cells())
 	return a, nil
 }
 
@@ -187,11 +188,11 @@ func (a *App) Run(ctx context.Context, started func()) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	var ready sync.WaitGroup
-	if a.Cfg.Role != "web" {
+	if a.Cfg.Role != "web" && a.Cfg.Serves(models.HomeCell) {
 		ready.Add(1)
 		g.Go(func() error {
 			return jobs.Run(ctx, a.Store, jobs.Options{MaxInFlight: a.Cfg.MaxInFlight, Env: a.Env, Recent: a.recent, Role: a.Cfg.Role,
-				Notices: a.Notices, Publish: a.Accepter.PublishAll}, a.Log, sync.OnceFunc(ready.Done))
+				Notices: a.Notices, Publish: a.Accept}, a.Log, sync.OnceFunc(ready.Done))
 		})
 	}
 	if a.http != nil {
@@ -229,7 +230,18 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		g.Go(func() error { return a.serveMetrics(ctx, measured) })
 	}
 	g.Go(func() error {
-		a.keepPartitionsKnown(ctx)
+		keepPartitionsKnown(ctx, a.Store, a.Log)
+		return nil
+	})
+	g.Go(func() error {
+		a.Store.FollowCells(ctx, a.Log, func(list []models.Cell) { a.setCells(ctx, list) })
+		return nil
+	})
+	g.Go(func() error { // jobs of cells end with those of home
+		<-ctx.Done()
+		if a.http == nil {
+			a.endCells()
+		}
 		return nil
 	})
 	g.Go(func() error {
@@ -260,7 +272,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 }
 
 // keepPartitionsKnown reads from time to time which partitions there are.
-func (a *App) keepPartitionsKnown(ctx context.Context) {
+func keepPartitionsKnown(ctx context.Context, store *models.Store, log *slog.Logger) {
 	tick := time.NewTicker(10 * time.Minute)
 	defer tick.Stop()
 	for {
@@ -268,8 +280,8 @@ func (a *App) keepPartitionsKnown(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := a.Store.KnowPartitions(ctx); err != nil && ctx.Err() == nil {
-				a.Log.Warn("cannot read which partitions there are; statements take a little longer", "error", err)
+			if err := store.KnowPartitions(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("cannot read which partitions there are; statements take a little longer", "error", err)
 			}
 		}
 	}
@@ -278,6 +290,7 @@ func (a *App) keepPartitionsKnown(ctx context.Context) {
 // Close releases everything, after what was accepted is committed.
 func (a *App) Close() {
 	a.closing.Do(func() {
+		a.endCells()
 		if a.Follower != nil {
 			a.Follower.Close()
 		}

@@ -39,6 +39,7 @@ var unaudited = map[string]string{
 var writing = map[string]string{
 	"PUT /api/v1/tenants/:tenant":                                           `{"metadata":{"plan":"new"}}`,
 	"PATCH /api/v1/tenants/:tenant/settings":                                `{"bulk_retry_limit":500}`,
+	"PATCH /api/v1/cells/:cell":                                             `{"draining":true}`,
 	"PATCH /api/v1/settings":                                                `{"bulk_retry_limit":500}`,
 	"POST /api/v1/tenants/:tenant/destinations":                             `{"type":"echo","topics":"*"}`,
 	"PATCH /api/v1/tenants/:tenant/destinations/:destination":               `{"name":"Other"}`,
@@ -163,6 +164,8 @@ func (w *walker) id(name, path string) string {
 		return id
 	case "topic":
 		return "walk"
+	case "cell":
+		return "main"
 	case "view":
 		return made("/views", `{"tenant_id":"acme","name":"All"}`)
 	case "user":

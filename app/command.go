@@ -28,6 +28,7 @@ Usage: waybill <command>
   doctor        check a live database and say what is wrong (see waybill doctor -h)
   restore-check say what is sent again after the database was restored, and hold it (see waybill restore-check -h)
   check-config  read the environment, report every problem, and where each value comes from
+  cells         add, drain and remove further databases for tenants (see waybill cells -h)
   users         list, add and change users, reset their passwords (see waybill users -h)
   new-key       go on with another SECRET_KEY although the one of before is lost
   reseal        seal what is kept secret with SECRET_KEY that is sealed with one of SECRET_KEY_PREVIOUS
@@ -72,6 +73,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		err = checkConfig(ctx, rest, stdout)
 	case "users":
 		err = users(ctx, rest, os.Getenv, os.Stdin, stdout)
+	case "cells":
+		err = cellsCommand(ctx, rest, os.Getenv, os.Stdin, stdout)
 	case "restore-check":
 		err = restoreCheck(ctx, rest, os.Getenv, stdout)
 	case "new-key":
@@ -199,6 +202,37 @@ func migrate(ctx context.Context, stdout io.Writer) error {
 		return fmt.Errorf("%s: %w", variable, err)
 	}
 	fmt.Fprintln(stdout, "The database is at this version's schema.")
+	return migrateCells(ctx, cfg, stdout)
+}
+
+// migrateCells brings the further databases up that home knows. Their addresses are sealed with SECRET_KEY.
+func migrateCells(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
+	store, err := openSmall(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	var n int
+	if n, err = store.CountCells(ctx); err != nil || n == 0 {
+		return err
+	}
+	if cfg.SecretKey == "" {
+		return fmt.Errorf("SECRET_KEY: is needed to migrate the %d cells, whose addresses are sealed with it", n)
+	}
+	var failed error
+	if err := eachCell(ctx, store, func(ctx context.Context, c models.Cell) error {
+		if err := migrations.Apply(ctx, c.Address); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("the cell %s: %w", c.Name, err)) // the others are migrated all the same
+			return nil
+		}
+		fmt.Fprintf(stdout, "The cell %s is at this version's schema.\n", c.Name)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if failed != nil {
+		return failed
+	}
 	return nil
 }
 

@@ -35,8 +35,9 @@ func (a *App) unsubscribeLink(channelID, address string) string {
 
 // publishNotice accepts a notice as an event of a tenant.
 func (a *App) publishNotice(ctx context.Context, tenantID, id, topic string, metadata map[string]string, data []byte) error {
-	_, err := a.Accepter.Publish(ctx, &models.PublishInput{TenantID: tenantID, ID: id, Topic: topic, Metadata: metadata, Data: data,
-		Ours: true})
+	_, errs := a.Accept(ctx, []*models.PublishInput{{TenantID: tenantID, ID: id, Topic: topic, Metadata: metadata, Data: data,
+		Ours: true}})
+	err := errs[0]
 	if e := api.Refusal(err); err != nil && (e != nil || models.IsKind(err, models.KindNotFound)) {
 		m := models.AsError(err)
 		message := m.Message

@@ -41,13 +41,14 @@ func (a *App) routes() *fiber.App {
 	f.Get("/metrics", a.scrape())
 	f.Get("/readyz", a.Readyz)
 	f.Get(static.Prefix+"*", a.pages.ServeStatic)
-	for _, r := range a.APIRoutes() {
+	for i, r := range a.APIRoutes() {
+		handler := a.Placed(i, r)
 		if r.Method != http.MethodGet {
-			f.Add(r.Method, api.APIPrefix+r.Path, a.ReceiveFor(r), a.Once(r))
+			f.Add(r.Method, api.APIPrefix+r.Path, a.ReceiveFor(r), handler)
 			continue
 		}
-		f.Add(r.Method, api.APIPrefix+r.Path, a.Compress, a.ReceiveFor(r), a.Once(r))
-		f.Add(http.MethodHead, api.APIPrefix+r.Path, a.Compress, r.Handler) // RFC 9110, section 9.3.2
+		f.Add(r.Method, api.APIPrefix+r.Path, a.Compress, a.ReceiveFor(r), handler)
+		f.Add(http.MethodHead, api.APIPrefix+r.Path, a.Compress, handler) // RFC 9110, section 9.3.2
 	}
 	f.Get("/openapi.json", a.Compress, a.OpenAPI)
 	a.pages.Mount(f)

@@ -150,7 +150,7 @@ func reseal(ctx context.Context, env func(string) string, stdout io.Writer) erro
 		fmt.Fprintln(stdout)
 		printed = time.Now()
 	}
-	err = store.Reseal(ctx, func(p models.ResealProgress) {
+	tell := func(p models.ResealProgress) {
 		if last.What != p.What {
 			line(last)
 			shut += last.Shut
@@ -158,7 +158,21 @@ func reseal(ctx context.Context, env func(string) string, stdout io.Writer) erro
 			line(p)
 		}
 		last = p
+	}
+	// The cells first: their addresses are sealed as well, and tell that all is done.
+	err = eachCell(ctx, store, func(ctx context.Context, c models.Cell) error {
+		fmt.Fprintf(stdout, "In the cell %s:\n", c.Name)
+		there, err := models.Open(ctx, models.Options{URL: c.Address, Keys: store.Keys, Home: store, Cell: c.Name, MaxConns: 2, HotConns: 1,
+			JobConns: 1})
+		if err != nil {
+			return err
+		}
+		defer there.Close()
+		return there.Reseal(ctx, tell)
 	})
+	if err == nil {
+		err = store.Reseal(ctx, tell)
+	}
 	line(last)
 	switch shut += last.Shut; {
 	case ctx.Err() != nil:

@@ -146,7 +146,7 @@ type accepting struct {
 // The statements of lookup, which Store.Ready tries too.
 const (
 	acceptLock    = "select pg_advisory_xact_lock_shared($1, l) from unnest($2::int[]) l"
-	acceptTenants = "select id, key, version, coalesce(payload_key, 0), coalesce(cell, ''), coalesce(held_until > now(), false) from tenants where id = any($1) and deleted_at is null"
+	acceptTenants = "select id, key, version, coalesce(payload_key, 0), coalesce(cell, ''), coalesce(held_until > clock_timestamp(), false) from tenants where id = any($1) and deleted_at is null"
 	acceptTopics  = "select name from topics"
 )
 

@@ -285,6 +285,7 @@ var errBadKey = &Error{Kind: KindUnauthorized, Message: "This API key is not val
 
 // Authenticate returns who an API key belongs to. The time of last use is kept to the minute.
 func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
+	s = s.root()
 	hash := sha256.Sum256([]byte(key))
 	now := time.Now()
 	if a := s.known.get(hash, now); a != nil {

@@ -66,6 +66,12 @@ func (s *Store) listCells(ctx context.Context, db querier) ([]Cell, error) {
 	})
 }
 
+// CountCells counts the cells, without a need to open their addresses.
+func (s *Store) CountCells(ctx context.Context) (n int, err error) {
+	err = s.pool.QueryRow(ctx, "select count(*) from cells").Scan(&n)
+	return n, err
+}
+
 // MaskedAddress is the cell's address as it is shown: without password and whatever else may be secret.
 func (c *Cell) MaskedAddress() string { return outbound.MaskURL(c.Address) }
 

@@ -195,7 +195,7 @@ func (s *Store) checkTenant(ctx context.Context, tx pgx.Tx) error {
 	}
 	var cell string
 	var held bool
-	err := tx.QueryRow(ctx, "select coalesce(cell, ''), coalesce(held_until > now(), false) from tenants where id = $1 and deleted_at is null",
+	err := tx.QueryRow(ctx, "select coalesce(cell, ''), coalesce(held_until > clock_timestamp(), false) from tenants where id = $1 and deleted_at is null",
 		g.tenantID).Scan(&cell, &held)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil // what is done says so

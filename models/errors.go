@@ -118,6 +118,11 @@ func AsError(err error) *Error {
 	if errors.As(err, &e) {
 		return e
 	}
+	var gone *ElsewhereError
+	var held *HeldError
+	if errors.As(err, &gone) || errors.As(err, &held) {
+		return &Error{Kind: KindUnavailable, Message: "The tenant goes to another database at this moment. Try again.", RetryAfter: time.Second}
+	}
 	if databaseFault(err) {
 		return &Error{Kind: KindUnavailable, Message: "The database does not answer, or has no room. Try again.", RetryAfter: time.Second,
 			Err: err}

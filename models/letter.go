@@ -94,6 +94,7 @@ func (s *Store) writeInvitation(ctx context.Context, tx *Tx, i *Invitation, toke
 // ClaimLetter returns a letter that is to be sent now, which nobody else tries for letterClaim. It is nil when there is nothing to do, or
 // not before wait is over.
 func (s *Store) ClaimLetter(ctx context.Context, id uuid.UUID) (l *Letter, wait time.Duration, err error) {
+	s = s.root()
 	l = &Letter{Key: id}
 	var invitation *uuid.UUID
 	var sealed []byte
@@ -128,6 +129,7 @@ func (s *Store) ClaimLetter(ctx context.Context, id uuid.UUID) (l *Letter, wait 
 
 // LetterDone records that the mail server has taken a letter. What told of an account is forgotten.
 func (s *Store) LetterDone(ctx context.Context, l *Letter) error {
+	s = s.root()
 	sql := "delete from letters where id = $1"
 	if l.Kind == LetterOfInvitation {
 		sql = "update letters set status = 'sent', sent_at = now(), token = null, error = '' where id = $1 and status = 'waiting'"
@@ -138,6 +140,7 @@ func (s *Store) LetterDone(ctx context.Context, l *Letter) error {
 
 // LetterFailed records why a letter could not be sent, and that it is tried again after a while; 0 for never.
 func (s *Store) LetterFailed(ctx context.Context, l *Letter, why string, again time.Duration) error {
+	s = s.root()
 	sql := "update letters set error = $2, due_at = now() + $3::interval where id = $1 and status = 'waiting'"
 	args := []any{l.Key, text(cut(why, 500)), again}
 	switch {

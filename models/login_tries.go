@@ -91,6 +91,7 @@ type LoginTry struct {
 // BeginLogin counts a try, before the password or code is looked at. One that is refused is an *Error of KindLimited and is not
 // counted, so that it makes nobody wait longer; again says that one before it was refused already for the same reason.
 func (s *Store) BeginLogin(ctx context.Context, from LoginFrom) (try *LoginTry, again bool, err error) {
+	s = s.root()
 	limits := from.limits(s)
 	keys := make([]string, 0, len(limits))
 	for k := range limits {
@@ -160,6 +161,7 @@ func (s *Store) BeginLogin(ctx context.Context, from LoginFrom) (try *LoginTry, 
 // LoginSucceeded takes a try back that was none in vain. What was tried here before is forgotten; what others try at the
 // account, or from this network, is not.
 func (s *Store) LoginSucceeded(ctx context.Context, try *LoginTry) error {
+	s = s.root()
 	for key, until := range try.blocks {
 		sql := "update login_tries set tries = greatest(tries - 1, 0), blocked_until = case when blocked_until = $2 then now() else blocked_until end where key = $1"
 		if !try.shared[key] {

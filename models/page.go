@@ -41,7 +41,15 @@ type Page[T any] struct {
 	Searched *Searched // of a search among payloads: how far it got; nil for other lists
 	Looked   *Looked   // of a list that stopped looking before its page was full; nil for others
 	Sorted   *Sorted   // of a list in an order that no index gives: how far the order reaches; nil for other lists
+
+	Missing []string // cells that did not answer, of a list over several; see MergePages
+
+	place  func(i int) any  // where a row is in the list; nil for a list whose places cannot be compared
+	cursor func(any) string // that goes on after a place
 }
+
+// after is the cursor that goes on after a row.
+func (p *Page[T]) after(i int) string { return p.cursor(p.place(i)) }
 
 // keyset is a checked PageQuery.
 type keyset struct {
@@ -156,7 +164,7 @@ func newPage[T any](k *keyset, orderBy string, rows []T, position func(T) any) *
 			p.Prev = k.cursor(position(rows[0]))
 		}
 	}
-	p.Items = rows
+	p.Items, p.cursor, p.place = rows, k.cursor, func(i int) any { return position(rows[i]) }
 	return p
 }
 
@@ -193,5 +201,6 @@ func (q *query) limit(n int) string { return q.bind(" limit ?", n) }
 
 // pageOf is a page of keys with what the keys are of.
 func pageOf[T, K any](p *Page[K], items []T) *Page[T] {
-	return &Page[T]{Items: items, OrderBy: p.OrderBy, Dir: p.Dir, Limit: p.Limit, Next: p.Next, Prev: p.Prev, Sorted: p.Sorted}
+	return &Page[T]{Items: items, OrderBy: p.OrderBy, Dir: p.Dir, Limit: p.Limit, Next: p.Next, Prev: p.Prev, Sorted: p.Sorted, place: p.place,
+		cursor: p.cursor}
 }

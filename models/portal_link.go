@@ -136,6 +136,7 @@ var errLinkOver = &Error{Kind: KindNotFound, Message: "This link was used alread
 
 // PortalLink says whose dashboard a portal link that can still be opened leads to, and how it is to look, without using it up.
 func (s *Store) PortalLink(ctx context.Context, plain string) (tenant *Tenant, theme string, err error) {
+	s = s.root()
 	hash := sha256.Sum256([]byte(plain))
 	var id string
 	err = s.pool.QueryRow(ctx, `select t.id, l.theme from portal_links l join tenants t on t.key = l.tenant_key
@@ -152,6 +153,7 @@ func (s *Store) PortalLink(ctx context.Context, plain string) (tenant *Tenant, t
 
 // UsePortalLink starts a session for whoever holds a portal link that can still be opened.
 func (s *Store) UsePortalLink(ctx context.Context, plain string) (session, tenantID, theme string, err error) {
+	s = s.root()
 	hash := sha256.Sum256([]byte(plain))
 	session, sessionHash := token()
 	err = s.InTx(ctx, func(tx *Tx) error {

@@ -265,7 +265,7 @@ func (s *Store) changeDestinations(ctx context.Context, t *Tenant, fn func(conte
 		var cell string
 		var held bool
 		err := tx.Pgx.QueryRow(ctx, `update tenants set version = version + 1, updated_at = now() where key = $1 and deleted_at is null
-			returning coalesce(cell, ''), coalesce(held_until > now(), false)`, t.Key).Scan(&cell, &held)
+			returning coalesce(cell, ''), coalesce(held_until > clock_timestamp(), false)`, t.Key).Scan(&cell, &held)
 		if errors.Is(err, pgx.ErrNoRows) { // deleted since it was looked up
 			return notFound("There is no tenant %q.", cut(t.ID, 80))
 		}

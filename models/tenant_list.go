@@ -49,6 +49,8 @@ type tenantOrder struct {
 type tenantPlace struct {
 	Values []string
 	Key    int64
+
+	numbers bool // Values are numbers
 }
 
 const (
@@ -146,6 +148,8 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 	}
 	q := newQuery()
 	q.and("t.deleted_at is null")
+	// Those in other cells are in the lists of these, and those that are on their way are where they come from.
+	q.and("t.cell is null and t.held_until is distinct from 'infinity'")
 	if !slices.Contains(tq.IDs, OperatorTenant) {
 		q.and("t.id <> ?", OperatorTenant)
 	}
@@ -184,7 +188,7 @@ func (s *Store) Tenants(ctx context.Context, scope Scope, tq TenantQuery) (*Page
 		if len(order.values) == 0 {
 			return t.Key
 		}
-		return tenantPlace{t.values, t.Key}
+		return tenantPlace{t.values, t.Key, order.types[0] == "bigint"}
 	})
 	out := make([]TenantSummary, len(page.Items))
 	for i, t := range page.Items {

@@ -119,6 +119,7 @@ const maxUsers = 10_000
 
 // Users lists all users, by name.
 func (s *Store) Users(ctx context.Context) ([]*User, error) {
+	s = s.root()
 	rows, err := s.pool.Query(ctx, userSelect+" order by lower(u.name), u.id limit $1", maxUsers)
 	if err != nil {
 		return nil, err
@@ -128,16 +129,19 @@ func (s *Store) Users(ctx context.Context) ([]*User, error) {
 
 // User returns a user by their public id.
 func (s *Store) User(ctx context.Context, id string) (*User, error) {
+	s = s.root()
 	return oneUser(ctx, s.pool, "u.id = $1", ParseUserID(id), id)
 }
 
 // UserOf returns the user that an actor is.
 func (s *Store) UserOf(ctx context.Context, a *Actor) (*User, error) {
+	s = s.root()
 	return oneUser(ctx, s.pool, "u.id = $1", a.UserID, "")
 }
 
 // UserByEmail returns a user by their e-mail address, whatever its case.
 func (s *Store) UserByEmail(ctx context.Context, email string) (*User, error) {
+	s = s.root()
 	return oneUser(ctx, s.pool, "lower(u.email) = lower($1)", strings.TrimSpace(email), email)
 }
 
@@ -155,6 +159,7 @@ func oneUser(ctx context.Context, db querier, where string, value any, called st
 
 // HasUsers reports whether the set-up is over.
 func (s *Store) HasUsers(ctx context.Context) (has bool, err error) {
+	s = s.root()
 	err = s.pool.QueryRow(ctx, "select exists (select 1 from users)").Scan(&has)
 	return has, err
 }
@@ -162,6 +167,7 @@ func (s *Store) HasUsers(ctx context.Context) (has bool, err error) {
 // SetUp makes the first user, an owner, and starts a session of theirs. When there is a user already the error is KindNotFound:
 // the set-up is over.
 func (s *Store) SetUp(ctx context.Context, in UserInput) (u *User, session string, err error) {
+	s = s.root()
 	u, err = s.createFirstUser(ctx, in, func(tx *Tx, u *User) error {
 		if session, err = startSession(ctx, tx, u, ProviderSession{}); err != nil {
 			return err
@@ -173,6 +179,7 @@ func (s *Store) SetUp(ctx context.Context, in UserInput) (u *User, session strin
 
 // CreateFirstUser makes the first user without the set-up page and its code. Its errors are those of SetUp.
 func (s *Store) CreateFirstUser(ctx context.Context, in UserInput) (*User, error) {
+	s = s.root()
 	return s.createFirstUser(ctx, in, func(tx *Tx, u *User) error {
 		return tx.Audit(ctx, AuditEntry{Scope: AllTenants(), Action: "setup", Object: u.Email})
 	})
@@ -230,6 +237,7 @@ func orTaken(err error) error {
 
 // AddUser makes a user with a role for the whole server. It is for the command line; everybody else invites.
 func (s *Store) AddUser(ctx context.Context, in UserInput, role Role) (*User, error) {
+	s = s.root()
 	if err := in.check(); err != nil {
 		return nil, err
 	}
@@ -259,6 +267,7 @@ func (u *User) created() AuditEntry {
 
 // ChangeProfile changes a user's name and e-mail address.
 func (s *Store) ChangeProfile(ctx context.Context, u *User, name, email string) error {
+	s = s.root()
 	name, email = strings.TrimSpace(name), strings.TrimSpace(email)
 	bad := problems{}
 	checkName(name, bad)

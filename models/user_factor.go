@@ -42,6 +42,7 @@ func factorContext(user uuid.UUID) string { return "totp " + user.String() }
 
 // SetUpFactor returns the secret that a user's app shall have. It is the same until it is enabled; nothing is asked for before.
 func (s *Store) SetUpFactor(ctx context.Context, u *User) (*FactorSetup, error) {
+	s = s.root()
 	if u.SecondFactor {
 		return nil, conflict("The second factor is on already. Remove it first.")
 	}
@@ -114,6 +115,7 @@ func checkCode(ctx context.Context, tx *Tx, user uuid.UUID, secret, code string)
 // EnableFactor turns the second factor on, once a code has proved that the user's app has the secret, and returns the recovery codes,
 // which are known to nobody afterwards. Logins that wait for nothing but their password so far go on.
 func (s *Store) EnableFactor(ctx context.Context, u *User, code string) (codes []string, err error) {
+	s = s.root()
 	if u.SecondFactor {
 		return nil, conflict("The second factor is on already.")
 	}
@@ -145,6 +147,7 @@ func (s *Store) EnableFactor(ctx context.Context, u *User, code string) (codes [
 
 // RecoveryCodes makes new recovery codes in place of those that a user has.
 func (s *Store) RecoveryCodes(ctx context.Context, u *User) (codes []string, err error) {
+	s = s.root()
 	if !u.SecondFactor {
 		return nil, conflict("The second factor is off, so there is nothing to recover.")
 	}
@@ -179,12 +182,14 @@ func recoveryHash(code string) []byte {
 
 // RecoveryCodesLeft is how many recovery codes of a user were not used.
 func (s *Store) RecoveryCodesLeft(ctx context.Context, u *User) (n int, err error) {
+	s = s.root()
 	err = s.pool.QueryRow(ctx, "select count(*) from recovery_codes where user_id = $1 and used_at is null", u.Key).Scan(&n)
 	return n, err
 }
 
 // RemoveFactor turns a user's second factor off. Only an owner does that to another owner.
 func (s *Store) RemoveFactor(ctx context.Context, by *Actor, u *User) error {
+	s = s.root()
 	if u.Role == RoleOwner && by.Role != RoleOwner {
 		return errOwnersOnly
 	}
@@ -207,6 +212,7 @@ func (s *Store) removeFactor(ctx context.Context, tx *Tx, u *User) error {
 
 // BeginStep keeps that a user's password was right, or that a provider knows them, and returns the token with which the login goes on.
 func (s *Store) BeginStep(ctx context.Context, u *User, via ProviderSession) (string, error) {
+	s = s.root()
 	plain, hash := token()
 	_, err := s.pool.Exec(ctx, `insert into login_steps (token_hash, user_id, expires_at, provider_issuer, provider_sid)
 		values ($1, $2, $3, $4, $5)`, hash, u.Key, time.Now().Add(StepLength), via.Issuer, via.SID)
@@ -226,6 +232,7 @@ func endStep(ctx context.Context, tx *Tx, u *User, plain string) (via ProviderSe
 
 // StepUser is whose login waits for its second step; nil for none, or when it has waited too long.
 func (s *Store) StepUser(ctx context.Context, plain string) (*User, error) {
+	s = s.root()
 	hash := sha256.Sum256([]byte(plain))
 	u, err := oneUser(ctx, s.pool, "u.id = (select user_id from login_steps where token_hash = $1 and expires_at > now())", hash[:], "")
 	if IsKind(err, KindNotFound) {
@@ -237,6 +244,7 @@ func (s *Store) StepUser(ctx context.Context, plain string) (*User, error) {
 // FinishStep ends a login with a code of the user's app or a recovery code, and starts a session, whose token it returns. A code is
 // taken once.
 func (s *Store) FinishStep(ctx context.Context, u *User, plain, code string) (session string, err error) {
+	s = s.root()
 	code = trimCode(code)
 	err = s.InTx(ctx, func(tx *Tx) error {
 		secret, err := s.factorSecret(ctx, tx, u.Key, " for update")

@@ -32,6 +32,7 @@ func errIdentity(format string, args ...any) error {
 // the two. Somebody whose groups give a role, or who is invited, becomes a user. The role for the whole server follows the groups.
 // What is refused is an *Error of KindForbidden.
 func (s *Store) ProviderUser(ctx context.Context, in ProviderLogin) (u *User, err error) {
+	s = s.root()
 	var refused error
 	err = s.InTx(ctx, func(tx *Tx) error {
 		refused = nil

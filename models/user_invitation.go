@@ -174,6 +174,7 @@ func (s *Store) openInvitationOf(ctx context.Context, key uuid.UUID) (*Invitatio
 
 // RefreshInvitation reads an invitation again. One that was accepted or ended meanwhile stays as it was.
 func (s *Store) RefreshInvitation(ctx context.Context, i *Invitation) (*Invitation, error) {
+	s = s.root()
 	now, err := s.openInvitationOf(ctx, i.Key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return i, nil
@@ -221,6 +222,7 @@ var errInvitationOver = &Error{Kind: KindNotFound, Message: "This invitation was
 
 // Invitation returns the invitation of a link that can still be accepted, without using it up.
 func (s *Store) Invitation(ctx context.Context, plain string) (*Invitation, error) {
+	s = s.root()
 	return invitationOf(ctx, s.pool, plain, "")
 }
 
@@ -246,6 +248,7 @@ type Accepted struct {
 // AcceptInvitation makes the user whom an invitation names, with the name and password that they give, and starts a session of
 // theirs. Where the address has a user already the password has to be theirs, and the role is added to what they have.
 func (s *Store) AcceptInvitation(ctx context.Context, plain string, in UserInput) (*Accepted, error) {
+	s = s.root()
 	i, err := s.Invitation(ctx, plain)
 	if err != nil {
 		return nil, err

@@ -43,6 +43,7 @@ func lockUser(ctx context.Context, tx *Tx, by *Actor, id string, role Role) (*Us
 
 // SetRole gives a user another role for the whole server, or none.
 func (s *Store) SetRole(ctx context.Context, by *Actor, id string, role Role) (*User, error) {
+	s = s.root()
 	if role != RoleNone {
 		bad := problems{}
 		checkRole(role, false, bad)
@@ -97,6 +98,7 @@ func roleChanged(ctx context.Context, tx *Tx, user uuid.UUID, less bool, tenantK
 // DeleteUser removes a user with their sessions, memberships, own views and invitations. What they did stays in the audit log, and
 // API keys that they made go on.
 func (s *Store) DeleteUser(ctx context.Context, by *Actor, id string) (*User, error) {
+	s = s.root()
 	var u *User
 	return u, s.InTx(ctx, func(tx *Tx) (err error) {
 		if u, err = lockUser(ctx, tx, by, id, RoleNone); err != nil {

@@ -105,6 +105,7 @@ func (s *Store) holder(ctx context.Context, db querier, u *User, rpID string) (h
 
 // Passkeys lists a user's passkeys, the oldest first.
 func (s *Store) Passkeys(ctx context.Context, user uuid.UUID) ([]*Passkey, error) {
+	s = s.root()
 	rows, err := s.pool.Query(ctx, passkeySelect+" where user_id = $1 order by id", user)
 	if err != nil {
 		return nil, err
@@ -137,12 +138,14 @@ func (s *Store) rpID() string {
 
 // HasPasskeys reports whether anybody has a passkey for this server's address: only then is there something to log in with.
 func (s *Store) HasPasskeys(ctx context.Context) (has bool, err error) {
+	s = s.root()
 	err = s.pool.QueryRow(ctx, "select exists (select 1 from passkeys where rp_id = $1)", s.rpID()).Scan(&has)
 	return has, err
 }
 
 // UsablePasskeys is how many passkeys of a user are for this server's address.
 func (s *Store) UsablePasskeys(ctx context.Context, u *User) (n int, err error) {
+	s = s.root()
 	err = s.pool.QueryRow(ctx, "select count(*) from passkeys where user_id = $1 and rp_id = $2", u.Key, s.rpID()).Scan(&n)
 	return n, err
 }
@@ -170,6 +173,7 @@ func checkPasskeyName(name string) (string, error) {
 
 // RenamePasskey gives a user's passkey another name.
 func (s *Store) RenamePasskey(ctx context.Context, by *Actor, u *User, id, name string) (k *Passkey, err error) {
+	s = s.root()
 	if err := mayChange(by, u); err != nil {
 		return nil, err
 	}
@@ -204,6 +208,7 @@ func mayChange(by *Actor, u *User) error {
 
 // RemovePasskey takes a passkey from a user. ways are those that the server takes; a user does not take the last way from themselves.
 func (s *Store) RemovePasskey(ctx context.Context, by *Actor, u *User, id string, ways LoginWays) error {
+	s = s.root()
 	if err := mayChange(by, u); err != nil {
 		return err
 	}
@@ -229,6 +234,7 @@ func (s *Store) RemovePasskey(ctx context.Context, by *Actor, u *User, id string
 
 // RemovePasskeys takes all passkeys from a user, who has lost them.
 func (s *Store) RemovePasskeys(ctx context.Context, by *Actor, u *User) error {
+	s = s.root()
 	if err := mayChange(by, u); err != nil {
 		return err
 	}

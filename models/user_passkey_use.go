@@ -64,6 +64,7 @@ func tooManyPasskeys(n int) error {
 
 // BeginAddPasskey asks for a new passkey of a user, on an authenticator that has none of theirs.
 func (s *Store) BeginAddPasskey(ctx context.Context, u *User) (*Challenge, error) {
+	s = s.root()
 	party, err := s.party()
 	if err != nil {
 		return nil, err
@@ -84,6 +85,7 @@ func (s *Store) BeginAddPasskey(ctx context.Context, u *User) (*Challenge, error
 
 // BeginPasskeyLogin asks whoever is there for a passkey that says who they are. network is where the request came from.
 func (s *Store) BeginPasskeyLogin(ctx context.Context, network string) (*Challenge, error) {
+	s = s.root()
 	party, err := s.party()
 	if err != nil {
 		return nil, err
@@ -106,11 +108,13 @@ func (s *Store) BeginPasskeyLogin(ctx context.Context, network string) (*Challen
 
 // BeginPasskeyCode asks for one of a user's passkeys in place of a code, and BeginPasskeyConfirm for a recent login.
 func (s *Store) BeginPasskeyCode(ctx context.Context, u *User) (*Challenge, error) {
+	s = s.root()
 	return s.beginKnown(ctx, forCode, u)
 }
 
 // BeginPasskeyConfirm asks for one of a user's passkeys, for a recent login.
 func (s *Store) BeginPasskeyConfirm(ctx context.Context, u *User) (*Challenge, error) {
+	s = s.root()
 	return s.beginKnown(ctx, forConfirm, u)
 }
 
@@ -159,6 +163,7 @@ func (s *Store) takeChallenge(ctx context.Context, purpose, plain string, user u
 
 // AddPasskey keeps a passkey that a user's authenticator has made for a challenge.
 func (s *Store) AddPasskey(ctx context.Context, u *User, challenge, name string, answer []byte) (k *Passkey, err error) {
+	s = s.root()
 	if name, err = checkPasskeyName(name); err != nil {
 		return nil, err
 	}
@@ -294,6 +299,7 @@ func (s *Store) byPasskey(ctx context.Context, purpose, challenge string, answer
 
 // PasskeyLogin ends a login by a passkey alone, and starts a session, whose token it returns.
 func (s *Store) PasskeyLogin(ctx context.Context, challenge string, answer []byte) (u *User, session string, err error) {
+	s = s.root()
 	return s.byPasskey(ctx, forLogin, challenge, answer, uuid.Nil, func(tx *Tx, u *User, by map[string]any) (string, error) {
 		return beginSession(ctx, tx, u, ProviderSession{}, by)
 	})
@@ -301,6 +307,7 @@ func (s *Store) PasskeyLogin(ctx context.Context, challenge string, answer []byt
 
 // FinishStepByPasskey ends a login whose password was right with a passkey in place of a code. plain is the token of BeginStep.
 func (s *Store) FinishStepByPasskey(ctx context.Context, u *User, plain, challenge string, answer []byte) (session string, err error) {
+	s = s.root()
 	_, session, err = s.byPasskey(ctx, forCode, challenge, answer, u.Key, func(tx *Tx, _ *User, by map[string]any) (string, error) {
 		via, err := endStep(ctx, tx, u, plain)
 		if err != nil {
@@ -313,6 +320,7 @@ func (s *Store) FinishStepByPasskey(ctx context.Context, u *User, plain, challen
 
 // ConfirmByPasskey is ConfirmSession for who has shown who they are by a passkey.
 func (s *Store) ConfirmByPasskey(ctx context.Context, a *Actor, challenge string, answer []byte) (session string, err error) {
+	s = s.root()
 	_, session, err = s.byPasskey(ctx, forConfirm, challenge, answer, a.UserID, func(tx *Tx, _ *User, by map[string]any) (string, error) {
 		return confirmSession(ctx, tx, a, ProviderSession{}, by)
 	})

@@ -42,6 +42,7 @@ func matches(ctx context.Context, password, hash string) (bool, error) {
 
 // Login checks an e-mail address and password.
 func (s *Store) Login(ctx context.Context, email, password string) (*User, error) {
+	s = s.root()
 	u, hash := &User{}, noPassword
 	err := s.pool.QueryRow(ctx,
 		`select id, email, name, coalesce(role, ''), totp_enabled_at is not null, created_at, password_hash,
@@ -63,6 +64,7 @@ func (s *Store) Login(ctx context.Context, email, password string) (*User, error
 
 // CheckPassword returns an error of KindInvalid about a field unless the password is a user's.
 func (s *Store) CheckPassword(ctx context.Context, user uuid.UUID, field, password string) error {
+	s = s.root()
 	hash := noPassword
 	err := s.pool.QueryRow(ctx, "select password_hash from users where id = $1", user).Scan(&hash)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
@@ -78,6 +80,7 @@ func (s *Store) CheckPassword(ctx context.Context, user uuid.UUID, field, passwo
 // ChangePassword gives a user another password, ends all sessions of theirs, and starts a new one in place of the actor's, whose
 // token it returns. Whether the present password is right is for the caller to look at.
 func (s *Store) ChangePassword(ctx context.Context, u *User, password string) (session string, err error) {
+	s = s.root()
 	bad := problems{}
 	checkPassword("password", password, bad)
 	if err := bad.err(); err != nil {
@@ -127,6 +130,7 @@ func endAll(ctx context.Context, tx *Tx, user uuid.UUID) error {
 // ResetPassword gives a user another password and ends all sessions of theirs. With factor it takes the second factor and the passkeys
 // away, too. It is for the command line.
 func (s *Store) ResetPassword(ctx context.Context, u *User, password string, factor bool) error {
+	s = s.root()
 	bad := problems{}
 	checkPassword("password", password, bad)
 	if err := bad.err(); err != nil {

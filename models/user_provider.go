@@ -43,6 +43,7 @@ func scanIdentity(r pgx.CollectableRow) (*Identity, error) {
 // Identities lists the accounts at login providers that a user is connected with, the oldest first. Others than the present provider's
 // are of one that was configured before.
 func (s *Store) Identities(ctx context.Context, user uuid.UUID) ([]*Identity, error) {
+	s = s.root()
 	rows, err := s.pool.Query(ctx, identitySelect+" where user_id = $1 order by created_at, id", user)
 	if err != nil {
 		return nil, err
@@ -90,6 +91,7 @@ func (w LoginWays) last() string {
 // Disconnect parts a user from an account at a login provider, and ends the sessions that were begun by it. Who does that to themselves is
 // not connected again by a login alone, which may not be theirs any more. It is refused where nothing else is left to log in with.
 func (s *Store) Disconnect(ctx context.Context, by *Actor, u *User, id string, ways LoginWays) error {
+	s = s.root()
 	if err := mayChange(by, u); err != nil {
 		return err
 	}
@@ -144,6 +146,7 @@ var errTokenUsed = &Error{Kind: KindInvalid, Message: "This logout token (jti) w
 // as were begun by a password; also logins that wait for their second step. It says how many there were. That nobody is logged in is none
 // the less a success (section 2.7).
 func (s *Store) LogoutByProvider(ctx context.Context, out ProviderLogout) (n int, err error) {
+	s = s.root()
 	hash := sha256.Sum256([]byte(out.Issuer + "\x00" + out.ID))
 	err = s.InTx(ctx, func(tx *Tx) error {
 		n = 0

@@ -54,11 +54,13 @@ func token() (plain string, hash []byte) {
 // StartSession starts a session of a user who has just logged in, and returns its token for the cookie. Where from is what the
 // context says (WithAsker).
 func (s *Store) StartSession(ctx context.Context, u *User) (plain string, err error) {
+	s = s.root()
 	return s.StartSessionBy(ctx, u, ProviderSession{})
 }
 
 // StartSessionBy is StartSession for a login by a provider.
 func (s *Store) StartSessionBy(ctx context.Context, u *User, via ProviderSession) (plain string, err error) {
+	s = s.root()
 	err = s.InTx(ctx, func(tx *Tx) error {
 		plain, err = beginSession(ctx, tx, u, via, nil)
 		return err
@@ -89,6 +91,7 @@ func startSession(ctx context.Context, tx *Tx, u *User, via ProviderSession) (st
 
 // EndSession ends a session.
 func (s *Store) EndSession(ctx context.Context, plain string) error {
+	s = s.root()
 	hash := sha256.Sum256([]byte(plain))
 	_, err := s.pool.Exec(ctx, "delete from sessions where token_hash = $1", hash[:])
 	return err
@@ -96,6 +99,7 @@ func (s *Store) EndSession(ctx context.Context, plain string) error {
 
 // Session returns who a session belongs to, or nil when there is no such session or it is over. A user's roles are those of now.
 func (s *Store) Session(ctx context.Context, plain string) (*Actor, error) {
+	s = s.root()
 	hash := sha256.Sum256([]byte(plain))
 	var userID *uuid.UUID
 	var name, tenantID *string
@@ -143,6 +147,7 @@ func portalActor(key int64, tenantID string) *Actor {
 
 // SessionSeen keeps that a user's session is used, and from where, to the minute.
 func (s *Store) SessionSeen(ctx context.Context, a *Actor, ip string) error {
+	s = s.root()
 	if a.UserID == uuid.Nil || time.Since(a.Session.SeenAt) < sessionSeen {
 		return nil
 	}
@@ -153,11 +158,13 @@ func (s *Store) SessionSeen(ctx context.Context, a *Actor, ip string) error {
 // ConfirmSession keeps that the password of a session's user was given just now, and gives the session another token, which it
 // returns: who got hold of the old one cannot do more with it than before.
 func (s *Store) ConfirmSession(ctx context.Context, a *Actor) (plain string, err error) {
+	s = s.root()
 	return s.ConfirmSessionBy(ctx, a, ProviderSession{})
 }
 
 // ConfirmSessionBy is ConfirmSession for who has shown to a provider who they are. The session ends with that there.
 func (s *Store) ConfirmSessionBy(ctx context.Context, a *Actor, via ProviderSession) (plain string, err error) {
+	s = s.root()
 	err = s.InTx(ctx, func(tx *Tx) error {
 		plain, err = confirmSession(ctx, tx, a, via, nil)
 		return err
@@ -181,6 +188,7 @@ func confirmSession(ctx context.Context, tx *Tx, a *Actor, via ProviderSession, 
 
 // Sessions lists the sessions of a user, the one that was used last first.
 func (s *Store) Sessions(ctx context.Context, user uuid.UUID) ([]*Session, error) {
+	s = s.root()
 	rows, err := s.pool.Query(ctx, `select id, created_at, seen_at, coalesce(confirmed_at, '0001-01-01'), ip, browser from sessions
 		where user_id = $1 and expires_at > now() order by seen_at desc, id desc limit 1000`, user)
 	if err != nil {
@@ -194,6 +202,7 @@ func (s *Store) Sessions(ctx context.Context, user uuid.UUID) ([]*Session, error
 
 // RevokeSession ends one session of a user, by its public id.
 func (s *Store) RevokeSession(ctx context.Context, u *User, id string) error {
+	s = s.root()
 	key, _ := parsePrefixed(sessionPrefix, id)
 	return s.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Exec(ctx, "delete from sessions where id = $1 and user_id = $2", key, u.Key)
@@ -211,6 +220,7 @@ func (s *Store) RevokeSession(ctx context.Context, u *User, id string) error {
 
 // RevokeSessions ends all sessions of a user but one, which may be zero, and says how many.
 func (s *Store) RevokeSessions(ctx context.Context, u *User, but uuid.UUID) (n int, err error) {
+	s = s.root()
 	err = s.InTx(ctx, func(tx *Tx) error {
 		tag, err := tx.Exec(ctx, "delete from sessions where user_id = $1 and id <> $2", u.Key, but)
 		if err != nil {

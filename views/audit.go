@@ -78,6 +78,9 @@ var auditWords = []Option{
 	{Value: "tenant.update", Label: "Tenant changed"}, {Value: "tenant.delete", Label: "Tenant deleted"},
 	{Value: "tenant.settings", Label: "Tenant settings changed"},
 	{Value: "server.settings", Label: "Server's defaults changed"},
+	{Value: "cell.*", Label: "Databases of tenants: anything"}, {Value: "cell.add", Label: "Database of tenants added"},
+	{Value: "cell.drain", Label: "New tenants go to other databases"}, {Value: "cell.undrain", Label: "New tenants go to a database again"},
+	{Value: "cell.remove", Label: "Database of tenants removed"},
 	{Value: "move.*", Label: "Moves of tenants: anything"}, {Value: "move.start", Label: "Move of a tenant started"},
 	{Value: "move.switch", Label: "Tenant moved to another cell"}, {Value: "move.cancel", Label: "Move of a tenant cancelled"},
 	{Value: "portal_link.*", Label: "Portal links: anything"}, {Value: "portal_link.create", Label: "Portal link created"},
@@ -105,7 +108,7 @@ var auditWords = []Option{
 }
 
 // serverActions are the groups of actions that no tenant has entries of.
-var serverActions = []string{"topic.", "retention.", "server.", "move.", "setup", "session.login", "session.confirm", "session.revoke",
+var serverActions = []string{"topic.", "retention.", "server.", "cell.", "move.", "setup", "session.login", "session.confirm", "session.revoke",
 	"session.provider_logout", "tenant.*", "user."}
 
 // actionOptions are the choices of the filter: in a tenant's log those that it can have.

@@ -19,6 +19,7 @@ type Page struct {
 	Section    Section  // the current entry of the navigation; empty for none
 	Crumbs     []Crumb  // the way from the tenant to this page, which comes last and by itself
 	Viewer     Viewer   // who is signed in
+	Missing    []string // databases that do not answer, whose tenants are missing on the page; see docs/scaling.md
 	Flash      *Flash   // what the request before this one has done; nil for nothing
 	API        *APICall // the call of the API that does the same; nil for none
 	Alerts     int      // open ones that nobody takes care of, at most MaxAlerts; shown in the navigation
@@ -372,4 +373,9 @@ func under(tenant string, parts ...string) string {
 		return path(parts...)
 	}
 	return path(append([]string{"t", tenant}, parts...)...)
+}
+
+// missing says that a list is not whole.
+func (p Page) missing() Flash {
+	return Flash{Tone: ToneWarn, Text: "Tenants of these databases are not shown, for they do not answer: " + strings.Join(p.Missing, ", ") + "."}
 }

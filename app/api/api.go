@@ -43,9 +43,14 @@ type API struct {
 	description apiDescription
 	bodies      bodyBudget
 	badKeys     badKeys
-	limits      buckets
+	limits      *buckets
 	exports     exportPlaces
 	hsts        string // value of Strict-Transport-Security; empty for none
+
+	home     *API                    // of which this is the API of a cell; nil for home itself
+	cells    atomic.Pointer[[]*Cell] // of home; nil while there are none
+	counts   cellCounts
+	handlers []fiber.Handler // of a cell, in the order of APIRoutes
 
 	// BeforeCompress is called with an answer that is about to be compressed; nil for nothing to do.
 	BeforeCompress func(*fasthttp.Response)
@@ -59,7 +64,7 @@ type Reloads struct {
 
 // New makes an API under a configuration.
 func New(cfg *config.Config, log *slog.Logger, env adapters.Env) *API {
-	a := &API{Cfg: cfg, Base: cfg.BasePath(), Log: log, Env: env}
+	a := &API{Cfg: cfg, Base: cfg.BasePath(), Log: log, Env: env, limits: &buckets{}}
 	// Browsers disregard it in what does not come over TLS (RFC 6797, section 8.1), so that a health check may get it too.
 	if strings.HasPrefix(strings.ToLower(cfg.BaseURL), "https://") && cfg.HSTS > 0 {
 		a.hsts = fmt.Sprintf("max-age=%d", int(cfg.HSTS.Seconds()))

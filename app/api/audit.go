@@ -86,6 +86,13 @@ type ListAuditRequest struct {
 }
 
 func (a *API) FindAudit(ctx context.Context, c *Call, req *ListAuditRequest, limit, most int) (*models.Page[*models.AuditEntry], error) {
+	if c.cells != nil {
+		return merged(ctx, a, c, req.cursorParams, limit, most, func(ctx context.Context, x *API, c *Call, next string) (*models.Page[*models.AuditEntry], error) {
+			part := *req
+			part.Next = next
+			return x.FindAudit(ctx, c, &part, limit, most)
+		})
+	}
 	scope, err := a.AuditScope(ctx, c, req.Tenant)
 	if err != nil {
 		return nil, err
@@ -165,6 +172,9 @@ func (a *API) SendAudit(ctx context.Context, c *fiber.Ctx, call *Call, req *Expo
 	}
 	list := &ListAuditRequest{req.auditTenant, req.AuditQuery, pageParams{cursorParams: cursorParams{Dir: req.Dir}}}
 	first, err := a.FindAudit(ctx, call, list, models.MaxLimit, models.MaxLimit)
+	if err == nil {
+		err = call.whole()
+	}
 	if err != nil {
 		return err
 	}
@@ -209,7 +219,10 @@ func (a *API) writeExport(ctx context.Context, w io.Writer, call *Call, list *Li
 			return buffered.Flush()
 		}
 		list.Next = page.Next
-		if page, err = a.FindAudit(ctx, call, list, models.MaxLimit, models.MaxLimit); err != nil {
+		if page, err = a.FindAudit(ctx, call, list, models.MaxLimit, models.MaxLimit); err == nil {
+			err = call.whole()
+		}
+		if err != nil {
 			return err
 		}
 	}

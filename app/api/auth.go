@@ -122,7 +122,7 @@ func isToken(key string) bool { return strings.Count(key, ".") == 2 }
 // isBootstrapKey compares hashes, so that neither time nor length tells anything of the key.
 func (a *API) isBootstrapKey(key string) bool {
 	h := sha256.Sum256([]byte(key))
-	own := a.BootstrapHash.Load()
+	own := a.root().BootstrapHash.Load()
 	return own != nil && subtle.ConstantTimeCompare(h[:], own[:]) == 1
 }
 

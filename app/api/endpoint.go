@@ -30,6 +30,10 @@ type Call struct {
 	Schema      schema    // what the caller's client can read of destinations
 	Wrote       time.Time // when the caller wrote last, for what is read from a replica; zero for not lately
 
+	Missing []string // cells that did not answer, of a list over several: the answer lacks what is there
+
+	cells []string // in which a list over all tenants is read; nil for this one alone
+
 	IdempotencyKey string        // of a form, so that sending it twice does nothing twice; empty for none
 	gone           func() bool   // whether the caller has gone away; nil where that cannot be told
 	claim          *models.Claim // of a request's Idempotency-Key; nil for none
@@ -104,7 +108,11 @@ func asJSON[Req any](a *API, perm models.Permission, run UseCase[Req]) fiber.Han
 		if err := bind.fill(c, &req, call.Prefer.strict); err != nil {
 			return err
 		}
-		ctx, cancelWait := call.within(models.WithAsker(ctx, call.Asker()))
+		ctx = models.WithAsker(ctx, call.Asker())
+		if tenant, ok := c.Locals(guardLocal).(string); ok {
+			ctx = a.Store.Guard(ctx, tenant)
+		}
+		ctx, cancelWait := call.within(ctx)
 		defer cancelWait()
 		var reply *Reply
 		answer := func(ctx context.Context) (err error) {
@@ -146,6 +154,9 @@ func sendJSON(c *fiber.Ctx, call *Call, r *Reply) error {
 	get := c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead
 	if p, ok := r.Body.(interface{ cursors() paginationJSON }); ok && get {
 		r.Links = joined(r.Links, pageLinks(c.OriginalURL(), p.cursors()))
+	}
+	if len(call.Missing) > 0 {
+		c.Set(MissingCellsHeader, strings.Join(call.Missing, ", "))
 	}
 	status, body, err := r.write(call, get, c.Set)
 	if err != nil {

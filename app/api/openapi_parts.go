@@ -254,6 +254,7 @@ var pathParameters = map[string][2]string{ // description, example
 	"erasure":      {"Id of the erasure.", "era_…"},
 	"type":         {"Name of the type.", "webhook"},
 	"topic":        {"Name of the topic.", "order.created"},
+	"cell":         {"Name of the database.", "eu1"},
 	"entry":        {"Id of the entry.", "aud_…"},
 	"link":         {"Id of the portal link.", "plk_…"},
 	"key":          {"Id of the key.", "0198…"},

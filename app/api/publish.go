@@ -96,11 +96,15 @@ func (a *API) publishOne(ctx context.Context, call *Call, in *models.PublishInpu
 	if call.Prefer.wait == 0 {
 		return r, nil
 	}
-	scope, err := a.Store.Of(ctx, call.Scope(), in.TenantID)
+	x, err := a.Of(ctx, in.TenantID)
 	if err != nil {
 		return nil, err
 	}
-	considered, settled, err := a.waitForOutcomes(ctx, call, scope, res.ID, call.Prefer.wait)
+	scope, err := x.Store.Of(ctx, call.Scope(), in.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	considered, settled, err := x.waitForOutcomes(ctx, call, scope, res.ID, call.Prefer.wait)
 	if err != nil || !settled {
 		return r, err
 	}
@@ -123,7 +127,8 @@ func (a *API) publishReply(call *Call, tenantID string, res *models.PublishResul
 func (a *API) acceptTraced(ctx context.Context, call *Call, in *models.PublishInput) (*models.PublishResult, error) {
 	span := a.Traces.Publish(call.Trace, call.TraceState, in.TenantID, 1)
 	in.TraceParent, in.TraceState, in.Claim = span.Parent, span.State, call.claim
-	res, err := a.Accepter.Publish(ctx, in)
+	all, errs := a.Accept(ctx, []*models.PublishInput{in})
+	res, err := &all[0], errs[0]
 	if err != nil {
 		e := models.AsError(err)
 		span.Failed(e.Code(), e.Message)
@@ -229,7 +234,7 @@ func (a *API) publishBatch(c *fiber.Ctx) error {
 	for _, in := range ins {
 		in.TraceParent, in.TraceState, in.Claim = span.Parent, span.State, call.claim
 	}
-	res, errs := a.Accepter.PublishAll(ctx, ins)
+	res, errs := a.Accept(ctx, ins)
 	span.End(http.StatusAccepted, "")
 	for k, i := range places {
 		if errs[k] != nil {
@@ -288,11 +293,15 @@ func (a *API) waitForBatch(ctx context.Context, call *Call, ins []*models.Publis
 			if late.Load() {
 				return nil
 			}
-			scope, err := a.Store.Of(ctx, call.Scope(), ins[k].TenantID)
+			x, err := a.Of(ctx, ins[k].TenantID)
 			if err != nil {
 				return err
 			}
-			considered, settled, err := a.waitForOutcomes(ctx, call, scope, results[i].ID, time.Until(deadline))
+			scope, err := x.Store.Of(ctx, call.Scope(), ins[k].TenantID)
+			if err != nil {
+				return err
+			}
+			considered, settled, err := x.waitForOutcomes(ctx, call, scope, results[i].ID, time.Until(deadline))
 			if err != nil || !settled {
 				late.Store(true)
 				return err

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
@@ -56,6 +57,18 @@ type ListTenantsRequest struct {
 // FindTenants also counts all that match.
 func (a *API) FindTenants(ctx context.Context, c *Call, req *ListTenantsRequest, limit, most int) (_ *models.Page[models.TenantSummary],
 	count int, err error) {
+	if c.cells != nil {
+		var all atomic.Int64
+		page, err := merged(ctx, a, c, req.cursorParams, limit, most, func(ctx context.Context, x *API, c *Call,
+			next string) (*models.Page[models.TenantSummary], error) {
+			part := *req
+			part.Next = next
+			page, n, err := x.FindTenants(ctx, c, &part, limit, most)
+			all.Add(int64(n))
+			return page, err
+		})
+		return page, int(all.Load()), err
+	}
 	if req.Page, err = req.part(limit, most); err != nil {
 		return nil, 0, err
 	}
@@ -65,6 +78,11 @@ func (a *API) FindTenants(ctx context.Context, c *Call, req *ListTenantsRequest,
 		}
 	}
 	list, count, err := a.Store.Tenants(ctx, c.Scope(), req.TenantQuery)
+	if err == nil {
+		for i := range list.Items {
+			a.tellCell(c, &list.Items[i])
+		}
+	}
 	if err == nil && len(req.Include) > 0 {
 		err = a.Store.AddNumbers(ctx, c.Scope(), list.Items, time.Now())
 	}

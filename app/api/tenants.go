@@ -17,6 +17,7 @@ type tenantJSON struct {
 	CreatedAt         time.Time         `json:"created_at"`
 	UpdatedAt         time.Time         `json:"updated_at"`
 
+	Cell    string             `json:"cell,omitempty" doc:"The database that it is in; absent while there is only one."`
 	Numbers *tenantNumbersJSON `json:"numbers,omitempty" doc:"In lists with 'include=numbers': how it does."`
 }
 
@@ -25,7 +26,11 @@ func tenantToJSON(t *models.TenantSummary) tenantJSON {
 	if topics == nil {
 		topics = []string{}
 	}
-	return tenantJSON{t.ID, t.Name(), t.Destinations, topics, t.Metadata, t.CreatedAt, t.UpdatedAt, tenantNumbersToJSON(t.Numbers)}
+	cell := ""
+	if t.Cell != nil {
+		cell = *t.Cell
+	}
+	return tenantJSON{t.ID, t.Name(), t.Destinations, topics, t.Metadata, t.CreatedAt, t.UpdatedAt, cell, tenantNumbersToJSON(t.Numbers)}
 }
 
 // pageJSON is a list in the API.
@@ -108,6 +113,7 @@ type PutTenantRequest struct {
 		Metadata  models.Texts `json:"metadata" doc:"Strings for the platform's own use. They are replaced as a whole; absent leaves them as they are. Numbers and booleans become strings."`
 		CreatedAt *time.Time   `json:"created_at" doc:"When creating, for operators: since when there is the tenant; now when missing."`
 		UpdatedAt *time.Time   `json:"updated_at" doc:"When creating, for operators: as 'created_at' when missing."`
+		Cell      string       `json:"cell" doc:"When creating, for operators: the database that it is to be in; the one with the fewest tenants when missing."`
 	} `body:"json"`
 }
 
@@ -120,14 +126,15 @@ func (a *API) PutTenant(ctx context.Context, c *Call, req *PutTenantRequest) (*R
 	if err := sinceByOperators(c, since); err != nil {
 		return nil, err
 	}
-	_, created, err := a.Store.PutTenantSince(ctx, req.Tenant, req.Body.Metadata, since)
+	x, created, err := a.putTenant(ctx, c, req, since)
 	if err != nil {
 		return nil, err
 	}
-	t, err := a.Store.TenantSummary(ctx, models.AllTenants(), req.Tenant)
+	t, err := x.Store.TenantSummary(ctx, models.AllTenants(), req.Tenant)
 	if err != nil {
 		return nil, err
 	}
+	x.tellCell(c, t)
 	r := &Reply{Body: tenantToJSON(t)}
 	if created {
 		r.Status = http.StatusCreated
@@ -140,6 +147,7 @@ func (a *API) getTenant(ctx context.Context, c *Call, req *tenantRequest) (*Repl
 	if err != nil {
 		return nil, err
 	}
+	a.tellCell(c, t)
 	return &Reply{Body: tenantToJSON(t)}, nil
 }
 
@@ -161,6 +169,12 @@ type successJSON struct {
 var success = successJSON{true}
 
 func (a *API) deleteTenant(ctx context.Context, c *Call, req *tenantRequest) (*Reply, error) {
+	if a.Cells() != nil {
+		if err := a.deletePlaced(ctx, c, req.Tenant); err != nil {
+			return nil, err
+		}
+		return &Reply{Body: success}, nil
+	}
 	if err := a.Store.DeleteTenant(ctx, c.Scope(), req.Tenant); err != nil {
 		return nil, err
 	}

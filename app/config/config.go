@@ -60,6 +60,7 @@ type Config struct {
 	models.Rules           // defaults and limits, those that can be changed while the server runs among them
 	Locked        []string // names of settings for which the environment is the last word
 	MaxInFlight   int      // attempts under way at once in this process
+	Cells         []string // names of the databases that this process serves; nil for all
 	LogLevel      slog.Level
 	LogFormat     string // text or json
 	Proxies       clientip.Proxies
@@ -101,6 +102,9 @@ func (c *Config) SessionURL() (url, variable string) {
 	}
 	return c.DatabaseURL, "DATABASE_URL"
 }
+
+// Serves reports whether the process serves the database that is called so among the cells.
+func (c *Config) Serves(cell string) bool { return len(c.Cells) == 0 || slices.Contains(c.Cells, cell) }
 
 // Pooled reports whether the process does with DATABASE_URL, which may be that of a pooler in transaction mode. Only web does: it
 // has no session at all. Workers hold locks and listen.
@@ -314,6 +318,8 @@ func variables() []variable {
 				return nil
 			}},
 	}, liveVariables(), []variable{
+		{"CELLS", "", "names of the databases, comma-separated, that this process serves where tenants are in several (docs/scaling.md); that of DATABASE_URL is main; empty for all",
+			func(r *reader, v string) error { r.Cells = List(v); return nil }},
 		{"MAX_IN_FLIGHT", "1000", "attempts under way at once in one worker process",
 			func(r *reader, v string) error { return intIn(&r.MaxInFlight, v, 1, 100000) }},
 		{"SMTP_URL", "",

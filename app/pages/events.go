@@ -32,7 +32,8 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 	if v.List, stale, err = paged(ctx, p, q, a.FindEvents); stale {
 		v.Notice = FirstPageNote
 	}
-	if err == nil && len(v.List.Items) == 0 {
+	spread := p.call.IsSpread()
+	if err == nil && len(v.List.Items) == 0 && !spread {
 		any, aerr := a.Store.Events(ctx, p.call.Scope(), models.EventQuery{Page: models.PageQuery{Limit: 1}})
 		if aerr != nil {
 			return aerr
@@ -40,16 +41,29 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 		v.Any = len(any.Items) > 0
 	}
 	if err == nil {
-		if err = a.Store.ExplainEvents(ctx, v.List.Items); err != nil {
+		if err = a.eachOf(ctx, v.List.Items, func(x *api.API, part []*models.Event) error {
+			return x.Store.ExplainEvents(ctx, part)
+		}); err != nil {
 			return err
 		}
 		if v.Views, err = a.Store.SavedViews(ctx, p.call.Scope(), p.call.Actor.UserID, models.ViewEvents); err != nil {
 			return err
 		}
-		v.Histogram = a.histogram(ctx, p, q)
+		if !spread { // nobody counts over several databases
+			v.Histogram = a.histogram(ctx, p, q)
+		}
 	}
 	if id := p.Query("event"); id != "" && err == nil {
-		if v.Beside, err = a.inspector(ctx, p, id, v.ListURL()); models.IsKind(err, models.KindNotFound) {
+		inspect := func(x *api.API) (err error) {
+			v.Beside, err = a.face(x).inspector(ctx, p, id, v.ListURL())
+			return err
+		}
+		if spread {
+			err = a.Searched(inspect)
+		} else {
+			err = inspect(a.API)
+		}
+		if models.IsKind(err, models.KindNotFound) {
 			err = nil // it is gone; the list is there
 		}
 	}
@@ -64,6 +78,12 @@ func (a *Pages) eventOptions(ctx context.Context, p *pageCtx, v *views.Events) e
 			return nil //nolint:nilerr // the list says what is wrong
 		}
 		v.Query["tenant_id"] = req.Tenants
+		if p.call.IsSpread() {
+			for _, id := range req.Tenants {
+				v.Tenants = append(v.Tenants, views.Option{Value: id, Label: id})
+			}
+			return nil
+		}
 		list, _, err := a.Store.Tenants(ctx, p.call.Scope(), models.TenantQuery{IDs: req.Tenants})
 		if err != nil {
 			return err

@@ -123,6 +123,7 @@ func (p *pageCtx) list(err error, shown **models.Error, frame *views.Page, rende
 		}
 		frame.Invalid = true
 	}
+	frame.Missing = p.call.Missing
 	return render()
 }
 

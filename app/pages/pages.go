@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/a-h/templ"
@@ -62,11 +63,14 @@ const csp = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 's
 type Pages struct {
 	*api.API
 	provider *idp.Provider // by which people log in; nil for none
+
+	faces    *sync.Map     // of cells: *api.API to *Pages
+	handlers []pageHandler // of a cell, in the order of PageRoutes
 }
 
 // New makes the dashboard, whose pages also show what goes wrong outside of the API.
 func New(a *api.API) *Pages {
-	p := &Pages{API: a, provider: newProvider(a.Cfg)}
+	p := &Pages{API: a, provider: newProvider(a.Cfg), faces: &sync.Map{}}
 	a.ErrorPage = p.errorPage
 	return p
 }
@@ -89,8 +93,8 @@ func (a *Pages) Mount(f *fiber.App) {
 			})
 		})
 	}
-	for _, r := range a.PageRoutes() {
-		f.Add(r.Method, r.Path, a.guardPage, a.Compress, a.asPage(r))
+	for i, r := range a.PageRoutes() {
+		f.Add(r.Method, r.Path, a.guardPage, a.Compress, a.asPage(i, r))
 	}
 }
 
@@ -135,8 +139,8 @@ func sameOrigin(c *fiber.Ctx) bool {
 }
 
 // asPage mounts a page handler for those who have logged in and may use it.
-func (a *Pages) asPage(r pageRoute) fiber.Handler {
-	show := a.showPage(r)
+func (a *Pages) asPage(i int, r pageRoute) fiber.Handler {
+	show := a.showPage(i, r)
 	return func(c *fiber.Ctx) error {
 		ctx, cancel := api.CallContext()
 		defer cancel()
@@ -144,7 +148,7 @@ func (a *Pages) asPage(r pageRoute) fiber.Handler {
 	}
 }
 
-func (a *Pages) showPage(r pageRoute) func(ctx context.Context, c *fiber.Ctx) error {
+func (a *Pages) showPage(i int, r pageRoute) func(ctx context.Context, c *fiber.Ctx) error {
 	return func(ctx context.Context, c *fiber.Ctx) error {
 		actor, err := a.viewer(ctx, c)
 		if err != nil {
@@ -175,32 +179,38 @@ func (a *Pages) showPage(r pageRoute) func(ctx context.Context, c *fiber.Ctx) er
 		if err != nil {
 			return err
 		}
-		if r.Method == http.MethodGet && (p.tenant != nil || actor.Scope.All()) {
-			if p.alerts, err = a.Store.OpenAlerts(ctx, p.call.Actor.Scope, views.MaxAlerts+1); err != nil {
-				return err
-			}
-		}
-		if reads(c) {
-			query, asked, err := p.absolute()
-			if err != nil {
-				return err
-			}
-			if asked {
-				return p.toAbsolute(query)
-			}
-		}
-		ctx = models.WithAsker(ctx, p.call.Asker())
-		if r.Perm != models.MayRead || !reads(c) {
-			return r.handler(ctx, p)
-		}
-		if p.call.Wrote, err = a.Since(c, p.call); err != nil {
+		return a.placed(ctx, p, i, r)
+	}
+}
+
+// answer shows a page, or does what it is for, once it is known who asks and in which database.
+func (a *Pages) answer(ctx context.Context, p *pageCtx, r pageRoute) (err error) {
+	c := p.Ctx
+	if r.Method == http.MethodGet && (p.tenant != nil || p.who.Scope.All()) {
+		if p.alerts, err = a.Store.OpenAlerts(ctx, p.call.Actor.Scope, views.MaxAlerts+1); err != nil {
 			return err
 		}
-		return a.Store.Read(ctx, p.call.Wrote, func(ctx context.Context) error {
-			c.Response().ResetBody() // it may be the second try
-			return r.handler(ctx, p)
-		})
 	}
+	if reads(c) {
+		query, asked, err := p.absolute()
+		if err != nil {
+			return err
+		}
+		if asked {
+			return p.toAbsolute(query)
+		}
+	}
+	ctx = models.WithAsker(ctx, p.call.Asker())
+	if r.Perm != models.MayRead || !reads(c) {
+		return r.handler(ctx, p)
+	}
+	if p.call.Wrote, err = a.Since(c, p.call); err != nil {
+		return err
+	}
+	return a.Store.Read(ctx, p.call.Wrote, func(ctx context.Context) error {
+		c.Response().ResetBody() // it may be the second try
+		return r.handler(ctx, p)
+	})
 }
 
 // receive reads a form, of at most limit bytes.
@@ -275,6 +285,7 @@ func (p *pageCtx) frame(title string, section views.Section) views.Page {
 	if p.who != nil {
 		f.Viewer.OneTenant, f.Viewer.Tenants, f.Viewer.User = !p.who.Scope.All(), p.who.Tenants(), p.who.Kind == models.ActorUser
 	}
+	f.Missing = p.call.Missing
 	f.Reread = f.Viewer.Name != "" && f.Flash == nil && !f.UTC && reads(p.Ctx)
 	if p.tenant != nil {
 		f.Tenant, f.TenantName = p.tenant.ID, p.tenant.Name()

@@ -210,7 +210,7 @@ func (a *Pages) home(ctx context.Context, p *pageCtx) error {
 	if err != nil {
 		return err
 	}
-	if count == 1 {
+	if count == 1 && a.Cells() == nil {
 		return p.Redirect(views.OverviewURL(list.Items[0].ID), http.StatusSeeOther)
 	}
 	return p.Redirect(views.TenantsURL(), http.StatusSeeOther)
