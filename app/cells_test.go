@@ -234,7 +234,9 @@ func TestCells(t *testing.T) {
 		}
 		a.want(200, "PATCH", "/cells/eu1", `{"draining": true}`)
 		a.want(200, "PATCH", "/cells/eu2", `{"draining": false}`)
-		a.eventually("/cells", func(o answer) bool { return strings.Count(o.raw, `"draining_at":null`) == 1 })
+		a.eventually("/cells", func(o answer) bool {
+			return o.str("models", "1", "draining_at") != "" && o.str("models", "2", "draining_at") == ""
+		})
 		if cell := a.want(201, "PUT", "/tenants/new-0", nil).str("cell"); cell != "eu2" {
 			t.Errorf("the tenant of that name is in %s again", cell)
 		}
@@ -244,7 +246,7 @@ func TestCells(t *testing.T) {
 		v := a.visitor()
 		for _, r := range a.pages.PageRoutes() {
 			if r.Method != http.MethodGet || strings.Count(r.Path, ":") != strings.Count(r.Path, ":tenant")+strings.Count(r.Path, ":destination") ||
-				!strings.Contains(r.Path, ":tenant") || strings.HasSuffix(r.Path, "/live") {
+				!strings.Contains(r.Path, ":tenant") || strings.HasSuffix(r.Path, "/live") || strings.HasSuffix(r.Path, "/find/names") {
 				continue
 			}
 			path := strings.NewReplacer(":tenant", "in-eu1", ":destination", "inbox").Replace(r.Path)

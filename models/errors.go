@@ -138,6 +138,10 @@ func IsUnavailable(err error) bool { return AsError(err).Kind == KindUnavailable
 // databaseFault reports whether an error says that PostgreSQL was not there, did not answer in time or could not go on,
 // whatever it was asked for. The classes are those of appendix A of its manual.
 func databaseFault(err error) bool {
+	var unconnected *pgconn.ConnectError
+	if errors.As(err, &unconnected) {
+		return true
+	}
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
 		switch {

@@ -124,7 +124,7 @@ func (a *API) changeCell(ctx context.Context, c *Call, req *ChangeCellRequest) (
 func (a *API) cellRoutes() []route {
 	return under("Server",
 		on(a, http.MethodGet, "/cells", models.MayAdmin, a.listCells, "listCells", "Lists the databases that hold tenants; for operators.",
-			ok[listJSON[tenantCellJSON]](), secret,
+			ok[listJSON[tenantCellJSON]](),
 			says("They are added and removed at the command line (`waybill cells`), which takes their addresses.")),
 		on(a, http.MethodPatch, "/cells/:cell", models.MayAdmin, a.changeCell, "updateCell",
 			"Has new tenants go to other databases, or no longer; for operators.", ok[tenantCellJSON](), example(`{"draining": true}`)))

@@ -30,7 +30,7 @@ func (a *API) APIRoutes() []route {
 			on(a, get, "/tenants", read, a.listTenants, "listTenants", "Lists tenants; for a caller of one tenant, that one.",
 				ok[pageJSON[tenantJSON]](), limits(20, 100)),
 			on(a, put, tenant, write, a.PutTenant, "putTenant", "Creates a tenant, or changes its metadata.", ok[tenantJSON](),
-				created[tenantJSON](),
+				created[tenantJSON](), conflicts,
 				example(`{"metadata": {"plan": "pro"}}`)),
 			on(a, get, tenant, read, a.getTenant, "getTenant", "Shows a tenant.", ok[tenantJSON]()),
 			on(a, del, tenant, write, a.deleteTenant, "deleteTenant", "Deletes a tenant with its destinations, and cancels what waits.",
