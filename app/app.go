@@ -192,7 +192,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		ready.Add(1)
 		g.Go(func() error {
 			return jobs.Run(ctx, a.Store, jobs.Options{MaxInFlight: a.Cfg.MaxInFlight, Env: a.Env, Recent: a.recent, Role: a.Cfg.Role,
-				Notices: a.Notices, Publish: a.Accept}, a.Log, sync.OnceFunc(ready.Done))
+				Notices: a.Notices, Publish: a.Accept, Mover: a.mover()}, a.Log, sync.OnceFunc(ready.Done))
 		})
 	}
 	if a.http != nil {

@@ -205,6 +205,17 @@ func (a *App) mendCell(ctx context.Context, store *models.Store, log *slog.Logge
 	}
 }
 
+// mover moves tenants between the cells that this process serves.
+func (a *App) mover() *models.Mover {
+	return &models.Mover{Home: a.Store, Log: a.Log, Open: func(_ context.Context, cell string) (*models.Store, error) {
+		x, err := a.In(cell)
+		if err != nil {
+			return nil, err
+		}
+		return x.Store, nil
+	}}
+}
+
 // notices sends the notices that are in a store.
 func (a *App) notices(store *models.Store) *jobs.Notices {
 	return &jobs.Notices{Store: store, Links: a.noticeLinks, Unsubscribe: a.unsubscribeLink, Compose: a.compose, Log: a.Log,

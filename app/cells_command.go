@@ -24,6 +24,9 @@ Usage: waybill cells <command>
   drain NAME          has new tenants go elsewhere; the database of DATABASE_URL is called main
   undrain NAME        no longer
   remove NAME         forgets one that has no tenants
+  move TENANT NAME    moves a tenant to one, or to main, while it goes on, and tells how that gets on; it goes on without this command
+  moves               lists the moves of tenants, the newest first
+  cancel MOVE         cancels one whose tenant is not there yet
 
 Processes that run follow within seconds.
 `
@@ -37,7 +40,7 @@ func cellsCommand(ctx context.Context, args []string, env func(string) string, s
 		fmt.Fprint(stdout, cellsUsage)
 		return nil
 	}
-	values, known := map[string]int{"list": 0, "add": 2, "drain": 1, "undrain": 1, "remove": 1}[args[0]]
+	values, known := map[string]int{"list": 0, "add": 2, "drain": 1, "undrain": 1, "remove": 1, "move": 2, "moves": 0, "cancel": 1}[args[0]]
 	if !known {
 		return fmt.Errorf("cells: there is no command %q: %w", args[0], errCellsUsage)
 	}
@@ -71,6 +74,16 @@ func cellsCommand(ctx context.Context, args []string, env func(string) string, s
 			return readable(err)
 		}
 		fmt.Fprintf(stdout, "New tenants go to the cell %s %s.\n", args[1], map[string]string{"drain": "no more", "undrain": "again"}[args[0]])
+	case "move":
+		return moveTenant(ctx, store, args[1], args[2], stdout)
+	case "moves":
+		return listMoves(ctx, store, stdout)
+	case "cancel":
+		m, err := store.CancelMove(ctx, args[1])
+		if err != nil {
+			return readable(err)
+		}
+		fmt.Fprintf(stdout, "The tenant %s stays in the cell %s; what was copied is deleted.\n", m.TenantID, m.Source)
 	case "remove":
 		if err := store.RemoveCell(ctx, args[1]); err != nil {
 			return readable(err)
