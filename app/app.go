@@ -146,10 +146,9 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		a.Tail = models.NewTail(a.Store, log, a.WriteTail)
 		a.http = a.routes()
 	}
-	if err := a.Store.KnowCells(ctx); err != nil {
+	if err := a.findCells(ctx); err != nil {
 		return nil, err
 	}
-	a.setCells(ctx, a.Store.Cells())
 	return a, nil
 }
 

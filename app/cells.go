@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,14 +27,16 @@ type cellRuns struct {
 
 // cellRun is a cell that is served, until it ends.
 type cellRun struct {
-	cell *api.Cell
-	stop context.CancelFunc
-	done chan struct{} // closed when nothing of it runs any more
+	cell  *api.Cell
+	stop  context.CancelFunc
+	tried chan struct{} // closed once it is served, or could not be for the first time
+	done  chan struct{} // closed when nothing of it runs any more
 }
 
 const (
 	cellAgain = 2 * time.Second  // until a cell that could not be opened is tried again
 	cellOpens = 20 * time.Second // how long that may take; migrations have more
+	cellFirst = 5 * time.Second  // for how long a process that starts waits for cells
 	mendEvery = 10 * time.Minute
 )
 
@@ -66,6 +70,28 @@ func (a *App) setCells(ctx context.Context, list []models.Cell) {
 	}
 }
 
+// findCells serves the cells that there are. It waits until those that can be reached are served, so that no tenant is refused because
+// a process has just started, but not for long.
+func (a *App) findCells(ctx context.Context) error {
+	list, err := a.Store.LookForCells(ctx)
+	if err != nil {
+		return err
+	}
+	a.setCells(ctx, list)
+	ctx, cancel := context.WithTimeout(ctx, cellFirst)
+	defer cancel()
+	a.cells.mu.Lock()
+	runs := slices.Collect(maps.Values(a.cells.runs))
+	a.cells.mu.Unlock()
+	for _, run := range runs {
+		select {
+		case <-run.tried:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
 // endCells ends what runs for the cells, and waits for it.
 func (a *App) endCells() {
 	a.cells.mu.Lock()
@@ -83,17 +109,20 @@ func (a *App) endCells() {
 // beginCell serves a cell in the background.
 func (a *App) beginCell(ctx context.Context, c *api.Cell) *cellRun {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	run := &cellRun{cell: c, stop: stop, done: make(chan struct{})}
+	run := &cellRun{cell: c, stop: stop, tried: make(chan struct{}), done: make(chan struct{})}
 	if !c.Served() {
+		close(run.tried)
 		close(run.done)
 		return run
 	}
+	tried := sync.OnceFunc(func() { close(run.tried) })
 	go func() {
 		defer close(run.done)
 		log := a.Log.With("cell", c.Name)
 		for told := false; ctx.Err() == nil; {
-			if err := a.runCell(ctx, c, log); err != nil && ctx.Err() == nil {
+			if err := a.runCell(ctx, c, tried, log); err != nil && ctx.Err() == nil {
 				c.Failed(err.Error())
+				tried()
 				if !told {
 					log.Error("a cell cannot be served; its tenants get 503 until it can be", "error", err)
 					told = true
@@ -108,8 +137,8 @@ func (a *App) beginCell(ctx context.Context, c *api.Cell) *cellRun {
 	return run
 }
 
-// runCell opens a cell and serves it until ctx ends.
-func (a *App) runCell(ctx context.Context, c *api.Cell, log *slog.Logger) error {
+// runCell opens a cell, tells that it is served, and serves it until ctx ends.
+func (a *App) runCell(ctx context.Context, c *api.Cell, opened func(), log *slog.Logger) error {
 	measured := a.metrics.Cell(c.Name)
 	defer a.metrics.Drop(measured)
 	store, err := a.openCell(ctx, c, models.Options{URL: c.Address, Keys: a.Store.Keys, Home: a.Store, Cell: c.Name,
@@ -151,6 +180,7 @@ func (a *App) runCell(ctx context.Context, c *api.Cell, log *slog.Logger) error 
 		})
 	}
 	c.Opened(x)
+	opened()
 	log.Info("the cell is served")
 	<-ctx.Done()
 	if x.Follower != nil {

@@ -97,14 +97,20 @@ func (s *Store) KnowCells(ctx context.Context) error {
 	return nil
 }
 
-// FollowCells reads the cells again and again until ctx ends, and calls changed with what is known after each look.
+// LookForCells reads which cells there are, and what they need to know of home. The list is the one known so far when it fails.
+func (s *Store) LookForCells(ctx context.Context) ([]Cell, error) {
+	err := s.KnowCells(ctx)
+	list := s.Cells()
+	if err == nil && list != nil {
+		err = s.catalogue.read(ctx, s)
+	}
+	return list, err
+}
+
+// FollowCells looks for cells again and again until ctx ends, and calls changed with what is known after each look.
 func (s *Store) FollowCells(ctx context.Context, log *slog.Logger, changed func([]Cell)) {
 	follow(ctx, cellsEvery, log, "the list of cells could not be read; those known so far are used on", func(ctx context.Context) error {
-		err := s.KnowCells(ctx)
-		list := s.Cells()
-		if err == nil && list != nil {
-			err = s.catalogue.read(ctx, s)
-		}
+		list, err := s.LookForCells(ctx)
 		changed(list)
 		return err
 	})
