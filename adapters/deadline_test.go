@@ -53,11 +53,11 @@ func TestWithTimeout(t *testing.T) {
 				if ends.timeout > 0 && (ctx.Err() != nil || child.Err() != nil) {
 					t.Errorf("%s: it has ended before its time", name)
 				}
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) //nolint:forbidigo // a clock of its own
 				if ends.cancel {
 					cancel()
 				}
-				time.Sleep(2 * time.Second)
+				time.Sleep(2 * time.Second) //nolint:forbidigo // a clock of its own
 				synctest.Wait()
 				if !errors.Is(ctx.Err(), ends.err) || !errors.Is(child.Err(), ends.err) || standard.Err() != ends.err {
 					t.Errorf("%s: it ended with %v, its child with %v, instead of %v", name, ctx.Err(), child.Err(), ends.err)

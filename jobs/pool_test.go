@@ -35,13 +35,13 @@ func TestPool(t *testing.T) {
 		if n := idle(); n != 3 {
 			t.Fatalf("%d goroutines wait for more, not 3", n)
 		}
-		time.Sleep(pooledFor / 2)
+		time.Sleep(pooledFor / 2) //nolint:forbidigo // a clock of its own
 		together(1)
 		together(2)
 		if n := idle(); n != 3 {
 			t.Errorf("%d goroutines wait for more, not the 3 that there were", n)
 		}
-		time.Sleep(pooledFor/2 + time.Second)
+		time.Sleep(pooledFor/2 + time.Second) //nolint:forbidigo // a clock of its own
 		p.sweep(time.Now().Add(-pooledFor))
 		if n := idle(); n != 2 {
 			t.Errorf("%d goroutines wait for more, not the 2 that have been used", n)

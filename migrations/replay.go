@@ -105,7 +105,8 @@ func replay(ctx context.Context, conn *pgx.Conn, name, sql string) (r Replayed, 
 		look := time.Now()
 		defer func() { seen = time.Since(look) }()
 		rows, err := tx.Query(ctx, `select l.mode || ' on ' || p.relname || case when count(*) > 1 then ' and ' || count(*) - 1 || ' partitions' else '' end
-			from pg_locks l join pg_class c on c.oid = l.relation left join pg_inherits i on i.inhrelid = c.oid join pg_class p on p.oid = coalesce(i.inhparent, c.oid)
+			from pg_locks l join pg_class c on c.oid = l.relation left join pg_inherits i on i.inhrelid = c.oid
+				join pg_class p on p.oid = coalesce(i.inhparent, c.oid)
 			where l.pid = pg_backend_pid() and c.relkind in ('r', 'p') and c.oid <= $1 and c.relnamespace = 'public'::regnamespace
 				and l.mode in ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 			group by l.mode, p.relname order by 1`, newest)

@@ -69,11 +69,14 @@ func readTuning(ctx context.Context, tx pgx.Tx) (t tuning, err error) {
 	}
 	var timeout, naptime int64
 	err = tx.QueryRow(ctx, `select coalesce(greatest(c.stats_reset, w.stats_reset), pg_postmaster_start_time()), now(), c.timed, c.requested, w.wal_bytes::bigint, w.wal_fpi, w.wal_buffers_full,
-			pg_size_bytes(current_setting('max_wal_size')), (select setting::bigint from pg_settings where name = 'wal_buffers') * current_setting('wal_block_size')::bigint,
-			(select setting::bigint from pg_settings where name = 'checkpoint_timeout'), current_setting('checkpoint_completion_target')::float8,
+			pg_size_bytes(current_setting('max_wal_size')), (select setting::bigint from pg_settings where name = 'wal_buffers')
+				* current_setting('wal_block_size')::bigint,
+			(select setting::bigint from pg_settings where name = 'checkpoint_timeout'),
+			current_setting('checkpoint_completion_target')::float8,
 			current_setting('wal_compression'), coalesce((select enumvals from pg_settings where name = 'wal_compression'), '{off,on}'),
 			(select setting::bigint from pg_settings where name = 'autovacuum_naptime'),
-			case when current_setting('autovacuum_vacuum_cost_limit') = '-1' then current_setting('vacuum_cost_limit') else current_setting('autovacuum_vacuum_cost_limit') end::bigint,
+			case when current_setting('autovacuum_vacuum_cost_limit') = '-1' then current_setting('vacuum_cost_limit')
+				else current_setting('autovacuum_vacuum_cost_limit') end::bigint,
 			current_setting('cluster_name') = $1, current_setting('full_page_writes') = 'on',
 			exists (select 1 from pg_stat_activity where backend_xmin is not null and xact_start < now() - interval '10 minutes')
 				or exists (select 1 from pg_replication_slots where xmin is not null or catalog_xmin is not null)
@@ -95,7 +98,7 @@ func readTuning(ctx context.Context, tx pgx.Tx) (t tuning, err error) {
 // lateTables are tables with three times the dead rows at which autovacuum comes, by the table's settings, or by the server's.
 const lateTables = `select format('%s: %s dead rows, vacuumed %s', relid::regclass, n_dead_tup, coalesce('last at '
 		|| to_char(greatest(last_autovacuum, last_vacuum) at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), 'never'))
-	from (select s.*, c.reltuples,
+	from (select s.relid, s.n_dead_tup, s.last_autovacuum, s.last_vacuum, c.reltuples,
 			coalesce((select option_value from pg_options_to_table(c.reloptions) where option_name = 'autovacuum_vacuum_threshold'),
 				current_setting('autovacuum_vacuum_threshold'))::float8 as threshold,
 			coalesce((select option_value from pg_options_to_table(c.reloptions) where option_name = 'autovacuum_vacuum_scale_factor'),

@@ -15,7 +15,7 @@ import (
 // tuningServer is a PostgreSQL with the settings that somebody forgot to change.
 func tuningServer(t *testing.T, settings map[string]string) *pgx.Conn {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "waybill-tuning-")
+	dir, err := os.MkdirTemp("", "waybill-tuning-") //nolint:usetesting // PostgreSQL, which is another account, has to get into it
 	if err != nil {
 		t.Fatal(err)
 	}

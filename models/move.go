@@ -87,7 +87,8 @@ const moveSelect = `select m.id, m.tenant_key, t.id, m.source, m.target, m.phase
 func scanMove(row pgx.CollectableRow) (*Move, error) {
 	m := &Move{}
 	var source, target *string
-	err := row.Scan(&m.Key, &m.TenantKey, &m.TenantID, &source, &target, &m.Phase, &m.Progress, &m.Error, &m.Actor, &m.CreatedAt, &m.SwitchedAt,
+	err := row.Scan(&m.Key, &m.TenantKey, &m.TenantID, &source, &target, &m.Phase, &m.Progress, &m.Error, &m.Actor, &m.CreatedAt,
+		&m.SwitchedAt,
 		&m.FinishedAt)
 	m.Source, m.Target = cellNamed(source), cellNamed(target)
 	return m, err

@@ -431,7 +431,7 @@ func TestMoveRefusesLateWrites(t *testing.T) {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}
-	m = r.until(m, MoveDone)
+	r.until(m, MoveDone)
 	if err := r.publish("eu1"); err != nil {
 		t.Error(err)
 	}

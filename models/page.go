@@ -201,6 +201,7 @@ func (q *query) limit(n int) string { return q.bind(" limit ?", n) }
 
 // pageOf is a page of keys with what the keys are of.
 func pageOf[T, K any](p *Page[K], items []T) *Page[T] {
-	return &Page[T]{Items: items, OrderBy: p.OrderBy, Dir: p.Dir, Limit: p.Limit, Next: p.Next, Prev: p.Prev, Sorted: p.Sorted, place: p.place,
+	return &Page[T]{Items: items, OrderBy: p.OrderBy, Dir: p.Dir, Limit: p.Limit, Next: p.Next, Prev: p.Prev, Sorted: p.Sorted,
+		place:  p.place,
 		cursor: p.cursor}
 }

@@ -151,7 +151,8 @@ type ListAttemptsRequest struct {
 
 func (a *API) FindAttempts(ctx context.Context, c *Call, req *ListAttemptsRequest, limit, most int) (*models.Page[*models.Attempt], error) {
 	if c.cells != nil {
-		return merged(ctx, a, c, req.cursorParams, limit, most, func(ctx context.Context, x *API, c *Call, next string) (*models.Page[*models.Attempt], error) {
+		return merged(ctx, a, c, req.cursorParams, limit, most, func(ctx context.Context, x *API, c *Call,
+			next string) (*models.Page[*models.Attempt], error) {
 			part := *req
 			part.Next = next
 			return x.FindAttempts(ctx, c, &part, limit, most)

@@ -87,7 +87,8 @@ type ListAuditRequest struct {
 
 func (a *API) FindAudit(ctx context.Context, c *Call, req *ListAuditRequest, limit, most int) (*models.Page[*models.AuditEntry], error) {
 	if c.cells != nil {
-		return merged(ctx, a, c, req.cursorParams, limit, most, func(ctx context.Context, x *API, c *Call, next string) (*models.Page[*models.AuditEntry], error) {
+		return merged(ctx, a, c, req.cursorParams, limit, most, func(ctx context.Context, x *API, c *Call,
+			next string) (*models.Page[*models.AuditEntry], error) {
 			part := *req
 			part.Next = next
 			return x.FindAudit(ctx, c, &part, limit, most)

@@ -264,7 +264,8 @@ const MissingCellsHeader = "Waybill-Missing-Cells"
 
 // eachCell does something in several cells at once, within a bound, and returns the names of those that did not answer. An error of
 // another kind ends it all.
-func (a *API) eachCell(ctx context.Context, names []string, do func(ctx context.Context, i int, x *API) error) (missing []string, err error) {
+func (a *API) eachCell(ctx context.Context, names []string, do func(ctx context.Context, i int,
+	x *API) error) (missing []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, everywhere)
 	defer cancel()
 	var mu sync.Mutex

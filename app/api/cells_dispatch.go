@@ -239,7 +239,7 @@ func (a *API) Following(c *fiber.Ctx, cell string, run func(x *API) error) error
 			a.Store.ForgetPlace(gone.TenantID)
 			cell = gone.Cell
 		case errors.As(err, &held) && time.Now().Before(deadline):
-			time.Sleep(heldLook)
+			<-time.After(heldLook)
 		default:
 			return err
 		}

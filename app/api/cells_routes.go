@@ -32,7 +32,8 @@ func (a *API) CellStates(ctx context.Context, c *Call) ([]tenantCellJSON, error)
 	if err != nil {
 		return nil, err
 	}
-	out := []tenantCellJSON{{Name: models.HomeCell, Tenants: n[models.HomeCell], DrainingAt: draining, Served: a.Cfg.Serves(models.HomeCell),
+	out := []tenantCellJSON{{Name: models.HomeCell, Tenants: n[models.HomeCell], DrainingAt: draining,
+		Served:    a.Cfg.Serves(models.HomeCell),
 		Reachable: true}}
 	states := map[string]error{}
 	names := []string{models.HomeCell}

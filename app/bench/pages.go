@@ -27,7 +27,8 @@ const (
 
 // filled starts a server and fills its database, with that many times the usual. Where dir is not empty, the database is kept there
 // and found again.
-func filled(ctx context.Context, scale float64, dir string, settings map[string]string, say func(format string, args ...any)) (p *pagesDB, err error) {
+func filled(ctx context.Context, scale float64, dir string, settings map[string]string,
+	say func(format string, args ...any)) (p *pagesDB, err error) {
 	b, err := startKept(ctx, dir, settings)
 	if err != nil {
 		return nil, err

@@ -195,7 +195,8 @@ var seedDay = []string{
 	`drop table if exists seed_deliveries`,
 	`create temp table seed_deliveries as
 		select e.id event_id, d.key destination_key, e.tenant tenant_key, e.at, d.key % 50 * 1000 slower, s.n,
-			case when s.n < 2 then 'failed' when s.n < 4 then 'held' when s.n < 5 then 'cancelled' when s.n < 6 and $6 then 'retrying' else 'delivered' end status,
+			case when s.n < 2 then 'failed' when s.n < 4 then 'held' when s.n < 5 then 'cancelled'
+				when s.n < 6 and $6 then 'retrying' else 'delivered' end status,
 			case when s.n < 2 then 3 when s.n < 5 then 0 when s.n < 6 and $6 then 1 when s.n between 6 and 8 then 2 else 1 end attempts
 		from seed_events e join seed_destinations d on d.n = e.n and d.k in (e.topic, e.topic + $5)
 			cross join lateral (select (e.i * 31 + d.k) % 100 n) s`,
@@ -210,28 +211,35 @@ var seedDay = []string{
 			case status when 'held' then 'The destination is disabled.' when 'cancelled' then 'Cancelled by Kim' end
 		from seed_deliveries order by event_id`,
 	`insert into river.river_job (args, kind, max_attempts, queue, state, scheduled_at)
-		select jsonb_build_object('d', destination_key, 'n', tenant_key, 'r', true, 'i', encode(uuid_send(event_id) || int4send(0), 'base64')),
+		select jsonb_build_object('d', destination_key, 'n', tenant_key, 'r', true,
+			'i', encode(uuid_send(event_id) || int4send(0), 'base64')),
 			'deliver', 10000, 'retry', 'available', now() + interval '5 days'
 		from seed_deliveries where status = 'retrying'`,
 	`insert into attempts (event_id, destination_key, tenant_key, started_at, number, duration_us, code, ok, trigger, error_class, error, advice, method, url,
 			request_header, response_header, response_body)
-		select event_id, destination_key, tenant_key, started_at, number, 20000 + slower, case when ok then 200 else coalesce(code, 500) end, ok, 'automatic',
+		select event_id, destination_key, tenant_key, started_at, number, 20000 + slower,
+			case when ok then 200 else coalesce(code, 500) end, ok, 'automatic',
 			case when not ok then coalesce(class, 'server') end, case when not ok then 'The receiver answered ' || coalesce(code, 500) end,
-			case when not ok then 'Look at the receiver.' end, 'POST', 'http://127.0.0.1/hook', 'Content-Type: application/json' || E'\n' || 'User-Agent: Waybill',
+			case when not ok then 'Look at the receiver.' end, 'POST', 'http://127.0.0.1/hook',
+			'Content-Type: application/json' || E'\n' || 'User-Agent: Waybill',
 			'Content-Type: text/plain', 'ok'
-		from (select *, number = attempts and status = 'delivered' ok, at + interval '20 ms' + (number - 1) * interval '5 seconds' started_at,
+		from (select *, number = attempts and status = 'delivered' ok,
+			at + interval '20 ms' + (number - 1) * interval '5 seconds' started_at,
 				case status when 'failed' then 404 end code, case status when 'failed' then 'not_found' end class
 			from seed_deliveries cross join lateral generate_series(1, attempts) number) a
 		order by started_at`,
 	// The numbers, as workers would have added them up. Retries after midnight count for a time that the next day has as well, which
 	// another connection may be writing: hence the order.
 	`insert into health_minutes select destination_key, date_trunc('minute', started_at), tenant_key, count(*) filter (where number = 1),
-			count(*) filter (where not ok and number = 1), count(*), count(*) filter (where not ok), count(*) filter (where code = 404 and number = 3), 0, 0, 0, 20
-		from attempts where event_id >= (select id from seed_events order by id limit 1) and event_id <= (select id from seed_events order by id desc limit 1)
+			count(*) filter (where not ok and number = 1), count(*), count(*) filter (where not ok),
+			count(*) filter (where code = 404 and number = 3), 0, 0, 0, 20
+		from attempts where event_id >= (select id from seed_events order by id limit 1)
+			and event_id <= (select id from seed_events order by id desc limit 1)
 		group by 1, 2, 3 on conflict do nothing`,
 	`insert into traffic as t select tenant, grain, b.start, sum(received), sum(delivered), sum(failed), sum(retrying), sum(first), sum(first_failed), '\xd40101'
 		from (select tenant tenant_key, at start, 1 received, 0 delivered, 0 failed, 0 retrying, 0 first, 0 first_failed from seed_events
-			union all select tenant_key, at + interval '20 ms' + (number - 1) * interval '5 seconds', 0, (status = 'delivered' and number = attempts)::int,
+			union all select tenant_key, at + interval '20 ms' + (number - 1) * interval '5 seconds', 0,
+				(status = 'delivered' and number = attempts)::int,
 					(status = 'failed' and number = attempts)::int, retried, (number = 1)::int, retried
 				from seed_deliveries cross join generate_series(1, attempts) number
 					cross join lateral (select (number = 1 and (status = 'retrying' or attempts > 1))::int retried) r) x
@@ -239,7 +247,8 @@ var seedDay = []string{
 			cross join lateral (select date_bin(grain * interval '1 second', x.start, 'epoch')) b (start)
 		where grain = 1800 or x.start > now() - interval '3 hours'
 		group by 1, 2, 3 order by 1, 2, 3
-		on conflict (tenant_key, grain, start) do update set received = t.received + excluded.received, delivered = t.delivered + excluded.delivered,
+		on conflict (tenant_key, grain, start) do update set received = t.received + excluded.received,
+			delivered = t.delivered + excluded.delivered,
 			failed = t.failed + excluded.failed, retrying = t.retrying + excluded.retrying, first = t.first + excluded.first, first_failed = t.first_failed + excluded.first_failed`,
 }
 

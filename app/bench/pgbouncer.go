@@ -35,7 +35,7 @@ func FindPgBouncer() string {
 			program = "/usr/sbin/pgbouncer" // not on everybody's path
 		}
 	}
-	if _, err := os.Stat(program); err != nil {
+	if _, err := os.Stat(program); err != nil { //nolint:gosec // whoever runs it names the program
 		return ""
 	}
 	return program
@@ -75,7 +75,7 @@ server_login_retry = 0.2
 
 // Start starts it, again after Kill, and waits until it listens.
 func (b *PgBouncer) Start() error {
-	b.cmd = exec.Command(b.program, b.file)
+	b.cmd = exec.Command(b.program, b.file) //nolint:noctx // Kill ends it
 	b.cmd.Stdout, b.cmd.Stderr = &b.Said, &b.Said
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{}
 	if os.Getuid() == 0 { // it does not run as root
@@ -96,7 +96,7 @@ func (b *PgBouncer) Start() error {
 		close(gone)
 	}(b.cmd, b.gone)
 	for deadline := time.Now().Add(30 * time.Second); ; <-time.After(5 * time.Millisecond) {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", b.port))
+		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", b.port), time.Second) //nolint:noctx // to this machine
 		if err == nil {
 			return c.Close()
 		}

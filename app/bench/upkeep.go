@@ -79,7 +79,11 @@ func (u *upkeep) starts(ctx context.Context) error {
 				ready = strings.TrimSuffix(ready, "/readyz") + "/healthz"
 			}
 			for deadline := began.Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
-				resp, err := http.Get(ready) // #nosec G107 -- a server of our own
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, ready, http.NoBody)
+				if err != nil {
+					return err
+				}
+				resp, err := http.DefaultClient.Do(req)
 				if err == nil {
 					_ = resp.Body.Close()
 				}
@@ -182,7 +186,7 @@ func (u *upkeep) backup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }()
 	run := func(label, name string, args ...string) error {
 		cmd := exec.CommandContext(ctx, filepath.Join(u.b.pg.Binaries.Dir, name), args...) // #nosec G204 -- PostgreSQL's own
 		began := time.Now()
