@@ -51,6 +51,13 @@ func (n testNode) run(tb testing.TB, args ...string) {
 	}
 }
 
+// crash has the node end as a crash does. Whether rabbitmqctl hears of it before the node is gone is a matter of chance.
+func (n testNode) crash() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	_ = exec.CommandContext(ctx, n.ctl, "eval", "erlang:halt(1, [{flush, false}]).").Run()
+}
+
 // admin is a connection of the test's own; it ends with the test.
 func (n testNode) admin(tb testing.TB) *amqp.Channel {
 	tb.Helper()

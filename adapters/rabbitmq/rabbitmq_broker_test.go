@@ -330,7 +330,7 @@ func TestBrokerRestarted(t *testing.T) {
 func TestBrokerCrashed(t *testing.T) {
 	n := node(t)
 	if failures := disturb(t, n, func() {
-		n.run(t, "eval", "spawn(fun() -> erlang:halt(1, [{flush, false}]) end).")
+		n.crash()
 		// It comes back by itself.
 		deadline := time.Now().Add(5 * time.Minute)
 		for up := 0; up < 2 && time.Now().Before(deadline); {
