@@ -232,10 +232,6 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		keepPartitionsKnown(ctx, a.Store, a.Log)
 		return nil
 	})
-	g.Go(func() error {
-		a.Store.FollowCells(ctx, a.Log, func(list []models.Cell) { a.setCells(ctx, list) })
-		return nil
-	})
 	g.Go(func() error { // jobs of cells end with those of home
 		<-ctx.Done()
 		if a.http == nil {
@@ -244,7 +240,7 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		return nil
 	})
 	g.Go(func() error {
-		a.Store.FollowSettings(ctx, a.Log)
+		a.Store.FollowSettings(ctx, a.Log, func(list []models.Cell) { a.setCells(ctx, list) })
 		return nil
 	})
 	g.Go(func() error {

@@ -73,11 +73,10 @@ func (a *App) setCells(ctx context.Context, list []models.Cell) {
 // findCells serves the cells that there are. It waits until those that can be reached are served, so that no tenant is refused because
 // a process has just started, but not for long.
 func (a *App) findCells(ctx context.Context) error {
-	list, err := a.Store.LookForCells(ctx)
-	if err != nil {
+	if err := a.Store.KnowCells(ctx); err != nil {
 		return err
 	}
-	a.setCells(ctx, list)
+	a.setCells(ctx, a.Store.Cells())
 	ctx, cancel := context.WithTimeout(ctx, cellFirst)
 	defer cancel()
 	a.cells.mu.Lock()

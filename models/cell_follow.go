@@ -3,7 +3,6 @@ package models
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,11 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// cellsVersion is the setting that rises when there are other cells than before, or a tenant is in another one.
+// cellsVersion is the setting that rises when there are other cells than before, or a tenant is in another one. Processes look for it
+// with the server's settings.
 const cellsVersion = "cells_version"
-
-// cellsEvery is how often a process looks whether it has.
-const cellsEvery = 500 * time.Millisecond
 
 // maxPlaces is how many tenants' places are remembered at most.
 const maxPlaces = 200_000
@@ -97,30 +94,16 @@ func (s *Store) KnowCells(ctx context.Context) error {
 	return nil
 }
 
-// LookForCells reads which cells there are, and what they need to know of home. The list is the one known so far when it fails.
-func (s *Store) LookForCells(ctx context.Context) ([]Cell, error) {
-	err := s.KnowCells(ctx)
-	list := s.Cells()
-	if err == nil && list != nil {
-		err = s.catalogue.read(ctx, s)
-	}
-	return list, err
-}
-
-// FollowCells looks for cells again and again until ctx ends, and calls changed with what is known after each look.
-func (s *Store) FollowCells(ctx context.Context, log *slog.Logger, changed func([]Cell)) {
-	follow(ctx, cellsEvery, log, "the list of cells could not be read; those known so far are used on", func(ctx context.Context) error {
-		list, err := s.LookForCells(ctx)
-		changed(list)
-		return err
-	})
+// knows reports whether the cells were read since they changed last.
+func (k *knownCells) knows(version int64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.version == version
 }
 
 // noteCells tells all processes that there are other cells now, or that a tenant is in another one.
 func noteCells(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `insert into settings (key, value) values ($1, '1')
-		on conflict (key) do update set value = to_jsonb((settings.value #>> '{}')::bigint + 1)`, cellsVersion)
-	return err
+	return raiseSetting(ctx, tx, cellsVersion)
 }
 
 // Place is the cell where a tenant is; empty for home, and for a tenant that there is not.

@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -184,9 +185,37 @@ func (s *Store) KnowSettings(ctx context.Context) error {
 	return nil
 }
 
-// FollowSettings reads the server's settings again and again until ctx ends.
-func (s *Store) FollowSettings(ctx context.Context, log *slog.Logger) {
-	follow(ctx, settingsEvery, log, "the settings could not be read; those known so far stay in force", s.KnowSettings)
+// FollowSettings reads the server's settings again and again until ctx ends, and which cells there are: cells is called with what is
+// known of them after each look. While nothing changes, a look is one statement.
+func (s *Store) FollowSettings(ctx context.Context, log *slog.Logger, cells func([]Cell)) {
+	follow(ctx, settingsEvery, log, "settings and cells could not be read; those known so far stay in force", func(ctx context.Context) error {
+		err := s.lookForChanges(ctx)
+		cells(s.Cells())
+		return err
+	})
+}
+
+// lookForChanges reads settings and cells if others have changed them.
+func (s *Store) lookForChanges(ctx context.Context) error {
+	var settings, cells int64
+	err := s.pool.QueryRow(ctx, `select version, coalesce((select (value #>> '{}')::bigint from settings where key = $1), 0) from server_settings`,
+		cellsVersion).Scan(&settings, &cells)
+	if err != nil {
+		return err
+	}
+	s.live.mu.Lock()
+	same := s.live.state.Version == settings
+	s.live.mu.Unlock()
+	if !same {
+		err = s.KnowSettings(ctx)
+	}
+	if !s.cells.knows(cells) {
+		err = errors.Join(err, s.KnowCells(ctx))
+	}
+	if s.Cells() != nil {
+		err = errors.Join(err, s.catalogue.read(ctx, s))
+	}
+	return err
 }
 
 // follow reads again and again what others may have changed, until ctx ends. trouble is told once for each time that it does not work.
