@@ -64,6 +64,11 @@ func openBeside(ctx context.Context, env func(string) string, needKey string) (*
 	if cfg.SecretKey == "" && needKey != "" {
 		return nil, errors.New("SECRET_KEY: " + needKey)
 	}
+	return openMigrated(ctx, cfg)
+}
+
+// openMigrated is openSmall for a command that needs the schema of this build.
+func openMigrated(ctx context.Context, cfg *config.Config) (*models.Store, error) {
 	store, err := openSmall(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -94,15 +94,7 @@ func openUsers(ctx context.Context, env func(string) string) (*models.Store, err
 			cfg.SecretKey = strings.TrimSpace(string(b))
 		}
 	}
-	store, err := openSmall(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	if err := store.Migrated(ctx); err != nil {
-		store.Close()
-		return nil, err
-	}
-	return store, nil
+	return openMigrated(ctx, cfg)
 }
 
 type usersCommand struct {

@@ -56,12 +56,7 @@ func EnsurePartitions(ctx context.Context, db Querier, now time.Time, ahead int)
 		}
 		for d := -1; d <= ahead; d++ {
 			day := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, d)
-			name := PartitionName(table, day)
-			if have[name] {
-				continue
-			}
-			bounds := fmt.Sprintf("for values from ('%s') to ('%s')", lowest(table, day), lowest(table, day.AddDate(0, 0, 1)))
-			if err := create(ctx, db, table, name, bounds); err != nil {
+			if err := createDay(ctx, db, table, day, have); err != nil {
 				return err
 			}
 		}
@@ -77,12 +72,7 @@ func EnsureDays(ctx context.Context, db Querier, days map[string][]time.Time) er
 			return err
 		}
 		for _, day := range days[table] {
-			name := PartitionName(table, day)
-			if have[name] {
-				continue
-			}
-			bounds := fmt.Sprintf("for values from ('%s') to ('%s')", lowest(table, day), lowest(table, day.AddDate(0, 0, 1)))
-			if err := create(ctx, db, table, name, bounds); err != nil {
+			if err := createDay(ctx, db, table, day, have); err != nil {
 				return err
 			}
 		}
@@ -96,6 +86,15 @@ func lowest(table string, day time.Time) string {
 		return day.Format(time.RFC3339)
 	}
 	return LowestID(day)
+}
+
+// createDay makes the partition of a day, unless it is there.
+func createDay(ctx context.Context, db Querier, table string, day time.Time, have map[string]bool) error {
+	name := PartitionName(table, day)
+	if have[name] {
+		return nil
+	}
+	return create(ctx, db, table, name, fmt.Sprintf("for values from ('%s') to ('%s')", lowest(table, day), lowest(table, day.AddDate(0, 0, 1))))
 }
 
 func create(ctx context.Context, db Querier, table, name, bounds string) error {

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -36,6 +37,13 @@ type ElsewhereError struct {
 
 func (e *ElsewhereError) Error() string {
 	return fmt.Sprintf("the tenant %q is in the cell %q", e.TenantID, e.Cell)
+}
+
+// IsMoving reports whether an error is that a tenant is elsewhere, or goes there at this moment. Nothing was done.
+func IsMoving(err error) bool {
+	var gone *ElsewhereError
+	var held *HeldError
+	return errors.As(err, &gone) || errors.As(err, &held)
 }
 
 // HeldError is that nothing of a tenant's is written for a moment, since it goes to another cell. Nothing was done.

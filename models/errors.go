@@ -118,9 +118,7 @@ func AsError(err error) *Error {
 	if errors.As(err, &e) {
 		return e
 	}
-	var gone *ElsewhereError
-	var held *HeldError
-	if errors.As(err, &gone) || errors.As(err, &held) {
+	if IsMoving(err) {
 		return &Error{Kind: KindUnavailable, Message: "The tenant goes to another database at this moment. Try again.", RetryAfter: time.Second}
 	}
 	if databaseFault(err) {

@@ -171,7 +171,5 @@ func (s *Store) FollowIntakes(ctx context.Context, log *slog.Logger) {
 
 // noteIntake tells all processes that a tenant's limits are others now.
 func noteIntake(ctx context.Context, tx *Tx) error {
-	_, err := tx.Exec(ctx, `insert into settings (key, value) values ($1, '1')
-		on conflict (key) do update set value = to_jsonb((settings.value #>> '{}')::bigint + 1)`, intakeVersion)
-	return err
+	return raiseSetting(ctx, tx, intakeVersion)
 }

@@ -158,28 +158,35 @@ func (r *moveRun) columnsOf(ctx context.Context) func(table string) (string, err
 const planned = `set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
 	set local plan_cache_mode = force_custom_plan; set local idle_in_transaction_session_timeout = '` + moveStuck + `'`
 
+// beginPlanned begins a transaction with planned.
+func beginPlanned(ctx context.Context, s *Store) (pgx.Tx, error) {
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, planned); err != nil {
+		rollBack(ctx, tx)
+		return nil, err
+	}
+	return tx, nil
+}
+
 // carry runs fn with a transaction at the source and one at the target that holds the tenant's row there. The target commits first: were
 // the source to fail then, what it gives up is copied again.
 func (r *moveRun) carry(ctx context.Context, fn func(p *movePipe) error) error {
-	to, err := r.target.pool.Begin(ctx)
+	to, err := beginPlanned(ctx, r.target)
 	if err != nil {
 		return err
 	}
 	defer rollBack(ctx, to)
-	if _, err := to.Exec(ctx, planned); err != nil {
-		return err
-	}
 	if err := r.lockTarget(ctx, to); err != nil {
 		return err
 	}
-	from, err := r.source.pool.Begin(ctx)
+	from, err := beginPlanned(ctx, r.source)
 	if err != nil {
 		return err
 	}
 	defer rollBack(ctx, from)
-	if _, err := from.Exec(ctx, planned); err != nil {
-		return err
-	}
 	p := &movePipe{from: from, to: to, m: r.m, columns: r.columnsOf(ctx)}
 	if err := fn(p); err != nil {
 		return err

@@ -46,6 +46,13 @@ func (s *Store) Setting(ctx context.Context, key string, v any) (bool, error) {
 	return true, json.Unmarshal(raw, v)
 }
 
+// raiseSetting adds one to a version, by which processes find out that what they have read is old.
+func raiseSetting(ctx context.Context, tx pgx.Tx, key string) error {
+	_, err := tx.Exec(ctx, `insert into settings (key, value) values ($1, '1')
+		on conflict (key) do update set value = to_jsonb((settings.value #>> '{}')::bigint + 1)`, key)
+	return err
+}
+
 // SetSetting keeps a fact.
 func (s *Store) SetSetting(ctx context.Context, key string, v any) error {
 	raw, err := json.Marshal(v)

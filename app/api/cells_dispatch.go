@@ -249,10 +249,26 @@ func (a *API) Following(c *fiber.Ctx, cell string, run func(x *API) error) error
 
 // search asks the cells one after the other for what a request names, home first, and answers from the first that has it.
 func (a *API) search(c *fiber.Ctx, cells []string, i int, own fiber.Handler) error {
+	return firstThatHas(cells, func(cell string) error { return a.runIn(c, cell, "", i, own) })
+}
+
+// Searched asks home and the cells, one after the other, until one has what is looked for.
+func (a *API) Searched(find func(x *API) error) error {
+	return firstThatHas(a.allCells(), func(cell string) error {
+		x, err := a.In(cell)
+		if err != nil {
+			return err
+		}
+		return x.named(find(x))
+	})
+}
+
+// firstThatHas looks for something in the cells, one after the other, until one has it.
+func firstThatHas(cells []string, find func(cell string) error) error {
 	var missing []string
 	var last error
 	for _, cell := range cells {
-		err := a.runIn(c, cell, "", i, own)
+		err := find(cell)
 		switch {
 		case models.IsKind(err, models.KindNotFound):
 			last = err
@@ -274,11 +290,8 @@ func (a *API) search(c *fiber.Ctx, cells []string, i int, own fiber.Handler) err
 // be used; of several the call reads its list in all of them.
 func (a *API) Spread(ctx context.Context, c *fiber.Ctx, call *Call) (x *API, err error) {
 	var names []string
-	for k, v := range c.Context().QueryArgs().All() {
-		if name, _, _ := strings.Cut(string(k), "["); name != "tenant_id" || len(v) == 0 {
-			continue
-		}
-		cell, err := a.Store.Place(ctx, string(v))
+	for _, id := range tenantsOf(c, route{}) {
+		cell, err := a.Store.Place(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -302,30 +315,6 @@ func (c *Call) SpreadTenant(x *API) { c.cells = []string{x.Store.CellName(), mod
 
 // IsSpread reports whether the call reads its list in several cells.
 func (c *Call) IsSpread() bool { return c.cells != nil }
-
-// Searched asks home and the cells, one after the other, until one has what is looked for.
-func (a *API) Searched(find func(x *API) error) error {
-	var missing []string
-	var last error
-	for _, name := range a.allCells() {
-		x, err := a.In(name)
-		if err == nil {
-			err = x.named(find(x))
-		}
-		switch {
-		case models.IsKind(err, models.KindNotFound):
-			last = err
-		case err != nil && models.IsUnavailable(err):
-			missing, last = append(missing, name), err
-		default:
-			return err
-		}
-	}
-	if len(missing) > 0 {
-		return cellAway(strings.Join(missing, ", "), last)
-	}
-	return last
-}
 
 // Unplaced is the error of a page over all tenants that is not put together from several databases.
 func Unplaced() error {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -33,16 +32,23 @@ func (a *API) putTenant(ctx context.Context, c *Call, req *PutTenantRequest, sin
 		_, created, err = a.Store.PutTenantSince(ctx, req.Tenant, req.Body.Metadata, since)
 		return a, created, err
 	}
-	for deadline := time.Now().Add(heldFor); ; {
+	err = untilThere(ctx, func() (err error) {
 		x, created, err = a.putPlaced(ctx, req, since)
-		var gone *models.ElsewhereError
-		var held *models.HeldError
-		if err == nil || !errors.As(err, &gone) && !errors.As(err, &held) || time.Now().After(deadline) {
-			return x, created, err
+		return err
+	})
+	return x, created, err
+}
+
+// untilThere does something in the cell of a tenant, once more each time that the tenant goes, or has gone, to another one meanwhile.
+func untilThere(ctx context.Context, do func() error) error {
+	for deadline := time.Now().Add(heldFor); ; {
+		err := do()
+		if !models.IsMoving(err) || time.Now().After(deadline) {
+			return err
 		}
-		select { // it goes, or has gone, to another one
+		select {
 		case <-ctx.Done():
-			return nil, false, err
+			return err
 		case <-time.After(heldLook):
 		}
 	}
@@ -160,7 +166,7 @@ func (a *API) deletePlaced(ctx context.Context, c *Call, id string) error {
 	if err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(heldFor); ; {
+	return untilThere(ctx, func() error {
 		at, key, _, err := a.Store.PlaceNow(ctx, id)
 		if err != nil {
 			return err
@@ -174,17 +180,8 @@ func (a *API) deletePlaced(ctx context.Context, c *Call, id string) error {
 		if x != a && (err == nil || models.IsKind(err, models.KindNotFound)) && key == t.Key {
 			return a.Store.DeleteTenantAway(ctx, key)
 		}
-		var gone *models.ElsewhereError
-		var held *models.HeldError
-		if err == nil || !errors.As(err, &gone) && !errors.As(err, &held) || time.Now().After(deadline) {
-			return x.named(err)
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(heldLook):
-		}
-	}
+		return x.named(err)
+	})
 }
 
 // tellCell says of a tenant in which cell it is, to operators.

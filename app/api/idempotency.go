@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -85,9 +84,7 @@ func (a *API) first(c *fiber.Ctx, claim *models.Claim, run fiber.Handler) error 
 		}
 	}()
 	if err := run(c); err != nil {
-		var gone *models.ElsewhereError
-		var held *models.HeldError
-		if errors.As(err, &gone) || errors.As(err, &held) { // nothing was done, and it is sent on
+		if models.IsMoving(err) { // nothing was done, and it is sent on
 			answered = true
 			end(false)
 			return err

@@ -28,9 +28,15 @@ func (q *Queue) EnqueueErasure(ctx context.Context, tx pgx.Tx, keys ...uuid.UUID
 // ErasuresWithoutJob lists the unfinished erasures that no job carries. They stay as they are until tx ends; those that others
 // have locked are left out.
 func (q *Queue) ErasuresWithoutJob(ctx context.Context, tx pgx.Tx) ([]uuid.UUID, error) {
-	rows, err := tx.Query(ctx, `select e.id from erasures e where e.finished_at is null
-		and not exists (select 1 from `+Schema+`.river_job j where j.kind = 'erasure' and `+Open+` and (j.args->>'id')::uuid = e.id)
-		for update of e skip locked`)
+	return unfinishedWithoutJob(ctx, tx, "erasures", Erasure{}.Kind())
+}
+
+// unfinishedWithoutJob lists the unfinished rows of a table that no job of a kind carries, and locks them until tx ends; those that others
+// have locked are left out.
+func unfinishedWithoutJob(ctx context.Context, tx pgx.Tx, table, kind string) ([]uuid.UUID, error) {
+	rows, err := tx.Query(ctx, "select x.id from "+table+` x where x.finished_at is null
+		and not exists (select 1 from `+Schema+`.river_job j where j.kind = $1 and `+Open+` and (j.args->>'id')::uuid = x.id)
+		for update of x skip locked`, kind)
 	if err != nil {
 		return nil, err
 	}

@@ -27,13 +27,7 @@ func (q *Queue) EnqueueMove(ctx context.Context, tx pgx.Tx, keys ...uuid.UUID) e
 // MovesWithoutJob lists the open moves that no job carries. They stay as they are until tx ends; those that others have locked are left
 // out.
 func (q *Queue) MovesWithoutJob(ctx context.Context, tx pgx.Tx) ([]uuid.UUID, error) {
-	rows, err := tx.Query(ctx, `select m.id from tenant_moves m where m.finished_at is null
-		and not exists (select 1 from `+Schema+`.river_job j where j.kind = 'move' and `+Open+` and (j.args->>'id')::uuid = m.id)
-		for update of m skip locked`)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	return unfinishedWithoutJob(ctx, tx, "tenant_moves", Move{}.Kind())
 }
 
 // The jobs of a tenant, whose key stands for {t}, and that of its destinations for {d}: those that somebody will still run.
