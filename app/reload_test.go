@@ -68,14 +68,13 @@ func (s *secretFiles) env() (env []string) {
 	return env
 }
 
-// TestDatabasePasswordChanged: the password of the database's role is changed while web and work run, its file is after that, and all
-// connections are cut. Both go on.
-func TestDatabasePasswordChanged(t *testing.T) {
-	t.Parallel()
-	address := modelstest.DB(t)
+// newRole makes a database and a role with the password "before". exec runs a statement there, as is the address of that role with a
+// password.
+func newRole(t *testing.T, role string) (address string, exec func(sql string), as func(password string) string) {
+	t.Helper()
+	address = modelstest.DB(t)
 	db := modelstest.Connect(t, address)
-	const role = "waybill_reload"
-	exec := func(sql string) {
+	exec = func(sql string) {
 		t.Helper()
 		if _, err := db.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -87,11 +86,19 @@ func TestDatabasePasswordChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	as := func(password string) string {
+	return address, exec, func(password string) string {
 		to := *u
 		to.User = url.UserPassword(role, password)
 		return to.String()
 	}
+}
+
+// TestDatabasePasswordChanged: the password of the database's role is changed while web and work run, its file is after that, and all
+// connections are cut. Both go on.
+func TestDatabasePasswordChanged(t *testing.T) {
+	t.Parallel()
+	const role = "waybill_reload"
+	address, exec, as := newRole(t, role)
 	files := newSecretFiles(t, map[string]string{"DATABASE_URL": as("before")})
 	// The keys of payloads have connections of their own, which are opened when the first event comes.
 	env := append(files.env(), "LOG_LEVEL=info", "PAYLOAD_ENCRYPTION=on")
@@ -119,8 +126,12 @@ func TestDatabasePasswordChanged(t *testing.T) {
 	a.eventually("/deliveries?event_id="+id, func(o answer) bool { return o.str("models", "0", "status") == "delivered" })
 
 	// Another database is not taken for the same one.
-	u.Path += "_other"
-	files.change(map[string]string{"DATABASE_URL": as("after")})
+	other, err := url.Parse(as("after"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Path += "_other"
+	files.change(map[string]string{"DATABASE_URL": other.String()})
 	web.says(t, "this is the address of another database")
 	a.want(200, "GET", "/tenants/acme", nil)
 	web.kill()
@@ -248,26 +259,8 @@ func (p *process) metric(t *testing.T, key, name string) string {
 // TestReplicaPasswordChanged: the replica's password is changed, and its file after that. It is not left away until a restart.
 func TestReplicaPasswordChanged(t *testing.T) {
 	t.Parallel()
-	address := modelstest.DB(t)
-	db := modelstest.Connect(t, address)
 	const role = "waybill_reload_replica"
-	exec := func(sql string) {
-		t.Helper()
-		if _, err := db.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exec("drop role if exists " + role)
-	exec("create role " + role + " superuser login password 'before'")
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	as := func(password string) string {
-		to := *u
-		to.User = url.UserPassword(role, password)
-		return to.String()
-	}
+	address, exec, as := newRole(t, role)
 	files := newSecretFiles(t, map[string]string{"DATABASE_URL_REPLICA": as("before")})
 	web := startProcess(t, "web", append(files.env(), "DATABASE_URL="+address, "LOG_LEVEL=info")...)
 	a := web.apiOf(address)

@@ -41,6 +41,18 @@ func tuningServer(t *testing.T, settings map[string]string) *pgx.Conn {
 	return conn
 }
 
+// reconnect ends a session, which tells the server only then what it has counted, and opens the next.
+func reconnect(t *testing.T, conn *pgx.Conn) *pgx.Conn {
+	t.Helper()
+	conn.Close(t.Context())
+	next, err := pgx.ConnectConfig(t.Context(), conn.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { next.Close(context.Background()) })
+	return next
+}
+
 // seeTuning reads what the server has counted, as of a server that is not Waybill's own, and works for two hours.
 func seeTuning(t *testing.T, conn *pgx.Conn) (read tuning) {
 	t.Helper()
@@ -118,12 +130,7 @@ func TestDoctorSeesWholePages(t *testing.T) {
 		exec("delete from wide where n % 10 = 1")
 		exec("vacuum wide")
 	}
-	conn.Close(t.Context()) // tells what it has counted
-	conn, err := pgx.ConnectConfig(t.Context(), conn.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
+	conn = reconnect(t, conn)
 	read := seeTuning(t, conn)
 	for deadline := time.Now().Add(time.Minute); read.walImages <= before.walImages+1000; read = seeTuning(t, conn) {
 		if time.Now().After(deadline) {
@@ -163,12 +170,7 @@ func TestDoctorSeesSmallBuffersAndLateVacuum(t *testing.T) {
 	exec("alter table busy set (autovacuum_vacuum_threshold = 150000)")
 	exec("insert into busy select generate_series(1, 150000)")
 	exec("delete from busy")
-	conn.Close(t.Context()) // tells what it has counted
-	conn, err := pgx.ConnectConfig(t.Context(), conn.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
+	conn = reconnect(t, conn)
 	read := seeTuning(t, conn)
 	for deadline := time.Now().Add(time.Minute); len(read.late) == 0; read = seeTuning(t, conn) {
 		if time.Now().After(deadline) {
