@@ -19,7 +19,7 @@ type driver struct {
 }
 
 func newDriver(s *models.Store, ts *tenants) driver {
-	return driver{riverpgxv5.New(s.Jobs), &fetcher{store: s, tenants: ts}}
+	return driver{riverpgxv5.New(s.Jobs), &fetcher{store: s, tenants: ts, patience: fetchFor}}
 }
 
 // GetExecutor implements riverdriver.Driver.

@@ -13,9 +13,10 @@ import (
 
 // fetcher takes jobs for this process so that no tenant has more of them here than its share, while others have something to do.
 type fetcher struct {
-	store   *models.Store
-	tenants *tenants
-	calls   [2]atomic.Int64 // by queue
+	store    *models.Store
+	tenants  *tenants
+	calls    [2]atomic.Int64 // by queue
+	patience time.Duration   // for how long a fetch goes on that has some jobs
 }
 
 const (
@@ -27,10 +28,9 @@ const (
 	// each call gets past some twenty thousand jobs of one tenant.
 	inLineAtOnce = 250
 	fetchRounds  = 16
-	// fetchFor is for how long a fetch goes on that has some jobs, and fetchMost when it gives up what it has begun: they are taken,
-	// and not worked on before it ends. After twice lookForOrphans they would be taken for lost.
-	fetchFor  = lookForOrphans / 2
-	fetchMost = 3 * fetchFor
+	// fetchFor is the patience of a fetch. After three times as long it gives up what it has begun: its jobs are taken, and not worked
+	// on before it ends. After twice lookForOrphans they would be taken for lost.
+	fetchFor = lookForOrphans / 2
 )
 
 func (f *fetcher) fetch(ctx context.Context, p *riverdriver.JobGetAvailableParams) ([]queue.Fetched, error) {
@@ -69,11 +69,11 @@ func (g *fetching) within(ctx context.Context) (context.Context, context.CancelF
 	if len(g.out) == 0 {
 		return ctx, func() {}
 	}
-	return context.WithDeadline(ctx, g.begun.Add(fetchMost))
+	return context.WithDeadline(ctx, g.begun.Add(3*g.patience))
 }
 
 // late reports whether jobs that were taken have been kept waiting for long.
-func (g *fetching) late() bool { return len(g.out) > 0 && time.Since(g.begun) > fetchFor }
+func (g *fetching) late() bool { return len(g.out) > 0 && time.Since(g.begun) > g.patience }
 
 // inLine takes those that are first in line. What a tenant has among them beyond its share is put aside.
 func (g *fetching) inLine(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver"
@@ -47,7 +48,9 @@ func TestFetchSharesByTenant(t *testing.T) {
 	exec(fmt.Sprintf(add, 1, 5000))
 	exec(fmt.Sprintf(add, 2, 1))
 	ts := &tenants{places: 125}
-	river := newDriver(s, ts).GetExecutor()
+	d := newDriver(s, ts)
+	d.fetcher.patience = time.Minute // however slow the machine is
+	river := d.GetExecutor()
 	fetch := func() (of []int64) {
 		t.Helper()
 		res, err := river.JobGetAvailable(ctx, &riverdriver.JobGetAvailableParams{ClientID: "w", Queue: queue.Deliver, MaxToLock: maxJobs,
