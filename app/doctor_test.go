@@ -31,7 +31,8 @@ type patient struct {
 func newPatient(t *testing.T) *patient {
 	t.Helper()
 	p := &patient{T: t, url: modelstest.DB(t), key: "a secret for tests that is long enough"}
-	cfg, err := config.ReadConfig("web", p.env)
+	as := *p // the process goes on to look at its environment, while the test gives the doctor others
+	cfg, err := config.ReadConfig("web", as.env)
 	if err != nil {
 		t.Fatal(err)
 	}
