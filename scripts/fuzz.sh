@@ -10,6 +10,8 @@
 #   FUZZJOBS   how many run at a time; by default as many as there are processors
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/memory.sh
+. scripts/memory.sh
 FUZZTIME=${FUZZTIME:-60s}
 jobs=${FUZZJOBS:-$(getconf _NPROCESSORS_ONLN)}
 

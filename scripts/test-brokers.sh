@@ -27,6 +27,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 say() { printf '%s\n' "$*" >&2; }
+# shellcheck source=scripts/memory.sh
+. scripts/memory.sh
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/waybill-brokers.XXXXXX")
 # Whatever is started here inherits this. So what left its process group is found too.

@@ -14,6 +14,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 say() { printf '%s\n' "$*" >&2; }
+case " $* " in
+*' faults '*) ;; # they break PostgreSQL on a disk, as it is out there
+*)
+	# shellcheck source=scripts/memory.sh
+	. scripts/memory.sh
+	;;
+esac
 
 # Everything below runs inside of withpostgres, which starts the server, tells its address in TEST_DATABASE_URL, and ends
 # it with this script.
