@@ -306,6 +306,28 @@ func TestHeldAndReleased(t *testing.T) {
 	}
 }
 
+// TestDropLeavesWhatCameLater: whoever drops what is held has not decided about events that are accepted before the job has run.
+func TestDropLeavesWhatCameLater(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	e := newEngine(t, nil)
+	e.destination("d", nil, nil)
+	if _, err := e.store.DisableDestination(ctx, models.AllTenants(), "acme", "d", "ann", "maintenance"); err != nil {
+		t.Fatal(err)
+	}
+	old := e.publish(models.PublishInput{}).ID
+	if n, err := e.store.ActOnBacklog(ctx, models.AllTenants(), "acme", "d", "ann", models.Backlog{Action: models.BacklogDrop}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	later := e.publish(models.PublishInput{}).ID
+	e.startWorker()
+	e.delivery(old, "d", is(models.StatusCancelled))
+	e.count(1, "select 1 - count(*) from river.river_job where kind = 'release' and state <> 'completed'")
+	if d := e.delivery(later, "d", func(*models.Delivery) bool { return true }); d.Status != models.StatusHeld {
+		t.Errorf("%+v", d)
+	}
+}
+
 func TestGoneDisables(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, nil)

@@ -71,7 +71,7 @@ func idRange(since, until time.Time) (lo, hi uuid.UUID) {
 }
 
 // ActOnBacklog does something with the held deliveries of a destination and returns how many there are. The work itself
-// is done by a job, in portions.
+// is done by a job, in portions. What is held only afterwards is not dropped: nobody has asked for that.
 func (s *Store) ActOnBacklog(ctx context.Context, scope Scope, tenantID, id, actor string, b Backlog) (count int, err error) {
 	if err := b.check("action"); err != nil {
 		return 0, err
@@ -79,6 +79,10 @@ func (s *Store) ActOnBacklog(ctx context.Context, scope Scope, tenantID, id, act
 	_, err = s.change(ctx, scope, tenantID, id, 0, func(ctx context.Context, tx *Tx, d *Destination) error {
 		if b.Action == BacklogDeliver && d.DisabledAt != nil {
 			return conflict("The destination is disabled. Enable it first; that also asks what to do with the backlog.")
+		}
+		if b.Action == BacklogDrop && b.Until == nil {
+			now := time.Now()
+			b.Until = &now
 		}
 		r := b.release(d.Key, actor)
 		lo, hi := idRange(r.Since, r.Until)
