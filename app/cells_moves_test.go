@@ -98,6 +98,17 @@ func TestMovePages(t *testing.T) {
 	t.Parallel()
 	a := newCelledApp(t, "eu1")
 	v := a.visitor()
+	if text := v.get("/server/cells").text("main"); !strings.Contains(text, "eu1") || !strings.Contains(text, "Answers") ||
+		!strings.Contains(text, "waybill cells add") || !strings.Contains(text, ":***@") {
+		t.Errorf("the page of cells: %s", text)
+	}
+	v.post("/server/cells/eu1/drain")
+	v.get("/server/cells").says("Go elsewhere since")
+	if got := a.want(200, "GET", "/cells", nil); got.str("models", "1", "draining_at") == "" || got.str("models", "1", "schema_version") == "" ||
+		got.str("models", "1", "workers") != "1" || got.str("models", "1", "since") == "" {
+		t.Errorf("GET /cells: %s", got.raw)
+	}
+	v.post("/server/cells/eu1/undrain")
 	if v.get("/t/in-eu1/settings").Find(`a[href="/server/moves/new?tenant_id=in-eu1"]`).Length() != 1 {
 		t.Error("the tenant's settings do not lead to the form that moves it")
 	}

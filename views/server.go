@@ -39,6 +39,9 @@ func ServerSettingsURL() string { return "/server/settings" }
 // serverTabs are the pages about the whole server that the viewer may see.
 func serverTabs(p Page, here string) []Tab {
 	tabs := []Tab{{"Health", ServerURL(), here == ServerURL()}, {"Usage", UsageURL("", nil), here == UsageURL("", nil)}}
+	if p.Viewer.Admin && (p.Cells || here == CellsURL()) {
+		tabs = append(tabs, Tab{"Cells", CellsURL(), here == CellsURL()})
+	}
 	if p.Viewer.Admin {
 		tabs = append(tabs, Tab{"Defaults", DefaultsURL(), here == DefaultsURL()})
 		tabs = append(tabs, Tab{"Settings", ServerSettingsURL(), here == ServerSettingsURL()})

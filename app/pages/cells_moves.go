@@ -18,9 +18,9 @@ func (a *Pages) movesPage(ctx context.Context, p *pageCtx) error {
 	return p.list(err, &v.Err, &v.Page, func() error { return p.render(ctx, listStatus(v.Err), views.MovesPage(v)) })
 }
 
-// cellCrumbs lead to the page of databases.
+// cellCrumbs lead to the page of cells.
 func cellCrumbs(more ...views.Crumb) []views.Crumb {
-	return append([]views.Crumb{{Label: "Server health", URL: views.ServerURL()}}, more...)
+	return append([]views.Crumb{{Label: "Cells", URL: views.CellsURL()}}, more...)
 }
 
 func (a *Pages) newMovePage(ctx context.Context, p *pageCtx) error {
