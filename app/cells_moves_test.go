@@ -15,8 +15,8 @@ func TestMovesByAPI(t *testing.T) {
 	event := a.publishes("in-main").str("id")
 	out := a.want(202, "POST", "/moves", `{"tenant_id":"in-main","cell":"eu1"}`)
 	id := out.str("id")
-	if out.header.Get("Location") != "/api/v1/moves/"+id || out.str("from") != "main" || out.str("to") != "eu1" || out.str("status") != "running" ||
-		out.str("tenant_id") != "in-main" || !strings.HasPrefix(id, "mov_") {
+	if out.header.Get("Location") != "/api/v1/moves/"+id || out.str("from") != "main" || out.str("to") != "eu1" ||
+		out.str("status") != "running" || out.str("tenant_id") != "in-main" || !strings.HasPrefix(id, "mov_") {
 		t.Errorf("%v %s", out.header, out.raw)
 	}
 	if no := a.do("POST", "/moves", `{"tenant_id":"in-main","cell":"eu1"}`); no.status != 409 {
@@ -104,7 +104,8 @@ func TestMovePages(t *testing.T) {
 	}
 	v.post("/server/cells/eu1/drain")
 	v.get("/server/cells").says("Go elsewhere since")
-	if got := a.want(200, "GET", "/cells", nil); got.str("models", "1", "draining_at") == "" || got.str("models", "1", "schema_version") == "" ||
+	if got := a.want(200, "GET", "/cells", nil); got.str("models", "1", "draining_at") == "" ||
+		got.str("models", "1", "schema_version") == "" ||
 		got.str("models", "1", "workers") != "1" || got.str("models", "1", "since") == "" {
 		t.Errorf("GET /cells: %s", got.raw)
 	}

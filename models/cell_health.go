@@ -2,6 +2,8 @@ package models
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 )
 
@@ -55,4 +57,25 @@ func (s *Store) CellHealth(ctx context.Context) (*CellHealth, error) {
 		h.OldestDue = max(h.OldestDue, age)
 	}
 	return h, nil
+}
+
+// Away is the finding about a cell that does not answer.
+func (s *CellState) Away() Finding {
+	return Finding{Check: "cell", Level: LevelFail, Cell: s.Name,
+		Message: fmt.Sprintf("The cell %s does not answer: its tenants get 503. %s", s.Name, s.Problem),
+		Advice:  "See whether its PostgreSQL runs and takes connections. It is tried again by itself."}
+}
+
+// Join adds to a checkup of home what was found in a cell. Neither is changed, for both are remembered.
+func (c Checkup) Join(cell string, found []Finding, unchecked []Unchecked) Checkup {
+	c.Findings, c.Unchecked = slices.Clone(c.Findings), slices.Clone(c.Unchecked)
+	for _, f := range found {
+		f.Cell = cell
+		c.Findings = append(c.Findings, f)
+	}
+	for _, u := range unchecked {
+		c.Unchecked = append(c.Unchecked, Unchecked{u.Check + " of " + cell, u.Why})
+	}
+	slices.SortStableFunc(c.Findings, func(a, b Finding) int { return slices.Index(levels, a.Level) - slices.Index(levels, b.Level) })
+	return c
 }

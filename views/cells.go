@@ -48,13 +48,12 @@ func cellLate(c models.CellState) string {
 	return "oldest " + brisk(c.Health.OldestDue)
 }
 
-// schemaLook is the version of a cell's schema, and whether it differs from that of home.
-func (v Cells) schema(c models.CellState) (version string, other bool) {
-	home := v.List[0].Health
+// cellSchema is the version of a cell's schema, and whether it differs from that of home.
+func cellSchema(home, c models.CellState) (version string, other bool) {
 	if c.Health == nil {
 		return "–", false
 	}
-	return count(int(c.Health.Schema)), home != nil && home.Schema != c.Health.Schema
+	return count(int(c.Health.Schema)), home.Health != nil && home.Health.Schema != c.Health.Schema
 }
 
 // addCell is how a cell is added, at the command line.

@@ -166,8 +166,8 @@ func ordinal(n int) string {
 }
 
 func (v Move) facts() []Fact {
-	facts := []Fact{{Label: "Tenant", Text: v.TenantID, URL: OverviewURL(v.TenantID)}, {Label: "From", Text: v.Source}, {Label: "To", Text: v.Target},
-		{Label: "Asked for by", Text: v.Actor}, {Label: "Started", Time: v.CreatedAt}}
+	facts := []Fact{{Label: "Tenant", Text: v.TenantID, URL: OverviewURL(v.TenantID)}, {Label: "From", Text: v.Source},
+		{Label: "To", Text: v.Target}, {Label: "Asked for by", Text: v.Actor}, {Label: "Started", Time: v.CreatedAt}}
 	if v.SwitchedAt != nil {
 		facts = append(facts, Fact{Label: "There since", Time: *v.SwitchedAt})
 	}
