@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/waybill-dev/waybill/models"
+	"github.com/waybill-dev/waybill/models/modelstest"
 )
 
 // unaudited are the requests that leave no entry although they are not a GET, and why.
@@ -40,6 +42,7 @@ var writing = map[string]string{
 	"PUT /api/v1/tenants/:tenant":                                           `{"metadata":{"plan":"new"}}`,
 	"PATCH /api/v1/tenants/:tenant/settings":                                `{"bulk_retry_limit":500}`,
 	"PATCH /api/v1/cells/:cell":                                             `{"draining":true}`,
+	"POST /api/v1/moves":                                                    `{"tenant_id":":moving","cell":"eu1"}`,
 	"PATCH /api/v1/settings":                                                `{"bulk_retry_limit":500}`,
 	"POST /api/v1/tenants/:tenant/destinations":                             `{"type":"echo","topics":"*"}`,
 	"PATCH /api/v1/tenants/:tenant/destinations/:destination":               `{"name":"Other"}`,
@@ -75,6 +78,7 @@ var writing = map[string]string{
 	"POST /t/:tenant/destinations/:destination/enable":         "action=deliver",
 	"POST /t/:tenant/destinations/:destination/test":           "topic=walk&data={}",
 	"POST /t/:tenant/destinations/:destination/secrets/rotate": "overlap=24h",
+	"POST /server/moves/new":                                   "tenant_id=:moving&cell=eu1",
 	"POST /server/topic-retention":                             "topics=walk.page:+8",
 	"POST /t/:tenant/topics":                                   "name=walk.page",
 	"POST /t/:tenant/topics/delete":                            "name=walk.page",
@@ -133,6 +137,19 @@ type walker struct {
 	user   *models.User        // the last that was made
 	alerts map[string][]string // open ones by their owner
 	device *device             // of the first user, who has a passkey there
+	moving int                 // tenants that were made to be moved
+}
+
+// needsCells reports whether an address can only be called with success where there are further databases. With these, requests over
+// all tenants that are not put together are refused: such addresses come last.
+func needsCells(path string) bool {
+	return strings.Contains(path, "/moves") || strings.Contains(path, "/cells")
+}
+
+// addCells adds a database, and another one that does not answer.
+func (w *walker) addCells(url string) {
+	w.silentCell("away")
+	w.addCell("eu1", url)
 }
 
 // owner begins the addresses of a tenant's channels and rules, or of the operators'.
@@ -166,6 +183,13 @@ func (w *walker) id(name, path string) string {
 		return "walk"
 	case "cell":
 		return "main"
+	case "moving": // a tenant that can be moved
+		w.moving++
+		id := fmt.Sprintf("moving-%d", w.moving)
+		w.want(201, "PUT", "/tenants/"+id, `{"cell":"main"}`)
+		return id
+	case "move": // to where nobody answers, so that it can be cancelled
+		return w.want(202, "POST", "/moves", fmt.Sprintf(`{"tenant_id":%q,"cell":"away"}`, w.id("moving", path))).str("id")
 	case "view":
 		return made("/views", `{"tenant_id":"acme","name":"All"}`)
 	case "user":
@@ -278,6 +302,7 @@ var pathPart = regexp.MustCompile(`:(\w+)`)
 func TestAuditOfEveryRequest(t *testing.T) {
 	t.Parallel()
 	calls, silent := maps.Clone(writing), maps.Clone(unaudited)
+	another := modelstest.Empty(t)
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	a.tenant("gone")
@@ -325,8 +350,10 @@ func TestAuditOfEveryRequest(t *testing.T) {
 			query, form, _ := strings.Cut(body, " ")
 			at, body = at+query, form
 		}
-		if before, after, named := strings.Cut(body, ":event"); named {
-			body = before + w.id("event", path) + after
+		for _, part := range []string{"event", "moving"} {
+			if before, after, named := strings.Cut(body, ":"+part); named {
+				body = before + w.id(part, path) + after
+			}
 		}
 		v := user
 		passkey := func(v *visitor) {
@@ -401,8 +428,17 @@ func TestAuditOfEveryRequest(t *testing.T) {
 		}
 		return strings.Compare(a, b)
 	})
+	slices.SortStableFunc(names, func(a, b string) int {
+		if x, y := needsCells(a), needsCells(b); x != y {
+			return map[bool]int{true: 1, false: -1}[x]
+		}
+		return 0
+	})
 	names = append(append([]string{"POST /setup"}, slices.Compact(names)...), "POST /logout")
-	for _, name := range names {
+	for i, name := range names {
+		if needsCells(name) && !needsCells(names[i-1]) {
+			w.addCells(another)
+		}
 		method, path, _ := strings.Cut(name, " ")
 		walk(method, path)
 	}

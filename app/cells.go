@@ -37,6 +37,7 @@ const (
 	cellAgain = 2 * time.Second  // until a cell that could not be opened is tried again
 	cellOpens = 20 * time.Second // how long that may take; migrations have more
 	cellFirst = 5 * time.Second  // for how long a process that starts waits for cells
+	cellLook  = 5 * time.Second  // between two looks whether a cell answers
 	mendEvery = 10 * time.Minute
 )
 
@@ -162,6 +163,7 @@ func (a *App) runCell(ctx context.Context, c *api.Cell, opened func(), log *slog
 	}
 	var runs sync.WaitGroup
 	runs.Go(func() { keepPartitionsKnown(ctx, store, log) })
+	runs.Go(func() { watchCell(ctx, c, store, log) })
 	if a.Cfg.Role != "web" {
 		runs.Go(func() { a.mendCell(ctx, store, log) })
 		runs.Go(func() {
@@ -188,6 +190,26 @@ func (a *App) runCell(ctx context.Context, c *api.Cell, opened func(), log *slog
 	}
 	runs.Wait()
 	return nil
+}
+
+// watchCell looks now and then whether a cell answers, so that it is known since when it does not.
+func watchCell(ctx context.Context, c *api.Cell, store *models.Store, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(cellLook):
+		}
+		err := store.Ready(ctx)
+		if ctx.Err() != nil || !c.Saw(err == nil) {
+			continue
+		}
+		if err != nil {
+			log.Error("the cell does not answer; its tenants get 503 until it does", "error", err)
+		} else {
+			log.Info("the cell answers again")
+		}
+	}
 }
 
 // openCell connects to a cell and makes sure that it is that one. serve migrates it, as it does home.

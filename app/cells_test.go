@@ -56,7 +56,23 @@ func newCelledApp(t *testing.T, names ...string) *celled {
 	return a
 }
 
-func (a *celled) reachable(o answer, name string) bool {
+// addCell adds a cell to a process that runs, and waits until it is served.
+func (a *testApp) addCell(name, url string) {
+	a.Helper()
+	if _, err := a.Store.AddCell(a.Context(), name, url); err != nil {
+		a.Fatal(err)
+	}
+	a.eventually("/cells", func(o answer) bool { return a.reachable(o, name) })
+}
+
+// silentCell writes down a cell where nobody answers. Processes know it once another one is added.
+func (a *testApp) silentCell(name string) {
+	a.Helper()
+	a.exec("insert into cells (number, name, address) values (99, $1, $2)", name,
+		a.Store.Keys.Seal([]byte("postgres://127.0.0.1:1/none"), "cell 99"))
+}
+
+func (a *testApp) reachable(o answer, name string) bool {
 	return slices.ContainsFunc(o.list(), func(v any) bool {
 		c := v.(map[string]any)
 		return c["name"] == name && c["reachable"] == true

@@ -104,7 +104,8 @@ func examine(ctx context.Context, cfg *config.Config, repair bool) ([]models.Fin
 			return found, fmt.Errorf("a check could not be made: %w", err)
 		}
 	}
-	return found, nil
+	more, err := examineCells(ctx, store, cfg, repair)
+	return append(found, more...), err
 }
 
 // findPrivate fills in where the private PostgreSQL of a server that runs is, and the key that it keeps.
@@ -129,7 +130,11 @@ func findPrivate(cfg *config.Config) error {
 
 func printFindings(w io.Writer, found []models.Finding, unwell bool) {
 	for _, f := range found {
-		fmt.Fprintf(w, "%-4s  %-13s %s\n", f.Level, f.Check, f.Message)
+		message := f.Message
+		if f.Cell != "" {
+			message = "In the cell " + f.Cell + ": " + message
+		}
+		fmt.Fprintf(w, "%-4s  %-13s %s\n", f.Level, f.Check, message)
 		for _, e := range f.Examples {
 			fmt.Fprintf(w, "%20s - %s\n", "", e)
 		}

@@ -10,6 +10,9 @@ import (
 	"github.com/waybill-dev/waybill/models"
 )
 
+// movesListed is how many moves are listed at most, the newest first.
+const movesListed = 200
+
 // movePoll is how often it is looked how a move gets on.
 const movePoll = 250 * time.Millisecond
 
@@ -61,13 +64,13 @@ func moveState(m *models.Move) string {
 }
 
 func listMoves(ctx context.Context, store *models.Store, stdout io.Writer) error {
-	list, err := store.Moves(ctx, "", false)
+	list, err := store.Moves(ctx, models.MoveQuery{Page: models.PageQuery{Limit: movesListed}})
 	if err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "MOVE\tTENANT\tFROM\tTO\tSTARTED\tSTATE")
-	for _, m := range list {
+	for _, m := range list.Items {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.ID(), m.TenantID, m.Source, m.Target, m.CreatedAt.UTC().Format("2006-01-02 15:04"), moveState(m))
 	}
 	return w.Flush()

@@ -312,6 +312,7 @@ func TestOpenAPIExamples(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.tenant("acme")
 	ids := exampleIDs(a)
+	a.silentCell("eu1")
 	for _, r := range a.APIRoutes() {
 		if r.About.Example == nil {
 			continue
@@ -367,7 +368,10 @@ func everyID(a *testApp) map[string]string {
 	ids["{entry}"] = a.want(200, "GET", "/audit", nil).str("models", "0", "id")
 	ids["{key}"] = a.want(201, "POST", "/api-keys", `{"name":"x","scopes":["read"]}`).str("id")
 	ids["{erasure}"] = a.want(202, "POST", "/erasures", `{"tenant_id":"acme","filter":{"until":"2026-01-01T00:00:00Z"},"why":"Its time is over"}`).str("id")
-	ids["{type}"] = "webhook"
+	ids["{type}"], ids["{cell}"] = "webhook", "main"
+	a.exec(`insert into tenant_moves (id, tenant_key, source, target, phase, created_by, finished_at)
+		select '01a225ab-0000-7000-8000-000000000001', key, 'eu1', null, 'done', 'Ann', now() from tenants where id = 'acme'`)
+	ids["{move}"] = "mov_01a225ab000070008000000000000001"
 	ids["{alert}"] = "alt_00000000000000000000000001"
 	ids["{notification}"] = a.want(200, "POST", "/tenants/acme/channels/"+ids["{channel}"]+"/test", nil).str("notification_id")
 	return ids

@@ -37,32 +37,39 @@ func restoreCheck(ctx context.Context, args []string, env func(string) string, s
 		return err
 	}
 	defer store.Close()
-	r, err := store.Restored(ctx)
+	list, closeAll, err := restoredEverywhere(ctx, store)
 	if err != nil {
 		return err
 	}
-	if *hold && r.Workers > 0 {
-		return fmt.Errorf("%d workers are alive and send already: stop them first, or disable destinations on their pages", r.Workers)
-	}
+	defer closeAll()
 	if *hold {
-		n, err := store.HoldRestored(ctx, r, "waybill restore-check")
-		if err != nil {
-			return fmt.Errorf("%d of %d destinations are disabled: %w", n, len(r.Destinations), err)
-		}
-		for i := range r.Destinations {
-			r.Destinations[i].Held = true
+		if err := holdEverywhere(ctx, list); err != nil {
+			return err
 		}
 	}
 	if *asJSON {
 		e := json.NewEncoder(stdout)
 		e.SetIndent("", "  ")
-		return e.Encode(restoredJSON(r))
+		if err := e.Encode(restoredJSON(list)); err != nil {
+			return err
+		}
+	} else {
+		for _, r := range list {
+			if len(list) > 1 {
+				fmt.Fprintf(stdout, "\nIn the cell %s:\n", r.cell)
+			}
+			if r.err != nil {
+				fmt.Fprintf(stdout, "It could not be looked at: %v\n", r.err)
+				continue
+			}
+			printRestored(stdout, r.Restored)
+		}
 	}
-	printRestored(stdout, r)
-	return nil
+	return unseen(list)
 }
 
 type restoredDestinationJSON struct {
+	Cell        string    `json:"cell,omitempty"`
 	Tenant      string    `json:"tenant_id"`
 	Destination string    `json:"destination_id"`
 	Type        string    `json:"type"`
@@ -72,20 +79,48 @@ type restoredDestinationJSON struct {
 	Held        bool      `json:"held"`
 }
 
-func restoredJSON(r models.Restored) any {
+type restoredCellJSON struct {
+	Name       string     `json:"name"`
+	Newest     *time.Time `json:"newest_event_at"`
+	Workers    int        `json:"workers"`
+	Deliveries int        `json:"deliveries"`
+	Problem    string     `json:"problem,omitempty"`
+}
+
+// restoredJSON tells of all databases together, and where there are several of each. The newest event is that of the database whose
+// newest is the oldest: what was accepted later is not in all of them.
+func restoredJSON(list []*restoredCell) any {
 	out := struct {
 		Newest       *time.Time                `json:"newest_event_at"`
 		Workers      int                       `json:"workers"`
 		Deliveries   int                       `json:"deliveries"`
 		Destinations []restoredDestinationJSON `json:"destinations"`
-	}{Workers: r.Workers, Destinations: []restoredDestinationJSON{}}
-	if !r.Newest.IsZero() {
-		out.Newest = &r.Newest
-	}
-	for _, d := range r.Destinations {
-		out.Deliveries += d.Deliveries
-		out.Destinations = append(out.Destinations,
-			restoredDestinationJSON{d.TenantID, d.DestinationID, d.Type, d.Deliveries, d.Begun, d.Oldest, d.Held})
+		Cells        []restoredCellJSON        `json:"cells,omitempty"`
+	}{Destinations: []restoredDestinationJSON{}}
+	for _, r := range list {
+		c, name := restoredCellJSON{Name: r.cell, Workers: r.Workers}, ""
+		if len(list) > 1 {
+			name = r.cell
+		}
+		if r.err != nil {
+			c.Problem = r.err.Error()
+		}
+		if !r.Newest.IsZero() {
+			c.Newest = &r.Newest
+			if out.Newest == nil || r.Newest.Before(*out.Newest) {
+				out.Newest = c.Newest
+			}
+		}
+		for _, d := range r.Destinations {
+			c.Deliveries += d.Deliveries
+			out.Destinations = append(out.Destinations,
+				restoredDestinationJSON{name, d.TenantID, d.DestinationID, d.Type, d.Deliveries, d.Begun, d.Oldest, d.Held})
+		}
+		out.Workers += c.Workers
+		out.Deliveries += c.Deliveries
+		if len(list) > 1 {
+			out.Cells = append(out.Cells, c)
+		}
 	}
 	return out
 }

@@ -167,8 +167,7 @@ func reseal(ctx context.Context, env func(string) string, stdout io.Writer) erro
 	// The cells first: their addresses are sealed as well, and tell that all is done.
 	err = eachCell(ctx, store, func(ctx context.Context, c models.Cell) error {
 		fmt.Fprintf(stdout, "In the cell %s:\n", c.Name)
-		there, err := models.Open(ctx, models.Options{URL: c.Address, Keys: store.Keys, Home: store, Cell: c.Name, MaxConns: 2, HotConns: 1,
-			JobConns: 1})
+		there, err := openBesideCell(ctx, store, &c)
 		if err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ type Finding struct {
 	Message  string   `json:"message"`            // what is the case, in one sentence
 	Advice   string   `json:"advice,omitempty"`   // what to do; empty when all is well
 	Examples []string `json:"examples,omitempty"` // some of what is concerned
+	Cell     string   `json:"cell,omitempty"`     // where; empty for home
 }
 
 // maxExamples is how many of those there are at most.
@@ -38,7 +39,7 @@ const maxExamples = 5
 type findings []Finding
 
 func (f *findings) add(check, level, message, advice string, examples ...string) {
-	*f = append(*f, Finding{check, level, message, advice, examples})
+	*f = append(*f, Finding{Check: check, Level: level, Message: message, Advice: advice, Examples: examples})
 }
 
 // ConnectionsPerProcess is how many connections a process opens at most: its three pools, the one that holds its lock,
@@ -70,10 +71,14 @@ type check struct {
 
 // checks are those of the database itself, the quick ones first.
 func (s *Store) checks() []check {
-	return []check{{"settings", s.checkSettings}, {"replication", s.checkReplication}, {"replica", s.checkReplica}, {"clock", s.checkClock},
+	list := []check{{"settings", s.checkSettings}, {"replication", s.checkReplication}, {"replica", s.checkReplica}, {"clock", s.checkClock},
 		{"connections", s.checkConnections},
 		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"tuning", s.checkTuning}, {"api_keys", s.checkKeys},
 		{"held", s.checkHeld}}
+	if s.home != nil { // keys are home's
+		list = slices.DeleteFunc(list, func(c check) bool { return c.name == "api_keys" })
+	}
+	return list
 }
 
 // checkSettings looks at what PostgreSQL promises about a commit.

@@ -18,6 +18,7 @@ var cursorLists = map[string]listOf{
 	"BulkRetries":   ofTenants((*Store).BulkRetries),
 	"AuditLog":      ofTenants((*Store).AuditLog),
 	"Erasures":      ofTenants((*Store).Erasures),
+	"Moves":         {MoveQuery{}, []int64(nil), with(func(s *Store, q MoveQuery) (any, error) { return s.Moves(ctx, q) })},
 	"Alerts":        ofOperators((*Store).Alerts),
 	"Notifications": ofOperators((*Store).Notifications),
 	"Tenants": {TenantQuery{}, []int64(nil), with(func(s *Store, q TenantQuery) (any, error) {
@@ -57,8 +58,8 @@ func with[Q any](read func(*Store, Q) (any, error)) func(*Store, reflect.Value) 
 var filterValues = map[string][2]string{
 	"status": {StatusFailed, StatusHeld}, "AttemptQuery.status": {AttemptSucceeded, AttemptFailed},
 	"BulkQuery.status":    {BulkRunning, BulkDone},
-	"ErasureQuery.status": {ErasureRunning, ErasureDone},
-	"AlertQuery.status":   {AlertOpen, AlertResolved}, "NotificationQuery.status": {NotificationSent, NotificationFailed},
+	"ErasureQuery.status": {ErasureRunning, ErasureDone}, "MoveQuery.status": {MoveRunning, MoveCancelled},
+	"AlertQuery.status": {AlertOpen, AlertResolved}, "NotificationQuery.status": {NotificationSent, NotificationFailed},
 	"kind":        {"opened", "test"},
 	"error_class": {"timeout", "dns"}, "trigger": {TriggerManual, TriggerBulk}, "actor_type": {ActorUser, ActorServer},
 	"outcome": {AuditOK, AuditFailed},

@@ -133,22 +133,18 @@ func (s *Store) Move(ctx context.Context, id string) (*Move, error) {
 	return m, err
 }
 
-// movesListed is how many moves Moves returns at most.
-const movesListed = 200
-
-// Moves lists moves, the newest first: of a tenant, or with "" of all; with open, those that are not over.
-func (s *Store) Moves(ctx context.Context, tenantID string, open bool) ([]*Move, error) {
-	rows, err := s.pool.Query(ctx, moveSelect+` where ($1 = '' or t.id = $1) and (not $2 or m.finished_at is null)
-		order by m.id desc limit $3`, tenantID, open, movesListed)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, scanMove)
-}
-
 // StartMove begins to move a tenant to a cell: HomeCell, or the name of one that was added. The work is done by a job of home. The store
 // is home's.
 func (s *Store) StartMove(ctx context.Context, tenantID, cell, actor string) (*Move, error) {
+	bad := problems{}
+	for field, value := range map[string]string{"tenant_id": tenantID, "cell": cell} {
+		if value == "" {
+			bad.add(field, "is required")
+		}
+	}
+	if err := bad.err(); err != nil {
+		return nil, err
+	}
 	t, err := s.Tenant(ctx, AllTenants(), tenantID)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ type ServerState struct {
 	OldestDue  map[string]time.Duration
 	Database   DatabaseState
 	Deliveries DeliveryTotals
+	Cells      []CellState // home first; none where there are no others. What is not of them or in Checkup is home's
 }
 
 // ProcessState is a worker process, as the others see it.

@@ -19,6 +19,7 @@ type Page struct {
 	Section    Section  // the current entry of the navigation; empty for none
 	Crumbs     []Crumb  // the way from the tenant to this page, which comes last and by itself
 	Viewer     Viewer   // who is signed in
+	Cells      bool     // there are further databases that hold tenants; see docs/scaling.md
 	Missing    []string // databases that do not answer, whose tenants are missing on the page; see docs/scaling.md
 	Flash      *Flash   // what the request before this one has done; nil for nothing
 	API        *APICall // the call of the API that does the same; nil for none

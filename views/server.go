@@ -39,6 +39,9 @@ func ServerSettingsURL() string { return "/server/settings" }
 // serverTabs are the pages about the whole server that the viewer may see.
 func serverTabs(p Page, here string) []Tab {
 	tabs := []Tab{{"Health", ServerURL(), here == ServerURL()}, {"Usage", UsageURL("", nil), here == UsageURL("", nil)}}
+	if p.Viewer.Admin && (p.Cells || here == CellsURL()) {
+		tabs = append(tabs, Tab{"Cells", CellsURL(), here == CellsURL()})
+	}
 	if p.Viewer.Admin {
 		tabs = append(tabs, Tab{"Defaults", DefaultsURL(), here == DefaultsURL()})
 		tabs = append(tabs, Tab{"Settings", ServerSettingsURL(), here == ServerSettingsURL()})
@@ -49,7 +52,7 @@ func serverTabs(p Page, here string) []Tab {
 // checkNames are the doctor's checks for people.
 var checkNames = map[string]string{"schema": "Schema", "settings": "PostgreSQL settings", "clock": "Clocks", "connections": "Connections",
 	"partitions": "Partitions", "retention": "Retention", "indexes": "Indexes", "vacuum": "Vacuum", "tuning": "Tuning", "held": "Held deliveries", "api_keys": "API keys", "secrets": "Secrets",
-	"workers": "Workers", "dead workers": "Jobs of dead workers", "deliveries": "Deliveries without a job", "events": "Events of jobs", "replica": "Read replica", "order": "Ordered deliveries",
+	"cell": "Cell", "workers": "Workers", "dead workers": "Jobs of dead workers", "deliveries": "Deliveries without a job", "events": "Events of jobs", "replica": "Read replica", "order": "Ordered deliveries",
 	"jobs": "Jobs", "bulk retries": "Bulk retries", "everything else": "Everything else"}
 
 func checkName(check string) string {
@@ -57,6 +60,14 @@ func checkName(check string) string {
 		return n
 	}
 	return check
+}
+
+// inCell says in which cell something was found; empty for home.
+func inCell(f models.Finding) string {
+	if f.Cell == "" {
+		return ""
+	}
+	return " in the cell " + f.Cell
 }
 
 // findingLook is how a finding's level is shown.

@@ -29,6 +29,13 @@ type Cell struct {
 type cellState struct {
 	api atomic.Pointer[API] // nil while it is not open
 	why atomic.Pointer[string]
+	saw atomic.Pointer[sighting]
+}
+
+// sighting is whether a cell answers, and since when that is so.
+type sighting struct {
+	there bool
+	since time.Time
 }
 
 // NewCell makes a cell that is not open yet.
@@ -43,10 +50,31 @@ func (c *Cell) With(now models.Cell) *Cell { return &Cell{Cell: now, served: c.s
 func (c *Cell) Opened(x *API) {
 	c.state.api.Store(x)
 	c.state.why.Store(nil)
+	c.Saw(true)
 }
 
 // Failed says why the cell could not be opened.
-func (c *Cell) Failed(why string) { c.state.why.Store(&why) }
+func (c *Cell) Failed(why string) {
+	c.state.why.Store(&why)
+	c.Saw(false)
+}
+
+// Saw says whether the cell answers now, and reports whether that is another answer than the last time.
+func (c *Cell) Saw(there bool) (changed bool) {
+	before := c.state.saw.Load()
+	if before != nil && before.there == there {
+		return false
+	}
+	return c.state.saw.CompareAndSwap(before, &sighting{there, time.Now().UTC().Truncate(time.Millisecond)})
+}
+
+// Since is when the cell began to answer, or no longer did; nil while nobody has looked.
+func (c *Cell) Since() *time.Time {
+	if s := c.state.saw.Load(); s != nil {
+		return &s.since
+	}
+	return nil
+}
 
 // Served reports whether this process serves the cell.
 func (c *Cell) Served() bool { return c.served }

@@ -29,7 +29,7 @@ const (
 )
 
 // homeRoutes are what begins the addresses of what home alone has.
-var homeRoutes = []string{"/account", "/users", "/invitations", "/api-keys", "/topics", "/views", "/settings", "/server", "/cells",
+var homeRoutes = []string{"/account", "/users", "/invitations", "/api-keys", "/topics", "/views", "/settings", "/server", "/cells", "/moves",
 	"/destination-types", "/channel-types", "/filters/convert", "/healthz", "/openapi.json", "/alerts", "/alert-rules", "/channels",
 	"/notifications", "/tenants/:tenant/token", "/tenants/:tenant/portal", "/tenants/:tenant/portal-links", "/tenants/:tenant/members"}
 

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-dev/waybill/models"
@@ -16,14 +18,33 @@ type tenantCellJSON struct {
 	DrainingAt *time.Time `json:"draining_at" api:"null" doc:"Since when new tenants go elsewhere; null for not at all."`
 	Served     bool       `json:"served" doc:"Whether the process that answers serves it (CELLS)."`
 	Reachable  bool       `json:"reachable" doc:"Whether it answers that process."`
+	Since      *time.Time `json:"since" api:"null" doc:"Since when it does, or does not, as that process knows; null for 'main'."`
 	Problem    string     `json:"problem,omitempty" doc:"Why not."`
+	Schema     *int64     `json:"schema_version" api:"null" doc:"That it was migrated to; null, as the next three, where it does not answer."`
+	Workers    *int       `json:"workers" api:"null" doc:"That are alive and work off its jobs."`
+	Due        *int       `json:"jobs_due" api:"null" doc:"That a worker could take now; null also when they could not be counted within 2 s."`
+	OldestDue  *float64   `json:"oldest_due_seconds" api:"null" doc:"How long the oldest of them has been waiting."`
+}
+
+func cellToJSON(s models.CellState) tenantCellJSON {
+	j := tenantCellJSON{Name: s.Name, Address: s.Address, Tenants: s.Tenants, DrainingAt: s.DrainingAt, Served: s.Served,
+		Reachable: s.Reachable, Since: s.Since, Problem: s.Problem}
+	if h := s.Health; h != nil {
+		oldest := h.OldestDue.Seconds()
+		j.Schema, j.Workers, j.Due, j.OldestDue = &h.Schema, &h.Workers, h.Due, &oldest
+	}
+	return j
 }
 
 // CellStates tells of all databases that hold tenants, home first.
-func (a *API) CellStates(ctx context.Context, c *Call) ([]tenantCellJSON, error) {
+func (a *API) CellStates(ctx context.Context, c *Call) ([]models.CellState, error) {
 	if err := OperatorsOnly(c); err != nil {
 		return nil, err
 	}
+	return a.cellStates(ctx)
+}
+
+func (a *API) cellStates(ctx context.Context) ([]models.CellState, error) {
 	n, err := a.Store.CellTenants(ctx)
 	if err != nil {
 		return nil, err
@@ -32,38 +53,53 @@ func (a *API) CellStates(ctx context.Context, c *Call) ([]tenantCellJSON, error)
 	if err != nil {
 		return nil, err
 	}
-	out := []tenantCellJSON{{Name: models.HomeCell, Tenants: n[models.HomeCell], DrainingAt: draining,
-		Served:    a.Cfg.Serves(models.HomeCell),
+	cells, now := a.Cells(), map[string]*time.Time{} // what this process was told a moment ago it follows within another one
+	for _, known := range a.Store.Cells() {
+		now[known.Name] = known.DrainingAt
+	}
+	out := []models.CellState{{Name: models.HomeCell, Tenants: n[models.HomeCell], DrainingAt: draining, Served: a.Cfg.Serves(models.HomeCell),
 		Reachable: true}}
-	states := map[string]error{}
 	names := []string{models.HomeCell}
-	for _, x := range a.Cells() {
+	for _, x := range cells {
+		out = append(out, models.CellState{Name: x.Name, Address: x.MaskedAddress(), Tenants: n[x.Name], DrainingAt: now[x.Name],
+			Served: x.Served(), Reachable: true})
 		names = append(names, x.Name)
 	}
+	health := make([]atomic.Pointer[models.CellHealth], len(names)) // of one that is late somebody still writes
 	missing, err := a.eachCell(ctx, names, func(ctx context.Context, i int, x *API) error {
-		if i == 0 {
-			return nil
+		if i > 0 {
+			if err := x.Store.Ready(ctx); err != nil {
+				return x.named(readyOr(err))
+			}
 		}
-		return x.named(readyOr(x.Store.Ready(ctx)))
+		h, err := x.Store.CellHealth(ctx)
+		if err == nil {
+			health[i].Store(h)
+		}
+		return x.named(err)
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range missing {
-		states[name] = cellAway(name, nil)
-	}
-	for _, x := range a.Cells() {
-		j := tenantCellJSON{Name: x.Name, Address: x.MaskedAddress(), Tenants: n[x.Name], DrainingAt: x.DrainingAt, Served: x.Served(),
-			Reachable: states[x.Name] == nil}
-		switch {
-		case !x.Served():
-			j.Reachable, j.Problem = false, "This process does not serve it (CELLS)."
-		case x.Open() == nil && x.Why() != "":
-			j.Problem = x.Why()
-		case states[x.Name] != nil:
-			j.Problem = "It does not answer."
+	for i := range out {
+		s := &out[i]
+		if s.Health = health[i].Load(); i == 0 {
+			continue
 		}
-		out = append(out, j)
+		x := cells[i-1]
+		s.Reachable = !slices.Contains(missing, s.Name)
+		switch {
+		case !s.Served:
+			s.Reachable, s.Problem = false, "This process does not serve it (CELLS)."
+			continue
+		case s.Reachable:
+		case x.Open() == nil && x.Why() != "":
+			s.Problem = x.Why()
+		default:
+			s.Problem = "It does not answer."
+		}
+		x.Saw(s.Reachable)
+		s.Since = x.Since()
 	}
 	return out, nil
 }
@@ -76,12 +112,20 @@ func readyOr(err error) error {
 	return &models.Error{Kind: models.KindUnavailable, Message: "The database does not answer.", Err: err}
 }
 
+func cellsToJSON(list []models.CellState) []tenantCellJSON {
+	out := make([]tenantCellJSON, len(list))
+	for i, s := range list {
+		out[i] = cellToJSON(s)
+	}
+	return out
+}
+
 func (a *API) listCells(ctx context.Context, c *Call, _ *noRequest) (*Reply, error) {
 	list, err := a.CellStates(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: listJSON[tenantCellJSON]{list}}, nil
+	return &Reply{Body: listJSON[tenantCellJSON]{cellsToJSON(list)}}, nil
 }
 
 // ChangeCellRequest drains a cell, or no longer.
@@ -92,7 +136,8 @@ type ChangeCellRequest struct {
 	} `body:"json"`
 }
 
-func (a *API) changeCell(ctx context.Context, c *Call, req *ChangeCellRequest) (*Reply, error) {
+// ChangeCell drains a cell, or no longer.
+func (a *API) ChangeCell(ctx context.Context, c *Call, req *ChangeCellRequest) (*Reply, error) {
 	if err := OperatorsOnly(c); err != nil {
 		return nil, err
 	}
@@ -110,14 +155,7 @@ func (a *API) changeCell(ctx context.Context, c *Call, req *ChangeCellRequest) (
 		if x.Name != req.Cell {
 			continue
 		}
-		if x.Name != models.HomeCell { // this process follows within a moment, and this is what holds already
-			for _, known := range a.Store.Cells() {
-				if known.Name == x.Name {
-					x.DrainingAt = known.DrainingAt
-				}
-			}
-		}
-		return &Reply{Body: x}, nil
+		return &Reply{Body: cellToJSON(x)}, nil
 	}
 	return nil, &models.Error{Kind: models.KindNotFound, Message: "The cell was removed meanwhile."}
 }
@@ -127,6 +165,6 @@ func (a *API) cellRoutes() []route {
 		on(a, http.MethodGet, "/cells", models.MayAdmin, a.listCells, "listCells", "Lists the databases that hold tenants; for operators.",
 			ok[listJSON[tenantCellJSON]](),
 			says("They are added and removed at the command line (`waybill cells`), which takes their addresses.")),
-		on(a, http.MethodPatch, "/cells/:cell", models.MayAdmin, a.changeCell, "updateCell",
+		on(a, http.MethodPatch, "/cells/:cell", models.MayAdmin, a.ChangeCell, "updateCell",
 			"Has new tenants go to other databases, or no longer; for operators.", ok[tenantCellJSON](), example(`{"draining": true}`)))
 }

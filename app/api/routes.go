@@ -262,6 +262,7 @@ func (a *API) APIRoutes() []route {
 				example(`{"expires_at": "2099-12-31T00:00:00Z", "addresses": ["192.0.2.0/24"], "events_per_second": 500}`)),
 			on(a, del, "/api-keys/:key", admin, a.RevokeAPIKey, "revokeAPIKey", "Revokes an API key.", ok[successJSON]())),
 		a.cellRoutes(),
+		a.moveRoutes(),
 		under("Server",
 			on(a, get, "/server", read, a.getServer, "getServer",
 				"Shows the state of the whole server: findings, workers, jobs, database; for operators.", ok[serverJSON](), secret),

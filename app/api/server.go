@@ -18,6 +18,7 @@ type serverJSON struct {
 	OldestDue  map[string]float64 `json:"oldest_due_seconds" doc:"By queue, how long the oldest job that is due has been waiting; 0 when none is."`
 	Database   databaseJSON       `json:"database"`
 	Deliveries deliveryTotalsJSON `json:"deliveries" doc:"Of all tenants, now."`
+	Cells      []tenantCellJSON   `json:"cells" doc:"The databases that hold tenants, 'main' first; none where there is only one. What else is told here is of 'main', but for the checkup."`
 }
 
 type checkupJSON struct {
@@ -34,6 +35,7 @@ type findingJSON struct {
 	Message  string   `json:"message" doc:"What is the case, in a sentence."`
 	Advice   string   `json:"advice" doc:"What to do; empty when all is well."`
 	Examples []string `json:"examples" doc:"Some of what is concerned, at most 5."`
+	Cell     string   `json:"cell,omitempty" doc:"In which database; absent for that of DATABASE_URL."`
 }
 
 type uncheckedJSON struct {
@@ -89,7 +91,11 @@ func (a *API) ServerState(ctx context.Context, c *Call) (*models.ServerState, er
 	if err := OperatorsOnly(c); err != nil {
 		return nil, err
 	}
-	return a.Store.ServerState(ctx)
+	s, err := a.Store.ServerState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s, a.joinCells(ctx, s)
 }
 
 func (a *API) getServer(ctx context.Context, c *Call, _ *noRequest) (*Reply, error) {
@@ -100,10 +106,10 @@ func (a *API) getServer(ctx context.Context, c *Call, _ *noRequest) (*Reply, err
 	out := serverJSON{At: s.At, Version: config.Version, Processes: []processJSON{}, QueuesAt: s.QueuesAt, OldestDue: map[string]float64{},
 		Checkup: checkupJSON{Level: s.Checkup.Worst(), At: s.Checkup.At, Took: s.Checkup.Took.Seconds(), Findings: []findingJSON{},
 			Unchecked: []uncheckedJSON{}},
-		Deliveries: deliveryTotalsJSON(s.Deliveries)}
+		Deliveries: deliveryTotalsJSON(s.Deliveries), Cells: cellsToJSON(s.Cells)}
 	for _, f := range s.Checkup.Findings {
 		out.Checkup.Findings = append(out.Checkup.Findings, findingJSON{f.Check, f.Level, f.Message, f.Advice,
-			append([]string{}, f.Examples...)})
+			append([]string{}, f.Examples...), f.Cell})
 	}
 	for _, u := range s.Checkup.Unchecked {
 		out.Checkup.Unchecked = append(out.Checkup.Unchecked, uncheckedJSON(u))

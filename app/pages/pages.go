@@ -285,7 +285,7 @@ func (p *pageCtx) frame(title string, section views.Section) views.Page {
 	if p.who != nil {
 		f.Viewer.OneTenant, f.Viewer.Tenants, f.Viewer.User = !p.who.Scope.All(), p.who.Tenants(), p.who.Kind == models.ActorUser
 	}
-	f.Missing = p.call.Missing
+	f.Missing, f.Cells = p.call.Missing, p.app.Cells() != nil
 	f.Reread = f.Viewer.Name != "" && f.Flash == nil && !f.UTC && reads(p.Ctx)
 	if p.tenant != nil {
 		f.Tenant, f.TenantName = p.tenant.ID, p.tenant.Name()

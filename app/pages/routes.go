@@ -85,6 +85,14 @@ func (a *Pages) PageRoutes() []pageRoute {
 		{get, "/server/defaults", admin, twin("GET /settings"), a.defaultsPage},
 		{post, "/server/defaults", admin, twin("PATCH /settings"), a.saveDefaults},
 		{get, "/server/settings", admin, twin("GET /server/settings"), a.serverSettingsPage},
+		{get, "/server/cells", admin, twin("GET /cells"), a.cellsPage},
+		{post, "/server/cells/:cell/drain", admin, twin("PATCH /cells/:cell"), a.drainCell},
+		{post, "/server/cells/:cell/undrain", admin, twin("PATCH /cells/:cell"), a.undrainCell},
+		{get, "/server/moves", admin, twin("GET /moves"), a.movesPage},
+		{get, "/server/moves/new", admin, twin("POST /moves"), a.newMovePage},
+		{post, "/server/moves/new", admin, twin("POST /moves"), a.startMove},
+		{get, "/server/moves/:move", admin, twin("GET /moves/:move"), a.movePage},
+		{post, "/server/moves/:move/cancel", admin, twin("POST /moves/:move/cancel"), a.cancelMove},
 
 		{get, tenant, read, twin("GET "+apiTenant, "GET /deliveries"), a.overviewPage},
 
