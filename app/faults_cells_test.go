@@ -176,13 +176,14 @@ func TestFaultsCells(t *testing.T) {
 	used, since := c.serve.used(), time.Now()
 	part := func(name string, cells ...string) map[string]answered {
 		parts := map[string]answered{}
-		t.Logf("%-6s for %v, in which the server used %v of processor time", name, time.Since(since).Round(100*time.Millisecond), c.serve.used()-used)
+		t.Logf("%-6s for %v, in which the server used %v of processor time", name, time.Since(since).Round(100*time.Millisecond),
+			c.serve.used()-used)
 		used, since = c.serve.used(), time.Now()
 		for _, cell := range cells {
 			a := heard[cell].next()
 			parts[cell] = a
-			t.Logf("%-6s %-4s %5d accepted, p50 %v, p99 %v, at most %v; answers: %v", name, cell, a.status[202], a.within(202, .5), a.within(202, .99),
-				a.within(202, 1), a.status)
+			t.Logf("%-6s %-4s %5d accepted, p50 %v, p99 %v, at most %v; answers: %v", name, cell, a.status[202], a.within(202, .5),
+				a.within(202, .99), a.within(202, 1), a.status)
 		}
 		return parts
 	}
@@ -286,7 +287,8 @@ func TestFaultsCellsMove(t *testing.T) {
 		tell("to " + way[1])
 		l.more(200)
 		for _, table := range []string{"events", "deliveries", "attempts"} {
-			left, err := c.nodes[way[0]].query("waybill", "select count(*) from "+table+" where tenant_key = (select key from tenants where id = 'acme')")
+			left, err := c.nodes[way[0]].query("waybill", "select count(*) from "+table+
+				" where tenant_key = (select key from tenants where id = 'acme')")
 			if err != nil || left != "0" {
 				t.Errorf("%s of %s are left in %s: %v", left, table, way[0], err)
 			}
