@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -30,15 +31,18 @@ type ledger struct {
 	hasty    int          // answers of 503 without Retry-After
 	base     atomic.Value // string: where to publish; empty while nobody listens
 	n        atomic.Int64
-	hold     atomic.Value                        // chan struct{}: answers wait for it
-	pause    time.Duration                       // of a publisher between two events
-	refuse   func(path, event string, n int) int // the status with which the nth time is answered; nil for 200
-	failed   int                                 // deliveries that end in another way than delivered, of events that do not count
-	old      bool                                // it is set up at a server of an earlier build
-	expected map[string]string                   // the status in which the deliveries to a destination end
-	last     atomic.Int64                        // when an event was accepted last, in unix nanoseconds
-	longest  atomic.Int64                        // the longest time between two that were accepted, in nanoseconds
-	slowest  atomic.Int64                        // the longest time that publish waited for an answer, in nanoseconds
+	hold     atomic.Value                         // chan struct{}: answers wait for it
+	pause    time.Duration                        // of a publisher between two events
+	refuse   func(path, event string, n int) int  // the status with which the nth time is answered; nil for 200
+	failed   int                                  // deliveries that end in another way than delivered, of events that do not count
+	old      bool                                 // it is set up at a server of an earlier build
+	expected map[string]string                    // the status in which the deliveries to a destination end
+	last     atomic.Int64                         // when an event was accepted last, in unix nanoseconds
+	longest  atomic.Int64                         // the longest time between two that were accepted, in nanoseconds
+	slowest  atomic.Int64                         // the longest time that publish waited for an answer, in nanoseconds
+	tenant   string                               // whose events they are
+	ordered  bool                                 // each publisher has an ordering key of its own, and ids are e-<publisher>-<number>
+	heard    func(status int, took time.Duration) // is told of each publish; status 0 for no answer, nil for nobody
 }
 
 // underWay is how many deliveries of one destination may be under way, or sent and not yet recorded, in one worker when it
@@ -47,7 +51,7 @@ const underWay = 2 * 20
 
 func newLedger(t *testing.T) *ledger {
 	l := &ledger{t: t, got: map[string]int{}, acked: map[string]int{}, accepted: map[string]bool{}, answers: map[int]int{},
-		expected: map[string]string{"hook": "delivered"}}
+		expected: map[string]string{"hook": "delivered"}, tenant: "acme"}
 	l.base.Store("")
 	open := make(chan struct{})
 	close(open)
@@ -121,18 +125,30 @@ func (l *ledger) count() (accepted, received, twice int) {
 // not; only answered ones count.
 func (l *ledger) publish(ctx context.Context, publishers int) *sync.WaitGroup {
 	var wg sync.WaitGroup
-	for range publishers {
+	for key := range publishers {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for ctx.Err() == nil {
+			for n := 1; ctx.Err() == nil; n++ {
 				base := l.base.Load().(string)
-				id := fmt.Sprintf("e-%d", l.n.Add(1))
+				id, order := "", ""
+				if l.ordered {
+					id, order = fmt.Sprintf("e-%d-%d", key, n), fmt.Sprintf(`"ordering_key":"%d",`, key)
+				} else {
+					id = fmt.Sprintf("e-%d", l.n.Add(1))
+				}
 				req, _ := http.NewRequest("POST", base+api.APIPrefix+"/publish",
-					strings.NewReader(`{"tenant_id":"acme","id":"`+id+`","data":{"n":1}}`))
+					strings.NewReader(`{"tenant_id":"`+l.tenant+`","id":"`+id+`",`+order+`"data":{"n":1}}`))
 				req.Header.Set("Authorization", "Bearer "+testKey)
 				began := time.Now()
 				resp, err := http.DefaultClient.Do(req)
+				if l.heard != nil {
+					status := 0
+					if err == nil {
+						status = resp.StatusCode
+					}
+					l.heard(status, time.Since(began))
+				}
 				for took := int64(time.Since(began)); ; {
 					if most := l.slowest.Load(); took <= most || l.slowest.CompareAndSwap(most, took) {
 						break
@@ -252,11 +268,18 @@ func (l *ledger) open(base string) int {
 func (l *ledger) setUp(base string) {
 	l.t.Helper()
 	a := &testApp{TB: l.t, base: base, key: testKey, old: l.old}
-	a.want(201, "PUT", "/tenants/acme", nil)
-	a.want(201, "POST", "/tenants/acme/destinations", map[string]any{"id": "hook", "type": "webhook", "topics": "*",
-		"config": map[string]string{"url": l.srv.URL},
-		"retry":  map[string]any{"schedule": []string{"200ms", "500ms", "1s", "1s", "1s", "1s", "1s", "1s"}}})
+	a.want(201, "PUT", "/tenants/"+l.tenant, nil)
+	l.setUpHook(a, nil)
 	l.base.Store(base)
+}
+
+// setUpHook makes the tenant's destination, with further fields.
+func (l *ledger) setUpHook(a *testApp, more map[string]any) {
+	l.t.Helper()
+	hook := map[string]any{"id": "hook", "type": "webhook", "topics": "*", "config": map[string]string{"url": l.srv.URL},
+		"retry": map[string]any{"schedule": []string{"200ms", "500ms", "1s", "1s", "1s", "1s", "1s", "1s"}}}
+	maps.Copy(hook, more)
+	a.want(201, "POST", "/tenants/"+l.tenant+"/destinations", hook)
 }
 
 // reckon accounts for every event that was answered with 202: each of its deliveries has ended as it should, delivered,
@@ -272,7 +295,8 @@ func (l *ledger) reckon(url string, most int) {
 	defer conn.Close(ctx)
 	rows, err := conn.Query(ctx,
 		`select e.caller_id, coalesce(n.id, ''), coalesce(d.status::text, ''), coalesce(d.error, '') <> '' and coalesce(d.advice, '') <> ''
-		from events e left join deliveries d on d.event_id = e.id left join destinations n on n.key = d.destination_key`)
+		from events e left join deliveries d on d.event_id = e.id left join destinations n on n.key = d.destination_key
+		where e.tenant_key in (select key from tenants where id = $1)`, l.tenant)
 	if err != nil {
 		l.t.Fatal(err)
 	}

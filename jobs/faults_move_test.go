@@ -154,11 +154,13 @@ func TestFaultsMove(t *testing.T) {
 				err := s.publish(&models.PublishInput{TenantID: "acme", ID: fmt.Sprintf("e-%d-%d", key, n), OrderingKey: fmt.Sprint(key),
 					Data: json.RawMessage(fmt.Sprintf(`{"key": %d, "n": %d}`, key, n))})
 				mu.Lock()
-				if took = append(took, time.Since(begun)); err != nil {
+				took = append(took, time.Since(begun))
+				if err == nil {
+					published++
+				} else { // it may be there nevertheless
 					refused++
 					t.Errorf("publish: %v", err)
 				}
-				published++
 				mu.Unlock()
 			}
 		})
@@ -237,9 +239,9 @@ func TestFaultsMove(t *testing.T) {
 			twice++
 		}
 	}
-	t.Logf("%d events accepted, %d arrived, %d of them twice or more (at most %d times), %d out of order, %d jobs under way at switches, %d kills", published,
-		len(arrived), twice, worst, disorder, cut, killed)
-	if len(arrived) != published || disorder > 0 || refused > 0 || twice > (killed*publishers)+cut*50 {
+	t.Logf("%d events accepted and %d refused, %d arrived, %d of them twice or more (at most %d times), %d out of order, %d jobs under way at "+
+		"switches, %d kills", published, refused, len(arrived), twice, worst, disorder, cut, killed)
+	if len(arrived) < published || len(arrived) > published+refused || disorder > 0 || refused > 0 || twice > (killed*publishers)+cut*50 {
 		t.Error("that is not as promised")
 	}
 	at, left := s.dbs["eu1"], s.dbs[""]
@@ -254,7 +256,8 @@ func TestFaultsMove(t *testing.T) {
 		if err := left.QueryRow(t.Context(), "select count(*) from "+table+" where tenant_key = $1", d.TenantKey).Scan(&behind); err != nil {
 			t.Fatal(err)
 		}
-		if t.Logf("%s: %d there, %d left behind", table, there, behind); there < size+published || table != "attempts" && there != size+published || behind > 0 {
+		t.Logf("%s: %d there, %d left behind", table, there, behind)
+		if there < size+published || table != "attempts" && there > size+published+refused || behind > 0 {
 			t.Errorf("want %d %s", size+published, table)
 		}
 	}

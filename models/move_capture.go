@@ -101,17 +101,21 @@ func (t *movedTable) when(row string, tenant int64) string {
 
 const (
 	// ddlWait is how long a statement waits for its lock on a table: whoever comes after it waits as well.
-	ddlWait = "200ms"
-	// ddlPause is how long it then lets the others go on.
-	ddlPause = 50 * time.Millisecond
-	ddlTries = 100
+	ddlWait = 200 * time.Millisecond
+	// ddlWaitVacuum is how long now and then, while a vacuum is under way: PostgreSQL ends an autovacuum that is in the way of somebody
+	// for as long as deadlock_timeout, which is a second. Of a big table it would take minutes.
+	ddlWaitVacuum = 1500 * time.Millisecond
+	// ddlPause is how long it then lets the others go on, longer from time to time.
+	ddlPause, ddlPauseMost = 50 * time.Millisecond, time.Second
+	ddlTries               = 60
 )
 
 // ddl runs statements on a table that others use, without making them wait for long.
 func ddl(ctx context.Context, s *Store, statements ...string) error {
+	wait, pause := ddlWait, ddlPause
 	for try := 1; ; try++ {
 		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "set local lock_timeout = '"+ddlWait+"'"); err != nil {
+			if _, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d", wait.Milliseconds())); err != nil {
 				return err
 			}
 			for _, sql := range statements {
@@ -125,12 +129,22 @@ func ddl(ctx context.Context, s *Store, statements ...string) error {
 		if err == nil || try == ddlTries || !errors.As(err, &pe) || pe.Code != "55P03" && pe.Code != "40P01" {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(ddlPause):
+		if err := pauseFor(ctx, pause); err != nil {
+			return err
+		}
+		pause = min(pause*3/2, ddlPauseMost)
+		wait = ddlWait
+		if try%4 == 0 && vacuuming(ctx, s) {
+			wait = ddlWaitVacuum
 		}
 	}
+}
+
+// vacuuming reports whether some table is being vacuumed; not whose, which not everybody may see.
+func vacuuming(ctx context.Context, s *Store) (yes bool) {
+	err := s.pool.QueryRow(ctx, `select exists (select 1 from pg_locks where locktype = 'relation' and mode = 'ShareUpdateExclusiveLock' and granted
+		and database = (select oid from pg_database where datname = current_database()))`).Scan(&yes)
+	return yes && err == nil
 }
 
 // capture has the source note what changes of the tenant. It may be called again.
@@ -220,7 +234,9 @@ func (c *changedRows) empty() bool { return c.noted == 0 }
 // takeChanged takes some of what was noted. It is given back unless tx commits.
 func takeChanged(ctx context.Context, tx pgx.Tx, m *Move, limit int) (*changedRows, error) {
 	table := moveNames{m.TenantKey}.changed()
-	rows, err := tx.Query(ctx, "delete from "+table+" where n in (select n from "+table+" order by n limit $1) returning kind, id, destination", limit)
+	// By one number, and not by a list of them: that is a scan of the index whatever the planner takes the size of the table for.
+	rows, err := tx.Query(ctx, "delete from "+table+" where n <= (select max(n) from (select n from "+table+
+		" order by n limit $1) x) returning kind, id, destination", limit)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/waybill-dev/waybill/models/queue"
@@ -87,39 +88,68 @@ func (r *moveRun) carryRest(ctx context.Context, p *movePipe) error {
 	return p.stage(ctx, t, t.where(m.TenantKey))
 }
 
-// verify compares how many rows both databases have, up to the event with which the copy ended.
+// verify compares how many rows both databases have of the events up to the one with which the copy ended, and then of those that came
+// meanwhile, so that few are left to compare during the hold. Each round is of what came during the one before it, while these become fewer.
 func (r *moveRun) verify(ctx context.Context) error {
-	before, err := r.count(ctx, r.source.pool, "<=")
+	n, err := r.verifyBetween(ctx, uuid.Nil, r.m.Progress.Mark)
+	for last := n; err == nil && last > movePortion; {
+		mark := r.m.Progress.Mark
+		err = r.target.pool.QueryRow(ctx, "select coalesce((select id from events where tenant_key = $1 and id > $2 order by id desc limit 1), $2)",
+			r.m.TenantKey, mark).Scan(&r.m.Progress.Mark)
+		if err != nil {
+			return err
+		}
+		if n, err = r.verifyBetween(ctx, mark, r.m.Progress.Mark); n > last/2 {
+			break
+		}
+		last = n
+	}
+	return err
+}
+
+// verifyBetween is verify for the events after one and up to another. It returns how many there are.
+func (r *moveRun) verifyBetween(ctx context.Context, after, upTo uuid.UUID) (int64, error) {
+	old, err := r.countIn(ctx, r.source, after, upTo)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for n := int64(moveChanges); n == moveChanges; {
 		if n, err = r.takeUp(ctx, highestUUID); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	there, err := r.count(ctx, r.target.pool, "<=")
+	there, err := r.countIn(ctx, r.target, after, upTo)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	after, err := r.count(ctx, r.source.pool, "<=")
+	now, err := r.countIn(ctx, r.source, after, upTo)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for i, name := range []string{"events", "deliveries", "attempts"} {
-		if there[i] < min(before[i], after[i]) || there[i] > max(before[i], after[i]) {
-			return fmt.Errorf("the target has %d %s of the tenant, and the source %d", there[i], name, after[i])
+		if there[i] < min(old[i], now[i]) || there[i] > max(old[i], now[i]) {
+			return 0, fmt.Errorf("the target has %d %s of the tenant, and the source %d", there[i], name, now[i])
 		}
 	}
-	return nil
+	return there[0], nil
 }
 
-// count counts the tenant's events up to the mark, or behind it, with their deliveries and attempts.
-func (r *moveRun) count(ctx context.Context, db querier, compare string) (n [3]int64, err error) {
-	const events = "select count(*) from events e where e.tenant_key = $1 and e.id %[1]s $2"
-	const of = "select count(*) from events e join %[2]s x on x.event_id = e.id where e.tenant_key = $1 and e.id %[1]s $2 and x.event_id %[1]s $2"
-	sql := "select (" + fmt.Sprintf(events, compare) + "), (" + fmt.Sprintf(of, compare, "deliveries") + "), (" + fmt.Sprintf(of, compare, "attempts") + ")"
-	return n, db.QueryRow(ctx, sql, r.m.TenantKey, r.m.Progress.Mark).Scan(&n[0], &n[1], &n[2])
+// count counts the tenant's events after one and up to another, with their deliveries and attempts: event by event, since the planner
+// takes the newest for very few, and a join of those that it chooses then reads all attempts once for each event. db has planned.
+func (r *moveRun) count(ctx context.Context, db querier, after, upTo uuid.UUID) (n [3]int64, err error) {
+	return n, db.QueryRow(ctx, `select count(*), coalesce(sum((select count(*) from deliveries x where x.event_id = e.id)), 0)::bigint,
+		coalesce(sum((select count(*) from attempts x where x.event_id = e.id)), 0)::bigint
+		from events e where e.tenant_key = $1 and e.id > $2 and e.id <= $3`, r.m.TenantKey, after, upTo).Scan(&n[0], &n[1], &n[2])
+}
+
+// countIn is count in one of the databases.
+func (r *moveRun) countIn(ctx context.Context, s *Store, after, upTo uuid.UUID) (n [3]int64, err error) {
+	tx, err := beginPlanned(ctx, s)
+	if err != nil {
+		return n, err
+	}
+	defer rollBack(ctx, tx)
+	return r.count(ctx, tx, after, upTo)
 }
 
 // compareTail compares how many rows both have of the events behind the mark.
@@ -128,10 +158,10 @@ func (r *moveRun) compareTail(ctx context.Context, p *movePipe) error {
 	read := make(chan error, 1)
 	go func() {
 		var err error
-		here, err = r.count(ctx, p.from, ">")
+		here, err = r.count(ctx, p.from, r.m.Progress.Mark, highestUUID)
 		read <- err
 	}()
-	there, err := r.count(ctx, p.to, ">")
+	there, err := r.count(ctx, p.to, r.m.Progress.Mark, highestUUID)
 	err = errors.Join(err, <-read)
 	if err == nil && here != there {
 		err = fmt.Errorf("the source has %v new events, deliveries and attempts of the tenant, and the target %v", here, there)

@@ -151,9 +151,12 @@ func (r *moveRun) leaveBy(ctx context.Context, until time.Time) error {
 
 // leave has the tenant leave the source once nobody writes, or until the time is over.
 func (r *moveRun) leave(ctx context.Context, until time.Time) error {
-	for end := time.Now().Add(quiesce); ; {
+	for end, first := time.Now().Add(quiesce), true; ; first = false {
 		if _, err := r.takeUp(ctx, highestUUID); err != nil {
 			return err
+		}
+		if first {
+			r.lap("take up")
 		}
 		busy, err := r.busy(ctx)
 		if err != nil {

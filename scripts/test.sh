@@ -68,8 +68,8 @@ fault_tests() {
 	fi
 	if ! compgen -G '/usr/lib/postgresql/*/bin/pg_basebackup' >/dev/null; then
 		if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || ! scripts/apt-install.sh postgresql; then
-			missing+=("a primary that dies: it needs Debian's PostgreSQL (apt-get install postgresql)")
-			skip+=('Faults(Failover|Standby|Silent)')
+			missing+=("a primary that dies, and cells of which one does: they need Debian's PostgreSQL (apt-get install postgresql)")
+			skip+=('Faults(Failover|Standby|Silent|Cells)')
 		fi
 	fi
 	# The test of a full disk mounts a small one, where nobody else sees it.

@@ -87,6 +87,8 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		"how long lists, details and numbers take with 3,000,000 events in the database; alone, and not part of all")
 	fmt.Fprintf(&about, "\n  %-10s %s", upkeepName,
 		"how long starts, the doctor, exports, backups, migrations and dropping a day take with a database of that size; alone, and not part of all")
+	fmt.Fprintf(&about, "\n  %-10s %s", cellsName,
+		"processor time and throughput of a server on one database and of one over three, each a PostgreSQL of its own, in turn; alone, and not part of all")
 	names := fs.String("case", "one,fanout,steady", "cases to run, comma-separated, or all:"+about.String())
 	runs := fs.Int("runs", 1, "runs of each case; medians are printed when there are several")
 	size := fs.Int("size", defaultSize, "bytes of an event's data, 256 at least")
@@ -135,6 +137,9 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	if *size < minSize {
 		return fmt.Errorf("-size must be at least %d", minSize)
+	}
+	if *names == cellsName {
+		return cellsRun(ctx, *runs, *scale, *size, settings, stdout)
 	}
 	cases, err := chosenCases(*names, brokers)
 	if err != nil {

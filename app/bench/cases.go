@@ -19,10 +19,17 @@ import (
 )
 
 // tenant makes a tenant for a run.
-func (b *bencher) tenant() (string, error) {
+func (b *bencher) tenant() (string, error) { return b.tenantIn("") }
+
+// tenantIn makes a tenant for a run in a cell; "" for any.
+func (b *bencher) tenantIn(cell string) (string, error) {
 	b.tenants++
 	id := fmt.Sprintf("bench-%d", b.tenants)
-	_, err := b.must(201, "PUT", "/tenants/"+id, nil)
+	var in any
+	if cell != "" {
+		in = map[string]any{"cell": cell}
+	}
+	_, err := b.must(201, "PUT", "/tenants/"+id, in)
 	return id, err
 }
 

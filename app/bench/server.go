@@ -108,6 +108,9 @@ func (b *bencher) serve(ctx context.Context) (err error) {
 // apiPath is where a server has its API.
 const apiPath = "/api/v1"
 
+// secretKey is the setting that all processes of a measurement share.
+const secretKey = "SECRET_KEY=the key of a server that is measured"
+
 // launch starts a process of the program, and returns its address. A worker has its health and metrics there.
 func (b *bencher) launch(ctx context.Context, command string, env ...string) (p *exec.Cmd, address string, err error) {
 	port, err := FreePort()
@@ -127,7 +130,7 @@ func (b *bencher) launch(ctx context.Context, command string, env ...string) (p 
 	p = exec.CommandContext(ctx, exe, command)
 	p.Cancel = func() error { return p.Process.Signal(os.Interrupt) }
 	p.Env = append(append(os.Environ(), "PORT="+strconv.Itoa(port), "HOST=127.0.0.1", "DATA_DIR="+b.dir, "DATABASE_URL_DIRECT=",
-		"API_KEY="+b.key, "SECRET_KEY=the key of a server that is measured",
+		"API_KEY="+b.key, secretKey,
 		"LOG_LEVEL=warn", "BASE_URL=http://"+at, "EGRESS_ALLOW=127.0.0.0/8,::1/128", "MAX_CONNECTIONS_PER_ADDRESS=0",
 		"DESTINATION_LIMIT=0", "SSL_CERT_FILE="+b.roots), env...)
 	if command == "work" {
@@ -327,8 +330,11 @@ const clockTick = 10 * time.Millisecond
 
 // cpu is how much processor time the server and PostgreSQL have used so far; 0 where the kernel does not tell. It counts
 // also those of PostgreSQL's processes that have ended, through their parent.
-func (b *bencher) cpu() (total time.Duration) {
-	processesBelow(os.Getpid(), func(pid int) {
+func (b *bencher) cpu() time.Duration { return cpuBelow(os.Getpid()) }
+
+// cpuBelow is cpu for the processes from root on.
+func cpuBelow(root int) (total time.Duration) {
+	processesBelow(root, func(pid int) {
 		if f := ProcStat(pid); len(f) > 14 {
 			for _, field := range f[11:15] { // utime, stime, cutime, cstime
 				ticks, _ := strconv.ParseInt(field, 10, 64)
