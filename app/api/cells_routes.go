@@ -53,10 +53,7 @@ func (a *API) cellStates(ctx context.Context) ([]models.CellState, error) {
 	if err != nil {
 		return nil, err
 	}
-	cells, now := a.Cells(), map[string]*time.Time{} // what this process was told a moment ago it follows within another one
-	for _, known := range a.Store.Cells() {
-		now[known.Name] = known.DrainingAt
-	}
+	cells, now := a.Cells(), a.drained()
 	out := []models.CellState{{Name: models.HomeCell, Tenants: n[models.HomeCell], DrainingAt: draining, Served: a.Cfg.Serves(models.HomeCell),
 		Reachable: true}}
 	names := []string{models.HomeCell}
@@ -102,6 +99,15 @@ func (a *API) cellStates(ctx context.Context) ([]models.CellState, error) {
 		s.Since = x.Since()
 	}
 	return out, nil
+}
+
+// drained is since when new tenants go elsewhere than to the cells, as this process knows it: Cells follows a moment later.
+func (a *API) drained() map[string]*time.Time {
+	since := map[string]*time.Time{}
+	for _, known := range a.Store.Cells() {
+		since[known.Name] = known.DrainingAt
+	}
+	return since
 }
 
 // readyOr makes any reason why a database is not ready one of unavailability.

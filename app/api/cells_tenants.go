@@ -118,9 +118,9 @@ func (a *API) choose(ctx context.Context, asked string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	best, found := "", draining == nil
+	best, found, drained := "", draining == nil, a.drained()
 	for _, c := range a.Cells() {
-		if c.DrainingAt != nil || c.Open() == nil || c.Open().Store.Ready(ctx) != nil {
+		if drained[c.Name] != nil || c.Open() == nil || c.Open().Store.Ready(ctx) != nil {
 			continue
 		}
 		if !found || n[c.Name] < n[cellOr(best)] {
