@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -172,11 +173,15 @@ func TestCells(t *testing.T) {
 				t.Errorf("%s has %d rows over all databases, and %d in each of them", list, len(whole), want)
 			}
 		}
-		var times []string
+		var times []time.Time
 		for _, m := range a.want(200, "GET", "/events?limit=100", nil).list() {
-			times = append(times, m.(map[string]any)["received_at"].(string))
+			at, err := time.Parse(time.RFC3339Nano, m.(map[string]any)["received_at"].(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			times = append(times, at)
 		}
-		if !slices.IsSortedFunc(times, func(a, b string) int { return strings.Compare(b, a) }) {
+		if !slices.IsSortedFunc(times, func(a, b time.Time) int { return b.Compare(a) }) {
 			t.Errorf("events are not the newest first: %v", times)
 		}
 		a.want(422, "GET", "/events?order_by=topic", nil)
