@@ -410,7 +410,7 @@ func cellsTable(list []models.CellState, change bool) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = RowTable("Cells").Render(templ.WithChildren(ctx, templ_7745c5c3_Var8), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = RowTable("Databases that hold tenants").Render(templ.WithChildren(ctx, templ_7745c5c3_Var8), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
