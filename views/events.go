@@ -28,6 +28,7 @@ type Events struct {
 	Histogram    *models.EventHistogram // nil where there is none for these conditions
 	Views        []*models.SavedView
 	Beside       *Inspector // the event that is shown beside the list; nil for none
+	Spread       bool       // it is put together of several databases: nobody follows, counts or exports those
 }
 
 // Ranges are the spans of time that a list can be limited to.

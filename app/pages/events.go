@@ -32,8 +32,8 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 	if v.List, stale, err = paged(ctx, p, q, a.FindEvents); stale {
 		v.Notice = FirstPageNote
 	}
-	spread := p.call.IsSpread()
-	if err == nil && len(v.List.Items) == 0 && !spread {
+	v.Spread = p.call.IsSpread()
+	if err == nil && len(v.List.Items) == 0 && !v.Spread {
 		any, aerr := a.Store.Events(ctx, p.call.Scope(), models.EventQuery{Page: models.PageQuery{Limit: 1}})
 		if aerr != nil {
 			return aerr
@@ -49,7 +49,7 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 		if v.Views, err = a.Store.SavedViews(ctx, p.call.Scope(), p.call.Actor.UserID, models.ViewEvents); err != nil {
 			return err
 		}
-		if !spread { // nobody counts over several databases
+		if !v.Spread { // nobody counts over several databases
 			v.Histogram = a.histogram(ctx, p, q)
 		}
 	}
@@ -58,7 +58,7 @@ func (a *Pages) eventsPage(ctx context.Context, p *pageCtx) error {
 			v.Beside, err = a.face(x).inspector(ctx, p, id, v.ListURL())
 			return err
 		}
-		if spread {
+		if v.Spread {
 			err = a.Searched(inspect)
 		} else {
 			err = inspect(a.API)
