@@ -239,6 +239,9 @@ func (v Events) nothingText() string {
 	if v.List.Searched != nil && v.List.Searched.Stopped {
 		return "None of those that were searched."
 	}
+	if len(v.List.Missing) > 0 {
+		return "The databases that answer have none."
+	}
 	return "Remove a filter above, or choose a longer time."
 }
 

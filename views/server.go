@@ -64,8 +64,11 @@ func checkName(check string) string {
 
 // inCell says in which cell something was found; empty for home.
 func inCell(f models.Finding) string {
-	if f.Cell == "" {
+	switch {
+	case f.Cell == "":
 		return ""
+	case f.Check == "cell":
+		return " " + f.Cell
 	}
 	return " in the cell " + f.Cell
 }
