@@ -131,11 +131,9 @@ func (l *ledger) publish(ctx context.Context, publishers int) *sync.WaitGroup {
 			defer wg.Done()
 			for n := 1; ctx.Err() == nil; n++ {
 				base := l.base.Load().(string)
-				id, order := "", ""
-				if l.ordered {
-					id, order = fmt.Sprintf("e-%d-%d", key, n), fmt.Sprintf(`"ordering_key":"%d",`, key)
-				} else {
-					id = fmt.Sprintf("e-%d", l.n.Add(1))
+				id, order := fmt.Sprintf("e-%d-%d", key, n), fmt.Sprintf(`"ordering_key":"%d",`, key)
+				if !l.ordered {
+					id, order = fmt.Sprintf("e-%d", l.n.Add(1)), ""
 				}
 				req, _ := http.NewRequest("POST", base+api.APIPrefix+"/publish",
 					strings.NewReader(`{"tenant_id":"`+l.tenant+`","id":"`+id+`",`+order+`"data":{"n":1}}`))

@@ -141,8 +141,8 @@ func (p *movePipe) changed(ctx context.Context, c *changedRows) error {
 			}
 			fmt.Fprintf(pairs, "%s/%d", k.EventKey, k.Destination)
 		}
-		// The ids alone say which days are looked at, and find the rows; the pairs leave out other destinations of the event. As texts in an
-		// array they are looked up by their hash. A list of rows would be gone through for each row: 5,000 took 2.8 s instead of 0.17.
+		// The ids alone say which days are looked at, and find the rows; the pairs leave out other destinations of the event. As texts in
+		// an array they are looked up by their hash. A list of rows would be gone through for each row: 5,000 took 2.8 s instead of 0.17.
 		condition := "event_id = any(" + uuidList(events) + ") and (event_id || '/' || destination_key) = any('{" + pairs.String() + "}'::text[])"
 		for _, table := range []string{"deliveries", "attempts"} {
 			if err := p.replace(ctx, movedTableNamed(table), condition); err != nil {

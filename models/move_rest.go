@@ -89,7 +89,8 @@ func (r *moveRun) carryRest(ctx context.Context, p *movePipe) error {
 }
 
 // verify compares how many rows both databases have of the events up to the one with which the copy ended, and then of those that came
-// meanwhile, so that few are left to compare during the hold. Each round is of what came during the one before it, while these become fewer.
+// meanwhile, so that few are left to compare during the hold. Each round is of what came during the one before it, while these become
+// fewer.
 func (r *moveRun) verify(ctx context.Context) error {
 	n, err := r.verifyBetween(ctx, uuid.Nil, r.m.Progress.Mark)
 	for last := n; err == nil && last > movePortion; {

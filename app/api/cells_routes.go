@@ -54,8 +54,8 @@ func (a *API) cellStates(ctx context.Context) ([]models.CellState, error) {
 		return nil, err
 	}
 	cells, now := a.Cells(), a.drained()
-	out := []models.CellState{{Name: models.HomeCell, Tenants: n[models.HomeCell], DrainingAt: draining, Served: a.Cfg.Serves(models.HomeCell),
-		Reachable: true}}
+	out := []models.CellState{{Name: models.HomeCell, Tenants: n[models.HomeCell], DrainingAt: draining,
+		Served: a.Cfg.Serves(models.HomeCell), Reachable: true}}
 	names := []string{models.HomeCell}
 	for _, x := range cells {
 		out = append(out, models.CellState{Name: x.Name, Address: x.MaskedAddress(), Tenants: n[x.Name], DrainingAt: now[x.Name],
