@@ -54,7 +54,7 @@ go_tests() {
 	esac
 	# macOS's bash takes an empty array for an unset variable, hence the spelling. ARGS and PKG are lists of words.
 	# shellcheck disable=SC2086
-	go test ${race[@]+"${race[@]}"} -timeout 20m ${ARGS:-} ${PKG:-./...} || failed=1
+	go test ${race[@]+"${race[@]}"} -timeout 40m ${ARGS:-} ${PKG:-./...} || failed=1
 }
 
 # Without the race detector: these tests run the server's processes under load, and count.
