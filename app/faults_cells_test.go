@@ -70,15 +70,7 @@ func (c *clusters) ledger(tenant, cell string, more map[string]any) *ledger {
 }
 
 // used is the processor time that a process has used so far.
-func (p *process) used() (used time.Duration) {
-	if f := bench.ProcStat(p.cmd.Process.Pid); len(f) > 12 {
-		for _, ticks := range f[11:13] {
-			n, _ := strconv.Atoi(ticks)
-			used += time.Duration(n) * 10 * time.Millisecond
-		}
-	}
-	return used
-}
+func (p *process) used() time.Duration { return bench.CPUBelow(p.cmd.Process.Pid) }
 
 // answered is what publishers of a tenant were told during a part of a drill.
 type answered struct {

@@ -4,8 +4,6 @@ package app
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,32 +12,7 @@ import (
 )
 
 // cpu is the processor time of a node's processes so far, also of those that have ended.
-func (n *node) cpu() time.Duration {
-	n.t.Helper()
-	const perSecond = 100 // ticks, on every Linux there is a Go for
-	ticks := func(fields ...string) (sum int64) {
-		for _, f := range fields {
-			v, err := strconv.ParseInt(f, 10, 64)
-			if err != nil {
-				n.t.Fatal(err)
-			}
-			sum += v
-		}
-		return sum
-	}
-	// After the name: state, ppid, …; utime, stime, cutime and cstime are fields 14 to 17 of proc(5).
-	own := bench.ProcStat(n.server.Process.Pid)
-	sum := ticks(own[11:15]...)
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
-			if p := bench.ProcStat(pid); len(p) > 14 && p[1] == strconv.Itoa(n.server.Process.Pid) {
-				sum += ticks(p[11:13]...)
-			}
-		}
-	}
-	return time.Duration(sum) * time.Second / perSecond
-}
+func (n *node) cpu() time.Duration { return bench.CPUBelow(n.server.Process.Pid) }
 
 // TestFaultsReplicaCost measures what a replica takes off the primary: the processor time of its processes for the same reads, with
 // and without.

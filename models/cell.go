@@ -14,6 +14,14 @@ import (
 // HomeCell is the name of the database of DATABASE_URL among the cells.
 const HomeCell = "main"
 
+// NameOfCell is the name of a cell, where empty stands for home.
+func NameOfCell(cell string) string {
+	if cell == "" {
+		return HomeCell
+	}
+	return cell
+}
+
 // cellShift is how far a cell's number is shifted in the keys that it gives out.
 const cellShift = 48
 

@@ -147,9 +147,7 @@ func (a *API) placeOf(ctx context.Context, c *fiber.Ctx, call *Call, r route, wh
 		if err != nil {
 			return d, err
 		}
-		if cell == "" {
-			cell = models.HomeCell
-		}
+		cell = models.NameOfCell(cell)
 		if named && !slices.Contains(d.cells, cell) {
 			return d, models.Invalid("cell", fmt.Sprintf("must be %s, where the tenant %s is, or be left out", cell, id))
 		}
@@ -295,7 +293,7 @@ func (a *API) Spread(ctx context.Context, c *fiber.Ctx, call *Call) (x *API, err
 		if err != nil {
 			return nil, err
 		}
-		if cell = cellOr(cell); !slices.Contains(names, cell) {
+		if cell = models.NameOfCell(cell); !slices.Contains(names, cell) {
 			names = append(names, cell)
 		}
 	}

@@ -2,10 +2,9 @@ package api
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/waybill-dev/waybill/models"
 )
@@ -24,26 +23,25 @@ func (a *API) joinCells(ctx context.Context, s *models.ServerState) (err error) 
 	ctx, cancel := context.WithTimeout(ctx, cellCheckup)
 	defer cancel()
 	checkups := make([]atomic.Pointer[models.Checkup], len(s.Cells))
-	var g errgroup.Group
+	var all sync.WaitGroup
 	for i, c := range s.Cells {
 		if i == 0 || !c.Reachable {
 			continue
 		}
-		g.Go(func() error {
+		all.Go(func() {
 			x, err := a.In(c.Name)
 			if err != nil {
-				return nil //nolint:nilerr // it is told as one that was not looked at
+				return // it is told as one that was not looked at
 			}
 			found, err := x.Store.Checkup(ctx)
 			if err != nil {
 				x.Log.Warn("the cell could not be checked", "error", err)
-				return nil
+				return
 			}
 			checkups[i].Store(&found)
-			return nil
 		})
 	}
-	_ = g.Wait()
+	all.Wait()
 	for i := range s.Cells {
 		c := &s.Cells[i]
 		switch found := checkups[i].Load(); {

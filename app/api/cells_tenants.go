@@ -63,9 +63,9 @@ func (a *API) putPlaced(ctx context.Context, req *PutTenantRequest, since models
 		if at, err = a.choose(ctx, req.Body.Cell); err != nil {
 			return nil, false, err
 		}
-	} else if want := req.Body.Cell; want != "" && want != cellOr(at) {
+	} else if want := req.Body.Cell; want != "" && want != models.NameOfCell(at) {
 		return nil, false, &models.Error{Kind: models.KindConflict,
-			Message: fmt.Sprintf("The tenant is in the cell %s. It does not go to another one by this; leave cell out.", cellOr(at))}
+			Message: fmt.Sprintf("The tenant is in the cell %s. It does not go to another one by this; leave cell out.", models.NameOfCell(at))}
 	}
 	if x, err = a.In(at); err != nil {
 		return nil, false, err
@@ -87,14 +87,6 @@ func (a *API) putPlaced(ctx context.Context, req *PutTenantRequest, since models
 	}
 	_, created, err = x.Store.PutTenantAs(ctx, key, req.Tenant, req.Body.Metadata, since)
 	return x, created, x.named(err)
-}
-
-// cellOr is the name of a cell, of home too.
-func cellOr(cell string) string {
-	if cell == "" {
-		return models.HomeCell
-	}
-	return cell
 }
 
 // choose says in which cell a new tenant is to be: the one that is asked for, or that with the fewest tenants of those that are not
@@ -123,7 +115,7 @@ func (a *API) choose(ctx context.Context, asked string) (string, error) {
 		if drained[c.Name] != nil || c.Open() == nil || c.Open().Store.Ready(ctx) != nil {
 			continue
 		}
-		if !found || n[c.Name] < n[cellOr(best)] {
+		if !found || n[c.Name] < n[models.NameOfCell(best)] {
 			best, found = c.Name, true
 		}
 	}
@@ -131,7 +123,7 @@ func (a *API) choose(ctx context.Context, asked string) (string, error) {
 		return "", &models.Error{Kind: models.KindUnavailable, RetryAfter: 5 * time.Second,
 			Message: "No cell takes new tenants now: those that are not drained do not answer. Try again, or name one in cell."}
 	}
-	a.counts.add(cellOr(best))
+	a.counts.add(models.NameOfCell(best))
 	return best, nil
 }
 

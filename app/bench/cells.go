@@ -152,9 +152,9 @@ func (c *cellsBench) measure(ctx context.Context, l cellsLoad) (u cellsUse, err 
 		}
 	}
 	used := func() []time.Duration {
-		list := []time.Duration{cpuBelow(b.server.Process.Pid)}
+		list := []time.Duration{CPUBelow(b.server.Process.Pid)}
 		for _, s := range servers {
-			list = append(list, cpuBelow(s.Pid()))
+			list = append(list, CPUBelow(s.Pid()))
 		}
 		return list
 	}

@@ -330,10 +330,10 @@ const clockTick = 10 * time.Millisecond
 
 // cpu is how much processor time the server and PostgreSQL have used so far; 0 where the kernel does not tell. It counts
 // also those of PostgreSQL's processes that have ended, through their parent.
-func (b *bencher) cpu() time.Duration { return cpuBelow(os.Getpid()) }
+func (b *bencher) cpu() time.Duration { return CPUBelow(os.Getpid()) }
 
-// cpuBelow is cpu for the processes from root on.
-func cpuBelow(root int) (total time.Duration) {
+// CPUBelow is how much processor time a process and all that it has started have used so far; 0 where the kernel does not tell.
+func CPUBelow(root int) (total time.Duration) {
 	processesBelow(root, func(pid int) {
 		if f := ProcStat(pid); len(f) > 14 {
 			for _, field := range f[11:15] { // utime, stime, cutime, cstime

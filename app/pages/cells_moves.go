@@ -41,12 +41,12 @@ func (a *Pages) showNewMove(ctx context.Context, p *pageCtx, form views.Form, te
 			return err
 		}
 		if exists {
-			v.Of, v.At = tenant, cellTitle(at)
+			v.Of, v.At = tenant, models.NameOfCell(at)
 		}
 	}
 	cells := append([]models.Cell{{Name: models.HomeCell}}, a.Store.Cells()...)
 	for _, c := range cells {
-		if cellTitle(c.Name) != v.At && c.DrainingAt == nil && len(cells) > 1 {
+		if c.Name != v.At && c.DrainingAt == nil && len(cells) > 1 {
 			v.Cells = append(v.Cells, views.Option{Value: c.Name, Label: c.Name})
 		}
 	}
@@ -56,14 +56,6 @@ func (a *Pages) showNewMove(ctx context.Context, p *pageCtx, form views.Form, te
 	}
 	v.API = apiCallOf("POST", indented(map[string]any{"tenant_id": tenant, "cell": example}), "/moves")
 	return p.render(ctx, listStatus(form.Err), views.NewMovePage(v))
-}
-
-// cellTitle is the name of a cell, of home too.
-func cellTitle(cell string) string {
-	if cell == "" {
-		return models.HomeCell
-	}
-	return cell
 }
 
 func (a *Pages) startMove(ctx context.Context, p *pageCtx) error {
