@@ -146,6 +146,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		a.Tail = models.NewTail(a.Store, log, a.WriteTail)
 		a.http = a.routes()
 	}
+	a.Store.ReachCells(a.storeIn)
 	if err := a.findCells(ctx); err != nil {
 		return nil, err
 	}

@@ -180,6 +180,10 @@ func (a *App) runCell(ctx context.Context, c *api.Cell, opened func(), log *slog
 			}
 		})
 	}
+	if err := copyOperators(ctx, store); err != nil && ctx.Err() == nil {
+		log.Warn("the operators' alert rules and channels could not be copied to the cell; that is tried again", "error", err)
+	}
+	runs.Go(func() { store.FollowOperators(ctx, log) })
 	c.Opened(x)
 	opened()
 	log.Info("the cell is served")
@@ -190,6 +194,13 @@ func (a *App) runCell(ctx context.Context, c *api.Cell, opened func(), log *slog
 	}
 	runs.Wait()
 	return nil
+}
+
+// copyOperators copies what the operators have, unless home takes long to answer: the cell is not opened later for it.
+func copyOperators(ctx context.Context, store *models.Store) error {
+	ctx, cancel := context.WithTimeout(ctx, cellFirst)
+	defer cancel()
+	return store.CopyOperators(ctx)
 }
 
 // watchCell looks now and then whether a cell answers, so that it is known since when it does not.
@@ -258,13 +269,16 @@ func (a *App) mendCell(ctx context.Context, store *models.Store, log *slog.Logge
 
 // mover moves tenants between the cells that this process serves.
 func (a *App) mover() *models.Mover {
-	return &models.Mover{Home: a.Store, Log: a.Log, Open: func(_ context.Context, cell string) (*models.Store, error) {
-		x, err := a.In(cell)
-		if err != nil {
-			return nil, err
-		}
-		return x.Store, nil
-	}}
+	return &models.Mover{Home: a.Store, Log: a.Log, Open: a.storeIn}
+}
+
+// storeIn is the store of a cell.
+func (a *App) storeIn(cell string) (*models.Store, error) {
+	x, err := a.In(cell)
+	if err != nil {
+		return nil, err
+	}
+	return x.Store, nil
 }
 
 // notices sends the notices that are in a store.

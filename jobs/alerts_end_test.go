@@ -153,7 +153,7 @@ func TestCertificatePreview(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"certificate_expires": "14d"}`), &when); err != nil {
 		t.Fatal(err)
 	}
-	p, err := e.store.PreviewRule(t.Context(), models.AllTenants(), "acme", models.AlertRuleInput{When: &when})
+	p, err := e.preview("acme", models.AlertRuleInput{When: &when})
 	if err != nil || p.Count != 1 || p.Times[0].DestinationID != "soon" ||
 		!p.Times[0].At.Equal(now.Add(-4*24*time.Hour).Truncate(time.Microsecond)) || p.Note == "" {
 		t.Errorf("%+v %v", p, err)

@@ -63,7 +63,7 @@ func TestMoveWorkerProcess(t *testing.T) {
 		return adapters.Receipt{Code: resp.StatusCode}, resp.Body.Close()
 	}))
 	stores := map[string]*models.Store{models.HomeCell: home, "eu1": cell}
-	mover := &models.Mover{Home: home, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})), Open: func(_ context.Context, name string) (*models.Store, error) {
+	mover := &models.Mover{Home: home, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})), Open: func(name string) (*models.Store, error) {
 		return stores[name], nil
 	}}
 	go func() { _ = jobs.Run(t.Context(), cell, jobs.Options{Role: "work"}, log, func() {}) }()

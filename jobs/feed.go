@@ -12,13 +12,14 @@ const publishEvery = 500 * time.Millisecond
 func (w *Worker) publishChanges(ctx context.Context) {
 	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
-	for {
+	for failing := false; ; {
 		pass, cancel := context.WithTimeout(ctx, time.Minute)
 		_, err := w.store.PublishChanges(pass, w.opts.Publish, w.log)
 		cancel()
-		if err != nil && ctx.Err() == nil {
-			w.log.Warn("changes are not published yet; the next look does it", "error", err)
+		if err != nil && !failing && ctx.Err() == nil {
+			w.log.Warn("changes are not published yet; that is tried again", "error", err)
 		}
+		failing = err != nil
 		select {
 		case <-ctx.Done():
 			return

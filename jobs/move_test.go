@@ -56,7 +56,7 @@ func newSite(t *testing.T, work bool) *site {
 	if !work {
 		return s
 	}
-	s.work("", &models.Mover{Home: s.home, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Open: func(_ context.Context, name string) (*models.Store, error) {
+	s.work("", &models.Mover{Home: s.home, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Open: func(name string) (*models.Store, error) {
 		if name == models.HomeCell {
 			name = ""
 		}

@@ -10,6 +10,15 @@ import (
 	"github.com/waybill-dev/waybill/models"
 )
 
+// preview previews a rule of a tenant's.
+func (e *engine) preview(tenant string, in models.AlertRuleInput) (*models.Preview, error) {
+	r, err := e.store.NewAlertRule(e.Context(), models.AllTenants(), tenant, in)
+	if err != nil {
+		return nil, err
+	}
+	return e.store.PreviewRule(e.Context(), r)
+}
+
 // onlyNotification is the one notification of acme's.
 func (e *engine) onlyNotification() *models.Notification {
 	e.Helper()
@@ -143,7 +152,7 @@ func TestRuleByTopic(t *testing.T) {
 	if !slices.Equal(about, []string{"all", "name", "pattern"}) {
 		t.Errorf("alerts about %q", about)
 	}
-	p, err := e.store.PreviewRule(t.Context(), models.AllTenants(), "acme", in)
+	p, err := e.preview("acme", in)
 	if err != nil || p.Count != 3 || p.Note != "3 destinations take one of these topics. All that goes there counts, whatever its topic." {
 		t.Errorf("%+v %v", p, err)
 	}

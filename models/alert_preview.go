@@ -21,6 +21,8 @@ type Preview struct {
 	Count        int           // how often
 	Times        []PreviewTime // the last of these times, newest first
 	Note         string        // what the past cannot tell; empty for nothing
+
+	subjects int // destinations that the rule is about
 }
 
 // PreviewTime is one time at which a rule would have fired.
@@ -33,12 +35,8 @@ type PreviewTime struct {
 // previewTimes is how many times a preview tells.
 const previewTimes = 20
 
-// PreviewRule says when a rule would have fired within the last days, by what is kept of the past: to the minute.
-func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, in AlertRuleInput) (*Preview, error) {
-	r, err := s.NewAlertRule(ctx, scope, tenantID, in)
-	if err != nil {
-		return nil, err
-	}
+// PreviewRule says when a rule of NewAlertRule would have fired within the last days, by what is kept of the past: to the minute.
+func (s *Store) PreviewRule(ctx context.Context, r *AlertRule) (*Preview, error) {
 	until := time.Now()
 	p := &Preview{Since: until.Add(-PreviewPeriod), Until: until}
 	subjects, names, err := s.subjectsOf(ctx, r)
@@ -64,18 +62,35 @@ func (s *Store) PreviewRule(ctx context.Context, scope Scope, tenantID string, i
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(fired, func(a, b PreviewTime) int { return b.At.Compare(a.At) })
-	p.Count, p.Times = len(fired), fired[:min(len(fired), previewTimes)]
+	p.Count, p.Times, p.subjects = len(fired), fired, len(subjects)
+	p.finish(r)
+	return p, nil
+}
+
+// finish keeps the latest of the times, and says what the past cannot tell.
+func (p *Preview) finish(r *AlertRule) {
+	slices.SortFunc(p.Times, func(a, b PreviewTime) int { return b.At.Compare(a.At) })
+	p.Times = p.Times[:min(len(p.Times), previewTimes)]
 	var notes []string
 	if r.Topics != nil {
 		notes = append(notes, fmt.Sprintf("%s these topics. All that goes there counts, whatever its topic.",
-			countOf(len(subjects), "destination takes one of", "destinations take one of")))
+			countOf(p.subjects, "destination takes one of", "destinations take one of")))
 	}
 	if unknown := r.Condition.Unknown(); unknown != "" {
 		notes = append(notes, unknown)
 	}
 	p.Note = strings.Join(notes, " ")
-	return p, nil
+}
+
+// MergePreviews makes one preview of those of several databases, of which there is at least one.
+func (r *AlertRule) MergePreviews(list []*Preview) *Preview {
+	out := *list[0]
+	for _, p := range list[1:] {
+		out.Count, out.subjects = out.Count+p.Count, out.subjects+p.subjects
+		out.Times = append(out.Times, p.Times...)
+	}
+	out.finish(r)
+	return &out
 }
 
 // subjectsOf are the destinations that a rule is about, with their names.

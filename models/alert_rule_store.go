@@ -94,14 +94,7 @@ func (s *Store) UpdateAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		if err := s.checkRule(ctx, scope, tenantID, r); err != nil {
 			return err
 		}
-		switch {
-		case was.Kind != r.Kind:
-			// What is open was about another condition.
-			_, err = s.endAlerts(ctx, tx, &was, nil, "The rule was changed.")
-		case r.Disabled && !was.Disabled:
-			_, err = s.endAlerts(ctx, tx, &was, nil, "The rule was switched off.")
-		}
-		if err != nil {
+		if err := s.endOfChanged(ctx, tx, &was, r); err != nil {
 			return err
 		}
 		if err := tx.DB.Save(r).Error; err != nil {
@@ -123,12 +116,15 @@ func (s *Store) DeleteAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		return err
 	}
 	return s.InTx(ctx, func(tx *Tx) error {
-		if _, err := s.endAlerts(ctx, tx, r, nil, "The rule was deleted."); err != nil {
+		if err := s.endOfChanged(ctx, tx, r, nil); err != nil {
 			return err
 		}
 		res := tx.DB.Model(&AlertRule{}).Where("key = ? and deleted_at is null", r.Key).Update("deleted_at", time.Now())
 		if res.Error != nil || res.RowsAffected == 0 { // somebody else was faster
 			return res.Error
+		}
+		if err := noteOperators(ctx, tx.Pgx, r.OwnerKey); err != nil {
+			return err
 		}
 		if err := noteDeleted(ctx, tx.Pgx, r.OwnerKey, FeedRule, r.ID); err != nil {
 			return err
@@ -136,6 +132,19 @@ func (s *Store) DeleteAlertRule(ctx context.Context, scope Scope, tenantID, id s
 		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(r.OwnerKey), Action: "alert_rule.delete", Object: r.ID,
 			Detail: map[string]any{"name": r.Name, "when": r.Condition.Sentence()}})
 	})
+}
+
+// endOfChanged ends the open alerts of a rule that becomes another one, where they end with that; now is nil when it is deleted.
+func (s *Store) endOfChanged(ctx context.Context, tx *Tx, was, now *AlertRule) (err error) {
+	switch {
+	case now == nil:
+		_, err = s.endAlerts(ctx, tx, was, nil, "The rule was deleted.")
+	case was.Kind != now.Kind: // what is open was about another condition
+		_, err = s.endAlerts(ctx, tx, was, nil, "The rule was changed.")
+	case now.Disabled && !was.Disabled:
+		_, err = s.endAlerts(ctx, tx, was, nil, "The rule was switched off.")
+	}
+	return err
 }
 
 // endAlerts ends the open alerts of a rule, or the one with this id, and returns how many those were. The channels that
@@ -189,7 +198,11 @@ func (s *Store) checkRule(ctx context.Context, scope Scope, tenantID string, r *
 				continue
 			}
 		}
-		if _, err := s.Destination(ctx, scope, tenant, destination); IsKind(err, KindNotFound) {
+		in, err := s.storeOf(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		if _, err := in.Destination(ctx, scope, tenant, destination); IsKind(err, KindNotFound) {
 			bad.add(fmt.Sprintf("destination_ids[%d]", i), fmt.Sprintf("%q is not a destination", cut(id, 80)))
 		} else if err != nil {
 			return err

@@ -21,7 +21,9 @@ const maxPlaces = 200_000
 // knownCells are the cells, and where tenants are, as this process knows it. While there are no cells a request costs one look at a
 // pointer, and nothing is remembered.
 type knownCells struct {
-	list atomic.Pointer[[]Cell]
+	list      atomic.Pointer[[]Cell]
+	reach     func(cell string) (*Store, error)
+	operators atomic.Int64 // version of the operators' rules, channels and subscriptions
 
 	mu      sync.Mutex // of who reads them
 	version int64      // of what was read last
@@ -37,6 +39,21 @@ func (s *Store) root() *Store {
 		return s.home
 	}
 	return s
+}
+
+// ReachCells says how the stores of cells are reached from home's. The caller of open keeps nothing open.
+func (s *Store) ReachCells(open func(cell string) (*Store, error)) { s.cells.reach = open }
+
+// storeOf is the store of the cell where a tenant is, seen from home; of a cell it is that itself.
+func (s *Store) storeOf(ctx context.Context, tenantID string) (*Store, error) {
+	if s.home != nil || s.Cells() == nil {
+		return s, nil
+	}
+	cell, err := s.Place(ctx, tenantID)
+	if err != nil || cell == "" {
+		return s, err
+	}
+	return s.cells.reach(cell)
 }
 
 // CellName is what the store's database is called among the cells.

@@ -174,7 +174,7 @@ func (s *Store) CreateChannel(ctx context.Context, scope Scope, tenantID string,
 		if err := tx.DB.Create(c).Error; err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(owner), Action: "channel.create", Object: c.ID, Changes: c.Changes})
+		return noteChannel(ctx, tx, owner, AuditEntry{Action: "channel.create", Object: c.ID, Changes: c.Changes})
 	})
 }
 
@@ -206,7 +206,7 @@ func (s *Store) UpdateChannel(ctx context.Context, scope Scope, tenantID, id str
 		if err := tx.DB.Save(c).Error; err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(owner), Action: "channel.update", Object: c.ID, Changes: c.Changes,
+		return noteChannel(ctx, tx, owner, AuditEntry{Action: "channel.update", Object: c.ID, Changes: c.Changes,
 			Detail: map[string]any{"name": c.Name}})
 	})
 	return c, err
@@ -222,9 +222,18 @@ func (s *Store) DeleteChannel(ctx context.Context, scope Scope, tenantID, id str
 		if err := tx.DB.Model(&Channel{}).Where("key = ?", c.Key).Update("deleted_at", time.Now()).Error; err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(c.OwnerKey), Action: "channel.delete", Object: c.ID,
+		return noteChannel(ctx, tx, c.OwnerKey, AuditEntry{Action: "channel.delete", Object: c.ID,
 			Detail: map[string]any{"name": c.Name, "type": c.Type}})
 	})
+}
+
+// noteChannel notes a change of an owner's channel in the audit log, and tells cells if the owner is the operators.
+func noteChannel(ctx context.Context, tx *Tx, owner int64, entry AuditEntry) error {
+	if err := noteOperators(ctx, tx.Pgx, owner); err != nil {
+		return err
+	}
+	entry.Scope = ownerScope(owner)
+	return tx.Audit(ctx, entry)
 }
 
 // checkChannelTenant reports that the tenant which an operators' channel names does not exist.

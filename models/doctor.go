@@ -74,9 +74,9 @@ func (s *Store) checks() []check {
 	list := []check{{"settings", s.checkSettings}, {"replication", s.checkReplication}, {"replica", s.checkReplica}, {"clock", s.checkClock},
 		{"connections", s.checkConnections},
 		{"partitions", s.checkPartitions}, {"indexes", s.checkIndexes}, {"vacuum", s.checkVacuum}, {"tuning", s.checkTuning}, {"api_keys", s.checkKeys},
-		{"held", s.checkHeld}}
-	if s.home != nil { // keys are home's
-		list = slices.DeleteFunc(list, func(c check) bool { return c.name == "api_keys" })
+		{"held", s.checkHeld}, {"moves", s.checkMoves}}
+	if s.home != nil { // keys and moves are home's
+		list = slices.DeleteFunc(list, func(c check) bool { return c.name == "api_keys" || c.name == "moves" })
 	}
 	return list
 }

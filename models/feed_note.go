@@ -145,6 +145,11 @@ func (s *Store) noteDestination(ctx context.Context, tx *Tx, before, d *Destinat
 		if err := resubscribe(ctx, tx.Pgx, d.TenantKey); err != nil {
 			return err
 		}
+		if d.TenantID == OperatorTenant {
+			if err := noteOperators(ctx, tx.Pgx, 0); err != nil {
+				return err
+			}
+		}
 	}
 	if err := noteSubscription(ctx, tx.Pgx, before, d); err != nil {
 		return err
@@ -171,6 +176,9 @@ func (r *AlertRule) state() any {
 }
 
 func noteRule(ctx context.Context, tx *Tx, r *AlertRule, created bool) error {
+	if err := noteOperators(ctx, tx.Pgx, r.OwnerKey); err != nil {
+		return err
+	}
 	return noted{tenant: r.OwnerKey, what: FeedRule, action: createdOrUpdated(created), object: r.ID, changes: r.Changes,
 		state: r.state()}.write(ctx, tx.Pgx)
 }

@@ -20,7 +20,7 @@ func (e *FeedEntry) topic() string { return ownPrefix + e.Type + "." + e.Action 
 
 // ownSubscriber is a tenant with destinations that take the server's own events.
 type ownSubscriber struct {
-	key    int64
+	key    int64 // 0 for the operators in a cell
 	id     string
 	topics []string // subscriptions to the server's own, of all its destinations
 }
@@ -40,7 +40,9 @@ func ownSubscribers(ctx context.Context, tx pgx.Tx) (*subscribers, error) {
 				group by t.key
 		union all select t.key, t.id, array_agg(distinct x) from tenants t join destinations d on d.tenant_key = t.key,
 			jsonb_array_elements_text(d.topics) x
-			where t.id = $1 and d.deleted_at is null group by t.key`, OperatorTenant)
+			where t.id = $1 and d.deleted_at is null group by t.key
+		union all select 0, $1, array_agg(x) from settings, jsonb_array_elements_text(value->'topics') x where key = $2
+			having count(*) > 0`, OperatorTenant, operatorsCopied)
 	if err != nil {
 		return nil, err
 	}

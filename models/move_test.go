@@ -42,7 +42,7 @@ func newRemoval(t *testing.T) *removal {
 
 // newMover has somebody else go on, who knows only what is in the databases.
 func (r *removal) newMover() {
-	r.mover = &Mover{Home: r.home, Log: slog.New(slog.NewTextHandler(r.Output(), nil)), Open: func(_ context.Context, cell string) (*Store, error) {
+	r.mover = &Mover{Home: r.home, Log: slog.New(slog.NewTextHandler(r.Output(), nil)), Open: func(cell string) (*Store, error) {
 		return r.cells[cell], nil
 	}, between: func(step string) error {
 		if r.dies != nil {
@@ -486,6 +486,57 @@ func TestMoveOfWhatIsUnderWay(t *testing.T) {
 }
 
 // TestCancelMove: what was copied is deleted, and the tenant goes on where it is. It can be moved again.
+// TestDoctorNamesStuckMoves: the doctor says of each move that does not get on why, and what can be done.
+func TestDoctorNamesStuckMoves(t *testing.T) {
+	t.Parallel()
+	r := newRemoval(t)
+	r.everything(r.home, "acme")
+	said := func() (out []string) {
+		t.Helper()
+		var f findings
+		if err := r.home.checkMoves(t.Context(), &f, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range f {
+			out = append(out, x.Level+": "+x.Message+" "+x.Advice)
+		}
+		return out
+	}
+	wants := func(what ...string) {
+		t.Helper()
+		got := said()
+		if len(got) != 1 {
+			t.Fatalf("%q", got)
+		}
+		for _, w := range what {
+			if !strings.Contains(got[0], w) {
+				t.Errorf("%q lacks %q", got[0], w)
+			}
+		}
+	}
+	if got := said(); got != nil {
+		t.Errorf("without moves: %q", got)
+	}
+	m := r.start("eu1")
+	wants("ok", "1 tenant is under way to another cell")
+	open := r.mover.Open
+	r.mover.Open = func(string) (*Store, error) { return nil, errors.New("nobody serves it") }
+	if _, err := r.mover.Advance(t.Context(), m.Key); err == nil {
+		t.Fatal("it got on")
+	}
+	wants("warn", "tenant acme from main to eu1 does not get on (prepare)", "nobody serves it", "waybill cells cancel "+m.ID())
+	r.exec(r.home, "update tenant_moves set phase = 'release', switched_at = now() where id = $1", m.Key)
+	wants("fail", "nothing can be published to the tenant: the cell", "cannot be cancelled")
+	r.exec(r.home, `update tenant_moves set phase = 'catch_up', switched_at = null, error = '', progress = '{"tries": 5, "held_ms": 2100}' where id = $1`, m.Key)
+	wants("warn", "has held the tenant 5 times in vain, the last time for 2100 ms")
+	r.exec(r.home, "update tenant_moves set phase = 'prepare', progress = '{}' where id = $1", m.Key)
+	r.mover.Open = open
+	r.until(m, MoveDone)
+	if got := said(); got != nil {
+		t.Errorf("when it is over: %q", got)
+	}
+}
+
 func TestCancelMove(t *testing.T) {
 	t.Parallel()
 	r := newRemoval(t)

@@ -21,7 +21,7 @@ import (
 type Mover struct {
 	Home *Store
 	// Open returns the store of a cell; HomeCell is home. The caller keeps it open.
-	Open func(ctx context.Context, cell string) (*Store, error)
+	Open func(cell string) (*Store, error)
 	Log  *slog.Logger // nil for nobody
 
 	// between is called between any two things that are not one transaction, by tests that die there.
@@ -95,10 +95,10 @@ func (r *Mover) Advance(ctx context.Context, key uuid.UUID) (MoveStep, error) {
 
 func (r *Mover) step(ctx context.Context, m *Move) (step MoveStep, err error) {
 	run := &moveRun{Mover: r, m: m}
-	if run.source, err = r.Open(ctx, m.Source); err != nil {
+	if run.source, err = r.Open(m.Source); err != nil {
 		return step, fmt.Errorf("the cell %q: %w", m.Source, err)
 	}
-	if run.target, err = r.Open(ctx, m.Target); err != nil {
+	if run.target, err = r.Open(m.Target); err != nil {
 		return step, fmt.Errorf("the cell %q: %w", m.Target, err)
 	}
 	switch m.Phase {

@@ -38,12 +38,16 @@ const (
 	causeGone     = "gone"
 )
 
-// operatorSubscriptions reads what the operators' destinations subscribe to. Every change of a destination asks for it, so the
-// tenant comes first and the index of its destinations serves, whatever the planner believes of tables that have just filled.
+// operatorTopics reads what the operators' destinations subscribe to; of a cell, what was copied of home's. Every change of a destination
+// asks for it, so the tenant comes first and the index of its destinations serves, whatever the planner believes of tables that have
+// just filled. $1 is OperatorTenant, and $2 operatorsCopied.
+const operatorTopics = `select coalesce(array_agg(distinct x), '{}') from (
+	select jsonb_array_elements_text(d.topics) x from destinations d
+		where d.tenant_key = any(array(select key from tenants where id = $1)) and d.deleted_at is null
+	union all select jsonb_array_elements_text(value->'topics') from settings where key = $2) o`
+
 func operatorSubscriptions(ctx context.Context, tx querier) (topics []string, err error) {
-	err = tx.QueryRow(ctx,
-		`select coalesce(array_agg(distinct x), '{}') from destinations d, jsonb_array_elements_text(d.topics) x
-		where d.tenant_key = any(array(select key from tenants where id = $1)) and d.deleted_at is null`, OperatorTenant).Scan(&topics)
+	err = tx.QueryRow(ctx, operatorTopics, OperatorTenant, operatorsCopied).Scan(&topics)
 	return topics, err
 }
 

@@ -197,12 +197,14 @@ func (s *Store) FollowSettings(ctx context.Context, log *slog.Logger, cells func
 
 // lookForChanges reads settings and cells if others have changed them.
 func (s *Store) lookForChanges(ctx context.Context) error {
-	var settings, cells int64
-	err := s.pool.QueryRow(ctx, `select version, coalesce((select (value #>> '{}')::bigint from settings where key = $1), 0) from server_settings`,
-		cellsVersion).Scan(&settings, &cells)
+	var settings, cells, operators int64
+	err := s.pool.QueryRow(ctx, `select version, coalesce((select (value #>> '{}')::bigint from settings where key = $1), 0),
+		coalesce((select (value #>> '{}')::bigint from settings where key = $2), 0) from server_settings`, cellsVersion,
+		operatorsVersion).Scan(&settings, &cells, &operators)
 	if err != nil {
 		return err
 	}
+	s.cells.operators.Store(operators)
 	s.live.mu.Lock()
 	same := s.live.state.Version == settings
 	s.live.mu.Unlock()

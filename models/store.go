@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -55,6 +56,7 @@ type Store struct {
 	home       *Store           // of which this is a cell; nil for home itself
 	cell       string           // its name; empty for home
 	cells      knownCells       // of home
+	operators  atomic.Int64     // of a cell: one more than the version of the operators' rules that it has; 0 for none
 	catalogue  catalogue        // of home, for its cells
 	known      knownKeys
 	ready      readiness

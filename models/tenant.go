@@ -288,6 +288,8 @@ const (
 
 	lockIdentity = 5 // held while somebody logs in by a provider
 	lockCell     = 6 // shared while something of a tenant's is changed, exclusive while it is held to go to another cell
+
+	lockOperators = 7 // held while a cell takes over what the operators have
 )
 
 // lockHash is the second number of a tenant's lock. Two tenants with the same hash merely wait for each other.

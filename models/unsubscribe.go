@@ -169,7 +169,7 @@ func (s *Store) Unsubscribe(ctx context.Context, token string) (*Unsubscribing, 
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(u.Channel.OwnerKey), Actor: u.Address, ActorKind: ActorRecipient,
+		return noteChannel(ctx, tx, u.Channel.OwnerKey, AuditEntry{Actor: u.Address, ActorKind: ActorRecipient,
 			Action: "channel.unsubscribe",
 			Object: u.Channel.ID, Detail: map[string]any{"address": u.Address}})
 	})
@@ -191,7 +191,7 @@ func (s *Store) Subscribe(ctx context.Context, scope Scope, tenantID, channelID,
 			address); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, AuditEntry{Scope: ownerScope(c.OwnerKey), Action: "channel.subscribe", Object: c.ID,
+		return noteChannel(ctx, tx, c.OwnerKey, AuditEntry{Action: "channel.subscribe", Object: c.ID,
 			Detail: map[string]any{"address": address}})
 	})
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-dev/waybill/adapters/notify"
@@ -91,6 +93,9 @@ type ListAlertsRequest struct {
 }
 
 func (a *API) FindAlerts(ctx context.Context, c *Call, req *ListAlertsRequest, limit, most int) (*models.Page[*models.Alert], error) {
+	if c.cells != nil {
+		return mergedAs(ctx, a, c, req, limit, most, (*API).FindAlerts)
+	}
 	scope, err := ownedBy(ctx, a, c, req.Tenant)
 	if err != nil {
 		return nil, err
@@ -99,6 +104,21 @@ func (a *API) FindAlerts(ctx context.Context, c *Call, req *ListAlertsRequest, l
 		return nil, err
 	}
 	return a.Store.Alerts(ctx, scope, req.Tenant, req.AlertQuery)
+}
+
+// OpenAlerts counts the open alerts of whom a call is about, up to limit; those of the operators in all cells that answer.
+func (a *API) OpenAlerts(ctx context.Context, c *Call, limit int) (int, error) {
+	scope := c.Actor.Scope
+	if !scope.All() || a.Cells() == nil {
+		return a.Store.OpenAlerts(ctx, scope, limit)
+	}
+	var sum atomic.Int64
+	_, err := a.eachCell(ctx, a.allCells(), func(ctx context.Context, _ int, x *API) error {
+		n, err := x.Store.OpenAlerts(ctx, scope, limit)
+		sum.Add(int64(n))
+		return err
+	})
+	return min(int(sum.Load()), limit), err
 }
 
 func (a *API) listAlerts(ctx context.Context, c *Call, req *ListAlertsRequest) (*Reply, error) {
@@ -278,13 +298,41 @@ type rulePreviewJSON struct {
 	Note  string            `json:"note,omitempty" doc:"What the count leaves out."`
 }
 
+// PreviewRule says how often a rule would have fired, of the operators' in all cells.
+func (a *API) PreviewRule(ctx context.Context, c *Call, scope models.Scope, req *NewRuleRequest) (*models.Preview, error) {
+	r, err := a.Store.NewAlertRule(ctx, scope, req.Tenant, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	if req.Tenant != "" || a.Cells() == nil {
+		return a.Store.PreviewRule(ctx, r)
+	}
+	var list []*models.Preview
+	var mu sync.Mutex
+	missing, err := a.eachCell(ctx, a.allCells(), func(ctx context.Context, _ int, x *API) error {
+		p, err := x.Store.PreviewRule(ctx, r)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		list = append(list, p)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.miss(missing)
+	return r.MergePreviews(list), nil
+}
+
 // previewRule says how often a rule would have fired. Nothing is stored.
 func (a *API) previewRule(ctx context.Context, c *Call, req *NewRuleRequest) (*Reply, error) {
 	scope, err := ownedBy(ctx, a, c, req.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.Store.PreviewRule(ctx, scope, req.Tenant, req.Body)
+	p, err := a.PreviewRule(ctx, c, scope, req)
 	if err != nil {
 		return nil, err
 	}

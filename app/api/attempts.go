@@ -151,12 +151,7 @@ type ListAttemptsRequest struct {
 
 func (a *API) FindAttempts(ctx context.Context, c *Call, req *ListAttemptsRequest, limit, most int) (*models.Page[*models.Attempt], error) {
 	if c.cells != nil {
-		return merged(ctx, a, c, req.cursorParams, limit, most, func(ctx context.Context, x *API, c *Call,
-			next string) (*models.Page[*models.Attempt], error) {
-			part := *req
-			part.Next = next
-			return x.FindAttempts(ctx, c, &part, limit, most)
-		})
+		return mergedAs(ctx, a, c, req, limit, most, (*API).FindAttempts)
 	}
 	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {

@@ -87,12 +87,7 @@ type ListAuditRequest struct {
 
 func (a *API) FindAudit(ctx context.Context, c *Call, req *ListAuditRequest, limit, most int) (*models.Page[*models.AuditEntry], error) {
 	if c.cells != nil {
-		return merged(ctx, a, c, req.cursorParams, limit, most, func(ctx context.Context, x *API, c *Call,
-			next string) (*models.Page[*models.AuditEntry], error) {
-			part := *req
-			part.Next = next
-			return x.FindAudit(ctx, c, &part, limit, most)
-		})
+		return mergedAs(ctx, a, c, req, limit, most, (*API).FindAudit)
 	}
 	scope, err := a.AuditScope(ctx, c, req.Tenant)
 	if err != nil {

@@ -30,8 +30,8 @@ const (
 
 // homeRoutes are what begins the addresses of what home alone has.
 var homeRoutes = []string{"/account", "/users", "/invitations", "/api-keys", "/topics", "/views", "/settings", "/server", "/cells", "/moves",
-	"/destination-types", "/channel-types", "/filters/convert", "/healthz", "/openapi.json", "/alerts", "/alert-rules", "/channels",
-	"/notifications", "/tenants/:tenant/token", "/tenants/:tenant/portal", "/tenants/:tenant/portal-links", "/tenants/:tenant/members"}
+	"/destination-types", "/channel-types", "/filters/convert", "/healthz", "/openapi.json", "/alert-rules", "/channels",
+	"/tenants/:tenant/token", "/tenants/:tenant/portal", "/tenants/:tenant/portal-links", "/tenants/:tenant/members"}
 
 // whereOf is how the cell of a route's requests is found.
 func whereOf(r route) whereabouts {
@@ -45,13 +45,16 @@ func whereOf(r route) whereabouts {
 		return whereHome
 	case "POST /publish", "POST /publish/batch":
 		return wherePublish
-	case "GET /tenants", "GET /events", "GET /deliveries", "GET /attempts":
+	case "GET /tenants", "GET /events", "GET /deliveries", "GET /attempts", "GET /alerts", "GET /notifications":
 		return whereMerged
 	case "GET /audit", "GET /audit/:entry", "GET /audit/export":
 		return whereAudit
 	case "POST /filters/test", "POST /transforms/test":
 		return whereAsked
 	case "POST /retry":
+		return whereObject
+	}
+	if strings.HasPrefix(r.Path, "/alerts/") || strings.HasPrefix(r.Path, "/notifications/") {
 		return whereObject
 	}
 	for _, name := range []string{":event", ":delivery", ":retry", ":erasure", ":attempt"} {

@@ -58,6 +58,19 @@ func merged[T any](ctx context.Context, a *API, c *Call, p cursorParams, limit, 
 	return out, nil
 }
 
+// mergedAs is merged of what a list's Find… reads for one cell.
+func mergedAs[R any, P interface {
+	*R
+	cursor() *cursorParams
+}, T any](ctx context.Context, a *API, c *Call, req P, limit, most int,
+	find func(x *API, ctx context.Context, c *Call, req P, limit, most int) (*models.Page[T], error)) (*models.Page[T], error) {
+	return merged(ctx, a, c, *req.cursor(), limit, most, func(ctx context.Context, x *API, c *Call, next string) (*models.Page[T], error) {
+		part := *req
+		P(&part).cursor().Next = next
+		return find(x, ctx, c, &part, limit, most)
+	})
+}
+
 // miss notes that an answer lacks what is in some cells.
 func (c *Call) miss(cells []string) {
 	for _, name := range cells {

@@ -258,6 +258,9 @@ type ListNotificationsRequest struct {
 
 func (a *API) FindNotifications(ctx context.Context, c *Call, req *ListNotificationsRequest,
 	limit, most int) (*models.Page[*models.Notification], error) {
+	if c.cells != nil {
+		return mergedAs(ctx, a, c, req, limit, most, (*API).FindNotifications)
+	}
 	scope, err := ownedBy(ctx, a, c, req.Tenant)
 	if err != nil {
 		return nil, err

@@ -63,12 +63,7 @@ type ListDeliveriesRequest struct {
 func (a *API) FindDeliveries(ctx context.Context, c *Call, req *ListDeliveriesRequest,
 	limit, most int) (*models.Page[*models.Delivery], error) {
 	if c.cells != nil {
-		return merged(ctx, a, c, req.cursorParams, limit, most, func(ctx context.Context, x *API, c *Call,
-			next string) (*models.Page[*models.Delivery], error) {
-			part := *req
-			part.Next = next
-			return x.FindDeliveries(ctx, c, &part, limit, most)
-		})
+		return mergedAs(ctx, a, c, req, limit, most, (*API).FindDeliveries)
 	}
 	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {

@@ -41,12 +41,7 @@ type ListEventsRequest struct {
 
 func (a *API) FindEvents(ctx context.Context, c *Call, req *ListEventsRequest, limit, most int) (*models.Page[*models.Event], error) {
 	if c.cells != nil {
-		return merged(ctx, a, c, req.cursorParams, limit, most, func(ctx context.Context, x *API, c *Call,
-			next string) (*models.Page[*models.Event], error) {
-			part := *req
-			part.Next = next
-			return x.FindEvents(ctx, c, &part, limit, most)
-		})
+		return mergedAs(ctx, a, c, req, limit, most, (*API).FindEvents)
 	}
 	scope, err := a.Store.Of(ctx, c.Scope(), req.Tenants...)
 	if err != nil {

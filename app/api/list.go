@@ -21,6 +21,9 @@ type cursorParams struct {
 	Prev  string `query:"prev" doc:"Cursor of the page to show, from 'pagination.prev'. Not together with 'next'."`
 }
 
+// cursor are the parameters themselves, of a request that has them.
+func (p *cursorParams) cursor() *cursorParams { return p }
+
 // part is which part of the list is wanted.
 func (p cursorParams) part(dflt, most int) (models.PageQuery, error) {
 	if p.Dir != "" && p.Dir != "asc" && p.Dir != "desc" {

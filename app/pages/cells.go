@@ -37,7 +37,8 @@ func (a *Pages) face(x *api.API) *Pages {
 var homePages = []string{"/t/:tenant/members", "/t/:tenant/invitations", "/t/:tenant/api-keys", "/t/:tenant/topics"}
 
 // wholePages are pages over all tenants that are put together from all cells.
-var wholePages = []string{"/tenants", "/events", "/audit", "/audit/export"}
+var wholePages = []string{"/tenants", "/events", "/audit", "/audit/export", "/alerts", "/alerts/channels",
+	"/alerts/notifications"}
 
 // onePages are pages over all tenants that are not.
 var onePages = []string{"/server/usage", "/server/usage/export", "/find", "/find/names", "/events/counts", "/events/live", "/events/new",
@@ -104,8 +105,31 @@ func (a *Pages) placed(ctx context.Context, p *pageCtx, i int, r pageRoute) erro
 		return in(ctx, x)
 	case r.Path == "/audit/:entry":
 		return a.Searched(func(x *api.API) error { return in(ctx, x) })
+	case isOf(r.Path, []string{"/alerts/:alert"}, true):
+		return a.where(ctx, p, in, func(s *models.Store) error {
+			_, err := s.Alert(ctx, models.AllTenants(), "", p.Params("alert"))
+			return err
+		})
+	case isOf(r.Path, []string{"/alerts/notifications/:notification"}, true):
+		return a.where(ctx, p, in, func(s *models.Store) error {
+			_, err := s.Notification(ctx, models.AllTenants(), "", p.Params("notification"))
+			return err
+		})
 	}
 	return a.answer(ctx, p, r)
+}
+
+// where answers a page with the database that has what it is about.
+func (a *Pages) where(ctx context.Context, p *pageCtx, in func(context.Context, *api.API) error, has func(*models.Store) error) error {
+	var there *api.API
+	err := a.Searched(func(x *api.API) error {
+		there = x
+		return has(x.Store)
+	})
+	if err != nil {
+		return err
+	}
+	return in(ctx, there)
 }
 
 // eachOf does something with some events in the databases where their tenants are.

@@ -3,6 +3,7 @@ package pages
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +24,8 @@ func (a *Pages) channelsPage(ctx context.Context, p *pageCtx) error {
 		return err
 	}
 	for _, c := range v.List {
-		last, err := a.Store.Notifications(ctx, p.ownerScope(), p.tenantID(),
-			models.NotificationQuery{Channels: []string{c.ID}, Page: models.PageQuery{Limit: 1}})
+		last, err := found(ctx, p, url.Values{"channel_id": {c.ID}, "limit": {"1"}},
+			api.ListNotificationsRequest{Tenant: p.tenantID()}, a.FindNotifications)
 		if err != nil {
 			return err
 		}

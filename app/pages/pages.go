@@ -187,7 +187,7 @@ func (a *Pages) showPage(i int, r pageRoute) func(ctx context.Context, c *fiber.
 func (a *Pages) answer(ctx context.Context, p *pageCtx, r pageRoute) (err error) {
 	c := p.Ctx
 	if r.Method == http.MethodGet && (p.tenant != nil || p.who.Scope.All()) {
-		if p.alerts, err = a.Store.OpenAlerts(ctx, p.call.Actor.Scope, views.MaxAlerts+1); err != nil {
+		if p.alerts, err = a.OpenAlerts(ctx, p.call, views.MaxAlerts+1); err != nil {
 			return err
 		}
 	}

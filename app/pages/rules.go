@@ -86,7 +86,7 @@ func (a *Pages) saveRule(ctx context.Context, p *pageCtx, r *models.AlertRule) e
 	switch {
 	case err != nil:
 	case form.Value("then") == views.ThenPreview:
-		if preview, err = a.Store.PreviewRule(ctx, p.ownerScope(), p.tenantID(), in); err == nil {
+		if preview, err = a.PreviewRule(ctx, p.call, p.ownerScope(), &api.NewRuleRequest{Tenant: p.tenantID(), Body: in}); err == nil {
 			return a.showRule(ctx, p, r, form, preview)
 		}
 	case r == nil:
