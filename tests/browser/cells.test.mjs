@@ -74,12 +74,34 @@ for (const size of [undefined, phone]) {
   });
 }
 
+let far = 0;
+for (const size of [undefined, phone]) {
+  journey(site, `an operator is told of a tenant in a cell${size ? ', on a phone' : ''}`, size ? { size, js: true } : {}, async (v) => {
+    await withCell();
+    const tenant = `far-${++far}`;
+    await site.api('PUT', `/tenants/${tenant}`, { cell: 'eu1' });
+    await site.api('POST', '/alert-rules', { name: `Two in a row at ${tenant}`, when: { consecutive_failures: 2 }, topics: [tenant] });
+    await site.api('POST', `/tenants/${tenant}/destinations`, { id: 'dead', name: 'Dead end', type: 'echo', topics: [tenant], config: { answer: '500' } });
+    for (let i = 0; i < 2; i++) await site.api('POST', '/publish', { tenant_id: tenant, topic: tenant, data: { i } });
+    await eventually(async () => (await site.api('GET', '/alerts')).models.some((a) => a.tenant_id === tenant), 'the alert');
+    await v.open('/alerts');
+    await v.row('Dead end', v.main).filter({ hasText: tenant }).getByRole('link', { name: /2 deliveries in a row have failed/ }).click();
+    await v.sees('2 deliveries in a row have failed');
+    await v.press('Resolve');
+    await v.sees('No other alert begins in its place');
+    await v.open('/alerts');
+    assert.equal(await v.row('Dead end', v.main).filter({ hasText: tenant }).count(), 0, 'it is among the open alerts');
+    await v.open('/alerts/notifications');
+    await v.open('/alerts/channels');
+  });
+}
+
 for (const size of [undefined, phone]) {
   journey(site, `pages say which cell does not answer${size ? ', on a phone' : ''}`, size ? { size, js: true } : { js: true }, async (v) => {
     await withCell();
     await cell.stop();
     await eventually(async () => (await site.api('GET', '/cells')).models.find((c) => c.name === 'eu1').reachable === false, 'the cell to be away');
-    for (const path of ['/tenants', '/events']) {
+    for (const path of ['/tenants', '/events', '/alerts']) {
       await v.open(path);
       assert.match(await v.banner.first().innerText(), /do not answer: eu1/);
     }
