@@ -203,10 +203,6 @@ func (a *App) Run(ctx context.Context, started func()) error {
 		}
 		g.Go(func() error { return a.http.Listener(a.listener) })
 		g.Go(func() error {
-			a.Store.FollowIntakes(ctx, a.Log)
-			return nil
-		})
-		g.Go(func() error {
 			a.Store.FollowIntakeShare(ctx, a.Log)
 			return nil
 		})

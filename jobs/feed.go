@@ -13,9 +13,12 @@ func (w *Worker) publishChanges(ctx context.Context) {
 	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
 	for failing := false; ; {
-		pass, cancel := context.WithTimeout(ctx, time.Minute)
-		_, err := w.store.PublishChanges(pass, w.opts.Publish, w.log)
-		cancel()
+		var err error
+		if w.process.Publishing() {
+			pass, cancel := context.WithTimeout(ctx, time.Minute)
+			_, err = w.store.PublishChanges(pass, w.opts.Publish, w.log)
+			cancel()
+		}
 		if err != nil && !failing && ctx.Err() == nil {
 			w.log.Warn("changes are not published yet; that is tried again", "error", err)
 		}

@@ -16,6 +16,7 @@ type fetcher struct {
 	store    *models.Store
 	tenants  *tenants
 	calls    [2]atomic.Int64 // by queue
+	idle     [2]atomic.Bool  // by queue: the last fetch found nothing
 	patience time.Duration   // for how long a fetch goes on that has some jobs
 }
 
@@ -38,6 +39,12 @@ func (f *fetcher) fetch(ctx context.Context, p *riverdriver.JobGetAvailableParam
 		return queue.Fetch(ctx, f.store.Jobs, p.ClientID, p.Queue, p.MaxToLock, p.MaxAttemptedBy)
 	}
 	g := fetching{f, p, p.Queue == queue.Retry, time.Now(), map[int64]int{}, nil}
+	idle := &f.idle[line(g.later)]
+	if idle.Load() {
+		if empty, err := queue.Empty(ctx, f.store.Jobs, p.Queue); err != nil || empty {
+			return nil, err
+		}
+	}
 	steps := []func(context.Context) error{g.inLine, g.aside}
 	if f.calls[line(g.later)].Add(1)%asideFirst == 0 {
 		steps[0], steps[1] = steps[1], steps[0]
@@ -48,6 +55,7 @@ func (f *fetcher) fetch(ctx context.Context, p *riverdriver.JobGetAvailableParam
 			return nil, err
 		}
 	}
+	idle.Store(len(g.out) == 0)
 	f.store.Queue.ExpectNext(ctx, f.store.Jobs, p.Queue, len(g.out))
 	return g.out, nil
 }

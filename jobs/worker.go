@@ -175,9 +175,9 @@ func (w *Worker) start(ctx context.Context) error {
 		Queues: map[string]river.QueueConfig{
 			queue.Deliver:     {MaxWorkers: maxJobs, FetchCooldown: 3 * time.Millisecond},
 			queue.Retry:       {MaxWorkers: maxJobs / 2, FetchCooldown: 10 * time.Millisecond},
-			queue.Notify:      {MaxWorkers: 16, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: time.Second},
-			queue.Bulk:        {MaxWorkers: 32, FetchCooldown: 50 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
-			queue.Maintenance: {MaxWorkers: 4, FetchCooldown: 100 * time.Millisecond, FetchPollInterval: 500 * time.Millisecond},
+			queue.Notify:      {MaxWorkers: 16, FetchCooldown: 50 * time.Millisecond},
+			queue.Bulk:        {MaxWorkers: 32, FetchCooldown: 50 * time.Millisecond},
+			queue.Maintenance: {MaxWorkers: 4, FetchCooldown: 100 * time.Millisecond},
 		},
 	})
 	if err != nil {

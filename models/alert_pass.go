@@ -45,6 +45,11 @@ type transition struct {
 // at it.
 func (w *Watcher) Pass(ctx context.Context, now time.Time) (n int, err error) {
 	all := !now.Before(w.slow)
+	if !all {
+		if some, err := w.s.watchable(ctx, now); err != nil || !some {
+			return 0, err
+		}
+	}
 	mine := false
 	err = w.s.InTx(ctx, func(tx *Tx) error {
 		if err := tx.QueryRow(ctx, "select pg_try_advisory_xact_lock($1, 0)", int32(lockWatch)).Scan(&mine); err != nil || !mine {
@@ -93,6 +98,15 @@ func (w *Watcher) Pass(ctx context.Context, now time.Time) (n int, err error) {
 		return n, w.s.SettleProbes(ctx, now)
 	}
 	return n, nil
+}
+
+// watchable reports whether there is something for a pass that looks only at what has changed: what workers have recorded, and probes
+// that are under way or due.
+func (s *Store) watchable(ctx context.Context, now time.Time) (some bool, err error) {
+	err = s.pool.QueryRow(ctx, `select exists (select 1 from health_deltas) or exists (select 1 from traffic_deltas)
+		or exists (select 1 from destination_health where probe is not null)
+		or exists (select 1 from destination_health where probe_at <= $1)`, now).Scan(&some)
+	return some, err
 }
 
 // pass is one pass of a watcher.

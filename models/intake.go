@@ -3,7 +3,6 @@ package models
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,9 +94,6 @@ func (x *TenantSettings) IntakeLimits() IntakeLimits {
 // intakeVersion is the setting that rises with each change of a tenant's limits.
 const intakeVersion = "tenant_intake_version"
 
-// intakeEvery is how often a process looks for tenants' limits that others have changed.
-const intakeEvery = time.Second
-
 // tenantIntakes are the limits of the tenants that have some of their own. While there are none, a request costs one look at a
 // pointer.
 type tenantIntakes struct {
@@ -164,9 +160,11 @@ func (s *Store) knowIntakesAgain(ctx context.Context) error {
 	return s.KnowIntakes(ctx)
 }
 
-// FollowIntakes reads the limits of tenants again and again until ctx ends.
-func (s *Store) FollowIntakes(ctx context.Context, log *slog.Logger) {
-	follow(ctx, intakeEvery, log, "the limits of tenants could not be read; those known so far stay in force", s.KnowIntakes)
+// knows reports whether the limits were read since they changed last.
+func (k *tenantIntakes) knows(version int64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.version == version
 }
 
 // noteIntake tells all processes that a tenant's limits are others now.

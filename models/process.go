@@ -43,6 +43,8 @@ type Process struct {
 	lastSeen atomic.Pointer[time.Time] // when the last proof was sent that reached the database
 	back     atomic.Pointer[time.Time] // when the first proof was sent, or the first one after a silence
 	lost     chan struct{}
+	feed     atomic.Bool   // somebody takes changes as events, as far as the last proof told
+	suspects chan struct{} // another process may be dead
 	proving  sync.WaitGroup
 	backend  int32              // the session of PostgreSQL that took the lock last; 0 before
 	silent   map[string]silence // the others that seem to have been silent for longer than leaseLength; for KeepTakingOver
@@ -57,7 +59,8 @@ type silence struct {
 // Register enters a process among the living, role for the curious, and starts to prove that it is alive until ctx
 // ends. A worker must register before it takes jobs.
 func (s *Store) Register(ctx context.Context, role string, log *slog.Logger) (*Process, error) {
-	p := &Process{ID: uuid.Must(uuid.NewV7()).String(), s: s, role: role, log: log, lost: make(chan struct{})}
+	p := &Process{ID: uuid.Must(uuid.NewV7()).String(), s: s, role: role, log: log, lost: make(chan struct{}),
+		suspects: make(chan struct{}, 1)}
 	conn, err := p.connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("register this process: %w", err)
@@ -169,8 +172,11 @@ func (p *Process) beat(ctx context.Context, conn *pgx.Conn) error {
 	defer cancel()
 	at := time.Now()
 	var wanted int64
-	err := conn.QueryRow(ctx, "update processes set seen_at = now(), feed_version = $2 where id = $1 returning (select version from feed)",
-		p.ID, p.s.followed.known()).Scan(&wanted)
+	var publishing, suspect bool
+	err := conn.QueryRow(ctx, `update processes set seen_at = now(), feed_version = $2 where id = $1
+		returning (select version from feed), (select published is not null from feed),
+			exists (select 1 from processes o where o.id <> $1 and `+apart+" > $3)",
+		p.ID, p.s.followed.known(), deadAfter).Scan(&wanted, &publishing, &suspect)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errTakenOver
 	}
@@ -178,9 +184,19 @@ func (p *Process) beat(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	p.seen(at)
+	p.feed.Store(publishing)
+	if suspect {
+		select {
+		case p.suspects <- struct{}{}:
+		default:
+		}
+	}
 	p.s.follow(ctx, wanted, p.log)
 	return nil
 }
+
+// Publishing reports whether somebody takes changes as events: Store.PublishChanges may have something to do.
+func (p *Process) Publishing() bool { return p.feed.Load() }
 
 // passed is how much time has passed, by the clock that says more: the one on the wall also knows how long the machine was
 // suspended, and nobody sets the other one back.
@@ -284,14 +300,15 @@ func (p *Process) stopped(ctx context.Context, tx pgx.Tx) (ids []string, err err
 
 var errUnsteady = errors.New("unsteady")
 
-// KeepTakingOver looks for dead processes until ctx ends. It does not while this process cannot prove well that it is
-// alive itself: after the database was away all are silent, and those that live need a moment to say so.
+// KeepTakingOver looks for dead processes until ctx ends: whenever the proof that this one is alive tells that another one may not be,
+// and every two seconds. It does not while this process cannot prove well that it is alive itself: after the database was away all are
+// silent, and those that live need a moment to say so.
 func (p *Process) KeepTakingOver(ctx context.Context) {
-	tick := time.NewTicker(heartbeat)
+	tick := time.NewTicker(4 * heartbeat)
 	defer tick.Stop()
-	for i := 0; ; i++ {
+	for all := true; ; {
 		if p.steady() {
-			n, jobs, err := p.takeOver(ctx, i%4 == 0)
+			n, jobs, err := p.takeOver(ctx, all)
 			if err != nil && ctx.Err() == nil {
 				p.log.Warn("cannot look for dead processes", "error", err)
 			}
@@ -305,6 +322,9 @@ func (p *Process) KeepTakingOver(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			all = true
+		case <-p.suspects:
+			all = false
 		}
 	}
 }

@@ -185,33 +185,36 @@ func (s *Store) KnowSettings(ctx context.Context) error {
 	return nil
 }
 
-// FollowSettings reads the server's settings again and again until ctx ends, and which cells there are: cells is called with what is
-// known of them after each look. While nothing changes, a look is one statement.
+// FollowSettings reads the server's settings again and again until ctx ends, the limits of tenants, and which cells there are: cells is
+// called with what is known of them after each look. While nothing changes, a look is one statement.
 func (s *Store) FollowSettings(ctx context.Context, log *slog.Logger, cells func([]Cell)) {
-	follow(ctx, settingsEvery, log, "settings and cells could not be read; those known so far stay in force", func(ctx context.Context) error {
+	follow(ctx, settingsEvery, log, "settings, limits and cells could not be read; those known so far stay in force", func(ctx context.Context) error {
 		err := s.lookForChanges(ctx)
 		cells(s.Cells())
 		return err
 	})
 }
 
-// lookForChanges reads settings and cells if others have changed them.
+// lookForChanges reads settings, limits of tenants and cells if others have changed them.
 func (s *Store) lookForChanges(ctx context.Context) error {
-	var settings, cells, operators int64
-	err := s.pool.QueryRow(ctx, `select version, coalesce((select (value #>> '{}')::bigint from settings where key = $1), 0),
-		coalesce((select (value #>> '{}')::bigint from settings where key = $2), 0) from server_settings`, cellsVersion,
-		operatorsVersion).Scan(&settings, &cells, &operators)
+	var settings int64
+	var raised map[string]int64
+	err := s.pool.QueryRow(ctx, `select version, (select coalesce(jsonb_object_agg(key, value), '{}') from settings where key = any($1))
+		from server_settings`, []string{cellsVersion, operatorsVersion, intakeVersion}).Scan(&settings, &raised)
 	if err != nil {
 		return err
 	}
-	s.cells.operators.Store(operators)
+	s.cells.operators.Store(raised[operatorsVersion])
 	s.live.mu.Lock()
 	same := s.live.state.Version == settings
 	s.live.mu.Unlock()
 	if !same {
 		err = s.KnowSettings(ctx)
 	}
-	if !s.cells.knows(cells) {
+	if !s.intakes.knows(raised[intakeVersion]) {
+		err = errors.Join(err, s.KnowIntakes(ctx))
+	}
+	if !s.cells.knows(raised[cellsVersion]) {
 		err = errors.Join(err, s.KnowCells(ctx))
 	}
 	if s.Cells() != nil {

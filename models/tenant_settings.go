@@ -221,7 +221,7 @@ func (s *Store) UpdateTenantSettings(ctx context.Context, scope Scope, tenantID 
 		s.mirror(ctx, t.Key)
 	}
 	if err == nil {
-		err = s.KnowIntakes(ctx) // others know within intakeEvery
+		err = s.KnowIntakes(ctx) // others know within settingsEvery
 	}
 	return &after, err
 }

@@ -153,12 +153,8 @@ func (u *upkeep) program(ctx context.Context, url string, args ...string) (time.
 	if err != nil {
 		return 0, nil, err
 	}
-	secret, err := os.ReadFile(filepath.Join(u.b.dir, "secret_key"))
-	if err != nil {
-		return 0, nil, err
-	}
 	cmd := exec.CommandContext(ctx, exe, args...) // #nosec G204 -- this program
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+url, "SECRET_KEY="+strings.TrimSpace(string(secret)))
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+url, secretKey)
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
 	return time.Since(began), out, err

@@ -51,6 +51,17 @@ func Fetch(ctx context.Context, pool *pgxpool.Pool, worker, name string, limit, 
 	return take(ctx, pool, fetch, worker, name, limit, workers)
 }
 
+// waiting finds one job of a queue that waits, due or not, in line or put aside.
+const waiting = `select exists (select 1 from (values (1::smallint), (2)) p (priority) cross join lateral (
+	select 1 from ` + Schema + `.river_job where state = 'available' and queue = $1 and priority = p.priority limit 1) j)`
+
+// Empty reports whether no job of a queue waits, neither now nor for its time. It is one statement, where a fetch of nothing is three.
+func Empty(ctx context.Context, pool *pgxpool.Pool, name string) (bool, error) {
+	var some bool
+	err := pool.QueryRow(ctx, waiting, name).Scan(&some)
+	return !some, err
+}
+
 func take(ctx context.Context, pool *pgxpool.Pool, query string, args ...any) ([]Fetched, error) {
 	rows, err := pool.Query(ctx, query, args...)
 	if err != nil {

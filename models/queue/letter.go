@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 )
 
 // Letter is the job that sends a mail to one person.
@@ -16,9 +17,6 @@ type Letter struct {
 func (Letter) Kind() string { return "letter" }
 
 // EnqueueLetter adds the job that sends a letter within tx, after a while, in which whoever wrote it may send it.
-func (q *Queue) EnqueueLetter(ctx context.Context, tx Tx, id uuid.UUID, after time.Duration) error {
-	if after == 0 {
-		tx.AfterCommit(q.wake[2].wake)
-	}
+func (q *Queue) EnqueueLetter(ctx context.Context, tx pgx.Tx, id uuid.UUID, after time.Duration) error {
 	return enqueueEach(ctx, tx, Notify, after, []Letter{{id}})
 }

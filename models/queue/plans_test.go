@@ -57,6 +57,9 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 		if _, err := queue.Fetch(ctx, s.Jobs, worker, queue.Deliver, 10, 100); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := queue.Empty(ctx, s.Jobs, queue.Retry); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := s.Queue.Aside(ctx, s.Jobs, queue.Deliver); err != nil {
 			t.Fatal(err)
 		}
@@ -96,6 +99,9 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 	}
 	if plan, pages := planOf(ctx, t, s.Jobs, "with due as materialized ( select j.ctid%", `('`+worker+`', 'deliver', '{5,5}', 100, '{7,8}')`); pages > 300 {
 		t.Errorf("fetching 10 jobs that were put aside looks at %d pages:\n%s", pages, plan)
+	}
+	if plan, pages := planOf(ctx, t, s.Jobs, "select exists (select 1 from (values%", `('deliver')`); pages > 20 {
+		t.Errorf("finding out that a queue is not empty looks at %d pages:\n%s", pages, plan)
 	}
 	for like, args := range map[string]string{
 		"delete from river.river_job%":                                  `('` + running + `', '` + worker + `')`,

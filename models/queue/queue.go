@@ -269,15 +269,21 @@ func (w *waker) wake() {
 	}
 }
 
+// inserted is the channel on which River's workers hear that there are new jobs.
+const inserted = Schema + ".river_insert"
+
+// insertedInto is what is said there of a queue.
+func insertedInto(queue string) string { return `{"queue":"` + queue + `"}` }
+
 func (w *waker) run(ctx context.Context) {
-	payload := `{"queue":"` + w.queue + `"}`
+	payload := insertedInto(w.queue)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.c:
 		}
-		if _, err := w.pool.Exec(ctx, "select pg_notify($1, $2)", Schema+".river_insert", payload); err != nil && ctx.Err() == nil {
+		if _, err := w.pool.Exec(ctx, "select pg_notify($1, $2)", inserted, payload); err != nil && ctx.Err() == nil {
 			w.log.Warn("workers could not be woken; they look by themselves soon", "queue", w.queue, "error", err)
 		}
 	}

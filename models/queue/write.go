@@ -124,7 +124,7 @@ func (q *Queue) EnqueueBulkRetry(ctx context.Context, tx pgx.Tx, key uuid.UUID, 
 	return enqueueEach(ctx, tx, Bulk, 0, []BulkRetry{{key, run}})
 }
 
-// enqueueEach adds jobs that are due after a while. Workers find them by themselves soon.
+// enqueueEach adds jobs that are due after a while. Workers are told with the commit: there are few of these jobs.
 func enqueueEach[T interface{ Kind() string }](ctx context.Context, tx pgx.Tx, queue string, after time.Duration, jobs []T) error {
 	var kind T
 	args := make([]string, len(jobs))
@@ -135,8 +135,9 @@ func enqueueEach[T interface{ Kind() string }](ctx context.Context, tx pgx.Tx, q
 		}
 		args[i] = string(b)
 	}
-	_, err := tx.Exec(ctx, "insert into "+Schema+`.river_job (args, kind, max_attempts, queue, scheduled_at)
-		select a::jsonb, $2, $3, $4, now() + $5::interval from unnest($1::text[]) a`, args, kind.Kind(), maxAttempts, queue, after)
+	_, err := tx.Exec(ctx, "with written as (insert into "+Schema+`.river_job (args, kind, max_attempts, queue, scheduled_at)
+		select a::jsonb, $2, $3, $4, now() + $5::interval from unnest($1::text[]) a) select pg_notify($6, $7)`, args, kind.Kind(), maxAttempts,
+		queue, after, inserted, insertedInto(queue))
 	if err != nil {
 		return fmt.Errorf("write jobs: %w", err)
 	}
@@ -144,11 +145,10 @@ func enqueueEach[T interface{ Kind() string }](ctx context.Context, tx pgx.Tx, q
 }
 
 // EnqueueNotices adds a job for each of these notifications within tx.
-func (q *Queue) EnqueueNotices(ctx context.Context, tx Tx, ids []uuid.UUID) error {
+func (q *Queue) EnqueueNotices(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) error {
 	list := make([]Notice, len(ids))
 	for i, id := range ids {
 		list[i].ID = id
 	}
-	tx.AfterCommit(q.wake[2].wake)
 	return enqueueEach(ctx, tx, Notify, 0, list)
 }
