@@ -328,6 +328,34 @@ func TestDropLeavesWhatCameLater(t *testing.T) {
 	}
 }
 
+// TestProbePassesOverWhatIsDropped: a destination is not enabled unprobed because the oldest event that it holds is being dropped.
+func TestProbePassesOverWhatIsDropped(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	e := newEngine(t, nil)
+	e.destination("d", nil, nil)
+	if _, err := e.store.DisableDestination(ctx, models.AllTenants(), "acme", "d", "ann", "maintenance"); err != nil {
+		t.Fatal(err)
+	}
+	e.publish(models.PublishInput{})
+	dropping, err := e.db.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dropping.Rollback(ctx) }()
+	if _, err := dropping.Exec(ctx, "update deliveries set status = 'cancelled' where status = 'held'"); err != nil {
+		t.Fatal(err)
+	}
+	later := e.publish(models.PublishInput{}).ID
+	d, probing, err := e.store.ProbeDestination(ctx, models.AllTenants(), "acme", "d", models.Asker{Actor: "ann"}, models.Backlog{})
+	if err != nil || !probing || d.DisabledAt == nil {
+		t.Fatalf("probing %t, disabled at %v: %v", probing, d.DisabledAt, err)
+	}
+	if d := e.delivery(later, "d", func(*models.Delivery) bool { return true }); d.Status != models.StatusPending {
+		t.Errorf("%+v", d)
+	}
+}
+
 func TestGoneDisables(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, nil)

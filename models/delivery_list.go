@@ -120,6 +120,7 @@ func (m *deliveryMatch) byReceipt(ctx context.Context, k *keyset) (*Page[*Delive
 			q.and("(d.event_id, d.destination_key) "+k.op()+" (?, ?)", after.EventKey, after.Destination)
 			// The index begins at the bound of its first column that is said by itself: without this, at that of the whole list.
 			q.and("d.event_id "+k.op()[:1]+"= ?", after.EventKey)
+			q.and("e.id "+k.op()[:1]+"= ?", after.EventKey)
 		}
 		m.conditions(q)
 		list, err = m.read(ctx, q, " order by d.event_id "+k.order()+", d.destination_key "+k.order()+q.limit(k.limit+1))
@@ -335,15 +336,18 @@ func (m *deliveryMatch) attempted(q *query, k *keyset) {
 	}
 }
 
-// conditions are those on deliveries d of events e.
+// conditions are those on deliveries d of events e. Bounds are said of both: PostgreSQL does not conclude those of one from the other's,
+// and where it walks both in their order it would begin with the oldest event that there is.
 func (m *deliveryMatch) conditions(q *query) {
 	dq := m.dq
 	lo, hi := idRange(dq.Since, dq.Until)
 	if len(dq.EventIDs) > 0 {
 		q.and("d.event_id = any(?)", m.events)
 	}
-	q.and("d.event_id >= ?", lo)
-	q.and("d.event_id < ?", hi)
+	for _, id := range []string{"d.event_id", "e.id"} {
+		q.and(id+" >= ?", lo)
+		q.and(id+" < ?", hi)
+	}
 	m.scope.where(q, "d.tenant_key")
 	m.scope.where(q, "e.tenant_key")
 	statusConditions(q, m.scope, dq.Statuses)

@@ -44,15 +44,16 @@ func (s *Store) ProbeDestination(ctx context.Context, scope Scope, tenantID, id 
 	return d, probing, err
 }
 
-// startProbe queues the oldest held delivery of a destination that is locked.
+// startProbe queues the oldest held delivery of a destination that is locked. What is being dropped or released at this moment is
+// passed over for the next one.
 func (s *Store) startProbe(ctx context.Context, tx *Tx, d *Destination, p probe) (probing bool, err error) {
 	var it queue.Item
 	err = tx.QueryRow(ctx,
-		`update deliveries set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null,
-			retry_from = null
-		where destination_key = $1 and attention = 'held' and event_id = (
-			select event_id from deliveries where destination_key = $1 and attention = 'held' order by event_id limit 1)
-		returning event_id, turn`, d.Key).Scan(&it.EventKey, &it.Turn)
+		`with oldest as (
+			select event_id from deliveries where destination_key = $1 and attention = 'held' order by event_id limit 1 for update skip locked)
+		update deliveries d set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null, retry_from = null
+		from oldest o where d.destination_key = $1 and d.event_id = o.event_id
+		returning d.event_id, d.turn`, d.Key).Scan(&it.EventKey, &it.Turn)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
