@@ -50,8 +50,10 @@ func (s *Store) startProbe(ctx context.Context, tx *Tx, d *Destination, p probe)
 	var it queue.Item
 	err = tx.QueryRow(ctx,
 		`with oldest as (
-			select event_id from deliveries where destination_key = $1 and attention = 'held' order by event_id limit 1 for update skip locked)
-		update deliveries d set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null, retry_from = null
+			select event_id from deliveries where destination_key = $1 and attention = 'held'
+				order by event_id limit 1 for update skip locked)
+		update deliveries d set status = 'pending', reason = null, next_attempt_at = null, turn = turn + 1, retry_id = null,
+			retry_from = null
 		from oldest o where d.destination_key = $1 and d.event_id = o.event_id
 		returning d.event_id, d.turn`, d.Key).Scan(&it.EventKey, &it.Turn)
 	if errors.Is(err, pgx.ErrNoRows) {
