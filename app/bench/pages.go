@@ -117,6 +117,7 @@ func (p *pagesDB) addresses(ctx context.Context) ([]*address, error) {
 			"/stats/events?" + span(720*time.Hour, 0), "/stats/events?status=failed&" + span(720*time.Hour, 0), "/stats/events?topic=topic.3&" + span(24*time.Hour, 0),
 			"/deliveries?", "/deliveries?status=failed", "/deliveries?status=filtered_out", "/deliveries?status=failed&status=held", "/deliveries?status=pending", "/deliveries?status=delivered&limit=1",
 			"/deliveries?status=failed&topic=none", "/deliveries?code=418", "/deliveries?topic=none", "/deliveries?order_by=last_attempt_at",
+			"/deliveries?dir=asc&" + span(360*time.Hour, 0), // from the middle on, as an export goes
 			"/attempts?", "/attempts?status=failed", "/attempts?status=success", "/attempts?code=418", "/attempts?error_class=tls", "/attempts?topic=none",
 			"/attempts?trigger=manual", "/retries?"} {
 			if of != "" && !strings.HasSuffix(path, "?") {
