@@ -180,9 +180,6 @@ func (a *App) runCell(ctx context.Context, c *api.Cell, opened func(), log *slog
 			}
 		})
 	}
-	if err := copyOperators(ctx, store); err != nil && ctx.Err() == nil {
-		log.Warn("the operators' alert rules and channels could not be copied to the cell; that is tried again", "error", err)
-	}
 	runs.Go(func() { store.FollowOperators(ctx, log) })
 	c.Opened(x)
 	opened()
@@ -194,13 +191,6 @@ func (a *App) runCell(ctx context.Context, c *api.Cell, opened func(), log *slog
 	}
 	runs.Wait()
 	return nil
-}
-
-// copyOperators copies what the operators have, unless home takes long to answer: the cell is not opened later for it.
-func copyOperators(ctx context.Context, store *models.Store) error {
-	ctx, cancel := context.WithTimeout(ctx, cellFirst)
-	defer cancel()
-	return store.CopyOperators(ctx)
 }
 
 // watchCell looks now and then whether a cell answers, so that it is known since when it does not.

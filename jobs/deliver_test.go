@@ -306,15 +306,22 @@ func TestHeldAndReleased(t *testing.T) {
 	}
 }
 
+// newHolding is an engine with a destination "d" that is disabled, and holds what is published.
+func newHolding(t *testing.T) *engine {
+	t.Helper()
+	e := newEngine(t, nil)
+	e.destination("d", nil, nil)
+	if _, err := e.store.DisableDestination(t.Context(), models.AllTenants(), "acme", "d", "ann", "maintenance"); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // TestDropLeavesWhatCameLater: whoever drops what is held has not decided about events that are accepted before the job has run.
 func TestDropLeavesWhatCameLater(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	e := newEngine(t, nil)
-	e.destination("d", nil, nil)
-	if _, err := e.store.DisableDestination(ctx, models.AllTenants(), "acme", "d", "ann", "maintenance"); err != nil {
-		t.Fatal(err)
-	}
+	e := newHolding(t)
 	old := e.publish(models.PublishInput{}).ID
 	if n, err := e.store.ActOnBacklog(ctx, models.AllTenants(), "acme", "d", "ann", models.Backlog{Action: models.BacklogDrop}); n != 1 || err != nil {
 		t.Fatal(n, err)
@@ -332,11 +339,7 @@ func TestDropLeavesWhatCameLater(t *testing.T) {
 func TestProbePassesOverWhatIsDropped(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	e := newEngine(t, nil)
-	e.destination("d", nil, nil)
-	if _, err := e.store.DisableDestination(ctx, models.AllTenants(), "acme", "d", "ann", "maintenance"); err != nil {
-		t.Fatal(err)
-	}
+	e := newHolding(t)
 	e.publish(models.PublishInput{})
 	dropping, err := e.db.Begin(ctx)
 	if err != nil {

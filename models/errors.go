@@ -125,10 +125,6 @@ func AsError(err error) *Error {
 		return &Error{Kind: KindUnavailable, Message: "The database does not answer, or has no room. Try again.", RetryAfter: time.Second,
 			Err: err}
 	}
-	if isCanceled(err) {
-		return &Error{Kind: KindUnavailable, RetryAfter: time.Minute, Err: err,
-			Message: "There is more to count than this server does in 10 seconds. Ask for a shorter span, or for one tenant or destination."}
-	}
 	return &Error{Kind: KindInternal, Message: "Something went wrong on our side. The operator finds it in the log under this request id.",
 		Err: err}
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // EventCount is how many events a list has.
@@ -106,8 +105,7 @@ func (s *Store) inTime(ctx context.Context, limit time.Duration, read func(tx pg
 		}
 		return read(tx)
 	})
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) && pe.Code == "57014" { // query_canceled
+	if isCanceled(err) {
 		return false, nil
 	}
 	return err == nil, err

@@ -295,10 +295,7 @@ func (s *Store) measure(ctx context.Context, mq MeasureQuery, q *query, starts [
 		counted
 	}
 	var groups []group
-	err := s.inSnapshot(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, fmt.Sprintf("set local statement_timeout = %d", measureTimeout.Milliseconds())); err != nil {
-			return err
-		}
+	err := s.within(ctx, measureTimeout, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, m.sql(mq, q), q.args...)
 		if err != nil {
 			return err

@@ -3,7 +3,6 @@ package models
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -239,10 +238,7 @@ func (s *Store) readTraffic(ctx context.Context, scope Scope, grain time.Duratio
 		keys = []int64{0}
 	}
 	out := map[time.Time]*Traffic{}
-	err := s.inSnapshot(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, fmt.Sprintf("set local statement_timeout = %d", measureTimeout.Milliseconds())); err != nil {
-			return err
-		}
+	err := s.within(ctx, measureTimeout, func(tx pgx.Tx) error {
 		for _, q := range []struct {
 			sql  string
 			args []any

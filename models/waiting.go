@@ -29,14 +29,20 @@ func isCanceled(err error) bool {
 	return errors.As(err, &pe) && pe.Code == "57014" // query_canceled
 }
 
-// within runs fn in a snapshot, in which no statement takes longer than that.
+// within runs fn in a snapshot, in which no statement takes longer than that. When one would, the error is KindUnavailable, and
+// isCanceled too.
 func (s *Store) within(ctx context.Context, most time.Duration, fn func(tx pgx.Tx) error) error {
-	return s.inSnapshot(ctx, func(tx pgx.Tx) error {
+	err := s.inSnapshot(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("set local statement_timeout = %d", most.Milliseconds())); err != nil {
 			return err
 		}
 		return fn(tx)
 	})
+	if isCanceled(err) {
+		return &Error{Kind: KindUnavailable, RetryAfter: time.Minute, Err: err, Message: fmt.Sprintf("There is more to count than this "+
+			"server does in %.0f seconds. Ask for a shorter span, or for one tenant or destination.", most.Seconds())}
+	}
+	return err
 }
 
 // waiting counts the scope's deliveries that wait, exactly. Where counting takes long, the figure of a moment ago is told: at says
