@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/app/bench"
 	"github.com/waybill-dev/waybill/internal/postgres"
 	"github.com/waybill-dev/waybill/migrations"
+	"github.com/waybill-dev/waybill/models/modelstest"
 )
 
 // faultyDatabase is a PostgreSQL of one test's own, reached through a proxy that stays where it is while the server dies
@@ -49,9 +50,25 @@ func startFaultyDatabase(t *testing.T, opts postgres.Options) *faultyDatabase {
 	t.Helper()
 	f := &faultyDatabase{t: t, opts: opts, open: map[net.Conn]bool{}}
 	f.start()
+	t.Cleanup(func() {
+		f.cut()
+		if err := f.server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	f.url = f.way(nil)
+	if err := migrations.Apply(context.Background(), f.url); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// way opens a way to the server, and returns its URL. Nobody new is let through while it is shut; nil for never.
+func (f *faultyDatabase) way(shut *atomic.Bool) string {
+	f.t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	go func() {
 		for {
@@ -59,26 +76,20 @@ func startFaultyDatabase(t *testing.T, opts postgres.Options) *faultyDatabase {
 			if err != nil {
 				return
 			}
+			if shut != nil && shut.Load() {
+				c.Close()
+				continue
+			}
 			go f.pass(c)
 		}
 	}()
-	t.Cleanup(func() {
-		ln.Close()
-		f.cut()
-		if err := f.server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	f.t.Cleanup(func() { ln.Close() })
 	u, err := url.Parse(f.server.URL)
 	if err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	u.Host = ln.Addr().String()
-	f.url = u.String()
-	if err := migrations.Apply(context.Background(), f.url); err != nil {
-		t.Fatal(err)
-	}
-	return f
+	return u.String()
 }
 
 func (f *faultyDatabase) start() {
@@ -204,4 +215,48 @@ func TestDatabaseFaults(t *testing.T) {
 	t.Logf("settled %v after the last publish", l.finish(f.url))
 	wellAgain(t, map[string]string{"DATABASE_URL": f.url})
 	l.reckon(f.url, underWay) // the workers live on, and know what they have sent
+}
+
+// TestSlowToReturn cuts two workers off, of which one takes two seconds longer to come back. The other one does not take over what it has
+// under way: that it is silent says nothing after a fault that both have seen.
+func TestSlowToReturn(t *testing.T) {
+	t.Parallel()
+	f := newFaultyDatabase(t)
+	var shut atomic.Bool
+	l := newLedger(t)
+	web := startProcess(t, "web", "DATABASE_URL="+f.url)
+	l.setUp(web.base)
+	a := &testApp{TB: t, base: web.base, key: testKey}
+	workers := func(n int) {
+		t.Helper()
+		l.await(func() bool { return a.do("GET", "/healthz", nil).workers() == n })
+	}
+	startProcess(t, "work", "DATABASE_URL="+f.way(&shut))
+	workers(1)
+	hold := make(chan struct{})
+	l.hold.Store(hold)
+	a.want(202, "POST", "/publish", `{"tenant_id":"acme","id":"one","data":{}}`)
+	l.await(func() bool { return l.received("one") == 1 })
+	startProcess(t, "work", "DATABASE_URL="+f.url)
+	workers(2)
+	<-time.After(3 * time.Second) // the other one may take over by now
+	shut.Store(true)
+	f.cut()
+	<-time.After(2500 * time.Millisecond) // longer than the dead are silent
+	shut.Store(false)
+	db := modelstest.Connect(t, f.url)
+	l.await(func() bool { // it has its lock again
+		var held int
+		if err := db.QueryRow(t.Context(), `select count(*) from processes p join pg_locks l on l.objid = p.lock_key::oid
+			where p.role = 'work' and l.locktype = 'advisory' and l.granted and p.seen_at > now() - interval '1 second'`).Scan(&held); err != nil {
+			t.Fatal(err)
+		}
+		return held == 2
+	})
+	close(hold)
+	l.accept("one")
+	l.settle(web.base)
+	if n := l.received("one"); n != 1 {
+		t.Errorf("sent %d times", n)
+	}
 }

@@ -24,6 +24,11 @@ const (
 	// its connection is still open. It must not send for longer than sendLease without having been seen.
 	leaseLength = 15 * time.Second
 	sendLease   = 8 * time.Second
+	// settleAfterStart and settleAfterLoss are for how long a process must have proven without a gap that it is alive before it takes
+	// over from others: since it started, and since it was cut off. What cut it off has cut off others, and the slowest of them is to
+	// be back first.
+	settleAfterStart = deadAfter + heartbeat
+	settleAfterLoss  = 5 * time.Second
 )
 
 // Process is this process's entry among the living. It proves every half second that it is alive, and holds an advisory
@@ -41,7 +46,7 @@ type Process struct {
 	role     string
 	log      *slog.Logger
 	lastSeen atomic.Pointer[time.Time] // when the last proof was sent that reached the database
-	back     atomic.Pointer[time.Time] // when the first proof was sent, or the first one after a silence
+	settled  atomic.Pointer[time.Time] // from when on it may take over from others, as long as no proof fails
 	lost     chan struct{}
 	feed     atomic.Bool   // somebody takes changes as events, as far as the last proof told
 	suspects chan struct{} // another process may be dead
@@ -99,7 +104,6 @@ func (p *Process) connect(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, _ := os.Hostname()
 	if p.backend != 0 {
 		_, err = conn.Exec(ctx, endBackend, p.backend, int32(lockProcess), p.ID)
 	}
@@ -108,9 +112,7 @@ func (p *Process) connect(ctx context.Context) (*pgx.Conn, error) {
 		tx, err = conn.Begin(ctx)
 	}
 	if err == nil {
-		_, err = tx.Exec(ctx,
-			`insert into processes (id, role, host, pid) values ($1, $2, $3, $4) on conflict (id) do update set seen_at = now()`,
-			p.ID, p.role, host, os.Getpid())
+		err = p.enter(ctx, tx)
 	}
 	if err == nil {
 		// In the transaction that makes the row visible, so that nobody finds it without its lock.
@@ -126,6 +128,20 @@ func (p *Process) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	p.seen(time.Now())
 	return conn, nil
+}
+
+// enter writes the process's row, once: when it is gone later, somebody has taken the work over.
+func (p *Process) enter(ctx context.Context, tx pgx.Tx) error {
+	if p.backend != 0 {
+		tag, err := tx.Exec(ctx, "update processes set seen_at = now() where id = $1", p.ID)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = errTakenOver
+		}
+		return err
+	}
+	host, _ := os.Hostname()
+	_, err := tx.Exec(ctx, "insert into processes (id, role, host, pid) values ($1, $2, $3, $4)", p.ID, p.role, host, os.Getpid())
+	return err
 }
 
 func (p *Process) run(ctx context.Context, conn *pgx.Conn) {
@@ -145,10 +161,18 @@ func (p *Process) run(ctx context.Context, conn *pgx.Conn) {
 		case <-tick.C:
 		}
 		var err error
-		if conn == nil {
-			conn, err = p.reconnect(ctx)
-		} else {
-			err = p.beat(ctx, conn)
+		if conn != nil {
+			if err = p.beat(ctx, conn); err != nil {
+				conn.Close(ctx)
+				conn = nil
+			}
+		}
+		if conn == nil && !errors.Is(err, errTakenOver) {
+			lost := err
+			if conn, err = p.connect(ctx); err == nil {
+				p.settle(settleAfterLoss)
+			}
+			err = errors.Join(lost, err)
 		}
 		switch {
 		case errors.Is(err, errTakenOver):
@@ -157,10 +181,6 @@ func (p *Process) run(ctx context.Context, conn *pgx.Conn) {
 			return
 		case err != nil && ctx.Err() == nil:
 			p.log.Warn("cannot prove that this process is alive", "error", err)
-			if conn != nil {
-				conn.Close(ctx)
-				conn = nil
-			}
 		}
 	}
 }
@@ -206,30 +226,23 @@ func passed(from, to time.Time) time.Duration {
 
 // seen takes note of a proof that was sent at a time and has reached the database.
 func (p *Process) seen(sent time.Time) {
-	// One that has just started does not know either for how long the database was away before.
-	if last := p.lastSeen.Swap(&sent); last == nil || passed(*last, sent) > deadAfter {
-		p.back.Store(&sent)
+	switch last := p.lastSeen.Swap(&sent); {
+	case last == nil:
+		p.settle(settleAfterStart)
+	case passed(*last, sent) > deadAfter:
+		p.settle(settleAfterLoss)
 	}
+}
+
+// settle has the process take over from nobody for a while.
+func (p *Process) settle(after time.Duration) {
+	at := time.Now().Add(after)
+	p.settled.Store(&at)
 }
 
 // steady reports whether this process has proven for a while, without a gap, that it is alive.
 func (p *Process) steady() bool {
-	back := p.back.Load()
-	return passed(*p.lastSeen.Load(), time.Now()) < deadAfter && back != nil && time.Since(*back) > deadAfter+heartbeat
-}
-
-// reconnect takes the lock again after the connection was lost, unless the work has been taken over meanwhile.
-func (p *Process) reconnect(ctx context.Context) (*pgx.Conn, error) {
-	qctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	var n int
-	if err := p.s.Hot.QueryRow(qctx, "select count(*) from processes where id = $1", p.ID).Scan(&n); err != nil {
-		return nil, err
-	}
-	if n == 0 {
-		return nil, errTakenOver
-	}
-	return p.connect(ctx)
+	return passed(*p.lastSeen.Load(), time.Now()) < deadAfter && time.Now().After(*p.settled.Load())
 }
 
 // Unregister takes the process off the list, after its work is done or handed back.
