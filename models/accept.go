@@ -1,8 +1,10 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -36,10 +38,20 @@ type acceptWriter struct {
 	plain, sealed      []byte // of one event
 }
 
-// write accepts a group in one transaction, in two round trips where it can: the first begins it and reads what routing
-// needs, the second writes and commits.
+// write accepts a group in one transaction: in one round trip where what routing needs is known and has not changed, else in two, of
+// which the first begins it and reads that.
 func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWriter) error {
+	err := a.attempt(ctx, group, w, true)
+	if errors.Is(err, errStale) {
+		err = a.attempt(ctx, group, w, false)
+	}
+	return err
+}
+
+// attempt is one try of write. With guess it takes what is known for granted; should that have changed it fails with errStale.
+func (a *Accepter) attempt(ctx context.Context, group []*publishing, w *acceptWriter, guess bool) error {
 	clear(w.held)
+	w.wide = w.wide[:0]
 	for i, p := range group {
 		p.err, p.res, p.place = nil, PublishResult{}, i
 	}
@@ -47,9 +59,16 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 	repeated := false // and nothing else
 	err := a.s.withPayloadKeys(ctx, func(tx *hotTx) error {
 		conn := tx.conn
-		tenants, catalogue, err := a.lookup(ctx, tx, group)
-		if err != nil {
-			return err
+		var tenants map[string]*accepting
+		var catalogue []string
+		var err error
+		if guess {
+			tenants, catalogue = a.known(tx, group)
+		}
+		if tenants == nil {
+			if tenants, catalogue, err = a.lookup(ctx, tx, group); err != nil {
+				return err
+			}
 		}
 		if group = w.setAside(group, tenants); len(group) == 0 {
 			return nil
@@ -57,7 +76,10 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		if err := markClaims(ctx, conn, group); err != nil {
 			return err
 		}
-		fresh, err := a.admit(ctx, conn, group, tenants, catalogue)
+		fresh, err := a.admit(ctx, tx, group, tenants, catalogue)
+		if err == nil && len(fresh) < len(group) {
+			err = tx.flush(ctx) // nobody is refused for what was known
+		}
 		if err != nil || len(fresh) == 0 {
 			repeated = err == nil && slices.ContainsFunc(group, func(p *publishing) bool { return p.res.Duplicate })
 			return err
@@ -67,6 +89,11 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		for i, p := range fresh {
 			ids[i] = p.id
 			a.place(p, tenants[p.in.TenantID], w)
+		}
+		if len(w.ordered) > 0 || len(w.health) > 0 {
+			if err := tx.flush(ctx); err != nil {
+				return err
+			}
 		}
 		if err := a.s.keepPublished(ctx, conn, fresh); err != nil {
 			return err
@@ -90,12 +117,12 @@ func (a *Accepter) write(ctx context.Context, group []*publishing, w *acceptWrit
 		for _, k := range w.order {
 			jobs = append(jobs, queue.Split(k, w.jobs[k])...)
 		}
-		copies := []pgcopy.Copy{{SQL: "copy " + a.s.partitions.of("events",
-			ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate, ordering_key, sealed) from stdin binary`,
+		copies := []pgcopy.Copy{{Into: a.s.partitions.of("events",
+			ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate, ordering_key, sealed)`,
 			Rows: &w.events}}
 		if !w.deliveries.Empty() {
-			copies = append(copies, pgcopy.Copy{SQL: "copy " + a.s.partitions.of("deliveries",
-				ids...) + ` (event_id, destination_key, tenant_key, status, reason) from stdin binary`,
+			copies = append(copies, pgcopy.Copy{Into: a.s.partitions.of("deliveries",
+				ids...) + ` (event_id, destination_key, tenant_key, status, reason)`,
 				Rows: &w.deliveries})
 		}
 		var wake func()
@@ -150,6 +177,15 @@ const (
 	acceptTopics  = "select name from topics"
 )
 
+// lockHashes are the locks of tenants.
+func lockHashes(tenants []string) []int32 {
+	locks := make([]int32, len(tenants))
+	for i, id := range tenants {
+		locks[i] = lockHash(id)
+	}
+	return locks
+}
+
 // lookup reads the tenants of the group with their destinations, and the catalogue of topics. It takes a shared lock on
 // each tenant first: a change of its destinations waits for this transaction, and this one for a change under way.
 //
@@ -160,16 +196,13 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 		tenants[p.in.TenantID] = nil
 	}
 	ids := slices.Collect(maps.Keys(tenants))
-	locks := make([]int32, len(ids))
-	for i, id := range ids {
-		locks[i] = lockHash(id)
-	}
 	b := &pgx.Batch{}
 	own := tx.begin(b)
-	b.Queue(acceptLock, int32(lockTenant), locks)
+	b.Queue(acceptLock, int32(lockTenant), lockHashes(ids))
 	b.Queue(acceptTenants, ids)
 	if a.s.home == nil {
 		b.Queue(acceptTopics)
+		b.Queue("select " + topicsPrint)
 	}
 	br := tx.conn.SendBatch(ctx, b)
 	for range own + 1 {
@@ -198,10 +231,13 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 		return nil, nil, err
 	}
 	var catalogue []string
+	var topics string
 	if a.s.home != nil {
 		catalogue = a.s.home.catalogue.list()
 	} else if rows, err = br.Query(); err == nil {
-		catalogue, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		if catalogue, err = pgx.CollectRows(rows, pgx.RowTo[string]); err == nil {
+			err = br.QueryRow().Scan(&topics)
+		}
 	}
 	if err != nil {
 		br.Close()
@@ -211,6 +247,7 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 		return nil, nil, err
 	}
 	need := &lacking{map[int64]int64{}}
+	seen := make(map[string]tenantSeen, len(list))
 	for _, f := range list {
 		if gone := a.s.notHere(f.id, f.cell, f.held); gone != nil {
 			tenants[f.id] = &accepting{key: f.key, gone: gone}
@@ -224,6 +261,7 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 			a.routes.put(f.key, r)
 		}
 		tenants[f.id] = &accepting{key: f.key, routes: r}
+		seen[f.id] = tenantSeen{f.key, f.version, f.payloadKey}
 		if a.s.payloads.on {
 			if tenants[f.id].seal = a.s.payloads.inForce(f.payloadKey); tenants[f.id].seal == nil {
 				need.keys[f.key] = f.payloadKey
@@ -233,11 +271,12 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 	if len(need.keys) > 0 {
 		return nil, nil, need
 	}
+	a.knowledge.learn(seen, catalogue, topics)
 	return tenants, slices.Concat(catalogue, a.s.Rules().Topics), nil
 }
 
 // admit sorts out the events that cannot be accepted and those that were accepted before, and returns the others.
-func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishing, tenants map[string]*accepting,
+func (a *Accepter) admit(ctx context.Context, tx *hotTx, group []*publishing, tenants map[string]*accepting,
 	catalogue []string) ([]*publishing, error) {
 	fresh := make([]*publishing, 0, len(group))
 	named := map[callerID]*publishing{} // the first of each caller's id in this group
@@ -276,7 +315,7 @@ func (a *Accepter) admit(ctx context.Context, conn *pgx.Conn, group []*publishin
 	if len(named) == 0 {
 		return fresh, nil
 	}
-	seen, err := a.seen(ctx, conn, named)
+	seen, err := a.seen(ctx, tx, named)
 	if err != nil {
 		return nil, err
 	}
@@ -326,7 +365,7 @@ func (a *Accepter) preview(p *publishing, tenants map[string]*accepting) []strin
 // seen looks for events that were accepted with these ids before. It locks each id until the transaction ends, so that
 // of two publishers with the same id one waits and finds the other's event; a unique index cannot do that across
 // partitions.
-func (a *Accepter) seen(ctx context.Context, conn *pgx.Conn, named map[callerID]*publishing) (map[callerID]PublishResult, error) {
+func (a *Accepter) seen(ctx context.Context, tx *hotTx, named map[callerID]*publishing) (_ map[callerID]PublishResult, err error) {
 	locks := make([]int64, 0, len(named))
 	ids := map[int64][]string{}
 	for id := range named {
@@ -336,7 +375,9 @@ func (a *Accepter) seen(ctx context.Context, conn *pgx.Conn, named map[callerID]
 		ids[id.tenant] = append(ids[id.tenant], id.id)
 	}
 	slices.Sort(locks) // in one order, so that two committers never wait for each other in a circle
-	b := &pgx.Batch{}
+	b := cmp.Or(tx.first, &pgx.Batch{})
+	before := b.Len()
+	tx.first = nil
 	b.Queue("select pg_advisory_xact_lock(l) from unnest($1::bigint[]) l", locks)
 	for tenant, list := range ids {
 		b.Queue(`select e.tenant_key, e.caller_id,
@@ -344,10 +385,18 @@ func (a *Accepter) seen(ctx context.Context, conn *pgx.Conn, named map[callerID]
 				where x.event_id = e.id), '{}')
 			from events e where e.tenant_key = $1 and e.caller_id = any($2) and e.caller_id is not null`, tenant, list)
 	}
-	br := conn.SendBatch(ctx, b)
-	defer br.Close()
-	if _, err := br.Exec(); err != nil {
-		return nil, err
+	br := tx.conn.SendBatch(ctx, b)
+	defer func() {
+		if then := br.Close(); err == nil {
+			err = then
+		}
+	}()
+	for range before + 1 {
+		if _, err := br.Exec(); isStale(err) {
+			return nil, errStale
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	seen := map[callerID]PublishResult{}
 	for range ids {
@@ -367,7 +416,7 @@ func (a *Accepter) seen(ctx context.Context, conn *pgx.Conn, named map[callerID]
 			return nil, err
 		}
 	}
-	return seen, br.Close()
+	return seen, nil
 }
 
 // document makes the filters' view of the event when the first filter asks for it.

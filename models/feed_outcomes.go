@@ -89,9 +89,9 @@ func (s *Store) loadFollowed(ctx context.Context) error {
 	return nil
 }
 
-const copyOutcomes = "copy changes (tenant_key, type, action, object, state) from stdin binary"
+const intoOutcomes = "changes (tenant_key, type, action, object, state)"
 
-// note appends an outcome to a COPY of copyOutcomes, if somebody follows it. Those of the server's own events are never
+// note appends an outcome to a COPY of intoOutcomes, if somebody follows it. Those of the server's own events are never
 // told: telling them would make others.
 func (f *followed) note(rows *pgcopy.Rows, o *Outcome) {
 	if o.Own || !f.all && !f.tenants[o.TenantKey] {

@@ -2,6 +2,8 @@ package models
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,6 +18,39 @@ type hotTx struct {
 	conn   *pgx.Conn
 	pooled bool   // see Store
 	after  func() // nil for nothing
+	// first are statements that nobody needs to hear the results of, and which go out with what comes next. They begin the transaction.
+	// One that finds that something is not as it was known fails with errStale. Nil for none.
+	first *pgx.Batch
+}
+
+// errStale: what a transaction took for granted is not so any more. It is done again, and asks first.
+var errStale = errors.New("something has changed meanwhile")
+
+// orStale is the end of a statement that fails with errStale unless a condition holds. What it says is in PostgreSQL's log.
+func orStale(condition string) string {
+	return "select (case when " + condition + " then '1' else '" + staleMessage + "' end)::int"
+}
+
+const staleMessage = "something has changed meanwhile: Waybill asks again"
+
+// isStale tells orStale's error from others.
+func isStale(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "22P02" && strings.Contains(pe.Message, staleMessage)
+}
+
+// flush sends what is to go first, for there are statements to come whose results decide.
+func (tx *hotTx) flush(ctx context.Context) error {
+	if tx.first == nil {
+		return nil
+	}
+	b := tx.first
+	tx.first = nil
+	err := tx.conn.SendBatch(ctx, b).Close()
+	if isStale(err) {
+		return errStale
+	}
+	return err
 }
 
 // inHotTx runs fn on a connection of the hot path. fn calls begin and commit; what it leaves open, for an error or for
@@ -66,6 +101,9 @@ func giveUp(pc *pgconn.PgConn) {
 	}()
 }
 
+// canGuess reports whether statements may go out before the results of earlier ones are known.
+func (tx *hotTx) canGuess() bool { return !tx.pooled }
+
 // begin makes a batch the first of the transaction. It is called before anything else is added to the batch. It returns how many
 // results of the batch are its own.
 func (tx *hotTx) begin(b *pgx.Batch) int {
@@ -79,11 +117,16 @@ func (tx *hotTx) begin(b *pgx.Batch) int {
 
 // commit writes the rows and ends the transaction. afterwards is called once it has committed; it may be nil.
 func (tx *hotTx) commit(ctx context.Context, copies []pgcopy.Copy, afterwards func()) error {
-	commit := pgcopy.Commit
+	var err error
 	if tx.pooled {
-		commit = pgcopy.CommitInTurn
+		err = pgcopy.CommitInTurn(ctx, tx.conn, copies)
+	} else {
+		err = pgcopy.Commit(ctx, tx.conn, tx.first, copies)
 	}
-	if err := commit(ctx, tx.conn, copies); err != nil {
+	if isStale(err) {
+		return errStale
+	}
+	if err != nil {
 		return err
 	}
 	tx.after = afterwards

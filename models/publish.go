@@ -129,11 +129,12 @@ func (p *publishing) publicID() string {
 // Accepter takes events in. It writes them in groups: whatever has queued up while the last transaction ran goes into
 // the next one. There is no timer, so that an idle server adds no wait.
 type Accepter struct {
-	s      *Store
-	log    *slog.Logger
-	routes routeCache
-	counts *filterCounts
-	recent *Recent // nil where no worker runs in this process
+	s         *Store
+	log       *slog.Logger
+	routes    routeCache
+	knowledge knowledge
+	counts    *filterCounts
+	recent    *Recent // nil where no worker runs in this process
 	// events with an ordering key are handed over in turn, so that those of one request stay in their order.
 	events  *batcher[*publishing]
 	wide    *wideQueue

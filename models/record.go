@@ -138,8 +138,9 @@ type requeueKey struct {
 // errOthersJob ends a transaction that has written outcomes of jobs which belong to others now.
 var errOthersJob = errors.New("jobs were taken over")
 
-// write records a group in one transaction, in two round trips where it can: the first settles the jobs and updates the
-// deliveries, the second writes the attempts and commits. Should a job turn out to be another worker's, because this
+// write records a group in one transaction: in one round trip where nothing but the writing depends on what it finds, and in two when it
+// finds something else than usual, of which the first settles the jobs and updates the deliveries, and the second writes the attempts and
+// commits. Should a job turn out to be another worker's, because this
 // process was stopped for too long, it starts over without what that job's outcomes are: the other makes those deliveries
 // again, and what it finds counts.
 func (r *Recorder) write(group []*recording, w *recordWriter) error {
@@ -148,11 +149,14 @@ func (r *Recorder) write(group []*recording, w *recordWriter) error {
 	if err := w.loadKeys(ctx, r.s, group); err != nil {
 		return err
 	}
+	guess := true
 	for lost := map[int64]bool{}; ; {
-		err := r.s.inHotTx(ctx, func(tx *hotTx) error { return r.attempt(ctx, tx, group, w, lost) })
+		err := r.s.inHotTx(ctx, func(tx *hotTx) error { return r.attempt(ctx, tx, group, w, lost, guess && tx.canGuess()) })
 		switch {
 		case err == nil:
 			return nil
+		case errors.Is(err, errStale):
+			guess = false
 		case !errors.Is(err, errOthersJob):
 			r.s.forgetPartitions(err)
 			return err
@@ -176,8 +180,10 @@ func (w *recordWriter) loadKeys(ctx context.Context, s *Store, group []*recordin
 	return err
 }
 
-// attempt is one try of write. lost are the jobs of others; it adds to them when it returns errOthersJob.
-func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w *recordWriter, lost map[int64]bool) (err error) {
+// attempt is one try of write. lost are the jobs of others; it adds to them when it returns errOthersJob. With guess it takes it for
+// granted that all jobs are its own and all deliveries where they were, and fails with errStale when that is not so.
+func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w *recordWriter, lost map[int64]bool,
+	guess bool) (err error) {
 	conn := tx.conn
 	w.reset()
 	r.s.followed.mu.RLock()
@@ -195,7 +201,11 @@ func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w
 		}
 	}
 	owned := make(map[int64]bool, len(group))
-	r.s.Queue.Settle(w.updates, r.worker, done, partial, owned)
+	if guess = guess && !depends(group); guess {
+		r.s.Queue.SettleAll(w.updates, r.worker, done, partial, orStale)
+	} else {
+		r.s.Queue.Settle(w.updates, r.worker, done, partial, owned)
+	}
 	if w.checkHeld(group) {
 		// What becomes of the deliveries depends on the answers.
 		if err := w.send(ctx, conn); err != nil {
@@ -209,6 +219,45 @@ func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w
 			}
 		}
 	}
+	if guess {
+		for _, d := range w.done {
+			d.queueAll(w.updates)
+		}
+		w.health.queue(w.updates)
+		tx.first = w.updates
+	} else if err := r.settle(ctx, conn, group, w, owned, lost); err != nil {
+		return err
+	}
+	jobs := w.jobs()
+	if len(w.finished) > 0 {
+		next, err := passOn(ctx, conn, w.finished)
+		if err != nil {
+			return err
+		}
+		jobs = append(jobs, next...)
+	}
+	copies := make([]pgcopy.Copy, 0, len(w.attempts)+3)
+	for table, rows := range w.attempts {
+		copies = append(copies, pgcopy.Copy{Into: table + " (" + attemptColumns + ")", Rows: rows})
+	}
+	if !w.noted.Empty() {
+		copies = append(copies, pgcopy.Copy{Into: intoOutcomes, Rows: &w.noted})
+	}
+	copies = w.traffic.copyTo(copies, &w.rows)
+	var wake func()
+	if len(jobs) > 0 {
+		var c pgcopy.Copy
+		if c, wake, err = r.s.Queue.Copy(jobs); err != nil {
+			return err
+		}
+		copies = append(copies, c)
+	}
+	return tx.commit(ctx, copies, wake)
+}
+
+// settle sends what has queued up, and makes sure that all jobs were the worker's and all deliveries were written.
+func (r *Recorder) settle(ctx context.Context, conn *pgx.Conn, group []*recording, w *recordWriter,
+	owned, lost map[int64]bool) (err error) {
 	for _, d := range w.done {
 		d.queue(w.updates)
 	}
@@ -231,34 +280,15 @@ func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w
 			lost[rec.Job], err = true, errOthersJob
 		}
 	}
-	if err != nil {
-		return err
-	}
-	jobs := w.jobs()
-	if len(w.finished) > 0 {
-		next, err := passOn(ctx, conn, w.finished)
-		if err != nil {
-			return err
-		}
-		jobs = append(jobs, next...)
-	}
-	copies := make([]pgcopy.Copy, 0, len(w.attempts)+3)
-	for table, rows := range w.attempts {
-		copies = append(copies, pgcopy.Copy{SQL: "copy " + table + " (" + attemptColumns + ") from stdin binary", Rows: rows})
-	}
-	if !w.noted.Empty() {
-		copies = append(copies, pgcopy.Copy{SQL: copyOutcomes, Rows: &w.noted})
-	}
-	copies = w.traffic.copyTo(copies, &w.rows)
-	var wake func()
-	if len(jobs) > 0 {
-		var c pgcopy.Copy
-		if c, wake, err = r.s.Queue.Copy(jobs); err != nil {
-			return err
-		}
-		copies = append(copies, c)
-	}
-	return tx.commit(ctx, copies, wake)
+	return err
+}
+
+// depends reports whether what is to be written depends on what the database says: others may wait behind a delivery, or its
+// destination may have been enabled.
+func depends(group []*recording) bool {
+	return slices.ContainsFunc(group, func(rec *recording) bool {
+		return slices.ContainsFunc(rec.Outcomes, func(o Outcome) bool { return o.Passes || o.Status == StatusHeld })
+	})
 }
 
 // checkHeld makes sure that no delivery is held just after its destination was enabled and its backlog released:

@@ -62,6 +62,17 @@ func (d *deliveredRows) queue(b *pgx.Batch) {
 	})
 }
 
+// queueAll does what queue does for who takes it for granted that every row is where it was: the statement fails with errStale when one
+// has moved meanwhile.
+func (d *deliveredRows) queueAll(b *pgx.Batch) {
+	if d.table == "deliveries" {
+		d.queueEach(b)
+		return
+	}
+	sql := "with written as (" + updateDelivered(d.table) + " returning 1) " + orStale("(select count(*) from written) = cardinality($2)")
+	b.Queue(sql, d.ids, d.dest, d.number, d.started, d.code)
+}
+
 // queueMissed adds statements for each row when the one for all has missed some, because somebody moved them meanwhile.
 // It reports whether it has.
 func (d *deliveredRows) queueMissed(b *pgx.Batch) bool {

@@ -122,7 +122,7 @@ func (o *Outcome) latency() (took time.Duration, ok bool) {
 	return max(time.Microsecond, a.StartedAt.Add(a.Duration).Sub(eventTime(o.EventKey))), true
 }
 
-const copyTraffic = `copy traffic_deltas (tenant_key, minute, received, delivered, failed, retrying, first, first_failed, latencies, attempts, bytes) from stdin binary`
+const intoTraffic = `traffic_deltas (tenant_key, minute, received, delivered, failed, retrying, first, first_failed, latencies, attempts, bytes)`
 
 // copyTo adds the rows to what a transaction writes when it commits.
 func (d trafficDeltas) copyTo(copies []pgcopy.Copy, c *pgcopy.Rows) []pgcopy.Copy {
@@ -141,7 +141,7 @@ func (d trafficDeltas) copyTo(copies []pgcopy.Copy, c *pgcopy.Rows) []pgcopy.Cop
 		c.Int4(int32(t.Attempts))
 		c.Int8(t.Bytes)
 	}
-	return append(copies, pgcopy.Copy{SQL: copyTraffic, Rows: c})
+	return append(copies, pgcopy.Copy{Into: intoTraffic, Rows: c})
 }
 
 // span is a row of traffic.

@@ -14,9 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// Copy is a COPY … FROM STDIN BINARY statement with its rows.
+// Copy is rows for a table.
 type Copy struct {
-	SQL  string
+	Into string // the table and its columns, as SQL: "t (a, b)"
 	Rows *Rows
 }
 
@@ -30,18 +30,29 @@ var (
 // statements go out as one query, and the rows right behind it, before the server has asked for them. PostgreSQL reads
 // them one after the other, and drops what is left after an error ("Frontend/Backend Protocol", section on COPY). After
 // an error the transaction has to be rolled back.
-func Commit(ctx context.Context, conn *pgx.Conn, copies []Copy) error {
+//
+// Before them the statements of first run, which may be nil, in the same round trip. What they return is not read: one that finds
+// something amiss must fail. A few rows are inserted by statements that are prepared once.
+func Commit(ctx context.Context, conn *pgx.Conn, first *pgx.Batch, copies []Copy) error {
+	few, many := split(copies)
+	if first != nil || len(many) == 0 {
+		return prepared(ctx, conn, first, few, many)
+	}
 	out, err := query(copies, "commit")
 	if err != nil {
 		return err
 	}
-	for _, c := range copies {
-		out = append(out, c.Rows.message(), copyDone)
-	}
-	if err := write(ctx, conn, out); err != nil {
+	if err := write(ctx, conn, withRows(out, copies)); err != nil {
 		return err
 	}
 	return received(ctx, conn, nil)
+}
+
+func withRows(out net.Buffers, copies []Copy) net.Buffers {
+	for _, c := range copies {
+		out = append(out, c.Rows.message(), copyDone)
+	}
+	return out
 }
 
 // CommitInTurn does what Commit does in a round trip for each statement: rows go out only once the server has asked for them. Poolers
@@ -70,8 +81,9 @@ func inTurn(ctx context.Context, conn *pgx.Conn, copies []Copy, last string) err
 func query(copies []Copy, last string) (net.Buffers, error) {
 	var sql strings.Builder
 	for _, c := range copies {
-		sql.WriteString(c.SQL)
-		sql.WriteString("; ")
+		sql.WriteString("copy ")
+		sql.WriteString(c.Into)
+		sql.WriteString(" from stdin binary; ")
 	}
 	sql.WriteString(last)
 	b, err := (&pgproto3.Query{String: sql.String()}).Encode(nil)

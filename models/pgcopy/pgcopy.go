@@ -1,4 +1,4 @@
-// Package pgcopy writes rows in PostgreSQL's binary COPY format. It exists because the path of events writes thousands
+// Package pgcopy writes rows in PostgreSQL's binary format. It exists because the path of events writes thousands
 // of rows a second: pgx's own CopyFrom asks the server for the columns' types each time and boxes every value.
 package pgcopy
 
@@ -12,19 +12,25 @@ import (
 )
 
 // Rows collects rows. The zero value must be Reset before use; one can be used again and again.
-type Rows struct{ b []byte }
+type Rows struct {
+	b    []byte
+	rows []int // where each begins
+}
 
 // header is that of a CopyData message, whose length is filled in at the end, followed by that of the binary format.
 var header = []byte("d\x00\x00\x00\x00PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
 
 // Reset empties the buffer for a new COPY.
-func (c *Rows) Reset() { c.b = append(c.b[:0], header...) }
+func (c *Rows) Reset() { c.b, c.rows = append(c.b[:0], header...), c.rows[:0] }
 
 // Empty reports whether no row was written since Reset.
-func (c *Rows) Empty() bool { return len(c.b) == len(header) }
+func (c *Rows) Empty() bool { return len(c.rows) == 0 }
 
 // Row starts a row of n columns.
-func (c *Rows) Row(n int) { c.b = binary.BigEndian.AppendUint16(c.b, uint16(n)) }
+func (c *Rows) Row(n int) {
+	c.rows = append(c.rows, len(c.b))
+	c.b = binary.BigEndian.AppendUint16(c.b, uint16(n))
+}
 
 // Null writes a null.
 func (c *Rows) Null() { c.b = append(c.b, 0xff, 0xff, 0xff, 0xff) }
@@ -151,7 +157,7 @@ func (c *Rows) Int8s(v []int64) {
 	}
 }
 
-// Send runs the COPY statement with the rows written since Reset.
-func (c *Rows) Send(ctx context.Context, tx pgx.Tx, sql string) error {
-	return inTurn(ctx, tx.Conn(), []Copy{{sql, c}}, "")
+// Send runs the COPY statement alone.
+func (c Copy) Send(ctx context.Context, tx pgx.Tx) error {
+	return inTurn(ctx, tx.Conn(), []Copy{c}, "")
 }

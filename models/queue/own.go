@@ -12,9 +12,6 @@ import (
 // done. Once b was sent they are in owned; a job that another worker has taken over is not. A job that is done is deleted rather
 // than kept as completed: the attempts are the log, and each version of a row in River's table costs several index entries.
 func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned map[int64]bool) {
-	// A job that is available under this id is the worker's too: that it was taken was undone by a crash of PostgreSQL
-	// (fetching does not wait for the disk).
-	const ours = "id = any($1) and (state::text = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2 or state::text = 'available')"
 	collect := func(rows pgx.Rows) error {
 		var id int64
 		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
@@ -24,15 +21,38 @@ func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned
 		return err
 	}
 	if len(done) > 0 {
-		b.Queue("delete from "+Schema+".river_job where "+ours+" returning id", done, worker).Query(collect)
+		b.Queue(settleDone, done, worker).Query(collect)
 	}
 	if len(partial) > 0 {
-		b.Queue("update "+Schema+`.river_job set metadata = metadata || '{"`+Begun+`": true}', state = 'running',
-			attempted_at = coalesce(attempted_at, now()),
-			attempted_by = case when state::text = 'running' then attempted_by else array_append(attempted_by, $2) end
-			where `+ours+" returning id", partial, worker).Query(collect)
+		b.Queue(settlePartial, partial, worker).Query(collect)
 	}
 }
+
+// SettleAll does what Settle does for a worker that takes it for granted that all of the jobs are its own: orElse makes a query of a
+// condition, which is to fail when it does not hold.
+func (q *Queue) SettleAll(b *pgx.Batch, worker string, done, partial []int64, orElse func(condition string) string) {
+	all := func(statement string) string {
+		return "with settled as (" + statement + ") " + orElse("(select count(*) from settled) = cardinality($1)")
+	}
+	if len(done) > 0 {
+		b.Queue(all(settleDone), done, worker)
+	}
+	if len(partial) > 0 {
+		b.Queue(all(settlePartial), partial, worker)
+	}
+}
+
+const (
+	// A job that is available under this id is the worker's too: that it was taken was undone by a crash of PostgreSQL
+	// (fetching does not wait for the disk).
+	ours = `id = any($1::bigint[]) and (state::text = 'running' and attempted_by[array_upper(attempted_by, 1)] = $2
+		or state::text = 'available')`
+	settleDone    = "delete from " + Schema + ".river_job where " + ours + " returning id"
+	settlePartial = "update " + Schema + `.river_job set metadata = metadata || '{"` + Begun + `": true}', state = 'running',
+		attempted_at = coalesce(attempted_at, now()),
+		attempted_by = case when state::text = 'running' then attempted_by else array_append(attempted_by, $2) end
+		where ` + ours + " returning id"
+)
 
 // again is what gives running jobs back to the queue: they go on as new ones, due after $1 seconds. Were they the same
 // rows, a worker that is through with a job and has lost it meanwhile could end it for the one that has it now: River

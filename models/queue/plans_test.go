@@ -71,6 +71,7 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 		}
 		b := &pgx.Batch{}
 		s.Queue.Settle(b, worker, []int64{1}, []int64{2}, map[int64]bool{})
+		s.Queue.SettleAll(b, worker, []int64{1}, []int64{2}, func(condition string) string { return "select " + condition })
 		if err := s.Hot.SendBatch(ctx, b).Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -106,6 +107,8 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 	for like, args := range map[string]string{
 		"delete from river.river_job%":                                  `('` + running + `', '` + worker + `')`,
 		"update river.river_job set metadata%":                          `('` + running + `', '` + worker + `')`,
+		"with settled as (delete from river.river_job%":                 `('` + running + `', '` + worker + `')`,
+		"with settled as (update river.river_job%":                      `('` + running + `', '` + worker + `')`,
 		"with gone as (delete from river.river_job where id = any($2)%": `(0, '` + running + `', '` + worker + `')`,
 	} {
 		const few = 120 // of about 150 in the index

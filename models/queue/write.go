@@ -23,7 +23,7 @@ func (q *Queue) Enqueue(ctx context.Context, tx Tx, batches []Batch) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Rows.Send(ctx, tx, c.SQL); err != nil {
+	if err := c.Send(ctx, tx); err != nil {
 		return fmt.Errorf("write jobs: %w", err)
 	}
 	tx.AfterCommit(wake)
@@ -95,7 +95,7 @@ func (q *Queue) Copy(batches []Batch) (c pgcopy.Copy, wake func(), err error) {
 			own.write(rows, n, now.Add(skew))
 		}
 	}
-	c = pgcopy.Copy{SQL: "copy " + Schema + ".river_job (" + columns + ") from stdin binary", Rows: rows}
+	c = pgcopy.Copy{Into: Schema + ".river_job (" + columns + ")", Rows: rows}
 	return c, func() {
 		if aside != nil {
 			q.asides.see()
