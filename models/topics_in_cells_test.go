@@ -149,7 +149,7 @@ func TestTopicsAcrossMoves(t *testing.T) {
 	}
 	acme := Scope{key: r.number(r.home, "select key from tenants where id = 'acme'")}
 	at := HomeCell
-	for i, to := range []string{"eu1", "eu2", HomeCell, "eu1", HomeCell} {
+	for i, to := range []string{"eu1", "eu2", "eu1", HomeCell, "eu2", HomeCell} {
 		from, target := r.cells[at], r.cells[to]
 		name := func(s string) string { return fmt.Sprintf("t%d-%s", i, s) }
 		own := func(s *Store, what string) {
@@ -176,21 +176,25 @@ func TestTopicsAcrossMoves(t *testing.T) {
 				return nil
 			}
 			done[step] = true
+			follows := func() {
+				if i%2 == 0 { // else it is behind the source
+					copied(target)
+					publish(target)
+				}
+			}
 			switch step {
 			case "capture":
 				r.topic(name("copying"))
-				copied(target)
-				publish(target)
+				follows()
 			case "hold":
 				r.topic(name("hold"))
-				copied(target)
-				publish(target)
+				copied(from)
+				follows()
 			case "switch":
 				r.topic(name("switch"))
 				copied(from)
-				copied(target)
 				publish(from)
-				publish(target)
+				follows()
 				r.topic(name("nowhere"))
 				var gone *ElsewhereError
 				if _, err := from.Feed(ctx, acme, FeedQuery{Since: FeedStart}); !errors.As(err, &gone) {
