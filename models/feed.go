@@ -241,8 +241,8 @@ func (s *Store) feedEntries(ctx context.Context, q *query, limit int) ([]*FeedEn
 		e := &FeedEntry{}
 		var id uuid.UUID
 		var changes []byte
-		if err := row.Scan(&e.position, &e.tenantKey, &e.copied, &id, &e.Type, &e.Action, &e.TenantID, &e.ObjectID, &e.Time, &e.Version, &changes,
-			(*[]byte)(&e.Object)); err != nil {
+		if err := row.Scan(&e.position, &e.tenantKey, &e.copied, &id, &e.Type, &e.Action, &e.TenantID, &e.ObjectID, &e.Time, &e.Version,
+			&changes, (*[]byte)(&e.Object)); err != nil {
 			return nil, err
 		}
 		e.Cursor, e.ID = cursorOf(e.position), changePrefix+strings.ReplaceAll(id.String(), "-", "")

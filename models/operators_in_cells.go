@@ -42,9 +42,10 @@ func (s *Store) FollowOperators(ctx context.Context, log *slog.Logger) {
 		"the operators' alert rules and channels could not be copied to the cell; those known so far are used", s.CopyOperators)
 }
 
-// followHome copies something of home's to a cell until ctx ends, whenever the version that home has is not the one before has. before is
-// one more than the version that was copied; trouble is told once for each time that it does not work.
-func (s *Store) followHome(ctx context.Context, log *slog.Logger, has, now *atomic.Int64, trouble string, copied func(context.Context) error) {
+// followHome copies something of home's to a cell until ctx ends, whenever the version that home has now is not the one that the cell has;
+// has is one more than that. trouble is told once for each time that it does not work.
+func (s *Store) followHome(ctx context.Context, log *slog.Logger, has, now *atomic.Int64, trouble string,
+	copied func(context.Context) error) {
 	follow(ctx, settingsEvery, log, trouble, func(ctx context.Context) error {
 		if has.Load() == now.Load()+1 {
 			return nil

@@ -114,10 +114,10 @@ func TestTopicsAcrossMoves(t *testing.T) {
 					continue
 				}
 				told[x.TenantID] = append(told[x.TenantID], x.ID)
-				if was := data[x.ID]; was != "" && was != fmt.Sprint(x.Data) {
+				if was := data[x.ID]; was != "" && was != string(x.Data) {
 					t.Errorf("%s is told as\n%s and\n%s", x.ID, x.Data, was)
 				}
-				data[x.ID] = fmt.Sprint(x.Data)
+				data[x.ID] = string(x.Data)
 			}
 			return make([]PublishResult, len(in)), make([]error, len(in))
 		}, slog.New(slog.DiscardHandler))
