@@ -181,6 +181,7 @@ func (a *App) runCell(ctx context.Context, c *api.Cell, opened func(), log *slog
 		})
 	}
 	runs.Go(func() { store.FollowOperators(ctx, log) })
+	runs.Go(func() { store.FollowTopics(ctx, log) })
 	c.Opened(x)
 	opened()
 	log.Info("the cell is served")

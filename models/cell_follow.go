@@ -24,6 +24,7 @@ type knownCells struct {
 	list      atomic.Pointer[[]Cell]
 	reach     func(cell string) (*Store, error)
 	operators atomic.Int64 // version of the operators' rules, channels and subscriptions
+	topics    atomic.Int64 // version of the changes of topics
 
 	mu      sync.Mutex // of who reads them
 	version int64      // of what was read last

@@ -151,7 +151,7 @@ func (s *Store) AddCell(ctx context.Context, name, address string) (*Cell, error
 	if c.Number, err = s.cellNumber(ctx, there, home, name); err != nil {
 		return nil, err
 	}
-	if err := there.begin(ctx, home, c); err != nil {
+	if err := errors.Join(there.begin(ctx, home, c), there.CopyTopics(ctx)); err != nil {
 		return nil, err
 	}
 	err = s.InTx(ctx, func(tx *Tx) error {

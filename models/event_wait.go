@@ -249,7 +249,8 @@ func (s *Store) fingerprints(ctx context.Context, subs []*Subscription) (map[Fol
 		}
 		b.Queue(`select k, coalesce(case when k = 0 then (select last from feed) else greatest((select max(position) from changes
 			where tenant_key = k),
-				(select max(position) from changes where tenant_key is null and type = '`+FeedTopic+`')) end, 0)::text from unnest($1::bigint[]) k`, tenants).Query(func(rows pgx.Rows) error {
+				(select max(position) from changes where tenant_key is null and type = '`+FeedTopic+`')) end, 0)
+			|| coalesce(' ' || (select cell from tenants where key = k), '') from unnest($1::bigint[]) k`, tenants).Query(func(rows pgx.Rows) error {
 			w, print := Following{Feed: true}, ""
 			_, err := pgx.ForEachRow(rows, []any{&w.Tenant, &print}, func() error {
 				out[w] = print

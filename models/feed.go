@@ -58,7 +58,8 @@ type FeedEntry struct {
 	Omitted  bool            `json:"omitted,omitempty" doc:"In events: 'changes' and 'object' would make the event too large. Read the thing itself."`
 
 	position  int64
-	tenantKey int64 // 0 for what belongs to the whole server
+	tenantKey int64 // 0 for what belongs to the whole server, and is for everybody
+	copied    bool  // of a topic: it was made in home, and this is a cell's copy of it, or one that a tenant brought
 }
 
 // FeedQuery selects changes.
@@ -132,30 +133,31 @@ func (s *Store) Feed(ctx context.Context, scope Scope, fq FeedQuery) (*FeedPage,
 	if err := s.PlaceChanges(ctx); err != nil {
 		return nil, err
 	}
-	var last, dropped int64
-	if err := s.pool.QueryRow(ctx, "select last, dropped from feed").Scan(&last, &dropped); err != nil {
+	is, err := s.feedExtent(ctx, scope)
+	if err != nil {
 		return nil, err
 	}
 	var after int64
 	switch fq.Since {
 	case FeedNow:
-		return &FeedPage{Entries: []*FeedEntry{}, Next: cursorOf(last)}, nil
+		return &FeedPage{Entries: []*FeedEntry{}, Next: cursorOf(is.last)}, nil
 	case FeedStart:
-		after = dropped
+		if after = is.dropped; is.base != nil {
+			after = max(after, *is.base-1) // where the tenant's begin; a cursor of before is of where it comes from
+		}
 	default:
-		var err error
 		if after, err = strconv.ParseInt(fq.Since, 10, 64); err != nil || after < 0 {
 			return nil, Invalid("since", `must be "now", "start" or a cursor that an earlier answer gave`)
 		}
-		if after, err = s.afterMove(ctx, scope, after); err != nil {
+		if after, err = s.afterMove(ctx, scope, is, after); err != nil {
 			return nil, err
 		}
 		const again = ` Ask for a cursor with since=now, list everything anew, then go on from that cursor.`
 		switch {
-		case after < dropped:
+		case after < is.dropped:
 			return nil, &Error{Kind: KindPast, Message: "Changes after this cursor are no longer kept: they are deleted after 7 days." +
 				again}
-		case after > last:
+		case after > is.last:
 			return nil, &Error{Kind: KindPast,
 				Message: "This cursor is ahead of the feed: it is of another database, or of this one before it was restored." + again}
 		case after < noted:
@@ -163,26 +165,59 @@ func (s *Store) Feed(ctx context.Context, scope Scope, fq FeedQuery) (*FeedPage,
 				Message: "Outcomes of deliveries were not recorded at the time of this cursor, because nobody had asked for them." + again}
 		}
 	}
-	return s.feedAfter(ctx, scope, fq, after, last)
+	page, err := s.feedAfter(ctx, scope, fq, is, after)
+	if err == nil && scope.key != 0 && s.Cells() != nil { // the tenant may have gone meanwhile, with some of them
+		_, err = s.feedExtent(ctx, scope)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
+// feedExtent is what there is of the feed, and what of it is a tenant's.
+type feedExtent struct {
+	last, dropped int64
+	base          *int64 // the first position of the tenant's; nil where it did not come from another cell
+	since         int64  // the tenant is told of changes of topics after this position; of those before it brought its own copy
+}
+
+// feedExtent reads it. Of a tenant that is elsewhere, or goes there at this moment, nothing is told here.
+func (s *Store) feedExtent(ctx context.Context, scope Scope) (is feedExtent, err error) {
+	var id, cell string
+	var waits bool
+	err = s.pool.QueryRow(ctx, `select f.last, f.dropped, t.feed_base, coalesce(t.feed_since, 0), coalesce(t.id, ''), coalesce(t.cell, ''),
+		coalesce(t.held_until = 'infinity', false) from feed f left join tenants t on t.key = $1`, scope.key).
+		Scan(&is.last, &is.dropped, &is.base, &is.since, &id, &cell, &waits)
+	if waits { // it comes here, whatever the directory still says
+		cell = ""
+	}
+	if err == nil {
+		err = s.notHere(id, cell, waits)
+	}
+	return is, err
 }
 
 func cursorOf(position int64) string { return strconv.FormatInt(position, 10) }
 
 // feedAfter reads what there is between two positions.
-func (s *Store) feedAfter(ctx context.Context, scope Scope, fq FeedQuery, after, last int64) (*FeedPage, error) {
+func (s *Store) feedAfter(ctx context.Context, scope Scope, fq FeedQuery, is feedExtent, after int64) (*FeedPage, error) {
 	// Positions may have a gap, where tenants came from other cells.
 	var first int64
 	if err := s.pool.QueryRow(ctx, "select coalesce(min(position), $1) from changes where position > $1", after).Scan(&first); err != nil {
 		return nil, err
 	}
-	to := min(last, max(after, first-1)+feedWindow)
+	to := min(is.last, max(after, first-1)+feedWindow)
 	q := newQuery()
 	q.and("c.position > ?", after)
 	q.and("c.position <= ?", to)
 	q.and("c.type = any(?)", fq.Types)
-	if !scope.all {
+	if scope.all {
+		// Those of topics that were made here, and no copies: of home's in a cell, and of what a tenant brought.
+		q.and("(c.type <> '" + FeedTopic + "' or c.tenant_key is null and c.was is null)")
+	} else {
 		// Everybody may read the catalogue of topics.
-		q.and("(c.tenant_key = any(?) or c.tenant_key is null and c.type = '"+FeedTopic+"')", scope.keys())
+		q.and("(c.tenant_key = any(?) or c.tenant_key is null and c.type = '"+FeedTopic+"' and c.position > ?)", scope.keys(), is.since)
 	}
 	list, err := s.feedEntries(ctx, q, fq.Limit)
 	if err != nil {
@@ -191,12 +226,13 @@ func (s *Store) feedAfter(ctx context.Context, scope Scope, fq FeedQuery, after,
 	if len(list) == fq.Limit {
 		to = list[len(list)-1].position
 	}
-	return &FeedPage{Entries: list, Next: cursorOf(to), More: to < last}, nil
+	return &FeedPage{Entries: list, Next: cursorOf(to), More: to < is.last}, nil
 }
 
 func (s *Store) feedEntries(ctx context.Context, q *query, limit int) ([]*FeedEntry, error) {
 	rows, err := s.pool.Query(ctx,
-		`select c.position, coalesce(c.tenant_key, 0), c.id, c.type, c.action, t.id, c.object, c.at, c.version, c.changes, c.state
+		`select c.position, coalesce(c.tenant_key, 0), c.tenant_key is not null or c.was is not null, c.id, c.type, c.action,
+			case when c.type <> '`+FeedTopic+`' then t.id end, c.object, c.at, c.version, c.changes, c.state
 		from changes c left join tenants t on t.key = c.tenant_key`+q.sql()+" order by c.position"+q.limit(limit), q.args...)
 	if err != nil {
 		return nil, err
@@ -205,8 +241,8 @@ func (s *Store) feedEntries(ctx context.Context, q *query, limit int) ([]*FeedEn
 		e := &FeedEntry{}
 		var id uuid.UUID
 		var changes []byte
-		if err := row.Scan(&e.position, &e.tenantKey, &id, &e.Type, &e.Action, &e.TenantID, &e.ObjectID, &e.Time, &e.Version, &changes,
-			(*[]byte)(&e.Object)); err != nil {
+		if err := row.Scan(&e.position, &e.tenantKey, &e.copied, &id, &e.Type, &e.Action, &e.TenantID, &e.ObjectID, &e.Time, &e.Version,
+			&changes, (*[]byte)(&e.Object)); err != nil {
 			return nil, err
 		}
 		e.Cursor, e.ID = cursorOf(e.position), changePrefix+strings.ReplaceAll(id.String(), "-", "")

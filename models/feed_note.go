@@ -44,6 +44,9 @@ func (n noted) write(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return fmt.Errorf("note the change of a %s: %w", n.what, err)
 	}
+	if n.what == FeedTopic {
+		return raiseSetting(ctx, tx, topicsVersion)
+	}
 	return nil
 }
 

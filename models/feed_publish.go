@@ -23,6 +23,7 @@ type ownSubscriber struct {
 	key    int64 // 0 for the operators in a cell
 	id     string
 	topics []string // subscriptions to the server's own, of all its destinations
+	since  int64    // it is told of everybody's changes of topics after this position
 }
 
 // subscribers are all who take the server's own events.
@@ -34,22 +35,22 @@ type subscribers struct {
 // ownSubscribers reads who takes the server's own events.
 func ownSubscribers(ctx context.Context, tx pgx.Tx) (*subscribers, error) {
 	rows, err := tx.Query(ctx,
-		`select t.key, t.id, array_agg(distinct x) from destinations d join tenants t on t.key = d.tenant_key,
+		`select t.key, t.id, array_agg(distinct x), coalesce(t.feed_since, 0) from destinations d join tenants t on t.key = d.tenant_key,
 			jsonb_array_elements_text(d.topics) x
 			where d.deleted_at is null and d.topics::text like '%"waybill.%' and t.deleted_at is null and x like 'waybill.%' and t.id <> $1
 				group by t.key
-		union all select t.key, t.id, array_agg(distinct x) from tenants t join destinations d on d.tenant_key = t.key,
+		union all select t.key, t.id, array_agg(distinct x), 0 from tenants t join destinations d on d.tenant_key = t.key,
 			jsonb_array_elements_text(d.topics) x
 			where t.id = $1 and d.deleted_at is null group by t.key
-		union all select 0, $1, array_agg(x) from settings, jsonb_array_elements_text(value->'topics') x where key = $2
+		union all select 0, $1, array_agg(x), 0 from settings, jsonb_array_elements_text(value->'topics') x where key = $2
 			having count(*) > 0`, OperatorTenant, operatorsCopied)
 	if err != nil {
 		return nil, err
 	}
 	out := &subscribers{tenants: map[int64]*ownSubscriber{}}
 	var s ownSubscriber
-	_, err = pgx.ForEachRow(rows, []any{&s.key, &s.id, &s.topics}, func() error {
-		one := &ownSubscriber{s.key, s.id, slices.Clone(s.topics)}
+	_, err = pgx.ForEachRow(rows, []any{&s.key, &s.id, &s.topics, &s.since}, func() error {
+		one := &ownSubscriber{s.key, s.id, slices.Clone(s.topics), s.since}
 		if out.tenants[s.key] = one; s.id == OperatorTenant {
 			out.operators = one
 		}
@@ -185,7 +186,8 @@ func (s *Store) publishDue(ctx context.Context, tx pgx.Tx, publish Publish, log 
 		q := newQuery()
 		q.and("c.position > ?", after)
 		q.and("c.position <= ?", last)
-		q.and("c.was is null") // others were published where they come from
+		// Others were published where their tenant comes from.
+		q.and("(c.was is null or c.tenant_key is null or c.position > t.feed_since)")
 		list, err := s.feedEntries(ctx, q, publishPortion)
 		if err != nil {
 			return n, err
@@ -224,8 +226,8 @@ func (s *Store) ownEvents(ctx context.Context, list []*FeedEntry, all *subscribe
 		if !slices.Contains(FeedTypes, e.Type) {
 			continue
 		}
-		for key, o := range all.tenants {
-			if o != all.operators && e.tenantKey != key && !(e.tenantKey == 0 && e.Type == FeedTopic) || !namesOwn(o.topics, e.topic()) {
+		for _, o := range all.tenants {
+			if !all.told(o, e) {
 				continue
 			}
 			in, err := e.event(o.id, s.Rules().MaxPayload)
@@ -240,6 +242,19 @@ func (s *Store) ownEvents(ctx context.Context, list []*FeedEntry, all *subscribe
 	}
 	operators, err := s.operatorEvents(ctx, list, all.operators.topics)
 	return append(out, operators...), err
+}
+
+// told reports whether one of them takes an event that tells of a change. Operators are told of changes of topics in home.
+func (all *subscribers) told(o *ownSubscriber, e *FeedEntry) bool {
+	switch {
+	case !namesOwn(o.topics, e.topic()):
+		return false
+	case o == all.operators:
+		return e.Type != FeedTopic || !e.copied
+	case e.tenantKey == 0:
+		return e.Type == FeedTopic && e.position > o.since
+	}
+	return e.tenantKey == o.key
 }
 
 // event tells a tenant of the change.

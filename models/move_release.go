@@ -16,6 +16,10 @@ import (
 // release lets the tenant go on at the target, in one transaction, and has the directory say where it is.
 func (r *moveRun) release(ctx context.Context) error {
 	r.lap("")
+	// The target has all changes of topics that the source had, so that the tenant, which brings its own copy, is not told of one again.
+	if err := r.target.CopyTopics(ctx); err != nil {
+		return err
+	}
 	err := r.target.InTx(ctx, func(tx *Tx) error {
 		err := r.lockTarget(ctx, tx)
 		if errors.Is(err, errMoved) {
@@ -65,10 +69,11 @@ func (r *moveRun) putInPlace(ctx context.Context, tx *Tx) error {
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("put rows in place: %w", err)
 	}
-	if err := r.putTenant(ctx, tx); err != nil {
+	topics, err := r.putTenant(ctx, tx)
+	if err != nil {
 		return err
 	}
-	if err := r.putChanges(ctx, tx); err != nil {
+	if err := r.putChanges(ctx, tx, topics); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, fmt.Sprintf("insert into %[1]s.river_job (%[2]s) select %[2]s from %[3]s order by scheduled_at", queue.Schema,
@@ -95,60 +100,42 @@ func (t *movedTable) fromStage(stage, columns string) string {
 	return fmt.Sprintf("insert into %[1]s (%[2]s) overriding system value select %[2]s from %[3]s%[4]s", t.name, into, stage, order)
 }
 
-// putTenant gives the tenant's row what it had at the source, and ends the hold. Where the target is home, that is the directory, too.
-func (r *moveRun) putTenant(ctx context.Context, tx *Tx) error {
+// putTenant gives the tenant's row what it had at the source, and ends the hold. Where the target is home, that is the directory, too. It
+// returns what carryRest has noted of topics.
+func (r *moveRun) putTenant(ctx context.Context, tx *Tx) (topics *int64, err error) {
 	m, from := r.m, moveNames{r.m.TenantKey}.staged("tenants")
 	columns, err := r.columnsOf(ctx)("tenants")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var set []string
 	for _, c := range strings.Split(columns, ", ") {
-		if !slices.Contains([]string{"key", "id", "cell", "held_until", "feed_base"}, c) {
+		if !slices.Contains([]string{"key", "id", "cell", "held_until", "feed_base", "feed_since"}, c) {
 			set = append(set, c+" = s."+c)
 		}
 	}
 	var limited, own bool
 	err = tx.QueryRow(ctx, "update tenants t set "+strings.Join(set, ", ")+", cell = null, held_until = null, feed_base = $2 from "+from+
 		` s where t.key = $1 and s.key = $1 returning t.settings ?| '{requests_per_second,events_per_second,bytes_per_second,limit_burst}',
-		exists (select 1 from destinations d where d.tenant_key = $1 and d.deleted_at is null and d.topics::text like '%"waybill.%')`,
-		m.TenantKey, m.Progress.Base).Scan(&limited, &own)
+		s.feed_since, exists (select 1 from destinations d where d.tenant_key = $1 and d.deleted_at is null and d.topics::text like '%"waybill.%')`,
+		m.TenantKey, m.Progress.Base).Scan(&limited, &topics, &own)
 	if err != nil {
-		return fmt.Errorf("put the tenant in place: %w", err)
+		return nil, fmt.Errorf("put the tenant in place: %w", err)
 	}
 	if limited {
 		if err := noteIntake(ctx, tx); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if own {
 		if err := resubscribe(ctx, tx, m.TenantKey); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if m.Target == HomeCell {
-		return noteCells(ctx, tx)
+		return topics, noteCells(ctx, tx)
 	}
-	return nil
-}
-
-// putChanges adds the changes that the source had not told yet. They get their positions as any others do.
-func (r *moveRun) putChanges(ctx context.Context, tx *Tx) error {
-	from := moveNames{r.m.TenantKey}.staged("changes")
-	if _, err := tx.Exec(ctx, "update "+from+" set position = null, was = null"); err != nil {
-		return err
-	}
-	columns, err := moveColumns(ctx, tx, tx, from, "")
-	if err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, fmt.Sprintf("insert into changes (%[1]s) select %[1]s from %[2]s order by ctid", columns, from)); err != nil {
-		return fmt.Errorf("put changes in place: %w", err)
-	}
-	// Outcomes are read from the position on that stands for that of the source: all of the tenant's that came are there.
-	_, err = tx.Exec(ctx, "update outcome_readers set since = $2 where tenant_key = $1 and source = $3 and since is null", r.m.TenantKey,
-		r.m.Progress.Base-1, sourceFeed)
-	return err
+	return topics, nil
 }
 
 // direct has the directory say that the tenant is at the target.

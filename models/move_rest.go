@@ -59,7 +59,8 @@ func (m *Move) emptyStages(ctx context.Context, to pgx.Tx) error {
 // carryRest brings all that was not copied before the hold.
 func (r *moveRun) carryRest(ctx context.Context, p *movePipe) error {
 	m := r.m
-	if err := r.restOfChanges(ctx, p); err != nil {
+	topics, err := r.restOfChanges(ctx, p)
+	if err != nil {
 		return err
 	}
 	// Of what is only added to, the end: from a while before the copy began.
@@ -85,7 +86,12 @@ func (r *moveRun) carryRest(ctx context.Context, p *movePipe) error {
 		}
 	}
 	t := movedTableNamed("tenants")
-	return p.stage(ctx, t, t.where(m.TenantKey))
+	if err := p.stage(ctx, t, t.where(m.TenantKey)); err != nil {
+		return err
+	}
+	// What it was at the source does not matter at the target, which needs to know this.
+	_, err = p.to.Exec(ctx, "update "+moveNames{m.TenantKey}.staged(t.name)+" set feed_since = $1", topics)
+	return err
 }
 
 // verify compares how many rows both databases have of the events up to the one with which the copy ended, and then of those that came

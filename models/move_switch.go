@@ -46,7 +46,7 @@ func (r *moveRun) catchUp(ctx context.Context) (MoveStep, error) {
 	if m.Progress.Left = n; n >= moveLittle {
 		return MoveStep{}, m.note(ctx, r.Home, MoveCatchUp)
 	}
-	if err := r.sameReaders(ctx); err != nil {
+	if err := errors.Join(r.sameReaders(ctx), r.source.CopyTopics(ctx)); err != nil {
 		return MoveStep{Wait: moveWait}, err
 	}
 	if !m.Progress.Verified { // which takes a while, after which there is something to catch up with again

@@ -187,7 +187,7 @@ func (r *removal) rows(s *Store, key int64) map[string][]string {
 	out := map[string][]string{}
 	for i := range movedTables {
 		t := &movedTables[i]
-		own := "'{cell,held_until,feed_base}'::text[]"
+		own := "'{cell,held_until,feed_base,feed_since}'::text[]"
 		order := "1"
 		switch t.name {
 		case "ordered_deliveries":

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -37,13 +38,20 @@ func noteOperators(ctx context.Context, tx pgx.Tx, owner int64) error {
 
 // FollowOperators keeps a cell's copy of what the operators have up to date until ctx ends.
 func (s *Store) FollowOperators(ctx context.Context, log *slog.Logger) {
-	follow(ctx, settingsEvery, log, "the operators' alert rules and channels could not be copied to the cell; those known so far are used",
-		func(ctx context.Context) error {
-			if s.operators.Load() == s.home.cells.operators.Load()+1 {
-				return nil
-			}
-			return s.CopyOperators(ctx)
-		})
+	s.followHome(ctx, log, &s.operators, &s.home.cells.operators,
+		"the operators' alert rules and channels could not be copied to the cell; those known so far are used", s.CopyOperators)
+}
+
+// followHome copies something of home's to a cell until ctx ends, whenever the version that home has now is not the one that the cell has;
+// has is one more than that. trouble is told once for each time that it does not work.
+func (s *Store) followHome(ctx context.Context, log *slog.Logger, has, now *atomic.Int64, trouble string,
+	copied func(context.Context) error) {
+	follow(ctx, settingsEvery, log, trouble, func(ctx context.Context) error {
+		if has.Load() == now.Load()+1 {
+			return nil
+		}
+		return copied(ctx)
+	})
 }
 
 // CopyOperators copies to this cell what its watchers and publishers need of the operators', unless it has that already.

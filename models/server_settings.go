@@ -200,11 +200,12 @@ func (s *Store) lookForChanges(ctx context.Context) error {
 	var settings int64
 	var raised map[string]int64
 	err := s.pool.QueryRow(ctx, `select version, (select coalesce(jsonb_object_agg(key, value), '{}') from settings where key = any($1))
-		from server_settings`, []string{cellsVersion, operatorsVersion, intakeVersion}).Scan(&settings, &raised)
+		from server_settings`, []string{cellsVersion, operatorsVersion, topicsVersion, intakeVersion}).Scan(&settings, &raised)
 	if err != nil {
 		return err
 	}
 	s.cells.operators.Store(raised[operatorsVersion])
+	s.cells.topics.Store(raised[topicsVersion])
 	s.live.mu.Lock()
 	same := s.live.state.Version == settings
 	s.live.mu.Unlock()

@@ -57,6 +57,7 @@ type Store struct {
 	cell       string           // its name; empty for home
 	cells      knownCells       // of home
 	operators  atomic.Int64     // of a cell: one more than the version of the operators' rules that it has; 0 for none
+	topics     atomic.Int64     // and of the changes of topics
 	catalogue  catalogue        // of home, for its cells
 	known      knownKeys
 	ready      readiness

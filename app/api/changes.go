@@ -180,7 +180,9 @@ func (s *changeStream) run(sub *models.Subscription, page *models.FeedPage) {
 		}
 		var err error
 		if page, err = s.read(page.Next); err != nil {
-			s.a.Log.Warn("a stream of changes broke off; its reader connects again", "request_id", s.call.RequestID, "error", err)
+			if !models.IsMoving(err) { // else its reader goes on where the tenant is
+				s.a.Log.Warn("a stream of changes broke off; its reader connects again", "request_id", s.call.RequestID, "error", err)
+			}
 			return
 		}
 	}
