@@ -37,9 +37,9 @@ create table health_hours_late (
 -- tenants too. Minutes in time cost it one comparison. An hour that is noted already is locked until the minute is committed, so that
 -- it is not added up without it.
 -- +goose StatementBegin
-create function note_late_minute() returns trigger language plpgsql set search_path from current as $f$
+create function note_late_minute() returns trigger language plpgsql as $f$
 begin
-  insert into health_hours_late (hour, destination_key)
+  insert into public.health_hours_late (hour, destination_key)
     values (date_bin('1 hour', new.minute, timestamptz '2000-01-01 00:00:00+00'), new.destination_key)
     on conflict (hour, destination_key) do update set hour = excluded.hour where false;
   return null;

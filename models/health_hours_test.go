@@ -337,3 +337,54 @@ func TestHoursAfterAnUpgrade(t *testing.T) {
 	p.all()
 	p.same("filled")
 }
+
+// TestMoveOfHours: a tenant that moves between databases whose hours are added up keeps its past.
+func TestMoveOfHours(t *testing.T) {
+	t.Parallel()
+	r := newRemoval(t)
+	key := r.everything(r.home, "acme")
+	r.fold(r.home)
+	destinations := func(s *Store) map[int64]Rates {
+		t.Helper()
+		list, err := s.Destinations(t.Context(), AllTenants(), "acme", DestinationQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rates, err := s.RatesOfEach(t.Context(), list, time.Now().AddDate(0, 0, -30))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rates
+	}
+	roll := func() {
+		t.Helper()
+		for _, s := range r.cells {
+			if _, err := s.RollHours(t.Context(), time.Now(), func() bool { return true }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := destinations(r.home)
+	if len(before) == 0 {
+		t.Fatal("nothing was sent to the tenant's destinations")
+	}
+	roll()
+	at := HomeCell
+	for _, to := range []string{"eu1", HomeCell, "eu1"} {
+		r.until(r.start(to), MoveDone)
+		if left := r.number(r.cells[at], "select count(*) from health_hours where tenant_key = $1", key); left != 0 {
+			t.Errorf("%d hours are left in %s", left, at)
+		}
+		at = to
+		if now := destinations(r.cells[at]); !maps.Equal(now, before) {
+			t.Errorf("in %s: %v, before %v", at, now, before)
+		}
+		roll()
+		if now := destinations(r.cells[at]); !maps.Equal(now, before) {
+			t.Errorf("in %s, added up: %v, before %v", at, now, before)
+		}
+		if n := r.number(r.cells[at], "select count(*) from health_hours where tenant_key = $1", key); n == 0 {
+			t.Errorf("%s has no hours of the tenant", at)
+		}
+	}
+}
