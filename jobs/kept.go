@@ -41,14 +41,7 @@ func periodicKept() *river.PeriodicJob {
 // Work erases until it is through, its turn is over or the process is to stop.
 func (w *keptWorker) Work(ctx context.Context, _ *river.Job[keptArgs]) error {
 	now := time.Now()
-	erased, err := w.store.EraseKept(ctx, now, func() bool {
-		select {
-		case <-w.stopping:
-			return false
-		default:
-			return time.Since(now) < keptTurn
-		}
-	})
+	erased, err := w.store.EraseKept(ctx, now, goesOn(w.stopping, now, keptTurn))
 	if w.recent.Forget(erased); len(erased) > 0 {
 		w.log.Info("erased what tenants do not keep", "events", len(erased))
 	}

@@ -49,15 +49,21 @@ func (upkeepArgs) Kind() string { return "upkeep" }
 
 type upkeepWorker struct {
 	river.WorkerDefaults[upkeepArgs]
-	store *models.Store
-	log   *slog.Logger
+	store    *models.Store
+	stopping <-chan struct{}
+	log      *slog.Logger
 }
+
+// upkeepTurn is how long after its beginning upkeep still adds up hours; the next one goes on.
+const upkeepTurn = 8 * time.Minute
 
 func (*upkeepWorker) Timeout(*river.Job[upkeepArgs]) time.Duration { return 10 * time.Minute }
 
-// Work makes the partitions of the coming days, drops those past retention, and forgets expired sessions.
+// Work makes the partitions of the coming days, drops those past retention, forgets expired sessions, and adds minutes of destinations
+// up to hours.
 func (w *upkeepWorker) Work(ctx context.Context, _ *river.Job[upkeepArgs]) error {
-	dropped, err := w.store.Upkeep(ctx, time.Now())
+	began := time.Now()
+	dropped, err := w.store.Upkeep(ctx, began)
 	if len(dropped) > 0 {
 		w.log.Info("dropped what is past its retention", "partitions", dropped)
 	}
@@ -80,5 +86,10 @@ func (w *upkeepWorker) Work(ctx context.Context, _ *river.Job[upkeepArgs]) error
 	if n, err = w.store.ResumeMoves(ctx); n > 0 {
 		w.log.Warn("moves of tenants had no job any more and go on", "moves", n)
 	}
+	if err != nil {
+		return err
+	}
+	n, err = w.store.RollHours(ctx, began, goesOn(w.stopping, began, upkeepTurn))
+	w.log.Debug("added minutes of destinations up to hours", "hours", n)
 	return err
 }

@@ -48,3 +48,15 @@ func takeTurn(ctx context.Context, stopping <-chan struct{}, portion func() (wai
 		}
 	}
 }
+
+// goesOn says whether a turn that began at a time goes on: until its length is over, or the process stops.
+func goesOn(stopping <-chan struct{}, began time.Time, length time.Duration) func() bool {
+	return func() bool {
+		select {
+		case <-stopping:
+			return false
+		default:
+			return time.Since(began) < length
+		}
+	}
+}

@@ -149,7 +149,7 @@ func (w *Worker) start(ctx context.Context) error {
 	river.AddWorker(workers, &keptWorker{store: w.store, recent: w.opts.Recent, stopping: w.stopping, log: w.log})
 	river.AddWorker(workers, &noticeWorker{notices: w.opts.Notices, process: w.process.ID})
 	river.AddWorker(workers, &letterWorker{notices: w.opts.Notices})
-	river.AddWorker(workers, &upkeepWorker{store: w.store, log: w.log})
+	river.AddWorker(workers, &upkeepWorker{store: w.store, stopping: w.stopping, log: w.log})
 	hourly := river.NewPeriodicJob(river.PeriodicInterval(time.Hour), func() (river.JobArgs, *river.InsertOpts) {
 		return upkeepArgs{}, &river.InsertOpts{Queue: queue.Maintenance, UniqueOpts: river.UniqueOpts{ByPeriod: time.Hour}}
 	}, &river.PeriodicJobOpts{RunOnStart: true})

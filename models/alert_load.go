@@ -164,8 +164,14 @@ func (p *pass) rates(ctx context.Context, keys map[int64]bool) (map[time.Duratio
 		}
 		byKey := map[int64]alertrule.TriedSince{}
 		out[window] = byKey
-		rows, err := p.tx.Query(ctx, `select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts)
-			from health_minutes where minute > $1 group by destination_key having sum(failed_attempts) > 0`, p.now.Add(-window))
+		q := newQuery()
+		since := p.now.Add(-window).Truncate(time.Minute).Add(time.Minute) // the minutes that have begun within the window
+		from, err := healthRows(ctx, p.tx, q, nil, since, healthBuckets{})
+		if err != nil {
+			return nil, err
+		}
+		rows, err := p.tx.Query(ctx, "select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts) from "+
+			from+" group by destination_key having sum(failed_attempts) > 0", q.args...)
 		if err != nil {
 			return nil, err
 		}

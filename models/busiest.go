@@ -104,15 +104,19 @@ func (b *Busy) read(ctx context.Context, tx pgx.Tx, key int64, since time.Time, 
 	for i := range points {
 		b.Points = append(b.Points, DestinationBucket{Start: since.Add(time.Duration(i) * point)})
 	}
-	rows, err := tx.Query(ctx, `select date_bin($3, minute, $2) as start, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts),
-		sum(given_up), sum(filter_failures) from health_minutes where destination_key = $1 and minute >= $2 group by start`, key, since, point)
+	q := newQuery()
+	from, err := healthRows(ctx, tx, q, []int64{key}, since, healthBuckets{origin: since, length: point})
+	if err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, "select "+q.bind("date_bin(?, at, ?)", point, since)+" as start, "+rateSums+" from "+from+" group by start",
+		q.args...)
 	if err != nil {
 		return err
 	}
 	var at time.Time
 	var r Rates
-	if _, err := pgx.ForEachRow(rows, []any{&at, &r.Deliveries, &r.Failed, &r.Attempts, &r.FailedAttempts, &r.GivenUp,
-		&r.FilterFailures}, func() error {
+	if _, err := pgx.ForEachRow(rows, append([]any{&at}, r.fields()...), func() error {
 		b.Delivered += r.Attempts - r.FailedAttempts
 		b.Rates = b.plus(r)
 		if i := int(at.Sub(since) / point); i < points {

@@ -243,11 +243,12 @@ func (r Rates) DeliveredPercent() float64 {
 
 // RatesOf returns a destination's rates since a time, by whole minutes.
 func (s *Store) RatesOf(ctx context.Context, destination int64, since time.Time) (r Rates, err error) {
-	err = s.pool.QueryRow(ctx, `select coalesce(sum(deliveries), 0), coalesce(sum(failed_deliveries), 0), coalesce(sum(attempts), 0),
-		coalesce(sum(failed_attempts), 0), coalesce(sum(given_up), 0), coalesce(sum(filter_failures), 0)
-		from health_minutes where destination_key = $1 and minute >= $2`, destination, since.Truncate(time.Minute)).
-		Scan(&r.Deliveries, &r.Failed, &r.Attempts, &r.FailedAttempts, &r.GivenUp, &r.FilterFailures)
-	return r, err
+	q := newQuery()
+	from, err := healthRows(ctx, s.pool, q, []int64{destination}, since, healthBuckets{})
+	if err != nil {
+		return r, err
+	}
+	return r, s.pool.QueryRow(ctx, "select "+rateSums+" from "+from, q.args...).Scan(r.fields()...)
 }
 
 // RatesOfEach returns the rates of destinations since a time, by whole minutes and by their keys. Those to which nothing
@@ -261,23 +262,22 @@ func (s *Store) RatesOfEach(ctx context.Context, list []*Destination, since time
 	for i, d := range list {
 		keys[i] = d.Key
 	}
-	rows, err := s.pool.Query(ctx,
-		`select destination_key, sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts), sum(given_up),
-			sum(filter_failures)
-		from health_minutes where destination_key = any($1) and minute >= $2 group by destination_key`, keys, since.Truncate(time.Minute))
+	q := newQuery()
+	from, err := healthRows(ctx, s.pool, q, keys, since, healthBuckets{})
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var key int64
-		var r Rates
-		if err := rows.Scan(&key, &r.Deliveries, &r.Failed, &r.Attempts, &r.FailedAttempts, &r.GivenUp, &r.FilterFailures); err != nil {
-			return nil, err
-		}
-		out[key] = r
+	rows, err := s.pool.Query(ctx, "select destination_key, "+rateSums+" from "+from+" group by destination_key", q.args...)
+	if err != nil {
+		return nil, err
 	}
-	return out, rows.Err()
+	var key int64
+	var r Rates
+	_, err = pgx.ForEachRow(rows, append([]any{&key}, r.fields()...), func() error {
+		out[key] = r
+		return nil
+	})
+	return out, err
 }
 
 // HealthBucket is a span of a destination's past.
@@ -293,16 +293,22 @@ func (s *Store) HealthHistory(ctx context.Context, since time.Time, bucket time.
 	if bucket < time.Minute {
 		return nil, fmt.Errorf("a bucket of %v", bucket)
 	}
-	rows, err := s.pool.Query(ctx,
-		`select date_bin($3, minute, timestamptz '2000-01-01 00:00:00+00') as start, sum(deliveries), sum(failed_deliveries),
-		sum(attempts), sum(failed_attempts), sum(given_up), sum(filter_failures), max(peak)
-		from health_minutes where destination_key = any($1) and minute >= $2 group by start order by start`, destinations, since, bucket)
+	if len(destinations) == 0 {
+		return nil, nil
+	}
+	by := healthBuckets{origin: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), length: bucket}
+	q := newQuery()
+	from, err := healthRows(ctx, s.pool, q, destinations, since, by)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.pool.Query(ctx, "select "+q.bind("date_bin(?, at, ?)", by.length, by.origin)+" as start, "+rateSums+", max(peak) from "+from+
+		" group by start order by start", q.args...)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (b HealthBucket, err error) {
-		err = row.Scan(&b.Start, &b.Deliveries, &b.Failed, &b.Attempts, &b.FailedAttempts, &b.GivenUp, &b.FilterFailures, &b.Peak)
-		return b, err
+		return b, row.Scan(append(append([]any{&b.Start}, b.fields()...), &b.Peak)...)
 	})
 }
 

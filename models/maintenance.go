@@ -32,6 +32,9 @@ func (s *Store) Upkeep(ctx context.Context, now time.Time) (dropped []string, er
 	if there.Before(now) {
 		now = there
 	}
+	if err := leaveHours(ctx, conn, startOfDay(now.Add(-s.Rules().Retention))); err != nil { // before their minutes are dropped
+		return dropped, err
+	}
 	if dropped, err = migrations.DropPartitions(ctx, conn, now.Add(-s.Rules().Retention)); err != nil {
 		return dropped, err
 	}

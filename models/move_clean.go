@@ -235,7 +235,7 @@ func (w *sweep) byDestination(ctx context.Context) (over bool, err error) {
 	}
 	p.After = fmt.Sprint(key)
 	b := &pgx.Batch{}
-	for _, table := range []string{"health_minutes", "rate_limits", "destination_waits"} {
+	for _, table := range []string{"health_minutes", "health_hours", "health_hours_late", "rate_limits", "destination_waits"} {
 		b.Queue("delete from "+table+" where destination_key = $1", key)
 	}
 	if !w.late {
