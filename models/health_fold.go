@@ -248,7 +248,8 @@ func (s *Store) RatesOf(ctx context.Context, destination int64, since time.Time)
 	if err != nil {
 		return r, err
 	}
-	return r, s.pool.QueryRow(ctx, "select "+rateSums+" from "+from, q.args...).Scan(r.fields()...)
+	err = s.pool.QueryRow(ctx, "select "+rateSums+" from "+from, q.args...).Scan(r.fields()...)
+	return r, err
 }
 
 // RatesOfEach returns the rates of destinations since a time, by whole minutes and by their keys. Those to which nothing
@@ -302,13 +303,14 @@ func (s *Store) HealthHistory(ctx context.Context, since time.Time, bucket time.
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.pool.Query(ctx, "select "+q.bind("date_bin(?, at, ?)", by.length, by.origin)+" as start, "+rateSums+", max(peak) from "+from+
-		" group by start order by start", q.args...)
+	rows, err := s.pool.Query(ctx, "select "+q.bind("date_bin(?, at, ?)", by.length, by.origin)+" as start, "+rateSums+", max(peak) from "+
+		from+" group by start order by start", q.args...)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (b HealthBucket, err error) {
-		return b, row.Scan(append(append([]any{&b.Start}, b.fields()...), &b.Peak)...)
+		err = row.Scan(append(append([]any{&b.Start}, b.fields()...), &b.Peak)...)
+		return b, err
 	})
 }
 
