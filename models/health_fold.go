@@ -302,8 +302,8 @@ func (s *Store) HealthHistory(ctx context.Context, since time.Time, bucket time.
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.pool.Query(ctx, "select "+q.bind("date_bin(?, at, ?)", by.length, by.origin)+" as start, "+rateSums+", max(peak) from "+from+
-		" group by start order by start", q.args...)
+	rows, err := s.pool.Query(ctx, "select "+q.bind("date_bin(?, at, ?)", by.length, by.origin)+" as start, "+rateSums+", max(peak) from "+
+		from+" group by start order by start", q.args...)
 	if err != nil {
 		return nil, err
 	}

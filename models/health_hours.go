@@ -64,8 +64,9 @@ func healthRows(ctx context.Context, db querier, q *query, keys []int64, since t
 	if late { // hardly ever, and it takes the planner longer than all else
 		hours += " and not exists (select 1 from health_hours_late l where l.hour = x.hour and l.destination_key = x.destination_key)"
 		// Found by their key, however many the planner expects.
-		parts = append(parts, "select m.* from health_hours_late l cross join lateral ("+minutes+`m.destination_key = l.destination_key
-			and m.minute >= l.hour and m.minute < l.hour + interval '1 hour' offset 0) m where `+of("l", "l.hour >= ? and l.hour < ?", from, to))
+		parts = append(parts, "select m.destination_key, at, "+healthCounters+" from health_hours_late l cross join lateral ("+minutes+
+			"m.destination_key = l.destination_key and m.minute >= l.hour and m.minute < l.hour + interval '1 hour' offset 0) m where "+
+			of("l", "l.hour >= ? and l.hour < ?", from, to))
 	}
 	return "(" + strings.Join(append(parts, hours), " union all ") + ") h", nil
 }

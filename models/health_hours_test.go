@@ -39,8 +39,8 @@ func newPast(t *testing.T) *healthPast {
 		t.Fatal(err)
 	}
 	// Every minute, most minutes, and hardly any.
-	p.exec(`insert into health_minutes (destination_key, minute, tenant_key, deliveries, failed_deliveries, attempts, failed_attempts, given_up, peak,
-			at_end, filter_failures, lag_ms)
+	p.exec(`insert into health_minutes (destination_key, minute, tenant_key, deliveries, failed_deliveries, attempts, failed_attempts,
+			given_up, peak, at_end, filter_failures, lag_ms)
 		select d, m, 9, n % 11, n % 5, n % 13, n % 7, n % 3, n % 17, 0, n % 2, 5
 		from generate_series(1, 3) d, generate_series($1::timestamptz - interval '6 days 90 minutes', $1, '1 minute') m,
 			lateral (select (extract(epoch from m)::bigint / 60 * 31 + d * 7) % 1009 n) x
@@ -216,7 +216,8 @@ func TestHours(t *testing.T) {
 	// Nobody asks for the minutes of hours that are added up, unless it is to know more exactly.
 	p.exec("delete from health_minutes where minute < $1", p.now.Add(-5*time.Hour).Truncate(time.Hour))
 	after := p.answers()
-	for _, name := range []string{"history for 720h0m0s by 3h0m0s", "rates of 1 for 720h0m0s", "each for 720h0m0s", "busy 2 for 30d", "busy 1 for 7d"} {
+	for _, name := range []string{"history for 720h0m0s by 3h0m0s", "rates of 1 for 720h0m0s", "each for 720h0m0s",
+		"busy 2 for 30d", "busy 1 for 7d"} {
 		if after[name] == "" || after[name] != before[name] {
 			t.Errorf("%s is read from minutes: %.300s, before %.300s", name, after[name], before[name])
 		}
@@ -287,7 +288,8 @@ func TestHoursPastRetention(t *testing.T) {
 	p.retain(3 * oneDay)
 	p.all()
 	p.same("minutes are to be dropped")
-	if _, err := migrations.DropPartitions(t.Context(), p.s.pool, time.Now().Add(-p.s.Rules().Retention)); err != nil { // as the release before
+	// As the release before does it.
+	if _, err := migrations.DropPartitions(t.Context(), p.s.pool, time.Now().Add(-p.s.Rules().Retention)); err != nil {
 		t.Fatal(err)
 	}
 	p.all()

@@ -64,14 +64,15 @@ func (r *roll) portion(ctx context.Context, tx pgx.Tx) (over bool, err error) {
 	if over, err = r.step(ctx, tx, lowest, end, &from, &to); err != nil {
 		return false, err
 	}
-	_, err = tx.Exec(ctx, "update health_hours_span set covered_from = $1, covered_to = $2 where covered_from <> $1 or covered_to <> $2", from,
-		to)
+	_, err = tx.Exec(ctx, "update health_hours_span set covered_from = $1, covered_to = $2 where (covered_from, covered_to) <> ($1, $2)",
+		from, to)
 	return over, err
 }
 
 // step does what comes next between lowest and end, and moves the ends of the covered span.
 func (r *roll) step(ctx context.Context, tx pgx.Tx, lowest, end time.Time, from, to *time.Time) (over bool, err error) {
-	tag, err := tx.Exec(ctx, "delete from health_hours where ctid in (select ctid from health_hours where hour < $1 limit $2)", lowest, rollDrop)
+	tag, err := tx.Exec(ctx, "delete from health_hours where ctid in (select ctid from health_hours where hour < $1 limit $2)", lowest,
+		rollDrop)
 	if err != nil || tag.RowsAffected() == rollDrop {
 		return false, err
 	}
@@ -104,7 +105,8 @@ func (r *roll) step(ctx context.Context, tx pgx.Tx, lowest, end time.Time, from,
 }
 
 // addedUp are the columns of health_hours without its key, out of health_minutes.
-const addedUp = "max(tenant_key), sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts), sum(given_up), max(peak), sum(filter_failures)"
+const addedUp = "max(tenant_key), sum(deliveries), sum(failed_deliveries), sum(attempts), sum(failed_attempts), sum(given_up), " +
+	"max(peak), sum(filter_failures)"
 
 const insertHours = "insert into health_hours (destination_key, hour, tenant_key, " + healthCounters + ") "
 
