@@ -127,7 +127,7 @@ func dropBeside(ctx context.Context, tx pgx.Tx, table string) error {
 // restOfChanges brings what is not told yet to its place beside the target's changes, and takes it away from the source. It returns up to
 // which position of home's feed the source has the changes of topics. No other gets a position there before it commits.
 func (r *moveRun) restOfChanges(ctx context.Context, p *movePipe) (topics int64, err error) {
-	err = p.from.QueryRow(ctx, `select last from feed for update`).Scan(&topics)
+	err = p.from.QueryRow(ctx, "select last from feed for update").Scan(&topics)
 	if err == nil && r.source.home != nil {
 		err = p.from.QueryRow(ctx, "select (value->>'position')::bigint from settings where key = $1", topicsCopied).Scan(&topics)
 	}
