@@ -242,7 +242,7 @@ func TestSlowToReturn(t *testing.T) {
 	<-time.After(3 * time.Second) // the other one may take over by now
 	shut.Store(true)
 	f.cut()
-	<-time.After(2500 * time.Millisecond) // longer than the dead are silent
+	<-time.After(1800 * time.Millisecond) // longer than the dead are silent
 	shut.Store(false)
 	db := modelstest.Connect(t, f.url)
 	l.await(func() bool { // it has its lock again

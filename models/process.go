@@ -26,9 +26,9 @@ const (
 	sendLease   = 8 * time.Second
 	// settleAfterStart and settleAfterLoss are for how long a process must have proven without a gap that it is alive before it takes
 	// over from others: since it started, and since it was cut off. What cut it off has cut off others, and the slowest of them is to
-	// be back first.
+	// be back first, or to send nothing any more.
 	settleAfterStart = deadAfter + heartbeat
-	settleAfterLoss  = 5 * time.Second
+	settleAfterLoss  = sendLease
 )
 
 // Process is this process's entry among the living. It proves every half second that it is alive, and holds an advisory
