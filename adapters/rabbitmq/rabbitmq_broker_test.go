@@ -243,9 +243,10 @@ func TestBrokerShortOfMemory(t *testing.T) {
 	}
 }
 
-// disturb sends a stream of events, each again until it is confirmed, while f does something to the node. Nothing that
+// disturb sends a stream of events, each again until it is confirmed, while f does something to the node, and may ask whether an attempt
+// has failed. Nothing that
 // was confirmed may be missing afterwards, and all of it has to be confirmed in the end.
-func disturb(t *testing.T, n testNode, f func()) (failures int) {
+func disturb(t *testing.T, n testNode, f func(failed func() bool)) (failures int) {
 	t.Helper()
 	exchange, queue := n.exchange(t, nil)
 	set := n.settings(exchange)
@@ -295,7 +296,11 @@ func disturb(t *testing.T, n testNode, f func()) (failures int) {
 		return len(confirmed)
 	}
 	adaptertest.Eventually(t, "the stream to run", func() bool { return count() > 200 })
-	f()
+	f(func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return failures > 0
+	})
 	before := count()
 	adaptertest.Eventually(t, "the stream to run again", func() bool { return count() > before+200 })
 	close(stop)
@@ -319,7 +324,7 @@ func disturb(t *testing.T, n testNode, f func()) (failures int) {
 
 func TestBrokerRestarted(t *testing.T) {
 	n := node(t)
-	if failures := disturb(t, n, func() {
+	if failures := disturb(t, n, func(func() bool) {
 		n.run(t, "stop_app")
 		n.run(t, "start_app")
 	}); failures == 0 {
@@ -329,7 +334,7 @@ func TestBrokerRestarted(t *testing.T) {
 
 func TestBrokerCrashed(t *testing.T) {
 	n := node(t)
-	if failures := disturb(t, n, func() {
+	if failures := disturb(t, n, func(func() bool) {
 		n.crash()
 		// It comes back by itself.
 		deadline := time.Now().Add(5 * time.Minute)
@@ -349,7 +354,13 @@ func TestBrokerCrashed(t *testing.T) {
 
 func TestBrokerKillsConnections(t *testing.T) {
 	n := node(t)
-	if failures := disturb(t, n, func() { n.run(t, "close_all_connections", "a test") }); failures == 0 {
+	if failures := disturb(t, n, func(failed func() bool) {
+		// It closes those that the broker has listed, which it does a moment after they were opened.
+		adaptertest.Eventually(t, "connections to be closed", func() bool {
+			n.run(t, "close_all_connections", "a test")
+			return failed()
+		})
+	}); failures == 0 {
 		t.Error("nothing failed, so nothing was tested")
 	}
 }
