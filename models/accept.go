@@ -202,7 +202,9 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 	b.Queue(acceptTenants, ids)
 	if a.s.home == nil {
 		b.Queue(acceptTopics)
-		b.Queue("select " + topicsPrint)
+		if tx.canGuess() {
+			b.Queue("select " + topicsPrint)
+		}
 	}
 	br := tx.conn.SendBatch(ctx, b)
 	for range own + 1 {
@@ -235,7 +237,7 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 	if a.s.home != nil {
 		catalogue = a.s.home.catalogue.list()
 	} else if rows, err = br.Query(); err == nil {
-		if catalogue, err = pgx.CollectRows(rows, pgx.RowTo[string]); err == nil {
+		if catalogue, err = pgx.CollectRows(rows, pgx.RowTo[string]); err == nil && tx.canGuess() {
 			err = br.QueryRow().Scan(&topics)
 		}
 	}
@@ -271,7 +273,9 @@ func (a *Accepter) lookup(ctx context.Context, tx *hotTx, group []*publishing) (
 	if len(need.keys) > 0 {
 		return nil, nil, need
 	}
-	a.knowledge.learn(seen, catalogue, topics)
+	if tx.canGuess() {
+		a.knowledge.learn(seen, catalogue, topics)
+	}
 	return tenants, slices.Concat(catalogue, a.s.Rules().Topics), nil
 }
 
