@@ -119,7 +119,12 @@ func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error
 		}
 	}()
 	fresh := !args.Later && job.Attempt == 1 && !bytes.Contains(job.Metadata, []byte(queue.Begun))
-	target, ready, missing, err := w.loader.Load(ctx, args.Destination, args.Items, fresh)
+	var missing []queue.Item
+	target, ready, looked := w.remembered(job, fresh)
+	if target == nil {
+		target, ready, missing, err = w.loader.Load(ctx, args.Destination, args.Items, fresh)
+		looked = time.Now()
+	}
 	if held := (*models.HeldError)(nil); errors.As(err, &held) {
 		lane.hold(time.Now())
 		return w.store.Queue.Postpone(ctx, w.process.ID, job.ID, heldPause)
@@ -127,7 +132,7 @@ func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error
 	if err != nil {
 		return err
 	}
-	lane.permit(target.Version, target.InFlight, target.Rate(), time.Duration(target.Policy.MaxInterval))
+	lane.permit(target, looked)
 	if status, reason := unusable(target, args.Trigger); status != "" {
 		err := w.recorder.Record(ctx, models.Report{Job: job.ID, Done: len(missing) == 0,
 			Outcomes: unsent(target, ready, args, status, reason)})
@@ -142,6 +147,15 @@ func (w *Worker) deliver(ctx context.Context, job *river.Job[queue.Batch]) error
 	placed = false
 	run.attemptAll(place)
 	return run.finish()
+}
+
+// remembered loads what a job needs without the database, and says as of when, or returns nil.
+func (w *Worker) remembered(job *river.Job[queue.Batch], fresh bool) (*models.Target, []models.Ready, time.Time) {
+	if !fresh {
+		return nil, nil, time.Time{}
+	}
+	target, ready := w.loader.Remembered(job.Args, job.CreatedAt)
+	return target, ready, job.CreatedAt
 }
 
 // unusable says what becomes of deliveries to a destination to which nothing is to be sent.

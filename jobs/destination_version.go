@@ -19,9 +19,9 @@ type version struct {
 }
 
 const (
-	// lookAgain is how long a process takes the version of a destination that it last saw for the current one. Each job
-	// that begins sees it; only where none does one of those under way ask for two numbers.
-	lookAgain = 100 * time.Millisecond
+	// lookAgain is after what time one of the jobs under way asks for the version of a destination, where no job has begun meanwhile
+	// that has seen it.
+	lookAgain = models.VersionHolds
 	// lookTimeout bounds how long attempts wait for that.
 	lookTimeout = time.Second
 	// heldAgain is after what time a job is looked at again whose tenant goes to another cell.
@@ -67,7 +67,7 @@ func (r *run) version() *version {
 	if err != nil || e.Version <= v.target.Version {
 		return v
 	}
-	r.lane.permit(e.Version, e.InFlight, e.Rate(), time.Duration(e.Policy.MaxInterval))
+	r.lane.permit(e, time.Now())
 	r.use(e)
 	return c.used[len(c.used)-1]
 }

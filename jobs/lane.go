@@ -167,19 +167,24 @@ func (l *lane) setLimit(limit int) {
 	}
 }
 
-// permit takes over what the destination's current version permits. What was learned of another version says nothing about
-// this one.
-func (l *lane) permit(version int64, limit int, rate float64, longest time.Duration) {
+// permit takes over what a version of the destination permits that was the current one at a time. What was learned of another version
+// says nothing about this one.
+func (l *lane) permit(t *models.Target, looked time.Time) {
 	l.mu.Lock()
-	if l.version < version {
-		l.version, l.failures, l.took, l.paused, l.eased, l.allowed = version, 0, 0, time.Time{}, time.Time{}, l.limit
+	defer l.mu.Unlock()
+	if t.Version < l.version {
+		return // it has changed since
 	}
-	l.longest = longest
-	l.looked = time.Now()
-	l.setLimit(limit)
-	l.rate = rate
+	if l.version < t.Version {
+		l.version, l.failures, l.took, l.paused, l.eased, l.allowed = t.Version, 0, 0, time.Time{}, time.Time{}, l.limit
+	}
+	l.longest = time.Duration(t.Policy.MaxInterval)
+	if looked.After(l.looked) {
+		l.looked = looked
+	}
+	l.setLimit(t.InFlight)
+	l.rate = t.Rate()
 	l.wakeNext()
-	l.mu.Unlock()
 }
 
 // outdated reports whether a version of the destination is not the current one, or whether that has to be looked at. One

@@ -68,6 +68,11 @@ func TestLane(t *testing.T) {
 	t.Parallel()
 	l := &lane{}
 	now := time.Now()
+	version := func(n int64) *models.Target {
+		t := &models.Target{InFlight: 2, Policy: models.RetryPolicy{MaxInterval: models.Duration(time.Hour)}}
+		t.Version = n
+		return t
+	}
 	for range 2 {
 		if _, ok := l.enter(now, coming{limit: 2, deliveries: 1}); !ok || !l.tryAcquire() {
 			t.Fatal("a free lane puts off")
@@ -98,8 +103,13 @@ func TestLane(t *testing.T) {
 		t.Errorf("%d attempts at once after a success", l.allowed)
 	}
 	l.learn(later, 10*time.Millisecond, true, true, 30*time.Second, time.Hour)
-	l.permit(1, 2, 0, time.Hour) // of another version nothing is known
+	l.permit(version(1), later) // of another version nothing is known
 	if wait, ok := l.enter(later, coming{limit: 2, deliveries: 1}); !ok || l.allowed != 2 {
 		t.Errorf("after a change of the destination: put off for %v, %d attempts at once", wait, l.allowed)
+	}
+	old := version(0)
+	old.InFlight = 7
+	if l.permit(old, later); l.limit != 2 {
+		t.Errorf("%d attempts at once, as a version permits that is not in force any more", l.limit)
 	}
 }

@@ -35,6 +35,7 @@ type acceptWriter struct {
 	alone              bool                  // accepts those
 	traffic            trafficDeltas
 	trafficRows        pgcopy.Rows
+	healthRows         pgcopy.Rows
 	plain, sealed      []byte // of one event
 }
 
@@ -90,7 +91,7 @@ func (a *Accepter) attempt(ctx context.Context, group []*publishing, w *acceptWr
 			ids[i] = p.id
 			a.place(p, tenants[p.in.TenantID], w)
 		}
-		if len(w.ordered) > 0 || len(w.health) > 0 {
+		if len(w.ordered) > 0 || len(w.failed) > 0 {
 			if err := tx.flush(ctx); err != nil {
 				return err
 			}
@@ -101,22 +102,12 @@ func (a *Accepter) attempt(ctx context.Context, group []*publishing, w *acceptWr
 		if err := w.lineUp(ctx, conn); err != nil {
 			return err
 		}
-		if len(w.health) > 0 {
-			b := &pgx.Batch{}
-			w.health.queue(b)
-			if err := conn.SendBatch(ctx, b).Close(); err != nil {
-				return fmt.Errorf("write which filters failed: %w", err)
-			}
-			if len(w.failed) > 0 {
-				if err := noteOutcomes(ctx, conn, StatusFailed, "The filter failed.", w.failed...); err != nil {
-					return err
-				}
+		if len(w.failed) > 0 {
+			if err := noteOutcomes(ctx, conn, StatusFailed, "The filter failed.", w.failed...); err != nil {
+				return err
 			}
 		}
-		var jobs []queue.Batch
-		for _, k := range w.order {
-			jobs = append(jobs, queue.Split(k, w.jobs[k])...)
-		}
+		jobs := w.batches(tenants)
 		copies := []pgcopy.Copy{{Into: a.s.partitions.of("events",
 			ids...) + ` (id, tenant_key, caller_id, topic, time, retry, filtered_by, metadata, data, traceparent, tracestate, ordering_key, sealed)`,
 			Rows: &w.events}}
@@ -134,6 +125,7 @@ func (a *Accepter) attempt(ctx context.Context, group []*publishing, w *acceptWr
 			copies = append(copies, c)
 		}
 		copies = w.traffic.copyTo(copies, &w.trafficRows)
+		copies = w.health.copyTo(copies, &w.healthRows)
 		return tx.commit(ctx, copies, wake)
 	})
 	if err == nil && repeated {
@@ -152,6 +144,23 @@ func (w *acceptWriter) reset() {
 	clear(w.health)
 	clear(w.traffic)
 	w.failed = w.failed[:0]
+}
+
+// batches are the jobs of what was placed.
+func (w *acceptWriter) batches(tenants map[string]*accepting) (jobs []queue.Batch) {
+	versions := make(map[int64]int64, len(tenants))
+	for _, t := range tenants {
+		if t != nil && t.routes != nil {
+			versions[t.key] = t.routes.version
+		}
+	}
+	for _, k := range w.order {
+		for _, b := range queue.Split(k, w.jobs[k]) {
+			b.Routed = versions[k.Tenant]
+			jobs = append(jobs, b)
+		}
+	}
+	return jobs
 }
 
 // enqueue adds a delivery to a job.

@@ -283,7 +283,10 @@ func (s *Store) KnowsKey(key string) bool {
 // errBadKey is the same for every key that is not valid, but for those that have expired.
 var errBadKey = &Error{Kind: KindUnauthorized, Message: "This API key is not valid: it is unknown or revoked."}
 
-// Authenticate returns who an API key belongs to. The time of last use is kept to the minute.
+// AuthTimeout bounds how long the database may take to say who calls. While it does not answer, callers shall know soon.
+const AuthTimeout = 5 * time.Second
+
+// Authenticate returns who an API key belongs to, within AuthTimeout. The time of last use is kept to the minute.
 func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
 	s = s.root()
 	hash := sha256.Sum256([]byte(key))
@@ -291,6 +294,8 @@ func (s *Store) Authenticate(ctx context.Context, key string) (*Actor, error) {
 	if a := s.known.get(hash, now); a != nil {
 		return a, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, AuthTimeout)
+	defer cancel()
 	rows, err := s.pool.Query(ctx,
 		apiKeySelect+" where k.hash = $1 and k.revoked_at is null and (k.tenant_key is null or t.deleted_at is null)", hash[:])
 	if err != nil {

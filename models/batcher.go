@@ -8,7 +8,7 @@ import (
 )
 
 // batcher collects what callers hand over and gives it to a writer in groups: whatever has queued up while the writer was
-// busy is its next group. There is no timer, so an idle process adds no wait.
+// busy is its next group. What comes after a rest does not wait, and nothing does where there is no least time between groups.
 //
 // One writer makes the largest groups and so costs the least, but it must not be the only one when it is stuck behind a
 // lock or a slow commit. A standby writer then takes over what queues up.
@@ -19,22 +19,24 @@ type batcher[T any] struct {
 
 	busySince atomic.Int64  // when the first writer began its group, in unix nanoseconds; 0 while it waits
 	wake      chan struct{} // wakes the standby writer; nil where there is none
+	now       chan struct{} // ends the wait for the next group
 	writers   sync.WaitGroup
 }
 
 // batchLimits bound a group and what waits for one.
 type batchLimits[T any] struct {
-	Waiting int         // values that wait
-	Group   int         // values in a group
-	Bytes   int         // size of a group; its last value may go past it; 0 for no limit
-	Size    func(T) int // of a value, with Bytes
+	Waiting int           // values that wait
+	Group   int           // values in a group
+	Bytes   int           // size of a group; its last value may go past it; 0 for no limit
+	Size    func(T) int   // of a value, with Bytes
+	Every   time.Duration // least time from the beginning of a group to that of the next, unless it was full or hurry is called; 0 for none
 }
 
 // stuckAfter is how long the first writer may take before the standby writer steps in.
 const stuckAfter = 50 * time.Millisecond
 
 func newBatcher[T any](limits batchLimits[T]) *batcher[T] {
-	return &batcher[T]{in: make(chan T, limits.Waiting), limits: limits}
+	return &batcher[T]{in: make(chan T, limits.Waiting), limits: limits, now: make(chan struct{}, 1)}
 }
 
 // keepOrder adds the queue for values that only the first writer takes. It is called before start.
@@ -94,8 +96,29 @@ func (b *batcher[T]) put(ctx context.Context, v T) error {
 	}
 }
 
+// hurry has the next group begin at once, with what was handed over before.
+func (b *batcher[T]) hurry() {
+	select {
+	case b.now <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits for the time of the next group.
+func (b *batcher[T]) pause(last time.Time, full bool) {
+	wait := b.limits.Every - time.Since(last)
+	if wait <= 0 || full {
+		return
+	}
+	select {
+	case <-time.After(wait):
+	case <-b.now:
+	}
+}
+
 func (b *batcher[T]) run(write func(group []T)) {
 	group := make([]T, 0, b.limits.Group)
+	var began time.Time
 	for in, inTurn := b.in, b.inTurn; in != nil || inTurn != nil; {
 		var v T
 		var ok bool
@@ -112,8 +135,10 @@ func (b *batcher[T]) run(write func(group []T)) {
 		if !ok {
 			continue
 		}
+		b.pause(began, len(group) == b.limits.Group)
 		group = b.fill(b.fill(append(group[:0], v), b.inTurn), b.in)
-		b.busySince.Store(time.Now().UnixNano())
+		began = time.Now()
+		b.busySince.Store(began.UnixNano())
 		write(group)
 		b.busySince.Store(0)
 		clear(group) // what was written can be freed while nothing comes

@@ -74,6 +74,42 @@ func TestBatcherRefusesTooMany(t *testing.T) {
 	b.close()
 }
 
+// TestBatcherPause: after a rest a value is written at once, those behind it wait for the time of the next group, unless somebody is in
+// a hurry or the group before was full.
+func TestBatcherPause(t *testing.T) {
+	b := newBatcher(batchLimits[int]{Waiting: 10, Group: 3, Every: time.Hour})
+	g := newGate()
+	close(g.let)
+	b.start(g.write)
+	next := func(want ...int) {
+		t.Helper()
+		select {
+		case got := <-g.began:
+			if !slices.Equal(got, want) {
+				t.Errorf("a group is %v, want %v", got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no group of %v", want)
+		}
+	}
+	b.offer(1)
+	next(1)
+	b.offer(2)
+	b.offer(3)
+	b.hurry()
+	next(2, 3)
+	for v := 4; v <= 7; v++ {
+		b.offer(v)
+	}
+	if len(g.began) > 0 {
+		t.Error("a group begins before its time")
+	}
+	b.hurry()
+	next(4, 5, 6)
+	next(7) // the group before was full
+	b.close()
+}
+
 // TestBatcherStandby holds the first writer up. What may be taken out of turn is written meanwhile by the standby writer,
 // and what keeps its order is not.
 func TestBatcherStandby(t *testing.T) {

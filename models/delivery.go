@@ -377,6 +377,18 @@ func lowerFirst(s string) string {
 	return strings.ToLower(s[:1]) + s[1:]
 }
 
+// takeCare has workers that may be about to make first attempts look at the deliveries' rows before. The tenants come first, as
+// wherever destinations are changed.
+func takeCare(ctx context.Context, tx pgx.Tx, destinations []int64) error {
+	_, err := tx.Exec(ctx, `update tenants set version = version + 1 where key in (
+		select tenant_key from destinations where key = any($1) and not careful)`, destinations)
+	if err == nil {
+		_, err = tx.Exec(ctx, "update destinations set careful = true, version = version + 1 where key = any($1) and not careful",
+			destinations)
+	}
+	return err
+}
+
 // CancelDelivery calls a delivery off that has not been made. An attempt that is under way is not interrupted; if it
 // succeeds, the delivery counts as delivered.
 func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor string) (*Delivery, error) {
@@ -385,9 +397,7 @@ func (s *Store) CancelDelivery(ctx context.Context, scope Scope, id, actor strin
 		return nil, err
 	}
 	err = s.InTx(ctx, func(tx *Tx) error {
-		// Workers that may be about to make the first attempt are told to look at the row.
-		if _, err := tx.Pgx.Exec(ctx, "update destinations set careful = true, version = version + 1 where key = $1 and not careful",
-			d.DeliveryKey.Destination); err != nil {
+		if err := takeCare(ctx, tx.Pgx, []int64{d.DeliveryKey.Destination}); err != nil {
 			return err
 		}
 		tag, err := tx.Pgx.Exec(ctx, `update deliveries set status = 'cancelled', turn = turn + 1, next_attempt_at = null, reason = $3

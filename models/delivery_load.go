@@ -57,8 +57,18 @@ type Loader struct {
 	in     *batcher[*loadRequest]
 
 	mu      sync.RWMutex
-	targets map[int64]*Target
+	targets map[int64]knownTarget
 }
+
+// knownTarget is a target as it was when its tenant had a version. Whoever changes a destination's version raises its tenant's too, in
+// the same transaction and before, so that the target is current for as long as the tenant has that version.
+type knownTarget struct {
+	*Target
+	tenant int64
+}
+
+// VersionHolds is how long a process takes the version of a destination that it last saw for the current one.
+const VersionHolds = 100 * time.Millisecond
 
 type loadRequest struct {
 	destination int64
@@ -84,7 +94,7 @@ const (
 
 // NewLoader starts to answer requests. What it reads is cut off when ctx ends; Close ends it.
 func NewLoader(ctx context.Context, s *Store, recent *Recent) *Loader {
-	l := &Loader{s: s, recent: recent, targets: map[int64]*Target{},
+	l := &Loader{s: s, recent: recent, targets: map[int64]knownTarget{},
 		in: newBatcher(batchLimits[*loadRequest]{Waiting: maxLoadWaiting, Group: maxLoadGroup})}
 	for range loaders {
 		l.in.start(func(group []*loadRequest) {
@@ -115,6 +125,30 @@ func (l *Loader) Load(ctx context.Context, destination int64, items []queue.Item
 	case <-ctx.Done():
 		return nil, nil, nil, ctx.Err()
 	}
+}
+
+// Remembered does what Load does, without the database, for first attempts of a job that this process has just written itself: the
+// transaction has seen that the tenant is here, and with which version. at is when. It returns nil when something of it is not known,
+// or was seen longer than VersionHolds ago.
+func (l *Loader) Remembered(job queue.Batch, at time.Time) (*Target, []Ready) {
+	if job.Routed == 0 || time.Since(at) > VersionHolds {
+		return nil, nil
+	}
+	l.mu.RLock()
+	t := l.targets[job.Destination]
+	l.mu.RUnlock()
+	if t.Target == nil || t.tenant != job.Routed || t.rules != l.s.Rules() || t.ClaimFirst {
+		return nil, nil
+	}
+	ready := make([]Ready, len(job.Items))
+	for i, it := range job.Items {
+		e := l.recent.get(it.EventKey)
+		if e == nil {
+			return nil, nil
+		}
+		ready[i] = Ready{Item: it, Event: e}
+	}
+	return t.Target, ready
 }
 
 func (l *Loader) answer(ctx context.Context, group []*loadRequest) {
@@ -151,44 +185,55 @@ func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*
 			keys = append(keys, r.destination)
 		}
 	}
-	rows, err := l.s.Hot.Query(ctx, "select d.key, d.version, t.cell is not null or coalesce(t.held_until > clock_timestamp(), false) "+
+	rows, err := l.s.Hot.Query(ctx, "select d.key, d.version, t.version, t.cell is not null or coalesce(t.held_until > clock_timestamp(), false) "+
 		"from destinations d join tenants t on t.key = d.tenant_key where d.key = any($1)", keys)
 	if err != nil {
 		return nil, err
 	}
 	var stale []int64
-	var key, version int64
+	of := make(map[int64]int64, len(keys)) // versions of their tenants
+	var key, version, tenant int64
 	var held bool // by a move of the tenant, see Mover
 	rules := l.s.Rules()
 	l.mu.RLock()
-	_, err = pgx.ForEachRow(rows, []any{&key, &version, &held}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&key, &version, &tenant, &held}, func() error {
 		if held {
 			delete(targets, key)
 			return nil
 		}
-		if e := l.targets[key]; e != nil && e.Version == version && e.rules == rules {
-			targets[key] = e
+		if e := l.targets[key]; e.Target != nil && e.Version == version && e.rules == rules {
+			targets[key] = e.Target
+			if e.tenant < tenant {
+				of[key] = tenant
+			}
 		} else {
 			stale = append(stale, key)
+			of[key] = tenant
 		}
 		return nil
 	})
 	l.mu.RUnlock()
-	if err != nil || len(stale) == 0 {
+	if err != nil || len(of) == 0 {
 		return targets, err
 	}
-	fresh, err := l.s.loadTargets(ctx, stale)
-	if err != nil {
-		return nil, err
+	if len(stale) > 0 {
+		fresh, err := l.s.loadTargets(ctx, stale)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range fresh {
+			targets[e.Key] = e
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range fresh {
+	for key, tenant := range of {
 		if len(l.targets) >= maxTargets {
 			clear(l.targets)
 		}
-		l.targets[e.Key] = e
-		targets[e.Key] = e
+		if e := targets[key]; e != nil {
+			l.targets[key] = knownTarget{e, tenant}
+		}
 	}
 	return targets, nil
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/pgcopy"
 )
 
 // certificate is what a handshake showed. It rides on the receipt of the attempt that made the handshake, and on the row
@@ -29,9 +31,8 @@ func (s *Store) SawCertificate(ctx context.Context, d *Destination, ends, at tim
 	}
 	var h healthDeltas
 	h.of(d.Key, d.TenantKey, at).certificate = certificate{ends, at}
-	b := &pgx.Batch{}
-	h.queue(b)
-	return s.pool.SendBatch(ctx, b).Close()
+	var rows pgcopy.Rows
+	return s.InTx(ctx, func(tx *Tx) error { return h.copyTo(nil, &rows)[0].Send(ctx, tx) })
 }
 
 // forgetCertificate forgets a destination's certificate, because its address may be another one now. What attempts see that

@@ -29,10 +29,16 @@ const waits = `(d.status in ('pending', 'delivering', 'retrying', 'held') or d.s
 // a row while it holds others.
 func (s *Store) cancelErased(ctx context.Context, ids []uuid.UUID, why string, count func(context.Context, *Tx, int) error) error {
 	lo, hi := ends(ids)
-	// Workers that may be about to make a first attempt are told to look at the row.
-	if _, err := s.pool.Exec(ctx, `update destinations set careful = true, version = version + 1 where not careful and key in (
-		select d.destination_key from deliveries d where d.event_id = any($1) and d.event_id >= $2 and d.event_id <= $3
-			and d.status in ('pending', 'delivering'))`, ids, lo, hi); err != nil {
+	err := s.InTx(ctx, func(tx *Tx) error {
+		rows, _ := tx.Pgx.Query(ctx, `select distinct d.destination_key from deliveries d where d.event_id = any($1) and d.event_id >= $2
+			and d.event_id <= $3 and d.status in ('pending', 'delivering') order by 1`, ids, lo, hi)
+		destinations, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		if err != nil || len(destinations) == 0 {
+			return err
+		}
+		return takeCare(ctx, tx.Pgx, destinations)
+	})
+	if err != nil {
 		return err
 	}
 	for {

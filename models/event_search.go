@@ -265,7 +265,7 @@ func (w *searching) read(ctx context.Context, last uuid.UUID, narrowed bool) err
 // namedEvent returns the event whose id a search is, or nil.
 func (s *Store) namedEvent(ctx context.Context, scope Scope, text string) (*Event, error) {
 	text = strings.TrimSpace(text)
-	if text == "" || len(text) > maxIDLength || !idPattern.MatchString(text) {
+	if text == "" || len(text) > maxIDLength || !idChars.match(text) {
 		return nil, nil
 	}
 	e, err := s.event(ctx, scope, text)

@@ -89,6 +89,9 @@ func (f *Follower) Follow(what Following) *Subscription {
 		return nil
 	}
 	f.subs[sub] = struct{}{}
+	if !what.Feed {
+		f.s.awaited.Add(1)
+	}
 	select {
 	case f.kick <- struct{}{}:
 	default:
@@ -100,6 +103,9 @@ func (f *Follower) Follow(what Following) *Subscription {
 func (sub *Subscription) End() {
 	sub.f.mu.Lock()
 	defer sub.f.mu.Unlock()
+	if _, has := sub.f.subs[sub]; has && !sub.what.Feed {
+		sub.f.s.awaited.Add(-1)
+	}
 	delete(sub.f.subs, sub)
 }
 

@@ -117,7 +117,7 @@ func (s *Store) FindID(ctx context.Context, scope Scope, id string) (*Found, err
 
 // findIDs finds what has this id. What the id cannot be of is not asked for; a publisher's and a platform's own may be any.
 func (s *Store) findIDs(ctx context.Context, scope Scope, id string) ([]Found, error) {
-	if len(id) > maxIDLength || !idPattern.MatchString(id) {
+	if len(id) > maxIDLength || !idChars.match(id) {
 		return nil, nil
 	}
 	var out []Found

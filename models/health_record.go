@@ -4,7 +4,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
+
+	"github.com/waybill-dev/waybill/models/pgcopy"
 )
 
 // healthDelta is what one transaction found out about a destination. Transactions add these to a table of their own;
@@ -92,34 +93,33 @@ func eventTime(id uuid.UUID) time.Time {
 	return time.Unix(sec, nsec)
 }
 
-// queue adds the statement that writes the deltas to a batch.
-func (h healthDeltas) queue(b *pgx.Batch) {
+const intoHealth = "health_deltas (destination_key, tenant_key, minute, deliveries, failed_deliveries, attempts, failed_attempts, lag_ms, " +
+	"outcomes, code, error_class, error, advice, filter_failures, filter_error, certificate_ends, certificate_at)"
+
+// copyTo adds the rows to what a transaction writes when it commits.
+func (h healthDeltas) copyTo(copies []pgcopy.Copy, c *pgcopy.Rows) []pgcopy.Copy {
 	if len(h) == 0 {
-		return
+		return copies
 	}
-	n := len(h)
-	destination, tenant, minute := make([]int64, 0, n), make([]int64, 0, n), make([]time.Time, 0, n)
-	deliveries, failedDeliveries, attempts, failedAttempts := make([]int32, 0, n), make([]int32, 0, n), make([]int32, 0, n),
-		make([]int32, 0, n)
-	lag, packed, code, filterFailures := make([]int64, 0, n), make([][]byte, 0, n), make([]int32, 0, n), make([]int32, 0, n)
-	class, err, advice, filterError := make([]*string, 0, n), make([]*string, 0, n), make([]*string, 0, n), make([]*string, 0, n)
-	ends, seen := make([]*time.Time, 0, n), make([]*time.Time, 0, n)
+	c.Reset()
 	for _, d := range h {
-		destination, tenant, minute = append(destination, d.destination), append(tenant, d.tenant), append(minute, d.minute)
-		deliveries, failedDeliveries = append(deliveries, d.deliveries), append(failedDeliveries, d.failedDeliveries)
-		attempts, failedAttempts = append(attempts, d.attempts), append(failedAttempts, d.failedAttempts)
-		lag, packed, code = append(lag, d.lag.Milliseconds()), append(packed, packResults(d.results)), append(code, d.code)
-		class, err, advice = append(class, textOrNil(d.errorClass)), append(err, textOrNil(d.err)), append(advice, textOrNil(d.advice))
-		filterFailures, filterError = append(filterFailures, d.filterFailures), append(filterError, textOrNil(d.filterFail))
-		ends, seen = append(ends, timeOrNil(d.certificate.ends)), append(seen, timeOrNil(d.certificate.seen))
+		c.Row(17)
+		c.Int8(d.destination)
+		c.Int8(d.tenant)
+		c.Time(d.minute)
+		for _, n := range []int32{d.deliveries, d.failedDeliveries, d.attempts, d.failedAttempts} {
+			c.Int4(n)
+		}
+		c.Int8(d.lag.Milliseconds())
+		c.Bytes(packResults(d.results))
+		c.Int4(d.code)
+		for _, t := range []string{d.errorClass, d.err, d.advice} {
+			c.TextOrNull(text(t))
+		}
+		c.Int4(d.filterFailures)
+		c.TextOrNull(text(d.filterFail))
+		c.TimeOrNull(d.certificate.ends)
+		c.TimeOrNull(d.certificate.seen)
 	}
-	b.Queue(`insert into health_deltas (destination_key, tenant_key, minute, deliveries, failed_deliveries, attempts, failed_attempts,
-			lag_ms, outcomes, code, error_class, error, advice, filter_failures, filter_error, certificate_ends, certificate_at)
-		select d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe, ce, ca from unnest($1::bigint[], $2::bigint[], $3::timestamptz[],
-			$4::integer[], $5::integer[], $6::integer[], $7::integer[],
-			$8::bigint[], $9::bytea[], $10::integer[], $11::text[], $12::text[], $13::text[], $14::integer[], $15::text[],
-				$16::timestamptz[], $17::timestamptz[])
-			x (d, t, m, n, nf, a, af, l, o, c, ec, e, ad, ff, fe, ce, ca)`,
-		destination, tenant, minute, deliveries, failedDeliveries, attempts, failedAttempts, lag, packed, code, class, err, advice,
-		filterFailures, filterError, ends, seen)
+	return append(copies, pgcopy.Copy{Into: intoHealth, Rows: c})
 }

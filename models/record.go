@@ -45,7 +45,8 @@ type Report struct {
 }
 
 // Recorder writes outcomes in groups, as the Accepter writes events: whatever has queued up while the last transaction
-// ran goes into the next one.
+// ran goes into the next one. One begins recordEvery after the last one at the earliest, for a transaction costs more than the
+// outcomes in it, unless somebody waits.
 type Recorder struct {
 	s      *Store
 	worker string
@@ -61,6 +62,7 @@ type recording struct {
 const (
 	maxReports     = 1024                   // that wait
 	maxRecordGroup = 100                    // reports in one transaction, up to MaxBatch outcomes each
+	recordEvery    = 20 * time.Millisecond  // about as long as outcomes wait for the others of their job
 	recordTimeout  = 10 * time.Second       // of one transaction
 	recordFor      = 5 * time.Minute        // that outcomes are kept which the database does not take, before they are given up
 	recordPause    = 100 * time.Millisecond // before another try; twice as long before the next, up to
@@ -69,7 +71,8 @@ const (
 
 // NewRecorder starts to write for the worker with this id.
 func NewRecorder(s *Store, worker string, log *slog.Logger) *Recorder {
-	r := &Recorder{s: s, worker: worker, log: log, in: newBatcher(batchLimits[*recording]{Waiting: maxReports, Group: maxRecordGroup})}
+	r := &Recorder{s: s, worker: worker, log: log,
+		in: newBatcher(batchLimits[*recording]{Waiting: maxReports, Group: maxRecordGroup, Every: recordEvery})}
 	r.in.standBy(r.writer())
 	r.in.start(r.writer())
 	return r
@@ -89,6 +92,9 @@ func (r *Recorder) Record(ctx context.Context, rep Report) error {
 	rec := &recording{rep, make(chan error, 1)}
 	if err := r.in.put(ctx, rec); err != nil {
 		return err
+	}
+	if r.s.awaited.Load() > 0 || slices.ContainsFunc(rep.Outcomes, func(o Outcome) bool { return o.Passes }) {
+		r.in.hurry()
 	}
 	return <-rec.done // always answered: writing has a deadline of its own
 }
@@ -123,7 +129,9 @@ type recordWriter struct {
 	requeue  map[requeueKey][]queue.Item
 	health   healthDeltas
 	traffic  trafficDeltas
-	rows     pgcopy.Rows          // of traffic
+
+	trafficRows, healthRows pgcopy.Rows
+
 	finished []DeliveryKey        // those behind which others may wait
 	recorded []*Outcome           // what is written
 	keys     map[int64]*seal.Data // of the attempts whose events are sealed
@@ -223,7 +231,6 @@ func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w
 		for _, d := range w.done {
 			d.queueAll(w.updates)
 		}
-		w.health.queue(w.updates)
 		tx.first = w.updates
 	} else if err := r.settle(ctx, conn, group, w, owned, lost); err != nil {
 		return err
@@ -236,14 +243,15 @@ func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w
 		}
 		jobs = append(jobs, next...)
 	}
-	copies := make([]pgcopy.Copy, 0, len(w.attempts)+3)
+	copies := make([]pgcopy.Copy, 0, len(w.attempts)+4)
 	for table, rows := range w.attempts {
 		copies = append(copies, pgcopy.Copy{Into: table + " (" + attemptColumns + ")", Rows: rows})
 	}
 	if !w.noted.Empty() {
 		copies = append(copies, pgcopy.Copy{Into: intoOutcomes, Rows: &w.noted})
 	}
-	copies = w.traffic.copyTo(copies, &w.rows)
+	copies = w.traffic.copyTo(copies, &w.trafficRows)
+	copies = w.health.copyTo(copies, &w.healthRows)
 	var wake func()
 	if len(jobs) > 0 {
 		var c pgcopy.Copy
@@ -261,7 +269,6 @@ func (r *Recorder) settle(ctx context.Context, conn *pgx.Conn, group []*recordin
 	for _, d := range w.done {
 		d.queue(w.updates)
 	}
-	w.health.queue(w.updates)
 	if err := w.send(ctx, conn); err != nil {
 		return err
 	}

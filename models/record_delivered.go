@@ -34,13 +34,14 @@ const setDelivered = ` d set status = 'delivered', attempts = greatest(d.attempt
 
 // updateDelivered writes many rows of a partition. The planner has one way only to go about it, whatever it believes of
 // the table: each row's place is looked up by its whole key, and the table is entered by that place. The comparison of
-// the keys is one that no index serves and no join can be ordered by; it makes sure of a row that moved meanwhile.
+// the keys is one that no index serves and no join can be ordered by; it makes sure of a row that moved meanwhile. Lists are
+// unnested side by side in a select list, and not by FROM, which keeps each of them in a buffer of its own first.
 func updateDelivered(partition string) string {
 	return "update " + partition + setDelivered +
 		`(select u.event_id, u.destination_key, u.number, u.started, u.code, (select i.ctid from ` + partition +
 		` i where i.event_id = u.event_id and i.destination_key = u.destination_key) place
-			from unnest($1::uuid[], $2::bigint[], $3::int[], $4::timestamptz[], $5::int[]) u(event_id, destination_key, number, started,
-				code)) x
+			from (select unnest($1::uuid[]) event_id, unnest($2::bigint[]) destination_key, unnest($3::int[]) number,
+				unnest($4::timestamptz[]) started, unnest($5::int[]) code) u) x
 		where d.ctid = x.place and not ((d.event_id, d.destination_key) is distinct from (x.event_id, x.destination_key))`
 }
 
@@ -69,8 +70,16 @@ func (d *deliveredRows) queueAll(b *pgx.Batch) {
 		d.queueEach(b)
 		return
 	}
-	sql := "with written as (" + updateDelivered(d.table) + " returning 1) " + orStale("(select count(*) from written) = cardinality($2)")
-	b.Queue(sql, d.ids, d.dest, d.number, d.started, d.code)
+	if len(d.ids) == 1 {
+		b.Queue(allWritten(updateDeliveredOne(d.table), "1"), [16]byte(d.ids[0]), d.dest[0], d.number[0], d.started[0], d.code[0])
+		return
+	}
+	b.Queue(allWritten(updateDelivered(d.table), "cardinality($2)"), d.ids, d.dest, d.number, d.started, d.code)
+}
+
+// allWritten makes a statement fail with errStale unless it has written n rows.
+func allWritten(update, n string) string {
+	return "with written as (" + update + " returning 1) " + orStale("(select count(*) from written) = "+n)
 }
 
 // queueMissed adds statements for each row when the one for all has missed some, because somebody moved them meanwhile.

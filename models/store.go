@@ -64,6 +64,7 @@ type Store struct {
 	presence   presence
 	partitions partitionNames
 	followed   followed
+	awaited    atomic.Int32 // callers of this process that wait for what becomes of events
 	schemas    topicSchemas
 	intakes    tenantIntakes
 	waits      remembered[Waiting]

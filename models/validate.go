@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -18,9 +17,34 @@ const (
 )
 
 var (
-	idPattern    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:@|~+=-]*$`)
-	topicPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:/-]*$`)
+	idChars    = nameOf("_-.:@|~+=")
+	topicChars = nameOf("_-.:/")
 )
+
+// name says for each byte whether a name may hold it.
+type name [256]bool
+
+// nameOf is of letters, digits and others, with which none begins.
+func nameOf(others string) (n name) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" + others) {
+		n[c] = true
+	}
+	return n
+}
+
+// match reports whether s is such a name: a letter or digit, and more of them or of the others.
+func (n *name) match(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !n[c] || i == 0 && !alphanumeric(c) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func alphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+}
 
 // checkID reports what is wrong with an id that a caller chose. The characters are those that need no escaping in a
 // path and no quoting in a header.
@@ -30,7 +54,7 @@ func checkID(field, id string, bad problems) {
 		bad.add(field, "is required")
 	case len(id) > maxIDLength:
 		bad.add(field, fmt.Sprintf("must be at most %d characters long", maxIDLength))
-	case !idPattern.MatchString(id):
+	case !idChars.match(id):
 		bad.add(field, "may hold letters, digits and _ - . : @ | ~ + = and starts with a letter or digit")
 	}
 }
@@ -39,7 +63,7 @@ func checkTopic(field, topic string, bad problems) {
 	switch {
 	case len(topic) > maxIDLength:
 		bad.add(field, fmt.Sprintf("must be at most %d characters long", maxIDLength))
-	case !topicPattern.MatchString(topic):
+	case !topicChars.match(topic):
 		bad.add(field, "may hold letters, digits and _ - . : / and starts with a letter or digit")
 	}
 }

@@ -23,9 +23,6 @@ import (
 // tokenLength is how long a tenant's token is valid.
 const tokenLength = 24 * time.Hour
 
-// authTimeout bounds how long the database may take to say who calls. While it does not answer, callers shall know soon.
-const authTimeout = 5 * time.Second
-
 // APICall finds out who calls the API and whether they may.
 func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission) (*Call, error) {
 	if call, ok := c.Locals(callLocal).(*Call); ok {
@@ -49,8 +46,6 @@ func (a *API) APICall(ctx context.Context, c *fiber.Ctx, perm models.Permission)
 		return nil, &models.Error{Kind: models.KindUnauthorized,
 			Message: "Give an API key or a tenant's token: Authorization: Bearer <key>."}
 	}
-	ctx, cancel := context.WithTimeout(ctx, authTimeout)
-	defer cancel()
 	actor, err := a.identify(ctx, key, client)
 	if err != nil {
 		return nil, err
@@ -182,6 +177,8 @@ func (a *API) tokenActor(ctx context.Context, token string) (*models.Actor, erro
 	if !Readable(claims.Subject) { // which the database could not be asked for
 		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "This token is not valid. Get one with GET /tenants/{id}/token."}
 	}
+	ctx, cancel := context.WithTimeout(ctx, models.AuthTimeout)
+	defer cancel()
 	t, err := a.Store.Tenant(ctx, models.AllTenants(), claims.Subject)
 	if models.IsKind(err, models.KindNotFound) {
 		return nil, &models.Error{Kind: models.KindUnauthorized, Message: "The tenant of this token does not exist any more."}

@@ -71,6 +71,8 @@ type Batch struct {
 	Key
 	Items Items     `json:"i"` // at most MaxBatch
 	At    time.Time `json:"-"` // when it is due; zero for now
+	// Routed is the version of the tenant with which its events were routed, by the transaction that wrote it; 0 where nobody knows.
+	Routed int64 `json:"-"`
 }
 
 // Kind implements river.JobArgs.
