@@ -61,7 +61,8 @@ type Loader struct {
 }
 
 // knownTarget is a target as it was when its tenant had a version. Whoever changes a destination's version raises its tenant's too, in
-// the same transaction and before, so that the target is current for as long as the tenant has that version.
+// the same transaction and before, or has nothing more accepted of the tenant, so that the target is current for as long as events are
+// accepted with that version.
 type knownTarget struct {
 	*Target
 	tenant int64
@@ -191,7 +192,7 @@ func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*
 		return nil, err
 	}
 	var stale []int64
-	of := make(map[int64]int64, len(keys)) // versions of their tenants
+	learned := make(map[int64]int64, len(keys)) // versions of tenants, by target that is remembered with them
 	var key, version, tenant int64
 	var held bool // by a move of the tenant, see Mover
 	rules := l.s.Rules()
@@ -204,16 +205,16 @@ func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*
 		if e := l.targets[key]; e.Target != nil && e.Version == version && e.rules == rules {
 			targets[key] = e.Target
 			if e.tenant < tenant {
-				of[key] = tenant
+				learned[key] = tenant
 			}
 		} else {
 			stale = append(stale, key)
-			of[key] = tenant
+			learned[key] = tenant
 		}
 		return nil
 	})
 	l.mu.RUnlock()
-	if err != nil || len(of) == 0 {
+	if err != nil || len(learned) == 0 {
 		return targets, err
 	}
 	if len(stale) > 0 {
@@ -227,7 +228,7 @@ func (l *Loader) current(ctx context.Context, group []*loadRequest) (map[int64]*
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for key, tenant := range of {
+	for key, tenant := range learned {
 		if len(l.targets) >= maxTargets {
 			clear(l.targets)
 		}

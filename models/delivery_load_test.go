@@ -10,6 +10,19 @@ import (
 	"github.com/waybill-dev/waybill/models/queue"
 )
 
+// newEcho makes the destination d of a tenant acme.
+func newEcho(t *testing.T, s *Store) *Destination {
+	t.Helper()
+	if _, _, err := s.PutTenant(t.Context(), "acme", nil); err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.CreateDestination(t.Context(), AllTenants(), "acme", DestinationInput{Patch: DestinationPatch{"id": "d", "type": "echo", "topics": "*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 // TestRemembered: what a process remembers of a destination serves a job that it has just written itself, and nothing that was changed
 // since, whatever changed it.
 func TestRemembered(t *testing.T) {
@@ -22,17 +35,13 @@ func TestRemembered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := s.PutTenant(ctx, "acme", nil); err != nil {
-		t.Fatal(err)
-	}
-	d, err := s.CreateDestination(ctx, AllTenants(), "acme", DestinationInput{Patch: DestinationPatch{"id": "d", "type": "echo", "topics": "*"}})
-	must(err)
+	d := newEcho(t, s)
 	recent := NewRecent(1 << 20)
 	l := NewLoader(ctx, s, recent)
 	t.Cleanup(l.Close)
 	event := uuid.Must(uuid.NewV7())
 	recent.add(&Event{Key: event, Data: []byte(`{}`)})
-	remembered := func(at time.Time) *Target {
+	rememberedFor := func(event uuid.UUID, at time.Time) *Target {
 		t.Helper()
 		job := queue.Batch{Key: queue.Key{Destination: d.Key}, Items: queue.Items{{EventKey: event}}}
 		must(s.pool.QueryRow(ctx, "select version from tenants where key = $1", d.TenantKey).Scan(&job.Routed))
@@ -41,6 +50,10 @@ func TestRemembered(t *testing.T) {
 			t.Errorf("a job of one event has %+v", ready)
 		}
 		return target
+	}
+	remembered := func(at time.Time) *Target {
+		t.Helper()
+		return rememberedFor(event, at)
 	}
 	if remembered(time.Now()) != nil {
 		t.Error("a destination is remembered that was never looked at")
@@ -58,8 +71,7 @@ func TestRemembered(t *testing.T) {
 	if remembered(time.Now().Add(-2*VersionHolds)) != nil {
 		t.Error("a job that was written long ago is sent by what was so then")
 	}
-	other := queue.Batch{Key: queue.Key{Destination: d.Key}, Items: queue.Items{{EventKey: uuid.Must(uuid.NewV7())}}, Routed: 1 << 40}
-	if target, _ := l.Remembered(other, time.Now()); target != nil {
+	if rememberedFor(uuid.Must(uuid.NewV7()), time.Now()) != nil {
 		t.Error("a job whose event is not in memory begins without it")
 	}
 
@@ -82,7 +94,7 @@ func TestRemembered(t *testing.T) {
 		name string
 		do   func() error
 	}{
-		{"its address", change(DestinationPatch{"max_in_flight": 3})},
+		{"how many it takes at once", change(DestinationPatch{"max_in_flight": 3})},
 		{"its tenant's settings", func() error {
 			_, err := s.UpdateTenantSettings(ctx, AllTenants(), "acme", TenantSettings{})
 			return err
@@ -118,13 +130,7 @@ func TestCareOfErased(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := newStore(t)
-	if _, _, err := s.PutTenant(ctx, "acme", nil); err != nil {
-		t.Fatal(err)
-	}
-	d, err := s.CreateDestination(ctx, AllTenants(), "acme", DestinationInput{Patch: DestinationPatch{"id": "d", "type": "echo", "topics": "*"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := newEcho(t, s)
 	event := uuid.Must(uuid.NewV7())
 	if _, err := s.pool.Exec(ctx, "insert into deliveries (event_id, destination_key, tenant_key, status) values ($1, $2, $3, 'pending')",
 		event, d.Key, d.TenantKey); err != nil {

@@ -31,6 +31,11 @@ func orStale(condition string) string {
 	return "select (case when " + condition + " then '1' else '" + staleMessage + "' end)::int"
 }
 
+// allOrStale is a statement that returns its rows, which fails with errStale unless there are n of them.
+func allOrStale(statement, n string) string {
+	return "with written as (" + statement + ") " + orStale("(select count(*) from written) = "+n)
+}
+
 const staleMessage = "something has changed meanwhile: Waybill asks again"
 
 // isStale tells orStale's error from others.

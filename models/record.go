@@ -210,7 +210,7 @@ func (r *Recorder) attempt(ctx context.Context, tx *hotTx, group []*recording, w
 	}
 	owned := make(map[int64]bool, len(group))
 	if guess = guess && !depends(group); guess {
-		r.s.Queue.SettleAll(w.updates, r.worker, done, partial, orStale)
+		r.s.Queue.SettleAll(w.updates, r.worker, done, partial, allOrStale)
 	} else {
 		r.s.Queue.Settle(w.updates, r.worker, done, partial, owned)
 	}

@@ -71,15 +71,10 @@ func (d *deliveredRows) queueAll(b *pgx.Batch) {
 		return
 	}
 	if len(d.ids) == 1 {
-		b.Queue(allWritten(updateDeliveredOne(d.table), "1"), [16]byte(d.ids[0]), d.dest[0], d.number[0], d.started[0], d.code[0])
+		b.Queue(allOrStale(updateDeliveredOne(d.table)+" returning 1", "1"), [16]byte(d.ids[0]), d.dest[0], d.number[0], d.started[0], d.code[0])
 		return
 	}
-	b.Queue(allWritten(updateDelivered(d.table), "cardinality($2)"), d.ids, d.dest, d.number, d.started, d.code)
-}
-
-// allWritten makes a statement fail with errStale unless it has written n rows.
-func allWritten(update, n string) string {
-	return "with written as (" + update + " returning 1) " + orStale("(select count(*) from written) = "+n)
+	b.Queue(allOrStale(updateDelivered(d.table)+" returning 1", "cardinality($2)"), d.ids, d.dest, d.number, d.started, d.code)
 }
 
 // queueMissed adds statements for each row when the one for all has missed some, because somebody moved them meanwhile.

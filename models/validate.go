@@ -17,33 +17,30 @@ const (
 )
 
 var (
-	idChars    = nameOf("_-.:@|~+=")
-	topicChars = nameOf("_-.:/")
+	alphanumeric = charsetOf("")
+	idChars      = charsetOf("_-.:@|~+=")
+	topicChars   = charsetOf("_-.:/")
 )
 
-// name says for each byte whether a name may hold it.
-type name [256]bool
+// charset says for each byte whether a name may hold it.
+type charset [256]bool
 
-// nameOf is of letters, digits and others, with which none begins.
-func nameOf(others string) (n name) {
+// charsetOf is the set of letters, digits and others.
+func charsetOf(others string) (n charset) {
 	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" + others) {
 		n[c] = true
 	}
 	return n
 }
 
-// match reports whether s is such a name: a letter or digit, and more of them or of the others.
-func (n *name) match(s string) bool {
+// match reports whether s is a name of these characters that begins with a letter or digit.
+func (n *charset) match(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !n[c] || i == 0 && !alphanumeric(c) {
+		if !n[s[i]] {
 			return false
 		}
 	}
-	return s != ""
-}
-
-func alphanumeric(c byte) bool {
-	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+	return s != "" && alphanumeric[s[0]]
 }
 
 // checkID reports what is wrong with an id that a caller chose. The characters are those that need no escaping in a

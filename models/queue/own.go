@@ -28,17 +28,15 @@ func (q *Queue) Settle(b *pgx.Batch, worker string, done, partial []int64, owned
 	}
 }
 
-// SettleAll does what Settle does for a worker that takes it for granted that all of the jobs are its own: orElse makes a query of a
-// condition, which is to fail when it does not hold.
-func (q *Queue) SettleAll(b *pgx.Batch, worker string, done, partial []int64, orElse func(condition string) string) {
-	all := func(statement string) string {
-		return "with settled as (" + statement + ") " + orElse("(select count(*) from settled) = cardinality($1)")
-	}
+// SettleAll does what Settle does for a worker that takes it for granted that all of the jobs are its own: all makes one of a
+// statement that fails unless it returns n rows.
+func (q *Queue) SettleAll(b *pgx.Batch, worker string, done, partial []int64, all func(statement, n string) string) {
+	const n = "cardinality($1)"
 	if len(done) > 0 {
-		b.Queue(all(settleDone), done, worker)
+		b.Queue(all(settleDone, n), done, worker)
 	}
 	if len(partial) > 0 {
-		b.Queue(all(settlePartial), partial, worker)
+		b.Queue(all(settlePartial, n), partial, worker)
 	}
 }
 

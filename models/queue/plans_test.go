@@ -71,7 +71,9 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 		}
 		b := &pgx.Batch{}
 		s.Queue.Settle(b, worker, []int64{1}, []int64{2}, map[int64]bool{})
-		s.Queue.SettleAll(b, worker, []int64{1}, []int64{2}, func(condition string) string { return "select " + condition })
+		s.Queue.SettleAll(b, worker, []int64{1}, []int64{2}, func(statement, n string) string {
+			return "with settled as (" + statement + ") select (select count(*) from settled) = " + n
+		})
 		if err := s.Hot.SendBatch(ctx, b).Close(); err != nil {
 			t.Fatal(err)
 		}
